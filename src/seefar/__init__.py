@@ -1,0 +1,83 @@
+"""seefar: train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why.
+
+    data = seefar.load_data("cifar10")
+    run = seefar.train(seefar.recipe("quick"), data)
+    mistakes = seefar.find_mistakes(seefar.predict(run.model, data.test))
+
+Names are imported when they are first used, so that `import seefar` loads neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seefar.data import load_data
+    from seefar.errors import SeefarError
+    from seefar.evaluation.evaluate import evaluate
+    from seefar.evaluation.metrics import measure
+    from seefar.evaluation.mistakes import find_mistakes
+    from seefar.evaluation.predictions import predict
+    from seefar.explanation.explain import explain
+    from seefar.explanation.gradcam import gradcam
+    from seefar.model.resnet import ResNet18
+    from seefar.model.twin import dense_twin
+    from seefar.report.figures import plot_history, plot_maps, plot_mistakes
+    from seefar.training.loop import train
+    from seefar.training.recipe import Recipe, recipe
+    from seefar.training.run import load_run
+
+__version__ = version("seefar")
+
+_HOMES = {
+    "load_data": "data",
+    "SeefarError": "errors",
+    "evaluate": "evaluation.evaluate",
+    "measure": "evaluation.metrics",
+    "find_mistakes": "evaluation.mistakes",
+    "predict": "evaluation.predictions",
+    "explain": "explanation.explain",
+    "gradcam": "explanation.gradcam",
+    "ResNet18": "model.resnet",
+    "dense_twin": "model.twin",
+    "plot_history": "report.figures",
+    "plot_maps": "report.figures",
+    "plot_mistakes": "report.figures",
+    "train": "training.loop",
+    "Recipe": "training.recipe",
+    "recipe": "training.recipe",
+    "load_run": "training.run",
+}
+
+__all__ = [
+    "Recipe",
+    "ResNet18",
+    "SeefarError",
+    "__version__",
+    "dense_twin",
+    "evaluate",
+    "explain",
+    "find_mistakes",
+    "gradcam",
+    "load_data",
+    "load_run",
+    "measure",
+    "plot_history",
+    "plot_maps",
+    "plot_mistakes",
+    "predict",
+    "recipe",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'seefar' has no attribute {name!r}")
+    return getattr(import_module(f"seefar.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,253 @@
+"""The main driver: reads the command line, calls the public functions in turn, prints what came of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from seefar.errors import DataError, SeefarError
+from seefar.training.recipe import RECIPES, Recipe, recipe
+
+if TYPE_CHECKING:
+    from seefar.data import Data
+    from seefar.evaluation.evaluate import Evaluation
+    from seefar.training.run import Run as FinishedRun
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Where the data and the run lie, and what the training runs on. None of it changes what is learnt."""
+
+    data_dir: Path | None = None
+    """Where CIFAR-10 lies or is kept. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    run: str | None = None
+    """Run folder: a path, or a bare name under runs/. Default: the recipe's name."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of convolutions and matrix products in training; evaluation is always float32."""
+    workers: int = 0
+    """Processes that make batches, for when a GPU waits for them; 0: the main one."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between two checkpoints; there is one at the end of each epoch too."""
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """Which mistakes to show, and how finely."""
+
+    top: int = 10
+    """How many mistakes to show."""
+    order: Literal["loss", "confidence", "index"] = "loss"
+    """Which first: the costliest, the surest, or as the test set lies."""
+    true: str | None = None
+    """Only mistakes on images of this class."""
+    predicted: str | None = None
+    """Only mistakes that name this class."""
+    layer: str | None = None
+    """Layer to map, such as layer3. Default: the last stage of the dense twin."""
+    cells: int | None = None
+    """Cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images. Default: 8."""
+
+
+Flat = tyro.conf.arg(name="")  # the fields become flags of the command itself
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a network. An interrupted training goes on by itself.
+
+    seefar train [fast|quick|seed|demo] [flags]; the defaults below are those of the recipe.
+    """
+
+    recipe: Annotated[Recipe, Flat]
+    options: Annotated[TrainOptions, Flat] = field(default_factory=TrainOptions)
+
+    def __call__(self) -> None:
+        """Train, and print where the weights are."""
+        print(_train(self.recipe, self.options, _load_data(self.recipe, self.options.data_dir)).folder.weights)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The main job: train, evaluate, explain, draw.
+
+    seefar run [fast|quick|seed|demo] [flags]; the defaults below are those of the recipe.
+    """
+
+    recipe: Annotated[Recipe, Flat]
+    options: Annotated[TrainOptions, Flat] = field(default_factory=TrainOptions)
+    which: Annotated[ExplainOptions, Flat] = field(default_factory=ExplainOptions)
+    json: bool = False
+    """Print the metrics as JSON."""
+
+    def __call__(self) -> None:
+        """Do all of it, and print the accuracy and the files."""
+        data = _load_data(self.recipe, self.options.data_dir)
+        _explain(_train(self.recipe, self.options, data), data, self.which, self.json)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Accuracy, per class and confusion, and all mistakes of a finished run; its one read of the test set."""
+
+    run: str
+    """Run folder: a path, or a bare name under runs/."""
+    data_dir: Path | None = None
+    """Where CIFAR-10 lies."""
+    json: bool = False
+    """Print the metrics as JSON."""
+
+    def __call__(self) -> None:
+        """Evaluate, and print the metrics."""
+        from seefar.evaluation.evaluate import evaluate
+        from seefar.report.manifest import write_manifest
+        from seefar.training.run import load_run
+
+        run = load_run(self.run)
+        _print_metrics(evaluate(run, _load_data(run.recipe, self.data_dir).test), self.json)
+        write_manifest(run.folder.path, sys.argv)
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Maps of a finished run's mistakes, and the figures."""
+
+    run: str
+    """Run folder: a path, or a bare name under runs/."""
+    data_dir: Path | None = None
+    """Where CIFAR-10 lies."""
+    which: Annotated[ExplainOptions, Flat] = field(default_factory=ExplainOptions)
+    json: bool = False
+    """Print the metrics as JSON."""
+
+    def __call__(self) -> None:
+        """Explain, and print the accuracy and the files."""
+        from seefar.training.run import load_run
+
+        run = load_run(self.run)
+        _explain(run, _load_data(run.recipe, self.data_dir), self.which, self.json)
+
+
+@dataclass(frozen=True)
+class FetchData:
+    """Fetch or make a data set, check it, and say where it lies and what it holds."""
+
+    name: Annotated[str, tyro.conf.Positional] = "cifar10"
+    """cifar10, shapes, or a folder with train/<class>/ and test/<class>/."""
+    data_dir: Path | None = None
+    """Where CIFAR-10 lies or is to be kept. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    image_size: int = 32
+    """Height and width in pixels that the images of a folder are brought to."""
+
+    def __call__(self) -> None:
+        """Load it, and print what it is."""
+        from seefar.data import load_data
+        from seefar.data.cifar10 import default_folder
+
+        data = load_data(self.name, self.data_dir, self.image_size)
+        where = {"cifar10": str(self.data_dir or default_folder()), "shapes": "made by code"}.get(self.name, self.name)
+        mean, deviation = (", ".join(f"{value:.4f}" for value in values) for values in data.statistics)
+        print(f"{data.name}: {where}")
+        print(f"{len(data.train)} training and {len(data.test)} test images of {data.image_size}x{data.image_size} pixels")
+        print(f"{len(data.classes)} classes: {', '.join(data.classes)}")
+        print(f"mean {mean}; standard deviation {deviation}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Exit codes: 0 done, 2 wrong input or data, 130 interrupted and resumable.
+
+    Args:
+        arguments: what follows the program's name; default: the process's own.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        from seefar import __version__
+
+        print(f"seefar {__version__}")
+        return 0
+    debug = "--debug" in words
+    try:
+        _parse([word for word in words if word != "--debug"])()
+    except SeefarError as error:
+        if debug:
+            raise
+        print(f"seefar: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("seefar: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parse(words: list[str]) -> Train | Run | Evaluate | Explain | FetchData:
+    # The recipe is taken out first, because it decides the defaults of all the other flags.
+    chosen = RECIPES["fast"]
+    if words[:1] in (["run"], ["train"]) and len(words) > 1 and not words[1].startswith("-"):
+        chosen = recipe(words.pop(1))
+    subcommand = tyro.conf.subcommand
+    commands = (
+        Annotated[Run, subcommand("run", default=Run(chosen))]
+        | Annotated[Train, subcommand("train", default=Train(chosen))]
+        | Annotated[Evaluate, subcommand("evaluate")]
+        | Annotated[Explain, subcommand("explain")]
+        | Annotated[FetchData, subcommand("data")]
+    )
+    description = "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why."
+    return tyro.cli(commands, prog="seefar", description=description, args=words or ["--help"])  # type: ignore[arg-type, return-value]
+
+
+def _load_data(recipe: Recipe, data_dir: Path | None) -> Data:
+    from seefar.data import load_data
+
+    return load_data(recipe.data, data_dir, recipe.image_size)
+
+
+def _train(recipe: Recipe, options: TrainOptions, data: Data) -> FinishedRun:
+    from seefar.training.loop import train
+
+    settings = asdict(options)
+    del settings["data_dir"]
+    return train(recipe, data, settings.pop("run"), **settings)
+
+
+def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool) -> None:
+    from seefar.evaluation.evaluate import evaluate
+    from seefar.evaluation.mistakes import find_mistakes
+    from seefar.explanation.explain import explain
+    from seefar.report.draw import draw_figures
+    from seefar.report.manifest import write_manifest
+
+    true, predicted = (_class_index(name, data) for name in (which.true, which.predicted))
+    evaluation = evaluate(run, data.test)
+    mistakes = find_mistakes(evaluation.predictions, which.order, true=true, predicted=predicted)[: which.top]
+    explanation = explain(run, data.test, mistakes, which.layer, which.cells)
+    figures = draw_figures(run, data.test, evaluation, explanation)
+    manifest = write_manifest(run.folder.path, sys.argv)
+    _print_metrics(evaluation, as_json)
+    if not as_json:
+        print(f"{evaluation.metrics.mistakes} mistakes, {len(mistakes)} of them shown; made:")
+        for path in (*figures, run.folder.path / "mistakes.csv", run.folder.path / "metrics.json", manifest):
+            print(f"  {path}")
+
+
+def _class_index(name: str | None, data: Data) -> int | None:
+    if name is not None and name not in data.classes:
+        raise DataError(f"{data.name} has no class {name!r}: it has {', '.join(data.classes)}.")
+    return None if name is None else data.classes.index(name)
+
+
+def _print_metrics(evaluation: Evaluation, as_json: bool) -> None:
+    metrics = evaluation.metrics
+    if as_json:
+        print(metrics.to_json(), end="")
+        return
+    low, high = metrics.interval
+    print(f"Accuracy of the network on the {metrics.n} test images: {metrics.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})")
+    for one in metrics.classes:
+        print(f"  {one.name:12s} {'-' if one.recall is None else f'{one.recall:6.1%}'} of {one.n}")

@@ -1,0 +1,112 @@
+"""The built-in data set: ten shapes on varied backgrounds, made from a seed, with the pixels that decide the class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.data.images import Data, Split
+
+Array = NDArray[np.float64]
+
+SIZE = 32
+OVERSAMPLING = 2  # every pixel is the average of 2x2 samples, so that edges are smooth
+
+
+def _regular(x: Array, y: Array, corners: int) -> Array:
+    """Radius of (x, y) measured so that the regular polygon with this many corners is the unit ball."""
+    sector = 2 * np.pi / corners
+    angle = (np.arctan2(y, x) + sector / 2) % sector - sector / 2
+    return np.hypot(x, y) * np.cos(angle) / np.cos(sector / 2)
+
+
+def _star(x: Array, y: Array) -> Array:
+    sector = 2 * np.pi / 5
+    angle = np.abs((np.arctan2(y, x) + sector / 2) % sector - sector / 2)
+    return np.hypot(x, y) * (0.42 + 0.58 * angle / (sector / 2)) / 0.42
+
+
+def _cross(x: Array, y: Array) -> Array:
+    arm, reach = np.minimum(np.abs(x), np.abs(y)) / 0.3, np.maximum(np.abs(x), np.abs(y))
+    return np.maximum(arm, reach)
+
+
+def _ring(x: Array, y: Array) -> Array:
+    radius = np.hypot(x, y)
+    return np.where(radius < 0.55, 2.0, radius)
+
+
+def _crescent(x: Array, y: Array) -> Array:
+    return np.where(np.hypot(x - 0.5, y) < 0.75, 2.0, np.hypot(x, y))
+
+
+def _heart(x: Array, y: Array) -> Array:
+    lobes = np.minimum(np.hypot(np.abs(x) - 0.42, y + 0.3) / 0.52, 2.0)
+    return np.minimum(lobes, np.maximum(np.abs(x) + (y + 0.05) * 0.95, -y - 0.1) / 0.9)
+
+
+# Each maps coordinates to a radius; the shape is where it is at most 1.
+SHAPES: dict[str, Callable[[Array, Array], Array]] = {
+    "circle": lambda x, y: np.hypot(x, y),
+    "triangle": lambda x, y: _regular(x, y, 3),
+    "square": lambda x, y: _regular(x, y, 4),
+    "pentagon": lambda x, y: _regular(x, y, 5),
+    "star": _star,
+    "cross": _cross,
+    "ring": _ring,
+    "crescent": _crescent,
+    "heart": _heart,
+    "bar": lambda x, y: np.maximum(np.abs(x) / 0.3, np.abs(y)),
+}
+
+
+def load_shapes(train: int = 4000, test: int = 1000, seed: int = 0) -> Data:
+    """The data set `shapes`: 10 classes, 32x32 RGB, with masks of the deciding pixels; the same for the same seed.
+
+    Args:
+        train: number of training images.
+        test: number of test images.
+        seed: what position, size, turn, colours, background and noise are drawn from.
+    """
+    splits = [_draw_split(count, np.random.default_rng((seed, part))) for part, count in enumerate((train, test))]
+    return Data("shapes", *splits)
+
+
+def _draw_split(count: int, random: np.random.Generator) -> Split:
+    labels = random.permutation(np.arange(count) % len(SHAPES))
+    coverage = np.stack([_draw_shape(tuple(SHAPES)[label], random) for label in labels])  # (N, H, W)
+    background = _backgrounds(count, random)
+    colour = random.uniform(0, 1, (count, 1, 1, 3))
+    # Push a colour that is close to the background's own away from it: a shape nobody can see teaches nothing.
+    ground = background.mean((1, 2), keepdims=True)
+    colour = np.where(np.abs(colour - ground).max(-1, keepdims=True) < 0.4, (ground + 0.5) % 1.0, colour)
+    images = background + coverage[..., None] * (colour - background)
+    images += random.normal(0, random.uniform(0.02, 0.06, (count, 1, 1, 1)), images.shape)
+    pixels = (images.clip(0, 1) * 255).round().astype(np.uint8)
+    return Split(pixels, labels.astype(np.int64), tuple(SHAPES), coverage > 0.5)
+
+
+def _draw_shape(name: str, random: np.random.Generator) -> Array:
+    """Share of each pixel that the shape covers, (H, W)."""
+    radius = random.uniform(8, 13)
+    centre = random.uniform(radius * 0.9, SIZE - radius * 0.9, 2)
+    turn = random.normal(0, 0.2)
+    samples = (np.arange(SIZE * OVERSAMPLING) + 0.5) / OVERSAMPLING
+    y, x = np.meshgrid((samples - centre[0]) / radius, (samples - centre[1]) / radius, indexing="ij")
+    x, y = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
+    inside = SHAPES[name](x, y) <= 1
+    return inside.reshape(SIZE, OVERSAMPLING, SIZE, OVERSAMPLING).mean((1, 3))
+
+
+def _backgrounds(count: int, random: np.random.Generator) -> Array:
+    """Slopes between two colours, under stripes of random width and direction, (N, H, W, 3) in 0 to 1."""
+    y, x = np.meshgrid(np.linspace(-1, 1, SIZE), np.linspace(-1, 1, SIZE), indexing="ij")
+    colours = random.uniform(0.1, 0.9, (2, count, 1, 1, 3))
+    direction, stripes = random.uniform(0, 2 * np.pi, (2, count, 1, 1))
+    slope = 0.5 + 0.5 * (x * np.cos(direction) + y * np.sin(direction)) / np.sqrt(2)
+    along = x * np.cos(stripes) + y * np.sin(stripes)
+    wave = np.sin(along * random.uniform(4, 20, (count, 1, 1)) + random.uniform(0, 2 * np.pi, (count, 1, 1)))
+    texture = wave * random.uniform(0, 0.15, (count, 1, 1))
+    return colours[0] + slope[..., None] * (colours[1] - colours[0]) + texture[..., None]

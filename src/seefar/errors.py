@@ -1,0 +1,39 @@
+"""The errors a user can cause or meet. Each message names the thing, what was wanted, what was found, the next step."""
+
+from __future__ import annotations
+
+
+class SeefarError(Exception):
+    """Anything the command line reports in one paragraph, without a traceback."""
+
+    exit_code = 2
+
+
+class DataError(SeefarError):
+    """A data set is missing, damaged, or not of the form that was asked for."""
+
+
+class RecipeError(SeefarError):
+    """A recipe holds a value that no training can use, or no recipe has the name that was given."""
+
+
+class RunError(SeefarError):
+    """A run folder is missing, unfinished, damaged, or belongs to another recipe."""
+
+
+class DeviceError(SeefarError):
+    """The device or precision that was asked for does not exist on this machine."""
+
+
+class DivergedError(SeefarError):
+    """Training met a number that is not finite."""
+
+
+class MapError(SeefarError):
+    """A class activation map was asked for that cannot be made, or is too coarse to be of use."""
+
+
+class Interrupted(SeefarError):
+    """Ctrl-C or SIGTERM: the state is saved, the same command goes on from there."""
+
+    exit_code = 130

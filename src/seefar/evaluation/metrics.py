@@ -1,0 +1,95 @@
+"""How good the predictions are, with how sure that figure is."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.evaluation.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """One class: of its `n` test images the share `recall` was recognised; of the answers that named it `precision` was right.
+
+    `precision` is None for a class that no answer named, `recall` for one without test images.
+    """
+
+    name: str
+    n: int
+    recall: float | None
+    precision: float | None
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What was measured on the test set.
+
+    Attributes:
+        accuracy: share of right answers.
+        interval: 95 % Wilson interval of the accuracy.
+        n: test images.
+        mistakes: wrong answers.
+        loss: mean cross-entropy in nats.
+        classes: one entry a class.
+        confusion: confusion[t][p] is how many images of class t were called p.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    n: int
+    mistakes: int
+    loss: float
+    classes: tuple[ClassMetrics, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_json(self) -> str:
+        """As JSON text, under the key `test`."""
+        return json.dumps({"test": asdict(self)}, indent=2) + "\n"
+
+
+def wilson_interval(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's interval of a share (Wilson 1927, JASA 22:209); z = 1.96 gives 95 %. Never leaves 0 to 1.
+
+    Args:
+        right: successes.
+        n: trials, at least 1.
+        z: quantile of the normal distribution.
+    """
+    share = right / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """int64 (K, K): row is the true class, column the predicted one."""
+    return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def measure(predictions: Predictions, classes: tuple[str, ...]) -> Metrics:
+    """All metrics of the predictions for these K classes."""
+    confusion = confusion_matrix(predictions.labels, predictions.predicted, len(classes))
+    n, right = int(confusion.sum()), int(confusion.trace())
+    per_class = tuple(
+        ClassMetrics(
+            name,
+            n=int(confusion[k].sum()),
+            recall=confusion[k, k] / confusion[k].sum() if confusion[k].any() else None,
+            precision=confusion[k, k] / confusion[:, k].sum() if confusion[:, k].any() else None,
+        )
+        for k, name in enumerate(classes)
+    )
+    return Metrics(
+        accuracy=right / n,
+        interval=wilson_interval(right, n),
+        n=n,
+        mistakes=n - right,
+        loss=float(predictions.losses.mean()),
+        classes=per_class,
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+    )

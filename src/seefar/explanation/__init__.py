@@ -1,0 +1,1 @@
+"""Explanation: class activation maps, signed and in logit units."""

@@ -1,0 +1,94 @@
+"""A module's activations and the gradients of class scores on them, with the network left as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seefar.errors import MapError
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a layer gave for N images, and how the score of each image's class depends on it.
+
+    Attributes:
+        activations: float32 (N, C, h, w).
+        gradients: float32 (N, C, h, w), of the logit of the class that was asked for.
+        logits: float32 (N, K).
+    """
+
+    activations: Tensor
+    gradients: Tensor
+    logits: Tensor
+
+
+def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Captured:
+    """Run the network once forwards, and back to `layer`.
+
+    Nothing below the layer is differentiated, so frozen weights and a surrounding `torch.no_grad()` do not matter,
+    and no parameter gets a `.grad`.
+
+    Args:
+        model: any network that ends in logits (N, K).
+        inputs: what it takes, float (N, ...).
+        classes: int64 (N,), whose logit each image's gradient is of.
+        layer: the name of a submodule that gives (N, C, h, w).
+
+    Raises:
+        MapError: there is no such layer, it does not give cells, or a class is out of range.
+    """
+    taken: list[Tensor] = []
+
+    def take(_module: nn.Module, _inputs: object, activations: object) -> Tensor:
+        if not isinstance(activations, Tensor) or activations.ndim != 4:
+            found = tuple(activations.shape) if isinstance(activations, Tensor) else type(activations).__name__
+            raise MapError(f"Layer {layer} gives {found}, a map needs activations (N, C, h, w): name another layer.")
+        with torch.enable_grad():
+            taken.append(activations.detach().clone().requires_grad_())
+            return taken[0].clone()  # a copy, since what follows may change it in place
+
+    module = find_layer(model, layer)
+    with eval_mode(model), torch.enable_grad():
+        handle = module.register_forward_hook(take)
+        try:
+            logits = model(inputs)
+        finally:
+            handle.remove()
+        if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
+            raise MapError(
+                f"Classes run from {int(classes.min())} to {int(classes.max())}, the network has {logits.shape[1]}: "
+                f"pass class indices from 0 to {logits.shape[1] - 1}."
+            )
+        scores = logits.gather(1, classes[:, None])  # (N, 1)
+        (gradients,) = torch.autograd.grad(scores.sum(), taken[0])
+    return Captured(taken[0].detach().float(), gradients.float(), logits.detach().float())
+
+
+def find_layer(model: nn.Module, layer: str) -> nn.Module:
+    """The submodule of that name.
+
+    Raises:
+        MapError: there is none; the message lists the first level of names.
+    """
+    modules = dict(model.named_modules())
+    if layer not in modules or not layer:
+        names = ", ".join(name for name, _ in model.named_children())
+        raise MapError(f"{type(model).__name__} has no layer {layer!r}: it has {names}, and theirs, such as layer4.1.conv2.")
+    return modules[layer]
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """The network in eval mode within `with`; afterwards each of its modules is in the mode it came in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,32 @@
+"""Many images through a network, in batches, with nothing kept for gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from seefar.data.images import Images
+from seefar.model.resnet import ResNet18
+
+BATCH_SIZE = 250
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a network's parameters lie."""
+    return next(model.parameters()).device
+
+
+@torch.no_grad()
+def pooled_features(model: ResNet18, images: Images) -> Tensor:
+    """The features that enter the last layer, float32 (N, C), of stored images, uint8 (N, H, W, 3).
+
+    `model.fc` makes logits of them. The network is used in eval mode and left in the mode it came in.
+    """
+    training = model.training
+    model.eval()
+    try:
+        batches = torch.from_numpy(images).split(BATCH_SIZE)
+        parts = [model.pool(model.features(model.normalize(batch.to(device_of(model))))) for batch in batches]
+        return torch.cat(parts).float()
+    finally:
+        model.train(training)

@@ -1,0 +1,51 @@
+"""The dense twin: the same weights, strides replaced by dilation, so that the last stage has finer cells."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+
+from seefar.errors import MapError
+from seefar.model.resnet import STAGES, BasicBlock, ResNet18
+
+
+def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
+    """The network with the last `doublings` strides taken away: the last stage of a 32x32 image has 8x8, 16x16 or 32x32 cells.
+
+    A convolution that halved its input now keeps every position, and those after it look twice as far apart
+    (dilation; Holschneider et al. 1989, Yu & Koltun 2015, arXiv 1511.07122). So every 2 ** doublings-th cell, from
+    the first, is computed from the same inputs by the same weights as a cell of the network, and equals it. The cells
+    between are what the network would see if its grid were shifted: they are exact activations, but only
+    every 2 ** doublings-th cell enters the logits, and the twin's logits are the network's.
+
+    Parameters and buffers are shared, not copied: training the network trains the twin.
+
+    Args:
+        model: the network; it is left as it is.
+        doublings: 1, 2 or 3 strides taken away, from the last stage upwards; 0 gives the network's own cells.
+
+    Raises:
+        MapError: `doublings` is not 0 to 3.
+    """
+    if doublings not in range(4):
+        raise MapError(f"{doublings} strides cannot be taken away: the network has three, pass 0 to 3.")
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    twin = copy.deepcopy(model, shared)  # what is in the memo is not copied
+    dilation = 1
+    for stage in STAGES[len(STAGES) - doublings :]:
+        first, second = twin.get_submodule(stage)
+        assert isinstance(first, BasicBlock) and isinstance(second, BasicBlock)
+        first.conv1.stride = (1, 1)
+        _dilate(first.conv1, dilation)
+        assert isinstance(first.downsample, nn.Sequential) and isinstance(first.downsample[0], nn.Conv2d)
+        first.downsample[0].stride = (1, 1)
+        dilation *= 2
+        for convolution in (first.conv2, second.conv1, second.conv2):
+            _dilate(convolution, dilation)
+    twin.cell_stride = dilation
+    return twin
+
+
+def _dilate(convolution: nn.Conv2d, dilation: int) -> None:
+    convolution.dilation = convolution.padding = (dilation, dilation)

@@ -1,0 +1,1 @@
+"""Report: figures of a training, its mistakes and their maps."""

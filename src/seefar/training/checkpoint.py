@@ -1,0 +1,135 @@
+"""The state of an unfinished training in one safetensors file: whole or not there, and it cannot run code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from seefar.errors import RunError
+from seefar.files import written_beside
+
+
+@dataclass
+class Tally:
+    """Loss and right answers since the last logged step and over the epoch; kept on the device, so that no step waits.
+
+    Attributes:
+        interval: float32 (3,): sum of loss times images, right answers, images, since the last logged step.
+        epoch: float32 (3,): the same since the epoch began.
+    """
+
+    interval: Tensor
+    epoch: Tensor
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Count one batch: its mean loss (), logits (B, K) and labels (B,)."""
+        correct = (logits.argmax(1) == labels).sum()
+        images = torch.full_like(correct, len(labels))
+        batch = torch.stack((loss.detach() * len(labels), correct, images))
+        self.interval += batch
+        self.epoch += batch
+
+
+@dataclass
+class TrainingState:
+    """Everything that a training goes on from.
+
+    Attributes:
+        model: the network.
+        optimizer: its momentum is part of the state.
+        scaler: the loss scaler; it does something in float16 only.
+        tally: loss and right answers so far.
+        step: steps done, counted over the whole run.
+        seconds: time spent in training so far, over all sittings.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.SGD
+    scaler: torch.amp.GradScaler
+    tally: Tally
+    step: int = 0
+    seconds: float = 0.0
+
+    def save(self, path: Path) -> None:
+        """Write the state into one file; a kill while writing leaves the last checkpoint as it was."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            if (momentum := self.optimizer.state[parameter].get("momentum_buffer")) is not None:
+                tensors[f"momentum.{name}"] = momentum
+        position = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "interval": self.tally.interval.tolist(),
+            "epoch": self.tally.epoch.tolist(),
+            "scaler": self.scaler.state_dict(),
+        }
+        save_tensors(path, tensors, {"position": json.dumps(position)})
+
+    def load(self, path: Path) -> None:
+        """Put the state back as it was saved.
+
+        Raises:
+            RunError: the file is damaged or belongs to another network.
+        """
+        tensors, metadata = load_tensors(path)
+        weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+        load_weights(path, self.model, weights)
+        for name, parameter in self.model.named_parameters():
+            if f"momentum.{name}" in tensors:
+                momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
+                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        try:
+            position = json.loads(metadata["position"])
+            self.step, self.seconds = position["step"], position["seconds"]
+            self.tally.interval.copy_(torch.tensor(position["interval"]))
+            self.tally.epoch.copy_(torch.tensor(position["epoch"]))
+            self.scaler.load_state_dict(position["scaler"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise RunError(f"{path} does not say how far its training had come: delete it to begin that run anew.") from error
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors of any memory layout as safetensors, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with written_beside(path) as beside:
+        save_file(plain, beside, metadata=metadata)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: train the run first, or pass --run of a finished one.") from error
+    except (OSError, safetensors.SafetensorError) as error:
+        raise RunError(
+            f"{path} is no whole safetensors file ({error}): delete it and train again, or restore it from a copy."
+        ) from error
+
+
+def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put weights that came from `path` into `model`, all of them or none.
+
+    Raises:
+        RunError: names or shapes are not those of `model`.
+    """
+    own = model.state_dict()
+    wrong = sorted(set(own) ^ set(weights)) + [
+        f"{name} {tuple(weights[name].shape)}, wanted {tuple(own[name].shape)}"
+        for name in sorted(set(own) & set(weights))
+        if own[name].shape != weights[name].shape
+    ]
+    if wrong:
+        raise RunError(f"{path} holds the weights of another network ({'; '.join(wrong[:3])}): pass another --run.")
+    model.load_state_dict(weights)

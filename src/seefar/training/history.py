@@ -1,0 +1,78 @@
+"""What a training went through: one row for each logged step, kept as CSV from the first to the last."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from seefar.errors import RunError
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One logged step. Loss and accuracy are means over the training images since the row before.
+
+    Attributes:
+        step: steps done.
+        epoch: the epoch this step belongs to, counted from 1.
+        seconds: time spent in training so far, over all sittings.
+        image_size: height and width in pixels that the network was given.
+        learning_rate: rate of this step.
+        loss: mean training loss, with augmentation and label smoothing.
+        accuracy: share of the training images answered rightly, as augmented.
+        epoch_accuracy: the same over the whole epoch; only in the row that ends it.
+        held_out_accuracy: share of the held-out images answered rightly; only there, and only if some are held out.
+    """
+
+    step: int
+    epoch: int
+    seconds: float
+    image_size: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    epoch_accuracy: float | None = None
+    held_out_accuracy: float | None = None
+
+
+COLUMNS = tuple(field.name for field in fields(HistoryRow))
+
+
+def to_csv(rows: Sequence[HistoryRow]) -> str:
+    """Rows as CSV text; floats keep all their digits, what is not known stays empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    return text.getvalue()
+
+
+def append_row(path: Path, row: HistoryRow) -> None:
+    """Add one row to the end of a history that `to_csv` began."""
+    with path.open("a", encoding="utf-8", newline="") as file:
+        csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(asdict(row))
+
+
+def read_history(path: Path) -> list[HistoryRow]:
+    """The rows of a `history.csv`.
+
+    Raises:
+        RunError: the file is missing or is no history.
+    """
+    whole = ("step", "epoch", "image_size")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                HistoryRow(**{  # type: ignore[arg-type]  # the columns are the fields
+                    name: int(row[name]) if name in whole else float(row[name]) if row[name] else None
+                    for name in COLUMNS
+                })
+                for row in csv.DictReader(file)
+            ]
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: train the run first, or pass --run of a finished one.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} is no training history ({error}): its columns should be {', '.join(COLUMNS)}.") from error

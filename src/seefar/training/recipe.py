@@ -1,0 +1,170 @@
+"""A recipe is every choice that decides what a training ends with. This module imports no torch, so that --help is quick."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from seefar.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All hyperparameters of a training. The defaults are those of the recipe `fast`."""
+
+    name: str = "fast"
+    """What the recipe is called; the run folder takes this name unless another is given."""
+    data: str = "cifar10"
+    """Data set: cifar10, shapes, or a folder with train/<class>/ and test/<class>/."""
+    image_size: int = 32
+    """Height and width in pixels that the images of a folder are brought to; cifar10 and shapes have 32."""
+    held_out: int = 0
+    """Training images set aside; accuracy on them is measured after each epoch. For choosing settings."""
+    seed: int = 0
+    """Decides the first weights, the order of the images and their augmentation."""
+
+    width: int = 64
+    """Channels of the first stage of the ResNet-18; 64 is the usual one with 11,173,962 parameters."""
+    dirac: bool = True
+    """Start the 3x3 convolutions of the stages near the identity instead of at random."""
+
+    epochs: int = 20
+    """How often every training image is seen."""
+    batch_size: int = 128
+    """Images in one step."""
+    sizes: tuple[int, ...] = (0,)
+    """Image sizes in pixels, each for an equal part of the epochs: small first is cheaper. 0: the data's own size."""
+    learning_rate: float = 0.2
+    """Rate of SGD: the peak of one-cycle, or the constant rate."""
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    """one-cycle: linear from 0 to the peak and back to 0; constant: the same rate throughout."""
+    warm_up: float = 0.25
+    """Share of the steps in which one-cycle rises."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    nesterov: bool = True
+    """Nesterov's form of momentum."""
+    weight_decay: float = 5e-4
+    """Weight decay of convolutions and the linear layer; norms and biases have none."""
+    label_smoothing: float = 0.1
+    """Share of each target that is spread over all classes."""
+
+    crop_padding: int = 4
+    """Black pixels put around an image before the random crop; 0: the crop changes nothing."""
+    flip: Literal["alternating", "random", "none"] = "alternating"
+    """Mirroring: at random, or alternating from one epoch to the next."""
+    cutout: int = 16
+    """Side in pixels of the square that Cutout hides; 0: none."""
+    cutout_probability: float = 1.0
+    """Share of the images that Cutout is applied to."""
+    cutout_fill: int = -1
+    """Grey level 0 to 255 of the square; -1: the mean colour of the training images."""
+    standardize: bool = True
+    """Normalise with the mean and deviation of the training images; otherwise with 0.5 and 0.5."""
+
+    log_every: int = 50
+    """Steps between two lines of the log and the history."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no training can use."""
+        wanted = {
+            "image_size": (16 <= self.image_size <= 96, "16 to 96"),
+            "held_out": (self.held_out >= 0, "0 or more"),
+            "seed": (0 <= self.seed < 2**31, "0 to 2147483647"),
+            "width": (self.width >= 1, "1 or more"),
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch_size": (self.batch_size >= 2, "2 or more (batch norm needs two images)"),
+            "sizes": (bool(self.sizes) and all(s == 0 or 16 <= s <= 96 for s in self.sizes), "sizes of 16 to 96, or 0"),
+            "learning_rate": (0 < self.learning_rate < float("inf"), "a positive number"),
+            "warm_up": (0 <= self.warm_up < 1, "0 or more and less than 1"),
+            "momentum": (0 <= self.momentum < 1, "0 or more and less than 1"),
+            "nesterov": (not self.nesterov or self.momentum > 0, "a momentum above 0 with it"),
+            "weight_decay": (0 <= self.weight_decay < float("inf"), "0 or more"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and less than 1"),
+            "crop_padding": (0 <= self.crop_padding <= 32, "0 to 32"),
+            "cutout": (0 <= self.cutout <= 32, "0 to 32"),
+            "cutout_probability": (0 <= self.cutout_probability <= 1, "0 to 1"),
+            "cutout_fill": (-1 <= self.cutout_fill <= 255, "-1 to 255"),
+            "log_every": (self.log_every >= 1, "1 or more"),
+        }
+        for field, (right, range_) in wanted.items():
+            if not right:
+                flag = field.replace("_", "-")
+                raise RecipeError(f"Recipe {self.name}: {flag} is {getattr(self, field)}, wanted {range_}: pass --{flag}.")
+
+    def to_json(self) -> str:
+        """The recipe as JSON text, one field a line."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The recipe that `to_json` wrote.
+
+        Raises:
+            RecipeError: the text is no JSON object, or has fields a recipe does not have.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            return cls(**{**fields, "sizes": tuple(fields["sizes"])})
+        except (TypeError, KeyError, ValueError) as error:
+            raise RecipeError(f"This is no recipe ({error}): a recipe.json holds the fields of Recipe.") from error
+
+    def differences(self, other: Recipe) -> str:
+        """The fields that differ, as `epochs 20, not 5`, this recipe's value first; empty if none does."""
+        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self)]
+        return "; ".join(f"{name} {mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs)
+
+
+RECIPES = {
+    "fast": Recipe(),
+    "quick": Recipe(
+        name="quick", epochs=5, sizes=(16, 20, 24, 28, 32), learning_rate=0.3, cutout=0, log_every=50
+    ),
+    "seed": Recipe(
+        name="seed",
+        dirac=False,
+        batch_size=4,
+        learning_rate=0.001,
+        schedule="constant",
+        nesterov=False,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        crop_padding=0,
+        flip="none",
+        cutout_probability=0.5,
+        cutout_fill=127,
+        standardize=False,
+        log_every=2000,
+    ),
+    "demo": Recipe(
+        name="demo",
+        data="shapes",
+        width=16,
+        dirac=False,
+        epochs=5,
+        batch_size=32,
+        learning_rate=0.1,
+        label_smoothing=0.0,
+        crop_padding=2,
+        cutout=0,
+        log_every=25,
+    ),
+}
+"""The named recipes; `fast` is the default."""
+
+
+def recipe(name: str = "fast", **changes: Any) -> Recipe:
+    """A named recipe, with some fields changed: `recipe("quick", epochs=5)`.
+
+    Raises:
+        RecipeError: there is no recipe or no field of that name, or a value is out of range.
+    """
+    if name not in RECIPES:
+        raise RecipeError(f"There is no recipe {name!r}: choose one of {', '.join(RECIPES)}.")
+    fields = [field.name for field in dataclasses.fields(Recipe)]
+    for field in changes:
+        if field not in fields:
+            raise RecipeError(f"A recipe has no field {field!r}: it has {', '.join(fields)}.")
+    return replace(RECIPES[name], **changes)

@@ -1,0 +1,146 @@
+"""The run folder: where everything that belongs to one training lies, and the trained network read back from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from seefar.data.images import Data
+from seefar.errors import RecipeError, RunError
+from seefar.files import write_text
+from seefar.model.resnet import ResNet18
+from seefar.training.checkpoint import load_tensors, load_weights, save_tensors
+from seefar.training.history import HistoryRow, read_history
+from seefar.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths in `runs/<name>/`."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """All hyperparameters."""
+        return self.path / "recipe.json"
+
+    @property
+    def history(self) -> Path:
+        """One row for each logged step."""
+        return self.path / "history.csv"
+
+    @property
+    def log(self) -> Path:
+        """The lines of the training log."""
+        return self.path / "log.txt"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state of an unfinished training; gone when it is finished."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        """The finished network."""
+        return self.path / "weights.safetensors"
+
+    def read_recipe(self) -> Recipe:
+        """The recipe of this run.
+
+        Raises:
+            RunError: there is no run, or its recipe cannot be read.
+        """
+        try:
+            return Recipe.from_json(self.recipe.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            others = sorted(path.parent.name for path in self.path.parent.glob("*/recipe.json"))
+            known = f"its neighbours are {', '.join(others)}" if others else "none lies beside it either"
+            raise RunError(f"{self.path} holds no run ({known}): train one, or pass --run of another.") from error
+        except RecipeError as error:
+            raise RunError(f"{self.recipe} cannot be read. {error}") from error
+
+
+def find_run(name: str) -> RunFolder:
+    """The folder of a run: a bare name lies under `runs/`, anything with a slash is a path."""
+    path = Path(name).expanduser()
+    return RunFolder(path if len(path.parts) > 1 or path.is_absolute() else Path("runs") / path)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
+
+    Attributes:
+        model: the trained network, in eval mode, float32.
+        history: one row for each logged step.
+        folder: where its files lie.
+        recipe: what it was trained with.
+        classes: names of the K classes.
+    """
+
+    model: ResNet18
+    history: list[HistoryRow]
+    folder: RunFolder
+    recipe: Recipe
+    classes: tuple[str, ...]
+
+
+def save_weights(folder: RunFolder, model: ResNet18, data: Data) -> None:
+    """Write the finished network; class names and image size go into the header of the file."""
+    metadata = {"classes": json.dumps(data.classes), "image_size": str(data.image_size), "data": data.name}
+    save_tensors(folder.weights, dict(model.state_dict()), metadata)
+
+
+def load_run(folder: RunFolder | str | Path) -> Run:
+    """A finished training, read back from its folder, on the CPU.
+
+    Args:
+        folder: the run folder, its path, or the bare name of one under `runs/`.
+
+    Raises:
+        RunError: there is no finished run there, or a file of it is damaged.
+    """
+    folder = folder if isinstance(folder, RunFolder) else find_run(str(folder))
+    recipe = folder.read_recipe()
+    if not folder.weights.exists():
+        raise RunError(
+            f"{folder.path} holds an unfinished training: go on with "
+            f"`seefar train {recipe.name} --run {folder.path}` and the flags it was begun with."
+        )
+    tensors, metadata = load_tensors(folder.weights)
+    try:
+        classes = tuple(json.loads(metadata["classes"]))
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{folder.weights} names no classes in its header: it is not a run's weights.") from error
+    model = ResNet18(len(classes), recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    load_weights(folder.weights, model, {name: tensor.float() if tensor.is_floating_point() else tensor
+                                         for name, tensor in tensors.items()})
+    return Run(model.eval(), read_history(folder.history), folder, recipe, classes)
+
+
+def begin_run(folder: RunFolder, recipe: Recipe, data: Data) -> None:
+    """Make the folder of a new training, or make sure that the one that is there can be continued.
+
+    Raises:
+        RunError: the folder belongs to another recipe or other data.
+    """
+    if folder.recipe.exists():
+        found = folder.read_recipe()
+        if found != recipe:
+            raise RunError(
+                f"{folder.path} belongs to another recipe ({recipe.differences(found)}): "
+                "pass --run with a new name, or the values it was begun with."
+            )
+        fingerprint = (folder.path / "data.json").read_text(encoding="utf-8") if (folder.path / "data.json").exists() else ""
+        if data.fingerprint not in fingerprint:
+            raise RunError(f"{folder.path} was begun with other images than {data.name} holds now: pass --run with a new name.")
+        return
+    folder.path.mkdir(parents=True, exist_ok=True)
+    about = {"name": data.name, "classes": data.classes, "train": len(data.train), "test": len(data.test),
+             "image_size": data.image_size, "fingerprint": data.fingerprint}
+    write_text(folder.path / "data.json", json.dumps(about, indent=2) + "\n")
+    write_text(folder.recipe, recipe.to_json())

@@ -1,0 +1,96 @@
+"""What the loop is given: network, optimizer, batches, the rate and image size of each step, the state to go on from."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seefar.data.augmentation import AugmentedBatches, pipeline
+from seefar.data.images import Data, Split
+from seefar.model.inference import pooled_features
+from seefar.model.initialize import start_near_identity
+from seefar.model.resnet import ResNet18
+from seefar.training.checkpoint import Tally, TrainingState
+from seefar.training.device import Compute
+from seefar.training.history import read_history, to_csv
+from seefar.training.recipe import Recipe
+from seefar.training.run import RunFolder
+from seefar.files import write_text
+
+
+def build_model(recipe: Recipe, data: Data) -> ResNet18:
+    """The network with the first weights that the recipe's seed gives, whatever the global random state is."""
+    mean, std = data.statistics if recipe.standardize else ((0.5,) * 3, (0.5,) * 3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = ResNet18(len(data.classes), recipe.width, mean, std)
+    if recipe.dirac:
+        start_near_identity(model)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """SGD with momentum; weight decay for convolutions and the linear layer, none for norms and biases."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov)
+
+
+def build_batches(recipe: Recipe, data: Data) -> AugmentedBatches:
+    """The training images as the recipe augments them."""
+    mean = tuple(round(255 * value) for value in data.statistics[0])
+    fill = mean if recipe.cutout_fill < 0 else (recipe.cutout_fill,) * 3
+    transform = pipeline(data.image_size, recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill)
+    return AugmentedBatches(data.train, transform, recipe.flip, recipe.batch_size, recipe.seed)
+
+
+def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> TrainingState:
+    """The state that a training begins with, or goes on from where the folder holds a checkpoint.
+
+    The history is cut back to the checkpoint: what came after it will be trained, and logged, again.
+    """
+    model = build_model(recipe, data).to(compute.device).train()
+    scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
+    tally = Tally(torch.zeros(3, device=compute.device), torch.zeros(3, device=compute.device))
+    state = TrainingState(model, build_optimizer(model, recipe), scaler, tally)
+    rows = []
+    if folder.checkpoint.exists():
+        state.load(folder.checkpoint)
+        rows = [row for row in read_history(folder.history) if row.step <= state.step]
+    write_text(folder.history, to_csv(rows))
+    return state
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """The rate of step 1 to `steps`: constant, or one-cycle (Smith & Topin 2017, arXiv 1708.07120) in straight lines.
+
+    One-cycle rises for the first `warm_up` of the steps and falls to one step above 0 at the last.
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    peak = recipe.warm_up * steps
+    return recipe.learning_rate * (step / peak if step <= peak else (steps + 1 - step) / (steps + 1 - peak))
+
+
+def image_size(recipe: Recipe, data: Data, epoch: int) -> int:
+    """Height and width of the network's input in an epoch counted from 0: `recipe.sizes` share the epochs evenly."""
+    return recipe.sizes[epoch * len(recipe.sizes) // recipe.epochs] or data.image_size
+
+
+def resize(inputs: Tensor, size: int) -> Tensor:
+    """Network input (N, 3, H, W) brought to (N, 3, size, size), channels last; as it is if it has that size."""
+    if inputs.shape[-1] == size:
+        return inputs
+    smaller = F.interpolate(inputs, size=(size, size), mode="bilinear", antialias=True)
+    return smaller.contiguous(memory_format=torch.channels_last)
+
+
+def accuracy(model: ResNet18, split: Split) -> float:
+    """Share of a split's images that the network answers rightly, in float32, without augmentation."""
+    logits = model.fc(pooled_features(model, split.images))  # (N, K)
+    labels = torch.from_numpy(split.labels).to(logits.device)
+    return (logits.argmax(1) == labels).double().mean().item()
