@@ -10,7 +10,6 @@ Names are imported when they are first used, so that `import seefar` loads neith
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from seefar.training.recipe import Recipe, recipe
     from seefar.training.run import load_run
 
-__version__ = version("seefar")
+__version__ = "0.1.0"
 
 _HOMES = {
     "load_data": "data",

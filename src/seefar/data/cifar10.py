@@ -162,11 +162,12 @@ def _read(path: Path, md5: str) -> Mapping[bytes, Any]:
 
 
 class _BatchUnpickler(pickle.Unpickler):
-    """Admits the three names that an array of numbers needs, and nothing else: no other code can be reached."""
+    """Admits the names that an array of numbers needs, and nothing else: no other code can be reached."""
 
     def find_class(self, module: str, name: str) -> Any:
         allowed = {
             ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+            ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its name since numpy 2
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
         }

@@ -43,8 +43,8 @@ def _crescent(x: Array, y: Array) -> Array:
 
 
 def _heart(x: Array, y: Array) -> Array:
-    lobes = np.minimum(np.hypot(np.abs(x) - 0.42, y + 0.3) / 0.52, 2.0)
-    return np.minimum(lobes, np.maximum(np.abs(x) + (y + 0.05) * 0.95, -y - 0.1) / 0.9)
+    x, y = 1.2 * x, 0.1 - 1.15 * y  # the curve's y points up
+    return 1 + (x**2 + y**2 - 1) ** 3 - x**2 * y**3
 
 
 # Each maps coordinates to a radius; the shape is where it is at most 1.

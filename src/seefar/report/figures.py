@@ -59,7 +59,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
         split: the images that their indices count in.
     """
     rows = max(1, -(-len(mistakes) // COLUMNS))
-    figure = Figure(figsize=(6.4, 2.75 * rows), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(5.2, 2.35 * rows), dpi=DPI, layout="constrained")
     grid = figure.subplots(rows, COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()

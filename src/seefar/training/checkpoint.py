@@ -8,7 +8,7 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from seefar.errors import RunError
@@ -98,7 +98,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     """Write tensors of any memory layout as safetensors, whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with written_beside(path) as beside:
-        save_file(plain, beside, metadata=metadata)
+        beside.write_bytes(save(plain, metadata))  # save_file would make it readable for its owner only
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

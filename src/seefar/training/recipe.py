@@ -120,7 +120,7 @@ class Recipe:
 RECIPES = {
     "fast": Recipe(),
     "quick": Recipe(
-        name="quick", epochs=5, sizes=(16, 20, 24, 28, 32), learning_rate=0.3, cutout=0, log_every=50
+        name="quick", dirac=False, epochs=5, sizes=(16, 20, 24, 28, 32), learning_rate=0.3, cutout=0
     ),
     "seed": Recipe(
         name="seed",

@@ -1,0 +1,53 @@
+"""The tiny data set and the tiny nets that the tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from seefar.data import Data
+from seefar.data.shapes import load_shapes
+from seefar.model import ResNet18
+from seefar.training.loop import train
+from seefar.training.recipe import recipe
+from seefar.training.run import Run
+
+
+@pytest.fixture(scope="session")
+def shapes() -> Data:
+    """600 training and 150 test images, 32x32, 10 classes, with masks."""
+    return load_shapes(train=600, test=150)
+
+
+@pytest.fixture(scope="session")
+def trained(shapes: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A narrow net, trained for real, if not for long: its weights, norms and mistakes are those of a trained net."""
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    return train(recipe("demo", width=8, epochs=6, batch_size=16), shapes, folder, quiet=True)
+
+
+@pytest.fixture
+def make_net() -> Callable[..., ResNet18]:
+    """Makes small nets with reproducible weights and with norms that are not the identity."""
+
+    def make(num_classes: int = 4, width: int = 4, seed: int = 0) -> ResNet18:
+        generator = torch.Generator().manual_seed(seed)
+        net = ResNet18(num_classes, width, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+        with torch.no_grad():
+            for name, tensor in net.state_dict().items():
+                if tensor.is_floating_point() and not name.startswith("normalize"):
+                    noise = torch.randn(tensor.shape, generator=generator) * 0.3
+                    tensor.copy_(noise.abs() + 0.5 if "var" in name else tensor + noise)
+        return net.eval()
+
+    return make
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seefar.data.download import download
+from seefar.errors import DataError
+
+CONTENT = np.random.default_rng(0).bytes(1_000_000)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+Serve = Callable[[str], str]
+
+
+class Host:
+    """A host on loopback whose addresses behave well or badly; it remembers which bytes were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+        host = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                kind = self.path.strip("/")
+                start = int((re.findall(r"bytes=(\d+)-", self.headers.get("Range", "")) or ["0"])[0])
+                host.asked.append((kind, start))
+                if kind == "missing":
+                    return self.send_error(404)
+                if start >= len(CONTENT):
+                    return self.send_error(416)
+                body = bytes(len(CONTENT)) if kind == "wrong" else CONTENT[0 if kind == "no-range" else start :]
+                self.send_response(206 if len(body) < len(CONTENT) else 200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: 400_000 if kind == "breaks" and start == 0 else None])
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def url(self, kind: str) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/{kind}"
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    host = Host()
+    yield host
+    host.server.shutdown()
+    host.server.server_close()
+
+
+def test_a_file_arrives_whole(host: Host, tmp_path: Path) -> None:
+    download((host.url("good"),), tmp_path / "deep" / "file", MD5)
+    assert (tmp_path / "deep" / "file").read_bytes() == CONTENT
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file"]
+
+
+def test_what_is_there_is_not_fetched_again(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(CONTENT)
+    download((host.url("good"),), tmp_path / "file", MD5)
+    assert host.asked == []
+
+
+def test_the_mirror_is_tried_when_the_first_host_fails(host: Host, tmp_path: Path) -> None:
+    download((host.url("missing"), host.url("good")), tmp_path / "file", MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert host.asked == [("missing", 0), ("good", 0)]
+
+
+def test_a_broken_transfer_goes_on_where_it_stopped(host: Host, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="could not be fetched"):
+        download((host.url("breaks"),), tmp_path / "file", MD5)
+    assert not (tmp_path / "file").exists()
+    have = (tmp_path / "file.part").stat().st_size
+    assert 0 < have <= 400_000
+    download((host.url("breaks"),), tmp_path / "file", MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert host.asked == [("breaks", 0), ("breaks", have)]
+    assert not (tmp_path / "file.part").exists()
+
+
+def test_a_host_that_sends_everything_again_is_understood(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "file.part").write_bytes(CONTENT[:5000])
+    download((host.url("no-range"),), tmp_path / "file", MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_whole_part_is_checked_and_taken(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "file.part").write_bytes(CONTENT)
+    download((host.url("good"),), tmp_path / "file", MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_wrong_file_is_dropped_and_the_mirror_starts_from_nothing(host: Host, tmp_path: Path) -> None:
+    download((host.url("wrong"), host.url("good")), tmp_path / "file", MD5)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert host.asked == [("wrong", 0), ("good", 0)]
+
+
+def test_when_every_address_fails_each_answer_is_told(host: Host, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        download((host.url("missing"), host.url("wrong")), tmp_path / "file", MD5)
+    for part in ("404", host.url("wrong"), "not the file that was wanted", MD5, "by hand"):
+        assert part in str(error.value)
+    assert not (tmp_path / "file").exists()
