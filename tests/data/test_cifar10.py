@@ -91,7 +91,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ([1, 2], "holds a list"),
         ({b"labels": [1]}, "holds no batch"),
         ({b"data": np.zeros((2, 100), np.uint8), b"labels": [1, 2]}, "holds no batch"),
-        ({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}, "2 images and 1 labels"),
+        ({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}, "holds 2 images and 1 labels"),
     ],
 )
 def test_a_file_that_holds_something_else_is_named(tmp_path: Path, batch: object, message: str) -> None:
@@ -140,7 +140,7 @@ def test_the_archive_is_unpacked_and_nothing_else_of_it(tmp_path: Path) -> None:
     home.mkdir(parents=True)
     pack(tmp_path / "source", home / ARCHIVE, {"../escaped": b"x", f"{FOLDER}/surplus": b"y"})
     archive_md5 = hashlib.md5((home / ARCHIVE).read_bytes()).hexdigest()
-    batches = find_batches(home, urls=(), archive_md5=archive_md5)
+    batches = find_batches(home, urls=("http://127.0.0.1:9/not-asked",), archive_md5=archive_md5)
     assert len(read_batches(batches, md5).train) == 15
     assert sorted(path.name for path in batches.iterdir()) == sorted(MD5)
     assert sorted(path.name for path in home.iterdir()) == sorted([ARCHIVE, FOLDER, "extra"])
@@ -153,7 +153,7 @@ def test_an_archive_without_a_batch_leaves_nothing_half_made(tmp_path: Path) -> 
     pack(tmp_path / "source", tmp_path / ARCHIVE)
     archive_md5 = hashlib.md5((tmp_path / ARCHIVE).read_bytes()).hexdigest()
     with pytest.raises(DataError, match="cannot be unpacked"):
-        find_batches(tmp_path, urls=(), archive_md5=archive_md5)
+        find_batches(tmp_path, urls=("http://127.0.0.1:9/not-asked",), archive_md5=archive_md5)
     assert not (tmp_path / FOLDER).exists()
     assert not list(tmp_path.glob(f".{FOLDER}*"))
 

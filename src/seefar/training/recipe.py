@@ -27,8 +27,6 @@ class Recipe:
 
     width: int = 64
     """Channels of the first stage of the ResNet-18; 64 is the usual one with 11,173,962 parameters."""
-    dirac: bool = True
-    """Start the 3x3 convolutions of the stages near the identity instead of at random."""
 
     epochs: int = 20
     """How often every training image is seen."""
@@ -120,11 +118,10 @@ class Recipe:
 RECIPES = {
     "fast": Recipe(),
     "quick": Recipe(
-        name="quick", dirac=False, epochs=5, sizes=(16, 20, 24, 28, 32), learning_rate=0.3, cutout=0
+        name="quick", epochs=5, sizes=(16, 20, 24, 28, 32), learning_rate=0.3, cutout=0
     ),
     "seed": Recipe(
         name="seed",
-        dirac=False,
         batch_size=4,
         learning_rate=0.001,
         schedule="constant",
@@ -142,7 +139,6 @@ RECIPES = {
         name="demo",
         data="shapes",
         width=16,
-        dirac=False,
         epochs=5,
         batch_size=32,
         learning_rate=0.1,

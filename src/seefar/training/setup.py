@@ -8,15 +8,14 @@ from torch import Tensor, nn
 
 from seefar.data.augmentation import AugmentedBatches, pipeline
 from seefar.data.images import Data, Split
+from seefar.files import write_text
 from seefar.model.inference import pooled_features
-from seefar.model.initialize import start_near_identity
 from seefar.model.resnet import ResNet18
 from seefar.training.checkpoint import Tally, TrainingState
 from seefar.training.device import Compute
 from seefar.training.history import read_history, to_csv
 from seefar.training.recipe import Recipe
 from seefar.training.run import RunFolder
-from seefar.files import write_text
 
 
 def build_model(recipe: Recipe, data: Data) -> ResNet18:
@@ -25,8 +24,6 @@ def build_model(recipe: Recipe, data: Data) -> ResNet18:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = ResNet18(len(data.classes), recipe.width, mean, std)
-    if recipe.dirac:
-        start_near_identity(model)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+
+from seefar.data import Data
+from seefar.data.shapes import SHAPES, load_shapes
+
+
+def test_the_same_seed_gives_the_same_images_and_another_seed_others() -> None:
+    one, same, other = load_shapes(20, 10), load_shapes(20, 10), load_shapes(20, 10, seed=1)
+    np.testing.assert_array_equal(one.train.images, same.train.images)
+    np.testing.assert_array_equal(one.test.masks, same.test.masks)
+    assert not np.array_equal(one.train.images, other.train.images)
+
+
+def test_classes_are_balanced_and_no_test_image_is_a_training_image(shapes: Data) -> None:
+    assert shapes.classes == tuple(SHAPES)
+    assert np.bincount(shapes.train.labels).tolist() == [60] * 10
+    assert np.bincount(shapes.test.labels).tolist() == [15] * 10
+    train = {image.tobytes() for image in shapes.train.images}
+    assert not any(image.tobytes() in train for image in shapes.test.images)
+
+
+def test_the_mask_is_where_the_shape_is(shapes: Data) -> None:
+    masks = shapes.train.masks
+    assert masks is not None
+    assert masks.shape == (600, 32, 32)
+    area = masks.mean((1, 2))
+    assert area.min() > 0.02
+    assert area.max() < 0.6
+    # Inside the mask one colour and noise; so the pixels there vary less than those of the whole image.
+    inside = np.array([image[mask].std(0).mean() for image, mask in zip(shapes.train.images, masks, strict=True)])
+    whole = shapes.train.images.std((1, 2)).mean(1)
+    assert (inside < whole).mean() > 0.95
+
+
+def test_masks_have_the_form_of_their_class(shapes: Data) -> None:
+    masks, labels = shapes.train.masks, shapes.train.labels
+    assert masks is not None
+    y, x = np.mgrid[:32, :32]
+
+    def fill(name: str) -> float:
+        """Mean share of the bounding box that the shape covers."""
+        shares = []
+        for mask in masks[labels == tuple(SHAPES).index(name)]:
+            height, width = np.ptp(y[mask]) + 1, np.ptp(x[mask]) + 1
+            shares.append(mask.sum() / (height * width))
+        return float(np.mean(shares))
+
+    assert abs(fill("circle") - np.pi / 4) < 0.05
+    assert fill("ring") < fill("circle") - 0.15
+    assert fill("cross") < 0.6 < fill("square")
+
+    def centre_is_covered(name: str) -> float:
+        hits = [
+            mask[round(y[mask].mean()), round(x[mask].mean())] for mask in masks[labels == tuple(SHAPES).index(name)]
+        ]
+        return float(np.mean(hits))
+
+    assert centre_is_covered("ring") == 0
+    assert centre_is_covered("heart") == 1
