@@ -6,53 +6,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from seefar.errors import DataError, SeefarError
+from seefar.options import ExplainOptions, TrainOptions
 from seefar.training.recipe import RECIPES, Recipe, recipe
 
 if TYPE_CHECKING:
     from seefar.data import Data
     from seefar.evaluation.evaluate import Evaluation
     from seefar.training.run import Run as FinishedRun
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Where the data and the run lie, and what the training runs on. None of it changes what is learnt."""
-
-    data_dir: Path | None = None
-    """Where CIFAR-10 lies or is kept. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
-    run: str | None = None
-    """Run folder: a path, or a bare name under runs/. Default: the recipe's name."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of convolutions and matrix products in training; evaluation is always float32."""
-    workers: int = 0
-    """Processes that make batches, for when a GPU waits for them; 0: the main one."""
-    checkpoint_minutes: float = 5.0
-    """Minutes between two checkpoints; there is one at the end of each epoch too."""
-
-
-@dataclass(frozen=True)
-class ExplainOptions:
-    """Which mistakes to show, and how finely."""
-
-    top: int = 10
-    """How many mistakes to show."""
-    order: Literal["loss", "confidence", "index"] = "loss"
-    """Which first: the costliest, the surest, or as the test set lies."""
-    true: str | None = None
-    """Only mistakes on images of this class."""
-    predicted: str | None = None
-    """Only mistakes that name this class."""
-    layer: str | None = None
-    """Layer to map, such as layer3. Default: the last stage of the dense twin."""
-    cells: int | None = None
-    """Cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images. Default: 8."""
 
 
 Flat = tyro.conf.arg(name="")  # the fields become flags of the command itself
@@ -141,7 +106,7 @@ class FetchData:
     name: Annotated[str, tyro.conf.Positional] = "cifar10"
     """cifar10, shapes, or a folder with train/<class>/ and test/<class>/."""
     data_dir: Path | None = None
-    """Where CIFAR-10 lies or is to be kept. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    """Where CIFAR-10 lies or is to be kept. Default: SEEFAR_DATA, else the user's cache folder."""
     image_size: int = 32
     """Height and width in pixels that the images of a folder are brought to."""
 
@@ -154,7 +119,9 @@ class FetchData:
         where = {"cifar10": str(self.data_dir or default_folder()), "shapes": "made by code"}.get(self.name, self.name)
         mean, deviation = (", ".join(f"{value:.4f}" for value in values) for values in data.statistics)
         print(f"{data.name}: {where}")
-        print(f"{len(data.train)} training and {len(data.test)} test images of {data.image_size}x{data.image_size} pixels")
+        print(
+            f"{len(data.train)} training and {len(data.test)} test images of {data.image_size}x{data.image_size} pixels"
+        )
         print(f"{len(data.classes)} classes: {', '.join(data.classes)}")
         print(f"mean {mean}; standard deviation {deviation}")
 
@@ -164,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: what follows the program's name; default: the process's own.
+
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
@@ -199,7 +167,7 @@ def _parse(words: list[str]) -> Train | Run | Evaluate | Explain | FetchData:
         | Annotated[FetchData, subcommand("data")]
     )
     description = "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why."
-    return tyro.cli(commands, prog="seefar", description=description, args=words or ["--help"])  # type: ignore[arg-type, return-value]
+    return tyro.cli(commands, prog="seefar", description=description, args=words or ["--help"])
 
 
 def _load_data(recipe: Recipe, data_dir: Path | None) -> Data:
@@ -248,6 +216,7 @@ def _print_metrics(evaluation: Evaluation, as_json: bool) -> None:
         print(metrics.to_json(), end="")
         return
     low, high = metrics.interval
-    print(f"Accuracy of the network on the {metrics.n} test images: {metrics.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})")
+    interval = f"95 % interval {low:.2%} to {high:.2%}"
+    print(f"Accuracy of the network on the {metrics.n} test images: {metrics.accuracy:.2%} ({interval})")
     for one in metrics.classes:
         print(f"  {one.name:12s} {'-' if one.recall is None else f'{one.recall:6.1%}'} of {one.n}")

@@ -33,7 +33,7 @@ class MapError(SeefarError):
     """A class activation map was asked for that cannot be made, or is too coarse to be of use."""
 
 
-class Interrupted(SeefarError):
+class Interrupted(SeefarError):  # noqa: N818  # no error: it was asked for
     """Ctrl-C or SIGTERM: the state is saved, the same command goes on from there."""
 
     exit_code = 130

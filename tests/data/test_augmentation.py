@@ -10,8 +10,7 @@ from seefar.training.setup import build_batches
 
 
 def test_cutout_hides_each_pixel_as_often_as_the_paper_says() -> None:
-    """DeVries & Taylor: a 16x16 square centred on a uniform pixel. The central pixel is hidden in 16/32 * 16/32 of the
-    draws, a corner pixel in 8/32 * 8/32 = 1/16 (rows: centres 0 to 8 reach row 0 upwards, 9 of 32 at that corner)."""
+    """DeVries & Taylor: a 16x16 square centred on a pixel drawn evenly; 16 of 32 rows as centre hide the middle row."""
     transform = pipeline(32, crop_padding=0, hole=16, cutout_probability=1.0, cutout_fill=(0, 0, 0))
     transform.set_random_seed(0)
     image = np.full((32, 32, 3), 255, np.uint8)

@@ -51,7 +51,9 @@ def test_pixels_and_labels_land_where_the_format_says(tmp_path: Path) -> None:
     assert data.test.images.shape == (3, 32, 32, 3)
     # A row holds 1024 red values row by row, then green, then blue.
     row = pickle.loads((tmp_path / FOLDER / "data_batch_2").read_bytes())[b"data"][1]
-    np.testing.assert_array_equal(data.train.images[4, 5, 7], [row[5 * 32 + 7], row[1024 + 5 * 32 + 7], row[2048 + 5 * 32 + 7]])
+    np.testing.assert_array_equal(
+        data.train.images[4, 5, 7], [row[5 * 32 + 7], row[1024 + 5 * 32 + 7], row[2048 + 5 * 32 + 7]]
+    )
     assert data.train.labels.tolist() == [1, 2, 9] * 5
 
 

@@ -23,6 +23,7 @@ def load_data(name: str = "cifar10", folder: str | Path | None = None, image_siz
 
     Raises:
         DataError: there is no such data set, or it is damaged.
+
     """
     if name == "cifar10":
         return load_cifar10(Path(folder).expanduser() if folder else None)
@@ -31,5 +32,6 @@ def load_data(name: str = "cifar10", folder: str | Path | None = None, image_siz
     if Path(name).expanduser().is_dir():
         return load_folder(Path(name).expanduser(), image_size)
     raise DataError(
-        f"There is no data set {name!r}: pass cifar10, shapes, or an existing folder with train/<class>/ and test/<class>/."
+        f"There is no data set {name!r}: pass cifar10, shapes, or an existing folder with train/<class>/ "
+        "and test/<class>/."
     )

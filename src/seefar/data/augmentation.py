@@ -77,7 +77,7 @@ class Batch:
 
 
 class AugmentedBatches(Dataset[Batch]):
-    """Batch number b of epoch e, for any (e, b), the same in whichever process and in whatever order they are asked for.
+    """Batch number b of epoch e, for any (e, b): the same in whichever process and order they are asked for.
 
     Args:
         split: the training images.
@@ -86,6 +86,7 @@ class AugmentedBatches(Dataset[Batch]):
             way (Jordan 2024, arXiv 2404.00498), so that two epochs show every image both ways round.
         batch_size: images in a batch; the last batch of an epoch may be smaller.
         seed: the run's seed.
+
     """
 
     def __init__(self, split: Split, transform: A.Compose, flip: Flip, batch_size: int, seed: int) -> None:
@@ -125,11 +126,11 @@ class AugmentedBatches(Dataset[Batch]):
 def training_batches(
     dataset: AugmentedBatches, positions: Sequence[tuple[int, int]], workers: int, pin_memory: bool
 ) -> Iterator[Batch]:
-    """The batches at these (epoch, number) positions, in order, made by `workers` processes ahead of need (0: by this one)."""
+    """The batches at these (epoch, number) positions, in order, made ahead by `workers` processes (0: by this one)."""
     loader: DataLoader[Batch] = DataLoader(
         dataset,
         batch_size=None,
-        sampler=positions,  # type: ignore[arg-type]  # any sequence of keys will do
+        sampler=positions,
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,

@@ -24,6 +24,7 @@ class Split:
         labels: int64 (N,), each in 0..K-1.
         classes: names of the K classes.
         masks: bool (N, H, W), the pixels that decide the class, where the data set knows them.
+
     """
 
     images: Images
@@ -66,8 +67,8 @@ class Data:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the training images and labels: a run that is continued must see the same data."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.train.images))
-        digest.update(np.ascontiguousarray(self.train.labels))
+        digest = hashlib.sha256(np.ascontiguousarray(self.train.images).data)
+        digest.update(np.ascontiguousarray(self.train.labels).data)
         return digest.hexdigest()
 
     def hold_out(self, count: int, seed: int) -> tuple[Data, Split]:
@@ -78,6 +79,7 @@ class Data:
 
         Raises:
             DataError: `count` leaves no training image.
+
         """
         if not 0 <= count < len(self.train):
             raise DataError(
@@ -97,6 +99,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 
     Args:
         images: uint8 (N, H, W, 3).
+
     """
     values = np.arange(256) / 255
     means, deviations = [], []

@@ -19,7 +19,8 @@ def _regular(x: Array, y: Array, corners: int) -> Array:
     """Radius of (x, y) measured so that the regular polygon with this many corners is the unit ball."""
     sector = 2 * np.pi / corners
     angle = (np.arctan2(y, x) + sector / 2) % sector - sector / 2
-    return np.hypot(x, y) * np.cos(angle) / np.cos(sector / 2)
+    radius: Array = np.hypot(x, y) * np.cos(angle) / np.cos(sector / 2)
+    return radius
 
 
 def _star(x: Array, y: Array) -> Array:
@@ -69,6 +70,7 @@ def load_shapes(train: int = 4000, test: int = 1000, seed: int = 0) -> Data:
         train: number of training images.
         test: number of test images.
         seed: what position, size, turn, colours, background and noise are drawn from.
+
     """
     splits = [_draw_split(count, np.random.default_rng((seed, part))) for part, count in enumerate((train, test))]
     return Data("shapes", *splits)
@@ -76,7 +78,7 @@ def load_shapes(train: int = 4000, test: int = 1000, seed: int = 0) -> Data:
 
 def _draw_split(count: int, random: np.random.Generator) -> Split:
     labels = random.permutation(np.arange(count) % len(SHAPES))
-    coverage = np.stack([_draw_shape(tuple(SHAPES)[label], random) for label in labels])  # (N, H, W)
+    coverage = _coverage(labels, random)
     background = _backgrounds(count, random)
     colour = random.uniform(0, 1, (count, 1, 1, 3))
     # Push a colour that is close to the background's own away from it: a shape nobody can see teaches nothing.
@@ -88,16 +90,21 @@ def _draw_split(count: int, random: np.random.Generator) -> Split:
     return Split(pixels, labels.astype(np.int64), tuple(SHAPES), coverage > 0.5)
 
 
-def _draw_shape(name: str, random: np.random.Generator) -> Array:
-    """Share of each pixel that the shape covers, (H, W)."""
-    radius = random.uniform(8, 13)
-    centre = random.uniform(radius * 0.9, SIZE - radius * 0.9, 2)
-    turn = random.normal(0, 0.2)
+def _coverage(labels: NDArray[np.int_], random: np.random.Generator) -> Array:
+    """Share of each pixel that the shape of this label covers, (N, H, W); place, size and turn are drawn."""
+    count = len(labels)
+    radius = random.uniform(8, 13, (count, 1, 1))
+    row, column = random.uniform(radius * 0.9, SIZE - radius * 0.9, (2, count, 1, 1))
+    turn = random.normal(0, 0.2, (count, 1, 1))
     samples = (np.arange(SIZE * OVERSAMPLING) + 0.5) / OVERSAMPLING
-    y, x = np.meshgrid((samples - centre[0]) / radius, (samples - centre[1]) / radius, indexing="ij")
-    x, y = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
-    inside = SHAPES[name](x, y) <= 1
-    return inside.reshape(SIZE, OVERSAMPLING, SIZE, OVERSAMPLING).mean((1, 3))
+    coverage = np.empty((count, SIZE, SIZE))
+    for label, inside in enumerate(SHAPES.values()):
+        which = np.flatnonzero(labels == label)
+        y, x = (samples[:, None] - row[which]) / radius[which], (samples - column[which]) / radius[which]
+        cosine, sine = np.cos(turn[which]), np.sin(turn[which])
+        hit = inside(x * cosine - y * sine, x * sine + y * cosine) <= 1  # (n, H * OVERSAMPLING, W * OVERSAMPLING)
+        coverage[which] = hit.reshape(-1, SIZE, OVERSAMPLING, SIZE, OVERSAMPLING).mean((2, 4))
+    return coverage
 
 
 def _backgrounds(count: int, random: np.random.Generator) -> Array:
@@ -109,4 +116,5 @@ def _backgrounds(count: int, random: np.random.Generator) -> Array:
     along = x * np.cos(stripes) + y * np.sin(stripes)
     wave = np.sin(along * random.uniform(4, 20, (count, 1, 1)) + random.uniform(0, 2 * np.pi, (count, 1, 1)))
     texture = wave * random.uniform(0, 0.15, (count, 1, 1))
-    return colours[0] + slope[..., None] * (colours[1] - colours[0]) + texture[..., None]
+    backgrounds: Array = colours[0] + slope[..., None] * (colours[1] - colours[0]) + texture[..., None]
+    return backgrounds

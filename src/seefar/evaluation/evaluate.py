@@ -29,17 +29,18 @@ def evaluate(run: Run, test: Split) -> Evaluation:
 
     Raises:
         RunError: the test images are not those that the folder's predictions are of, or the classes differ.
+
     """
     if run.classes != test.classes:
         raise RunError(
             f"{run.folder.path} knows {len(run.classes)} classes ({', '.join(run.classes[:3])}, ...), the data has "
-            f"{len(test.classes)} ({', '.join(test.classes[:3])}, ...): pass --run of a net that was trained on this data."
+            f"{len(test.classes)} ({', '.join(test.classes[:3])}, ...): pass --run of a net trained on this data."
         )
     path = run.folder.path / "predictions.npz"
     if path.exists():
         predictions = Predictions.load(path)
         if predictions.labels.tolist() != test.labels.tolist():
-            raise RunError(f"{path} is of other test images than these: delete it to evaluate the run on these instead.")
+            raise RunError(f"{path} is of other test images than these: delete it to evaluate the run on these.")
     else:
         predictions = predict(run.model, test)
         predictions.save(path)

@@ -14,9 +14,14 @@ from seefar.evaluation.predictions import Predictions
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class: of its `n` test images the share `recall` was recognised; of the answers that named it `precision` was right.
+    """One class.
 
-    `precision` is None for a class that no answer named, `recall` for one without test images.
+    Attributes:
+        name: its name.
+        n: its test images.
+        recall: share of them that was recognised; None if there are none.
+        precision: share of the answers naming this class that was right; None if no answer named it.
+
     """
 
     name: str
@@ -37,6 +42,7 @@ class Metrics:
         loss: mean cross-entropy in nats.
         classes: one entry a class.
         confusion: confusion[t][p] is how many images of class t were called p.
+
     """
 
     accuracy: float
@@ -59,6 +65,7 @@ def wilson_interval(right: int, n: int, z: float = 1.959964) -> tuple[float, flo
         right: successes.
         n: trials, at least 1.
         z: quantile of the normal distribution.
+
     """
     share = right / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)

@@ -26,6 +26,7 @@ class Mistake:
         confidence: probability that the network gives the predicted class.
         true_probability: probability that it gives the true class.
         loss: cross-entropy in nats, minus the logarithm of `true_probability`.
+
     """
 
     index: int
@@ -47,6 +48,7 @@ def find_mistakes(
             the test set lies. Ties keep the order of the test set.
         true: only mistakes on images of this class.
         predicted: only mistakes that name this class.
+
     """
     logs, guesses = predictions.log_probabilities, predictions.predicted
     mistakes = [
@@ -71,5 +73,13 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: tuple[str, 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["index", "true", "predicted", "confidence", "true_probability", "loss"])
         for m in mistakes:
-            writer.writerow([m.index, classes[m.true], classes[m.predicted], f"{m.confidence:.6f}",
-                             f"{m.true_probability:.6g}", f"{m.loss:.6f}"])
+            writer.writerow(
+                [
+                    m.index,
+                    classes[m.true],
+                    classes[m.predicted],
+                    f"{m.confidence:.6f}",
+                    f"{m.true_probability:.6g}",
+                    f"{m.loss:.6f}",
+                ]
+            )

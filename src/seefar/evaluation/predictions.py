@@ -27,6 +27,7 @@ class Predictions:
         logits: float32 (N, K).
         features: float32 (N, C), the input of the last layer; `features @ weight.T + bias` is the logits.
         labels: int64 (N,), the true classes.
+
     """
 
     logits: Floats
@@ -36,7 +37,7 @@ class Predictions:
     @property
     def predicted(self) -> Labels:
         """The class with the largest logit, int64 (N,)."""
-        return self.logits.argmax(1)
+        return np.asarray(self.logits.argmax(1), dtype=np.int64)
 
     @property
     def log_probabilities(self) -> NDArray[np.float64]:
@@ -61,6 +62,7 @@ class Predictions:
 
         Raises:
             RunError: the file is missing or damaged.
+
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -74,11 +76,14 @@ class Predictions:
 
 
 def predict(model: ResNet18, split: Split) -> Predictions:
-    """Logits and last-layer features of every image, in float32, so that the answer does not depend on the machine's best precision.
+    """Logits and last-layer features of every image.
+
+    Always in float32, so that the answer does not depend on which precision a machine is best at.
 
     Args:
         model: used in eval mode and left in the mode it came in.
         split: images uint8 (N, H, W, 3) and labels (N,).
+
     """
     features = pooled_features(model, split.images)  # (N, C)
     with torch.no_grad():

@@ -20,6 +20,7 @@ class Captured:
         activations: float32 (N, C, h, w).
         gradients: float32 (N, C, h, w), of the logit of the class that was asked for.
         logits: float32 (N, K).
+
     """
 
     activations: Tensor
@@ -41,6 +42,7 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
 
     Raises:
         MapError: there is no such layer, it does not give cells, or a class is out of range.
+
     """
     taken: list[Tensor] = []
 
@@ -74,11 +76,12 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
 
     Raises:
         MapError: there is none; the message lists the first level of names.
+
     """
-    modules = dict(model.named_modules())
+    modules: dict[str, nn.Module] = dict(model.named_modules())
     if layer not in modules or not layer:
         names = ", ".join(name for name, _ in model.named_children())
-        raise MapError(f"{type(model).__name__} has no layer {layer!r}: it has {names}, and theirs, such as layer4.1.conv2.")
+        raise MapError(f"{type(model).__name__} has no layer {layer!r}: it has {names}, and theirs, such as layer4.1.")
     return modules[layer]
 
 

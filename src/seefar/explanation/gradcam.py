@@ -29,10 +29,11 @@ def gradcam(
 ) -> NDArray[np.float32]:
     """Grad-CAM maps: where the evidence for a class (above 0) and against it (below 0) lies.
 
-    Each channel of the layer is weighted by the gradient of the class's logit, summed over the cells, and the channels
-    are added up. The paper averages the gradient instead; its map is this one divided by the number of cells h * w. The sum
-    makes the unit logits: at the last stage, whose global average enters a linear layer, the mean over the cells that enter
-    the logit, plus the bias, is the logit. There Grad-CAM is CAM (Zhou et al. 2015, arXiv 1512.04150).
+    Each channel of the layer is weighted by the gradient of the class's logit, summed over the cells, and the
+    channels are added up. The paper averages the gradient instead; its map is this one divided by the number of
+    cells, h * w. The sum makes the unit logits: at the last stage, whose global average enters a linear layer, the
+    mean over the cells that enter the logit, plus the bias, is the logit. There Grad-CAM is CAM (Zhou et al. 2015,
+    arXiv 1512.04150).
 
     Nothing is cut off at zero or rescaled. The network is left as it came: same mode, no hook, no `.grad`.
 
@@ -51,6 +52,7 @@ def gradcam(
 
     Raises:
         MapError: the layer does not exist, has too few cells, or a class is out of range.
+
     """
     inputs = _to_input(model, images)
     chosen = np.broadcast_to(np.asarray(classes), len(inputs))
@@ -63,7 +65,7 @@ def gradcam(
         raise MapError("Cells can be chosen for the default layer only: pass either layer or cells.")
     maps = [
         _maps(model, batch, batch_classes, layer, force)
-        for batch, batch_classes in zip(inputs.split(BATCH_SIZE), target.split(BATCH_SIZE), strict=True)
+        for batch, batch_classes in zip(torch.split(inputs, BATCH_SIZE), torch.split(target, BATCH_SIZE), strict=True)
     ]
     return torch.cat(maps).cpu().numpy() if maps else np.empty((0, 0, 0), np.float32)
 
@@ -73,8 +75,8 @@ def _maps(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str, force: 
     height, width = captured.activations.shape[2:]
     if min(height, width) < SMALLEST_MAP and not force:
         raise MapError(
-            f"Layer {layer} gives maps of {height}x{width} cells, at least {SMALLEST_MAP}x{SMALLEST_MAP} are wanted to see a "
-            "region: leave layer out for the dense twin's finer cells, name an earlier layer, or pass force=True."
+            f"Layer {layer} gives maps of {height}x{width} cells, at least {SMALLEST_MAP}x{SMALLEST_MAP} are wanted to "
+            "see a region: leave layer out for the dense twin's finer cells, name an earlier layer, or pass force=True."
         )
     weights = captured.gradients.sum((2, 3), keepdim=True)  # (N, C, 1, 1)
     return (weights * captured.activations).sum(1)  # (N, h, w)
@@ -87,8 +89,9 @@ def _to_input(model: nn.Module, images: Images | Tensor) -> Tensor:
     if images.dtype != torch.uint8:
         return images
     if not isinstance(model, ResNet18):
-        raise MapError(f"{type(model).__name__} cannot take uint8 images: pass the float tensor that it was trained on.")
-    return model.normalize(images)
+        raise MapError(f"{type(model).__name__} cannot take uint8 images: pass the float tensor it was trained on.")
+    normalized: Tensor = model.normalize(images)
+    return normalized
 
 
 def _twin(model: nn.Module, image_size: int, cells: int | None) -> ResNet18:
@@ -100,5 +103,7 @@ def _twin(model: nn.Module, image_size: int, cells: int | None) -> ResNet18:
     while cells is None and wanted < SMALLEST_MAP:
         wanted *= 2
     if wanted not in sizes:
-        raise MapError(f"{wanted} cells cannot be had of {image_size}-pixel images: pass one of {', '.join(map(str, sizes))}.")
+        raise MapError(
+            f"{wanted} cells cannot be had of {image_size}-pixel images: pass one of {', '.join(map(str, sizes))}."
+        )
     return dense_twin(model, sizes[wanted])

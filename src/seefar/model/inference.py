@@ -12,8 +12,8 @@ BATCH_SIZE = 250
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a network's parameters lie."""
-    return next(model.parameters()).device
+    """Where a network's parameters lie; the CPU for one that has none."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 @torch.no_grad()
@@ -25,7 +25,7 @@ def pooled_features(model: ResNet18, images: Images) -> Tensor:
     training = model.training
     model.eval()
     try:
-        batches = torch.from_numpy(images).split(BATCH_SIZE)
+        batches = torch.split(torch.from_numpy(images), BATCH_SIZE)
         parts = [model.pool(model.features(model.normalize(batch.to(device_of(model))))) for batch in batches]
         return torch.cat(parts).float()
     finally:

@@ -11,7 +11,7 @@ from seefar.model.resnet import STAGES, BasicBlock, ResNet18
 
 
 def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
-    """The network with the last `doublings` strides taken away: the last stage of a 32x32 image has 8x8, 16x16 or 32x32 cells.
+    """The network with its last `doublings` strides taken away: 8x8, 16x16 or 32x32 cells for a 32x32 image.
 
     A convolution that halved its input now keeps every position, and those after it look twice as far apart
     (dilation; Holschneider et al. 1989, Yu & Koltun 2015, arXiv 1511.07122). So every 2 ** doublings-th cell, from
@@ -27,6 +27,7 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
 
     Raises:
         MapError: `doublings` is not 0 to 3.
+
     """
     if doublings not in range(4):
         raise MapError(f"{doublings} strides cannot be taken away: the network has three, pass 0 to 3.")
@@ -34,12 +35,12 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
     twin = copy.deepcopy(model, shared)  # what is in the memo is not copied
     dilation = 1
     for stage in STAGES[len(STAGES) - doublings :]:
-        first, second = twin.get_submodule(stage)
-        assert isinstance(first, BasicBlock) and isinstance(second, BasicBlock)
+        first, second = (block for block in twin.get_submodule(stage).modules() if isinstance(block, BasicBlock))
         first.conv1.stride = (1, 1)
         _dilate(first.conv1, dilation)
-        assert isinstance(first.downsample, nn.Sequential) and isinstance(first.downsample[0], nn.Conv2d)
-        first.downsample[0].stride = (1, 1)
+        shortcut = first.get_submodule("downsample.0")
+        assert isinstance(shortcut, nn.Conv2d)
+        shortcut.stride = (1, 1)
         dilation *= 2
         for convolution in (first.conv2, second.conv1, second.conv2):
             _dilate(convolution, dilation)

@@ -29,6 +29,7 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
     Args:
         history: the rows of the whole run.
         test_accuracy: share of 1, measured once after the last step; drawn as one point.
+
     """
     figure = Figure(figsize=(10, 4), dpi=DPI, layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
@@ -57,6 +58,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     Args:
         mistakes: which to show.
         split: the images that their indices count in.
+
     """
     rows = max(1, -(-len(mistakes) // COLUMNS))
     figure = Figure(figsize=(5.2, 2.35 * rows), dpi=DPI, layout="constrained")
@@ -65,14 +67,16 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
         axes.set_axis_off()
     for axes, mistake in zip(grid.flat, mistakes, strict=False):
         _show_image(axes, split.images[mistake.index], describe(mistake, split.classes))
-        axes.text(0.5, -0.03, f"test image {mistake.index}", transform=axes.transAxes, ha="center", va="top", fontsize=8)
+        axes.text(
+            0.5, -0.03, f"test image {mistake.index}", transform=axes.transAxes, ha="center", va="top", fontsize=8
+        )
     return figure
 
 
 def plot_maps(
     mistakes: Sequence[Mistake], split: Split, predicted: NDArray[np.float32], true: NDArray[np.float32]
 ) -> Figure:
-    """For each mistake: the image, the map for the predicted class, the map for the true class, one colour scale for both.
+    """For each mistake: the image, the map for the predicted and for the true class, one colour scale for both.
 
     The cells are drawn as they are, unsmoothed, over a grey copy of the image. The scale is symmetric about zero, so
     white is no evidence; its end differs from mistake to mistake and stands at the colour bar.
@@ -82,6 +86,7 @@ def plot_maps(
         split: the images that their indices count in.
         predicted: float (M, h, w), logit units.
         true: float (M, h, w), likewise.
+
     """
     rows = max(1, -(-len(mistakes) // COLUMNS))
     figure = Figure(figsize=(6.6 * COLUMNS, 2.5 * rows), dpi=DPI, layout="constrained")

@@ -1,4 +1,7 @@
-"""The last file of a run folder: what made it, on which machine, and a checksum of every file. Its presence means the folder is whole."""
+"""The last file of a run folder: what made it, on which machine, and a checksum of every file.
+
+Its presence means that the folder is whole.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ def write_manifest(folder: Path, command: list[str]) -> Path:
     Args:
         folder: a run folder.
         command: the command line that ended here.
+
     """
     path = folder / "manifest.json"
     path.unlink(missing_ok=True)
@@ -49,14 +53,15 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that this package runs from, `+` behind it if its source is changed; None elsewhere."""
+    """The commit of the checkout this package runs from, with `+` if its source is changed; None elsewhere."""
     source = Path(__file__).parents[1]
     if source.parent.name != "src":
         return None  # installed: a repository further up is not ours
     try:
-        git = ["git", "-C", str(source)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True).stdout
+        commit, changed = (
+            subprocess.run(["git", "-C", source, *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "."])
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+" if changed else "")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from seefar.errors import RunError
 from seefar.files import written_beside
+from seefar.model.resnet import ResNet18
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Tally:
     Attributes:
         interval: float32 (3,): sum of loss times images, right answers, images, since the last logged step.
         epoch: float32 (3,): the same since the epoch began.
+
     """
 
     interval: Tensor
@@ -47,9 +49,10 @@ class TrainingState:
         tally: loss and right answers so far.
         step: steps done, counted over the whole run.
         seconds: time spent in training so far, over all sittings.
+
     """
 
-    model: nn.Module
+    model: ResNet18
     optimizer: torch.optim.SGD
     scaler: torch.amp.GradScaler
     tally: Tally
@@ -76,6 +79,7 @@ class TrainingState:
 
         Raises:
             RunError: the file is damaged or belongs to another network.
+
         """
         tensors, metadata = load_tensors(path)
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
@@ -91,7 +95,9 @@ class TrainingState:
             self.tally.epoch.copy_(torch.tensor(position["epoch"]))
             self.scaler.load_state_dict(position["scaler"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise RunError(f"{path} does not say how far its training had come: delete it to begin that run anew.") from error
+            raise RunError(
+                f"{path} does not say how far its training had come: delete it to begin that run anew."
+            ) from error
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -106,10 +112,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises:
         RunError: the file is missing or damaged.
+
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: train the run first, or pass --run of a finished one.") from error
     except (OSError, safetensors.SafetensorError) as error:
@@ -123,6 +131,7 @@ def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> No
 
     Raises:
         RunError: names or shapes are not those of `model`.
+
     """
     own = model.state_dict()
     wrong = sorted(set(own) ^ set(weights)) + [

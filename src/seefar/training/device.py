@@ -23,6 +23,7 @@ class Compute:
     Attributes:
         device: `cpu`, `cuda` or `mps`.
         precision: what matrix products and convolutions use; weights, norms and the loss stay float32.
+
     """
 
     device: torch.device
@@ -48,6 +49,7 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
 
     Raises:
         DeviceError: the device is not there, or cannot compute in that precision.
+
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -57,7 +59,7 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
     kind = next(name for name, there in available.items() if there) if device == "auto" else device
     if not available[kind]:
         there = ", ".join(name for name in available if available[name])
-        raise DeviceError(f"This machine has no {kind} that torch can use, only {there}: pass --device {there} or auto.")
+        raise DeviceError(f"This machine has no {kind} for torch, only {there}: pass --device {there} or auto.")
     if precision == "float16" and kind != "cuda":
         raise DeviceError(f"float16 needs CUDA, the device is {kind}: pass --precision auto, bfloat16 or float32.")
     dtype = _best_precision(kind) if precision == "auto" else cast(torch.dtype, getattr(torch, precision))

@@ -25,6 +25,7 @@ class HistoryRow:
         accuracy: share of the training images answered rightly, as augmented.
         epoch_accuracy: the same over the whole epoch; only in the row that ends it.
         held_out_accuracy: share of the held-out images answered rightly; only there, and only if some are held out.
+
     """
 
     step: int
@@ -61,18 +62,23 @@ def read_history(path: Path) -> list[HistoryRow]:
 
     Raises:
         RunError: the file is missing or is no history.
+
     """
     whole = ("step", "epoch", "image_size")
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [
-                HistoryRow(**{  # type: ignore[arg-type]  # the columns are the fields
-                    name: int(row[name]) if name in whole else float(row[name]) if row[name] else None
-                    for name in COLUMNS
-                })
+                HistoryRow(
+                    **{  # type: ignore[arg-type]  # the columns are the fields
+                        name: int(row[name]) if name in whole else float(row[name]) if row[name] else None
+                        for name in COLUMNS
+                    }
+                )
                 for row in csv.DictReader(file)
             ]
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: train the run first, or pass --run of a finished one.") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is no training history ({error}): its columns should be {', '.join(COLUMNS)}.") from error
+        raise RunError(
+            f"{path} is no training history ({error}): its columns should be {', '.join(COLUMNS)}."
+        ) from error

@@ -6,7 +6,6 @@ import math
 import time
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 
 from seefar.data.augmentation import training_batches
@@ -52,6 +51,7 @@ def train(
         DeviceError: the device or precision is not there.
         DivergedError: the loss is not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
+
     """
     run_folder = find_run(str(folder or recipe.name))
     compute = choose_compute(device, precision)
@@ -74,8 +74,8 @@ def train(
     with Interrupts() as interrupts, Progress(run_folder.log, steps, state.step, work, quiet) as progress:
         progress.say(f"{recipe.name}: {len(fit.train)} images, {steps} steps, {state.step} done, on {compute}")
         loader = training_batches(batches, positions, workers, pin_memory=compute.device.type == "cuda")
-        for state.step, batch in enumerate(loader, start=state.step + 1):
-            rate = learning_rate(recipe, state.step, steps)
+        for step, batch in enumerate(loader, start=state.step + 1):
+            rate = learning_rate(recipe, step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             size = image_size(recipe, data, batch.epoch)
@@ -87,26 +87,30 @@ def train(
                 logits = model(inputs)  # (B, K)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
-            scaler.scale(loss).backward()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)
             scaler.update()
 
             tally.add(loss, logits, labels)
             progress.advance(len(labels), size**2)
+            now = time.perf_counter()
             epoch_ends = batch.number + 1 == len(batches)
-            if epoch_ends or (batch.number + 1) % recipe.log_every == 0:
+            logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
+            saves = epoch_ends or interrupts.asked or now - saved > 60 * checkpoint_minutes
+            if logs or saves:
                 loss_sum, correct, seen = tally.interval.tolist()  # the only place where a GPU is waited for
                 if not math.isfinite(loss_sum):
                     raise DivergedError(
-                        f"{run_folder.path}: the loss became {loss_sum} between steps {last_logged + 1} and {state.step} "
+                        f"{run_folder.path}: the loss became {loss_sum} between steps {last_logged + 1} and {step} "
                         f"(epoch {batch.epoch + 1}, learning rate {rate:.3g}), a finite number was wanted. "
                         "Pass a lower --learning-rate, and --run with a new name."
                     )
+            if logs:
                 _, epoch_correct, epoch_seen = tally.epoch.tolist()
                 row = HistoryRow(
-                    step=state.step,
+                    step=step,
                     epoch=batch.epoch + 1,
-                    seconds=time.perf_counter() - started,
+                    seconds=now - started,
                     image_size=size,
                     learning_rate=rate,
                     loss=loss_sum / seen,
@@ -117,17 +121,15 @@ def train(
                 append_row(run_folder.history, row)
                 progress.log(row, batch.number + 1)
                 tally.interval.zero_()
-                last_logged = state.step
+                last_logged = step
                 if epoch_ends:
                     tally.epoch.zero_()
-
-            now = time.perf_counter()
-            if epoch_ends or interrupts.asked or now - saved > 60 * checkpoint_minutes:
-                state.seconds, saved = now - started, now
+            if saves:
+                state.step, state.seconds, saved = step, now - started, now
                 state.save(run_folder.checkpoint)
-            if interrupts.asked and state.step < steps:
-                progress.say(f"interrupted after step {state.step}")
-                raise Interrupted(f"{run_folder.path}: saved after step {state.step} of {steps}; the same command goes on.")
+            if interrupts.asked and step < steps:
+                progress.say(f"interrupted after step {step}")
+                raise Interrupted(f"{run_folder.path}: saved after step {step} of {steps}; the same command goes on.")
         progress.say(f"Finished Training in {duration(time.perf_counter() - started)}")
 
     save_weights(run_folder, model, data)

@@ -1,4 +1,7 @@
-"""A recipe is every choice that decides what a training ends with. This module imports no torch, so that --help is quick."""
+"""A recipe is every choice that decides what a training ends with.
+
+This module imports no torch, so that --help is quick.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,9 @@ class Recipe:
         for field, (right, range_) in wanted.items():
             if not right:
                 flag = field.replace("_", "-")
-                raise RecipeError(f"Recipe {self.name}: {flag} is {getattr(self, field)}, wanted {range_}: pass --{flag}.")
+                raise RecipeError(
+                    f"Recipe {self.name}: {flag} is {getattr(self, field)}, wanted {range_}: pass --{flag}."
+                )
 
     def to_json(self) -> str:
         """The recipe as JSON text, one field a line."""
@@ -102,6 +107,7 @@ class Recipe:
 
         Raises:
             RecipeError: the text is no JSON object, or has fields a recipe does not have.
+
         """
         try:
             fields: dict[str, Any] = json.loads(text)
@@ -117,9 +123,7 @@ class Recipe:
 
 RECIPES = {
     "fast": Recipe(),
-    "quick": Recipe(
-        name="quick", epochs=5, sizes=(16, 20, 24, 28, 32), learning_rate=0.3, cutout=0
-    ),
+    "quick": Recipe(name="quick", epochs=5, sizes=(16, 20, 24, 28, 32), learning_rate=0.3, cutout=0),
     "seed": Recipe(
         name="seed",
         batch_size=4,
@@ -156,6 +160,7 @@ def recipe(name: str = "fast", **changes: Any) -> Recipe:
 
     Raises:
         RecipeError: there is no recipe or no field of that name, or a value is out of range.
+
     """
     if name not in RECIPES:
         raise RecipeError(f"There is no recipe {name!r}: choose one of {', '.join(RECIPES)}.")

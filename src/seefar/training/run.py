@@ -29,6 +29,11 @@ class RunFolder:
         return self.path / "recipe.json"
 
     @property
+    def data(self) -> Path:
+        """What the data set was, with a fingerprint of its training images."""
+        return self.path / "data.json"
+
+    @property
     def history(self) -> Path:
         """One row for each logged step."""
         return self.path / "history.csv"
@@ -53,6 +58,7 @@ class RunFolder:
 
         Raises:
             RunError: there is no run, or its recipe cannot be read.
+
         """
         try:
             return Recipe.from_json(self.recipe.read_text(encoding="utf-8"))
@@ -80,6 +86,7 @@ class Run:
         folder: where its files lie.
         recipe: what it was trained with.
         classes: names of the K classes.
+
     """
 
     model: ResNet18
@@ -103,6 +110,7 @@ def load_run(folder: RunFolder | str | Path) -> Run:
 
     Raises:
         RunError: there is no finished run there, or a file of it is damaged.
+
     """
     folder = folder if isinstance(folder, RunFolder) else find_run(str(folder))
     recipe = folder.read_recipe()
@@ -117,8 +125,11 @@ def load_run(folder: RunFolder | str | Path) -> Run:
     except (KeyError, ValueError) as error:
         raise RunError(f"{folder.weights} names no classes in its header: it is not a run's weights.") from error
     model = ResNet18(len(classes), recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    load_weights(folder.weights, model, {name: tensor.float() if tensor.is_floating_point() else tensor
-                                         for name, tensor in tensors.items()})
+    load_weights(
+        folder.weights,
+        model,
+        {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()},
+    )
     return Run(model.eval(), read_history(folder.history), folder, recipe, classes)
 
 
@@ -127,6 +138,7 @@ def begin_run(folder: RunFolder, recipe: Recipe, data: Data) -> None:
 
     Raises:
         RunError: the folder belongs to another recipe or other data.
+
     """
     if folder.recipe.exists():
         found = folder.read_recipe()
@@ -135,12 +147,19 @@ def begin_run(folder: RunFolder, recipe: Recipe, data: Data) -> None:
                 f"{folder.path} belongs to another recipe ({recipe.differences(found)}): "
                 "pass --run with a new name, or the values it was begun with."
             )
-        fingerprint = (folder.path / "data.json").read_text(encoding="utf-8") if (folder.path / "data.json").exists() else ""
-        if data.fingerprint not in fingerprint:
-            raise RunError(f"{folder.path} was begun with other images than {data.name} holds now: pass --run with a new name.")
+        if not folder.data.exists() or data.fingerprint not in folder.data.read_text(encoding="utf-8"):
+            raise RunError(
+                f"{folder.path} was begun with other images than {data.name} holds now: pass --run with a new name."
+            )
         return
     folder.path.mkdir(parents=True, exist_ok=True)
-    about = {"name": data.name, "classes": data.classes, "train": len(data.train), "test": len(data.test),
-             "image_size": data.image_size, "fingerprint": data.fingerprint}
-    write_text(folder.path / "data.json", json.dumps(about, indent=2) + "\n")
+    about = {
+        "name": data.name,
+        "classes": data.classes,
+        "train": len(data.train),
+        "test": len(data.test),
+        "image_size": data.image_size,
+        "fingerprint": data.fingerprint,
+    }
+    write_text(folder.data, json.dumps(about, indent=2) + "\n")
     write_text(folder.recipe, recipe.to_json())

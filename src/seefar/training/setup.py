@@ -1,4 +1,4 @@
-"""What the loop is given: network, optimizer, batches, the rate and image size of each step, the state to go on from."""
+"""What the loop is given: network, optimizer, batches, each step's rate and image size, the state to go on from."""
 
 from __future__ import annotations
 
@@ -90,4 +90,4 @@ def accuracy(model: ResNet18, split: Split) -> float:
     """Share of a split's images that the network answers rightly, in float32, without augmentation."""
     logits = model.fc(pooled_features(model, split.images))  # (N, K)
     labels = torch.from_numpy(split.labels).to(logits.device)
-    return (logits.argmax(1) == labels).double().mean().item()
+    return float((logits.argmax(1) == labels).double().mean())

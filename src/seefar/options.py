@@ -1,0 +1,50 @@
+"""The flags that commands share. Like all flags they are fields of a dataclass, whose texts are the help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from seefar.errors import MapError
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Where the data and the run lie, and what the training runs on. None of it changes what is learnt."""
+
+    data_dir: Path | None = None
+    """Where CIFAR-10 lies or is kept. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    run: str | None = None
+    """Run folder: a path, or a bare name under runs/. Default: the recipe's name."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of convolutions and matrix products in training; evaluation is always float32."""
+    workers: int = 0
+    """Processes that make batches, for when a GPU waits for them; 0: the main one."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between two checkpoints; there is one at the end of each epoch too."""
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """Which mistakes to show, and how finely."""
+
+    top: int = 10
+    """How many mistakes to show."""
+    order: Literal["loss", "confidence", "index"] = "loss"
+    """Which first: the costliest, the surest, or as the test set lies."""
+    true: str | None = None
+    """Only mistakes on images of this class."""
+    predicted: str | None = None
+    """Only mistakes that name this class."""
+    layer: str | None = None
+    """Layer to map, such as layer3. Default: the last stage of the dense twin."""
+    cells: int | None = None
+    """Cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images. Default: 8."""
+
+    def __post_init__(self) -> None:
+        """Refuse a number of mistakes that cannot be shown."""
+        if self.top < 1:
+            raise MapError(f"{self.top} mistakes cannot be shown: pass --top of 1 or more.")

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seefar.evaluation.metrics import confusion_matrix, measure, wilson_interval
+from seefar.evaluation.predictions import Predictions
+
+
+def test_wilson_by_hand() -> None:
+    """8 of 10 with z = 2: middle (0.8 + 0.2) / 1.4, half width 2 / 1.4 * sqrt(0.016 + 0.01)."""
+    low, high = wilson_interval(8, 10, z=2.0)
+    assert low == pytest.approx(1 / 1.4 - 2 / 1.4 * 0.026**0.5)
+    assert high == pytest.approx(1 / 1.4 + 2 / 1.4 * 0.026**0.5)
+
+
+def test_wilson_of_a_known_figure() -> None:
+    """Newcombe 1998, Statistics in Medicine 17:857, table I: 81 of 263 gives 0.2553 to 0.3662."""
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_the_share_and_stays_a_share(counts: tuple[int, int]) -> None:
+    right, n = counts
+    low, high = wilson_interval(right, n)
+    assert 0 <= low <= right / n + 1e-12
+    assert right / n - 1e-12 <= high <= 1
+    assert low < high
+
+
+def answers(labels: list[int], predicted: list[int], classes: int) -> Predictions:
+    logits = np.zeros((len(labels), classes), np.float32)
+    logits[np.arange(len(labels)), predicted] = 1
+    return Predictions(logits, np.zeros((len(labels), 1), np.float32), np.array(labels))
+
+
+def test_metrics_by_hand() -> None:
+    labels, predicted = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 1]
+    metrics = measure(answers(labels, predicted, 4), ("a", "b", "c", "d"))
+    assert metrics.confusion == ((2, 1, 0, 0), (1, 1, 0, 0), (0, 1, 0, 0), (0, 0, 0, 0))
+    assert (metrics.n, metrics.mistakes) == (6, 3)
+    assert metrics.accuracy == pytest.approx(3 / 6)
+    assert metrics.interval == wilson_interval(3, 6)
+    assert [(c.n, c.recall, c.precision) for c in metrics.classes] == [
+        (3, pytest.approx(2 / 3), pytest.approx(2 / 3)),
+        (2, pytest.approx(1 / 2), pytest.approx(1 / 3)),
+        (1, 0.0, None),  # never named
+        (0, None, None),  # not in the test set
+    ]
+    # Right answers cost ln(1 + 3 / e), wrong ones 1 more.
+    assert metrics.loss == pytest.approx(np.log(np.e + 3) - 1 + 0.5, rel=1e-6)
+
+
+def test_the_json_has_the_names_others_rely_on() -> None:
+    test = json.loads(measure(answers([0, 1], [0, 0], 2), ("a", "b")).to_json())["test"]
+    assert test["accuracy"] == 0.5
+    assert test["n"] == 2
+    assert test["mistakes"] == 1
+    assert test["interval"] == list(wilson_interval(1, 2))
+    assert test["classes"][1] == {"name": "b", "n": 1, "recall": 0.0, "precision": None}
+
+
+def test_rows_are_true_classes_and_columns_predicted_ones() -> None:
+    confusion = confusion_matrix(np.array([0, 0, 1]), np.array([1, 1, 0]), 2)
+    assert confusion.tolist() == [[0, 2], [1, 0]]

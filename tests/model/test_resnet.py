@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from seefar.model import STAGES, ResNet18
+from seefar.model.resnet import BasicBlock, Normalize
+
+MakeNet = Callable[..., ResNet18]
+
+
+def test_it_has_the_parameters_of_resnet18_and_no_bottleneck() -> None:
+    net = ResNet18()
+    assert sum(parameter.numel() for parameter in net.parameters()) == 11_173_962
+    blocks = [module for module in net.modules() if isinstance(module, BasicBlock)]
+    assert len(blocks) == 8
+    kernels = [m.kernel_size for block in blocks for m in (block.conv1, block.conv2)]
+    assert kernels == [(3, 3)] * 16  # with stem and head: 18 layers
+
+
+def test_stages_have_names_and_halve_the_grid(make_net: MakeNet) -> None:
+    net = make_net(width=4)
+    shapes = {}
+    for name in STAGES:
+        net.get_submodule(name).register_forward_hook(
+            lambda _m, _i, given, name=name: shapes.update({name: given.shape})
+        )
+    net(torch.zeros(2, 3, 32, 32))
+    assert {name: tuple(shape) for name, shape in shapes.items()} == {
+        "layer1": (2, 4, 32, 32),
+        "layer2": (2, 8, 16, 16),
+        "layer3": (2, 16, 8, 8),
+        "layer4": (2, 32, 4, 4),
+    }
+
+
+@pytest.mark.parametrize(("num_classes", "width", "size"), [(2, 1, 16), (7, 3, 33), (100, 8, 96)])
+def test_any_number_of_classes_width_and_image_size(num_classes: int, width: int, size: int) -> None:
+    assert ResNet18(num_classes, width)(torch.zeros(2, 3, size, size)).shape == (2, num_classes)
+
+
+def naive_convolution(inputs: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:
+    """A convolution by its definition, in float64: inputs (C, H, W), weight (D, C, k, k), padding k // 2."""
+    k = weight.shape[-1]
+    padded = np.pad(inputs, ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
+    size = (inputs.shape[1] - 1) // stride + 1
+    result = np.zeros((len(weight), size, size))
+    for row in range(size):
+        for column in range(size):
+            window = padded[:, row * stride : row * stride + k, column * stride : column * stride + k]
+            result[:, row, column] = (weight * window).sum((1, 2, 3))
+    return result
+
+
+def naive_logits(state: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    """The network by its definition, from its weights alone, in float64."""
+
+    def norm(features: np.ndarray, name: str) -> np.ndarray:
+        mean, var, weight, bias = (
+            state[f"{name}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (features - mean) / np.sqrt(var + 1e-5) * weight + bias
+
+    features = norm(naive_convolution(inputs, state["conv1.weight"], 1), "bn1").clip(0)
+    for stage, stride in zip(STAGES, (1, 2, 2, 2), strict=True):
+        for block in (0, 1):
+            name, step = f"{stage}.{block}", stride if block == 0 else 1
+            residual = norm(naive_convolution(features, state[f"{name}.conv1.weight"], step), f"{name}.bn1").clip(0)
+            residual = norm(naive_convolution(residual, state[f"{name}.conv2.weight"], 1), f"{name}.bn2")
+            if f"{name}.downsample.0.weight" in state:
+                shortcut = naive_convolution(features, state[f"{name}.downsample.0.weight"], step)
+                features = norm(shortcut, f"{name}.downsample.1")
+            features = (residual + features).clip(0)
+    return state["fc.weight"] @ features.mean((1, 2)) + state["fc.bias"]
+
+
+def test_logits_equal_an_independent_calculation_on_weights_set_by_hand(make_net: MakeNet) -> None:
+    net = make_net(num_classes=3, width=2)
+    inputs = np.random.default_rng(1).normal(size=(3, 16, 16))
+    state = {name: tensor.double().numpy() for name, tensor in net.state_dict().items()}
+    expected = naive_logits(state, inputs)
+    found = net(torch.from_numpy(inputs).float()[None])[0].detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_block_adds_its_shortcut_out_of_place() -> None:
+    """What a hook on bn2 stores must still be bn2's output when the block is done."""
+    block = BasicBlock(2, 2, 1).eval()
+    stored: list[torch.Tensor] = []
+    block.bn2.register_forward_hook(lambda _m, _i, given: stored.append(given))
+    inputs = torch.rand(1, 2, 4, 4) + 1
+    with torch.no_grad():
+        block(inputs)
+        expected = block.bn2(block.conv2(torch.relu(block.bn1(block.conv1(inputs)))))
+    assert torch.equal(stored[0], expected)
+
+
+def test_normalisation_of_hand_worked_pixels_and_its_inverse() -> None:
+    normalize = Normalize((0.5, 0.2, 0.0), (0.5, 0.4, 1.0))
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)
+    # 0 / 255 -> (0 - 0.5) / 0.5; 51 / 255 = 0.2 -> 0; 255 / 255 -> 1.
+    torch.testing.assert_close(normalize(images).flatten(), torch.tensor([-1.0, 0.0, 1.0]))
+    every = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1).expand(1, 16, 16, 3)
+    assert torch.equal(normalize.inverse(normalize(every)), every)
+
+
+def test_the_constants_travel_with_the_weights(make_net: MakeNet) -> None:
+    other = ResNet18(4, 4)
+    other.load_state_dict(make_net().state_dict())
+    np.testing.assert_allclose(other.normalize.mean.flatten(), (0.4, 0.5, 0.6))
+    assert not any(isinstance(value, nn.Parameter) for value in other.normalize.state_dict().values())

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seefar import cli
+from seefar.data.shapes import load_shapes
+from seefar.training.recipe import RECIPES
+
+TINY = ["--width", "2", "--epochs", "1", "--batch-size", "16", "--precision", "float32"]
+
+
+@pytest.fixture(autouse=True)
+def few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line with 100 training images in place of 4,000."""
+    monkeypatch.setattr("seefar.data.load_shapes", lambda: load_shapes(100, 40))
+
+
+def call(*words: object) -> int:
+    return cli.main([str(word) for word in words])
+
+
+def test_help_and_import_load_neither_torch_nor_matplotlib() -> None:
+    program = (
+        "import sys, seefar, seefar.cli\n"
+        "try: seefar.cli.main(['run', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('torch', 'numpy', 'matplotlib', 'albumentations', 'cv2') if name in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-1] == "[]"
+
+
+def test_help_explains_every_field_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        call("run", "quick", "--help")
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    for field in RECIPES["quick"].__dataclass_fields__:
+        assert f"--{field.replace('_', '-')}" in printed
+    assert f"(default: {RECIPES['quick'].epochs})" in printed
+
+
+def test_the_main_job_end_to_end(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "demo", *TINY, "--top", 4) == 0
+    printed = capsys.readouterr().out
+    assert "Accuracy of the network on the 40 test images: " in printed
+    folder = in_folder / "runs" / "demo"
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert names == sorted(
+        [
+            "recipe.json",
+            "data.json",
+            "history.csv",
+            "log.txt",
+            "weights.safetensors",
+            "predictions.npz",
+            "metrics.json",
+            "mistakes.csv",
+            "maps.npz",
+            "manifest.json",
+            "figures/history.png",
+            "figures/mistakes.png",
+            "figures/maps.png",
+        ]
+    )
+    for line in printed.splitlines():
+        if line.startswith("  runs/"):
+            assert (in_folder / line.strip()).exists()
+    # Again: nothing is trained or asked anew, the same answer.
+    assert call("run", "demo", *TINY, "--top", 4) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_the_steps_one_by_one(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "demo", *TINY, "--run", "mine") == 0
+    assert capsys.readouterr().out == f"{Path('runs') / 'mine' / 'weights.safetensors'}\n"
+    assert call("evaluate", "--run", "mine", "--json") == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics["test"]["n"] == 40
+    assert call("explain", "--run", "mine", "--top", 2, "--order", "confidence", "--cells", 16) == 0
+    assert "2 of them shown" in capsys.readouterr().out
+    assert call("explain", "--run", in_folder / "runs" / "mine", "--true", "star", "--layer", "layer2", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == metrics
+
+
+def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("data", "shapes") == 0
+    assert "100 training and 40 test images of 32x32 pixels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "quik"], "no recipe 'quik': choose one of fast, quick, seed, demo"),
+        (["run", "demo", "--data", "nowhere"], "no data set 'nowhere'"),
+        (["train", "demo", "--epochs", "0"], "epochs is 0, wanted 1 or more: pass --epochs"),
+        (["train", "demo", "--device", "cuda"], "no cuda"),
+        (["evaluate", "--run", "nothing"], "runs/nothing holds no run"),
+        (["explain", "--run", "nothing"], "runs/nothing holds no run"),
+        (["data", "cifar10", "--data-dir", "/proc/nothing"], "could not be fetched"),
+    ],
+)
+def test_wrong_input_is_one_clear_message_and_exit_code_2(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert call(*words) == 2
+    caught = capsys.readouterr()
+    assert caught.out == ""
+    assert message in caught.err
+    assert "Traceback" not in caught.err
+
+
+def test_wrong_classes_and_layers_of_a_finished_run(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "demo", *TINY) == 0
+    for words, message in (
+        (["--true", "whale"], "no class 'whale'"),
+        (["--layer", "layer9"], "no layer 'layer9'"),
+        (["--layer", "layer4"], "4x4 cells"),
+        (["--top", "0"], "--top of 1 or more"),
+    ):
+        capsys.readouterr()
+        assert call("explain", "--run", "demo", *words) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback() -> None:
+    from seefar.errors import RecipeError
+
+    with pytest.raises(RecipeError):
+        call("run", "quik", "--debug")
+
+
+def test_unknown_flags_end_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        call("run", "demo", "--epoch", "3")
+    assert stop.value.code == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    import signal
+    import time
+
+    command = [sys.executable, "-m", "seefar", "train", "demo", "--width", "2", "--epochs", "1", "--workers", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "[1," not in process.stderr.readline():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait() == 130
+    process.stderr.close()
+    assert "the same command goes on" in rest
+    assert (tmp_path / "runs" / "demo" / "checkpoint.safetensors").exists()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "0 done" not in again.stderr
+    assert (tmp_path / "runs" / "demo" / "weights.safetensors").exists()

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from seefar.errors import RecipeError
+from seefar.training.recipe import RECIPES, Recipe, recipe
+
+
+def test_the_asked_for_recipe_is_exactly_what_was_asked_for() -> None:
+    seed = RECIPES["seed"]
+    assert (seed.epochs, seed.batch_size, seed.momentum, seed.learning_rate) == (20, 4, 0.9, 0.001)
+    assert (seed.schedule, seed.nesterov, seed.weight_decay, seed.label_smoothing) == ("constant", False, 0, 0)
+    assert (seed.crop_padding, seed.cutout, seed.cutout_probability, seed.cutout_fill) == (0, 16, 0.5, 127)
+    assert (seed.flip, seed.standardize, seed.log_every, seed.width) == ("none", False, 2000, 64)
+
+
+def test_the_default_is_fast_with_twenty_epochs_crop_and_cutout() -> None:
+    assert recipe() == RECIPES["fast"] == Recipe()
+    fast = recipe()
+    assert (fast.epochs, fast.width, fast.crop_padding, fast.cutout, fast.momentum) == (20, 64, 4, 16, 0.9)
+    assert all(name == one.name for name, one in RECIPES.items())
+
+
+def test_changing_one_field_keeps_the_others() -> None:
+    changed = recipe("quick", epochs=7)
+    assert changed.epochs == 7
+    assert changed.sizes == RECIPES["quick"].sizes
+    assert changed.differences(RECIPES["quick"]) == f"epochs 7, not {RECIPES['quick'].epochs}"
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_json_gives_the_same_recipe_back(name: str) -> None:
+    assert Recipe.from_json(RECIPES[name].to_json()) == RECIPES[name]
+
+
+def test_unknown_names_list_what_there_is() -> None:
+    with pytest.raises(RecipeError, match=r"no recipe 'quik'.*fast, quick, seed, demo"):
+        recipe("quik")
+    with pytest.raises(RecipeError, match=r"no field 'epoch'.*epochs"):
+        recipe("quick", epoch=3)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"sizes": [32], "colour": 1}', '{"sizes": 3}'])
+def test_other_texts_are_no_recipe(text: str) -> None:
+    with pytest.raises(RecipeError, match="no recipe"):
+        Recipe.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 1),
+        ("width", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("momentum", 1.0),
+        ("weight_decay", -1.0),
+        ("label_smoothing", 1.0),
+        ("warm_up", 1.0),
+        ("sizes", ()),
+        ("sizes", (8,)),
+        ("cutout", 33),
+        ("cutout_fill", 256),
+        ("cutout_probability", 1.1),
+        ("image_size", 200),
+        ("seed", -1),
+        ("held_out", -1),
+        ("log_every", 0),
+    ],
+)
+def test_values_no_training_can_use_are_refused_with_the_flag_to_mend(field: str, value: Any) -> None:
+    with pytest.raises(RecipeError, match=f"pass --{field.replace('_', '-')}"):
+        recipe("fast", **{field: value})

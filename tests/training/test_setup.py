@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from seefar.data import Data
+from seefar.training.recipe import recipe
+from seefar.training.setup import accuracy, build_model, build_optimizer, image_size, learning_rate, resize
+
+
+def test_one_cycle_by_hand() -> None:
+    """8 steps, a quarter of them rising to 0.4: 0.2, 0.4, then down in seven equal parts to one part above 0."""
+    rates = [learning_rate(recipe("fast", learning_rate=0.4, warm_up=0.25), step, 8) for step in range(1, 9)]
+    assert rates == pytest.approx([0.2, 0.4] + [0.4 * part / 7 for part in (6, 5, 4, 3, 2, 1)])
+
+
+def test_one_cycle_without_warm_up_only_falls_and_never_reaches_zero() -> None:
+    rates = [learning_rate(recipe("fast", warm_up=0.0), step, 5) for step in range(1, 6)]
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] <= rates[0] <= 0.2
+
+
+def test_a_constant_rate_is_constant() -> None:
+    assert {learning_rate(recipe("seed"), step, 9) for step in range(1, 10)} == {0.001}
+
+
+def test_sizes_share_the_epochs_evenly(shapes: Data) -> None:
+    def sizes(epochs: int, *sizes: int) -> list[int]:
+        changed = recipe("fast", epochs=epochs, sizes=sizes)
+        return [image_size(changed, shapes, epoch) for epoch in range(epochs)]
+
+    assert sizes(5, 16, 20, 24, 28, 32) == [16, 20, 24, 28, 32]
+    assert sizes(4, 16, 24) == [16, 16, 24, 24]
+    assert sizes(3, 16, 24) == [16, 16, 24]
+    assert sizes(2, 16, 20, 32) == [16, 20]
+    assert sizes(2, 0) == [32, 32]  # the data's own
+
+
+def test_resize_averages_when_it_halves_and_leaves_its_own_size_alone() -> None:
+    inputs = torch.arange(3 * 32 * 32, dtype=torch.float32).view(1, 3, 32, 32)
+    assert resize(inputs, 32) is inputs
+    flat = torch.full((1, 3, 32, 32), 0.7)
+    torch.testing.assert_close(resize(flat, 20), torch.full((1, 3, 20, 20), 0.7))
+    stripes = torch.zeros(1, 3, 32, 32)
+    stripes[..., ::2] = 1  # finer than 16 pixels can show: antialiased to grey, not to black or white
+    torch.testing.assert_close(resize(stripes, 16)[..., 2:-2], torch.full((1, 3, 16, 12), 0.5))
+
+
+def test_decay_is_for_matrices_and_kernels_only(shapes: Data) -> None:
+    model = build_model(recipe("fast", width=2), shapes)
+    decayed, free = build_optimizer(model, recipe("fast", weight_decay=0.01)).param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.01, 0.0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert all(
+        "conv" in names[id(p)] or "downsample.0" in names[id(p)] or names[id(p)] == "fc.weight"
+        for p in decayed["params"]
+    )
+    assert all(
+        "bn" in names[id(p)] or "downsample.1" in names[id(p)] or names[id(p)] == "fc.bias" for p in free["params"]
+    )
+    assert len(decayed["params"]) + len(free["params"]) == len(names)
+
+
+def test_first_weights_depend_on_the_recipes_seed_and_not_on_the_global_state(shapes: Data) -> None:
+    torch.manual_seed(1)
+    one = build_model(recipe("fast", width=2), shapes)
+    torch.manual_seed(2)
+    drawn = torch.rand(1)
+    same = build_model(recipe("fast", width=2), shapes)
+    torch.manual_seed(2)
+    assert torch.equal(torch.rand(1), drawn)
+    build_model(recipe("fast", width=2), shapes)
+    other = build_model(recipe("fast", width=2, seed=1), shapes)
+    assert torch.equal(one.conv1.weight, same.conv1.weight)
+    assert not torch.equal(one.conv1.weight, other.conv1.weight)
+
+
+def test_normalisation_is_that_of_the_data_or_the_asked_for_one(shapes: Data) -> None:
+    own = build_model(recipe("fast", width=2), shapes).normalize
+    torch.testing.assert_close(own.mean.flatten(), torch.tensor(shapes.statistics[0]))
+    torch.testing.assert_close(own.std.flatten(), torch.tensor(shapes.statistics[1]))
+    asked = build_model(recipe("seed", width=2), shapes).normalize
+    assert asked.mean.flatten().tolist() == asked.std.flatten().tolist() == [0.5] * 3
+
+
+def test_accuracy_counts_right_answers(shapes: Data) -> None:
+    model = build_model(recipe("fast", width=2), shapes)
+    with torch.no_grad():
+        model.fc.weight.zero_()
+        model.fc.bias.copy_(torch.eye(10)[3])  # always class 3, which a tenth of the images have
+    assert accuracy(model, shapes.test) == pytest.approx(0.1)
