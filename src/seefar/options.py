@@ -21,8 +21,9 @@ class TrainOptions:
     """Where to compute."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of convolutions and matrix products in training; evaluation is always float32."""
-    workers: int = 0
-    """Processes that make batches, for when a GPU waits for them; 0: the main one."""
+    workers: int | None = None
+    """Processes that make batches; 0: the main one. Default: 0 on the CPU, and on a GPU one for each core but one, at
+    most 8."""
     checkpoint_minutes: float = 5.0
     """Minutes between two checkpoints; there is one at the end of each epoch too."""
 

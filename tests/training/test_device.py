@@ -5,7 +5,7 @@ import torch
 
 from seefar.errors import DeviceError
 from seefar.training import device
-from seefar.training.device import choose_compute
+from seefar.training.device import Compute, choose_compute, worker_count
 
 
 def test_the_cpu_computes_in_bfloat16_only_where_it_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +36,19 @@ def test_what_is_not_there_is_refused_with_what_is(monkeypatch: pytest.MonkeyPat
         choose_compute("cuda")
     with pytest.raises(DeviceError, match="float16 needs CUDA"):
         choose_compute("cpu", "float16")
+
+
+def test_workers_are_for_gpus_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    cpu, cuda = (Compute(torch.device(kind), torch.float32) for kind in ("cpu", "cuda"))
+    assert worker_count(None, cpu) == 0
+    assert worker_count(2, cpu) == 2
+    assert worker_count(None, cuda) == 3
+    assert worker_count(0, cuda) == 0
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert worker_count(None, cuda) == 8
+    with pytest.raises(DeviceError, match="--workers of 0 or more"):
+        worker_count(-1, cpu)
 
 
 def test_it_is_said_in_one_line() -> None:

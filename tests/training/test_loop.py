@@ -32,7 +32,7 @@ def data() -> Data:
 
 
 def small(name: str = "fast", **changes: Any) -> Recipe:
-    return recipe(name, **{"width": 2, "epochs": 2, "batch_size": 16, "log_every": 2, "sizes": (16,), **changes})
+    return recipe(name, **{"width": 2, "epochs": 2, "batch_size": 16, "log_every": 2, "scales": (0.5,), **changes})
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

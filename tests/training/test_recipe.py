@@ -26,7 +26,7 @@ def test_the_default_is_fast_with_twenty_epochs_crop_and_cutout() -> None:
 def test_changing_one_field_keeps_the_others() -> None:
     changed = recipe("quick", epochs=7)
     assert changed.epochs == 7
-    assert changed.sizes == RECIPES["quick"].sizes
+    assert changed.scales == RECIPES["quick"].scales
     assert changed.differences(RECIPES["quick"]) == f"epochs 7, not {RECIPES['quick'].epochs}"
 
 
@@ -42,7 +42,7 @@ def test_unknown_names_list_what_there_is() -> None:
         recipe("quick", epoch=3)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"sizes": [32], "colour": 1}', '{"sizes": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"scales": [1.0], "colour": 1}', '{"scales": 3}'])
 def test_other_texts_are_no_recipe(text: str) -> None:
     with pytest.raises(RecipeError, match="no recipe"):
         Recipe.from_json(text)
@@ -61,8 +61,9 @@ def test_other_texts_are_no_recipe(text: str) -> None:
         ("weight_decay", -1.0),
         ("label_smoothing", 1.0),
         ("warm_up", 1.0),
-        ("sizes", ()),
-        ("sizes", (8,)),
+        ("scales", ()),
+        ("scales", (0.1,)),
+        ("scales", (1.0, 2.0)),
         ("cutout", 33),
         ("cutout_fill", 256),
         ("cutout_probability", 1.1),

@@ -25,15 +25,14 @@ def test_a_constant_rate_is_constant() -> None:
 
 
 def test_sizes_share_the_epochs_evenly(shapes: Data) -> None:
-    def sizes(epochs: int, *sizes: int) -> list[int]:
-        changed = recipe("fast", epochs=epochs, sizes=sizes)
+    def sizes(epochs: int, *scales: float) -> list[int]:
+        changed = recipe("fast", epochs=epochs, scales=scales)
         return [image_size(changed, shapes, epoch) for epoch in range(epochs)]
 
-    assert sizes(5, 16, 20, 24, 28, 32) == [16, 20, 24, 28, 32]
-    assert sizes(4, 16, 24) == [16, 16, 24, 24]
-    assert sizes(3, 16, 24) == [16, 16, 24]
-    assert sizes(2, 16, 20, 32) == [16, 20]
-    assert sizes(2, 0) == [32, 32]  # the data's own
+    assert sizes(5, 0.5, 0.625, 0.75, 0.875, 1.0) == [16, 20, 24, 28, 32]
+    assert sizes(4, 0.5, 0.75) == [16, 16, 24, 24]
+    assert sizes(3, 0.5, 0.75) == [16, 16, 24]
+    assert sizes(2, 0.5, 0.625, 1.0) == [16, 20]
 
 
 def test_resize_averages_when_it_halves_and_leaves_its_own_size_alone() -> None:

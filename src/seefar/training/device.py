@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -76,6 +77,19 @@ def _best_precision(kind: str) -> torch.dtype:
 def _has_native_bfloat16() -> bool:
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def worker_count(asked: int | None, compute: Compute) -> int:
+    """How many processes make batches: as many as were asked for, else none on a CPU and the spare cores beside a GPU.
+
+    Raises:
+        DeviceError: the number is negative.
+
+    """
+    if asked is not None and asked < 0:
+        raise DeviceError(f"{asked} processes cannot make batches: pass --workers of 0 or more.")
+    spare = max(0, min(8, (os.cpu_count() or 1) - 1))
+    return asked if asked is not None else 0 if compute.device.type == "cpu" else spare
 
 
 def keep_freed_memory() -> None:

@@ -11,7 +11,13 @@ import torch.nn.functional as F
 from seefar.data.augmentation import training_batches
 from seefar.data.images import Data
 from seefar.errors import DivergedError, Interrupted
-from seefar.training.device import DeviceName, PrecisionName, choose_compute, keep_freed_memory
+from seefar.training.device import (
+    DeviceName,
+    PrecisionName,
+    choose_compute,
+    keep_freed_memory,
+    worker_count,
+)
 from seefar.training.history import HistoryRow, append_row
 from seefar.training.interrupt import Interrupts
 from seefar.training.progress import Progress, duration
@@ -27,7 +33,7 @@ def train(
     *,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
-    workers: int = 0,
+    workers: int | None = None,
     checkpoint_minutes: float = 5.0,
     quiet: bool = False,
 ) -> Run:
@@ -42,7 +48,8 @@ def train(
         folder: the run folder, or the bare name of one under `runs/`; default: the recipe's name.
         device: where to compute; `auto`: CUDA, else MPS, else the CPU.
         precision: of convolutions and matrix products; `auto`: what the device is best at.
-        workers: processes that make batches; 0: this one, which is enough unless a GPU waits for it.
+        workers: processes that make batches; 0: this one. Default: 0 on the CPU, where they would only take cores away
+            from the training, and on a GPU one for each core but one, at most 8. They do not change the batches.
         checkpoint_minutes: time between two checkpoints; there is one at the end of each epoch too.
         quiet: nothing to standard error; log.txt is written all the same.
 
@@ -73,7 +80,9 @@ def train(
 
     with Interrupts() as interrupts, Progress(run_folder.log, steps, state.step, work, quiet) as progress:
         progress.say(f"{recipe.name}: {len(fit.train)} images, {steps} steps, {state.step} done, on {compute}")
-        loader = training_batches(batches, positions, workers, pin_memory=compute.device.type == "cuda")
+        loader = training_batches(
+            batches, positions, worker_count(workers, compute), pin_memory=compute.device.type == "cuda"
+        )
         for step, batch in enumerate(loader, start=state.step + 1):
             rate = learning_rate(recipe, step, steps)
             for group in optimizer.param_groups:

@@ -74,8 +74,8 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def image_size(recipe: Recipe, data: Data, epoch: int) -> int:
-    """Height and width of the network's input in an epoch counted from 0: `recipe.sizes` share the epochs evenly."""
-    return recipe.sizes[epoch * len(recipe.sizes) // recipe.epochs] or data.image_size
+    """Height and width of the network's input in an epoch counted from 0: `recipe.scales` share the epochs evenly."""
+    return round(data.image_size * recipe.scales[epoch * len(recipe.scales) // recipe.epochs])
 
 
 def resize(inputs: Tensor, size: int) -> Tensor:

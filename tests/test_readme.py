@@ -1,0 +1,70 @@
+"""What the README prints works as printed, and its figures are those of the results."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import seefar
+from seefar import cli
+from seefar.data.shapes import load_shapes
+from seefar.evaluation.metrics import wilson_interval
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line.split("  #")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("seefar ")]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands()) >= 5
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_command_line_knows_every_command(command: str) -> None:
+    words = shlex.split(command)[1:]
+    if words != ["--help"]:
+        cli._parse(words)
+
+
+def test_the_python_example_runs(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As printed, but on 200 shapes and a narrow net in place of CIFAR-10."""
+    (example,) = blocks("python")
+    narrow = {"width": 2, "batch_size": 16, "epochs": 1}
+    original = seefar.recipe
+    monkeypatch.setattr(seefar, "load_data", lambda _name: load_shapes(200, 50), raising=False)
+    monkeypatch.setattr(
+        seefar, "recipe", lambda name, **changes: original(name, **{**changes, **narrow}), raising=False
+    )
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert (in_folder / "mistakes.png").stat().st_size > 10_000
+    assert (in_folder / "maps.png").stat().st_size > 10_000
+
+
+def test_pictures_and_linked_files_are_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("name", ["quick"])
+def test_the_figures_are_those_of_the_results(name: str) -> None:
+    test = json.loads((ROOT / "results" / name / "metrics.json").read_text(encoding="utf-8"))["test"]
+    (row,) = [line for line in README.splitlines() if line.startswith(f"| `{name}`")]
+    assert f"{100 * test['accuracy']:.2f} %" in row
+    low, high = wilson_interval(test["n"] - test["mistakes"], test["n"])
+    assert f"{100 * low:.2f} to {100 * high:.2f}" in row
+    assert f"{test['mistakes']:,} mistakes" in README
