@@ -131,7 +131,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: what follows the program's name; default: the process's own.
-
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:

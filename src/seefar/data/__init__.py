@@ -23,7 +23,6 @@ def load_data(name: str = "cifar10", folder: str | Path | None = None, image_siz
 
     Raises:
         DataError: there is no such data set, or it is damaged.
-
     """
     if name == "cifar10":
         return load_cifar10(Path(folder).expanduser() if folder else None)

@@ -86,7 +86,6 @@ class AugmentedBatches(Dataset[Batch]):
             way (Jordan 2024, arXiv 2404.00498), so that two epochs show every image both ways round.
         batch_size: images in a batch; the last batch of an epoch may be smaller.
         seed: the run's seed.
-
     """
 
     def __init__(self, split: Split, transform: A.Compose, flip: Flip, batch_size: int, seed: int) -> None:

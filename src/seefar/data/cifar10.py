@@ -55,7 +55,6 @@ def load_cifar10(folder: Path | None = None) -> Data:
 
     Raises:
         DataError: the data can be neither found nor fetched, or a file is not the official one.
-
     """
     return read_batches(find_batches(folder or default_folder()))
 
@@ -65,7 +64,6 @@ def find_batches(folder: Path, urls: tuple[str, ...] = URLS, archive_md5: str = 
 
     Raises:
         DataError: nothing was there, and no address gave the official archive.
-
     """
     if (folder / META_FILE).exists() or (folder / TRAIN_FILES[0]).exists():
         return folder
@@ -84,7 +82,6 @@ def unpack(archive: Path, batches: Path) -> None:
 
     Raises:
         DataError: the archive cannot be read or lacks one of the files.
-
     """
     beside = batches.with_name(f".{batches.name}.{os.getpid()}")
     beside.mkdir(parents=True, exist_ok=True)
@@ -117,7 +114,6 @@ def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
 
     Raises:
         DataError: a file is missing, differs from its checksum, or holds something other than a batch.
-
     """
     meta = _read(batches / META_FILE, checksums[META_FILE])
     try:
@@ -185,7 +181,6 @@ def unpickle_batch(content: bytes, path: Path) -> Mapping[bytes, Any]:
 
     Raises:
         DataError: the content is not a pickled dictionary of plain values and arrays of numbers.
-
     """
     try:
         batch = _BatchUnpickler(io.BytesIO(content), encoding="bytes").load()

@@ -25,7 +25,6 @@ def download(urls: tuple[str, ...], path: Path, md5: str) -> None:
 
     Raises:
         DataError: no address gave the file; the message says what each of them answered.
-
     """
     import pooch
     import requests

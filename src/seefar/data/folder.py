@@ -19,7 +19,6 @@ def load_folder(folder: Path, image_size: int = 32) -> Data:
 
     Raises:
         DataError: `train/` or `test/` is missing or empty, their classes differ, or an image cannot be read.
-
     """
     classes = _class_names(folder / "train")
     found = _class_names(folder / "test")
@@ -37,7 +36,6 @@ def read_image(path: Path, image_size: int) -> np.ndarray:
 
     Raises:
         DataError: the file is missing or no picture.
-
     """
     from PIL import Image, ImageOps
 

@@ -24,7 +24,6 @@ class Split:
         labels: int64 (N,), each in 0..K-1.
         classes: names of the K classes.
         masks: bool (N, H, W), the pixels that decide the class, where the data set knows them.
-
     """
 
     images: Images
@@ -79,7 +78,6 @@ class Data:
 
         Raises:
             DataError: `count` leaves no training image.
-
         """
         if not 0 <= count < len(self.train):
             raise DataError(
@@ -99,7 +97,6 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 
     Args:
         images: uint8 (N, H, W, 3).
-
     """
     values = np.arange(256) / 255
     means, deviations = [], []

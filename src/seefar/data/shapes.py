@@ -70,7 +70,6 @@ def load_shapes(train: int = 4000, test: int = 1000, seed: int = 0) -> Data:
         train: number of training images.
         test: number of test images.
         seed: what position, size, turn, colours, background and noise are drawn from.
-
     """
     splits = [_draw_split(count, np.random.default_rng((seed, part))) for part, count in enumerate((train, test))]
     return Data("shapes", *splits)

@@ -29,7 +29,6 @@ def evaluate(run: Run, test: Split) -> Evaluation:
 
     Raises:
         RunError: the test images are not those that the folder's predictions are of, or the classes differ.
-
     """
     if run.classes != test.classes:
         raise RunError(

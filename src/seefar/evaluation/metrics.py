@@ -21,7 +21,6 @@ class ClassMetrics:
         n: its test images.
         recall: share of them that was recognised; None if there are none.
         precision: share of the answers naming this class that was right; None if no answer named it.
-
     """
 
     name: str
@@ -42,7 +41,6 @@ class Metrics:
         loss: mean cross-entropy in nats.
         classes: one entry a class.
         confusion: confusion[t][p] is how many images of class t were called p.
-
     """
 
     accuracy: float
@@ -65,7 +63,6 @@ def wilson_interval(right: int, n: int, z: float = 1.959964) -> tuple[float, flo
         right: successes.
         n: trials, at least 1.
         z: quantile of the normal distribution.
-
     """
     share = right / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)

@@ -26,7 +26,6 @@ class Mistake:
         confidence: probability that the network gives the predicted class.
         true_probability: probability that it gives the true class.
         loss: cross-entropy in nats, minus the logarithm of `true_probability`.
-
     """
 
     index: int
@@ -48,7 +47,6 @@ def find_mistakes(
             the test set lies. Ties keep the order of the test set.
         true: only mistakes on images of this class.
         predicted: only mistakes that name this class.
-
     """
     logs, guesses = predictions.log_probabilities, predictions.predicted
     mistakes = [

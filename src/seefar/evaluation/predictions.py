@@ -27,7 +27,6 @@ class Predictions:
         logits: float32 (N, K).
         features: float32 (N, C), the input of the last layer; `features @ weight.T + bias` is the logits.
         labels: int64 (N,), the true classes.
-
     """
 
     logits: Floats
@@ -62,7 +61,6 @@ class Predictions:
 
         Raises:
             RunError: the file is missing or damaged.
-
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -83,7 +81,6 @@ def predict(model: ResNet18, split: Split) -> Predictions:
     Args:
         model: used in eval mode and left in the mode it came in.
         split: images uint8 (N, H, W, 3) and labels (N,).
-
     """
     features = pooled_features(model, split.images)  # (N, C)
     with torch.no_grad():

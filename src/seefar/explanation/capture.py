@@ -20,7 +20,6 @@ class Captured:
         activations: float32 (N, C, h, w).
         gradients: float32 (N, C, h, w), of the logit of the class that was asked for.
         logits: float32 (N, K).
-
     """
 
     activations: Tensor
@@ -42,7 +41,6 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
 
     Raises:
         MapError: there is no such layer, it does not give cells, or a class is out of range.
-
     """
     taken: list[Tensor] = []
 
@@ -76,7 +74,6 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
 
     Raises:
         MapError: there is none; the message lists the first level of names.
-
     """
     modules: dict[str, nn.Module] = dict(model.named_modules())
     if layer not in modules or not layer:

@@ -23,7 +23,6 @@ class Explanation:
         mistakes: the M mistakes, in order.
         predicted: float32 (M, h, w), Grad-CAM for the class that the network named, in logit units.
         true: float32 (M, h, w), the same for the true class.
-
     """
 
     mistakes: list[Mistake]
@@ -45,7 +44,6 @@ def explain(
 
     Raises:
         MapError: the layer does not exist or its maps are too coarse.
-
     """
     indices = np.array([mistake.index for mistake in mistakes], dtype=np.int64)
     images = test.images[indices]

@@ -52,7 +52,6 @@ def gradcam(
 
     Raises:
         MapError: the layer does not exist, has too few cells, or a class is out of range.
-
     """
     inputs = _to_input(model, images)
     chosen = np.broadcast_to(np.asarray(classes), len(inputs))

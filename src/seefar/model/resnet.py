@@ -67,7 +67,6 @@ class ResNet18(nn.Module):
         width: channels of the stem and of layer1; the later stages have 2, 4 and 8 times as many.
         mean: per-channel mean of the training images, on the scale 0 to 1.
         std: per-channel standard deviation, likewise.
-
     """
 
     def __init__(

@@ -27,7 +27,6 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
 
     Raises:
         MapError: `doublings` is not 0 to 3.
-
     """
     if doublings not in range(4):
         raise MapError(f"{doublings} strides cannot be taken away: the network has three, pass 0 to 3.")

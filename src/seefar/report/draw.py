@@ -17,7 +17,6 @@ def draw_figures(run: Run, test: Split, evaluation: Evaluation, explanation: Exp
 
     Returns:
         The paths of the files.
-
     """
     figures = {"history": plot_history(run.history, evaluation.metrics.accuracy)}
     if explanation.mistakes:

@@ -29,7 +29,6 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
     Args:
         history: the rows of the whole run.
         test_accuracy: share of 1, measured once after the last step; drawn as one point.
-
     """
     figure = Figure(figsize=(10, 4), dpi=DPI, layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
@@ -58,7 +57,6 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     Args:
         mistakes: which to show.
         split: the images that their indices count in.
-
     """
     rows = max(1, -(-len(mistakes) // COLUMNS))
     figure = Figure(figsize=(5.2, 2.35 * rows), dpi=DPI, layout="constrained")
@@ -86,7 +84,6 @@ def plot_maps(
         split: the images that their indices count in.
         predicted: float (M, h, w), logit units.
         true: float (M, h, w), likewise.
-
     """
     rows = max(1, -(-len(mistakes) // COLUMNS))
     figure = Figure(figsize=(6.6 * COLUMNS, 2.5 * rows), dpi=DPI, layout="constrained")

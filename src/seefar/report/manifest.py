@@ -24,7 +24,6 @@ def write_manifest(folder: Path, command: list[str]) -> Path:
     Args:
         folder: a run folder.
         command: the command line that ended here.
-
     """
     path = folder / "manifest.json"
     path.unlink(missing_ok=True)

@@ -23,7 +23,6 @@ class Tally:
     Attributes:
         interval: float32 (3,): sum of loss times images, right answers, images, since the last logged step.
         epoch: float32 (3,): the same since the epoch began.
-
     """
 
     interval: Tensor
@@ -49,7 +48,6 @@ class TrainingState:
         tally: loss and right answers so far.
         step: steps done, counted over the whole run.
         seconds: time spent in training so far, over all sittings.
-
     """
 
     model: ResNet18
@@ -79,7 +77,6 @@ class TrainingState:
 
         Raises:
             RunError: the file is damaged or belongs to another network.
-
         """
         tensors, metadata = load_tensors(path)
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
@@ -112,7 +109,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises:
         RunError: the file is missing or damaged.
-
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -131,7 +127,6 @@ def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> No
 
     Raises:
         RunError: names or shapes are not those of `model`.
-
     """
     own = model.state_dict()
     wrong = sorted(set(own) ^ set(weights)) + [

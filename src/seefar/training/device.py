@@ -24,7 +24,6 @@ class Compute:
     Attributes:
         device: `cpu`, `cuda` or `mps`.
         precision: what matrix products and convolutions use; weights, norms and the loss stay float32.
-
     """
 
     device: torch.device
@@ -50,7 +49,6 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
 
     Raises:
         DeviceError: the device is not there, or cannot compute in that precision.
-
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -84,7 +82,6 @@ def worker_count(asked: int | None, compute: Compute) -> int:
 
     Raises:
         DeviceError: the number is negative.
-
     """
     if asked is not None and asked < 0:
         raise DeviceError(f"{asked} processes cannot make batches: pass --workers of 0 or more.")

@@ -25,7 +25,6 @@ class HistoryRow:
         accuracy: share of the training images answered rightly, as augmented.
         epoch_accuracy: the same over the whole epoch; only in the row that ends it.
         held_out_accuracy: share of the held-out images answered rightly; only there, and only if some are held out.
-
     """
 
     step: int
@@ -62,7 +61,6 @@ def read_history(path: Path) -> list[HistoryRow]:
 
     Raises:
         RunError: the file is missing or is no history.
-
     """
     whole = ("step", "epoch", "image_size")
     try:

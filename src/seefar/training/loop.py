@@ -58,13 +58,12 @@ def train(
         DeviceError: the device or precision is not there.
         DivergedError: the loss is not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
-
     """
     run_folder = find_run(str(folder or recipe.name))
     compute = choose_compute(device, precision)
     begin_run(run_folder, recipe, data)
     if run_folder.weights.exists():
-        return load_run(run_folder)
+        return load_run(run_folder, device)
 
     keep_freed_memory()
     fit, held_out = data.hold_out(recipe.held_out, recipe.seed)
@@ -143,4 +142,4 @@ def train(
 
     save_weights(run_folder, model, data)
     run_folder.checkpoint.unlink(missing_ok=True)
-    return load_run(run_folder)
+    return load_run(run_folder, device)

@@ -23,7 +23,6 @@ class Progress:
         done: steps done before this sitting.
         work: what is left to do, in any unit that takes the same time throughout, such as pixels.
         quiet: nothing to standard error.
-
     """
 
     def __init__(self, log_file: Path, steps: int, done: int, work: float, quiet: bool) -> None:

@@ -107,7 +107,6 @@ class Recipe:
 
         Raises:
             RecipeError: the text is no JSON object, or has fields a recipe does not have.
-
         """
         try:
             fields: dict[str, Any] = json.loads(text)
@@ -123,7 +122,7 @@ class Recipe:
 
 RECIPES = {
     "fast": Recipe(),
-    "quick": Recipe(name="quick", epochs=4, scales=(0.5, 0.625, 0.75, 1.0), learning_rate=0.3, cutout=0),
+    "quick": Recipe(name="quick", epochs=4, scales=(0.5, 0.625, 0.75, 1.0), learning_rate=0.15, cutout=0),
     "seed": Recipe(
         name="seed",
         batch_size=4,
@@ -160,7 +159,6 @@ def recipe(name: str = "fast", **changes: Any) -> Recipe:
 
     Raises:
         RecipeError: there is no recipe or no field of that name, or a value is out of range.
-
     """
     if name not in RECIPES:
         raise RecipeError(f"There is no recipe {name!r}: choose one of {', '.join(RECIPES)}.")

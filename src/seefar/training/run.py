@@ -13,6 +13,7 @@ from seefar.errors import RecipeError, RunError
 from seefar.files import write_text
 from seefar.model.resnet import ResNet18
 from seefar.training.checkpoint import load_tensors, load_weights, save_tensors
+from seefar.training.device import DeviceName, choose_compute
 from seefar.training.history import HistoryRow, read_history
 from seefar.training.recipe import Recipe
 
@@ -58,7 +59,6 @@ class RunFolder:
 
         Raises:
             RunError: there is no run, or its recipe cannot be read.
-
         """
         try:
             return Recipe.from_json(self.recipe.read_text(encoding="utf-8"))
@@ -86,7 +86,6 @@ class Run:
         folder: where its files lie.
         recipe: what it was trained with.
         classes: names of the K classes.
-
     """
 
     model: ResNet18
@@ -102,15 +101,16 @@ def save_weights(folder: RunFolder, model: ResNet18, data: Data) -> None:
     save_tensors(folder.weights, dict(model.state_dict()), metadata)
 
 
-def load_run(folder: RunFolder | str | Path) -> Run:
-    """A finished training, read back from its folder, on the CPU.
+def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run:
+    """A finished training, read back from its folder.
 
     Args:
         folder: the run folder, its path, or the bare name of one under `runs/`.
+        device: where the network is to lie; `auto`: CUDA, else MPS, else the CPU.
 
     Raises:
         RunError: there is no finished run there, or a file of it is damaged.
-
+        DeviceError: the device is not there.
     """
     folder = folder if isinstance(folder, RunFolder) else find_run(str(folder))
     recipe = folder.read_recipe()
@@ -130,7 +130,7 @@ def load_run(folder: RunFolder | str | Path) -> Run:
         model,
         {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()},
     )
-    return Run(model.eval(), read_history(folder.history), folder, recipe, classes)
+    return Run(model.eval().to(choose_compute(device).device), read_history(folder.history), folder, recipe, classes)
 
 
 def begin_run(folder: RunFolder, recipe: Recipe, data: Data) -> None:
@@ -138,7 +138,6 @@ def begin_run(folder: RunFolder, recipe: Recipe, data: Data) -> None:
 
     Raises:
         RunError: the folder belongs to another recipe or other data.
-
     """
     if folder.recipe.exists():
         found = folder.read_recipe()
