@@ -33,7 +33,7 @@ class Train:
     recipe: Annotated[Recipe, Flat]
     options: Annotated[TrainOptions, Flat] = field(default_factory=TrainOptions)
 
-    def __call__(self) -> None:
+    def __call__(self, words: list[str]) -> None:
         """Train, and print where the weights are."""
         print(_train(self.recipe, self.options, _load_data(self.recipe, self.options.data_dir)).folder.weights)
 
@@ -51,10 +51,10 @@ class Run:
     json: bool = False
     """Print the metrics as JSON."""
 
-    def __call__(self) -> None:
+    def __call__(self, words: list[str]) -> None:
         """Do all of it, and print the accuracy and the files."""
         data = _load_data(self.recipe, self.options.data_dir)
-        _explain(_train(self.recipe, self.options, data), data, self.which, self.json)
+        _explain(_train(self.recipe, self.options, data), data, self.which, self.json, words)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Evaluate:
     json: bool = False
     """Print the metrics as JSON."""
 
-    def __call__(self) -> None:
+    def __call__(self, words: list[str]) -> None:
         """Evaluate, and print the metrics."""
         from seefar.evaluation.evaluate import evaluate
         from seefar.report.manifest import write_manifest
@@ -76,7 +76,7 @@ class Evaluate:
 
         run = load_run(self.run)
         _print_metrics(evaluate(run, _load_data(run.recipe, self.data_dir).test), self.json)
-        write_manifest(run.folder.path, sys.argv)
+        write_manifest(run.folder.path, ["seefar", *words])
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ class Explain:
     json: bool = False
     """Print the metrics as JSON."""
 
-    def __call__(self) -> None:
+    def __call__(self, words: list[str]) -> None:
         """Explain, and print the accuracy and the files."""
         from seefar.training.run import load_run
 
         run = load_run(self.run)
-        _explain(run, _load_data(run.recipe, self.data_dir), self.which, self.json)
+        _explain(run, _load_data(run.recipe, self.data_dir), self.which, self.json, words)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class FetchData:
     image_size: int = 32
     """Height and width in pixels that the images of a folder are brought to."""
 
-    def __call__(self) -> None:
+    def __call__(self, words: list[str]) -> None:
         """Load it, and print what it is."""
         from seefar.data import load_data
         from seefar.data.cifar10 import default_folder
@@ -140,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     debug = "--debug" in words
     try:
-        _parse([word for word in words if word != "--debug"])()
+        command = _parse([word for word in words if word != "--debug"])
+        command(words)
     except SeefarError as error:
         if debug:
             raise
@@ -183,7 +184,7 @@ def _train(recipe: Recipe, options: TrainOptions, data: Data) -> FinishedRun:
     return train(recipe, data, settings.pop("run"), **settings)
 
 
-def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool) -> None:
+def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool, words: list[str]) -> None:
     from seefar.evaluation.evaluate import evaluate
     from seefar.evaluation.mistakes import find_mistakes
     from seefar.explanation.explain import explain
@@ -195,7 +196,7 @@ def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool)
     mistakes = find_mistakes(evaluation.predictions, which.order, true=true, predicted=predicted)[: which.top]
     explanation = explain(run, data.test, mistakes, which.layer, which.cells)
     figures = draw_figures(run, data.test, evaluation, explanation)
-    manifest = write_manifest(run.folder.path, sys.argv)
+    manifest = write_manifest(run.folder.path, ["seefar", *words])
     _print_metrics(evaluation, as_json)
     if not as_json:
         print(f"{evaluation.metrics.mistakes} mistakes, {len(mistakes)} of them shown; made:")

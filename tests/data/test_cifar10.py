@@ -16,6 +16,7 @@ from seefar.data.cifar10 import (
     MD5,
     TEST_FILES,
     TRAIN_FILES,
+    default_folder,
     find_batches,
     read_batches,
     unpickle_batch,
@@ -24,8 +25,8 @@ from seefar.data.images import Data
 from seefar.errors import DataError
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-# The official files, where this machine has them; a checkout elsewhere skips the tests that need all of them.
-OFFICIAL = [Path(os.environ.get("SEEFAR_DATA", "")), Path(__file__).parents[3] / "shared" / "data"]
+# The official files, where this machine has them: in the cache, or in a folder beside the checkout.
+OFFICIAL = [default_folder(), *Path(__file__).parents[3].glob("*/data")]
 
 
 def write_batches(folder: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ def write_manifest(folder: Path, command: list[str]) -> Path:
 
     Args:
         folder: a run folder.
-        command: the command line that ended here.
+        command: the command line that made the newest of them.
     """
     path = folder / "manifest.json"
     path.unlink(missing_ok=True)
@@ -34,7 +34,7 @@ def write_manifest(folder: Path, command: list[str]) -> Path:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "machine": {
-            "system": platform.platform(),
+            "system": f"{platform.system()} {platform.machine()}",
             "processor": _processor(),
             "threads": _threads(),
         },
