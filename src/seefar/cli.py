@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from seefar.errors import DataError, SeefarError
+from seefar.errors import DataError, RecipeError, SeefarError
 from seefar.options import ExplainOptions, TrainOptions
 from seefar.training.recipe import RECIPES, Recipe, recipe
 
@@ -75,8 +77,9 @@ class Evaluate:
         from seefar.training.run import load_run
 
         run = load_run(self.run)
+        run.folder.manifest.unlink(missing_ok=True)  # the folder is not whole until it is written anew
         _print_metrics(evaluate(run, _load_data(run.recipe, self.data_dir).test), self.json)
-        write_manifest(run.folder.path, ["seefar", *words])
+        write_manifest(run.folder, ["seefar", *words])
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = _parse([word for word in words if word != "--debug"])
         command(words)
-    except SeefarError as error:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (SeefarError, OSError) as error:  # OSError: a folder that cannot be written, a full disk, ...
         if debug:
             raise
         print(f"seefar: {error}", file=sys.stderr)
-        return error.exit_code
+        return error.exit_code if isinstance(error, SeefarError) else 2
     except KeyboardInterrupt:
         print("seefar: interrupted", file=sys.stderr)
         return 130
@@ -158,6 +165,10 @@ def _parse(words: list[str]) -> Train | Run | Evaluate | Explain | FetchData:
     chosen = RECIPES["fast"]
     if words[:1] in (["run"], ["train"]) and len(words) > 1 and not words[1].startswith("-"):
         chosen = recipe(words.pop(1))
+    elif words[:1] in (["run"], ["train"]):
+        for before, word in pairwise(words):
+            if word in RECIPES and not before.startswith("-"):
+                raise RecipeError(f"The recipe comes before the flags: seefar {words[0]} {word} ...")
     subcommand = tyro.conf.subcommand
     commands = (
         Annotated[Run, subcommand("run", default=Run(chosen))]
@@ -166,7 +177,9 @@ def _parse(words: list[str]) -> Train | Run | Evaluate | Explain | FetchData:
         | Annotated[Explain, subcommand("explain")]
         | Annotated[FetchData, subcommand("data")]
     )
-    description = "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why."
+    description = (
+        "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why. --version: which one this is."
+    )
     return tyro.cli(commands, prog="seefar", description=description, args=words or ["--help"])
 
 
@@ -192,11 +205,12 @@ def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool,
     from seefar.report.manifest import write_manifest
 
     true, predicted = (_class_index(name, data) for name in (which.true, which.predicted))
+    run.folder.manifest.unlink(missing_ok=True)  # the folder is not whole until it is written anew
     evaluation = evaluate(run, data.test)
     mistakes = find_mistakes(evaluation.predictions, which.order, true=true, predicted=predicted)[: which.top]
     explanation = explain(run, data.test, mistakes, which.layer, which.cells)
     figures = draw_figures(run, data.test, evaluation, explanation)
-    manifest = write_manifest(run.folder.path, ["seefar", *words])
+    manifest = write_manifest(run.folder, ["seefar", *words])
     _print_metrics(evaluation, as_json)
     if not as_json:
         print(f"{evaluation.metrics.mistakes} mistakes, {len(mistakes)} of them shown; made:")

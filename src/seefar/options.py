@@ -33,7 +33,7 @@ class ExplainOptions:
     """Which mistakes to show, and how finely."""
 
     top: int = 10
-    """How many mistakes to show."""
+    """How many mistakes to show, 1 to 100."""
     order: Literal["loss", "confidence", "index"] = "loss"
     """Which first: the costliest, the surest, or as the test set lies."""
     true: str | None = None
@@ -46,6 +46,6 @@ class ExplainOptions:
     """Cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images. Default: 8."""
 
     def __post_init__(self) -> None:
-        """Refuse a number of mistakes that cannot be shown."""
-        if self.top < 1:
-            raise MapError(f"{self.top} mistakes cannot be shown: pass --top of 1 or more.")
+        """Refuse a number of mistakes that one figure cannot show."""
+        if not 1 <= self.top <= 100:
+            raise MapError(f"{self.top} mistakes cannot be shown in one figure: pass --top of 1 to 100.")

@@ -61,8 +61,17 @@ def test_a_broken_picture_is_named(folder: Path) -> None:
 
 def test_a_class_that_is_only_tested_is_named(folder: Path) -> None:
     picture(folder / "test" / "green" / "a.png", (0, 255, 0))
-    with pytest.raises(DataError, match="has the classes green"):
+    with pytest.raises(DataError, match="they differ in green"):
         load_data(str(folder))
+    (folder / "train" / "green").mkdir()
+    with pytest.raises(DataError, match="green holds no"):
+        load_data(str(folder))
+
+
+@pytest.mark.parametrize("size", [15, 97])
+def test_sizes_the_network_is_not_made_for_are_refused(folder: Path, size: int) -> None:
+    with pytest.raises(DataError, match="--image-size of 16 to 96"):
+        load_data(str(folder), image_size=size)
 
 
 def test_an_empty_class_is_named(folder: Path) -> None:

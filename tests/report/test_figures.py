@@ -48,7 +48,8 @@ def test_ten_mistakes_fill_five_rows_of_two_with_both_classes(shapes: Data) -> N
     axes = figure.axes
     assert axes[0].get_gridspec() is not None
     assert axes[0].get_gridspec().get_geometry() == (5, 2)
-    assert [a.get_title() for a in axes] == [f"{shapes.classes[1]} → {shapes.classes[2]}, 87.6%"] * 10
+    titles = [f"{shapes.classes[1]} → {shapes.classes[2]}, 87.6%\ntest image {index}" for index in range(10)]
+    assert [a.get_title() for a in axes] == titles
     for index, one in enumerate(axes):
         np.testing.assert_array_equal(one.images[0].get_array(), shapes.test.images[index])
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from seefar.report.manifest import write_manifest
+from seefar.training.run import RunFolder
 
 
 def test_it_has_a_checksum_of_every_file_and_what_made_them(tmp_path: Path) -> None:
@@ -12,7 +13,7 @@ def test_it_has_a_checksum_of_every_file_and_what_made_them(tmp_path: Path) -> N
     (tmp_path / "a.txt").write_bytes(b"one")
     (tmp_path / "figures" / "b.png").write_bytes(b"two")
     (tmp_path / "manifest.json").write_text("of an earlier state")
-    manifest = json.loads(write_manifest(tmp_path, ["seefar", "run"]).read_text())
+    manifest = json.loads(write_manifest(RunFolder(tmp_path), ["seefar", "run"]).read_text())
     assert manifest["files"] == {
         "a.txt": hashlib.sha256(b"one").hexdigest(),
         "figures/b.png": hashlib.sha256(b"two").hexdigest(),

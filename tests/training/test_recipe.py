@@ -42,7 +42,10 @@ def test_unknown_names_list_what_there_is() -> None:
         recipe("quick", epoch=3)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"scales": [1.0], "colour": 1}', '{"scales": 3}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"scales": [1.0], "colour": 1}', '{"scales": 3}', Recipe().to_json().replace("20", "true")],
+)
 def test_other_texts_are_no_recipe(text: str) -> None:
     with pytest.raises(RecipeError, match="no recipe"):
         Recipe.from_json(text)

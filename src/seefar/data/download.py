@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,10 @@ def download(urls: tuple[str, ...], path: Path, md5: str) -> None:
     import pooch
     import requests
 
+    if path.exists() and pooch.file_hash(str(path), alg="md5") == md5:
+        return
     pooch.get_logger().setLevel("WARNING")  # the progress bar says it
+    print(f"fetching {path.name} into {path.parent}", file=sys.stderr)
     failures = []
     for url in urls:
         try:
@@ -39,6 +43,8 @@ def download(urls: tuple[str, ...], path: Path, md5: str) -> None:
             return
         except ValueError as error:  # the checksum: pooch has dropped what came, the next try starts from nothing
             failures.append(f"{url}: not the file that was wanted ({str(error).splitlines()[0]})")
+        except requests.ConnectionError:
+            failures.append(f"{url}: no connection")
         except (requests.RequestException, OSError) as error:
             failures.append(f"{url}: {error}")
     raise DataError(

@@ -20,13 +20,12 @@ def load_folder(folder: Path, image_size: int = 32) -> Data:
     Raises:
         DataError: `train/` or `test/` is missing or empty, their classes differ, or an image cannot be read.
     """
-    classes = _class_names(folder / "train")
-    found = _class_names(folder / "test")
-    if set(found) - set(classes):
-        raise DataError(
-            f"{folder / 'test'} has the classes {', '.join(sorted(set(found) - set(classes)))}, "
-            f"{folder / 'train'} only {', '.join(classes)}: give every class a folder under train/."
-        )
+    if not 16 <= image_size <= 96:
+        raise DataError(f"Images of {image_size} pixels cannot be used: pass --image-size of 16 to 96.")
+    classes, tested = (_class_names(folder / part) for part in ("train", "test"))
+    if classes != tested:
+        odd = ", ".join(sorted(set(classes) ^ set(tested)))
+        raise DataError(f"{folder}: train/ and test/ should hold the same classes, they differ in {odd}.")
     train, test = (_read_split(folder / part, classes, image_size) for part in ("train", "test"))
     return Data(str(folder), train, test)
 
@@ -49,11 +48,9 @@ def read_image(path: Path, image_size: int) -> np.ndarray:
 
 def _class_names(part: Path) -> tuple[str, ...]:
     names = sorted(path.name for path in part.iterdir() if path.is_dir()) if part.is_dir() else []
-    if len(names) < (2 if part.name == "train" else 1):
-        raise DataError(
-            f"{part} should hold one folder of images for each class, at least two for training; "
-            f"found {', '.join(names) if names else 'none'}."
-        )
+    if len(names) < 2:
+        found = ", ".join(names) or "none"
+        raise DataError(f"{part} should hold one folder of images for each class, at least two; found {found}.")
     return tuple(names)
 
 
@@ -67,6 +64,6 @@ def _read_split(part: Path, classes: tuple[str, ...], image_size: int) -> Split:
     if not images:
         raise DataError(f"{part} holds no {', '.join(SUFFIXES)} files: one folder of them for each class was wanted.")
     missing = sorted(set(range(len(classes))) - set(labels))
-    if missing and part.name == "train":
+    if missing:
         raise DataError(f"{part / classes[missing[0]]} holds no {', '.join(SUFFIXES)} files: add some or remove it.")
     return Split(np.stack(images), np.asarray(labels, dtype=np.int64), classes)

@@ -59,7 +59,7 @@ def gradcam(
         raise MapError(f"Classes are {chosen.dtype}, class indices were wanted: integers from 0.")
     target = torch.from_numpy(chosen.astype(np.int64)).to(inputs.device)
     if layer is None:
-        model, layer = _twin(model, inputs.shape[-1], cells), STAGES[-1]
+        model, layer = _twin(model, inputs.shape[-1], cells, force), STAGES[-1]
     elif cells is not None:
         raise MapError("Cells can be chosen for the default layer only: pass either layer or cells.")
     maps = [
@@ -75,7 +75,8 @@ def _maps(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str, force: 
     if min(height, width) < SMALLEST_MAP and not force:
         raise MapError(
             f"Layer {layer} gives maps of {height}x{width} cells, at least {SMALLEST_MAP}x{SMALLEST_MAP} are wanted to "
-            "see a region: leave layer out for the dense twin's finer cells, name an earlier layer, or pass force=True."
+            "see a region: leave layer out for the dense twin's finer cells, or name an earlier layer. "
+            "From Python, force=True gives them all the same."
         )
     weights = captured.gradients.sum((2, 3), keepdim=True)  # (N, C, 1, 1)
     return (weights * captured.activations).sum(1)  # (N, h, w)
@@ -93,16 +94,14 @@ def _to_input(model: nn.Module, images: Images | Tensor) -> Tensor:
     return normalized
 
 
-def _twin(model: nn.Module, image_size: int, cells: int | None) -> ResNet18:
+def _twin(model: nn.Module, image_size: int, cells: int | None, force: bool) -> ResNet18:
     if not isinstance(model, ResNet18):
         raise MapError(f"The default layer is that of a ResNet18, this is a {type(model).__name__}: name a layer.")
-    own = -(-image_size // 8)  # cells of the last stage after three strides
-    sizes = {own * 2**doublings: doublings for doublings in range(4)}
-    wanted = own * 2 if cells is None else cells
-    while cells is None and wanted < SMALLEST_MAP:
-        wanted *= 2
-    if wanted not in sizes:
-        raise MapError(
-            f"{wanted} cells cannot be had of {image_size}-pixel images: pass one of {', '.join(map(str, sizes))}."
-        )
+    # A stride of 2 halves the cells, rounding up; the network has three of them.
+    sizes = {-(-image_size // 2 ** (3 - doublings)): doublings for doublings in range(4)}
+    fine = {size: doublings for size, doublings in sizes.items() if size >= SMALLEST_MAP or force}
+    wanted = next(size for size in sizes if size >= SMALLEST_MAP and sizes[size]) if cells is None else cells
+    if wanted not in fine:
+        those = ", ".join(map(str, fine))
+        raise MapError(f"{wanted} cells cannot be had of {image_size}-pixel images: pass one of {those}.")
     return dense_twin(model, sizes[wanted])

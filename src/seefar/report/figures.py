@@ -21,6 +21,7 @@ from seefar.training.history import HistoryRow
 DPI = 120
 MAP_COLOURS = "RdBu_r"  # diverging: red speaks for the class, blue against it, white is zero
 COLUMNS = 2
+CAPTION = "true class \N{RIGHTWARDS ARROW} predicted class, probability of the predicted class"
 
 
 def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = None) -> Figure:
@@ -59,15 +60,14 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
         split: the images that their indices count in.
     """
     rows = max(1, -(-len(mistakes) // COLUMNS))
-    figure = Figure(figsize=(5.2, 2.35 * rows), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(5.2, 2.4 * rows + 0.4), dpi=DPI, layout="constrained")
+    figure.suptitle(CAPTION, fontsize=9)
     grid = figure.subplots(rows, COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, mistake in zip(grid.flat, mistakes, strict=False):
-        _show_image(axes, split.images[mistake.index], describe(mistake, split.classes))
-        axes.text(
-            0.5, -0.03, f"test image {mistake.index}", transform=axes.transAxes, ha="center", va="top", fontsize=8
-        )
+        title = f"{describe(mistake, split.classes)}\ntest image {mistake.index}"
+        _show_image(axes, split.images[mistake.index], title)
     return figure
 
 
@@ -76,8 +76,8 @@ def plot_maps(
 ) -> Figure:
     """For each mistake: the image, the map for the predicted and for the true class, one colour scale for both.
 
-    The cells are drawn as they are, unsmoothed, over a grey copy of the image. The scale is symmetric about zero, so
-    white is no evidence; its end differs from mistake to mistake and stands at the colour bar.
+    The cells are drawn as they are, unsmoothed, over a pale grey copy of the image. The scale is symmetric about
+    zero, so an untinted cell is no evidence; its end differs from mistake to mistake and stands at the colour bar.
 
     Args:
         mistakes: M mistakes.
@@ -86,7 +86,8 @@ def plot_maps(
         true: float (M, h, w), likewise.
     """
     rows = max(1, -(-len(mistakes) // COLUMNS))
-    figure = Figure(figsize=(6.6 * COLUMNS, 2.5 * rows), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(6.6 * COLUMNS, 2.5 * rows + 0.5), dpi=DPI, layout="constrained")
+    figure.suptitle(f"{CAPTION}; red cells speak for the class, blue cells against it", fontsize=11)
     panels = np.atleast_1d(figure.subfigures(rows, COLUMNS, squeeze=False)).ravel()
     for panel, mistake, *maps in zip(panels, mistakes, predicted, true, strict=False):
         image = split.images[mistake.index]
@@ -100,21 +101,22 @@ def plot_maps(
         bar = panel.colorbar(
             ScalarMappable(Normalize(-scale, scale), MAP_COLOURS), ax=map_axes, fraction=0.05, pad=0.02
         )
-        bar.set_label("against   logit   for", fontsize=7)
+        bar.set_label("logits", fontsize=7)
         bar.ax.tick_params(labelsize=7)
     return figure
 
 
 def show_map(axes: Axes, image: Images, map_: NDArray[np.float32], scale: float, title: str) -> None:
-    """Draw one map, (h, w) cells coloured from -scale to scale, over a grey copy of its image, uint8 (H, W, 3)."""
+    """Draw one map, (h, w) cells coloured from -scale to scale, over a pale copy of its image, uint8 (H, W, 3)."""
     height, width = image.shape[:2]
-    axes.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    # Pale, so that dark parts of the image are not taken for strong evidence.
+    axes.imshow(image.mean(2), cmap="gray", vmin=-400, vmax=255, interpolation="nearest")
     axes.imshow(
         map_,
         cmap=MAP_COLOURS,
         vmin=-scale,
         vmax=scale,
-        alpha=0.6,
+        alpha=0.7,
         interpolation="nearest",
         extent=(-0.5, width - 0.5, height - 0.5, -0.5),
     )

@@ -14,18 +14,19 @@ from importlib import metadata
 from pathlib import Path
 
 from seefar.files import write_text
+from seefar.training.run import RunFolder
 
 PACKAGES = ("seefar", "torch", "numpy", "albumentations", "opencv-python-headless", "matplotlib", "safetensors")
 
 
-def write_manifest(folder: Path, command: list[str]) -> Path:
-    """Write `manifest.json` for the files that now lie in `folder`.
+def write_manifest(run_folder: RunFolder, command: list[str]) -> Path:
+    """Write `manifest.json` for the files that now lie in the folder.
 
     Args:
-        folder: a run folder.
+        run_folder: where to write it.
         command: the command line that made the newest of them.
     """
-    path = folder / "manifest.json"
+    folder, path = run_folder.path, run_folder.manifest
     path.unlink(missing_ok=True)
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
     manifest = {

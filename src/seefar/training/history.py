@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from seefar.errors import RunError
 
@@ -57,26 +58,25 @@ def append_row(path: Path, row: HistoryRow) -> None:
 
 
 def read_history(path: Path) -> list[HistoryRow]:
-    """The rows of a `history.csv`.
+    """The rows of a `history.csv`; a last line that is not whole, as a kill may leave it, is passed over.
 
     Raises:
         RunError: the file is missing or is no history.
     """
-    whole = ("step", "epoch", "image_size")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [
-                HistoryRow(
-                    **{  # type: ignore[arg-type]  # the columns are the fields
-                        name: int(row[name]) if name in whole else float(row[name]) if row[name] else None
-                        for name in COLUMNS
-                    }
-                )
-                for row in csv.DictReader(file)
-            ]
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if not lines or tuple(lines[0].strip().split(",")) != COLUMNS:
+            raise ValueError(f"its first line is {lines[0].strip()!r}" if lines else "it is empty")
+        whole = [line for line in lines if line.endswith("\n")]
+        return [HistoryRow(**{name: _value(name, row[name]) for name in COLUMNS}) for row in csv.DictReader(whole)]
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: train the run first, or pass --run of a finished one.") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{path} is no training history ({error}): its columns should be {', '.join(COLUMNS)}."
-        ) from error
+    except (TypeError, ValueError) as error:
+        columns = ",".join(COLUMNS)
+        raise RunError(f"{path} is no training history ({error}): its columns should be {columns}.") from error
+
+
+def _value(name: str, text: str) -> Any:
+    if name in ("step", "epoch", "image_size"):
+        return int(text)
+    return None if text == "" and name in ("epoch_accuracy", "held_out_accuracy") else float(text)

@@ -61,6 +61,7 @@ def train(
     """
     run_folder = find_run(str(folder or recipe.name))
     compute = choose_compute(device, precision)
+    processes = worker_count(workers, compute)
     begin_run(run_folder, recipe, data)
     if run_folder.weights.exists():
         return load_run(run_folder, device)
@@ -79,9 +80,7 @@ def train(
 
     with Interrupts() as interrupts, Progress(run_folder.log, steps, state.step, work, quiet) as progress:
         progress.say(f"{recipe.name}: {len(fit.train)} images, {steps} steps, {state.step} done, on {compute}")
-        loader = training_batches(
-            batches, positions, worker_count(workers, compute), pin_memory=compute.device.type == "cuda"
-        )
+        loader = training_batches(batches, positions, processes, pin_memory=compute.device.type == "cuda")
         for step, batch in enumerate(loader, start=state.step + 1):
             rate = learning_rate(recipe, step, steps)
             for group in optimizer.param_groups:
@@ -140,6 +139,6 @@ def train(
                 raise Interrupted(f"{run_folder.path}: saved after step {step} of {steps}; the same command goes on.")
         progress.say(f"Finished Training in {duration(time.perf_counter() - started)}")
 
-    save_weights(run_folder, model, data)
+    save_weights(run_folder, model, recipe, data)
     run_folder.checkpoint.unlink(missing_ok=True)
     return load_run(run_folder, device)

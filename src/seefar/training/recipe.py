@@ -109,15 +109,30 @@ class Recipe:
             RecipeError: the text is no JSON object, or has fields a recipe does not have.
         """
         try:
-            fields: dict[str, Any] = json.loads(text)
-            return cls(**{**fields, "scales": tuple(fields["scales"])})
-        except (TypeError, KeyError, ValueError) as error:
-            raise RecipeError(f"This is no recipe ({error}): a recipe.json holds the fields of Recipe.") from error
+            fields = json.loads(text)
+        except ValueError as error:
+            raise RecipeError(
+                f"This is no recipe: a JSON object was wanted, found text that is none ({error})."
+            ) from error
+        wanted = dataclasses.asdict(cls())
+        if not isinstance(fields, dict) or set(fields) != set(wanted):
+            odd = sorted(set(fields) ^ set(wanted)) if isinstance(fields, dict) else [f"a {type(fields).__name__}"]
+            raise RecipeError(f"This is no recipe: {', '.join(wanted)} were wanted, what differs is {', '.join(odd)}.")
+        for name, value in fields.items():
+            if not _is_like(value, wanted[name]):
+                raise RecipeError(f"This is no recipe: {name} is {value!r}, a value like {wanted[name]!r} was wanted.")
+        return cls(**{**fields, "scales": tuple(fields["scales"])})
 
     def differences(self, other: Recipe) -> str:
         """The fields that differ, as `epochs 20, not 5`, this recipe's value first; empty if none does."""
         pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self)]
         return "; ".join(f"{name} {mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs)
+
+
+def _is_like(value: object, default: object) -> bool:
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(type(part) in (int, float) for part in value)
+    return type(value) in (int, float) if isinstance(default, float) else type(value) is type(default)
 
 
 RECIPES = {

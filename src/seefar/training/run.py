@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,11 @@ class RunFolder:
         return self.path / "checkpoint.safetensors"
 
     @property
+    def manifest(self) -> Path:
+        """Checksums of all files; written last, so it is there only if the folder is whole."""
+        return self.path / "manifest.json"
+
+    @property
     def weights(self) -> Path:
         """The finished network."""
         return self.path / "weights.safetensors"
@@ -71,9 +77,15 @@ class RunFolder:
 
 
 def find_run(name: str) -> RunFolder:
-    """The folder of a run: a bare name lies under `runs/`, anything with a slash is a path."""
-    path = Path(name).expanduser()
-    return RunFolder(path if len(path.parts) > 1 or path.is_absolute() else Path("runs") / path)
+    """The folder of a run: a bare name lies under `runs/`, anything with a slash is a path.
+
+    Raises:
+        RunError: the name is empty or only dots.
+    """
+    if name.strip(".") == "":
+        raise RunError(f"{name!r} is no name for a run: pass --run with a name, or with a path such as ./here/mine.")
+    is_path = "/" in name or os.sep in name
+    return RunFolder(Path(name).expanduser() if is_path else Path("runs") / name)
 
 
 @dataclass(frozen=True)
@@ -95,10 +107,11 @@ class Run:
     classes: tuple[str, ...]
 
 
-def save_weights(folder: RunFolder, model: ResNet18, data: Data) -> None:
-    """Write the finished network; class names and image size go into the header of the file."""
-    metadata = {"classes": json.dumps(data.classes), "image_size": str(data.image_size), "data": data.name}
-    save_tensors(folder.weights, dict(model.state_dict()), metadata)
+def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data) -> None:
+    """Write the finished network; what it was trained as, and on, goes into the header of the file."""
+    about = {"recipe": recipe.to_json(), "classes": data.classes, "image_size": data.image_size}
+    # One key, since safetensors writes several in an order that changes from one process to the next.
+    save_tensors(folder.weights, dict(model.state_dict()), {"seefar": json.dumps(about)})
 
 
 def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run:
@@ -121,16 +134,23 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         )
     tensors, metadata = load_tensors(folder.weights)
     try:
-        classes = tuple(json.loads(metadata["classes"]))
-    except (KeyError, ValueError) as error:
-        raise RunError(f"{folder.weights} names no classes in its header: it is not a run's weights.") from error
+        about = json.loads(metadata["seefar"])
+        trained, classes = Recipe.from_json(about["recipe"]), tuple(about["classes"])
+    except (KeyError, TypeError, ValueError, RecipeError) as error:
+        raise RunError(
+            f"{folder.weights} does not say what it was trained as: it is not the weights of a run."
+        ) from error
+    if trained != recipe:
+        raise RunError(
+            f"{folder.recipe} is not what the weights were trained with ({recipe.differences(trained)}): "
+            "put the file back as it was, or train a run with a new name."
+        )
     model = ResNet18(len(classes), recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    load_weights(
-        folder.weights,
-        model,
-        {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()},
-    )
-    return Run(model.eval().to(choose_compute(device).device), read_history(folder.history), folder, recipe, classes)
+    load_weights(folder.weights, model, tensors)
+    history = read_history(folder.history)
+    if not history:
+        raise RunError(f"{folder.history} holds no row: restore it from a copy, or train a run with a new name.")
+    return Run(model.eval().to(choose_compute(device).device), history, folder, recipe, classes)
 
 
 def begin_run(folder: RunFolder, recipe: Recipe, data: Data) -> None:
@@ -146,12 +166,15 @@ def begin_run(folder: RunFolder, recipe: Recipe, data: Data) -> None:
                 f"{folder.path} belongs to another recipe ({recipe.differences(found)}): "
                 "pass --run with a new name, or the values it was begun with."
             )
-        if not folder.data.exists() or data.fingerprint not in folder.data.read_text(encoding="utf-8"):
+        try:
+            fingerprint = json.loads(folder.data.read_text(encoding="utf-8"))["fingerprint"]
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{folder.data} is missing or damaged ({error}): pass --run with a new name.") from error
+        if fingerprint != data.fingerprint:
             raise RunError(
                 f"{folder.path} was begun with other images than {data.name} holds now: pass --run with a new name."
             )
         return
-    folder.path.mkdir(parents=True, exist_ok=True)
     about = {
         "name": data.name,
         "classes": data.classes,
