@@ -100,6 +100,10 @@ def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "demo", "--data", "nowhere"], "no data set 'nowhere'"),
         (["train", "demo", "--epochs", "0"], "epochs is 0, wanted 1 or more: pass --epochs"),
         (["train", "demo", "--device", "cuda"], "no cuda"),
+        (["train", "--epochs", "1", "demo"], "The recipe comes before the flags: seefar train demo"),
+        (["train", "demo", "--run", ".."], "'..' is no name for a run"),
+        (["train", "demo", "--run", "/dev/null/x", *TINY], "/dev/null/x"),
+        (["train", "demo", "--workers", "-1"], "--workers of 0 or more"),
         (["evaluate", "--run", "nothing"], "runs/nothing holds no run"),
         (["explain", "--run", "nothing"], "runs/nothing holds no run"),
         (["data", "cifar10", "--data-dir", "/proc/nothing"], "could not be fetched"),
@@ -122,11 +126,36 @@ def test_wrong_classes_and_layers_of_a_finished_run(in_folder: Path, capsys: pyt
         (["--true", "whale"], "no class 'whale'"),
         (["--layer", "layer9"], "no layer 'layer9'"),
         (["--layer", "layer4"], "4x4 cells"),
-        (["--top", "0"], "--top of 1 or more"),
+        (["--top", "0"], "--top of 1 to 100"),
+        (["--top", "101"], "--top of 1 to 100"),
     ):
         capsys.readouterr()
         assert call("explain", "--run", "demo", *words) == 2
         assert message in capsys.readouterr().err
+
+
+def test_without_its_last_step_a_folder_has_no_manifest(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("run", "demo", *TINY) == 0
+    manifest = in_folder / "runs" / "demo" / "manifest.json"
+    assert manifest.exists()
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("seefar.report.draw.draw_figures", fail)
+    assert call("explain", "--run", "demo") == 2
+    assert not manifest.exists()
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
+    command = [sys.executable, "-m", "seefar", "data", "shapes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
 
 
 def test_debug_shows_the_traceback() -> None:

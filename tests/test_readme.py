@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -38,19 +39,37 @@ def test_the_command_line_knows_every_command(command: str) -> None:
         cli._parse(words)
 
 
-def test_the_python_example_runs(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As printed, but on 200 shapes and a narrow net in place of CIFAR-10."""
-    (example,) = blocks("python")
-    narrow = {"width": 2, "batch_size": 16, "epochs": 1}
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 shapes and a narrow net in place of CIFAR-10 and the whole recipe."""
     original = seefar.recipe
     monkeypatch.setattr(seefar, "load_data", lambda _name: load_shapes(200, 50), raising=False)
-    monkeypatch.setattr(
-        seefar, "recipe", lambda name, **changes: original(name, **{**changes, **narrow}), raising=False
-    )
-    names: dict[str, object] = {}
-    exec(example, names)
+    monkeypatch.setattr(seefar, "recipe", lambda name: original(name, width=2, batch_size=16, epochs=1), raising=False)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_python_example_runs(in_folder: Path) -> None:
+    (example,) = blocks("python")
+    exec(example, {})
     assert (in_folder / "mistakes.png").stat().st_size > 10_000
     assert (in_folder / "maps.png").stat().st_size > 10_000
+
+
+@pytest.mark.usefixtures("narrow", "in_folder")
+def test_the_notebook_runs_and_shows_its_figures() -> None:
+    cells = json.loads((ROOT / "notebooks" / "seefar.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict[str, object] = {}
+    shown = []
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            *statements, last = ast.parse("".join(cell["source"])).body
+            shows = isinstance(last, ast.Expr)  # a notebook shows the value of a cell's last expression
+            exec(compile(ast.Module(statements if shows else [*statements, last], []), "cell", "exec"), names)
+            if isinstance(last, ast.Expr):
+                shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+    pictures = [value._repr_png_() for value in shown if hasattr(value, "_repr_png_")]
+    assert len(pictures) == 3
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
 
 
 def test_pictures_and_linked_files_are_there() -> None:

@@ -75,7 +75,8 @@ def test_sizes_the_network_is_not_made_for_are_refused(folder: Path, size: int) 
 
 
 def test_an_empty_class_is_named(folder: Path) -> None:
-    (folder / "train" / "yellow").mkdir()
+    for part in ("train", "test"):
+        (folder / part / "yellow").mkdir()
     with pytest.raises(DataError, match="yellow holds no"):
         load_data(str(folder))
 

@@ -6,6 +6,7 @@ All stand on an opaque white ground, so that they read the same in light and dar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,6 +25,15 @@ COLUMNS = 2
 CAPTION = "true class \N{RIGHTWARDS ARROW} predicted class, probability of the predicted class"
 
 
+class NotebookFigure(Figure):
+    """A matplotlib Figure that a notebook shows without pyplot and without a magic command."""
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
+
+
 def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = None) -> Figure:
     """Loss and accuracy over the epochs, from every logged step of the training.
 
@@ -31,7 +41,7 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
         history: the rows of the whole run.
         test_accuracy: share of 1, measured once after the last step; drawn as one point.
     """
-    figure = Figure(figsize=(10, 4), dpi=DPI, layout="constrained")
+    figure = NotebookFigure(figsize=(10, 4), dpi=DPI, layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     steps_per_epoch = history[-1].step / history[-1].epoch
     epochs = [row.step / steps_per_epoch for row in history]
@@ -60,7 +70,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
         split: the images that their indices count in.
     """
     rows = max(1, -(-len(mistakes) // COLUMNS))
-    figure = Figure(figsize=(5.2, 2.4 * rows + 0.4), dpi=DPI, layout="constrained")
+    figure = NotebookFigure(figsize=(5.2, 2.4 * rows + 0.4), dpi=DPI, layout="constrained")
     figure.suptitle(CAPTION, fontsize=9)
     grid = figure.subplots(rows, COLUMNS, squeeze=False)
     for axes in grid.flat:
@@ -86,7 +96,7 @@ def plot_maps(
         true: float (M, h, w), likewise.
     """
     rows = max(1, -(-len(mistakes) // COLUMNS))
-    figure = Figure(figsize=(6.6 * COLUMNS, 2.5 * rows + 0.5), dpi=DPI, layout="constrained")
+    figure = NotebookFigure(figsize=(6.6 * COLUMNS, 2.5 * rows + 0.5), dpi=DPI, layout="constrained")
     figure.suptitle(f"{CAPTION}; red cells speak for the class, blue cells against it", fontsize=11)
     panels = np.atleast_1d(figure.subfigures(rows, COLUMNS, squeeze=False)).ravel()
     for panel, mistake, *maps in zip(panels, mistakes, predicted, true, strict=False):

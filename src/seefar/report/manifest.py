@@ -12,6 +12,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from seefar.files import write_text
 from seefar.training.run import RunFolder
@@ -29,8 +30,15 @@ def write_manifest(run_folder: RunFolder, command: list[str]) -> Path:
     folder, path = run_folder.path, run_folder.manifest
     path.unlink(missing_ok=True)
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-    manifest = {
-        "command": command,
+    checksums = {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    manifest = {"command": command, **provenance(), "files": checksums}
+    write_text(path, json.dumps(manifest, indent=2) + "\n")
+    return path
+
+
+def provenance() -> dict[str, Any]:
+    """Which code ran, with which versions, on which machine; plain values for JSON."""
+    return {
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -39,10 +47,7 @@ def write_manifest(run_folder: RunFolder, command: list[str]) -> Path:
             "processor": _processor(),
             "threads": _threads(),
         },
-        "files": {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
     }
-    write_text(path, json.dumps(manifest, indent=2) + "\n")
-    return path
 
 
 def _version(package: str) -> str | None:

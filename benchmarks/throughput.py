@@ -1,0 +1,178 @@
+"""Images per second of one training step and of whole training loops, all in one run.
+
+    python benchmarks/throughput.py [--rounds 5] > results/throughput.json
+
+Contenders take turns in each round, so that a change of the machine's clock meets all of them alike. Each number is
+of `fast`'s network, width 64, at 32x32 pixels:
+
+- `bare_step`: forward, loss, backward, step, on one batch of 128 that lies in memory, in the machine's best precision.
+- `loop`: `seefar.train` with the recipe `fast`, end to end: augmentation, log, history.
+- `plain_128`: the loop of most tutorials: float32, channels first, torch DataLoader, the same augmentation, batch 128.
+- `plain_4`: the same with batch 4, as in the recipe `seed`.
+
+`convolution_peak` is the best rate of one large convolution, forward and backward, in the same precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+import seefar
+from seefar.data import Data, Split
+from seefar.data.augmentation import pipeline
+from seefar.report.manifest import provenance
+from seefar.training.device import choose_compute, keep_freed_memory
+from seefar.training.setup import build_model, build_optimizer
+
+BATCH = 128
+STEPS = 8  # timed in each round
+GFLOP_AN_IMAGE = 3 * 2 * 0.556  # forward and backward; 0.556 GMAC forward
+
+
+def noise(count: int) -> Data:
+    """Images of noise: their content does not matter for speed."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    split = Split(images, random.integers(0, 10, count), tuple("abcdefghij"))
+    return Data("noise", split, split)
+
+
+def bare_step(data: Data) -> float:
+    """Images per second of the step alone."""
+    recipe, compute = seefar.recipe("fast"), choose_compute()
+    model = build_model(recipe, data).to(compute.device).train()
+    optimizer = build_optimizer(model, recipe)
+    inputs = model.normalize(torch.from_numpy(data.train.images[:BATCH]).to(compute.device))
+    labels = torch.from_numpy(data.train.labels[:BATCH]).to(compute.device)
+
+    def step() -> None:
+        with compute.autocast():
+            logits = model(inputs)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return BATCH / seconds_a_call(step)
+
+
+def loop(data: Data) -> float:
+    """Images per second of `seefar.train`, after its first two steps."""
+    recipe = seefar.recipe("fast", epochs=1, log_every=2)
+    with tempfile.TemporaryDirectory() as folder:
+        history = seefar.train(recipe, data, f"{folder}/run", quiet=True).history
+    first, last = history[0], history[-1]
+    return (last.step - first.step) * BATCH / (last.seconds - first.seconds)
+
+
+class Augmented(Dataset[tuple[torch.Tensor, int]]):
+    """One augmented image at a time, as most tutorials do it."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self.transform = pipeline(32, crop_padding=4, hole=16, cutout_probability=1.0, cutout_fill=(120, 120, 120))
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image = self.transform(image=self.split.images[index])["image"]
+        return torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1, int(self.split.labels[index])
+
+
+def plain(data: Data, batch_size: int, steps: int) -> float:
+    """Images per second of a plain loop: float32, channels first, a torch DataLoader without workers."""
+    model = seefar.ResNet18().train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
+    criterion = nn.CrossEntropyLoss()
+    for done, (inputs, labels) in enumerate(DataLoader(Augmented(data.train), batch_size, shuffle=True)):
+        if done == 2:
+            started = time.perf_counter()
+        if done == steps + 2:
+            break
+        optimizer.zero_grad()
+        criterion(model(inputs), labels).backward()
+        optimizer.step()
+    return steps * batch_size / (time.perf_counter() - started)
+
+
+def convolution_peak() -> float:
+    """GFLOP/s of the best of a few calls of a 3x3 convolution of 256 channels on 8x8 cells, forward and backward."""
+    compute = choose_compute()
+    convolution = nn.Conv2d(256, 256, 3, padding=1, bias=False, device=compute.device, dtype=compute.precision)
+    convolution = convolution.to(memory_format=torch.channels_last)
+    inputs = torch.randn(BATCH, 256, 8, 8, device=compute.device, dtype=compute.precision)
+    inputs = inputs.to(memory_format=torch.channels_last).requires_grad_()
+    call = seconds_a_call(lambda: convolution(inputs).sum().backward())
+    return 3 * 2 * BATCH * 64 * 256 * 256 * 9 / call / 1e9
+
+
+def seconds_a_call(call: Callable[[], object]) -> float:
+    """Mean seconds of a call, after two that do not count."""
+    for _ in range(2):
+        call()
+    synchronize()
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        call()
+    synchronize()
+    return (time.perf_counter() - started) / STEPS
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Run all contenders in turn and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    keep_freed_memory()
+    data = noise(BATCH * (STEPS + 2))
+    contenders: dict[str, Callable[[], float]] = {
+        "bare_step": lambda: bare_step(data),
+        "loop": lambda: loop(data),
+        "plain_128": lambda: plain(data, BATCH, STEPS // 2),
+        "plain_4": lambda: plain(data, 4, 100),
+        "convolution_peak": convolution_peak,
+    }
+    measured: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            measured[name].append(contender())
+    results = {
+        name: {
+            "unit": "GFLOP/s" if name == "convolution_peak" else "images/s",
+            "best": max(values),
+            "median": statistics.median(values),
+            "n": rounds,
+        }
+        for name, values in measured.items()
+    }
+    shares = {
+        "loop / bare_step": statistics.median(measured["loop"]) / statistics.median(measured["bare_step"]),
+        "bare_step / convolution_peak": max(measured["bare_step"]) * GFLOP_AN_IMAGE / max(measured["convolution_peak"]),
+        "loop / plain_128": statistics.median(measured["loop"]) / statistics.median(measured["plain_128"]),
+        "loop / plain_4": statistics.median(measured["loop"]) / statistics.median(measured["plain_4"]),
+    }
+    print(
+        json.dumps({**provenance(), "compute": str(choose_compute()), "results": results, "shares": shares}, indent=2)
+    )
+
+
+if __name__ == "__main__":
+    main()
