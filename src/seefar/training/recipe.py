@@ -137,7 +137,7 @@ def _is_like(value: object, default: object) -> bool:
 
 RECIPES = {
     "fast": Recipe(),
-    "quick": Recipe(name="quick", epochs=4, scales=(0.5, 0.625, 0.75, 1.0), learning_rate=0.15, cutout=0),
+    "quick": Recipe(name="quick", epochs=5, scales=(0.5, 0.625, 0.75, 0.875, 1.0), learning_rate=0.15, cutout=0),
     "seed": Recipe(
         name="seed",
         batch_size=4,
