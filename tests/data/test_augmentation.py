@@ -5,6 +5,7 @@ import pytest
 
 from seefar.data import Data, Split
 from seefar.data.augmentation import AugmentedBatches, Batch, Flip, pipeline, training_batches
+from seefar.data.images import Stream
 from seefar.training.recipe import RECIPES, recipe
 from seefar.training.setup import build_batches
 
@@ -81,6 +82,17 @@ def test_an_epoch_shows_every_image_once_with_its_own_label() -> None:
         assert sorted(which) == list(range(50))
         np.testing.assert_array_equal(np.concatenate([batch.labels.numpy() for batch in batches]), which % 2)
     assert not np.array_equal(dataset.order(0), dataset.order(1))
+
+
+def test_order_mirroring_and_batches_are_drawn_apart() -> None:
+    """With seed, epoch and batch all 0, numpy's generator for (0,), (0, 0) and (0, 0, 0) would be the same one."""
+    drawn = [np.random.default_rng((stream, *key)).random() for stream, key in zip(Stream, ((0,),) * 4, strict=True)]
+    assert len({round(number, 9) for number in drawn}) == 4
+    split = numbered(2000)
+    plain = pipeline(32, crop_padding=0, hole=0, cutout_probability=0.0, cutout_fill=(0, 0, 0))
+    dataset = AugmentedBatches(split, plain, "alternating", 1000, seed=0)
+    mirrored = [(dataset[0, number].images[:, 0, 0, 0] == 0).float().mean().item() for number in range(2)]
+    assert mirrored == pytest.approx([0.5, 0.5], abs=0.08)  # those shown first are mirrored as often as the others
 
 
 def same(one: Batch, other: Batch) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from seefar.data.images import Images, Labels, Split
+from seefar.data.images import Images, Labels, Split, Stream
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or it asks the network for a newer release
 import albumentations as A
@@ -100,7 +100,7 @@ class AugmentedBatches(Dataset[Batch]):
     def __getitem__(self, position: tuple[int, int]) -> Batch:
         epoch, number = position
         indices = self.order(epoch)[number * self.batch_size :][: self.batch_size]
-        random = np.random.default_rng((self.seed, epoch, number))
+        random = np.random.default_rng((Stream.BATCH, self.seed, epoch, number))
         self.transform.set_random_seed(int(random.integers(2**31)))
         images: Images = np.stack([self.transform(image=self.split.images[index])["image"] for index in indices])
         mirrored = self._mirrored(indices, epoch, random)
@@ -110,7 +110,8 @@ class AugmentedBatches(Dataset[Batch]):
     def order(self, epoch: int) -> Labels:
         """The images in the order this epoch shows them, int64 (N,)."""
         if self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self.split))
+            random = np.random.default_rng((Stream.ORDER, self.seed, epoch))
+            self._order = epoch, random.permutation(len(self.split))
         return self._order[1]
 
     def _mirrored(self, indices: Labels, epoch: int, random: np.random.Generator) -> NDArray[np.bool_]:
@@ -118,7 +119,7 @@ class AugmentedBatches(Dataset[Batch]):
             return np.zeros(len(indices), dtype=bool)
         if self.flip == "random":
             return random.random(len(indices)) < 0.5
-        first = np.random.default_rng(self.seed).random(len(self.split)) < 0.5
+        first = np.random.default_rng((Stream.FLIP, self.seed)).random(len(self.split)) < 0.5
         return first[indices] ^ bool(epoch % 2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +14,18 @@ from seefar.errors import DataError
 
 Images = NDArray[np.uint8]  # (N, H, W, 3)
 Labels = NDArray[np.int64]  # (N,)
+
+
+class Stream(IntEnum):
+    """What random numbers are drawn for: the first part of each seed.
+
+    Without it, numpy would draw the same numbers for the seeds 0, (0, 0) and (0, 0, 0).
+    """
+
+    ORDER = 1
+    FLIP = 2
+    BATCH = 3
+    HELD_OUT = 4
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,7 @@ class Data:
                 f"{self.name} has {len(self.train)} training images, {count} cannot be held out: "
                 f"pass --held-out between 0 and {len(self.train) - 1}."
             )
-        order = np.random.default_rng(seed).permutation(len(self.train))
+        order = np.random.default_rng((Stream.HELD_OUT, seed)).permutation(len(self.train))
         held_out, kept = np.sort(order[:count]), np.sort(order[count:])
         return replace(self, train=self.train.take(kept)) if count else self, self.train.take(held_out)
 

@@ -120,7 +120,7 @@ def show_map(axes: Axes, image: Images, map_: NDArray[np.float32], scale: float,
     """Draw one map, (h, w) cells coloured from -scale to scale, over a pale copy of its image, uint8 (H, W, 3)."""
     height, width = image.shape[:2]
     # Pale, so that dark parts of the image are not taken for strong evidence.
-    axes.imshow(image.mean(2), cmap="gray", vmin=-400, vmax=255, interpolation="nearest")
+    axes.imshow(image.mean(2), cmap="gray", vmin=-200, vmax=255, interpolation="nearest")
     axes.imshow(
         map_,
         cmap=MAP_COLOURS,
