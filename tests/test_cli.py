@@ -102,6 +102,7 @@ def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "demo", "--device", "cuda"], "no cuda"),
         (["train", "--epochs", "1", "demo"], "The recipe comes before the flags: seefar train demo"),
         (["train", "demo", "--run", ".."], "'..' is no name for a run"),
+        (["train", "demo", "--run", ""], "'' is no name for a run"),
         (["train", "demo", "--run", "/dev/null/x", *TINY], "/dev/null/x"),
         (["train", "demo", "--workers", "-1"], "--workers of 0 or more"),
         (["evaluate", "--run", "nothing"], "runs/nothing holds no run"),

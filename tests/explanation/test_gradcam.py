@@ -204,6 +204,8 @@ def test_any_number_of_images(make_net: MakeNet, count: int) -> None:
         ({"classes": 4}, "Classes run from 4 to 4, the network has 4"),
         ({"classes": -1}, "Classes run from -1"),
         ({"classes": 0.5}, "class indices were wanted"),
+        ({"classes": [0, 1]}, r"int64 \(2,\), class indices were wanted"),
+        ({"layer": "normalize"}, "takes no part in the forward pass"),
     ],
 )
 def test_what_cannot_be_mapped_is_told(make_net: MakeNet, call: dict[str, object], message: str) -> None:

@@ -59,6 +59,8 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
             logits = model(inputs)
         finally:
             handle.remove()
+        if not taken:
+            raise MapError(f"Layer {layer} takes no part in the forward pass: name another layer.")
         if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
             raise MapError(
                 f"Classes run from {int(classes.min())} to {int(classes.max())}, the network has {logits.shape[1]}: "

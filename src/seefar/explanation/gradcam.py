@@ -54,10 +54,13 @@ def gradcam(
         MapError: the layer does not exist, has too few cells, or a class is out of range.
     """
     inputs = _to_input(model, images)
-    chosen = np.broadcast_to(np.asarray(classes), len(inputs))
-    if chosen.dtype.kind not in "iu":
-        raise MapError(f"Classes are {chosen.dtype}, class indices were wanted: integers from 0.")
-    target = torch.from_numpy(chosen.astype(np.int64)).to(inputs.device)
+    chosen = np.asarray(classes)
+    if chosen.shape not in ((), (len(inputs),)) or (chosen.dtype.kind not in "iu" and chosen.size):
+        raise MapError(
+            f"Classes are {chosen.dtype} {chosen.shape}, class indices were wanted: one integer from 0 for all "
+            f"images, or one for each of the {len(inputs)}."
+        )
+    target = torch.from_numpy(np.broadcast_to(chosen, len(inputs)).astype(np.int64)).to(inputs.device)
     if layer is None:
         model, layer = _twin(model, inputs.shape[-1], cells, force), STAGES[-1]
     elif cells is not None:

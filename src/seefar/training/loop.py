@@ -59,7 +59,7 @@ def train(
         DivergedError: the loss is not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
     """
-    run_folder = find_run(str(folder or recipe.name))
+    run_folder = find_run(recipe.name if folder is None else str(folder))
     compute = choose_compute(device, precision)
     processes = worker_count(workers, compute)
     begin_run(run_folder, recipe, data)
