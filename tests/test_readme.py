@@ -79,6 +79,18 @@ def test_pictures_and_linked_files_are_there() -> None:
         assert (ROOT / link).exists(), link
 
 
+def test_the_speed_is_that_of_the_results() -> None:
+    measured = json.loads((ROOT / "results" / "throughput.json").read_text(encoding="utf-8"))
+    shares = measured["shares"]
+    for figure in (
+        f"{measured['results']['loop']['median']:.0f} images/s",
+        f"{shares['loop / bare_step']:.2f} times the bare training step",
+        f"{shares['loop / plain_128']:.1f} times a plain loop",
+        f"{shares['loop / plain_4']:.1f} times one with batch 4",
+    ):
+        assert figure in README
+
+
 @pytest.mark.parametrize("name", ["quick"])
 def test_the_figures_are_those_of_the_results(name: str) -> None:
     test = json.loads((ROOT / "results" / name / "metrics.json").read_text(encoding="utf-8"))["test"]
