@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from seefar.errors import MapError
+from seefar.model.inference import eval_mode
 
 
 @dataclass(frozen=True)
@@ -82,15 +81,3 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
         names = ", ".join(name for name, _ in model.named_children())
         raise MapError(f"{type(model).__name__} has no layer {layer!r}: it has {names}, and theirs, such as layer4.1.")
     return modules[layer]
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """The network in eval mode within `with`; afterwards each of its modules is in the mode it came in."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -16,17 +19,25 @@ def device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """The network in eval mode within `with`; afterwards each of its modules is in the mode it came in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 @torch.no_grad()
 def pooled_features(model: ResNet18, images: Images) -> Tensor:
     """The features that enter the last layer, float32 (N, C), of stored images, uint8 (N, H, W, 3).
 
     `model.fc` makes logits of them. The network is used in eval mode and left in the mode it came in.
     """
-    training = model.training
-    model.eval()
-    try:
+    with eval_mode(model):
         batches = torch.split(torch.from_numpy(images), BATCH_SIZE)
         parts = [model.pool(model.features(model.normalize(batch.to(device_of(model))))) for batch in batches]
         return torch.cat(parts).float()
-    finally:
-        model.train(training)
