@@ -35,9 +35,9 @@ class Recipe:
     """How often every training image is seen."""
     batch_size: int = 128
     """Images in one step."""
-    scales: tuple[float, ...] = (1.0,)
+    scales: tuple[float, ...] = (0.75, 0.875, 1.0, 1.0)
     """Scales that the images are shrunk to, each for an equal part of the epochs; small first is cheaper."""
-    learning_rate: float = 0.2
+    learning_rate: float = 0.15
     """Rate of SGD: the peak of one-cycle, or the constant rate."""
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     """one-cycle: linear from 0 to the peak and back to 0; constant: the same rate throughout."""
@@ -58,7 +58,7 @@ class Recipe:
     """Mirroring: at random, or alternating from one epoch to the next."""
     cutout: int = 16
     """Side in pixels of the square that Cutout hides; 0: none."""
-    cutout_probability: float = 1.0
+    cutout_probability: float = 0.5
     """Share of the images that Cutout is applied to."""
     cutout_fill: int = -1
     """Grey level 0 to 255 of the square; -1: the mean colour of the training images."""
@@ -141,6 +141,7 @@ RECIPES = {
     "seed": Recipe(
         name="seed",
         batch_size=4,
+        scales=(1.0,),
         learning_rate=0.001,
         schedule="constant",
         nesterov=False,
@@ -159,6 +160,7 @@ RECIPES = {
         width=16,
         epochs=5,
         batch_size=32,
+        scales=(1.0,),
         learning_rate=0.1,
         label_smoothing=0.0,
         crop_padding=2,
