@@ -62,6 +62,7 @@ def test_the_main_job_end_to_end(in_folder: Path, capsys: pytest.CaptureFixture[
             "metrics.json",
             "mistakes.csv",
             "maps.npz",
+            "explanation.json",
             "manifest.json",
             "figures/history.png",
             "figures/mistakes.png",
@@ -83,9 +84,14 @@ def test_the_steps_one_by_one(in_folder: Path, capsys: pytest.CaptureFixture[str
     metrics = json.loads(capsys.readouterr().out)
     assert metrics["test"]["n"] == 40
     assert call("explain", "--run", "mine", "--top", 2, "--order", "confidence", "--cells", 16) == 0
-    assert "2 of them shown" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2 of them shown" in printed
+    assert "Hiding the evidence mends" in printed
     assert call("explain", "--run", in_folder / "runs" / "mine", "--true", "star", "--layer", "layer2", "--json") == 0
     assert json.loads(capsys.readouterr().out) == metrics
+    assert call("explain", "--run", "mine", "--method", "hirescam", "--hide", "grey") == 0
+    about = json.loads((in_folder / "runs" / "mine" / "explanation.json").read_text())
+    assert (about["method"], about["hide"]) == ("hirescam", "grey")
 
 
 def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,8 +19,17 @@ if TYPE_CHECKING:
     from seefar.evaluation.metrics import measure
     from seefar.evaluation.mistakes import find_mistakes
     from seefar.evaluation.predictions import predict
+    from seefar.explanation.cam import (
+        eigencam,
+        gradcam,
+        gradcam_plus_plus,
+        hirescam,
+        layercam,
+    )
+    from seefar.explanation.class_maps import class_maps
     from seefar.explanation.explain import explain
-    from seefar.explanation.gradcam import gradcam
+    from seefar.explanation.methods import contrast_map, map_status
+    from seefar.explanation.scorecam import scorecam
     from seefar.model.resnet import ResNet18
     from seefar.model.twin import dense_twin
     from seefar.report.figures import plot_history, plot_maps, plot_mistakes
@@ -38,7 +47,15 @@ _HOMES = {
     "find_mistakes": "evaluation.mistakes",
     "predict": "evaluation.predictions",
     "explain": "explanation.explain",
-    "gradcam": "explanation.gradcam",
+    "class_maps": "explanation.class_maps",
+    "contrast_map": "explanation.methods",
+    "eigencam": "explanation.cam",
+    "gradcam": "explanation.cam",
+    "gradcam_plus_plus": "explanation.cam",
+    "hirescam": "explanation.cam",
+    "layercam": "explanation.cam",
+    "map_status": "explanation.methods",
+    "scorecam": "explanation.scorecam",
     "ResNet18": "model.resnet",
     "dense_twin": "model.twin",
     "plot_history": "report.figures",
@@ -55,19 +72,27 @@ __all__ = [
     "ResNet18",
     "SeefarError",
     "__version__",
+    "class_maps",
+    "contrast_map",
     "dense_twin",
+    "eigencam",
     "evaluate",
     "explain",
     "find_mistakes",
     "gradcam",
+    "gradcam_plus_plus",
+    "hirescam",
+    "layercam",
     "load_data",
     "load_run",
+    "map_status",
     "measure",
     "plot_history",
     "plot_maps",
     "plot_mistakes",
     "predict",
     "recipe",
+    "scorecam",
     "train",
 ]
 

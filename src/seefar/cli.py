@@ -208,13 +208,15 @@ def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool,
     run.folder.manifest.unlink(missing_ok=True)  # the folder is not whole until it is written anew
     evaluation = evaluate(run, data.test)
     mistakes = find_mistakes(evaluation.predictions, which.order, true=true, predicted=predicted)[: which.top]
-    explanation = explain(run, data.test, mistakes, which.layer, which.cells)
+    explanation = explain(run, data.test, evaluation, which.method, which.layer, which.cells, which.hide).of(mistakes)
     figures = draw_figures(run, data.test, evaluation, explanation)
     manifest = write_manifest(run.folder, ["seefar", *words])
     _print_metrics(evaluation, as_json)
     if not as_json:
+        print(explanation.rates)
         print(f"{evaluation.metrics.mistakes} mistakes, {len(mistakes)} of them shown; made:")
-        for path in (*figures, run.folder.path / "mistakes.csv", run.folder.path / "metrics.json", manifest):
+        tables = (run.folder.path / name for name in ("mistakes.csv", "explanation.json", "metrics.json"))
+        for path in (*figures, *tables, manifest):
             print(f"  {path}")
 
 

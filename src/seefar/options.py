@@ -8,6 +8,9 @@ from typing import Literal
 
 from seefar.errors import MapError
 
+MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "scorecam"]
+HideName = Literal["blur", "grey", "mean"]
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -30,7 +33,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """Which mistakes to show, and how finely."""
+    """Which mistakes to show, and how all of them are explained."""
 
     top: int = 10
     """How many mistakes to show, 1 to 100."""
@@ -40,10 +43,14 @@ class ExplainOptions:
     """Only mistakes on images of this class."""
     predicted: str | None = None
     """Only mistakes that name this class."""
+    method: MethodName = "gradcam"
+    """Which of the family of class activation maps."""
     layer: str | None = None
     """Layer to map, such as layer3. Default: the last stage of the dense twin."""
     cells: int | None = None
     """Cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images. Default: 8."""
+    hide: HideName = "blur"
+    """What the occlusion test puts in place of the evidence: the blurred surroundings, grey, or the image's mean."""
 
     def __post_init__(self) -> None:
         """Refuse a number of mistakes that one figure cannot show."""

@@ -86,8 +86,8 @@ def test_an_epoch_shows_every_image_once_with_its_own_label() -> None:
 
 def test_order_mirroring_and_batches_are_drawn_apart() -> None:
     """With seed, epoch and batch all 0, numpy's generator for (0,), (0, 0) and (0, 0, 0) would be the same one."""
-    drawn = [np.random.default_rng((stream, *key)).random() for stream, key in zip(Stream, ((0,),) * 4, strict=True)]
-    assert len({round(number, 9) for number in drawn}) == 4
+    drawn = [np.random.default_rng((stream, 0)).random() for stream in Stream]
+    assert len({round(number, 9) for number in drawn}) == len(Stream)
     split = numbered(2000)
     plain = pipeline(32, crop_padding=0, hole=0, cutout_probability=0.0, cutout_fill=(0, 0, 0))
     dataset = AugmentedBatches(split, plain, "alternating", 1000, seed=0)

@@ -8,7 +8,9 @@ from seefar import plot_history, plot_maps, plot_mistakes
 from seefar.data import Data
 from seefar.evaluation.evaluate import evaluate
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.explain import explain
+from seefar.explanation.explain import Explanation, explain
+from seefar.explanation.health import Health
+from seefar.explanation.repair import Rate, Repair, RepairRates
 from seefar.report.draw import draw_figures
 from seefar.training.history import HistoryRow
 from seefar.training.run import Run
@@ -54,22 +56,55 @@ def test_ten_mistakes_fill_five_rows_of_two_with_both_classes(shapes: Data) -> N
         np.testing.assert_array_equal(one.images[0].get_array(), shapes.test.images[index])
 
 
-def test_a_row_shows_image_and_both_maps_on_one_symmetric_scale(shapes: Data) -> None:
-    predicted, true = np.zeros((2, 8, 8), np.float32), np.zeros((2, 8, 8), np.float32)
+def explanation(contrast: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> Explanation:
+    """Of as many mistakes as there are maps; all made up."""
+    count = len(contrast)
+    repair = Repair("other", 0.1, (4, 8, 12, 20), 0.5, 3, 0.625, 0.876, 0.2, 0.1, 0.15, None)
+    none = Rate(0, None, None)
+    hidden = np.zeros((count, 32, 32), bool)
+    hidden[:, 4:12, 8:20] = True
+    return Explanation(
+        mistakes(count),
+        *(maps.astype(np.float32) for maps in (contrast, predicted, true)),
+        hidden,
+        [repair] * count,
+        [Health("fair", ("something",))] * count,
+        RepairRates(none, none, none, 1.0, 1.0, none, none),
+        "gradcam",
+        None,
+        "grey",
+        2,
+    )
+
+
+def test_a_row_shows_the_image_three_maps_on_one_scale_and_the_image_without_its_evidence(shapes: Data) -> None:
+    predicted, true = np.zeros((2, 8, 8)), np.zeros((2, 8, 8))
     predicted[0, 2, 5], true[0, 6, 1], true[1, 0, 0] = 4.0, -7.0, 1.5
-    figure = plot_maps(mistakes(2), shapes.test, predicted, true)
+    figure = plot_maps(explanation(predicted - true, predicted, true), shapes.test)
     panels = with_images(figure)
+    assert len(panels) == 2 * 5
     maps = [axes.images[1] for axes in panels if len(axes.images) == 2]
-    np.testing.assert_array_equal(maps[0].get_array(), predicted[0])  # as it is: signed, no cell changed
-    np.testing.assert_array_equal(maps[1].get_array(), true[0])
-    assert [image.get_clim() for image in maps] == [(-7.0, 7.0)] * 2 + [(-1.5, 1.5)] * 2
-    assert all(image.get_interpolation() == "nearest" for image in maps)
+    assert [image.get_clim() for image in maps] == [(-7.0, 7.0)] * 3 + [(-1.5, 1.5)] * 3
+    # As it is, signed; the twin's cell 5 lies around pixel 5 * 4 + 3.5.
+    drawn_map = maps[1].get_array()
+    assert (drawn_map != 0).sum() == 16
+    assert (drawn_map[10:14, 22:26] == 4.0).all()
+    assert [axes.get_title() for axes in panels[:5]] == [
+        "image",
+        f"why {shapes.classes[2]}, not {shapes.classes[1]}",
+        f"for {shapes.classes[2]} (predicted)",
+        f"for {shapes.classes[1]} (true)",
+        f"hidden: {shapes.classes[3]}, 62.5%",
+    ]
+    covered = panels[4].images[0].get_array()
+    assert (covered[4:12, 8:20] == 128).all()
+    np.testing.assert_array_equal(covered[12:], shapes.test.images[0, 12:])
 
 
 def test_evidence_for_is_red_and_evidence_against_is_blue(shapes: Data) -> None:
-    predicted, true = np.zeros((1, 8, 8), np.float32), np.zeros((1, 8, 8), np.float32)
-    predicted[0, :, :4], predicted[0, :, 4:] = 1.0, -1.0
-    figure = plot_maps(mistakes(1), shapes.test, predicted, true)
+    maps = np.ones((1, 8, 8))
+    maps[:, :, 4:] = -1.0
+    figure = plot_maps(explanation(maps, maps, maps), shapes.test)
     pixels = drawn(figure).astype(int)
     axes = next(a for a in with_images(figure) if len(a.images) == 2)
     box = axes.get_window_extent()
@@ -82,15 +117,18 @@ def test_evidence_for_is_red_and_evidence_against_is_blue(shapes: Data) -> None:
 
 
 def test_flat_maps_and_no_mistakes_are_drawn_too(shapes: Data) -> None:
-    flat = np.zeros((1, 8, 8), np.float32)
-    drawn(plot_maps(mistakes(1), shapes.test, flat, flat))
+    flat, none = np.zeros((1, 8, 8)), np.zeros((0, 8, 8))
+    drawn(plot_maps(explanation(flat, flat, flat), shapes.test))
+    drawn(plot_maps(explanation(none, none, none), shapes.test))
     drawn(plot_mistakes([], shapes.test))
     drawn(plot_mistakes(mistakes(3), shapes.test))
 
 
 def test_the_ground_is_opaque_white(run: Run, shapes: Data) -> None:
     evaluation = evaluate(run, shapes.test)
-    paths = draw_figures(run, shapes.test, evaluation, explain(run, shapes.test, evaluation.mistakes[:10]))
+    paths = draw_figures(
+        run, shapes.test, evaluation, explain(run, shapes.test, evaluation).of(evaluation.mistakes[:10])
+    )
     assert [path.name for path in paths] == ["history.png", "mistakes.png", "maps.png"]
     from PIL import Image
 

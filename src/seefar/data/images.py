@@ -26,6 +26,12 @@ class Stream(IntEnum):
     FLIP = 2
     BATCH = 3
     HELD_OUT = 4
+    MAP = 5
+    TIES = 6
+    SHIFT = 7
+    IMPUTE = 8
+    SAMPLE = 9
+    PATCH = 10
 
 
 @dataclass(frozen=True)

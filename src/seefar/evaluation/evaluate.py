@@ -36,7 +36,8 @@ def evaluate(run: Run, test: Split) -> Evaluation:
             f"{len(test.classes)} ({', '.join(test.classes[:3])}, ...): pass --run of a net trained on this data."
         )
     path = run.folder.path / "predictions.npz"
-    if path.exists():
+    new = not path.exists()
+    if not new:
         predictions = Predictions.load(path)
         if predictions.labels.tolist() != test.labels.tolist():
             raise RunError(f"{path} is of other test images than these: delete it to evaluate the run on these.")
@@ -45,5 +46,7 @@ def evaluate(run: Run, test: Split) -> Evaluation:
         predictions.save(path)
     evaluation = Evaluation(predictions, measure(predictions, test.classes), find_mistakes(predictions))
     write_text(run.folder.path / "metrics.json", evaluation.metrics.to_json())
-    write_mistakes(run.folder.path / "mistakes.csv", evaluation.mistakes, test.classes)
+    table = run.folder.path / "mistakes.csv"
+    if new or not table.exists():  # one that is there may have the columns of an explanation
+        write_mistakes(table, evaluation.mistakes, test.classes)
     return evaluation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -65,12 +65,25 @@ def find_mistakes(
     return sorted(mistakes, key=keys[order])
 
 
-def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: tuple[str, ...]) -> None:
-    """A CSV with one line a mistake, classes by name."""
+def write_mistakes(
+    path: Path,
+    mistakes: Sequence[Mistake],
+    classes: tuple[str, ...],
+    more: Mapping[str, Sequence[object]] | None = None,
+) -> None:
+    """A CSV with one line a mistake, classes by name.
+
+    Args:
+        path: where to.
+        mistakes: the lines.
+        classes: names of the K classes.
+        more: further columns by name, one value a mistake.
+    """
+    more = more or {}
     with written_beside(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["index", "true", "predicted", "confidence", "true_probability", "loss"])
-        for m in mistakes:
+        writer.writerow(["index", "true", "predicted", "confidence", "true_probability", "loss", *more])
+        for number, m in enumerate(mistakes):
             writer.writerow(
                 [
                     m.index,
@@ -79,5 +92,6 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: tuple[str, 
                     f"{m.confidence:.6f}",
                     f"{m.true_probability:.6g}",
                     f"{m.loss:.6f}",
+                    *(column[number] for column in more.values()),
                 ]
             )

@@ -41,9 +41,7 @@ class Predictions:
     @property
     def log_probabilities(self) -> NDArray[np.float64]:
         """Natural logarithm of the softmax of the logits, float64 (N, K)."""
-        shifted = self.logits.astype(np.float64) - self.logits.max(1, keepdims=True)
-        logs: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-        return logs
+        return log_softmax(self.logits)
 
     @property
     def losses(self) -> NDArray[np.float64]:
@@ -71,6 +69,13 @@ class Predictions:
             raise RunError(
                 f"{path} cannot be read ({error}): delete it and run `seefar evaluate --run {path.parent}` again."
             ) from error
+
+
+def log_softmax(logits: Floats) -> NDArray[np.float64]:
+    """Natural logarithm of the probabilities that logits (N, K) mean, float64 (N, K)."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    logs: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return logs
 
 
 def predict(model: ResNet18, split: Split) -> Predictions:

@@ -1,56 +1,223 @@
-"""Maps of chosen mistakes, for the class the network named and for the true one, written into the run folder."""
+"""Every mistake explained: maps for both classes and their contrast, the occlusion test, a badge for each map."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
 
-from seefar.data.images import Split
-from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.gradcam import gradcam
-from seefar.files import written_beside
-from seefar.training.run import Run
+from seefar.data.images import Images, Labels, Split, Stream
+from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.mistakes import Mistake, write_mistakes
+from seefar.evaluation.predictions import Predictions
+from seefar.explanation.cells import BATCH_SIZE, Maps, cell_stride_of, rank_pixels, to_pixels
+from seefar.explanation.class_maps import class_maps
+from seefar.explanation.health import Health, check_health
+from seefar.explanation.hiding import Pixels
+from seefar.explanation.methods import find_method
+from seefar.explanation.occlusion import hide_more_and_more, occlude
+from seefar.explanation.repair import Repair, RepairRates, repair_rates, repairs
+from seefar.explanation.sanity import randomized
+from seefar.files import write_text, written_beside
+from seefar.model.resnet import ResNet18
+from seefar.options import HideName, MethodName
+from seefar.training.run import Run, RunFolder
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Maps of M mistakes.
+    """What was found of M mistakes.
 
     Attributes:
         mistakes: the M mistakes, in order.
-        predicted: float32 (M, h, w), Grad-CAM for the class that the network named, in logit units.
-        true: float32 (M, h, w), the same for the true class.
+        contrast: float32 (M, h, w), why the predicted rather than the true class: the difference of the next two.
+        predicted: float32 (M, h, w), map for the class that the network named.
+        true: float32 (M, h, w), map for the true class.
+        hidden: bool (M, H, W), the pixels that the occlusion test had hidden in the end.
+        repairs: what that did, one entry a mistake.
+        health: how far each contrast map can be trusted.
+        rates: the occlusion test over all mistakes of the test set.
+        method, layer, hide: what it was made with; see `explain`.
+        cell_stride: every how many-th cell of a map enters the logits; see `to_pixels`.
     """
 
     mistakes: list[Mistake]
-    predicted: NDArray[np.float32]
-    true: NDArray[np.float32]
+    contrast: Maps
+    predicted: Maps
+    true: Maps
+    hidden: Pixels
+    repairs: list[Repair]
+    health: list[Health]
+    rates: RepairRates
+    method: MethodName
+    layer: str | None
+    hide: HideName
+    cell_stride: int
+
+    def of(self, mistakes: Sequence[Mistake]) -> Explanation:
+        """The same for some of the mistakes, in their order; the rates stay those of all."""
+        place = {mistake.index: number for number, mistake in enumerate(self.mistakes)}
+        chosen = [place[mistake.index] for mistake in mistakes]
+        rows = np.array(chosen, dtype=np.int64)
+        return replace(
+            self,
+            mistakes=list(mistakes),
+            contrast=self.contrast[rows],
+            predicted=self.predicted[rows],
+            true=self.true[rows],
+            hidden=self.hidden[rows],
+            repairs=[self.repairs[number] for number in chosen],
+            health=[self.health[number] for number in chosen],
+        )
 
 
 def explain(
-    run: Run, test: Split, mistakes: Sequence[Mistake], layer: str | None = None, cells: int | None = None
+    run: Run,
+    test: Split,
+    evaluation: Evaluation,
+    method: MethodName = "gradcam",
+    layer: str | None = None,
+    cells: int | None = None,
+    hide: HideName = "blur",
+    *,
+    quiet: bool = False,
 ) -> Explanation:
-    """Grad-CAM for both classes of each mistake; writes `maps.npz`.
+    """Explain all mistakes; writes `maps.npz`, `explanation.json`, and the further columns of `mistakes.csv`.
 
     Args:
         run: the trained network.
-        test: the test images that the mistakes' indices count in.
-        mistakes: which to explain.
-        layer: see `gradcam`.
-        cells: see `gradcam`.
+        test: the test images.
+        evaluation: what the network said of them.
+        method: which of the family of maps.
+        layer: see `seefar.gradcam`.
+        cells: see `seefar.gradcam`.
+        hide: what the occlusion test puts in place of the evidence.
+        quiet: no progress bar.
 
     Raises:
         MapError: the layer does not exist or its maps are too coarse.
     """
-    indices = np.array([mistake.index for mistake in mistakes], dtype=np.int64)
-    images = test.images[indices]
-    predicted, true = (
-        gradcam(run.model, images, np.array(classes, dtype=np.int64), layer, cells=cells)
-        for classes in ([mistake.predicted for mistake in mistakes], [mistake.true for mistake in mistakes])
+    mistakes, model = evaluation.mistakes, run.model
+    index, predicted, true = (
+        np.array([getattr(mistake, name) for mistake in mistakes], dtype=np.int64)
+        for name in ("index", "predicted", "true")
     )
-    with written_beside(run.folder.path / "maps.npz") as beside:
-        np.savez(beside, index=indices, predicted=predicted, true=true)
-    return Explanation(list(mistakes), predicted, true)
+    images = test.images[index]
+    intact = _some_correct(evaluation.predictions, len(mistakes))
+    bar = Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True)
+    with bar:
+        task = bar.add_task("maps", total=6 * len(mistakes) + 2 * len(intact))
+
+        def done(count: int) -> None:
+            bar.advance(task, count)
+
+        def pairs(net: ResNet18, images: Images, first: Labels, second: Labels) -> tuple[Maps, Maps]:
+            parts = []
+            for start in range(0, len(images), BATCH_SIZE):
+                part = slice(start, start + BATCH_SIZE)
+                parts.append(_pair(net, images[part], first[part], second[part], method, layer, cells))
+                done(len(images[part]))
+            if not parts:  # nothing to map, but the layer is checked, and the maps have their height and width
+                black, any_class = np.zeros((1, *images.shape[1:]), np.uint8), np.zeros(1, np.int64)
+                one, two = _pair(net, black, any_class, any_class, method, layer, cells)
+                return one[:0], two[:0]
+            return np.concatenate([one for one, _ in parts]), np.concatenate([two for _, two in parts])
+
+        maps = pairs(model, images, predicted, true)
+        contrast = maps[0] - maps[1]
+        mirrored = np.subtract(*pairs(model, images[:, :, ::-1].copy(), predicted, true))
+        *_, (_, all_random) = randomized(model)
+        random = np.subtract(*pairs(all_random, images, predicted, true))
+        bar.update(task, description="occlusion test")
+        size = images.shape[1]
+        cell_stride = cell_stride_of(layer, contrast.shape[1], size)
+        occlusion = occlude(model, images, predicted, true, contrast, cell_stride, hide, done=done)
+        right, runner_up = evaluation.predictions.labels[intact], _runner_up(evaluation.predictions)[intact]
+        margin = np.subtract(*pairs(model, test.images[intact], right, runner_up))
+        ranks = rank_pixels(to_pixels(margin, size, cell_stride))
+        damage = hide_more_and_more(model, test.images[intact], right, ranks, None, hide, done)
+    masks = None if test.masks is None else test.masks[index]
+    explanation = Explanation(
+        mistakes,
+        contrast,
+        *maps,
+        occlusion.top.pixels,
+        repairs(mistakes, occlusion, contrast, cell_stride),
+        check_health(contrast, mirrored, random, occlusion, cell_stride, masks),
+        repair_rates(mistakes, occlusion, damage),
+        method,
+        layer,
+        hide,
+        cell_stride,
+    )
+    _write(run.folder, test.classes, explanation)
+    return explanation
+
+
+def _pair(
+    model: ResNet18,
+    images: Images,
+    first: Labels,
+    second: Labels,
+    method: MethodName,
+    layer: str | None,
+    cells: int | None,
+) -> tuple[Maps, Maps]:
+    if layer is None and method in ("gradcam", "hirescam"):
+        both = class_maps(model, images, cells)  # the same maps, from one forward pass
+        return both.of(first), both.of(second)
+    one, two = (find_method(method)(model, images, classes, layer, cells=cells) for classes in (first, second))
+    return one, two
+
+
+def _some_correct(predictions: Predictions, count: int) -> Labels:
+    """Indices of at most `count` test images that the network gets right, drawn at random."""
+    correct = np.flatnonzero(predictions.predicted == predictions.labels)
+    return np.sort(np.random.default_rng(Stream.SAMPLE).permutation(correct)[:count])
+
+
+def _runner_up(predictions: Predictions) -> Labels:
+    return np.asarray(predictions.logits.argsort(1, kind="stable")[:, -2], dtype=np.int64)
+
+
+def _write(folder: RunFolder, classes: tuple[str, ...], explanation: Explanation) -> None:
+    mistakes, found = explanation.mistakes, explanation.repairs
+    with written_beside(folder.path / "maps.npz") as beside:
+        np.savez(
+            beside,
+            index=np.array([mistake.index for mistake in mistakes], dtype=np.int64),
+            contrast=explanation.contrast,
+            predicted=explanation.predicted,
+            true=explanation.true,
+            hidden=explanation.hidden,
+        )
+    columns: dict[str, Sequence[object]] = {
+        "outcome": [repair.outcome for repair in found],
+        "hidden_share": [f"{repair.share:.2f}" for repair in found],
+        "top": [repair.box[0] for repair in found],
+        "left": [repair.box[1] for repair in found],
+        "bottom": [repair.box[2] for repair in found],
+        "right": [repair.box[3] for repair in found],
+        "evidence_hidden": [f"{repair.evidence:.4f}" for repair in found],
+        "answer_hidden": [classes[repair.answer] for repair in found],
+        "predicted_probability_hidden": [f"{repair.predicted_after:.6f}" for repair in found],
+        "true_probability_hidden": [f"{repair.true_after:.6f}" for repair in found],
+        "control_share": ["" if repair.control_share is None else f"{repair.control_share:.2f}" for repair in found],
+        "health": [health.badge for health in explanation.health],
+        "health_reasons": ["; ".join(health.reasons) for health in explanation.health],
+        "sentence": [repair.sentence(mistake, classes) for mistake, repair in zip(mistakes, found, strict=True)],
+    }
+    write_mistakes(folder.path / "mistakes.csv", mistakes, classes, columns)
+    summary = {
+        "method": explanation.method,
+        "layer": explanation.layer,
+        "cells": explanation.contrast.shape[1:],
+        "hide": explanation.hide,
+        "occlusion": asdict(explanation.rates),
+    }
+    write_text(folder.path / "explanation.json", json.dumps(summary, indent=2) + "\n")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seefar.data.images import Images
@@ -41,3 +43,10 @@ def pooled_features(model: ResNet18, images: Images) -> Tensor:
         batches = torch.split(torch.from_numpy(images), BATCH_SIZE)
         parts = [model.pool(model.features(model.normalize(batch.to(device_of(model))))) for batch in batches]
         return torch.cat(parts).float()
+
+
+@torch.no_grad()
+def answers(model: ResNet18, images: Images) -> NDArray[np.float32]:
+    """Logits, float32 (N, K), of stored images, uint8 (N, H, W, 3)."""
+    logits: NDArray[np.float32] = model.fc(pooled_features(model, images)).cpu().numpy()
+    return logits

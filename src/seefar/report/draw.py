@@ -21,7 +21,7 @@ def draw_figures(run: Run, test: Split, evaluation: Evaluation, explanation: Exp
     figures = {"history": plot_history(run.history, evaluation.metrics.accuracy)}
     if explanation.mistakes:
         figures["mistakes"] = plot_mistakes(explanation.mistakes, test)
-        figures["maps"] = plot_maps(explanation.mistakes, test, explanation.predicted, explanation.true)
+        figures["maps"] = plot_maps(explanation, test)
     paths = []
     for name, figure in figures.items():
         path = run.folder.path / "figures" / f"{name}.png"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,10 +18,14 @@ from numpy.typing import NDArray
 
 from seefar.data.images import Images, Split
 from seefar.evaluation.mistakes import Mistake
+from seefar.explanation.cells import to_pixels
+from seefar.explanation.explain import Explanation
+from seefar.explanation.hiding import hide
 from seefar.training.history import HistoryRow
 
 DPI = 120
 MAP_COLOURS = "RdBu_r"  # diverging: red speaks for the class, blue against it, white is zero
+BADGE_COLOURS = {"good": "tab:green", "fair": "tab:orange", "poor": "tab:red"}
 COLUMNS = 2
 CAPTION = "true class \N{RIGHTWARDS ARROW} predicted class, probability of the predicted class"
 
@@ -81,55 +86,66 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     return figure
 
 
-def plot_maps(
-    mistakes: Sequence[Mistake], split: Split, predicted: NDArray[np.float32], true: NDArray[np.float32]
-) -> Figure:
-    """For each mistake: the image, the map for the predicted and for the true class, one colour scale for both.
+def plot_maps(explanation: Explanation, split: Split) -> Figure:
+    """For each mistake: the image, the contrast map, the maps of both classes, the image with the evidence hidden.
 
-    The cells are drawn as they are, unsmoothed, over a pale grey copy of the image. The scale is symmetric about
-    zero, so an untinted cell is no evidence; its end differs from mistake to mistake and stands at the colour bar.
+    The cells are drawn as they are, unsmoothed, over a pale grey copy of the image. The three maps of an image share a
+    scale that is symmetric about zero, so an untinted cell is no evidence; its end differs from mistake to mistake
+    and stands at the colour bar. Above each row stand the classes and the badge of the map, below it what hiding did.
 
     Args:
-        mistakes: M mistakes.
+        explanation: of the mistakes to show; `explanation.of(mistakes)` chooses some.
         split: the images that their indices count in.
-        predicted: float (M, h, w), logit units.
-        true: float (M, h, w), likewise.
     """
-    rows = max(1, -(-len(mistakes) // COLUMNS))
-    figure = NotebookFigure(figsize=(6.6 * COLUMNS, 2.5 * rows + 0.5), dpi=DPI, layout="constrained")
-    figure.suptitle(f"{CAPTION}; red cells speak for the class, blue cells against it", fontsize=11)
-    panels = np.atleast_1d(figure.subfigures(rows, COLUMNS, squeeze=False)).ravel()
-    for panel, mistake, *maps in zip(panels, mistakes, predicted, true, strict=False):
-        image = split.images[mistake.index]
-        image_axes, *map_axes = panel.subplots(1, 3)
+    rows = len(explanation.mistakes)
+    figure = NotebookFigure(figsize=(11.5, 2.95 * rows + 1.0), dpi=DPI, layout="constrained")
+    figure.suptitle(f"{CAPTION}\nred cells speak for the class, blue cells against it; scale in logits", fontsize=11)
+    figure.supxlabel(_caption(explanation), fontsize=9)
+    panels = figure.subfigures(max(rows, 1), 1, squeeze=False).flat
+    for number, (panel, mistake) in enumerate(zip(panels, explanation.mistakes, strict=False)):
+        image, repair, health = split.images[mistake.index], explanation.repairs[number], explanation.health[number]
+        named, true, answer = (split.classes[c] for c in (mistake.predicted, mistake.true, repair.answer))
         panel.suptitle(f"{describe(mistake, split.classes)} (test image {mistake.index})", fontsize=10)
-        _show_image(image_axes, image, "image")
-        scale = max(float(np.abs(maps).max()), 1e-12)
-        names = (f"for {split.classes[mistake.predicted]} (predicted)", f"for {split.classes[mistake.true]} (true)")
-        for axes, map_, name in zip(map_axes, maps, names, strict=True):
-            show_map(axes, image, map_, scale, name)
-        bar = panel.colorbar(
-            ScalarMappable(Normalize(-scale, scale), MAP_COLOURS), ax=map_axes, fraction=0.05, pad=0.02
+        panel.text(
+            0.99, 0.99, f"map: {health.badge}", color=BADGE_COLOURS[health.badge], fontsize=9, ha="right", va="top"
         )
-        bar.set_label("logits", fontsize=7)
+        panel.supxlabel(fill(repair.sentence(mistake, split.classes), 150), fontsize=8)
+        image_axes, *map_axes, hidden_axes = panel.subplots(1, 5)
+        _show_image(image_axes, image, "image")
+        maps = explanation.contrast[number], explanation.predicted[number], explanation.true[number]
+        scale = max(float(np.abs(maps).max()), 1e-12)
+        names = (f"why {named}, not {true}", f"for {named} (predicted)", f"for {true} (true)")
+        for axes, map_, name in zip(map_axes, maps, names, strict=True):
+            show_map(axes, image, map_, scale, name, explanation.cell_stride)
+        covered = hide(image[None], explanation.hidden[number : number + 1], explanation.hide)[0]
+        _show_image(hidden_axes, covered, f"hidden: {answer}, {repair.answer_probability:.1%}")
+        bar = panel.colorbar(
+            ScalarMappable(Normalize(-scale, scale), MAP_COLOURS), ax=map_axes, fraction=0.03, pad=0.01
+        )
         bar.ax.tick_params(labelsize=7)
     return figure
 
 
-def show_map(axes: Axes, image: Images, map_: NDArray[np.float32], scale: float, title: str) -> None:
-    """Draw one map, (h, w) cells coloured from -scale to scale, over a pale copy of its image, uint8 (H, W, 3)."""
-    height, width = image.shape[:2]
+def _caption(explanation: Explanation) -> str:
+    """What of the maps is exact, for under the figure."""
+    height, width = explanation.contrast.shape[1:]
+    if explanation.layer is not None:
+        return f"{explanation.method}, {explanation.layer}, {height}x{width} cells"
+    return (
+        f"{explanation.method}, last stage of the dense twin, {height}x{width} cells. In each direction one cell in "
+        f"{explanation.cell_stride}, from the first, enters the logits;\n"
+        "those between are the same network's on a shifted grid."
+    )
+
+
+def show_map(
+    axes: Axes, image: Images, map_: NDArray[np.float32], scale: float, title: str, cell_stride: int = 1
+) -> None:
+    """Draw one map, (h, w) cells coloured from -scale to scale, over a pale copy of its image, uint8 (H, H, 3)."""
     # Pale, so that dark parts of the image are not taken for strong evidence.
     axes.imshow(image.mean(2), cmap="gray", vmin=-200, vmax=255, interpolation="nearest")
-    axes.imshow(
-        map_,
-        cmap=MAP_COLOURS,
-        vmin=-scale,
-        vmax=scale,
-        alpha=0.7,
-        interpolation="nearest",
-        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-    )
+    pixels = to_pixels(map_[None], len(image), cell_stride, smooth=False)[0]
+    axes.imshow(pixels, cmap=MAP_COLOURS, vmin=-scale, vmax=scale, alpha=0.7, interpolation="nearest")
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
 
@@ -141,5 +157,5 @@ def describe(mistake: Mistake, classes: tuple[str, ...]) -> str:
 
 def _show_image(axes: Axes, image: Images, title: str) -> None:
     axes.imshow(image, interpolation="nearest")
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=8)
     axes.set_axis_off()

@@ -5,12 +5,23 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerGradCam
+from captum.attr import LayerGradCam, LayerGradientXActivation
 from torch import Tensor, nn
 
-from seefar import gradcam
+from seefar import (
+    class_maps,
+    contrast_map,
+    eigencam,
+    gradcam,
+    gradcam_plus_plus,
+    hirescam,
+    layercam,
+    map_status,
+    scorecam,
+)
 from seefar.data import Data
 from seefar.errors import MapError
+from seefar.explanation.methods import BASELINES, METHODS, MapMethod
 from seefar.model import STAGES, ResNet18, dense_twin
 from seefar.training.run import Run
 
@@ -43,6 +54,45 @@ def test_by_hand() -> None:
     assert maps[0].mean() == pytest.approx(Toy()(inputs)[0, 0].item())
 
 
+def toy_inputs() -> Tensor:
+    inputs = torch.zeros(1, 2, 6, 6)
+    inputs[0, 0, 1, 2], inputs[0, 1, 4, 5] = 3.0, 5.0
+    return inputs
+
+
+def toy_map(first: float, second: float) -> np.ndarray:
+    expected = np.zeros((1, 6, 6))
+    expected[0, 1, 2], expected[0, 4, 5] = first, second
+    return expected
+
+
+# By hand, for class 0. The gradient is 2/36 at every cell of the first channel and -1/36 at every cell of the second.
+# Grad-CAM++: alpha of the first is g^2 / (2 g^2 + 3 g^3) = 1 / (2 + 3 * 2/36) = 6/13 at all 36 cells, so its weight is
+# 36 * 6/13 * 2/36 = 12/13; the second's gradient is negative and counts nothing.
+# Eigen-CAM: the channels do not overlap, so the stronger one alone is the first singular vector.
+# Score-CAM: shown alone, the first gives a logit of 2 * 3/36 = 1/6, the second one of -5/36.
+GAIN = np.exp([1 / 6, -5 / 36]) / np.exp([1 / 6, -5 / 36]).sum()
+BY_HAND = [
+    (gradcam_plus_plus, toy_map(12 / 13 * 3, 0)),
+    (hirescam, toy_map(2 * 3, -5)),
+    (layercam, toy_map(2 * 3, 0)),
+    (eigencam, toy_map(0, 5)),
+    (scorecam, toy_map(GAIN[0] * 3, GAIN[1] * 5)),
+]
+
+
+@pytest.mark.parametrize(("method", "expected"), BY_HAND, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_family_by_hand(method: MapMethod, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(method(Toy(), toy_inputs(), 0, "cells"), expected, atol=1e-6)
+
+
+def test_eigencam_shows_the_strongest_pattern_whatever_its_sign() -> None:
+    """Every cell of two channels is (2, 1) times a pattern: the projection is sqrt(5) times the pattern."""
+    pattern = torch.arange(36.0).view(6, 6) / 10
+    inputs = -torch.stack((2 * pattern, pattern))[None]
+    np.testing.assert_allclose(eigencam(Toy(), inputs, 0, "cells")[0], 5**0.5 * pattern.numpy(), atol=1e-4)
+
+
 @pytest.fixture
 def images(shapes: Data) -> np.ndarray:
     return shapes.test.images[:6]
@@ -57,6 +107,18 @@ def test_captum_agrees_at_every_stage_of_a_trained_net(trained: Run, images: np.
     theirs = LayerGradCam(model, model.get_submodule(layer)).attribute(inputs, target=classes)
     theirs = theirs[:, 0].detach().numpy()
     ours = gradcam(model, images, classes.numpy(), layer, force=True)
+    np.testing.assert_allclose(ours / theirs[0].size, theirs, atol=1e-5)
+    assert np.abs(theirs).max() > 1e-3
+
+
+@pytest.mark.parametrize("layer", STAGES)
+def test_captum_agrees_on_hirescam(trained: Run, images: np.ndarray, layer: str) -> None:
+    model = trained.model
+    inputs = model.normalize(torch.from_numpy(images)).requires_grad_()
+    classes = torch.tensor([0, 1, 2, 3, 9, 9])
+    theirs = LayerGradientXActivation(model, model.get_submodule(layer)).attribute(inputs, target=classes)
+    theirs = theirs.sum(1).detach().numpy()
+    ours = hirescam(model, images, classes.numpy(), layer, force=True)
     np.testing.assert_allclose(ours / theirs[0].size, theirs, atol=1e-5)
     assert np.abs(theirs).max() > 1e-3
 
@@ -86,7 +148,12 @@ def test_at_the_last_stage_it_is_cam(trained: Run, images: np.ndarray) -> None:
     with torch.no_grad():
         features = twin.features(twin.normalize(torch.from_numpy(images)))
         cam = torch.einsum("c,nchw->nhw", twin.fc.weight[7], features)
-    np.testing.assert_allclose(gradcam(trained.model, images, 7), cam.numpy(), atol=1e-5)
+    for method in (gradcam, hirescam):
+        np.testing.assert_allclose(method(trained.model, images, 7), cam.numpy(), atol=1e-5)
+    np.testing.assert_allclose(class_maps(trained.model, images).of(7), cam.numpy(), atol=1e-5)
+    with torch.no_grad():
+        only_for = torch.einsum("c,nchw->nhw", twin.fc.weight[7].relu(), features)
+    np.testing.assert_allclose(layercam(trained.model, images, 7), only_for.numpy(), atol=1e-5)
 
 
 def test_the_class_that_is_asked_for_is_explained_not_the_position(trained: Run, images: np.ndarray) -> None:
@@ -126,7 +193,8 @@ def test_small_images_get_cells_fine_enough_by_default(make_net: MakeNet) -> Non
         assert gradcam(make_net(), np.zeros((1, size, size, 3), np.uint8), 0).shape == (1, cells, cells)
 
 
-def test_the_model_is_left_as_it_came(make_net: MakeNet) -> None:
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_the_model_is_left_as_it_came(make_net: MakeNet, method: MapMethod) -> None:
     net = make_net()
     net.train()
     net.layer2.eval()  # each module in its own mode
@@ -145,14 +213,111 @@ def test_the_model_is_left_as_it_came(make_net: MakeNet) -> None:
             and net.conv1.weight.requires_grad
         )
 
-    gradcam(net, images, 1, "layer3")
+    method(net, images, 1, "layer3")
     assert unchanged()
     with pytest.raises(MapError):
-        gradcam(net, images, 99, "layer3")
+        method(net, images, 99, "layer3")
     assert unchanged()
     with pytest.raises(RuntimeError):
-        gradcam(net, torch.zeros(1, 5, 32, 32), 0, "layer3")  # five channels: torch itself objects
+        method(net, torch.zeros(1, 5, 32, 32), 0, "layer3")  # five channels: torch itself objects
     assert unchanged()
+
+
+ALL = {**METHODS, **BASELINES}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_by_one_gives_what_a_batch_gives(make_net: MakeNet, name: str) -> None:
+    net, method = make_net(), ALL[name]
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    together = method(net, images, [0, 1, 2])
+    alone = [method(net, images[i : i + 1], i)[0] for i in range(3)]
+    np.testing.assert_allclose(together, np.stack(alone), atol=1e-6 * max(1, np.abs(together).max()))
+    assert together.dtype == np.float32
+    assert np.abs(together).max() > 0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_network_of_other_make_brings_its_layer(name: str) -> None:
+    torch.manual_seed(0)
+    vgg = nn.Sequential(
+        nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU()
+        ),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(24, 3),
+    )
+    assert ALL[name](vgg, torch.randn(2, 1, 20, 24), 1, "0.4").shape == (2, 10, 12)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_numbers_that_are_not_finite_give_a_flat_map_of_that_image_only(make_net: MakeNet, name: str) -> None:
+    net = make_net()
+    inputs = net.normalize(torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8))
+    inputs[0, 0, 5, 5] = float("nan")
+    maps = ALL[name](net, inputs, 0)
+    assert np.isfinite(maps).all()
+    assert map_status(maps[1]) != "flat"
+    if name in METHODS or name == "edges":
+        assert map_status(maps[0]) == "flat"
+
+
+def test_status() -> None:
+    cells = np.zeros((8, 8), np.float32)
+    assert map_status(cells) == map_status(cells + 7) == map_status(cells - 7) == "flat"
+    cells[0, 0] = 1
+    assert map_status(cells) == "ok"
+    assert map_status(cells - 1) == map_status(-cells) == "no positive evidence"
+    assert map_status(1e9 + cells) == "flat"  # a stretched picture of this would be rounding noise
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile imports what torch calls old
+def test_a_compiled_network_is_explained_as_the_original(trained: Run, images: np.ndarray) -> None:
+    compiled = torch.compile(trained.model)
+    for layer in (None, "layer3"):
+        np.testing.assert_array_equal(gradcam(compiled, images, 1, layer), gradcam(trained.model, images, 1, layer))
+
+
+def test_memory_stays_flat_over_many_calls(make_net: MakeNet) -> None:
+    import gc
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+
+    net, images = make_net(width=1), np.zeros((1, 16, 16, 3), np.uint8)
+    gradcam(net, images, 0)
+    before = tensors()
+    for _ in range(200):
+        gradcam(net, images, 0)
+    assert tensors() == before
+
+
+def test_the_contrast_answers_why_one_rather_than_the_other(trained: Run, images: np.ndarray) -> None:
+    model, one, two = trained.model, np.arange(6), np.arange(6)[::-1].copy()
+    contrast = contrast_map(model, images, one, two)
+    np.testing.assert_array_equal(contrast_map(model, images, two, one), -contrast)
+    np.testing.assert_array_equal(contrast_map(model, images, one, one), np.zeros_like(contrast))
+    np.testing.assert_allclose(class_maps(model, images).contrast(one, two), contrast, atol=1e-5)
+    with torch.no_grad():
+        logits = model(model.normalize(torch.from_numpy(images))).numpy()
+    bias = model.fc.bias.detach().numpy()
+    margin = logits[np.arange(6), one] - logits[np.arange(6), two]
+    np.testing.assert_allclose(contrast[:, ::2, ::2].mean((1, 2)) + bias[one] - bias[two], margin, atol=1e-5)
+
+
+def test_the_contrast_is_the_map_of_the_margin(trained: Run, images: np.ndarray) -> None:
+    """At any layer: captum's Grad-CAM of a network whose output is the difference of the two logits."""
+    model = trained.model
+    margin = nn.Sequential(model, nn.Linear(10, 1, bias=False))
+    with torch.no_grad():
+        margin[1].weight.zero_()
+        margin[1].weight[0, 4], margin[1].weight[0, 7] = 1.0, -1.0
+    inputs = model.normalize(torch.from_numpy(images)).requires_grad_()
+    theirs = LayerGradCam(margin, model.layer2).attribute(inputs, target=0)[:, 0].detach().numpy()
+    ours = contrast_map(model, images, 4, 7, "layer2")
+    np.testing.assert_allclose(ours / theirs[0].size, theirs, atol=1e-5)
 
 
 def test_frozen_weights_and_no_grad_do_not_matter(trained: Run, images: np.ndarray) -> None:

@@ -1,0 +1,107 @@
+"""Ground truth: do maps find what is known to decide, and does hiding it mend the answer?
+
+Trains the recipe `demo` twice, on `shapes` as it is and with a planted shortcut: a small magenta patch on half of the
+training images, which are all labelled `circle`. On the test images the patch is a mistake waiting to happen.
+
+    python benchmarks/shortcut.py [--epochs N] > results/ground_truth.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seefar import class_maps, recipe, train
+from seefar.data import Data
+from seefar.data.images import Labels, Split
+from seefar.data.shapes import load_shapes, plant_shortcut
+from seefar.evaluation.metrics import wilson_interval
+from seefar.explanation.methods import BASELINES, METHODS
+from seefar.explanation.occlusion import occlude
+from seefar.explanation.sanity import evidence_inside, flip_agreement, pointing_hits, randomized, rank_correlation
+from seefar.model import ResNet18
+from seefar.model.inference import answers
+from seefar.report.manifest import provenance
+
+CIRCLE = 0
+
+
+def share(hits: np.ndarray) -> dict[str, Any]:
+    """How often, of how many, with the 95 % interval."""
+    return {"n": len(hits), "share": float(hits.mean()), "interval": wilson_interval(int(hits.sum()), len(hits))}
+
+
+def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
+    """(a) Pointing game and evidence inside the shape; (c) randomisation; (d) mirroring; right answers only."""
+    right = np.flatnonzero(answers(model, test.images).argmax(1) == test.labels)[:300]
+    images, labels, masks = test.images[right], test.labels[right], test.masks[right]
+    scores: dict[str, Any] = {"chance": float(masks.mean()), "n": len(right), "methods": {}}
+    for name, method in {**METHODS, **BASELINES}.items():
+        some = slice(0, 50 if name == "scorecam" else None)
+        maps = method(model, images[some], labels[some])
+        mirrored = method(model, images[some, :, ::-1].copy(), labels[some])
+        cascade = {
+            part: float(rank_correlation(maps, method(changed, images[some], labels[some])).mean())
+            for part, changed in randomized(model)
+        }
+        scores["methods"][name] = {
+            "pointing": share(pointing_hits(maps, masks[some], 2)),
+            "evidence_inside": float(evidence_inside(maps, masks[some], 2).mean()),
+            "rank_correlation_after_randomising": cascade,
+            "flip_agreement": float(flip_agreement(maps, mirrored, 32, 2).mean()),
+        }
+    return scores
+
+
+def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> dict[str, Any]:
+    """(b) On images that are right without the patch and `circle` with it."""
+    without, with_patch = (answers(model, split.images).argmax(1) for split in (plain, planted))
+    fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
+    images, true, masks = planted.images[fooled], planted.labels[fooled], planted.masks[fooled]
+    maps = class_maps(model, images, cells)
+    contrast, stride = maps.contrast(CIRCLE, true), maps.cell_stride
+    before: Labels = np.full(len(images), CIRCLE, dtype=np.int64)
+    found = occlude(model, images, before, true, contrast, stride)
+    # Without the patch: the same question of the same images, which the network gets right; no patch can be found.
+    absent = class_maps(model, plain.images[fooled], cells).contrast(CIRCLE, true)
+    return {
+        "accuracy_without_patch": float((without == plain.labels).mean()),
+        "answers_circle_with_patch": float((with_patch == CIRCLE).mean()),
+        "chance": float(masks.mean()),
+        "pointing": share(pointing_hits(contrast, masks, stride)),
+        "evidence_inside": float(evidence_inside(contrast, masks, stride).mean()),
+        "repaired": share(found.top.answer == true),
+        "shifted_control": share(found.shifted.answer == true),
+        "least_relevant_control": share(found.least.answer == true),
+        "without_patch": {
+            "pointing_at_its_place": share(pointing_hits(absent, masks, stride)),
+            "evidence_inside": float(evidence_inside(absent, masks, stride).mean()),
+        },
+    }
+
+
+def main() -> None:
+    """Train both nets and print the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=6)
+    # Cutout, so that the network knows images with a hole: what is tested is the map, not its fear of holes.
+    chosen = recipe("demo", epochs=parser.parse_args().epochs, cutout=8)
+    plain = load_shapes(train=8000)
+    planted = plant_shortcut(plain.test, 1.0)
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(chosen, plain, Path(folder) / "plain")
+        shapes = on_shapes(run.model, plain.test)
+        shortcut = Data("shortcut", plant_shortcut(plain.train, 0.5, CIRCLE), planted)
+        run = train(chosen, shortcut, Path(folder) / "shortcut")
+        found = {f"{cells} cells": on_shortcut(run.model, plain.test, planted, cells) for cells in (8, 16, 32)}
+    about = {"command": "python benchmarks/shortcut.py", **provenance(), "epochs": chosen.epochs}
+    print(json.dumps({**about, "shapes": shapes, "shortcut": found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""From a network and images to the layer whose cells a map is made of, and from cells back to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from seefar.data.images import Images, Stream
+from seefar.errors import MapError
+from seefar.explanation.capture import Captured, capture
+from seefar.model.inference import device_of
+from seefar.model.resnet import STAGES, ResNet18
+from seefar.model.twin import dense_twin
+
+Maps = NDArray[np.float32]  # (N, h, w), signed, not rescaled
+
+BATCH_SIZE = 100
+SMALLEST_MAP = 6  # cells on a side; 5x5 and less shows no region
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which class of which image is to be explained at which layer.
+
+    Attributes:
+        model: the network, or its dense twin if no layer was named.
+        layer: name of a submodule that gives (N, C, h, w).
+        inputs: what the network takes, float (N, ...).
+        classes: int64 (N,).
+        force: also accept maps of 5x5 cells or fewer.
+    """
+
+    model: nn.Module
+    layer: str
+    inputs: Tensor
+    classes: Tensor
+    force: bool
+
+    def captured(self) -> Iterator[tuple[Tensor, Captured]]:
+        """The inputs of each batch, and what the layer gave for them.
+
+        Raises:
+            MapError: the layer does not exist, has too few cells, or a class is out of range.
+        """
+        parts = zip(torch.split(self.inputs, BATCH_SIZE), torch.split(self.classes, BATCH_SIZE), strict=True)
+        for inputs, classes in parts if len(self.inputs) else ():
+            captured = capture(self.model, inputs, classes, self.layer)
+            height, width = captured.activations.shape[2:]
+            if min(height, width) < SMALLEST_MAP and not self.force:
+                raise MapError(
+                    f"Layer {self.layer} gives maps of {height}x{width} cells, at least {SMALLEST_MAP}x{SMALLEST_MAP} "
+                    "are wanted to see a region: leave layer out for the dense twin's finer cells, or name an earlier "
+                    "layer. From Python, force=True gives them all the same."
+                )
+            yield inputs, captured
+
+
+def ask(
+    model: nn.Module, images: Images | Tensor, classes: ArrayLike, layer: str | None, cells: int | None, force: bool
+) -> Question:
+    """What the functions of the family are called with, checked and brought into one form.
+
+    Args:
+        model: a `ResNet18`, or any torch network that ends in logits (N, K). Of a compiled network, the original.
+        images: stored images, uint8 (N, H, W, 3), which a `ResNet18` normalises with its own constants; or the
+            network's input itself, a float tensor (N, ...).
+        classes: the class to explain for each image, int (N,), or one for all. A class index, 0 to K-1.
+        layer: name of a submodule that gives (N, C, h, w), such as `layer3`. Default: the last stage of the dense
+            twin, which has the same weights and finer cells.
+        cells: cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images; default 8.
+        force: also give a map of 5x5 cells or fewer.
+
+    Raises:
+        MapError: the classes are no indices, or these cells cannot be had of this network.
+    """
+    model = original(model)
+    inputs = to_inputs(model, images)
+    chosen = np.asarray(classes)
+    if chosen.shape not in ((), (len(inputs),)) or (chosen.dtype.kind not in "iu" and chosen.size):
+        raise MapError(
+            f"Classes are {chosen.dtype} {chosen.shape}, class indices were wanted: one integer from 0 for all "
+            f"images, or one for each of the {len(inputs)}."
+        )
+    target = torch.from_numpy(np.broadcast_to(chosen, len(inputs)).astype(np.int64)).to(inputs.device)
+    if layer is None:
+        twin = fine_twin(model, inputs.shape[-1], cells, force)
+        twin.cell_stride = 1  # every cell gets the gradient that those which enter the logits have
+        model, layer = twin, STAGES[-1]
+    elif cells is not None:
+        raise MapError("Cells can be chosen for the default layer only: pass either layer or cells.")
+    return Question(model, layer, inputs, target, force)
+
+
+def original(model: nn.Module) -> nn.Module:
+    """The module that `torch.compile` was given: hooks do not reach into compiled code."""
+    inner = getattr(model, "_orig_mod", model)
+    assert isinstance(inner, nn.Module)
+    return inner
+
+
+def to_inputs(model: nn.Module, images: Images | Tensor) -> Tensor:
+    """Stored images as the network's input, on its device; a float tensor is the input already.
+
+    Raises:
+        MapError: the images are uint8, and the network does not know how to normalise them.
+    """
+    if isinstance(images, np.ndarray):
+        images = torch.from_numpy(images)
+    images = images.to(device_of(model))
+    if images.dtype != torch.uint8:
+        return images
+    if not isinstance(model, ResNet18):
+        raise MapError(f"{type(model).__name__} cannot take uint8 images: pass the float tensor it was trained on.")
+    normalized: Tensor = model.normalize(images)
+    return normalized
+
+
+def fine_twin(model: nn.Module, image_size: int, cells: int | None, force: bool = False) -> ResNet18:
+    """The dense twin whose last stage has this many cells on a side; by default the first with at least 6.
+
+    Raises:
+        MapError: the network is no `ResNet18`, or no twin of it has that many cells.
+    """
+    if not isinstance(model, ResNet18):
+        raise MapError(f"The default layer is that of a ResNet18, this is a {type(model).__name__}: name a layer.")
+    # A stride of 2 halves the cells, rounding up; the network has three of them.
+    sizes = {-(-image_size // 2 ** (3 - doublings)): doublings for doublings in range(4)}
+    fine = {size: doublings for size, doublings in sizes.items() if size >= SMALLEST_MAP or force}
+    wanted = next(size for size in sizes if size >= SMALLEST_MAP and sizes[size]) if cells is None else cells
+    if wanted not in fine:
+        those = ", ".join(map(str, fine))
+        raise MapError(f"{wanted} cells cannot be had of {image_size}-pixel images: pass one of {those}.")
+    return dense_twin(model, sizes[wanted])
+
+
+def cell_stride_of(layer: str | None, height: int, image_size: int) -> int:
+    """Every how many-th cell of a map of this many rows enters the logits: 1 for a named layer, more for the twin's."""
+    return 1 if layer is not None else round(height / -(-image_size // 8))
+
+
+def to_pixels(maps: Maps, image_size: int, cell_stride: int = 1, *, smooth: bool = True) -> Maps:
+    """Maps (N, h, w) laid over their images, (N, image_size, image_size): bilinear, or each pixel its nearest cell.
+
+    The cells that enter the logits share the image evenly, as blocks: a network that averages them must see all of the
+    image with them, so each learns to look at the middle of its block. The twin's other cells lie between those, each
+    as far from its neighbours as the grid is fine. So its map does not begin at the image's edge: at 8x8 cells on 32
+    pixels it lies 2 pixels further right and down than if it were stretched over the image, at 32x32 cells 3.5.
+
+    Args:
+        maps: (N, h, w).
+        image_size: height and width of the images.
+        cell_stride: every how many-th cell, from the first, enters the logits; 1 for a layer of the network itself.
+        smooth: interpolate between the cells' centres.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32))  # (N, h, w)
+    for axis in (1, 2):
+        count = tensor.shape[axis]
+        pixels_per_cell = image_size / count
+        first_centre = (pixels_per_cell * cell_stride - 1) / 2
+        place = ((torch.arange(image_size) - first_centre) / pixels_per_cell).clamp(0, count - 1)
+        if smooth:
+            below = place.floor().long().clamp(max=max(count - 2, 0))
+            weight = (place - below).view([-1 if a == axis else 1 for a in range(3)])
+            lower, upper = (tensor.index_select(axis, at) for at in (below, (below + 1).clamp(max=count - 1)))
+            tensor = lower + weight * (upper - lower)
+        else:
+            tensor = tensor.index_select(axis, (place + 0.5).floor().long().clamp(max=count - 1))
+    return tensor.numpy()
+
+
+def rank_pixels(values: Maps, seed: int = 0) -> NDArray[np.int64]:
+    """Each pixel's place in the order of its map, 0 for the highest, so that exactly k pixels have a place below k.
+
+    Ties are broken at random, each image's in the same way however many images there are.
+
+    Args:
+        values: (N, H, W).
+        seed: of the ties.
+    """
+    flat = values.reshape(len(values), values.shape[1] * values.shape[2])
+    ties = np.random.default_rng((Stream.TIES, seed)).random(flat.shape[1])
+    order = np.lexsort((np.broadcast_to(ties, flat.shape), -flat), axis=1)  # the last key counts first
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(flat.shape[1])[None], axis=1)
+    return np.asarray(ranks.reshape(values.shape), dtype=np.int64)

@@ -1,0 +1,91 @@
+"""A badge for each map: how many of the checks that can be made on a single picture it passes, and which it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.explanation.cells import Maps
+from seefar.explanation.methods import map_status
+from seefar.explanation.occlusion import Occlusion
+from seefar.explanation.sanity import flip_agreement, pointing_hits, rank_correlation
+
+Badge = Literal["good", "fair", "poor"]
+
+LARGEST_RANDOM = 0.5
+"""A map that agrees more than this with that of a network with random weights shows the image, not the network."""
+SMALLEST_FLIP = 0.5
+"""A map that agrees less than this with that of the mirrored image hangs on where the cells happen to lie."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """How far a contrast map can be trusted.
+
+    Attributes:
+        badge: `good`: every check passed; `fair`: all but one; `poor`: fewer, or the map shows nothing.
+        reasons: one sentence for each check that failed.
+    """
+
+    badge: Badge
+    reasons: tuple[str, ...]
+
+
+def check_health(
+    contrast: Maps,
+    of_mirrored: Maps,
+    of_random: Maps,
+    occlusion: Occlusion,
+    cell_stride: int = 1,
+    masks: NDArray[np.bool_] | None = None,
+) -> list[Health]:
+    """A badge for each of M contrast maps.
+
+    Args:
+        contrast: (M, h, w).
+        of_mirrored: contrast maps of the mirrored images, as they come, (M, h, w).
+        of_random: contrast maps of a network with random weights, (M, h, w).
+        occlusion: what hiding did.
+        cell_stride: see `to_pixels`.
+        masks: the pixels that decide, bool (M, H, H), where the data set knows them.
+    """
+    top, control = occlusion.top, occlusion.shifted
+    random = rank_correlation(contrast, of_random)
+    flip = flip_agreement(contrast, of_mirrored, top.pixels.shape[1], cell_stride)
+    control_share = np.where(control.changed, control.share, np.inf)
+    failed: list[Sequence[str | None]] = [
+        [
+            "hiding its strongest pixels does not change the answer"
+            if not changed
+            else None
+            if share < elsewhere
+            else "hiding the same mask elsewhere changes the answer no later"
+            for changed, share, elsewhere in zip(top.changed, top.share, control_share, strict=True)
+        ],
+        [
+            None
+            if abs(r) <= LARGEST_RANDOM
+            else f"a network with random weights gives a like map (rank correlation {r:.2f})"
+            for r in random
+        ],
+        [
+            None if f >= SMALLEST_FLIP else f"the mirrored image gives another map (rank correlation {f:.2f})"
+            for f in flip
+        ],
+    ]
+    if masks is not None:
+        hits = pointing_hits(contrast, masks, cell_stride)
+        failed.append([None if hit else "its highest point is not among the pixels that decide" for hit in hits])
+    found = []
+    for map_, reasons in zip(contrast, zip(*failed, strict=True), strict=True):
+        bad = tuple(reason for reason in reasons if reason)
+        status = map_status(map_)
+        if status != "ok":
+            bad = (f"the map is {status}" if status == "flat" else f"the map has {status}", *bad)
+        badge: Badge = "poor" if status != "ok" or len(bad) > 1 else "fair" if bad else "good"
+        found.append(Health(badge, bad))
+    return found

@@ -1,0 +1,87 @@
+"""Does a map depend on what the network learnt, does it move with the image, does it find what is known to decide?"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from torch import nn
+
+from seefar.explanation.cells import Maps, to_pixels
+from seefar.model.resnet import STAGES, ResNet18
+
+CASCADE = ("fc", *reversed(STAGES), "conv1")
+"""The parts of the network from the head down, in the order in which they are randomised."""
+
+Scores = NDArray[np.float64]
+
+
+def randomized(model: ResNet18, seed: int = 0) -> Iterator[tuple[str, ResNet18]]:
+    """Cascading randomisation (Adebayo et al. 2018, arXiv 1810.03292): copies with more and more random weights.
+
+    Yields:
+        The part that was drawn anew, and the network in which it and all parts above it are. The copy is changed by
+        the next step.
+    """
+    changed = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name in CASCADE:
+            parts = [changed.get_submodule(name)] + ([changed.bn1] if name == "conv1" else [])
+            for part in parts:
+                for module in part.modules():
+                    if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
+                        module.reset_parameters()
+            yield name, changed
+
+
+def rank_correlation(first: Maps, second: Maps) -> Scores:
+    """Spearman's correlation of the cells of each pair of maps, float64 (N,); 0 where a map is flat."""
+    ranks = [rankdata(_flat(maps), axis=1) for maps in (first, second)]
+    centred = [rank - rank.mean(1, keepdims=True) for rank in ranks]
+    scale = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))
+    product: Scores = (centred[0] * centred[1]).sum(1)
+    correlation: Scores = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
+    return correlation
+
+
+def flip_agreement(maps: Maps, of_mirrored: Maps, image_size: int, cell_stride: int = 1) -> Scores:
+    """Rank correlation of maps with those of the mirrored images, mirrored back, over the pixels, float64 (N,)."""
+    here, there = (to_pixels(part, image_size, cell_stride) for part in (maps, of_mirrored))
+    return rank_correlation(here, there[:, :, ::-1])
+
+
+def pointing_hits(maps: Maps, masks: NDArray[np.bool_], cell_stride: int = 1) -> NDArray[np.bool_]:
+    """The pointing game (Zhang et al. 2016, arXiv 1608.00507): is the highest point of the map in the mask? bool (N,).
+
+    By chance the share of hits is the mask's share of the image.
+
+    Args:
+        maps: (N, h, w), enlarged bilinearly.
+        masks: the pixels that decide, bool (N, H, H).
+        cell_stride: see `to_pixels`.
+    """
+    highest = _flat(to_pixels(maps, masks.shape[1], cell_stride)).argmax(1)
+    hits: NDArray[np.bool_] = _flat(masks)[np.arange(len(masks)), highest]
+    return hits
+
+
+def evidence_inside(maps: Maps, masks: NDArray[np.bool_], cell_stride: int = 1) -> Scores:
+    """Share of the positive evidence that lies in the mask, float64 (N,); 0 for a map without any.
+
+    Arguments as `pointing_hits`.
+    """
+    positive = np.maximum(to_pixels(maps, masks.shape[1], cell_stride), 0).astype(np.float64)
+    total = positive.sum((1, 2))
+    inside = (positive * masks).sum((1, 2))
+    share: Scores = np.divide(inside, total, out=np.zeros_like(total), where=total > 0)
+    return share
+
+
+def _flat(arrays: NDArray[Any]) -> NDArray[Any]:
+    return arrays.reshape(len(arrays), arrays.shape[1] * arrays.shape[2])

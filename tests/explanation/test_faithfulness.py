@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from seefar.explanation.cells import rank_pixels
+from seefar.explanation.faithfulness import CURVE_SHARES, bootstrap_interval, deletion, insertion, road
+from seefar.model import ResNet18
+
+RED = np.zeros(1, np.int64)
+
+
+def half_red() -> tuple[np.ndarray, np.ndarray]:
+    """An image whose left half is red and right half black, and the ranks of a map that points to the red."""
+    image = np.zeros((1, 20, 20, 3), np.uint8)
+    image[:, :, :10, 0] = 255
+    values = image[..., 0].astype(np.float32)
+    return image, rank_pixels(values)
+
+
+def test_deletion_by_hand(brightness: ResNet18) -> None:
+    """Removed pixels take the mean of those left. With a share s < 1/2 of the image removed, all of it red, of the
+    rest (1/2 - s) / (1 - s) is red, and so is the whole then. From 1/2 on it is black, and at 1 grey: 1/3 for each.
+    """
+    image, ranks = half_red()
+    red = [(0.5 - s) / (1 - s) if s < 0.5 else 0 for s in CURVE_SHARES]
+    probability = [np.exp(40 * np.round(255 * r) / 255) / (np.exp(40 * np.round(255 * r) / 255) + 2) for r in red]
+    expected = sum((a + b) / 20 for a, b in pairwise(probability))
+    assert deletion(brightness, image, RED, ranks)[0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_map_that_points_to_what_counts_does_better_than_one_that_points_away(brightness: ResNet18) -> None:
+    image, ranks = half_red()
+    away = ranks.max() - ranks
+    net = brightness
+    assert deletion(net, image, RED, ranks)[0] < deletion(net, image, RED, away)[0]
+    # Blurring keeps the mean, so no pixel of the shown ones changes this network's answer much: it is sure throughout.
+    assert insertion(net, image, RED, ranks)[0] > 0.99
+    better, worse = road(net, image, RED, ranks)[0], road(net, image, RED, away)[0]
+    assert better > 0.1
+    assert worse == pytest.approx(-better, abs=0.02)
+
+
+def test_insertion_shows_the_highest_pixels_first(brightness: ResNet18) -> None:
+    """All of the image is dark red but for one bright green pixel in four: with k of them shown, red has lost."""
+    image = np.zeros((1, 20, 20, 3), np.uint8)
+    image[..., 0] = 40
+    image[:, :10, :10, 1] = 250
+    first = insertion(brightness, image, np.array([1]), rank_pixels(image[..., 1].astype(np.float32)))
+    last = insertion(brightness, image, np.array([1]), rank_pixels(-image[..., 1].astype(np.float32)))
+    assert first[0] > last[0]
+
+
+def test_the_interval_of_a_mean() -> None:
+    values = np.random.default_rng(0).normal(3, 1, 400)
+    low, high = bootstrap_interval(values)
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 / 20, rel=0.15)
+    assert bootstrap_interval(np.full(5, 2.0)) == (2.0, 2.0)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+
+from seefar.explanation.occlusion import SHARES, hide_more_and_more, occlude, shifted
+from seefar.model import ResNet18
+
+
+def red_patches(*sides: int) -> np.ndarray:
+    """Black images, with the last 8 rows blue, and a red square of this side in the corner."""
+    images = np.zeros((len(sides), 32, 32, 3), np.uint8)
+    images[:, 24:, :, 2] = 60
+    for image, side in zip(images, sides, strict=True):
+        image[:side, :side, 0] = 255
+    return images
+
+
+def ranks_from_the_corner(count: int) -> np.ndarray:
+    """The squares of the corner, one inside the other, are hidden first."""
+    rows, columns = np.mgrid[:32, :32]
+    order = np.lexsort((np.arange(1024), np.maximum(rows, columns).ravel()))
+    ranks = np.empty(1024, np.int64)
+    ranks[order] = np.arange(1024)
+    return np.broadcast_to(ranks.reshape(32, 32), (count, 32, 32))
+
+
+def test_more_and_more_is_hidden_until_the_answer_is_right(brightness: ResNet18) -> None:
+    """Blue is 8 * 32 * 60 = 15,360. Red is 255 for each visible pixel of the square: more than blue from 61 pixels on.
+
+    5, 10, 20 and 30 % of 1,024 are 51, 102, 205 and 307 pixels. A square of 10 has 100: 49 are left by the first share.
+    One of 12 has 144: 93, then 42. One of 16 has 256: 205, 154, 51. One of 24 has 576: 269 are left even by the last.
+    """
+    images, red, blue = red_patches(10, 12, 16, 24), np.zeros(4, np.int64), np.full(4, 2)
+    counted: list[int] = []
+    found = hide_more_and_more(brightness, images, red, ranks_from_the_corner(4), blue, "grey", counted.append)
+    assert found.share.tolist() == [0.05, 0.10, 0.20, 0.30]
+    assert found.pixels.sum((1, 2)).tolist() == [51, 102, 205, 307]
+    assert found.answer.tolist() == [2, 2, 2, 0]
+    assert found.changed.tolist() == [True, True, True, False]
+    assert sum(counted) == 4
+
+
+def test_an_answer_that_changes_but_never_becomes_right_counts_from_its_first_change(brightness: ResNet18) -> None:
+    images = red_patches(12, 12)
+    found = hide_more_and_more(
+        brightness, images, np.zeros(2, np.int64), ranks_from_the_corner(2), np.array([1, 1]), "grey"
+    )
+    assert found.answer.tolist() == [2, 2]  # blue, where green was looked for
+    assert found.share.tolist() == [0.10, 0.10]
+    assert found.changed.all()
+    any_other = hide_more_and_more(brightness, images, np.zeros(2, np.int64), ranks_from_the_corner(2), how="grey")
+    assert any_other.share.tolist() == [0.10, 0.10]
+
+
+def test_the_map_decides_what_is_hidden_and_the_controls_hide_as_much_elsewhere(brightness: ResNet18) -> None:
+    images, predicted, true = red_patches(10, 10, 10), np.zeros(3, np.int64), np.full(3, 2)
+    contrast = np.zeros((3, 8, 8), np.float32)
+    contrast[:, :3, :3] = np.arange(9, 0, -1).reshape(3, 3)
+    contrast[:, 6:] = -4  # speaks for the true class: hiding it cannot help
+    found = occlude(brightness, images, predicted, true, contrast)
+    assert found.top.answer.tolist() == [2, 2, 2]
+    assert found.top.pixels[:, :4, :4].all()
+    for hidden in (found.top, found.shifted, found.least):
+        expected = [round(share * 1024) for share in hidden.share]
+        assert hidden.pixels.sum((1, 2)).tolist() == expected
+    assert found.least.answer.tolist() == [0, 0, 0]
+    assert not found.least.pixels[:, :12, :12].any()  # there the contrast is not zero
+    assert not found.least.pixels[:, 26:].any()
+
+
+def test_a_shifted_mask_is_the_same_mask_somewhere_else() -> None:
+    ranks = np.stack([np.random.default_rng(i).permutation(64).reshape(8, 8) for i in range(20)])
+    moved = shifted(ranks)
+    for before, after in zip(ranks, moved, strict=True):
+        steps = [(dy, dx) for dy in range(8) for dx in range(8) if (np.roll(before, (dy, dx), (0, 1)) == after).all()]
+        assert len(steps) == 1
+        assert steps != [(0, 0)]
+    assert len({tuple(np.argwhere(after == 0)[0]) for after in moved}) > 10
+    np.testing.assert_array_equal(moved, shifted(ranks))
+
+
+def test_no_mistakes_are_no_trouble(brightness: ResNet18) -> None:
+    nothing = np.zeros(0, np.int64)
+    found = occlude(brightness, red_patches(), nothing, nothing, np.zeros((0, 8, 8), np.float32))
+    assert found.top.pixels.shape == (0, 32, 32)
+    assert len(SHARES) == 4

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from seefar import gradcam
+from seefar.data import Data
+from seefar.explanation.baselines import sobel_edges
+from seefar.explanation.sanity import (
+    CASCADE,
+    evidence_inside,
+    flip_agreement,
+    pointing_hits,
+    randomized,
+    rank_correlation,
+)
+from seefar.model import ResNet18
+from seefar.training.run import Run
+
+
+def test_rank_correlation_is_spearmans() -> None:
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(2, 5, 8, 8)).astype(np.float32)
+    second[1] = np.exp(first[1])  # another scale, the same order
+    second[2, 0] = second[2, 1]  # ties
+    expected = [spearmanr(one.ravel(), two.ravel()).statistic for one, two in zip(first, second, strict=True)]
+    found = rank_correlation(first, second)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    assert found[1] == pytest.approx(1)
+    assert rank_correlation(first[:1], np.zeros_like(first[:1]))[0] == 0  # a flat map agrees with nothing
+
+
+def test_the_cascade_draws_one_part_after_the_other_anew(make_net: Callable[..., ResNet18]) -> None:
+    net = make_net()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    seen = []
+    for part, changed in randomized(net):
+        now = changed.state_dict()
+        seen.append({n.split(".")[0] for n in now if "weight" in n and not torch.equal(now[n], before[n])} - {"bn1"})
+        assert part in seen[-1]
+    assert seen == [set(CASCADE[: i + 1]) for i in range(6)]
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+    state = torch.random.get_rng_state()
+    _, again = next(randomized(net))
+    _, same = next(randomized(net))
+    assert torch.equal(again.fc.weight, same.fc.weight)
+    assert torch.equal(state, torch.random.get_rng_state())  # nobody else's random numbers change
+
+
+def test_the_map_hangs_on_the_weights_and_the_edges_do_not(trained: Run, shapes: Data) -> None:
+    """Adebayo's test: passed by Grad-CAM, failed by an edge detector, as it must be."""
+    images, labels = shapes.test.images[:40], shapes.test.labels[:40]
+    maps, edges = gradcam(trained.model, images, labels), sobel_edges(trained.model, images, labels)
+    after = {
+        part: (
+            np.abs(rank_correlation(maps, gradcam(changed, images, labels)).mean()),
+            rank_correlation(edges, sobel_edges(changed, images, labels)).mean(),
+        )
+        for part, changed in randomized(trained.model)
+    }
+    assert all(of_map < 0.4 for part, (of_map, _) in after.items() if part != "fc")
+    assert after["conv1"][0] < 0.25
+    assert all(of_edges == pytest.approx(1) for _, of_edges in after.values())
+
+
+def test_pointing_and_evidence_by_hand() -> None:
+    maps = np.zeros((3, 8, 8), np.float32)
+    maps[0, 2, 3] = 6
+    maps[1, 2, 3], maps[1, 7, 7], maps[1, 0, 0] = 6, 2, -9
+    masks = np.zeros((3, 8, 8), bool)
+    masks[:, 2, 3] = True
+    masks[0] = ~masks[0]
+    assert pointing_hits(maps, masks).tolist() == [False, True, False]
+    np.testing.assert_allclose(evidence_inside(maps, masks), [0, 0.75, 0])
+
+
+def test_mirrored_maps_are_compared_where_they_lie() -> None:
+    """The twin's cells are not symmetric in the image: its map is compared over the pixels."""
+    maps = np.random.default_rng(0).normal(size=(1, 8, 8)).astype(np.float32)
+    assert flip_agreement(maps, maps[:, :, ::-1], 32)[0] == pytest.approx(1)
+    assert flip_agreement(maps, maps, 32)[0] < 0.5
+    blob = np.zeros((1, 8, 8), np.float32)
+    blob[0, 3, 2] = 1  # its centre is at column 2 * 4 + 3.5 = 11.5; mirrored 31 - 11.5 = 19.5 = 4 * 4 + 3.5
+    mirrored = np.zeros((1, 8, 8), np.float32)
+    mirrored[0, 3, 4] = 1
+    assert flip_agreement(blob, mirrored, 32, cell_stride=2)[0] == pytest.approx(1)
+
+
+def test_a_trained_nets_maps_find_the_shape_and_move_with_the_mirror(trained: Run, shapes: Data) -> None:
+    test = shapes.test
+    maps = gradcam(trained.model, test.images, test.labels)
+    assert test.masks is not None
+    chance = test.masks.mean()
+    assert pointing_hits(maps, test.masks, 2).mean() > 2 * chance
+    assert evidence_inside(maps, test.masks, 2).mean() > 1.3 * chance
+    mirrored = gradcam(trained.model, test.images[:, :, ::-1].copy(), test.labels)
+    assert flip_agreement(maps, mirrored, 32, 2).mean() > 0.4  # it never saw a mirrored image
