@@ -69,7 +69,7 @@ def bare_step(data: Data) -> float:
 
 def loop(data: Data) -> float:
     """Images per second of `seefar.train`, after its first two steps."""
-    recipe = seefar.recipe("fast", epochs=1, log_every=2)
+    recipe = seefar.recipe("fast", epochs=1, scales=(1.0,), log_every=2)
     with tempfile.TemporaryDirectory() as folder:
         history = seefar.train(recipe, data, f"{folder}/run", quiet=True).history
     first, last = history[0], history[-1]

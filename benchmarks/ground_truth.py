@@ -3,7 +3,7 @@
 Trains the recipe `demo` twice, on `shapes` as it is and with a planted shortcut: a small magenta patch on half of the
 training images, which are all labelled `circle`. On the test images the patch is a mistake waiting to happen.
 
-    python benchmarks/shortcut.py [--epochs N] > results/ground_truth.json
+    python benchmarks/ground_truth.py [--epochs N] [--figure FILE.png] > results/ground_truth.json
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from seefar import class_maps, recipe, train
 from seefar.data import Data
 from seefar.data.images import Labels, Split
 from seefar.data.shapes import load_shapes, plant_shortcut
 from seefar.evaluation.metrics import wilson_interval
+from seefar.explanation.hiding import hide
 from seefar.explanation.methods import BASELINES, METHODS
 from seefar.explanation.occlusion import occlude
 from seefar.explanation.sanity import evidence_inside, flip_agreement, pointing_hits, randomized, rank_correlation
 from seefar.model import ResNet18
 from seefar.model.inference import answers
+from seefar.report.figures import DPI, NotebookFigure, show_map
 from seefar.report.manifest import provenance
 
 CIRCLE = 0
@@ -74,6 +77,7 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
         "answers_circle_with_patch": float((with_patch == CIRCLE).mean()),
         "chance": float(masks.mean()),
         "pointing": share(pointing_hits(contrast, masks, stride)),
+        "pointing_if_stretched_over_the_image": share(pointing_hits(contrast, masks)),
         "evidence_inside": float(evidence_inside(contrast, masks, stride).mean()),
         "repaired": share(found.top.answer == true),
         "shifted_control": share(found.shifted.answer == true),
@@ -85,12 +89,42 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
     }
 
 
+def draw(model: ResNet18, plain: Split, planted: Split, rows: int = 4) -> Figure:
+    """A few fooled images: without and with the patch, the contrast map at three finenesses, the patch hidden."""
+    without, with_patch = (answers(model, split.images).argmax(1) for split in (plain, planted))
+    fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))[:rows]
+    images, true = planted.images[fooled], planted.labels[fooled]
+    maps = [class_maps(model, images, cells) for cells in (8, 16, 32)]
+    contrasts = [of_cells.contrast(CIRCLE, true) for of_cells in maps]
+    before: Labels = np.full(len(images), CIRCLE, dtype=np.int64)
+    top = occlude(model, images, before, true, contrasts[0], maps[0].cell_stride).top
+    figure = NotebookFigure(figsize=(11, 2.1 * rows), dpi=DPI, layout="constrained")
+    for row, axes in enumerate(figure.subplots(rows, 6)):
+        name, answer = plain.classes[true[row]], plain.classes[top.answer[row]]
+        pictures = (
+            (axes[0], plain.images[fooled[row]], f"without the patch: {name}"),
+            (axes[1], images[row], "with it: circle"),
+            (axes[5], hide(images[row : row + 1], top.pixels[row : row + 1])[0], f"evidence hidden: {answer}"),
+        )
+        for one, picture, title in pictures:
+            one.imshow(picture)
+            one.set_title(title, fontsize=8)
+            one.set_axis_off()
+        for one, of_cells, contrast in zip(axes[2:5], maps, contrasts, strict=True):
+            cells, scale = contrast.shape[1], float(np.abs(contrast[row]).max())
+            title = f"why circle, not {name}: {cells}x{cells}"
+            show_map(one, images[row], contrast[row], scale, title, of_cells.cell_stride)
+    return figure
+
+
 def main() -> None:
     """Train both nets and print the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--figure", type=Path, help="also draw a few of the planted images and their maps")
+    arguments = parser.parse_args()
     # Cutout, so that the network knows images with a hole: what is tested is the map, not its fear of holes.
-    chosen = recipe("demo", epochs=parser.parse_args().epochs, cutout=8)
+    chosen = recipe("demo", epochs=arguments.epochs, cutout=8)
     plain = load_shapes(train=8000)
     planted = plant_shortcut(plain.test, 1.0)
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +133,9 @@ def main() -> None:
         shortcut = Data("shortcut", plant_shortcut(plain.train, 0.5, CIRCLE), planted)
         run = train(chosen, shortcut, Path(folder) / "shortcut")
         found = {f"{cells} cells": on_shortcut(run.model, plain.test, planted, cells) for cells in (8, 16, 32)}
-    about = {"command": "python benchmarks/shortcut.py", **provenance(), "epochs": chosen.epochs}
+        if arguments.figure:
+            draw(run.model, plain.test, planted).savefig(arguments.figure, metadata={"Software": None})
+    about = {"command": "python benchmarks/ground_truth.py", **provenance(), "epochs": chosen.epochs}
     print(json.dumps({**about, "shapes": shapes, "shortcut": found}, indent=2))
 
 

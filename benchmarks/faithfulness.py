@@ -1,0 +1,156 @@
+"""Removal scores of every method, layer and baseline, on mistakes and on as many right answers of a trained net.
+
+    python benchmarks/faithfulness.py --run runs/fast [--images N] > results/faithfulness.json
+    python benchmarks/faithfulness.py --table results/faithfulness.json
+
+Each image's map is of the class that the network named, and it is that class's probability that is followed: deletion
+(lower is better), insertion and ROAD (higher is better), see `seefar.explanation.faithfulness`. Every contender gets
+the same images, so the differences to the default are paired. The second form prints the table of docs/maps.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import seefar
+from seefar.data import load_data
+from seefar.data.images import Images, Labels, Stream
+from seefar.evaluation.evaluate import evaluate
+from seefar.explanation.cells import Maps, rank_pixels, to_pixels
+from seefar.explanation.faithfulness import bootstrap_interval, deletion, insertion, road
+from seefar.explanation.methods import BASELINES, METHODS, MapMethod
+from seefar.model import STAGES, ResNet18
+from seefar.report.manifest import provenance
+
+SCORES = {"deletion": deletion, "insertion": insertion, "road": road}
+DEFAULT = "gradcam, twin 8x8"
+SCORECAM_IMAGES = 50  # of each group: it asks the network 512 times an image
+
+QUESTIONS = {
+    "Does the 8x8 twin beat bilinear 4x4 Grad-CAM?": "gradcam, layer4",
+    "Does it beat Grad-CAM at layer 3, the other way to 8x8?": "gradcam, layer3",
+    "Does it beat random maps?": "random",
+    "Does it beat a blob in the centre?": "centre",
+    "Does it beat the edges of the image?": "edges",
+}
+
+
+def contenders() -> dict[str, tuple[MapMethod | partial[Maps], int]]:
+    """By name: the method with its layer, and every how many-th cell of its map enters the logits."""
+    found: dict[str, tuple[MapMethod | partial[Maps], int]] = {}
+    for name, method in METHODS.items():
+        found[f"{name}, twin 8x8"] = method, 2
+        if name != "scorecam":
+            for layer in reversed(STAGES):
+                found[f"{name}, {layer}"] = partial(method, layer=layer, force=True), 1
+    found["gradcam, twin 16x16"] = partial(seefar.gradcam, cells=16), 4
+    for name, method in BASELINES.items():
+        found[name] = method, 1
+    return found
+
+
+def scores(model: ResNet18, images: Images, classes: Labels) -> dict[str, dict[str, np.ndarray]]:
+    """Of every contender, each of the three scores, float64 (N,)."""
+    found = {}
+    for name, (method, cell_stride) in contenders().items():
+        count = SCORECAM_IMAGES if name.startswith("scorecam") else len(images)
+        some, named = images[:count], classes[:count]
+        ranks = rank_pixels(to_pixels(method(model, some, named), images.shape[1], cell_stride))
+        found[name] = {score: measure(model, some, named, ranks) for score, measure in SCORES.items()}
+        print(name, {score: round(float(values.mean()), 4) for score, values in found[name].items()}, file=sys.stderr)
+    return found
+
+
+def summary(found: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
+    """Means with their intervals, and the paired differences to the default (positive: the default is better)."""
+    best = found[DEFAULT]
+    result: dict[str, Any] = {}
+    for name, of_method in found.items():
+        n = len(of_method["road"])
+        result[name] = {"n": n}
+        for score, values in of_method.items():
+            sign = 1 if score == "deletion" else -1
+            lead = sign * (values - best[score][:n])
+            result[name][score] = {
+                "mean": float(values.mean()),
+                "interval": bootstrap_interval(values),
+                "default_leads_by": float(lead.mean()),
+                "lead_interval": bootstrap_interval(lead),
+            }
+    return result
+
+
+def verdict(lead: tuple[float, float]) -> str:
+    """Whether an interval of leads lies above, below or around zero."""
+    return "yes" if lead[0] > 0 else "no" if lead[1] < 0 else "not clear"
+
+
+def table(measured: dict[str, Any]) -> str:
+    """Markdown: one row a contender, the scores on mistakes and on right answers; then the questions."""
+    lines = [
+        "| method, cells | deletion ↓ mistakes | right | insertion ↑ mistakes | right | ROAD ↑ mistakes | right |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, on_mistakes in measured["mistakes"].items():
+        on_right = measured["right"][name]
+        values = [f"{part[score]['mean']:.3f}" for score in SCORES for part in (on_mistakes, on_right)]
+        few = f" (n = {on_mistakes['n']})" if on_mistakes["n"] < measured["images"] else ""
+        lines.append(f"| {name}{few} | {' | '.join(values)} |")
+    lines += ["", "| question | on | deletion | insertion | ROAD |", "|---|---|---|---|---|"]
+    for question, rival in QUESTIONS.items():
+        for group in ("mistakes", "right"):
+            of_rival = measured[group][rival]
+            cells = [
+                "{}, {:+.3f} ({:+.3f} to {:+.3f})".format(
+                    verdict(of_rival[score]["lead_interval"]),
+                    of_rival[score]["default_leads_by"],
+                    *of_rival[score]["lead_interval"],
+                )
+                for score in SCORES
+            ]
+            lines.append(f"| {question} | {group} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print JSON, or print the table of a measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", default="runs/fast")
+    parser.add_argument("--images", type=int, help="of each group at most; default: all mistakes, and as many others")
+    parser.add_argument("--table", type=Path)
+    chosen = parser.parse_args()
+    if chosen.table:
+        print(table(json.loads(chosen.table.read_text(encoding="utf-8"))))
+        return
+    run = seefar.load_run(chosen.run)
+    test = load_data(run.recipe.data, None, run.recipe.image_size).test
+    evaluation = evaluate(run, test)
+    named = evaluation.predictions.predicted
+    random = np.random.default_rng(Stream.SAMPLE)
+    mistakes, right = (
+        random.permutation(np.flatnonzero(part)) for part in (named != test.labels, named == test.labels)
+    )
+    count = min(chosen.images or len(mistakes), len(mistakes), len(right))
+    about = {
+        "command": f"python benchmarks/faithfulness.py --run {chosen.run}" + f" --images {count}",
+        **provenance(),
+        "run": {"recipe": run.recipe.name, "seed": run.recipe.seed, "accuracy": evaluation.metrics.accuracy},
+        "all_mistakes": len(mistakes),
+        "images": count,
+    }
+    groups = {
+        group: summary(scores(run.model, test.images[index[:count]], named[index[:count]]))
+        for group, index in (("mistakes", mistakes), ("right", right))
+    }
+    print(json.dumps({**about, **groups}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
