@@ -44,7 +44,7 @@ def test_each_check_that_fails_is_named_and_two_make_a_map_poor() -> None:
     assert reason.startswith("the mirrored image gives another map (rank correlation ")
     assert check(of_random=good)[1] == ("a network with random weights gives a like map (rank correlation 1.00)",)
     assert check(of_random=-good)[1] == ("a network with random weights gives a like map (rank correlation -1.00)",)
-    assert check(masks=~masks)[1] == ("its highest point is not among the pixels that decide",)
+    assert check(masks=~masks)[1] == ("its highest cell is not among the pixels that decide",)
     badge, reasons = check(masks=~masks, elsewhere=top)
     assert badge == "poor"
     assert len(reasons) == 2

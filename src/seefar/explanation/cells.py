@@ -143,6 +143,12 @@ def cell_stride_of(layer: str | None, height: int, image_size: int) -> int:
     return 1 if layer is not None else round(height / -(-image_size // 8))
 
 
+def cell_centres(count: int, image_size: int, cell_stride: int = 1) -> NDArray[np.float64]:
+    """Where the cells of a row or column lie, in pixels from the middle of the first one; see `to_pixels`."""
+    pixels_per_cell = image_size / count
+    return (pixels_per_cell * cell_stride - 1) / 2 + pixels_per_cell * np.arange(count)
+
+
 def to_pixels(maps: Maps, image_size: int, cell_stride: int = 1, *, smooth: bool = True) -> Maps:
     """Maps (N, h, w) laid over their images, (N, image_size, image_size): bilinear, or each pixel its nearest cell.
 
@@ -160,9 +166,8 @@ def to_pixels(maps: Maps, image_size: int, cell_stride: int = 1, *, smooth: bool
     tensor = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32))  # (N, h, w)
     for axis in (1, 2):
         count = tensor.shape[axis]
-        pixels_per_cell = image_size / count
-        first_centre = (pixels_per_cell * cell_stride - 1) / 2
-        place = ((torch.arange(image_size) - first_centre) / pixels_per_cell).clamp(0, count - 1)
+        first_centre = cell_centres(count, image_size, cell_stride)[0]
+        place = ((torch.arange(image_size) - first_centre) / (image_size / count)).clamp(0, count - 1)
         if smooth:
             below = place.floor().long().clamp(max=max(count - 2, 0))
             weight = (place - below).view([-1 if a == axis else 1 for a in range(3)])

@@ -79,7 +79,7 @@ def check_health(
     ]
     if masks is not None:
         hits = pointing_hits(contrast, masks, cell_stride)
-        failed.append([None if hit else "its highest point is not among the pixels that decide" for hit in hits])
+        failed.append([None if hit else "its highest cell is not among the pixels that decide" for hit in hits])
     found = []
     for map_, reasons in zip(contrast, zip(*failed, strict=True), strict=True):
         bad = tuple(reason for reason in reasons if reason)

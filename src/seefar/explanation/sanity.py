@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import nn
 
-from seefar.explanation.cells import Maps, to_pixels
+from seefar.explanation.cells import Maps, cell_centres, to_pixels
 from seefar.model.resnet import STAGES, ResNet18
 
 CASCADE = ("fc", *reversed(STAGES), "conv1")
@@ -57,17 +57,22 @@ def flip_agreement(maps: Maps, of_mirrored: Maps, image_size: int, cell_stride: 
 
 
 def pointing_hits(maps: Maps, masks: NDArray[np.bool_], cell_stride: int = 1) -> NDArray[np.bool_]:
-    """The pointing game (Zhang et al. 2016, arXiv 1608.00507): is the highest point of the map in the mask? bool (N,).
+    """The pointing game (Zhang et al. 2016, arXiv 1608.00507): is the middle of the highest cell in the mask? (N,).
 
     By chance the share of hits is the mask's share of the image.
 
     Args:
-        maps: (N, h, w), enlarged bilinearly.
+        maps: (N, h, w).
         masks: the pixels that decide, bool (N, H, H).
         cell_stride: see `to_pixels`.
     """
-    highest = _flat(to_pixels(maps, masks.shape[1], cell_stride)).argmax(1)
-    hits: NDArray[np.bool_] = _flat(masks)[np.arange(len(masks)), highest]
+    _, height, width = maps.shape
+    row, column = np.divmod(_flat(maps).argmax(1), width)
+    y, x = (
+        cell_centres(cells, masks.shape[1], cell_stride)[at].round().astype(np.int64).clip(0, masks.shape[1] - 1)
+        for cells, at in ((height, row), (width, column))
+    )
+    hits: NDArray[np.bool_] = masks[np.arange(len(masks)), y, x]
     return hits
 
 
