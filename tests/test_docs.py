@@ -1,0 +1,41 @@
+"""The tables of the docs are what the benchmarks make of the results, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+
+
+def benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("name", "table"), [("ground_truth", "tables")])
+def test_tables_are_those_of_the_results(name: str, table: str) -> None:
+    measured = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    make: Callable[[dict[str, object]], str] = getattr(benchmark(name), table)
+    page = (ROOT / "docs" / "maps.md").read_text(encoding="utf-8")
+    for part in make(measured).split("\n\n"):
+        assert part in page
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")) if "://" not in link]
+    assert links
+    for link in links:
+        assert (path.parent / link).exists(), link
