@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import DivergedError, Interrupted, RunError
 from seefar.training.checkpoint import load_tensors
-from seefar.training.history import COLUMNS, read_history
+from seefar.training.history import COLUMNS, HistoryRow, read_history
 from seefar.training.loop import train
 from seefar.training.progress import Progress
 from seefar.training.recipe import RECIPES, Recipe, recipe
@@ -87,6 +88,22 @@ def test_loss_and_accuracy_are_means_over_the_images_since_the_last_row(
         assert row.loss == pytest.approx(sum(losses[part]) / sum(count[part]), rel=1e-4)
         assert row.accuracy == pytest.approx(sum(right[part]) / sum(count[part]))
     assert run.history[-1].epoch_accuracy == pytest.approx(sum(right) / 70)
+
+
+def test_a_stop_that_is_asked_for_while_a_line_is_logged_is_saved_too(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Progress.log
+
+    def log_and_stop(self: Progress, row: HistoryRow, step_in_epoch: int) -> None:
+        log(self, row, step_in_epoch)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="saved after step 3 of 10"):
+        patch.setattr(Progress, "log", log_and_stop)
+        train(small(), data, tmp_path / "run", quiet=True)
+    position = json.loads(load_tensors(tmp_path / "run" / "checkpoint.safetensors")[1]["position"])
+    assert position["step"] == 3  # it came in step 2 and was heard in the next
 
 
 def test_a_training_starts_from_fresh_weights(data: Data, tmp_path: Path) -> None:

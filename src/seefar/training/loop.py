@@ -103,7 +103,8 @@ def train(
             now = time.perf_counter()
             epoch_ends = batch.number + 1 == len(batches)
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
-            saves = epoch_ends or interrupts.asked or now - saved > 60 * checkpoint_minutes
+            stops = interrupts.asked and step < steps  # once a step: what is asked for later is heard in the next
+            saves = epoch_ends or stops or now - saved > 60 * checkpoint_minutes
             if logs or saves:
                 loss_sum, correct, seen = tally.interval.tolist()  # the only place where a GPU is waited for
                 if not math.isfinite(loss_sum):
@@ -134,7 +135,7 @@ def train(
             if saves:
                 state.step, state.seconds, saved = step, now - started, now
                 state.save(run_folder.checkpoint)
-            if interrupts.asked and step < steps:
+            if stops:
                 progress.say(f"interrupted after step {step}")
                 raise Interrupted(f"{run_folder.path}: saved after step {step} of {steps}; the same command goes on.")
         progress.say(f"Finished Training in {duration(time.perf_counter() - started)}")
