@@ -99,8 +99,8 @@ def test_a_stop_that_is_asked_for_while_a_line_is_logged_is_saved_too(
         log(self, row, step_in_epoch)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="saved after step 3 of 10"):
-        patch.setattr(Progress, "log", log_and_stop)
+    monkeypatch.setattr(Progress, "log", log_and_stop)
+    with pytest.raises(Interrupted, match="saved after step 3 of 10"):
         train(small(), data, tmp_path / "run", quiet=True)
     position = json.loads(load_tensors(tmp_path / "run" / "checkpoint.safetensors")[1]["position"])
     assert position["step"] == 3  # it came in step 2 and was heard in the next
