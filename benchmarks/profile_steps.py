@@ -1,0 +1,45 @@
+"""Where the time of a training step goes, by torch's profiler.
+
+python benchmarks/profile_steps.py > results/profile.json
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+import seefar
+from seefar.data import Data, Split
+from seefar.report.manifest import provenance
+from seefar.training.device import choose_compute
+
+STEPS = 10
+ROWS = 15
+
+
+def main() -> None:
+    """Profile a few steps of `fast` on images of noise and print one JSON object."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (128 * STEPS, 32, 32, 3), dtype=np.uint8)
+    split = Split(images, random.integers(0, 10, len(images)), tuple("abcdefghij"))
+    recipe = seefar.recipe("fast", epochs=1, scales=(1.0,), log_every=STEPS)
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
+    with tempfile.TemporaryDirectory() as folder, profile(activities=activities) as profiled:
+        seefar.train(recipe, Data("noise", split, split), f"{folder}/run", quiet=True)
+    field = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+    events = sorted(profiled.key_averages(), key=lambda event: -getattr(event, field))
+    total = sum(getattr(event, field) for event in events)
+    shares = [
+        {"operation": event.key, "share": getattr(event, field) / total, "calls": event.count}
+        for event in events[:ROWS]
+    ]
+    about = {"command": "python benchmarks/profile_steps.py", **provenance(), "compute": str(choose_compute())}
+    print(json.dumps({**about, "steps": STEPS, "time": field, "operations": shares}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
