@@ -146,7 +146,8 @@ def cell_stride_of(layer: str | None, height: int, image_size: int) -> int:
 def cell_centres(count: int, image_size: int, cell_stride: int = 1) -> NDArray[np.float64]:
     """Where the cells of a row or column lie, in pixels from the middle of the first one; see `to_pixels`."""
     pixels_per_cell = image_size / count
-    return (pixels_per_cell * cell_stride - 1) / 2 + pixels_per_cell * np.arange(count)
+    centres: NDArray[np.float64] = (pixels_per_cell * cell_stride - 1) / 2 + pixels_per_cell * np.arange(float(count))
+    return centres
 
 
 def to_pixels(maps: Maps, image_size: int, cell_stride: int = 1, *, smooth: bool = True) -> Maps:
