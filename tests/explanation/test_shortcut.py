@@ -29,7 +29,7 @@ def test_a_planted_shortcut_is_found_and_hiding_it_mends_the_answer(tmp_path: Pa
     masks = planted.masks[fooled]
     # Looser than what is measured (results/ground_truth.json): trainings differ from machine to machine.
     fine = class_maps(model, images, cells=32)
-    assert pointing_hits(fine.contrast(0, true), masks, fine.cell_stride).mean() > 0.7
+    assert pointing_hits(fine.contrast(0, true), masks, fine.cell_stride).mean() > 0.5
     coarse = class_maps(model, images)
     contrast = coarse.contrast(0, true)
     assert evidence_inside(contrast, masks, coarse.cell_stride).mean() > 3 * masks.mean()
