@@ -6,6 +6,9 @@
 Each image's map is of the class that the network named, and it is that class's probability that is followed: deletion
 (lower is better), insertion and ROAD (higher is better), see `seefar.explanation.faithfulness`. Every contender gets
 the same images, so the differences to the default are paired. The second form prints the table of docs/maps.md.
+
+Maps are made in float32. The network is asked a million times what it says of an image with pixels removed; that is
+done in bfloat16, and the JSON says what this changes: the default's scores in both precisions, on the same images.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import seefar
 from seefar.data import load_data
@@ -28,10 +32,12 @@ from seefar.explanation.faithfulness import bootstrap_interval, deletion, insert
 from seefar.explanation.methods import BASELINES, METHODS, MapMethod
 from seefar.model import STAGES, ResNet18
 from seefar.report.manifest import provenance
+from seefar.training.device import keep_freed_memory
 
 SCORES = {"deletion": deletion, "insertion": insertion, "road": road}
 DEFAULT = "gradcam, twin 8x8"
 SCORECAM_IMAGES = 50  # of each group: it asks the network 512 times an image
+CHECKED_IMAGES = 100  # on which float32 and bfloat16 are compared
 
 QUESTIONS = {
     "Does the 8x8 twin beat bilinear 4x4 Grad-CAM?": "gradcam, layer4",
@@ -46,9 +52,10 @@ def contenders() -> dict[str, tuple[MapMethod | partial[Maps], int]]:
     """By name: the method with its layer, and every how many-th cell of its map enters the logits."""
     found: dict[str, tuple[MapMethod | partial[Maps], int]] = {}
     for name, method in METHODS.items():
-        found[f"{name}, twin 8x8"] = method, 2
+        if name != "hirescam":  # where a mean and a linear layer follow, its map is that of gradcam
+            found[f"{name}, twin 8x8"] = method, 2
         if name != "scorecam":
-            for layer in reversed(STAGES):
+            for layer in reversed(STAGES[:-1] if name == "hirescam" else STAGES):
                 found[f"{name}, {layer}"] = partial(method, layer=layer, force=True), 1
     found["gradcam, twin 16x16"] = partial(seefar.gradcam, cells=16), 4
     for name, method in BASELINES.items():
@@ -63,8 +70,23 @@ def scores(model: ResNet18, images: Images, classes: Labels) -> dict[str, dict[s
         count = SCORECAM_IMAGES if name.startswith("scorecam") else len(images)
         some, named = images[:count], classes[:count]
         ranks = rank_pixels(to_pixels(method(model, some, named), images.shape[1], cell_stride))
-        found[name] = {score: measure(model, some, named, ranks) for score, measure in SCORES.items()}
+        with torch.autocast("cpu", torch.bfloat16):
+            found[name] = {score: measure(model, some, named, ranks) for score, measure in SCORES.items()}
         print(name, {score: round(float(values.mean()), 4) for score, values in found[name].items()}, file=sys.stderr)
+    return found
+
+
+def precision_check(model: ResNet18, images: Images, classes: Labels) -> dict[str, dict[str, float]]:
+    """Mean scores of the default in both precisions, and the largest difference of a single image."""
+    images, classes = images[:CHECKED_IMAGES], classes[:CHECKED_IMAGES]
+    ranks = rank_pixels(to_pixels(seefar.gradcam(model, images, classes), images.shape[1], 2))
+    found = {}
+    for score, measure in SCORES.items():
+        exact = measure(model, images, classes, ranks)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = measure(model, images, classes, ranks)
+        largest = float(np.abs(exact - rounded).max())
+        found[score] = {"float32": float(exact.mean()), "bfloat16": float(rounded.mean()), "largest": largest}
     return found
 
 
@@ -129,6 +151,7 @@ def main() -> None:
     if chosen.table:
         print(table(json.loads(chosen.table.read_text(encoding="utf-8"))))
         return
+    keep_freed_memory()
     run = seefar.load_run(chosen.run)
     test = load_data(run.recipe.data, None, run.recipe.image_size).test
     evaluation = evaluate(run, test)
@@ -144,6 +167,7 @@ def main() -> None:
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed, "accuracy": evaluation.metrics.accuracy},
         "all_mistakes": len(mistakes),
         "images": count,
+        "precision": precision_check(run.model, test.images[mistakes], named[mistakes]),
     }
     groups = {
         group: summary(scores(run.model, test.images[index[:count]], named[index[:count]]))

@@ -48,5 +48,5 @@ def pooled_features(model: ResNet18, images: Images) -> Tensor:
 @torch.no_grad()
 def answers(model: ResNet18, images: Images) -> NDArray[np.float32]:
     """Logits, float32 (N, K), of stored images, uint8 (N, H, W, 3)."""
-    logits: NDArray[np.float32] = model.fc(pooled_features(model, images)).cpu().numpy()
+    logits: NDArray[np.float32] = model.fc(pooled_features(model, images)).float().cpu().numpy()
     return logits
