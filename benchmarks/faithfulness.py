@@ -29,7 +29,8 @@ from seefar.data.images import Images, Labels, Stream
 from seefar.evaluation.evaluate import evaluate
 from seefar.explanation.cells import Maps, rank_pixels, to_pixels
 from seefar.explanation.faithfulness import bootstrap_interval, deletion, insertion, road
-from seefar.explanation.methods import BASELINES, METHODS, MapMethod
+from seefar.explanation.map_method import MapMethod
+from seefar.explanation.methods import BASELINES, METHODS
 from seefar.model import STAGES, ResNet18
 from seefar.report.manifest import provenance
 from seefar.training.device import keep_freed_memory

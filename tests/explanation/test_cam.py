@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import numpy as np
@@ -21,7 +22,8 @@ from seefar import (
 )
 from seefar.data import Data
 from seefar.errors import MapError
-from seefar.explanation.methods import BASELINES, METHODS, MapMethod
+from seefar.explanation.map_method import MapMethod
+from seefar.explanation.methods import BASELINES, METHODS
 from seefar.model import STAGES, ResNet18, dense_twin
 from seefar.training.run import Run
 
@@ -99,28 +101,23 @@ def images(shapes: Data) -> np.ndarray:
 
 
 @pytest.mark.parametrize("layer", STAGES)
-def test_captum_agrees_at_every_stage_of_a_trained_net(trained: Run, images: np.ndarray, layer: str) -> None:
-    """captum averages the gradient over the cells, as the paper does; ours is the sum, h * w times as much."""
+@pytest.mark.parametrize(("method", "theirs"), [(gradcam, LayerGradCam), (hirescam, LayerGradientXActivation)])
+def test_captum_agrees_at_every_stage_of_a_trained_net(
+    trained: Run,
+    images: np.ndarray,
+    method: MapMethod,
+    theirs: type[LayerGradCam | LayerGradientXActivation],
+    layer: str,
+) -> None:
+    """captum averages over the cells, as the papers do; ours is the sum, h * w times as much."""
     model = trained.model
     inputs = model.normalize(torch.from_numpy(images)).requires_grad_()
     classes = torch.tensor([0, 1, 2, 3, 9, 9])
-    theirs = LayerGradCam(model, model.get_submodule(layer)).attribute(inputs, target=classes)
-    theirs = theirs[:, 0].detach().numpy()
-    ours = gradcam(model, images, classes.numpy(), layer, force=True)
-    np.testing.assert_allclose(ours / theirs[0].size, theirs, atol=1e-5)
-    assert np.abs(theirs).max() > 1e-3
-
-
-@pytest.mark.parametrize("layer", STAGES)
-def test_captum_agrees_on_hirescam(trained: Run, images: np.ndarray, layer: str) -> None:
-    model = trained.model
-    inputs = model.normalize(torch.from_numpy(images)).requires_grad_()
-    classes = torch.tensor([0, 1, 2, 3, 9, 9])
-    theirs = LayerGradientXActivation(model, model.get_submodule(layer)).attribute(inputs, target=classes)
-    theirs = theirs.sum(1).detach().numpy()
-    ours = hirescam(model, images, classes.numpy(), layer, force=True)
-    np.testing.assert_allclose(ours / theirs[0].size, theirs, atol=1e-5)
-    assert np.abs(theirs).max() > 1e-3
+    expected = theirs(model, model.get_submodule(layer)).attribute(inputs, target=classes)
+    expected = expected.sum(1).detach().numpy()  # captum's Grad-CAM has added up the channels already
+    ours = method(model, images, classes.numpy(), layer, force=True)
+    np.testing.assert_allclose(ours / expected[0].size, expected, atol=1e-5)
+    assert np.abs(expected).max() > 1e-3
 
 
 def test_the_default_is_the_twins_last_stage_and_adds_up_to_the_logit(trained: Run, images: np.ndarray) -> None:
@@ -224,6 +221,16 @@ def test_the_model_is_left_as_it_came(make_net: MakeNet, method: MapMethod) -> N
 
 
 ALL = {**METHODS, **BASELINES}
+
+
+def test_each_says_what_it_is_and_how_it_is_called() -> None:
+    wanted = ["model", "images", "classes", "layer", "cells", "force"]
+    assert len({method.__name__ for method in ALL.values()}) == len({method.__doc__ for method in ALL.values()}) == 9
+    for method in ALL.values():
+        assert list(inspect.signature(method).parameters) == wanted
+        assert "Args:\n    model: a `ResNet18`, or any torch network" in (method.__doc__ or "")
+    assert hirescam.__name__ == "hirescam"
+    assert (hirescam.__doc__ or "").startswith("HiResCAM (Draelos & Carin 2020, arXiv 2011.08891)")
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -2,98 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seefar.data.images import Images, Stream
 from seefar.errors import MapError
-from seefar.explanation.capture import Captured, capture
 from seefar.model.inference import device_of
-from seefar.model.resnet import STAGES, ResNet18
+from seefar.model.resnet import ResNet18
 from seefar.model.twin import dense_twin
 
 Maps = NDArray[np.float32]  # (N, h, w), signed, not rescaled
 
 BATCH_SIZE = 100
 SMALLEST_MAP = 6  # cells on a side; 5x5 and less shows no region
-
-
-@dataclass(frozen=True)
-class Question:
-    """Which class of which image is to be explained at which layer.
-
-    Attributes:
-        model: the network, or its dense twin if no layer was named.
-        layer: name of a submodule that gives (N, C, h, w).
-        inputs: what the network takes, float (N, ...).
-        classes: int64 (N,).
-        force: also accept maps of 5x5 cells or fewer.
-    """
-
-    model: nn.Module
-    layer: str
-    inputs: Tensor
-    classes: Tensor
-    force: bool
-
-    def captured(self) -> Iterator[tuple[Tensor, Captured]]:
-        """The inputs of each batch, and what the layer gave for them.
-
-        Raises:
-            MapError: the layer does not exist, has too few cells, or a class is out of range.
-        """
-        parts = zip(torch.split(self.inputs, BATCH_SIZE), torch.split(self.classes, BATCH_SIZE), strict=True)
-        for inputs, classes in parts if len(self.inputs) else ():
-            captured = capture(self.model, inputs, classes, self.layer)
-            height, width = captured.activations.shape[2:]
-            if min(height, width) < SMALLEST_MAP and not self.force:
-                raise MapError(
-                    f"Layer {self.layer} gives maps of {height}x{width} cells, at least {SMALLEST_MAP}x{SMALLEST_MAP} "
-                    "are wanted to see a region: leave layer out for the dense twin's finer cells, or name an earlier "
-                    "layer. From Python, force=True gives them all the same."
-                )
-            yield inputs, captured
-
-
-def ask(
-    model: nn.Module, images: Images | Tensor, classes: ArrayLike, layer: str | None, cells: int | None, force: bool
-) -> Question:
-    """What the functions of the family are called with, checked and brought into one form.
-
-    Args:
-        model: a `ResNet18`, or any torch network that ends in logits (N, K). Of a compiled network, the original.
-        images: stored images, uint8 (N, H, W, 3), which a `ResNet18` normalises with its own constants; or the
-            network's input itself, a float tensor (N, ...).
-        classes: the class to explain for each image, int (N,), or one for all. A class index, 0 to K-1.
-        layer: name of a submodule that gives (N, C, h, w), such as `layer3`. Default: the last stage of the dense
-            twin, which has the same weights and finer cells.
-        cells: cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images; default 8.
-        force: also give a map of 5x5 cells or fewer.
-
-    Raises:
-        MapError: the classes are no indices, or these cells cannot be had of this network.
-    """
-    model = original(model)
-    inputs = to_inputs(model, images)
-    chosen = np.asarray(classes)
-    if chosen.shape not in ((), (len(inputs),)) or (chosen.dtype.kind not in "iu" and chosen.size):
-        raise MapError(
-            f"Classes are {chosen.dtype} {chosen.shape}, class indices were wanted: one integer from 0 for all "
-            f"images, or one for each of the {len(inputs)}."
-        )
-    target = torch.from_numpy(np.broadcast_to(chosen, len(inputs)).astype(np.int64)).to(inputs.device)
-    if layer is None:
-        twin = fine_twin(model, inputs.shape[-1], cells, force)
-        twin.cell_stride = 1  # every cell gets the gradient that those which enter the logits have
-        model, layer = twin, STAGES[-1]
-    elif cells is not None:
-        raise MapError("Cells can be chosen for the default layer only: pass either layer or cells.")
-    return Question(model, layer, inputs, target, force)
 
 
 def original(model: nn.Module) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,26 +13,10 @@ from seefar.errors import MapError
 from seefar.explanation.baselines import centre_blob, random_map, sobel_edges
 from seefar.explanation.cam import eigencam, gradcam, gradcam_plus_plus, hirescam, layercam
 from seefar.explanation.cells import Maps
+from seefar.explanation.map_method import MapMethod
 from seefar.explanation.scorecam import scorecam
 
 Status = Literal["ok", "no positive evidence", "flat"]
-
-
-class MapMethod(Protocol):
-    """What all methods are called like; see `seefar.gradcam` for the arguments, the result and the errors."""
-
-    def __call__(
-        self,
-        model: nn.Module,
-        images: Images | Tensor,
-        classes: ArrayLike,
-        layer: str | None = None,
-        *,
-        cells: int | None = None,
-        force: bool = False,
-    ) -> Maps:
-        """Maps, float32 (N, h, w)."""
-        ...
 
 
 METHODS: dict[str, MapMethod] = {
