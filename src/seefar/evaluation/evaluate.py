@@ -10,6 +10,7 @@ from seefar.evaluation.metrics import Metrics, measure
 from seefar.evaluation.mistakes import Mistake, find_mistakes, write_mistakes
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.files import write_text
+from seefar.training.device import keep_freed_memory
 from seefar.training.run import Run
 
 
@@ -42,6 +43,7 @@ def evaluate(run: Run, test: Split) -> Evaluation:
         if predictions.labels.tolist() != test.labels.tolist():
             raise RunError(f"{path} is of other test images than these: delete it to evaluate the run on these.")
     else:
+        keep_freed_memory()
         predictions = predict(run.model, test)
         predictions.save(path)
     evaluation = Evaluation(predictions, measure(predictions, test.classes), find_mistakes(predictions))

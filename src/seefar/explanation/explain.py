@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -26,7 +27,11 @@ from seefar.explanation.sanity import randomized
 from seefar.files import write_text, written_beside
 from seefar.model.resnet import ResNet18
 from seefar.options import HideName, MethodName
+from seefar.training.device import keep_freed_memory
 from seefar.training.run import Run, RunFolder
+
+RIGHT_ANSWERS = 300
+"""At most so many images that the network gets right are tried for the damage rate: enough for 6 points either way."""
 
 
 @dataclass(frozen=True)
@@ -102,39 +107,27 @@ def explain(
     Raises:
         MapError: the layer does not exist or its maps are too coarse.
     """
-    mistakes, model = evaluation.mistakes, run.model
+    mistakes, model, size = evaluation.mistakes, run.model, test.images.shape[1]
     index, predicted, true = (
         np.array([getattr(mistake, name) for mistake in mistakes], dtype=np.int64)
         for name in ("index", "predicted", "true")
     )
     images = test.images[index]
-    intact = _some_correct(evaluation.predictions, len(mistakes))
-    bar = Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True)
-    with bar:
+    intact = _some_correct(evaluation.predictions, min(len(mistakes), RIGHT_ANSWERS))
+    keep_freed_memory()
+    with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("maps", total=6 * len(mistakes) + 2 * len(intact))
 
         def done(count: int) -> None:
             bar.advance(task, count)
 
-        def pairs(net: ResNet18, images: Images, first: Labels, second: Labels) -> tuple[Maps, Maps]:
-            parts = []
-            for start in range(0, len(images), BATCH_SIZE):
-                part = slice(start, start + BATCH_SIZE)
-                parts.append(_pair(net, images[part], first[part], second[part], method, layer, cells))
-                done(len(images[part]))
-            if not parts:  # nothing to map, but the layer is checked, and the maps have their height and width
-                black, any_class = np.zeros((1, *images.shape[1:]), np.uint8), np.zeros(1, np.int64)
-                one, two = _pair(net, black, any_class, any_class, method, layer, cells)
-                return one[:0], two[:0]
-            return np.concatenate([one for one, _ in parts]), np.concatenate([two for _, two in parts])
-
-        maps = pairs(model, images, predicted, true)
-        contrast = maps[0] - maps[1]
+        pairs = partial(_pairs, method, layer, cells, done)
+        of_predicted, of_true = pairs(model, images, predicted, true)
+        contrast = of_predicted - of_true
         mirrored = np.subtract(*pairs(model, images[:, :, ::-1].copy(), predicted, true))
         *_, (_, all_random) = randomized(model)
         random = np.subtract(*pairs(all_random, images, predicted, true))
         bar.update(task, description="occlusion test")
-        size = images.shape[1]
         cell_stride = cell_stride_of(layer, contrast.shape[1], size)
         occlusion = occlude(model, images, predicted, true, contrast, cell_stride, hide, done=done)
         right, runner_up = evaluation.predictions.labels[intact], _runner_up(evaluation.predictions)[intact]
@@ -145,7 +138,8 @@ def explain(
     explanation = Explanation(
         mistakes,
         contrast,
-        *maps,
+        of_predicted,
+        of_true,
         occlusion.top.pixels,
         repairs(mistakes, occlusion, contrast, cell_stride),
         check_health(contrast, mirrored, random, occlusion, cell_stride, masks),
@@ -159,20 +153,32 @@ def explain(
     return explanation
 
 
-def _pair(
+def _pairs(
+    method: MethodName,
+    layer: str | None,
+    cells: int | None,
+    done: Callable[[int], None],
     model: ResNet18,
     images: Images,
     first: Labels,
     second: Labels,
-    method: MethodName,
-    layer: str | None,
-    cells: int | None,
 ) -> tuple[Maps, Maps]:
-    if layer is None and method in ("gradcam", "hirescam"):
-        both = class_maps(model, images, cells)  # the same maps, from one forward pass
-        return both.of(first), both.of(second)
-    one, two = (find_method(method)(model, images, classes, layer, cells=cells) for classes in (first, second))
-    return one, two
+    """The maps of two classes an image, batch by batch, so that the progress bar moves."""
+    if not len(images):  # nothing to map, but the layer is checked, and the maps have their height and width
+        black, any_class = np.zeros((1, *images.shape[1:]), np.uint8), np.zeros(1, np.int64)
+        one, two = _pairs(method, layer, cells, lambda _: None, model, black, any_class, any_class)
+        return one[:0], two[:0]
+    parts: list[tuple[Maps, Maps]] = []
+    for start in range(0, len(images), BATCH_SIZE):
+        part = slice(start, start + BATCH_SIZE)
+        if layer is None and method in ("gradcam", "hirescam"):
+            both = class_maps(model, images[part], cells)  # the same maps, from one forward pass
+            parts.append((both.of(first[part]), both.of(second[part])))
+        else:
+            ask = partial(find_method(method), model, images[part], layer=layer, cells=cells)
+            parts.append((ask(first[part]), ask(second[part])))
+        done(len(images[part]))
+    return np.concatenate([one for one, _ in parts]), np.concatenate([two for _, two in parts])
 
 
 def _some_correct(predictions: Predictions, count: int) -> Labels:

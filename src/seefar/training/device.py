@@ -92,7 +92,8 @@ def worker_count(asked: int | None, compute: Compute) -> int:
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory for the next step instead of handing it back to the system each time.
 
-    A training step frees and takes the same gigabytes again and again; each time the system must clear the pages.
+    A step of training or evaluation frees and takes the same gigabytes again and again; each time the system must
+    clear the pages.
     Nothing happens where the C library is another one.
     """
     if platform.libc_ver()[0] == "glibc":
