@@ -1,11 +1,10 @@
 """Removal scores of every method, layer and baseline, on mistakes and on as many right answers of a trained net.
 
     python benchmarks/faithfulness.py --run runs/fast [--images N] > results/faithfulness.json
-    python benchmarks/faithfulness.py --table results/faithfulness.json
 
 Each image's map is of the class that the network named, and it is that class's probability that is followed: deletion
 (lower is better), insertion and ROAD (higher is better), see `seefar.explanation.faithfulness`. Every contender gets
-the same images, so the differences to the default are paired. The second form prints the table of docs/maps.md.
+the same images, so the differences to the default are paired.
 
 Maps are made in float32. The network is asked a million times what it says of an image with pixels removed; that is
 done in bfloat16, and the JSON says what this changes: the default's scores in both precisions, on the same images.
@@ -17,7 +16,6 @@ import argparse
 import json
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,14 +37,6 @@ SCORES = {"deletion": deletion, "insertion": insertion, "road": road}
 DEFAULT = "gradcam, twin 8x8"
 SCORECAM_IMAGES = 50  # of each group: it asks the network 512 times an image
 CHECKED_IMAGES = 100  # on which float32 and bfloat16 are compared
-
-QUESTIONS = {
-    "Does the 8x8 twin beat bilinear 4x4 Grad-CAM?": "gradcam, layer4",
-    "Does it beat Grad-CAM at layer 3, the other way to 8x8?": "gradcam, layer3",
-    "Does it beat random maps?": "random",
-    "Does it beat a blob in the centre?": "centre",
-    "Does it beat the edges of the image?": "edges",
-}
 
 
 def contenders() -> dict[str, tuple[MapMethod | partial[Maps], int]]:
@@ -110,48 +100,12 @@ def summary(found: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
     return result
 
 
-def verdict(lead: tuple[float, float]) -> str:
-    """Whether an interval of leads lies above, below or around zero."""
-    return "yes" if lead[0] > 0 else "no" if lead[1] < 0 else "not clear"
-
-
-def table(measured: dict[str, Any]) -> str:
-    """Markdown: one row a contender, the scores on mistakes and on right answers; then the questions."""
-    lines = [
-        "| method, cells | deletion ↓ mistakes | right | insertion ↑ mistakes | right | ROAD ↑ mistakes | right |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, on_mistakes in measured["mistakes"].items():
-        on_right = measured["right"][name]
-        values = [f"{part[score]['mean']:.3f}" for score in SCORES for part in (on_mistakes, on_right)]
-        few = f" (n = {on_mistakes['n']})" if on_mistakes["n"] < measured["images"] else ""
-        lines.append(f"| {name}{few} | {' | '.join(values)} |")
-    lines += ["", "| question | on | deletion | insertion | ROAD |", "|---|---|---|---|---|"]
-    for question, rival in QUESTIONS.items():
-        for group in ("mistakes", "right"):
-            of_rival = measured[group][rival]
-            cells = [
-                "{}, {:+.3f} ({:+.3f} to {:+.3f})".format(
-                    verdict(of_rival[score]["lead_interval"]),
-                    of_rival[score]["default_leads_by"],
-                    *of_rival[score]["lead_interval"],
-                )
-                for score in SCORES
-            ]
-            lines.append(f"| {question} | {group} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    """Measure and print JSON, or print the table of a measurement."""
+    """Measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default="runs/fast")
     parser.add_argument("--images", type=int, help="of each group at most; default: all mistakes, and as many others")
-    parser.add_argument("--table", type=Path)
     chosen = parser.parse_args()
-    if chosen.table:
-        print(table(json.loads(chosen.table.read_text(encoding="utf-8"))))
-        return
     keep_freed_memory()
     run = seefar.load_run(chosen.run)
     test = load_data(run.recipe.data, None, run.recipe.image_size).test

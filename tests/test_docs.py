@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -15,21 +14,20 @@ ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 
 
-def benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+def tables() -> dict[str, Callable[[dict[str, object]], str]]:
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    return module.TABLES
 
 
-@pytest.mark.parametrize(("name", "table"), [("ground_truth", "tables")])
-def test_tables_are_those_of_the_results(name: str, table: str) -> None:
+@pytest.mark.parametrize("name", tables())
+def test_tables_are_those_of_the_results(name: str) -> None:
     measured = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
-    make: Callable[[dict[str, object]], str] = getattr(benchmark(name), table)
     page = (ROOT / "docs" / "maps.md").read_text(encoding="utf-8")
-    for part in make(measured).split("\n\n"):
+    for part in tables()[name](measured).split("\n\n"):
         assert part in page
 
 

@@ -1,0 +1,131 @@
+"""The tables of the docs, in Markdown, from the JSON in results/.
+
+python benchmarks/tables.py ground_truth|faithfulness|repair
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+QUESTIONS = {
+    "Does the 8x8 twin beat bilinear 4x4 Grad-CAM?": "gradcam, layer4",
+    "Does it beat Grad-CAM at layer 3, the other way to 8x8?": "gradcam, layer3",
+    "Does it beat random maps?": "random",
+    "Does it beat a blob in the centre?": "centre",
+    "Does it beat the edges of the image?": "edges",
+}
+
+
+def ground_truth(measured: dict[str, Any]) -> str:
+    """The methods on `shapes`, then the planted shortcut at three finenesses."""
+    shapes, trainings = measured["shapes"], measured["shortcut"]
+    lines = [
+        "| method | n | pointing game | evidence inside | after fc | layer4 | layer3 | all random | mirrored |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, found in shapes["methods"].items():
+        after = found["rank_correlation_after_randomising"]
+        correlations = " | ".join(f"{after[part]:.2f}" for part in ("fc", "layer4", "layer3", "conv1"))
+        pointing, inside = found["pointing"], found["evidence_inside"]
+        start = f"| {name} | {pointing['n']} | {pointing['share']:.0%} | {inside:.0%} |"
+        lines.append(f"{start} {correlations} | {found['flip_agreement']:.2f} |")
+    lines.append(f"| by chance | | {shapes['chance']:.0%} | {shapes['chance']:.0%} | | | | | |")
+
+    def over_trainings(share: Callable[[dict[str, Any]], float]) -> str:
+        cells = []
+        for fineness in trainings[0]:
+            shares = [share(training[fineness]) for training in trainings]
+            cells.append(f"{sum(shares) / len(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})")
+        return " | ".join(cells)
+
+    rows: dict[str, Callable[[dict[str, Any]], float]] = {
+        "middle of the highest cell in the patch": lambda found: found["pointing"]["share"],
+        "the same, were the map stretched over the image": lambda found: found["pointing_if_stretched_over_the_image"][
+            "share"
+        ],
+        "hiding the evidence mends the answer": lambda found: found["repaired"]["share"],
+        "hiding the same mask elsewhere does": lambda found: found["shifted_control"]["share"],
+        "hiding the least relevant pixels does": lambda found: found["least_relevant_control"]["share"],
+        "share of the evidence in the patch": lambda found: found["evidence_inside"],
+        "the patch's share of the image": lambda found: found["chance"],
+        "middle of the highest cell at its place when it is absent": lambda found: found["without_patch"][
+            "pointing_at_its_place"
+        ]["share"],
+    }
+    finenesses = " | ".join(f"{fineness} cells" for fineness in trainings[0])
+    lines += ["", f"| planted shortcut | {finenesses} |", "|---|" + "---|" * len(trainings[0])]
+    lines += [f"| {label} | {over_trainings(share)} |" for label, share in rows.items()]
+    return "\n".join(lines)
+
+
+def faithfulness(measured: dict[str, Any]) -> str:
+    """One row a contender, the scores on mistakes and on right answers; then the questions."""
+    scores = ("deletion", "insertion", "road")
+    lines = [
+        "| method, cells | deletion ↓ mistakes | right | insertion ↑ mistakes | right | ROAD ↑ mistakes | right |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, on_mistakes in measured["mistakes"].items():
+        on_right = measured["right"][name]
+        values = [f"{part[score]['mean']:.3f}" for score in scores for part in (on_mistakes, on_right)]
+        few = f" (n = {on_mistakes['n']})" if on_mistakes["n"] < measured["images"] else ""
+        lines.append(f"| {name}{few} | {' | '.join(values)} |")
+    lines += ["", "| question | on | deletion | insertion | ROAD |", "|---|---|---|---|---|"]
+    for question, rival in QUESTIONS.items():
+        for group in ("mistakes", "right"):
+            of_rival = measured[group][rival]
+            cells = []
+            for score in scores:
+                low, high = of_rival[score]["lead_interval"]
+                verdict = "yes" if low > 0 else "no" if high < 0 else "not clear"
+                cells.append(f"{verdict}, {of_rival[score]['default_leads_by']:+.3f} ({low:+.3f} to {high:+.3f})")
+            lines.append(f"| {question} | {group} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def repair(measured: dict[str, Any]) -> str:
+    """The occlusion test by what takes the place of hidden pixels."""
+
+    def cell(rate: dict[str, Any]) -> str:
+        return "{:.0%} ({:.0%} to {:.0%})".format(rate["share"], *rate["interval"])
+
+    fills = measured["hide"]
+    first = next(iter(fills.values()))
+    rows = {
+        f"hiding the evidence mends the answer (n = {first['repaired']['n']})": "repaired",
+        "it gives another wrong answer": "other",
+        "hiding the same mask elsewhere mends it": "shifted",
+        "hiding the least relevant pixels mends it": "least",
+        f"the same hiding breaks a right answer (n = {first['damaged']['n']})": "damaged",
+    }
+    lines = [f"| hidden pixels become | {' | '.join(fills)} |", "|---|" + "---|" * len(fills)]
+    lines += [
+        f"| {label} | {' | '.join(cell(rates[key]) for rates in fills.values())} |" for label, key in rows.items()
+    ]
+    for label, key in {
+        "p against the same mask elsewhere": "p_shifted",
+        "p against the least relevant": "p_least",
+    }.items():
+        lines.append(f"| {label} | {' | '.join(f'{rates[key]:.1g}' for rates in fills.values())} |")
+    return "\n".join(lines)
+
+
+TABLES = {"ground_truth": ground_truth, "faithfulness": faithfulness, "repair": repair}
+
+
+def main() -> None:
+    """Print the tables of one result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=list(TABLES))
+    name = parser.parse_args().name
+    print(TABLES[name](json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))))
+
+
+if __name__ == "__main__":
+    main()
