@@ -1,6 +1,8 @@
 """The occlusion test of all mistakes of a run, with each of the three things that can take the place of pixels.
 
-python benchmarks/repair.py [--run runs/fast] > results/repair.json
+    python benchmarks/repair.py [--run runs/fast] > results/repair.json
+
+The run's folder is left as it is.
 """
 
 from __future__ import annotations

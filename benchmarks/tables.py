@@ -1,6 +1,8 @@
 """The tables of the docs, in Markdown, from the JSON in results/.
 
-python benchmarks/tables.py ground_truth|faithfulness|repair
+    python benchmarks/tables.py ground_truth|faithfulness|repair
+
+The tests compare them with the pages.
 """
 
 from __future__ import annotations
@@ -108,10 +110,7 @@ def repair(measured: dict[str, Any]) -> str:
     lines += [
         f"| {label} | {' | '.join(cell(rates[key]) for rates in fills.values())} |" for label, key in rows.items()
     ]
-    for label, key in {
-        "p against the same mask elsewhere": "p_shifted",
-        "p against the least relevant": "p_least",
-    }.items():
+    for label, key in (("p against the same mask elsewhere", "p_shifted"), ("p against the least relevant", "p_least")):
         lines.append(f"| {label} | {' | '.join(f'{rates[key]:.1g}' for rates in fills.values())} |")
     return "\n".join(lines)
 
