@@ -30,6 +30,7 @@ from seefar.explanation.faithfulness import bootstrap_interval, deletion, insert
 from seefar.explanation.map_method import MapMethod
 from seefar.explanation.methods import BASELINES, METHODS
 from seefar.model import STAGES, ResNet18
+from seefar.model.inference import device_of
 from seefar.report.manifest import provenance
 from seefar.training.device import keep_freed_memory
 
@@ -61,7 +62,7 @@ def scores(model: ResNet18, images: Images, classes: Labels) -> dict[str, dict[s
         count = SCORECAM_IMAGES if name.startswith("scorecam") else len(images)
         some, named = images[:count], classes[:count]
         ranks = rank_pixels(to_pixels(method(model, some, named), images.shape[1], cell_stride))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device_of(model).type, torch.bfloat16):
             found[name] = {score: measure(model, some, named, ranks) for score, measure in SCORES.items()}
         print(name, {score: round(float(values.mean()), 4) for score, values in found[name].items()}, file=sys.stderr)
     return found
@@ -74,7 +75,7 @@ def precision_check(model: ResNet18, images: Images, classes: Labels) -> dict[st
     found = {}
     for score, measure in SCORES.items():
         exact = measure(model, images, classes, ranks)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device_of(model).type, torch.bfloat16):
             rounded = measure(model, images, classes, ranks)
         largest = float(np.abs(exact - rounded).max())
         found[score] = {"float32": float(exact.mean()), "bfloat16": float(rounded.mean()), "largest": largest}

@@ -28,16 +28,18 @@ def ground_truth(measured: dict[str, Any]) -> str:
     """The methods on `shapes`, then the planted shortcut at three finenesses."""
     shapes, trainings = measured["shapes"], measured["shortcut"]
     lines = [
-        "| method | n | pointing game | evidence inside | after fc | layer4 | layer3 | all random | mirrored |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| method | n | pointing game | evidence inside | after fc | layer4 | layer3 | all random | another image "
+        "| mirrored |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, found in shapes["methods"].items():
         after = found["rank_correlation_after_randomising"]
         correlations = " | ".join(f"{after[part]:.2f}" for part in ("fc", "layer4", "layer3", "conv1"))
         pointing, inside = found["pointing"], found["evidence_inside"]
         start = f"| {name} | {pointing['n']} | {pointing['share']:.0%} | {inside:.0%} |"
-        lines.append(f"{start} {correlations} | {found['flip_agreement']:.2f} |")
-    lines.append(f"| by chance | | {shapes['chance']:.0%} | {shapes['chance']:.0%} | | | | | |")
+        other = found["rank_correlation_with_another_image"]
+        lines.append(f"{start} {correlations} | {other:.2f} | {found['flip_agreement']:.2f} |")
+    lines.append(f"| by chance | | {shapes['chance']:.0%} | {shapes['chance']:.0%} | | | | | | |")
 
     def over_trainings(share: Callable[[dict[str, Any]], float]) -> str:
         cells = []

@@ -128,7 +128,9 @@ def test_wrong_input_is_one_clear_message_and_exit_code_2(
 
 
 def test_wrong_classes_and_layers_of_a_finished_run(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("train", "demo", *TINY) == 0
+    assert call("run", "demo", *TINY) == 0
+    manifest = in_folder / "runs" / "demo" / "manifest.json"
+    whole = manifest.read_bytes()
     for words, message in (
         (["--true", "whale"], "no class 'whale'"),
         (["--layer", "layer9"], "no layer 'layer9'"),
@@ -139,6 +141,15 @@ def test_wrong_classes_and_layers_of_a_finished_run(in_folder: Path, capsys: pyt
         capsys.readouterr()
         assert call("explain", "--run", "demo", *words) == 2
         assert message in capsys.readouterr().err
+        assert manifest.read_bytes() == whole
+
+
+def test_no_picture_of_another_choice_is_left(in_folder: Path) -> None:
+    assert call("run", "demo", *TINY) == 0
+    figures = in_folder / "runs" / "demo" / "figures"
+    assert (figures / "maps.png").exists()
+    assert call("explain", "--run", "demo", "--true", "circle", "--predicted", "circle") == 0
+    assert sorted(path.name for path in figures.iterdir()) == ["history.png"]
 
 
 def test_without_its_last_step_a_folder_has_no_manifest(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,7 +205,6 @@ def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool,
     from seefar.report.manifest import write_manifest
 
     true, predicted = (_class_index(name, data) for name in (which.true, which.predicted))
-    run.folder.manifest.unlink(missing_ok=True)  # the folder is not whole until it is written anew
     evaluation = evaluate(run, data.test)
     mistakes = find_mistakes(evaluation.predictions, which.order, true=true, predicted=predicted)[: which.top]
     explanation = explain(run, data.test, evaluation, which.method, which.layer, which.cells, which.hide).of(mistakes)

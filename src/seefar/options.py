@@ -8,7 +8,7 @@ from typing import Literal
 
 from seefar.errors import MapError
 
-MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "scorecam"]
+MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam", "scorecam"]
 HideName = Literal["blur", "grey", "mean"]
 
 
@@ -44,7 +44,8 @@ class ExplainOptions:
     predicted: str | None = None
     """Only mistakes that name this class."""
     method: MethodName = "gradcam"
-    """Which of the family of class activation maps."""
+    """Which of the family of class activation maps. All mistakes are mapped; scorecam asks the network 512 times for
+    each map, which takes hours on a CPU."""
     layer: str | None = None
     """Layer to map, such as layer3. Default: the last stage of the dense twin."""
     cells: int | None = None

@@ -22,6 +22,7 @@ from seefar import (
 )
 from seefar.data import Data
 from seefar.errors import MapError
+from seefar.explanation.capture import capture
 from seefar.explanation.map_method import MapMethod
 from seefar.explanation.methods import BASELINES, METHODS
 from seefar.model import STAGES, ResNet18, dense_twin
@@ -93,6 +94,20 @@ def test_eigencam_shows_the_strongest_pattern_whatever_its_sign() -> None:
     pattern = torch.arange(36.0).view(6, 6) / 10
     inputs = -torch.stack((2 * pattern, pattern))[None]
     np.testing.assert_allclose(eigencam(Toy(), inputs, 0, "cells")[0], 5**0.5 * pattern.numpy(), atol=1e-4)
+
+
+def test_eigencam_is_the_first_singular_vector_with_more_channels_or_more_cells(make_net: MakeNet) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    net = make_net(width=16)
+    for layer, (channels, cells) in {"layer1": (16, 1024), "layer4": (128, 16)}.items():
+        maps = eigencam(net, images, 0, layer, force=True)
+        at = capture(net, net.normalize(torch.from_numpy(images)), torch.tensor([0, 0]), layer).activations
+        assert at[0].flatten(1).shape == (channels, cells)
+        for map_, matrix in zip(maps, at.flatten(2).double(), strict=True):
+            _, values, vectors = torch.linalg.svd(matrix, full_matrices=False)
+            expected = (values[0] * vectors[0]).numpy()
+            expected *= np.sign(expected.sum())
+            np.testing.assert_allclose(map_.ravel(), expected, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.fixture
@@ -359,6 +374,37 @@ def test_a_network_that_works_in_place_gets_the_map_of_what_its_layer_gave() -> 
         # All activations are above -10, so the gradient of the mean is 1/64 a cell and sums to the weight.
         expected = torch.einsum("c,nchw->nhw", net.fc.weight[0], net.cells(inputs))
     np.testing.assert_allclose(maps, expected.numpy(), atol=1e-5)
+
+
+class Odd(nn.Module):
+    """One layer that is used twice, and one that leads nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.relu, self.aside = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        cells = self.relu(self.first(inputs))
+        self.aside(cells)
+        return self.relu(cells - 0.1).mean((2, 3))
+
+
+def test_a_layer_without_one_place_on_the_way_to_the_logits_is_refused() -> None:
+    net, inputs = Odd(), torch.randn(2, 3, 8, 8)
+    with pytest.raises(MapError, match="relu is used 2 times"):
+        gradcam(net, inputs, 0, "relu")
+    for frozen in (False, True):
+        with pytest.raises(MapError, match="do not depend on layer aside"):
+            gradcam(net.requires_grad_(not frozen), inputs, 0, "aside")
+    assert gradcam(net, inputs, 0, "first").shape == (2, 8, 8)
+
+
+def test_inference_mode_does_not_matter(trained: Run, images: np.ndarray) -> None:
+    expected = gradcam(trained.model, images, 2)
+    with torch.inference_mode():
+        inputs = trained.model.normalize(torch.from_numpy(images))
+        np.testing.assert_array_equal(gradcam(trained.model, images, 2), expected)
+        np.testing.assert_array_equal(gradcam(trained.model, inputs, 2), expected)
 
 
 @pytest.mark.parametrize("count", [0, 1, 101])

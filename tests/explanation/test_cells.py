@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from seefar.explanation.cells import cell_stride_of, rank_pixels, to_pixels
+from seefar.explanation.cells import cell_stride_of, fine_twin, rank_pixels, to_pixels
+from seefar.model import ResNet18, dense_twin
 
 
 def test_a_layers_cells_are_blocks() -> None:
@@ -13,8 +15,6 @@ def test_a_layers_cells_are_blocks() -> None:
 
 
 def test_smooth_is_the_usual_bilinear_enlargement() -> None:
-    import torch
-
     maps = np.random.default_rng(0).normal(size=(2, 8, 8)).astype(np.float32)
     usual = torch.nn.functional.interpolate(torch.from_numpy(maps)[None], (32, 32), mode="bilinear")[0]
     np.testing.assert_allclose(to_pixels(maps, 32), usual.numpy(), atol=1e-6)
@@ -33,10 +33,20 @@ def test_the_twins_cells_lie_between_those_that_enter_the_logits() -> None:
     np.testing.assert_allclose(to_pixels(finest, 32, 8)[0, 0, 10:14], [0, 0.5, 0.5, 0])  # centred at 11.5
 
 
-@pytest.mark.parametrize(("height", "size", "stride"), [(8, 32, 2), (32, 32, 8), (4, 32, 1), (9, 17, 3), (24, 96, 2)])
+@pytest.mark.parametrize(("height", "size", "stride"), [(8, 32, 2), (32, 32, 8), (4, 32, 1), (9, 17, 4), (24, 96, 2)])
 def test_how_many_cells_enter_the_logits(height: int, size: int, stride: int) -> None:
     assert cell_stride_of(None, height, size) == stride
     assert cell_stride_of("layer3", height, size) == 1
+
+
+@pytest.mark.parametrize("size", range(16, 97))
+def test_the_stride_is_the_twins_at_every_size(size: int) -> None:
+    net = ResNet18(2, width=1)
+    for doublings in range(4):
+        with torch.no_grad():
+            height = dense_twin(net, doublings).features(torch.zeros(1, 3, size, size)).shape[2]
+        twin = fine_twin(net, size, height, force=True)
+        assert cell_stride_of(None, height, size) == twin.cell_stride == 2**doublings
 
 
 def test_exactly_k_pixels_have_a_place_below_k_also_in_a_flat_map() -> None:

@@ -80,6 +80,8 @@ def test_another_method_and_layer(run: Run, shapes: Data) -> None:
     np.testing.assert_allclose(fine.predicted, expected.of([m.predicted for m in evaluation.mistakes]), atol=1e-4)
     with pytest.raises(MapError, match="no method 'gradcam2': choose one of gradcam, "):
         explain(run, shapes.test, evaluation, "gradcam2")  # type: ignore[arg-type]
+    with pytest.raises(MapError, match="eigencam gives one map for all classes"):
+        explain(run, shapes.test, evaluation, "eigencam")  # type: ignore[arg-type]
 
 
 def test_some_of_them_in_another_order(run: Run, shapes: Data) -> None:

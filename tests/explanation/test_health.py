@@ -11,9 +11,8 @@ def hidden(*shares: float) -> Hidden:
     """The share at which the answer changed; 0: it did not."""
     count = len(shares)
     changed = np.array(shares) > 0
-    return Hidden(
-        np.zeros((count, 8, 8), bool), np.where(changed, shares, 0.3), np.zeros((count, 2), np.float32), changed
-    )
+    share, first_change = (np.where(changed, shares, never) for never in (0.3, np.inf))
+    return Hidden(np.zeros((count, 8, 8), bool), share, np.zeros((count, 2), np.float32), first_change)
 
 
 def test_each_check_that_fails_is_named_and_two_make_a_map_poor() -> None:

@@ -36,6 +36,7 @@ def test_more_and_more_is_hidden_until_the_answer_is_right(brightness: ResNet18)
     assert found.share.tolist() == [0.05, 0.10, 0.20, 0.30]
     assert found.pixels.sum((1, 2)).tolist() == [51, 102, 205, 307]
     assert found.answer.tolist() == [2, 2, 2, 0]
+    assert found.first_change.tolist() == [0.05, 0.10, 0.20, np.inf]
     assert found.changed.tolist() == [True, True, True, False]
     assert sum(counted) == 4
 
@@ -50,6 +51,20 @@ def test_an_answer_that_changes_but_never_becomes_right_counts_from_its_first_ch
     assert found.changed.all()
     any_other = hide_more_and_more(brightness, images, np.zeros(2, np.int64), ranks_from_the_corner(2), how="grey")
     assert any_other.share.tolist() == [0.10, 0.10]
+
+
+def test_the_first_change_is_kept_also_where_the_answer_is_right_only_later(brightness: ResNet18) -> None:
+    """Red goes first, then green, blue is left.
+
+    Of the 144 red pixels of 255 the first share leaves 93, the second 42: 10,710, less than the 12,000 of 120 green
+    pixels of 100, which come next in the order. The third hides 61 of those: 5,900 are left, less than blue's 8,160.
+    """
+    images, ranks = red_patches(12), ranks_from_the_corner(1)
+    images[(ranks >= 144) & (ranks < 264), 1] = 100
+    images[..., 2] = 0
+    images[:, 31, :, 2] = 255
+    found = hide_more_and_more(brightness, images, np.zeros(1, np.int64), ranks, np.array([2]), "grey")
+    assert (found.first_change.tolist(), found.share.tolist(), found.answer.tolist()) == ([0.10], [0.20], [2])
 
 
 def test_the_map_decides_what_is_hidden_and_the_controls_hide_as_much_elsewhere(brightness: ResNet18) -> None:

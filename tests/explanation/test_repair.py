@@ -15,7 +15,8 @@ def hidden(answers: list[int], share: float = 0.05, before: int = 1) -> Hidden:
     pixels = np.zeros((len(answers), 32, 32), bool)
     pixels[:, 2:4, 5:10] = True
     logits = np.log(np.where(np.arange(3) == np.array(answers)[:, None], 4.0, 1.0)).astype(np.float32)
-    return Hidden(pixels, np.full(len(answers), share), logits, np.array(answers) != before)
+    first_change = np.where(np.array(answers, dtype=int) != before, share, np.inf)
+    return Hidden(pixels, np.full(len(answers), share), logits, first_change)
 
 
 MISTAKES = [Mistake(index, true=0, predicted=1, confidence=0.9, true_probability=0.08, loss=2.5) for index in range(3)]
@@ -36,10 +37,10 @@ def test_each_mistake_gets_its_region_its_probabilities_and_its_sentence() -> No
     sentences = [repair.sentence(MISTAKES[0], CLASSES) for repair in found]
     assert sentences[0] == (
         "Hiding 10% of the image, between rows 2 and 3 and columns 5 and 9, with 75% of what spoke for dog rather than "
-        "cat, mends the answer: dog falls from 90% to 17%, cat rises from 8% to 67%; the same mask elsewhere changes "
+        "cat, mends the answer: dog goes from 90% to 17%, cat from 8% to 67%; the same mask elsewhere changes "
         "it at 20%."
     )
-    assert "wrong in another way: frog at 67%, dog falls from 90% to 17%; the same mask elsewhere never" in sentences[1]
+    assert "wrong in another way: frog at 67%, dog goes from 90% to 17%; the same mask elsewhere never" in sentences[1]
     assert "does not change the answer: dog goes from 90% to 67%" in sentences[2]
 
 

@@ -29,7 +29,8 @@ def evaluate(run: Run, test: Split) -> Evaluation:
     Writes `predictions.npz`, `metrics.json` and `mistakes.csv`.
 
     Raises:
-        RunError: the test images are not those that the folder's predictions are of, or the classes differ.
+        RunError: the labels of the test images are not those that the folder's predictions are of, or the classes
+            differ.
     """
     if run.classes != test.classes:
         raise RunError(

@@ -75,11 +75,16 @@ def eigencam(question: Question) -> Iterator[Tensor]:
     does not depend on the class. Good for: what stands out to the network at all.
     """
     for _, at in question.captured():
-        matrix = at.activations.flatten(2).double()  # (N, C, h * w)
+        matrix = at.activations.flatten(2).cpu().double()  # (N, C, h * w); not every accelerator has float64
         finite = matrix.isfinite().flatten(1).all(1)
         matrix = torch.where(finite[:, None, None], matrix, torch.zeros((), dtype=matrix.dtype))
-        # Left singular vectors of (h * w, C) are the eigenvectors of the smaller (h * w, h * w) product.
-        values, vectors = torch.linalg.eigh(matrix.transpose(1, 2) @ matrix)
-        projection = vectors[:, :, -1] * values[:, -1:].clamp(min=0).sqrt()
+        # The singular vectors are eigenvectors of the product, either way round; the smaller one is solved.
+        channels, cells = matrix.shape[1:]
+        if cells <= channels:
+            values, vectors = torch.linalg.eigh(matrix.mT @ matrix)
+            projection = vectors[:, :, -1] * values[:, -1:].clamp(min=0).sqrt()
+        else:
+            _, vectors = torch.linalg.eigh(matrix @ matrix.mT)
+            projection = (matrix * vectors[:, :, -1:]).sum(1)
         projection = projection * torch.where(projection.sum(1, keepdim=True) < 0, -1.0, 1.0)
         yield projection.view(at.activations[:, 0].shape)

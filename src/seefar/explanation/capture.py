@@ -39,7 +39,8 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
         layer: the name of a submodule that gives (N, C, h, w).
 
     Raises:
-        MapError: there is no such layer, it does not give cells, or a class is out of range.
+        MapError: there is no such layer, it does not give cells, runs more than once or leads nowhere, or a class is
+            out of range.
     """
     taken: list[Tensor] = []
 
@@ -49,24 +50,27 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
             raise MapError(f"Layer {layer} gives {found}, a map needs activations (N, C, h, w): name another layer.")
         with torch.enable_grad():
             taken.append(activations.detach().clone().requires_grad_())
-            return taken[0].clone()  # a copy, since what follows may change it in place
+            return taken[-1].clone()  # a copy, since what follows may change it in place
 
     module = find_layer(model, layer)
-    with eval_mode(model), torch.enable_grad():
+    with eval_mode(model), torch.inference_mode(False), torch.enable_grad():
         handle = module.register_forward_hook(take)
         try:
-            logits = model(inputs)
+            logits = model(inputs.clone())  # a tensor made under inference_mode could not be used here
         finally:
             handle.remove()
-        if not taken:
-            raise MapError(f"Layer {layer} takes no part in the forward pass: name another layer.")
+        if len(taken) != 1:
+            part = "takes no part in the forward pass" if not taken else f"is used {len(taken)} times in a forward pass"
+            raise MapError(f"Layer {layer} {part}: name another layer.")
         if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
             raise MapError(
                 f"Classes run from {int(classes.min())} to {int(classes.max())}, the network has {logits.shape[1]}: "
                 f"pass class indices from 0 to {logits.shape[1] - 1}."
             )
-        scores = logits.gather(1, classes[:, None])  # (N, 1)
-        (gradients,) = torch.autograd.grad(scores.sum(), taken[0])
+        score = logits.gather(1, classes.clone()[:, None]).sum()
+        gradients = torch.autograd.grad(score, taken[0], allow_unused=True)[0] if score.requires_grad else None
+        if gradients is None:
+            raise MapError(f"The logits do not depend on layer {layer}: name another layer.")
     return Captured(taken[0].detach().float(), gradients.float(), logits.detach().float())
 
 

@@ -51,8 +51,7 @@ def fine_twin(model: nn.Module, image_size: int, cells: int | None, force: bool 
     """
     if not isinstance(model, ResNet18):
         raise MapError(f"The default layer is that of a ResNet18, this is a {type(model).__name__}: name a layer.")
-    # A stride of 2 halves the cells, rounding up; the network has three of them.
-    sizes = {-(-image_size // 2 ** (3 - doublings)): doublings for doublings in range(4)}
+    sizes = _doublings(image_size)
     fine = {size: doublings for size, doublings in sizes.items() if size >= SMALLEST_MAP or force}
     wanted = next(size for size in sizes if size >= SMALLEST_MAP and sizes[size]) if cells is None else cells
     if wanted not in fine:
@@ -63,7 +62,13 @@ def fine_twin(model: nn.Module, image_size: int, cells: int | None, force: bool 
 
 def cell_stride_of(layer: str | None, height: int, image_size: int) -> int:
     """Every how many-th cell of a map of this many rows enters the logits: 1 for a named layer, more for the twin's."""
-    return 1 if layer is not None else round(height / -(-image_size // 8))
+    return 1 if layer is not None else int(2 ** _doublings(image_size)[height])
+
+
+def _doublings(image_size: int) -> dict[int, int]:
+    """How many strides are taken away from the network, by the cells on a side that its last stage then has."""
+    # A stride of 2 halves the cells, rounding up; the network has three of them.
+    return {-(-image_size // 2 ** (3 - doublings)): doublings for doublings in range(4)}
 
 
 def cell_centres(count: int, image_size: int, cell_stride: int = 1) -> NDArray[np.float64]:

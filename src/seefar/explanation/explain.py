@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from seefar.data.images import Images, Labels, Split, Stream
+from seefar.errors import MapError
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.mistakes import Mistake, write_mistakes
 from seefar.evaluation.predictions import Predictions
@@ -20,7 +21,7 @@ from seefar.explanation.cells import BATCH_SIZE, Maps, cell_stride_of, rank_pixe
 from seefar.explanation.class_maps import class_maps
 from seefar.explanation.health import Health, check_health
 from seefar.explanation.hiding import Pixels
-from seefar.explanation.methods import find_method
+from seefar.explanation.methods import METHODS, SAME_FOR_EVERY_CLASS, find_method
 from seefar.explanation.occlusion import hide_more_and_more, occlude
 from seefar.explanation.repair import Repair, RepairRates, repair_rates, repairs
 from seefar.explanation.sanity import randomized
@@ -105,8 +106,13 @@ def explain(
         quiet: no progress bar.
 
     Raises:
-        MapError: the layer does not exist or its maps are too coarse.
+        MapError: the layer does not exist or its maps are too coarse; the method does not tell classes apart.
     """
+    if method in SAME_FOR_EVERY_CLASS:
+        raise MapError(
+            f"{method} gives one map for all classes, so there is no contrast to test: choose one of "
+            f"{', '.join(name for name in METHODS if name not in SAME_FOR_EVERY_CLASS)}, or call seefar.{method}."
+        )
     mistakes, model, size = evaluation.mistakes, run.model, test.images.shape[1]
     index, predicted, true = (
         np.array([getattr(mistake, name) for mistake in mistakes], dtype=np.int64)
@@ -192,6 +198,7 @@ def _runner_up(predictions: Predictions) -> Labels:
 
 
 def _write(folder: RunFolder, classes: tuple[str, ...], explanation: Explanation) -> None:
+    folder.manifest.unlink(missing_ok=True)  # the folder is not whole until it is written anew
     mistakes, found = explanation.mistakes, explanation.repairs
     with written_beside(folder.path / "maps.npz") as beside:
         np.savez(

@@ -32,6 +32,9 @@ METHODS: dict[str, MapMethod] = {
 BASELINES: dict[str, MapMethod] = {"random": random_map, "centre": centre_blob, "edges": sobel_edges}
 """What every method must beat."""
 
+SAME_FOR_EVERY_CLASS = ("eigencam", *BASELINES)
+"""Whose contrast of two classes is zero everywhere."""
+
 
 def contrast_map(
     model: nn.Module,

@@ -31,13 +31,19 @@ class Hidden:
             the last tried.
         share: float (M,), which of SHARES that was.
         logits: float32 (M, K), what the network then said.
-        changed: bool (M,), whether its answer was another than for the whole image.
+        first_change: float (M,), the share at which its answer was first another than for the whole image; inf if it
+            never was.
     """
 
     pixels: Pixels
     share: NDArray[np.float64]
     logits: NDArray[np.float32]
-    changed: NDArray[np.bool_]
+    first_change: NDArray[np.float64]
+
+    @property
+    def changed(self) -> NDArray[np.bool_]:
+        """Whether the answer ever was another than for the whole image, bool (M,)."""
+        return np.isfinite(self.first_change)
 
     @property
     def answer(self) -> Labels:
@@ -114,7 +120,7 @@ def hide_more_and_more(
     """
     pixels, share = np.zeros(ranks.shape, dtype=bool), np.zeros(len(images))
     logits = np.zeros((len(images), model.fc.out_features), np.float32)
-    changed = np.zeros(len(images), dtype=bool)
+    first_change = np.full(len(images), np.inf)
     left = np.arange(len(images))
     for tried in SHARES:
         if not len(left):
@@ -123,13 +129,13 @@ def hide_more_and_more(
         said = answers(model, hide(images[left], hidden, how))
         answer = said.argmax(1)
         there = answer != before[left] if goal is None else answer == goal[left]
-        kept = there | ~changed[left]  # what is written down; the first change gives way to the goal only
+        kept = there | np.isinf(first_change[left])  # what is written down; the first change gives way to the goal only
         pixels[left[kept]], share[left[kept]], logits[left[kept]] = hidden[kept], tried, said[kept]
-        changed[left] |= answer != before[left]
+        first_change[left] = np.minimum(first_change[left], np.where(answer != before[left], tried, np.inf))
         done(int(there.sum()))
         left = left[~there]
     done(len(left))
-    return Hidden(pixels, share, logits, changed)
+    return Hidden(pixels, share, logits, first_change)
 
 
 def shifted(ranks: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:

@@ -57,10 +57,10 @@ class Repair:
             f"{right - 1}, with {self.evidence:.0%} of what spoke for {named} rather than {true}, "
         )
         became = {
-            "repaired": f"mends the answer: {named} falls from {self.predicted_before:.0%} to "
-            f"{self.predicted_after:.0%}, {true} rises from {self.true_before:.0%} to {self.true_after:.0%}",
+            "repaired": f"mends the answer: {named} goes from {self.predicted_before:.0%} to "
+            f"{self.predicted_after:.0%}, {true} from {self.true_before:.0%} to {self.true_after:.0%}",
             "other": f"makes it wrong in another way: {answer} at {self.answer_probability:.0%}, {named} "
-            f"falls from {self.predicted_before:.0%} to {self.predicted_after:.0%}",
+            f"goes from {self.predicted_before:.0%} to {self.predicted_after:.0%}",
             "stays": f"does not change the answer: {named} goes from {self.predicted_before:.0%} to "
             f"{self.predicted_after:.0%}",
         }[self.outcome]
@@ -98,7 +98,7 @@ def repairs(mistakes: Sequence[Mistake], occlusion: Occlusion, contrast: Maps, c
                 predicted_after=float(after[mistake.predicted]),
                 true_before=mistake.true_probability,
                 true_after=float(after[mistake.true]),
-                control_share=float(control.share[i]) if control.changed[i] else None,
+                control_share=float(control.first_change[i]) if control.changed[i] else None,
             )
         )
     return found

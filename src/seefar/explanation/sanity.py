@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 from torch import nn
 
 from seefar.explanation.cells import Maps, cell_centres, to_pixels
+from seefar.model.inference import device_of
 from seefar.model.resnet import STAGES, ResNet18
 
 CASCADE = ("fc", *reversed(STAGES), "conv1")
@@ -25,19 +26,18 @@ def randomized(model: ResNet18, seed: int = 0) -> Iterator[tuple[str, ResNet18]]
     """Cascading randomisation (Adebayo et al. 2018, arXiv 1810.03292): copies with more and more random weights.
 
     Yields:
-        The part that was drawn anew, and the network in which it and all parts above it are. The copy is changed by
-        the next step.
+        The part that was drawn anew, and the network in which it and all parts above it are.
     """
-    changed = copy.deepcopy(model)
+    changed = copy.deepcopy(model).cpu()  # where the same seed gives the same weights on every machine
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         for name in CASCADE:
             parts = [changed.get_submodule(name)] + ([changed.bn1] if name == "conv1" else [])
             for part in parts:
                 for module in part.modules():
                     if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
                         module.reset_parameters()
-            yield name, changed
+            yield name, copy.deepcopy(changed).to(device_of(model))
 
 
 def rank_correlation(first: Maps, second: Maps) -> Scores:

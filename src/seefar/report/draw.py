@@ -15,6 +15,8 @@ from seefar.training.run import Run
 def draw_figures(run: Run, test: Split, evaluation: Evaluation, explanation: Explanation) -> list[Path]:
     """Write `figures/history.png`, `mistakes.png` and `maps.png`; the mistakes are those that were explained.
 
+    Without any mistake the last two are taken away, so that none is there of another choice.
+
     Returns:
         The paths of the files.
     """
@@ -22,9 +24,12 @@ def draw_figures(run: Run, test: Split, evaluation: Evaluation, explanation: Exp
     if explanation.mistakes:
         figures["mistakes"] = plot_mistakes(explanation.mistakes, test)
         figures["maps"] = plot_maps(explanation, test)
+    folder = run.folder.path / "figures"
+    for name in {"mistakes", "maps"} - set(figures):
+        (folder / f"{name}.png").unlink(missing_ok=True)
     paths = []
     for name, figure in figures.items():
-        path = run.folder.path / "figures" / f"{name}.png"
+        path = folder / f"{name}.png"
         with written_beside(path) as beside:
             figure.savefig(beside, metadata={"Software": None})
         paths.append(path)

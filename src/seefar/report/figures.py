@@ -26,6 +26,7 @@ from seefar.training.history import HistoryRow
 DPI = 120
 MAP_COLOURS = "RdBu_r"  # diverging: red speaks for the class, blue against it, white is zero
 BADGE_COLOURS = {"good": "tab:green", "fair": "tab:orange", "poor": "tab:red"}
+IN_LOGITS = ("gradcam", "hirescam", "layercam")  # the other methods' values have no unit
 COLUMNS = 2
 CAPTION = "true class \N{RIGHTWARDS ARROW} predicted class, probability of the predicted class"
 
@@ -99,7 +100,8 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
     """
     rows = len(explanation.mistakes)
     figure = NotebookFigure(figsize=(11.5, 2.95 * rows + 1.0), dpi=DPI, layout="constrained")
-    figure.suptitle(f"{CAPTION}\nred cells speak for the class, blue cells against it; scale in logits", fontsize=11)
+    unit = "in logits" if explanation.method in IN_LOGITS else "without a unit"
+    figure.suptitle(f"{CAPTION}\nred cells speak for the class, blue cells against it; scale {unit}", fontsize=11)
     figure.supxlabel(_caption(explanation), fontsize=9)
     panels = figure.subfigures(max(rows, 1), 1, squeeze=False).flat
     for number, (panel, mistake) in enumerate(zip(panels, explanation.mistakes, strict=False)):
