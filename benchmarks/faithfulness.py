@@ -8,6 +8,7 @@ the same images, so the differences to the default are paired.
 
 Maps are made in float32. The network is asked a million times what it says of an image with pixels removed; that is
 done in bfloat16, and the JSON says what this changes: the default's scores in both precisions, on the same images.
+It takes an hour on two cores. What is measured is kept in runs/faithfulness-COMMIT-N, where the same command goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +27,13 @@ import torch
 
 import seefar
 from seefar.data import load_data
-from seefar.data.images import Images, Labels, Stream
+from seefar.data.images import Images, Labels, Split, Stream
 from seefar.evaluation.evaluate import evaluate
 from seefar.explanation.cells import Maps, rank_pixels, to_pixels
 from seefar.explanation.faithfulness import bootstrap_interval, deletion, insertion, road
 from seefar.explanation.map_method import MapMethod
 from seefar.explanation.methods import BASELINES, METHODS
+from seefar.files import written_beside
 from seefar.model import STAGES, ResNet18
 from seefar.model.inference import device_of
 from seefar.report.manifest import provenance
@@ -55,17 +60,34 @@ def contenders() -> dict[str, tuple[MapMethod | partial[Maps], int]]:
     return found
 
 
-def scores(model: ResNet18, images: Images, classes: Labels) -> dict[str, dict[str, np.ndarray]]:
-    """Of every contender, each of the three scores, float64 (N,)."""
+def scores(run: str, index: np.ndarray, named: Labels, kept: Path, threads: int) -> dict[str, dict[str, np.ndarray]]:
+    """Of every contender, each of the three scores, float64 (N,); what is `kept` already is read, not measured."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    model, images = seefar.load_run(run).model, load_test(run).images[index]
+    kept.mkdir(parents=True, exist_ok=True)
     found = {}
     for name, (method, cell_stride) in contenders().items():
-        count = SCORECAM_IMAGES if name.startswith("scorecam") else len(images)
-        some, named = images[:count], classes[:count]
-        ranks = rank_pixels(to_pixels(method(model, some, named), images.shape[1], cell_stride))
-        with torch.autocast(device_of(model).type, torch.bfloat16):
-            found[name] = {score: measure(model, some, named, ranks) for score, measure in SCORES.items()}
-        print(name, {score: round(float(values.mean()), 4) for score, values in found[name].items()}, file=sys.stderr)
+        path = kept / f"{name}.npz"
+        if not path.exists():
+            count = SCORECAM_IMAGES if name.startswith("scorecam") else len(images)
+            ranks = rank_pixels(to_pixels(method(model, images[:count], named[:count]), images.shape[1], cell_stride))
+            with torch.autocast(device_of(model).type, torch.bfloat16), written_beside(path) as beside:
+                measured = {
+                    score: measure(model, images[:count], named[:count], ranks) for score, measure in SCORES.items()
+                }
+                np.savez(beside, **measured)
+        with np.load(path) as file:
+            found[name] = {score: file[score] for score in SCORES}
+        means = {score: round(float(values.mean()), 4) for score, values in found[name].items()}
+        print(kept.name, name, means, file=sys.stderr)
     return found
+
+
+def load_test(run: str) -> Split:
+    """The test images of a run."""
+    recipe = seefar.load_run(run).recipe
+    return load_data(recipe.data, None, recipe.image_size).test
 
 
 def precision_check(model: ResNet18, images: Images, classes: Labels) -> dict[str, dict[str, float]]:
@@ -108,8 +130,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="of each group at most; default: all mistakes, and as many others")
     chosen = parser.parse_args()
     keep_freed_memory()
-    run = seefar.load_run(chosen.run)
-    test = load_data(run.recipe.data, None, run.recipe.image_size).test
+    run, test = seefar.load_run(chosen.run), load_test(chosen.run)
     evaluation = evaluate(run, test)
     named = evaluation.predictions.predicted
     random = np.random.default_rng(Stream.SAMPLE)
@@ -118,18 +139,23 @@ def main() -> None:
     )
     count = min(chosen.images or len(mistakes), len(mistakes), len(right))
     about = {
-        "command": f"python benchmarks/faithfulness.py --run {chosen.run}" + f" --images {count}",
+        "command": f"python benchmarks/faithfulness.py --run {chosen.run}",
         **provenance(),
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed, "accuracy": evaluation.metrics.accuracy},
         "all_mistakes": len(mistakes),
         "images": count,
         "precision": precision_check(run.model, test.images[mistakes], named[mistakes]),
     }
-    groups = {
-        group: summary(scores(run.model, test.images[index[:count]], named[index[:count]]))
-        for group, index in (("mistakes", mistakes), ("right", right))
-    }
-    print(json.dumps({**about, **groups}, indent=2))
+    # The two groups side by side, each on half of the cores: imputing pixels uses only one.
+    kept = Path("runs") / f"faithfulness-{str(about['commit'])[:8]}-{count}"
+    threads = max(1, torch.get_num_threads() // 2)
+    groups = {"mistakes": mistakes[:count], "right": right[:count]}
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        found = {
+            group: pool.submit(scores, chosen.run, index, named[index], kept / group, threads)
+            for group, index in groups.items()
+        }
+        print(json.dumps({**about, **{group: summary(future.result()) for group, future in found.items()}}, indent=2))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,6 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
         "answers_circle_with_patch": float((with_patch == CIRCLE).mean()),
         "chance": float(masks.mean()),
         "pointing": share(pointing_hits(contrast, masks, stride)),
-        "pointing_if_stretched_over_the_image": share(pointing_hits(contrast, masks)),
         "evidence_inside": float(evidence_inside(contrast, masks, stride).mean()),
         "repaired": share(found.top.answer == true),
         "shifted_control": share(found.shifted.answer == true),

@@ -50,9 +50,6 @@ def ground_truth(measured: dict[str, Any]) -> str:
 
     rows: dict[str, Callable[[dict[str, Any]], float]] = {
         "middle of the highest cell in the patch": lambda found: found["pointing"]["share"],
-        "the same, were the map stretched over the image": lambda found: found["pointing_if_stretched_over_the_image"][
-            "share"
-        ],
         "hiding the evidence mends the answer": lambda found: found["repaired"]["share"],
         "hiding the same mask elsewhere does": lambda found: found["shifted_control"]["share"],
         "hiding the least relevant pixels does": lambda found: found["least_relevant_control"]["share"],

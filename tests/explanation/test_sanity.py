@@ -79,15 +79,18 @@ def test_pointing_and_evidence_by_hand() -> None:
 
 
 def test_mirrored_maps_are_compared_where_they_lie() -> None:
-    """The twin's cells are not symmetric in the image: its map is compared over the pixels."""
+    """The cells of the finest maps are not symmetric in the image: maps are compared over the pixels."""
     maps = np.random.default_rng(0).normal(size=(1, 8, 8)).astype(np.float32)
     assert flip_agreement(maps, maps[:, :, ::-1], 32)[0] == pytest.approx(1)
     assert flip_agreement(maps, maps, 32)[0] < 0.5
     blob = np.zeros((1, 8, 8), np.float32)
-    blob[0, 3, 2] = 1  # its centre is at column 2 * 4 + 3.5 = 11.5; mirrored 31 - 11.5 = 19.5 = 4 * 4 + 3.5
+    blob[0, 3, 2] = 1  # its centre is at column 2 * 4 + 1.5 = 9.5; mirrored 31 - 9.5 = 21.5 = 5 * 4 + 1.5
     mirrored = np.zeros((1, 8, 8), np.float32)
-    mirrored[0, 3, 4] = 1
+    mirrored[0, 3, 5] = 1
     assert flip_agreement(blob, mirrored, 32, cell_stride=2)[0] == pytest.approx(1)
+    finer = np.zeros((2, 1, 16, 16), np.float32)
+    finer[0, 0, 3, 4], finer[1, 0, 3, 10] = 1, 1  # 4 * 2 + 1.5 = 9.5 and 10 * 2 + 1.5 = 21.5
+    assert flip_agreement(*finer, 32, cell_stride=4)[0] > 0.9  # at the far edge the map ends
 
 
 def test_a_trained_nets_maps_find_the_shape_and_move_with_the_mirror(trained: Run, shapes: Data) -> None:

@@ -85,10 +85,10 @@ def test_a_row_shows_the_image_three_maps_on_one_scale_and_the_image_without_its
     assert len(panels) == 2 * 5
     maps = [axes.images[1] for axes in panels if len(axes.images) == 2]
     assert [image.get_clim() for image in maps] == [(-7.0, 7.0)] * 3 + [(-1.5, 1.5)] * 3
-    # As it is, signed; the twin's cell 5 lies around pixel 5 * 4 + 3.5.
+    # As it is, signed; cell 5 lies on the pixels 20 to 23.
     drawn_map = maps[1].get_array()
     assert (drawn_map != 0).sum() == 16
-    assert (drawn_map[10:14, 22:26] == 4.0).all()
+    assert (drawn_map[8:12, 20:24] == 4.0).all()
     assert [axes.get_title() for axes in panels[:5]] == [
         "image",
         f"why {shapes.classes[2]}, not {shapes.classes[1]}",

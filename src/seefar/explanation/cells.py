@@ -74,17 +74,19 @@ def _doublings(image_size: int) -> dict[int, int]:
 def cell_centres(count: int, image_size: int, cell_stride: int = 1) -> NDArray[np.float64]:
     """Where the cells of a row or column lie, in pixels from the middle of the first one; see `to_pixels`."""
     pixels_per_cell = image_size / count
-    centres: NDArray[np.float64] = (pixels_per_cell * cell_stride - 1) / 2 + pixels_per_cell * np.arange(float(count))
+    first = (pixels_per_cell * max(cell_stride / 2, 1) - 1) / 2
+    centres: NDArray[np.float64] = first + pixels_per_cell * np.arange(float(count))
     return centres
 
 
 def to_pixels(maps: Maps, image_size: int, cell_stride: int = 1, *, smooth: bool = True) -> Maps:
     """Maps (N, h, w) laid over their images, (N, image_size, image_size): bilinear, or each pixel its nearest cell.
 
-    The cells that enter the logits share the image evenly, as blocks: a network that averages them must see all of the
-    image with them, so each learns to look at the middle of its block. The twin's other cells lie between those, each
-    as far from its neighbours as the grid is fine. So its map does not begin at the image's edge: at 8x8 cells on 32
-    pixels it lies 2 pixels further right and down than if it were stretched over the image, at 32x32 cells 3.5.
+    The cells of a named layer, and the twin's first finer map, share the image evenly. A still finer map keeps the
+    cells that it has in common with that one where they are: at 16x16 and 32x32 cells on 32 pixels its first cell lies
+    1.5 pixels from the middle of the first pixel, not 0.5 and 0. Where a cell looks is learnt, not given: convolutions
+    of stride 2 put the last stage's first cell at pixel 0, even blocks would put it at 3.5, and trained networks were
+    found between the two; docs/maps.md has the figures.
 
     Args:
         maps: (N, h, w).
