@@ -2,7 +2,9 @@
 
     python benchmarks/repair.py [--run runs/fast] > results/repair.json
 
-The run's folder is left as it is.
+Beside the two controls of every explanation, each with the same four tries: pixels chosen by the mask of another
+mistake, which lies where evidence usually lies, and by the baselines that a map must beat. The run's folder is left as
+it is.
 """
 
 from __future__ import annotations
@@ -13,13 +15,40 @@ import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
+
+import numpy as np
 
 import seefar
 from seefar.data import load_data
-from seefar.evaluation.evaluate import evaluate
+from seefar.data.images import Split
+from seefar.evaluation.evaluate import Evaluation, evaluate
+from seefar.explanation.cells import rank_pixels, to_pixels
+from seefar.explanation.methods import BASELINES
+from seefar.explanation.occlusion import hide_more_and_more
+from seefar.explanation.repair import mcnemar, rate
 from seefar.options import HideName
 from seefar.report.manifest import provenance
+from seefar.training.run import Run
+
+
+def rates_and_rivals(run: Run, test: Split, evaluation: Evaluation, how: HideName) -> dict[str, Any]:
+    """The rates of the explanation, and how often hiding something else mends the answer, with McNemar's p."""
+    explanation = seefar.explain(run, test, evaluation, hide=how)
+    images = test.images[[mistake.index for mistake in explanation.mistakes]]
+    predicted, true = (
+        np.array([getattr(mistake, name) for mistake in explanation.mistakes]) for name in ("predicted", "true")
+    )
+    size = images.shape[1]
+    ranks = {"another": np.roll(rank_pixels(to_pixels(explanation.contrast, size, explanation.cell_stride)), 1, axis=0)}
+    for name, method in BASELINES.items():
+        ranks[name] = rank_pixels(to_pixels(method(run.model, images, predicted), size))
+    repaired = np.array([repair.outcome == "repaired" for repair in explanation.repairs])
+    rivals = {}
+    for name, order in ranks.items():
+        mended = hide_more_and_more(run.model, images, predicted, order, true, how).answer == true
+        rivals[name] = {**asdict(rate(mended)), "p": mcnemar(repaired, mended)}
+    return {**asdict(explanation.rates), "rivals": rivals}
 
 
 def main() -> None:
@@ -33,7 +62,7 @@ def main() -> None:
         run = seefar.load_run(copy)
         test = load_data(run.recipe.data, None, run.recipe.image_size).test
         evaluation = evaluate(run, test)
-        rates = {how: asdict(seefar.explain(run, test, evaluation, hide=how).rates) for how in get_args(HideName)}
+        rates = {how: rates_and_rivals(run, test, evaluation, how) for how in get_args(HideName)}
     about = {
         "command": f"python benchmarks/repair.py --run {name}",
         **provenance(),

@@ -93,24 +93,29 @@ def faithfulness(measured: dict[str, Any]) -> str:
 def repair(measured: dict[str, Any]) -> str:
     """The occlusion test by what takes the place of hidden pixels."""
 
-    def cell(rate: dict[str, Any]) -> str:
-        return "{:.0%} ({:.0%} to {:.0%})".format(rate["share"], *rate["interval"])
+    def cell(rate: dict[str, Any], p: float | None = None) -> str:
+        text = "{:.0%} ({:.0%} to {:.0%})".format(rate["share"], *rate["interval"])
+        return text if p is None else f"{text}, p = {p:.1g}"
+
+    def rival(name: str) -> Callable[[dict[str, Any]], str]:
+        return lambda rates: cell(rates["rivals"][name], rates["rivals"][name]["p"])
 
     fills = measured["hide"]
     first = next(iter(fills.values()))
-    rows = {
-        f"hiding the evidence mends the answer (n = {first['repaired']['n']})": "repaired",
-        "it gives another wrong answer": "other",
-        "hiding the same mask elsewhere mends it": "shifted",
-        "hiding the least relevant pixels mends it": "least",
-        f"the same hiding breaks a right answer (n = {first['damaged']['n']})": "damaged",
+    mistakes, right = first["repaired"]["n"], first["damaged"]["n"]
+    rows: dict[str, Callable[[dict[str, Any]], str]] = {
+        f"hiding the evidence mends the answer (n = {mistakes})": lambda rates: cell(rates["repaired"]),
+        "it gives another wrong answer": lambda rates: cell(rates["other"]),
+        "the same mask elsewhere mends it": lambda rates: cell(rates["shifted"], rates["p_shifted"]),
+        "the least relevant pixels": lambda rates: cell(rates["least"], rates["p_least"]),
+        "the mask of another mistake": rival("another"),
+        "a blob in the centre": rival("centre"),
+        "the edges of the image": rival("edges"),
+        "pixels at random": rival("random"),
+        f"hiding the evidence breaks a right answer (n = {right})": lambda rates: cell(rates["damaged"]),
     }
     lines = [f"| hidden pixels become | {' | '.join(fills)} |", "|---|" + "---|" * len(fills)]
-    lines += [
-        f"| {label} | {' | '.join(cell(rates[key]) for rates in fills.values())} |" for label, key in rows.items()
-    ]
-    for label, key in (("p against the same mask elsewhere", "p_shifted"), ("p against the least relevant", "p_least")):
-        lines.append(f"| {label} | {' | '.join(f'{rates[key]:.1g}' for rates in fills.values())} |")
+    lines += [f"| {label} | {' | '.join(map(show, fills.values()))} |" for label, show in rows.items()]
     return "\n".join(lines)
 
 
