@@ -33,6 +33,7 @@ from seefar.data import Data, Split
 from seefar.data.augmentation import pipeline
 from seefar.report.manifest import provenance
 from seefar.training.device import choose_compute, keep_freed_memory
+from seefar.training.recipe import RECIPES, Recipe
 from seefar.training.setup import build_model, build_optimizer
 
 BATCH = 128
@@ -40,21 +41,21 @@ STEPS = 8  # timed in each round
 GFLOP_AN_IMAGE = 3 * 2 * 0.556  # forward and backward; 0.556 GMAC forward
 
 
-def noise(count: int) -> Data:
+def noise(count: int, size: int = 32) -> Data:
     """Images of noise: their content does not matter for speed."""
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    images = random.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     split = Split(images, random.integers(0, 10, count), tuple("abcdefghij"))
     return Data("noise", split, split)
 
 
-def bare_step(data: Data) -> float:
+def bare_step(data: Data, recipe: Recipe = RECIPES["fast"]) -> float:
     """Images per second of the step alone."""
-    recipe, compute = seefar.recipe("fast"), choose_compute()
+    compute, batch = choose_compute(), recipe.batch_size
     model = build_model(recipe, data).to(compute.device).train()
     optimizer = build_optimizer(model, recipe)
-    inputs = model.normalize(torch.from_numpy(data.train.images[:BATCH]).to(compute.device))
-    labels = torch.from_numpy(data.train.labels[:BATCH]).to(compute.device)
+    inputs = model.normalize(torch.from_numpy(data.train.images[:batch]).to(compute.device))
+    labels = torch.from_numpy(data.train.labels[:batch]).to(compute.device)
 
     def step() -> None:
         with compute.autocast():
@@ -64,7 +65,7 @@ def bare_step(data: Data) -> float:
         loss.backward()
         optimizer.step()
 
-    return BATCH / seconds_a_call(step)
+    return batch / seconds_a_call(step)
 
 
 def loop(data: Data) -> float:
