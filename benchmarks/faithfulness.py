@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -47,22 +48,22 @@ CHECKED_IMAGES = 100  # on which float32 and bfloat16 are compared
 
 def contenders() -> dict[str, tuple[MapMethod | partial[Maps], int]]:
     """By name: the method with its layer, and every how many-th cell of its map enters the logits."""
-    found: dict[str, tuple[MapMethod | partial[Maps], int]] = {}
-    for name, method in METHODS.items():
+    found: dict[str, tuple[MapMethod | partial[Maps], int]] = {DEFAULT: (seefar.gradcam, 2)}
+    found["gradcam, twin 16x16"] = partial(seefar.gradcam, cells=16), 4
+    for name, method in {"gradcam": seefar.gradcam, **BASELINES, **METHODS}.items():
+        if name in BASELINES:
+            found[name] = method, 1
+            continue
         if name != "hirescam":  # where a mean and a linear layer follow, its map is that of gradcam
             found[f"{name}, twin 8x8"] = method, 2
         if name != "scorecam":
             for layer in reversed(STAGES[:-1] if name == "hirescam" else STAGES):
                 found[f"{name}, {layer}"] = partial(method, layer=layer, force=True), 1
-    found["gradcam, twin 16x16"] = partial(seefar.gradcam, cells=16), 4
-    for name, method in BASELINES.items():
-        found[name] = method, 1
     return found
 
 
-def scores(run: str, index: np.ndarray, named: Labels, kept: Path, threads: int) -> dict[str, dict[str, np.ndarray]]:
+def scores(run: str, index: np.ndarray, named: Labels, kept: Path) -> dict[str, dict[str, np.ndarray]]:
     """Of every contender, each of the three scores, float64 (N,); what is `kept` already is read, not measured."""
-    torch.set_num_threads(threads)
     keep_freed_memory()
     model, images = seefar.load_run(run).model, load_test(run).images[index]
     kept.mkdir(parents=True, exist_ok=True)
@@ -146,14 +147,13 @@ def main() -> None:
         "images": count,
         "precision": precision_check(run.model, test.images[mistakes], named[mistakes]),
     }
-    # The two groups side by side, each on half of the cores: imputing pixels uses only one.
+    # The two groups side by side, each on half of the cores: small equations are slower on several.
     kept = Path("runs") / f"faithfulness-{str(about['commit'])[:8]}-{count}"
-    threads = max(1, torch.get_num_threads() // 2)
+    os.environ["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // 2))
     groups = {"mistakes": mistakes[:count], "right": right[:count]}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         found = {
-            group: pool.submit(scores, chosen.run, index, named[index], kept / group, threads)
-            for group, index in groups.items()
+            group: pool.submit(scores, chosen.run, index, named[index], kept / group) for group, index in groups.items()
         }
         print(json.dumps({**about, **{group: summary(future.result()) for group, future in found.items()}}, indent=2))
 
