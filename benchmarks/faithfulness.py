@@ -34,6 +34,7 @@ from seefar.explanation.cells import Maps, rank_pixels, to_pixels
 from seefar.explanation.faithfulness import bootstrap_interval, deletion, insertion, road
 from seefar.explanation.map_method import MapMethod
 from seefar.explanation.methods import BASELINES, METHODS
+from seefar.explanation.sanity import find_first_cell
 from seefar.files import written_beside
 from seefar.model import STAGES, ResNet18
 from seefar.model.inference import device_of
@@ -46,33 +47,34 @@ SCORECAM_IMAGES = 50  # of each group: it asks the network 512 times an image
 CHECKED_IMAGES = 100  # on which float32 and bfloat16 are compared
 
 
-def contenders() -> dict[str, tuple[MapMethod | partial[Maps], int]]:
-    """By name: the method with its layer, and every how many-th cell of its map enters the logits."""
-    found: dict[str, tuple[MapMethod | partial[Maps], int]] = {DEFAULT: (seefar.gradcam, 2)}
-    found["gradcam, twin 16x16"] = partial(seefar.gradcam, cells=16), 4
+def contenders() -> dict[str, MapMethod | partial[Maps]]:
+    """The methods with their layers, by name; `twin` stands in the names of those at the twin's last stage."""
+    found: dict[str, MapMethod | partial[Maps]] = {DEFAULT: seefar.gradcam}
+    found["gradcam, twin 16x16"] = partial(seefar.gradcam, cells=16)
     for name, method in {"gradcam": seefar.gradcam, **BASELINES, **METHODS}.items():
         if name in BASELINES:
-            found[name] = method, 1
+            found[name] = method
             continue
         if name != "hirescam":  # where a mean and a linear layer follow, its map is that of gradcam
-            found[f"{name}, twin 8x8"] = method, 2
+            found[f"{name}, twin 8x8"] = method
         if name != "scorecam":
             for layer in reversed(STAGES[:-1] if name == "hirescam" else STAGES):
-                found[f"{name}, {layer}"] = partial(method, layer=layer, force=True), 1
+                found[f"{name}, {layer}"] = partial(method, layer=layer, force=True)
     return found
 
 
-def scores(run: str, index: np.ndarray, named: Labels, kept: Path) -> dict[str, dict[str, np.ndarray]]:
+def scores(run: str, index: np.ndarray, named: Labels, first: float, kept: Path) -> dict[str, dict[str, np.ndarray]]:
     """Of every contender, each of the three scores, float64 (N,); what is `kept` already is read, not measured."""
     keep_freed_memory()
     model, images = seefar.load_run(run).model, load_test(run).images[index]
     kept.mkdir(parents=True, exist_ok=True)
     found = {}
-    for name, (method, cell_stride) in contenders().items():
+    for name, method in contenders().items():
         path = kept / f"{name}.npz"
         if not path.exists():
             count = SCORECAM_IMAGES if name.startswith("scorecam") else len(images)
-            ranks = rank_pixels(to_pixels(method(model, images[:count], named[:count]), images.shape[1], cell_stride))
+            maps = method(model, images[:count], named[:count])
+            ranks = rank_pixels(to_pixels(maps, images.shape[1], first if "twin" in name else None))
             with torch.autocast(device_of(model).type, torch.bfloat16), written_beside(path) as beside:
                 measured = {
                     score: measure(model, images[:count], named[:count], ranks) for score, measure in SCORES.items()
@@ -91,10 +93,10 @@ def load_test(run: str) -> Split:
     return load_data(recipe.data, None, recipe.image_size).test
 
 
-def precision_check(model: ResNet18, images: Images, classes: Labels) -> dict[str, dict[str, float]]:
+def precision_check(model: ResNet18, images: Images, classes: Labels, first: float) -> dict[str, dict[str, float]]:
     """Mean scores of the default in both precisions, and the largest difference of a single image."""
     images, classes = images[:CHECKED_IMAGES], classes[:CHECKED_IMAGES]
-    ranks = rank_pixels(to_pixels(seefar.gradcam(model, images, classes), images.shape[1], 2))
+    ranks = rank_pixels(to_pixels(seefar.gradcam(model, images, classes), images.shape[1], first))
     found = {}
     for score, measure in SCORES.items():
         exact = measure(model, images, classes, ranks)
@@ -139,13 +141,20 @@ def main() -> None:
         random.permutation(np.flatnonzero(part)) for part in (named != test.labels, named == test.labels)
     )
     count = min(chosen.images or len(mistakes), len(mistakes), len(right))
+    # Where the twin's cells lie on this network's images.
+    maps, of_mirrored = (
+        seefar.gradcam(run.model, images, named[mistakes])
+        for images in (test.images[mistakes], test.images[mistakes][:, :, ::-1].copy())
+    )
+    first = find_first_cell(maps, of_mirrored, test.images.shape[1])
     about = {
         "command": f"python benchmarks/faithfulness.py --run {chosen.run}",
         **provenance(),
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed, "accuracy": evaluation.metrics.accuracy},
         "all_mistakes": len(mistakes),
         "images": count,
-        "precision": precision_check(run.model, test.images[mistakes], named[mistakes]),
+        "first_cell": first,
+        "precision": precision_check(run.model, test.images[mistakes], named[mistakes], first),
     }
     # The two groups side by side, each on half of the cores: small equations are slower on several.
     kept = Path("runs") / f"faithfulness-{str(about['commit'])[:8]}-{count}"
@@ -153,7 +162,8 @@ def main() -> None:
     groups = {"mistakes": mistakes[:count], "right": right[:count]}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         found = {
-            group: pool.submit(scores, chosen.run, index, named[index], kept / group) for group, index in groups.items()
+            group: pool.submit(scores, chosen.run, index, named[index], first, kept / group)
+            for group, index in groups.items()
         }
         print(json.dumps({**about, **{group: summary(future.result()) for group, future in found.items()}}, indent=2))
 

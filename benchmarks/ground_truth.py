@@ -21,13 +21,21 @@ from matplotlib.figure import Figure
 
 from seefar import class_maps, recipe, train
 from seefar.data import Data
-from seefar.data.images import Labels, Split
+from seefar.data.images import Images, Labels, Split
 from seefar.data.shapes import load_shapes, plant_shortcut
 from seefar.evaluation.metrics import wilson_interval
+from seefar.explanation.cells import Maps
 from seefar.explanation.hiding import hide
 from seefar.explanation.methods import BASELINES, METHODS
 from seefar.explanation.occlusion import occlude
-from seefar.explanation.sanity import evidence_inside, flip_agreement, pointing_hits, randomized, rank_correlation
+from seefar.explanation.sanity import (
+    evidence_inside,
+    find_first_cell,
+    flip_agreement,
+    pointing_hits,
+    randomized,
+    rank_correlation,
+)
 from seefar.model import ResNet18
 from seefar.model.inference import answers
 from seefar.report.figures import DPI, NotebookFigure, show_map
@@ -48,9 +56,9 @@ def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
     scores: dict[str, Any] = {"chance": float(masks.mean()), "n": len(right), "methods": {}}
     for name, method in {**METHODS, **BASELINES}.items():
         some = slice(0, 50 if name == "scorecam" else None)
-        stride = 1 if name in BASELINES else 2  # where the cells lie: the baselines' share the image evenly
         maps = method(model, images[some], labels[some])
         mirrored = method(model, images[some, :, ::-1].copy(), labels[some])
+        first = None if name in BASELINES else find_first_cell(maps, mirrored, 32)  # baselines share the image evenly
         cascade = {
             part: float(np.abs(rank_correlation(maps, method(changed, images[some], labels[some]))).mean())
             for part, changed in randomized(model)
@@ -58,11 +66,11 @@ def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
         # Smooth maps of a few cells agree by chance: what the map says of another image is what "nothing left" means.
         by_chance = float(np.abs(rank_correlation(maps, np.roll(maps, 1, axis=0))).mean())
         scores["methods"][name] = {
-            "pointing": share(pointing_hits(maps, masks[some], stride)),
-            "evidence_inside": float(evidence_inside(maps, masks[some], stride).mean()),
+            "pointing": share(pointing_hits(maps, masks[some], first)),
+            "evidence_inside": float(evidence_inside(maps, masks[some], first).mean()),
             "rank_correlation_after_randomising": cascade,
             "rank_correlation_with_another_image": by_chance,
-            "flip_agreement": float(flip_agreement(maps, mirrored, 32, stride).mean()),
+            "flip_agreement": float(flip_agreement(maps, mirrored, 32, first).mean()),
         }
     return scores
 
@@ -72,37 +80,45 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
     without, with_patch = (answers(model, split.images).argmax(1) for split in (plain, planted))
     fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
     images, true, masks = planted.images[fooled], planted.labels[fooled], planted.masks[fooled]
-    maps = class_maps(model, images, cells)
-    contrast, stride = maps.contrast(CIRCLE, true), maps.cell_stride
+    contrast, first = contrast_and_place(model, images, true, cells)
     before: Labels = np.full(len(images), CIRCLE, dtype=np.int64)
-    found = occlude(model, images, before, true, contrast, stride)
+    found = occlude(model, images, before, true, contrast, first)
     # Without the patch: the same question of the same images, which the network gets right; no patch can be found.
     absent = class_maps(model, plain.images[fooled], cells).contrast(CIRCLE, true)
     return {
         "accuracy_without_patch": float((without == plain.labels).mean()),
         "answers_circle_with_patch": float((with_patch == CIRCLE).mean()),
         "chance": float(masks.mean()),
-        "pointing": share(pointing_hits(contrast, masks, stride)),
-        "evidence_inside": float(evidence_inside(contrast, masks, stride).mean()),
+        "first_cell": first,
+        "pointing": share(pointing_hits(contrast, masks, first)),
+        "pointing_if_cells_shared_the_image_evenly": share(pointing_hits(contrast, masks)),
+        "evidence_inside": float(evidence_inside(contrast, masks, first).mean()),
         "repaired": share(found.top.answer == true),
         "shifted_control": share(found.shifted.answer == true),
         "least_relevant_control": share(found.least.answer == true),
         "without_patch": {
-            "pointing_at_its_place": share(pointing_hits(absent, masks, stride)),
-            "evidence_inside": float(evidence_inside(absent, masks, stride).mean()),
+            "pointing_at_its_place": share(pointing_hits(absent, masks, first)),
+            "evidence_inside": float(evidence_inside(absent, masks, first).mean()),
         },
     }
+
+
+def contrast_and_place(model: ResNet18, images: Images, true: Labels, cells: int) -> tuple[Maps, float]:
+    """Why circle rather than the true class, and where the first cell lies."""
+    contrast, mirrored = (
+        class_maps(model, part, cells).contrast(CIRCLE, true) for part in (images, images[:, :, ::-1].copy())
+    )
+    return contrast, find_first_cell(contrast, mirrored, images.shape[1])
 
 
 def draw(model: ResNet18, plain: Split, planted: Split, rows: int = 4) -> Figure:
     """A few fooled images: without and with the patch, the contrast map at three finenesses, the patch hidden."""
     without, with_patch = (answers(model, split.images).argmax(1) for split in (plain, planted))
-    fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))[:rows]
+    fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
     images, true = planted.images[fooled], planted.labels[fooled]
-    maps = [class_maps(model, images, cells) for cells in (8, 16, 32)]
-    contrasts = [of_cells.contrast(CIRCLE, true) for of_cells in maps]
-    before: Labels = np.full(len(images), CIRCLE, dtype=np.int64)
-    top = occlude(model, images, before, true, contrasts[0], maps[0].cell_stride).top
+    maps = [contrast_and_place(model, images, true, cells) for cells in (8, 16, 32)]
+    before: Labels = np.full(rows, CIRCLE, dtype=np.int64)
+    top = occlude(model, images[:rows], before, true[:rows], maps[0][0][:rows], maps[0][1]).top
     figure = NotebookFigure(figsize=(11, 2.1 * rows), dpi=DPI, layout="constrained")
     for row, axes in enumerate(figure.subplots(rows, 6)):
         name, answer = plain.classes[true[row]], plain.classes[top.answer[row]]
@@ -115,10 +131,10 @@ def draw(model: ResNet18, plain: Split, planted: Split, rows: int = 4) -> Figure
             one.imshow(picture)
             one.set_title(title, fontsize=8)
             one.set_axis_off()
-        for one, of_cells, contrast in zip(axes[2:5], maps, contrasts, strict=True):
+        for one, (contrast, first) in zip(axes[2:5], maps, strict=True):
             cells, scale = contrast.shape[1], float(np.abs(contrast[row]).max())
             title = f"why circle, not {name}: {cells}x{cells}"
-            show_map(one, images[row], contrast[row], scale, title, of_cells.cell_stride)
+            show_map(one, images[row], contrast[row], scale, title, first)
     return figure
 
 

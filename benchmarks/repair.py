@@ -40,7 +40,7 @@ def rates_and_rivals(run: Run, test: Split, evaluation: Evaluation, how: HideNam
         np.array([getattr(mistake, name) for mistake in explanation.mistakes]) for name in ("predicted", "true")
     )
     size = images.shape[1]
-    ranks = {"another": np.roll(rank_pixels(to_pixels(explanation.contrast, size, explanation.cell_stride)), 1, axis=0)}
+    ranks = {"another": np.roll(rank_pixels(to_pixels(explanation.contrast, size, explanation.first)), 1, axis=0)}
     for name, method in BASELINES.items():
         ranks[name] = rank_pixels(to_pixels(method(run.model, images, predicted), size))
     repaired = np.array([repair.outcome == "repaired" for repair in explanation.repairs])

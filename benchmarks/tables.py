@@ -50,6 +50,9 @@ def ground_truth(measured: dict[str, Any]) -> str:
 
     rows: dict[str, Callable[[dict[str, Any]], float]] = {
         "middle of the highest cell in the patch": lambda found: found["pointing"]["share"],
+        "the same, did the cells share the image evenly": lambda found: found[
+            "pointing_if_cells_shared_the_image_evenly"
+        ]["share"],
         "hiding the evidence mends the answer": lambda found: found["repaired"]["share"],
         "hiding the same mask elsewhere does": lambda found: found["shifted_control"]["share"],
         "hiding the least relevant pixels does": lambda found: found["least_relevant_control"]["share"],

@@ -20,20 +20,18 @@ def test_smooth_is_the_usual_bilinear_enlargement() -> None:
     np.testing.assert_allclose(to_pixels(maps, 32), usual.numpy(), atol=1e-6)
 
 
-def test_the_twins_cells_stay_where_they_are_however_fine_the_map() -> None:
-    """8x8 cells on 32 pixels are blocks of 4: the third is centred at 9.5. So is the 9th of 32x32, the same cell."""
+def test_cells_lie_where_the_first_one_is_said_to_lie() -> None:
+    """8x8 cells on 32 pixels are 4 pixels apart: with the first at 3.5 the third is centred at 11.5."""
     fine = np.zeros((1, 8, 8), np.float32)
     fine[0, :, 2] = 1
-    row = to_pixels(fine, 32, cell_stride=2)[0, 0]
-    np.testing.assert_allclose(row[6:14], [0.125, 0.375, 0.625, 0.875, 0.875, 0.625, 0.375, 0.125])
-    assert np.flatnonzero(to_pixels(fine, 32, 2, smooth=False)[0, 0]).tolist() == [8, 9, 10, 11]
-    np.testing.assert_array_equal(to_pixels(fine, 32, 2), to_pixels(fine, 32))
+    row = to_pixels(fine, 32, 3.5)[0, 0]
+    np.testing.assert_allclose(row[8:16], [0.125, 0.375, 0.625, 0.875, 0.875, 0.625, 0.375, 0.125])
+    assert np.flatnonzero(to_pixels(fine, 32, 3.5, smooth=False)[0, 0]).tolist() == [10, 11, 12, 13]
+    np.testing.assert_array_equal(to_pixels(fine, 32, 1.5), to_pixels(fine, 32))  # evenly: blocks of 4 pixels
     finest = np.zeros((1, 32, 32), np.float32)
     finest[0, :, 8] = 1
-    np.testing.assert_allclose(to_pixels(finest, 32, 8)[0, 0, 8:12], [0, 0.5, 0.5, 0])
-    between = np.zeros((1, 16, 16), np.float32)
-    between[0, :, 4] = 1
-    np.testing.assert_allclose(to_pixels(between, 32, 4)[0, 0, 7:13], [0, 0.25, 0.75, 0.75, 0.25, 0])
+    np.testing.assert_allclose(to_pixels(finest, 32, 3.5)[0, 0, 10:14], [0, 0.5, 0.5, 0])  # centred at 11.5
+    np.testing.assert_array_equal(to_pixels(finest, 32), finest)
 
 
 @pytest.mark.parametrize(("height", "size", "stride"), [(8, 32, 2), (32, 32, 8), (4, 32, 1), (9, 17, 4), (24, 96, 2)])

@@ -72,9 +72,10 @@ def test_another_method_and_layer(run: Run, shapes: Data) -> None:
     evaluation = evaluate(run, shapes.test)
     explanation = explain(run, shapes.test, evaluation, "layercam", "layer2")
     assert explanation.contrast.shape[1:] == (16, 16)
-    assert explanation.cell_stride == 1
+    assert (explanation.cell_stride, explanation.first) == (1, None)
     fine = explain(run, shapes.test, evaluation, cells=16)
     assert fine.cell_stride == 4
+    assert 0 <= (fine.first or 0) <= 3.5
     index = [mistake.index for mistake in evaluation.mistakes]
     expected = class_maps(run.model, shapes.test.images[index], 16)
     np.testing.assert_allclose(fine.predicted, expected.of([m.predicted for m in evaluation.mistakes]), atol=1e-4)

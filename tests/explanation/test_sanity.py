@@ -13,6 +13,7 @@ from seefar.explanation.baselines import sobel_edges
 from seefar.explanation.sanity import (
     CASCADE,
     evidence_inside,
+    find_first_cell,
     flip_agreement,
     pointing_hits,
     randomized,
@@ -87,18 +88,35 @@ def test_mirrored_maps_are_compared_where_they_lie() -> None:
     blob[0, 3, 2] = 1  # its centre is at column 2 * 4 + 1.5 = 9.5; mirrored 31 - 9.5 = 21.5 = 5 * 4 + 1.5
     mirrored = np.zeros((1, 8, 8), np.float32)
     mirrored[0, 3, 5] = 1
-    assert flip_agreement(blob, mirrored, 32, cell_stride=2)[0] == pytest.approx(1)
+    assert flip_agreement(blob, mirrored, 32)[0] == pytest.approx(1)
     finer = np.zeros((2, 1, 16, 16), np.float32)
     finer[0, 0, 3, 4], finer[1, 0, 3, 10] = 1, 1  # 4 * 2 + 1.5 = 9.5 and 10 * 2 + 1.5 = 21.5
-    assert flip_agreement(*finer, 32, cell_stride=4)[0] > 0.9  # at the far edge the map ends
+    assert flip_agreement(*finer, 32, 1.5)[0] > 0.9  # at the far edge the map ends
+
+
+@pytest.mark.parametrize(("cells", "first"), [(8, 1.5), (8, 3.5), (16, 0.0), (32, 2.0)])
+def test_the_first_cell_is_found_by_mirroring(cells: int, first: float) -> None:
+    """Blobs somewhere on the image, seen by cells whose first one lies at `first`, and the same blobs mirrored."""
+    random = np.random.default_rng(0)
+    centres = random.uniform(8, 23, (40, 2))
+
+    def seen(centres: np.ndarray) -> np.ndarray:
+        at = first + 32 / cells * np.arange(cells)
+        y, x = (np.exp(-((at - centres[:, axis, None]) ** 2) / 50) for axis in (0, 1))
+        return (y[:, :, None] * x[:, None, :]).astype(np.float32)
+
+    maps, of_mirrored = seen(centres), seen(np.stack((centres[:, 0], 31 - centres[:, 1]), axis=1))
+    assert find_first_cell(maps, of_mirrored, 32) == pytest.approx(first)
+    assert find_first_cell(maps[:29], of_mirrored[:29], 32) == 1.75  # too few to tell: between 0 and 3.5
 
 
 def test_a_trained_nets_maps_find_the_shape_and_move_with_the_mirror(trained: Run, shapes: Data) -> None:
     test = shapes.test
     maps = gradcam(trained.model, test.images, test.labels)
+    mirrored = gradcam(trained.model, test.images[:, :, ::-1].copy(), test.labels)
+    first = find_first_cell(maps, mirrored, 32)
     assert test.masks is not None
     chance = test.masks.mean()
-    assert pointing_hits(maps, test.masks, 2).mean() > 2 * chance
-    assert evidence_inside(maps, test.masks, 2).mean() > 1.3 * chance
-    mirrored = gradcam(trained.model, test.images[:, :, ::-1].copy(), test.labels)
-    assert flip_agreement(maps, mirrored, 32, 2).mean() > 0.4  # it never saw a mirrored image
+    assert pointing_hits(maps, test.masks, first).mean() > 2 * chance
+    assert evidence_inside(maps, test.masks, first).mean() > 1.3 * chance
+    assert flip_agreement(maps, mirrored, 32, first).mean() > 0.4  # it never saw a mirrored image

@@ -71,34 +71,32 @@ def _doublings(image_size: int) -> dict[int, int]:
     return {-(-image_size // 2 ** (3 - doublings)): doublings for doublings in range(4)}
 
 
-def cell_centres(count: int, image_size: int, cell_stride: int = 1) -> NDArray[np.float64]:
+def cell_centres(count: int, image_size: int, first: float | None = None) -> NDArray[np.float64]:
     """Where the cells of a row or column lie, in pixels from the middle of the first one; see `to_pixels`."""
     pixels_per_cell = image_size / count
-    first = (pixels_per_cell * max(cell_stride / 2, 1) - 1) / 2
-    centres: NDArray[np.float64] = first + pixels_per_cell * np.arange(float(count))
+    begin = (pixels_per_cell - 1) / 2 if first is None else first
+    centres: NDArray[np.float64] = begin + pixels_per_cell * np.arange(float(count))
     return centres
 
 
-def to_pixels(maps: Maps, image_size: int, cell_stride: int = 1, *, smooth: bool = True) -> Maps:
+def to_pixels(maps: Maps, image_size: int, first: float | None = None, *, smooth: bool = True) -> Maps:
     """Maps (N, h, w) laid over their images, (N, image_size, image_size): bilinear, or each pixel its nearest cell.
 
-    The cells of a named layer, and the twin's first finer map, share the image evenly. A still finer map keeps the
-    cells that it has in common with that one where they are: at 16x16 and 32x32 cells on 32 pixels its first cell lies
-    1.5 pixels from the middle of the first pixel, not 0.5 and 0. Where a cell looks is learnt, not given: convolutions
-    of stride 2 put the last stage's first cell at pixel 0, even blocks would put it at 3.5, and trained networks were
-    found between the two; docs/maps.md has the figures.
+    The cells of a named layer share the image evenly. Where those of the twin look is learnt, not given, so it is
+    measured: see `find_first_cell`.
 
     Args:
         maps: (N, h, w).
         image_size: height and width of the images.
-        cell_stride: every how many-th cell, from the first, enters the logits; 1 for a layer of the network itself.
+        first: pixels from the middle of the first pixel to that of the first cell, in both directions; default: cells
+            that share the image evenly.
         smooth: interpolate between the cells' centres.
     """
     tensor = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32))  # (N, h, w)
     for axis in (1, 2):
         count = tensor.shape[axis]
-        first_centre = cell_centres(count, image_size, cell_stride)[0]
-        place = ((torch.arange(image_size) - first_centre) / (image_size / count)).clamp(0, count - 1)
+        begin = cell_centres(count, image_size, first)[0]
+        place = ((torch.arange(image_size) - begin) / (image_size / count)).clamp(0, count - 1)
         if smooth:
             below = place.floor().long().clamp(max=max(count - 2, 0))
             weight = (place - below).view([-1 if a == axis else 1 for a in range(3)])

@@ -24,7 +24,7 @@ from seefar.explanation.hiding import Pixels
 from seefar.explanation.methods import METHODS, SAME_FOR_EVERY_CLASS, find_method
 from seefar.explanation.occlusion import hide_more_and_more, occlude
 from seefar.explanation.repair import Repair, RepairRates, repair_rates, repairs
-from seefar.explanation.sanity import randomized
+from seefar.explanation.sanity import find_first_cell, randomized
 from seefar.files import write_text, written_beside
 from seefar.model.resnet import ResNet18
 from seefar.options import HideName, MethodName
@@ -49,7 +49,8 @@ class Explanation:
         health: how far each contrast map can be trusted.
         rates: the occlusion test over all mistakes of the test set.
         method, layer, hide: what it was made with; see `explain`.
-        cell_stride: every how many-th cell of a map enters the logits; see `to_pixels`.
+        cell_stride: every how many-th cell of a map enters the logits.
+        first: where its first cell lies; see `to_pixels`.
     """
 
     mistakes: list[Mistake]
@@ -64,6 +65,7 @@ class Explanation:
     layer: str | None
     hide: HideName
     cell_stride: int
+    first: float | None
 
     def of(self, mistakes: Sequence[Mistake]) -> Explanation:
         """The same for some of the mistakes, in their order; the rates stay those of all."""
@@ -134,11 +136,11 @@ def explain(
         *_, (_, all_random) = randomized(model)
         random = np.subtract(*pairs(all_random, images, predicted, true))
         bar.update(task, description="occlusion test")
-        cell_stride = cell_stride_of(layer, contrast.shape[1], size)
-        occlusion = occlude(model, images, predicted, true, contrast, cell_stride, hide, done=done)
+        first = None if layer is not None else find_first_cell(contrast, mirrored, size)
+        occlusion = occlude(model, images, predicted, true, contrast, first, hide, done=done)
         right, runner_up = evaluation.predictions.labels[intact], _runner_up(evaluation.predictions)[intact]
         margin = np.subtract(*pairs(model, test.images[intact], right, runner_up))
-        ranks = rank_pixels(to_pixels(margin, size, cell_stride))
+        ranks = rank_pixels(to_pixels(margin, size, first))
         damage = hide_more_and_more(model, test.images[intact], right, ranks, None, hide, done)
     masks = None if test.masks is None else test.masks[index]
     explanation = Explanation(
@@ -147,13 +149,14 @@ def explain(
         of_predicted,
         of_true,
         occlusion.top.pixels,
-        repairs(mistakes, occlusion, contrast, cell_stride),
-        check_health(contrast, mirrored, random, occlusion, cell_stride, masks),
+        repairs(mistakes, occlusion, contrast, first),
+        check_health(contrast, mirrored, random, occlusion, first, masks),
         repair_rates(mistakes, occlusion, damage),
         method,
         layer,
         hide,
-        cell_stride,
+        cell_stride_of(layer, contrast.shape[1], size),
+        first,
     )
     _write(run.folder, test.classes, explanation)
     return explanation
@@ -230,6 +233,7 @@ def _write(folder: RunFolder, classes: tuple[str, ...], explanation: Explanation
         "method": explanation.method,
         "layer": explanation.layer,
         "cells": explanation.contrast.shape[1:],
+        "first_cell": explanation.first,
         "hide": explanation.hide,
         "occlusion": asdict(explanation.rates),
     }

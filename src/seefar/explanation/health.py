@@ -41,7 +41,7 @@ def check_health(
     of_mirrored: Maps,
     of_random: Maps,
     occlusion: Occlusion,
-    cell_stride: int = 1,
+    first: float | None = None,
     masks: NDArray[np.bool_] | None = None,
 ) -> list[Health]:
     """A badge for each of M contrast maps.
@@ -51,12 +51,12 @@ def check_health(
         of_mirrored: contrast maps of the mirrored images, as they come, (M, h, w).
         of_random: contrast maps of a network with random weights, (M, h, w).
         occlusion: what hiding did.
-        cell_stride: see `to_pixels`.
+        first: see `to_pixels`.
         masks: the pixels that decide, bool (M, H, H), where the data set knows them.
     """
     top, control = occlusion.top, occlusion.shifted
     random = rank_correlation(contrast, of_random)
-    flip = flip_agreement(contrast, of_mirrored, top.pixels.shape[1], cell_stride)
+    flip = flip_agreement(contrast, of_mirrored, top.pixels.shape[1], first)
     failed: list[Sequence[str | None]] = [
         [
             "hiding its strongest pixels does not change the answer"
@@ -78,7 +78,7 @@ def check_health(
         ],
     ]
     if masks is not None:
-        hits = pointing_hits(contrast, masks, cell_stride)
+        hits = pointing_hits(contrast, masks, first)
         failed.append([None if hit else "its highest cell is not among the pixels that decide" for hit in hits])
     found = []
     for map_, reasons in zip(contrast, zip(*failed, strict=True), strict=True):

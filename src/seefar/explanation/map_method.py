@@ -67,7 +67,6 @@ class Question:
         layer: name of a submodule that gives (N, C, h, w).
         inputs: what the network takes, float (N, ...).
         classes: int64 (N,).
-        cell_stride: every how many-th cell of the layer enters the network's logits; see `to_pixels`.
         force: also accept maps of 5x5 cells or fewer.
     """
 
@@ -76,7 +75,6 @@ class Question:
     layer: str
     inputs: Tensor
     classes: Tensor
-    cell_stride: int
     force: bool
 
     def captured(self) -> Iterator[tuple[Tensor, Captured]]:
@@ -140,11 +138,10 @@ def _ask(
     if layer is not None:
         if cells is not None:
             raise MapError("Cells can be chosen for the default layer only: pass either layer or cells.")
-        return Question(network, network, layer, inputs, target, 1, force)
+        return Question(network, network, layer, inputs, target, force)
     twin = fine_twin(network, inputs.shape[-1], cells, force)
-    cell_stride = twin.cell_stride
     twin.cell_stride = 1  # every cell gets the gradient that those which enter the logits have
-    return Question(network, twin, STAGES[-1], inputs, target, cell_stride, force)
+    return Question(network, twin, STAGES[-1], inputs, target, force)
 
 
 def finite(maps: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def occlude(
     predicted: Labels,
     true: Labels,
     contrast: Maps,
-    cell_stride: int = 1,
+    first: float | None = None,
     how: HideName = "blur",
     seed: int = 0,
     done: Callable[[int], None] = lambda images: None,
@@ -85,12 +85,12 @@ def occlude(
         predicted: the class named for each, int64 (M,).
         true: the class that is looked for, int64 (M,).
         contrast: map of the predicted minus map of the true class, (M, h, w).
-        cell_stride: see `to_pixels`.
+        first: see `to_pixels`.
         how: what takes the place of hidden pixels.
         seed: of the controls' places.
         done: is told of images that are through one of the three.
     """
-    values = to_pixels(contrast, images.shape[1], cell_stride)
+    values = to_pixels(contrast, images.shape[1], first)
     ranks = rank_pixels(values)
     tries = ranks, shifted(ranks, seed), rank_pixels(-np.abs(values))
     return Occlusion(*(hide_more_and_more(model, images, predicted, ranks, true, how, done) for ranks in tries))

@@ -71,17 +71,19 @@ class Repair:
         return f"{what}{became}; {control}."
 
 
-def repairs(mistakes: Sequence[Mistake], occlusion: Occlusion, contrast: Maps, cell_stride: int = 1) -> list[Repair]:
+def repairs(
+    mistakes: Sequence[Mistake], occlusion: Occlusion, contrast: Maps, first: float | None = None
+) -> list[Repair]:
     """One `Repair` a mistake, in order.
 
     Args:
         mistakes: M mistakes.
         occlusion: what `occlude` found for them.
         contrast: the contrast maps it was given, (M, h, w).
-        cell_stride: see `to_pixels`.
+        first: see `to_pixels`.
     """
     top, control = occlusion.top, occlusion.shifted
-    evidence = evidence_inside(contrast, top.pixels, cell_stride)
+    evidence = evidence_inside(contrast, top.pixels, first)
     found = []
     for i, (mistake, after) in enumerate(zip(mistakes, np.exp(log_softmax(top.logits)), strict=True)):
         answer = int(after.argmax())

@@ -19,6 +19,8 @@ from seefar.model.resnet import STAGES, ResNet18
 CASCADE = ("fc", *reversed(STAGES), "conv1")
 """The parts of the network from the head down, in the order in which they are randomised."""
 
+FEWEST_MAPS = 30
+
 Scores = NDArray[np.float64]
 
 
@@ -50,13 +52,34 @@ def rank_correlation(first: Maps, second: Maps) -> Scores:
     return correlation
 
 
-def flip_agreement(maps: Maps, of_mirrored: Maps, image_size: int, cell_stride: int = 1) -> Scores:
+def flip_agreement(maps: Maps, of_mirrored: Maps, image_size: int, first: float | None = None) -> Scores:
     """Rank correlation of maps with those of the mirrored images, mirrored back, over the pixels, float64 (N,)."""
-    here, there = (to_pixels(part, image_size, cell_stride) for part in (maps, of_mirrored))
+    here, there = (to_pixels(part, image_size, first) for part in (maps, of_mirrored))
     return rank_correlation(here, there[:, :, ::-1])
 
 
-def pointing_hits(maps: Maps, masks: NDArray[np.bool_], cell_stride: int = 1) -> NDArray[np.bool_]:
+def find_first_cell(maps: Maps, of_mirrored: Maps, image_size: int) -> float:
+    """Where the first of the twin's cells lies, in pixels from the middle of the first pixel: see `to_pixels`.
+
+    Convolutions of stride 2 put the last stage's first cell at 0; cells that share the image evenly, as a network that
+    averages them must learn to see all of it, would put it at the middle of a block, at 3.5 for 32 pixels. Between the
+    two it is where the mirrored image's map, mirrored back, agrees best with the map. With fewer than `FEWEST_MAPS`
+    maps it is taken to be halfway.
+
+    Args:
+        maps: (N, h, w), of the dense twin.
+        of_mirrored: maps of the mirrored images, as they come, (N, h, w).
+        image_size: height and width of the images.
+    """
+    farthest = (image_size / -(-image_size // 8) - 1) / 2
+    if len(maps) < FEWEST_MAPS:
+        return farthest / 2
+    places = np.linspace(0, farthest, 8)
+    agreement = [flip_agreement(maps, of_mirrored, image_size, place).mean() for place in places]
+    return float(places[int(np.argmax(agreement))])
+
+
+def pointing_hits(maps: Maps, masks: NDArray[np.bool_], first: float | None = None) -> NDArray[np.bool_]:
     """The pointing game (Zhang et al. 2016, arXiv 1608.00507): is the middle of the highest cell in the mask? (N,).
 
     By chance the share of hits is the mask's share of the image.
@@ -64,24 +87,24 @@ def pointing_hits(maps: Maps, masks: NDArray[np.bool_], cell_stride: int = 1) ->
     Args:
         maps: (N, h, w).
         masks: the pixels that decide, bool (N, H, H).
-        cell_stride: see `to_pixels`.
+        first: see `to_pixels`.
     """
     _, height, width = maps.shape
     row, column = np.divmod(_flat(maps).argmax(1), width)
     y, x = (
-        cell_centres(cells, masks.shape[1], cell_stride)[at].round().astype(np.int64).clip(0, masks.shape[1] - 1)
+        cell_centres(cells, masks.shape[1], first)[at].round().astype(np.int64).clip(0, masks.shape[1] - 1)
         for cells, at in ((height, row), (width, column))
     )
     hits: NDArray[np.bool_] = masks[np.arange(len(masks)), y, x]
     return hits
 
 
-def evidence_inside(maps: Maps, masks: NDArray[np.bool_], cell_stride: int = 1) -> Scores:
+def evidence_inside(maps: Maps, masks: NDArray[np.bool_], first: float | None = None) -> Scores:
     """Share of the positive evidence that lies in the mask, float64 (N,); 0 for a map without any.
 
     Arguments as `pointing_hits`.
     """
-    positive = np.maximum(to_pixels(maps, masks.shape[1], cell_stride), 0).astype(np.float64)
+    positive = np.maximum(to_pixels(maps, masks.shape[1], first), 0).astype(np.float64)
     total = positive.sum((1, 2))
     inside = (positive * masks).sum((1, 2))
     share: Scores = np.divide(inside, total, out=np.zeros_like(total), where=total > 0)

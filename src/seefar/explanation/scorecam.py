@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seefar.explanation.cells import to_pixels
 from seefar.explanation.map_method import Question, map_method
 from seefar.model.inference import eval_mode
 
@@ -27,20 +26,16 @@ def scorecam(question: Question) -> Iterator[Tensor]:
     for inputs, captured in question.captured():
         for image, activations in zip(inputs, captured.activations, strict=True):
             # The network, not its twin: the logits are the same, and cheaper.
-            weights = _channel_weights(question.network, image, activations, next(classes), question.cell_stride)
+            weights = _channel_weights(question.network, image, activations, next(classes))
             yield (weights[:, None, None] * activations).sum(0, keepdim=True)
 
 
 @torch.no_grad()
-def _channel_weights(network: nn.Module, image: Tensor, activations: Tensor, class_: int, cell_stride: int) -> Tensor:
+def _channel_weights(network: nn.Module, image: Tensor, activations: Tensor, class_: int) -> Tensor:
     """Softmax over the C channels, (C,), for an input (C_in, H, W) and its activations (C, h, w)."""
     low, high = activations.amin((1, 2), keepdim=True), activations.amax((1, 2), keepdim=True)
     stretched = (activations - low) / torch.where(high > low, high - low, 1)  # a flat channel shows nothing
-    if cell_stride == 1:
-        masks = F.interpolate(stretched[:, None], image.shape[1:], mode="bilinear", align_corners=False)
-    else:  # the twin's cells do not share the image evenly
-        laid = to_pixels(stretched.cpu().numpy(), image.shape[1], cell_stride)
-        masks = torch.from_numpy(laid).to(image.device)[:, None]
+    masks = F.interpolate(stretched[:, None], image.shape[1:], mode="bilinear", align_corners=False)
     shown = torch.cat((torch.zeros_like(masks[:1]), masks))  # the first shows nothing at all
     with eval_mode(network):
         logits = torch.cat([network(image * part)[:, class_].float() for part in torch.split(shown, BATCH_SIZE)])
