@@ -141,12 +141,12 @@ def main() -> None:
         random.permutation(np.flatnonzero(part)) for part in (named != test.labels, named == test.labels)
     )
     count = min(chosen.images or len(mistakes), len(mistakes), len(right))
-    # Where the twin's cells lie on this network's images.
-    maps, of_mirrored = (
-        seefar.gradcam(run.model, images, named[mistakes])
+    # Where the twin's cells lie on this network's images, as `seefar.explain` finds it.
+    contrast, of_mirrored = (
+        seefar.class_maps(run.model, images).contrast(named[mistakes], test.labels[mistakes])
         for images in (test.images[mistakes], test.images[mistakes][:, :, ::-1].copy())
     )
-    first = find_first_cell(maps, of_mirrored, test.images.shape[1])
+    first = find_first_cell(contrast, of_mirrored, test.images.shape[1])
     about = {
         "command": f"python benchmarks/faithfulness.py --run {chosen.run}",
         **provenance(),

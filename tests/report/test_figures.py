@@ -74,6 +74,7 @@ def explanation(contrast: np.ndarray, predicted: np.ndarray, true: np.ndarray) -
         None,
         "grey",
         2,
+        None,
     )
 
 
