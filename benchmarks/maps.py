@@ -16,12 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +26,7 @@ import torch
 from captum.attr import LayerGradCam
 
 import seefar
-from seefar.data import load_data
-from seefar.evaluation.evaluate import evaluate
+from runs import copied_run
 from seefar.model import ResNet18
 from seefar.report.manifest import provenance
 from seefar.training.device import keep_freed_memory
@@ -68,12 +64,7 @@ def contenders() -> dict[str, Callable[[], object]]:
 
 def explain_all(name: str) -> dict[str, Any]:
     """Seconds for explaining all mistakes of a run, in a copy of its folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "run"
-        shutil.copytree(seefar.load_run(name).folder.path, copy)
-        run = seefar.load_run(copy)
-        test = load_data(run.recipe.data, None, run.recipe.image_size).test
-        evaluation = evaluate(run, test)
+    with copied_run(name) as (run, test, evaluation):
         started = time.perf_counter()
         seefar.explain(run, test, evaluation, quiet=True)
         seconds = time.perf_counter() - started

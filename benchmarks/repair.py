@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
 import seefar
-from seefar.data import load_data
+from runs import copied_run
 from seefar.data.images import Split
-from seefar.evaluation.evaluate import Evaluation, evaluate
+from seefar.evaluation.evaluate import Evaluation
 from seefar.explanation.cells import rank_pixels, to_pixels
 from seefar.explanation.methods import BASELINES
 from seefar.explanation.occlusion import hide_more_and_more
@@ -56,12 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default="runs/fast")
     name = parser.parse_args().run
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "run"
-        shutil.copytree(seefar.load_run(name).folder.path, copy)
-        run = seefar.load_run(copy)
-        test = load_data(run.recipe.data, None, run.recipe.image_size).test
-        evaluation = evaluate(run, test)
+    with copied_run(name) as (run, test, evaluation):
         rates = {how: rates_and_rivals(run, test, evaluation, how) for how in get_args(HideName)}
     about = {
         "command": f"python benchmarks/repair.py --run {name}",
