@@ -13,11 +13,10 @@ import json
 import statistics
 from typing import Any
 
-from throughput import bare_step, noise
-
 import seefar
 from seefar.report.manifest import provenance
 from seefar.training.device import choose_compute, keep_freed_memory
+from throughput import bare_step, noise
 
 USUAL = {"size": 32, "width": 64, "batch": 128}
 CHANGES = {"size": (16, 20, 24, 28, 48, 64), "width": (16, 32, 128), "batch": (4, 16, 32, 64, 256, 512)}

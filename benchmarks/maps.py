@@ -26,7 +26,7 @@ import torch
 from captum.attr import LayerGradCam
 
 import seefar
-from runs import copied_run
+from run_copy import copied_run
 from seefar.model import ResNet18
 from seefar.report.manifest import provenance
 from seefar.training.device import keep_freed_memory

@@ -9,12 +9,12 @@ import json
 import tempfile
 
 import torch
-from throughput import noise
 from torch.profiler import ProfilerActivity, profile
 
 import seefar
 from seefar.report.manifest import provenance
 from seefar.training.device import choose_compute
+from throughput import noise
 
 STEPS = 10
 ROWS = 15

@@ -17,7 +17,7 @@ from typing import Any, get_args
 import numpy as np
 
 import seefar
-from runs import copied_run
+from run_copy import copied_run
 from seefar.data.images import Split
 from seefar.evaluation.evaluate import Evaluation
 from seefar.explanation.cells import rank_pixels, to_pixels
