@@ -3,8 +3,9 @@
     python benchmarks/repair.py [--run runs/fast] > results/repair.json
 
 Beside the two controls of every explanation, each with the same four tries: pixels chosen by the mask of another
-mistake, which lies where evidence usually lies, and by the baselines that a map must beat. The run's folder is left as
-it is.
+mistake, which lies where evidence usually lies, and by the baselines that a map must beat. The same test is then made
+with the maps of other methods at layer 2, whose removal scores come near the default's. The run's folder is left as it
+is.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from seefar.explanation.cells import rank_pixels, to_pixels
 from seefar.explanation.methods import BASELINES
 from seefar.explanation.occlusion import hide_more_and_more
 from seefar.explanation.repair import mcnemar, rate
-from seefar.options import HideName
+from seefar.options import HideName, MethodName
 from seefar.report.manifest import provenance
 from seefar.training.run import Run
+
+OTHERS: tuple[MethodName, ...] = ("hirescam", "layercam")
 
 
 def rates_and_rivals(run: Run, test: Split, evaluation: Evaluation, how: HideName) -> dict[str, Any]:
@@ -55,12 +58,13 @@ def main() -> None:
     name = parser.parse_args().run
     with copied_run(name) as (run, test, evaluation):
         rates = {how: rates_and_rivals(run, test, evaluation, how) for how in get_args(HideName)}
+        layer2 = {name: asdict(seefar.explain(run, test, evaluation, name, "layer2").rates) for name in OTHERS}
     about = {
         "command": f"python benchmarks/repair.py --run {name}",
         **provenance(),
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed, "accuracy": evaluation.metrics.accuracy},
     }
-    print(json.dumps({**about, "hide": rates}, indent=2))
+    print(json.dumps({**about, "hide": rates, "layer2": layer2}, indent=2))
 
 
 if __name__ == "__main__":

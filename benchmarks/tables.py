@@ -18,6 +18,8 @@ RESULTS = Path(__file__).parents[1] / "results"
 QUESTIONS = {
     "Does the 8x8 twin beat bilinear 4x4 Grad-CAM?": "gradcam, layer4",
     "Does it beat Grad-CAM at layer 3, the other way to 8x8?": "gradcam, layer3",
+    "Does it beat HiResCAM at layer 2?": "hirescam, layer2",
+    "Does it beat LayerCAM at layer 2?": "layercam, layer2",
     "Does it beat random maps?": "random",
     "Does it beat a blob in the centre?": "centre",
     "Does it beat the edges of the image?": "edges",
@@ -94,7 +96,7 @@ def faithfulness(measured: dict[str, Any]) -> str:
 
 
 def repair(measured: dict[str, Any]) -> str:
-    """The occlusion test by what takes the place of hidden pixels."""
+    """The occlusion test by what takes the place of hidden pixels, then by whose map says what to hide."""
 
     def cell(rate: dict[str, Any], p: float | None = None) -> str:
         text = "{:.0%} ({:.0%} to {:.0%})".format(rate["share"], *rate["interval"])
@@ -119,6 +121,16 @@ def repair(measured: dict[str, Any]) -> str:
     }
     lines = [f"| hidden pixels become | {' | '.join(fills)} |", "|---|" + "---|" * len(fills)]
     lines += [f"| {label} | {' | '.join(map(show, fills.values()))} |" for label, show in rows.items()]
+    by = {"Grad-CAM, twin 8x8": first} | {f"{name}, layer2": rates for name, rates in measured["layer2"].items()}
+    lines += ["", f"| evidence by | {' | '.join(by)} |", "|---|" + "---|" * len(by)]
+    shared = {
+        "hiding it mends the answer": "repaired",
+        "hiding the same mask elsewhere does": "shifted",
+        "hiding its least relevant pixels does": "least",
+        "hiding it breaks a right answer": "damaged",
+    }
+    for label, key in shared.items():
+        lines.append(f"| {label} | {' | '.join(cell(rates[key]) for rates in by.values())} |")
     return "\n".join(lines)
 
 

@@ -75,7 +75,7 @@ def test_another_method_and_layer(run: Run, shapes: Data) -> None:
     assert (explanation.cell_stride, explanation.first) == (1, None)
     fine = explain(run, shapes.test, evaluation, cells=16)
     assert fine.cell_stride == 4
-    assert 0 <= (fine.first or 0) <= 3.5
+    assert 0 <= (fine.first or 0) <= 7
     index = [mistake.index for mistake in evaluation.mistakes]
     expected = class_maps(run.model, shapes.test.images[index], 16)
     np.testing.assert_allclose(fine.predicted, expected.of([m.predicted for m in evaluation.mistakes]), atol=1e-4)

@@ -19,7 +19,8 @@ from seefar.model.resnet import STAGES, ResNet18
 CASCADE = ("fc", *reversed(STAGES), "conv1")
 """The parts of the network from the head down, in the order in which they are randomised."""
 
-FEWEST_MAPS = 30
+FEWEST_MAPS, MOST_MAPS = 30, 200
+"""Fewer maps cannot tell where the cells lie, and more than so many need not be asked."""
 
 Scores = NDArray[np.float64]
 
@@ -61,28 +62,30 @@ def flip_agreement(maps: Maps, of_mirrored: Maps, image_size: int, first: float 
 def find_first_cell(maps: Maps, of_mirrored: Maps, image_size: int) -> float:
     """Where the first of the twin's cells lies, in pixels from the middle of the first pixel: see `to_pixels`.
 
-    Convolutions of stride 2 put the last stage's first cell at 0; cells that share the image evenly, as a network that
-    averages them must learn to see all of it, would put it at the middle of a block, at 3.5 for 32 pixels. Between the
-    two it is where the mirrored image's map, mirrored back, agrees best with the map. With fewer than `FEWEST_MAPS`
-    maps it is taken to be halfway.
+    Convolutions of stride 2 put the last stage's first cell at the first pixel of its block, at 0; cells that share the
+    image evenly, as a network that averages them must learn to see all of it, would put it at the middle, at 3.5 for 32
+    pixels. So it is where in its block the mirrored image's map, mirrored back, agrees best with the map. With fewer
+    than `FEWEST_MAPS` maps it is taken to be halfway between the first pixel and the middle.
 
     Args:
         maps: (N, h, w), of the dense twin.
         of_mirrored: maps of the mirrored images, as they come, (N, h, w).
         image_size: height and width of the images.
     """
-    farthest = (image_size / -(-image_size // 8) - 1) / 2
+    last = image_size / -(-image_size // 8) - 1  # of the block's pixels
     if len(maps) < FEWEST_MAPS:
-        return farthest / 2
-    places = np.linspace(0, farthest, 8)
-    agreement = [flip_agreement(maps, of_mirrored, image_size, place).mean() for place in places]
+        return last / 4
+    places = np.linspace(0, last, 15)
+    some = slice(MOST_MAPS)
+    agreement = [flip_agreement(maps[some], of_mirrored[some], image_size, place).mean() for place in places]
     return float(places[int(np.argmax(agreement))])
 
 
 def pointing_hits(maps: Maps, masks: NDArray[np.bool_], first: float | None = None) -> NDArray[np.bool_]:
     """The pointing game (Zhang et al. 2016, arXiv 1608.00507): is the middle of the highest cell in the mask? (N,).
 
-    By chance the share of hits is the mask's share of the image.
+    A middle on the border of pixels is in the mask if at least half of them are. By chance the share of hits is about
+    the mask's share of the image.
 
     Args:
         maps: (N, h, w).
@@ -92,10 +95,10 @@ def pointing_hits(maps: Maps, masks: NDArray[np.bool_], first: float | None = No
     _, height, width = maps.shape
     row, column = np.divmod(_flat(maps).argmax(1), width)
     y, x = (
-        cell_centres(cells, masks.shape[1], first)[at].round().astype(np.int64).clip(0, masks.shape[1] - 1)
+        _nearest_pixels(cell_centres(cells, masks.shape[1], first)[at], masks.shape[1])
         for cells, at in ((height, row), (width, column))
     )
-    hits: NDArray[np.bool_] = masks[np.arange(len(masks)), y, x]
+    hits: NDArray[np.bool_] = masks[np.arange(len(masks)), y[:, None], x[None]].mean((0, 1)) >= 0.5
     return hits
 
 
@@ -109,6 +112,12 @@ def evidence_inside(maps: Maps, masks: NDArray[np.bool_], first: float | None = 
     inside = (positive * masks).sum((1, 2))
     share: Scores = np.divide(inside, total, out=np.zeros_like(total), where=total > 0)
     return share
+
+
+def _nearest_pixels(places: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    """The pixel that each place lies in, twice, int64 (2, N); of a place on the border of two pixels, both."""
+    pixels = np.stack((np.ceil(places - 0.5), np.floor(places + 0.5)))
+    return np.asarray(pixels.clip(0, size - 1), dtype=np.int64)
 
 
 def _flat(arrays: NDArray[Any]) -> NDArray[Any]:
