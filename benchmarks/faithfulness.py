@@ -34,7 +34,7 @@ from seefar.explanation.cells import Maps, rank_pixels, to_pixels
 from seefar.explanation.faithfulness import bootstrap_interval, deletion, insertion, road
 from seefar.explanation.map_method import MapMethod
 from seefar.explanation.methods import BASELINES, METHODS
-from seefar.explanation.sanity import find_first_cell
+from seefar.explanation.sanity import MOST_MAPS, placed_contrast
 from seefar.files import written_beside
 from seefar.model import STAGES, ResNet18
 from seefar.model.inference import device_of
@@ -142,11 +142,8 @@ def main() -> None:
     )
     count = min(chosen.images or len(mistakes), len(mistakes), len(right))
     # Where the twin's cells lie on this network's images, as `seefar.explain` finds it.
-    contrast, of_mirrored = (
-        seefar.class_maps(run.model, images).contrast(named[mistakes], test.labels[mistakes])
-        for images in (test.images[mistakes], test.images[mistakes][:, :, ::-1].copy())
-    )
-    first = find_first_cell(contrast, of_mirrored, test.images.shape[1])
+    some = mistakes[:MOST_MAPS]
+    _, first = placed_contrast(run.model, test.images[some], named[some], test.labels[some])
     about = {
         "command": f"python benchmarks/faithfulness.py --run {chosen.run}",
         **provenance(),

@@ -21,10 +21,9 @@ from matplotlib.figure import Figure
 
 from seefar import class_maps, recipe, train
 from seefar.data import Data
-from seefar.data.images import Images, Labels, Split
+from seefar.data.images import Labels, Split
 from seefar.data.shapes import load_shapes, plant_shortcut
 from seefar.evaluation.metrics import wilson_interval
-from seefar.explanation.cells import Maps
 from seefar.explanation.hiding import hide
 from seefar.explanation.methods import BASELINES, METHODS
 from seefar.explanation.occlusion import occlude
@@ -32,6 +31,7 @@ from seefar.explanation.sanity import (
     evidence_inside,
     find_first_cell,
     flip_agreement,
+    placed_contrast,
     pointing_hits,
     randomized,
     rank_correlation,
@@ -80,7 +80,7 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
     without, with_patch = (answers(model, split.images).argmax(1) for split in (plain, planted))
     fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
     images, true, masks = planted.images[fooled], planted.labels[fooled], planted.masks[fooled]
-    contrast, first = contrast_and_place(model, images, true, cells)
+    contrast, first = placed_contrast(model, images, CIRCLE, true, cells)
     before: Labels = np.full(len(images), CIRCLE, dtype=np.int64)
     found = occlude(model, images, before, true, contrast, first)
     # Without the patch: the same question of the same images, which the network gets right; no patch can be found.
@@ -103,20 +103,12 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
     }
 
 
-def contrast_and_place(model: ResNet18, images: Images, true: Labels, cells: int) -> tuple[Maps, float]:
-    """Why circle rather than the true class, and where the first cell lies."""
-    contrast, mirrored = (
-        class_maps(model, part, cells).contrast(CIRCLE, true) for part in (images, images[:, :, ::-1].copy())
-    )
-    return contrast, find_first_cell(contrast, mirrored, images.shape[1])
-
-
 def draw(model: ResNet18, plain: Split, planted: Split, rows: int = 4) -> Figure:
     """A few fooled images: without and with the patch, the contrast map at three finenesses, the patch hidden."""
     without, with_patch = (answers(model, split.images).argmax(1) for split in (plain, planted))
     fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
     images, true = planted.images[fooled], planted.labels[fooled]
-    maps = [contrast_and_place(model, images, true, cells) for cells in (8, 16, 32)]
+    maps = [placed_contrast(model, images, CIRCLE, true, cells) for cells in (8, 16, 32)]
     before: Labels = np.full(rows, CIRCLE, dtype=np.int64)
     top = occlude(model, images[:rows], before, true[:rows], maps[0][0][:rows], maps[0][1]).top
     figure = NotebookFigure(figsize=(11, 2.1 * rows), dpi=DPI, layout="constrained")

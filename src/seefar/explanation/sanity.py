@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from torch import nn
 
+from seefar.data.images import Images
 from seefar.explanation.cells import Maps, cell_centres, to_pixels
+from seefar.explanation.class_maps import class_maps
 from seefar.model.inference import device_of
 from seefar.model.resnet import STAGES, ResNet18
 
@@ -79,6 +81,16 @@ def find_first_cell(maps: Maps, of_mirrored: Maps, image_size: int) -> float:
     some = slice(MOST_MAPS)
     agreement = [flip_agreement(maps[some], of_mirrored[some], image_size, place).mean() for place in places]
     return float(places[int(np.argmax(agreement))])
+
+
+def placed_contrast(
+    model: nn.Module, images: Images, predicted: ArrayLike, true: ArrayLike, cells: int | None = None
+) -> tuple[Maps, float]:
+    """The contrast maps (N, h, w) of stored images, and where their first cell lies."""
+    contrast, of_mirrored = (
+        class_maps(model, part, cells).contrast(predicted, true) for part in (images, images[:, :, ::-1].copy())
+    )
+    return contrast, find_first_cell(contrast, of_mirrored, images.shape[1])
 
 
 def pointing_hits(maps: Maps, masks: NDArray[np.bool_], first: float | None = None) -> NDArray[np.bool_]:
