@@ -15,6 +15,7 @@ from collections import Counter
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 import seefar
@@ -55,7 +56,7 @@ def part_of(event: Any) -> str:
 
 
 def measure(steps: int) -> Counter[str]:
-    """Seconds of each part in a training of so many steps, and of all under `step`."""
+    """Seconds of each part of a training of so many steps; they add up to the whole training."""
     recipe = seefar.recipe("fast", epochs=1, scales=(1.0,), log_every=steps)
     data = noise(recipe.batch_size * steps)
     on_gpu = torch.cuda.is_available()
@@ -64,10 +65,12 @@ def measure(steps: int) -> Counter[str]:
         started = time.perf_counter()
         seefar.train(recipe, data, f"{folder}/run", quiet=True)
         wall = time.perf_counter() - started
-    seconds: Counter[str] = Counter(step=wall)
+    seconds: Counter[str] = Counter()
     for event in profiled.events():
-        own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
-        seconds[part_of(event)] += own / 1e6
+        if event.device_type == DeviceType.CPU:  # a GPU's own events tell the same time again
+            own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            seconds[part_of(event)] += own / 1e6
+    seconds["rest"] += wall - seconds.total()
     return seconds
 
 
@@ -76,8 +79,7 @@ def main() -> None:
     measure(FEW)
     few, many = measure(FEW), measure(MANY)
     step = {part: (many[part] - few[part]) / (MANY - FEW) for part in many}
-    whole = step.pop("step")
-    step["rest"] = whole - sum(seconds for part, seconds in step.items() if part != "rest")
+    whole = sum(step.values())
     parts = {
         part: {"milliseconds": 1000 * seconds, "share": seconds / whole}
         for part, seconds in sorted(step.items(), key=lambda item: -item[1])
