@@ -3,7 +3,8 @@
     python benchmarks/seeds.py quick --seeds 3 > results/quick.json
 
 Trains and evaluates one run for each seed, in runs/RECIPE-seed-N; runs that are there are read, not repeated, and
-interrupted ones go on. The cost is told in epochs of full-size images: an image of half the size counts a quarter.
+interrupted ones go on. The cost is told in epochs of the whole network on full-size images, by time and by
+multiply-adds. For the time, such an epoch is what 50,000 images take at the bare step's rate, taken before each run.
 """
 
 from __future__ import annotations
@@ -13,17 +14,13 @@ import json
 import statistics
 
 import seefar
-from seefar.data import Data, load_data
+from seefar.data import load_data
 from seefar.evaluation.evaluate import evaluate
 from seefar.report.manifest import provenance
-from seefar.training.recipe import RECIPES, Recipe
-from seefar.training.setup import image_size
-
-
-def full_size_epochs(recipe: Recipe, data: Data) -> float:
-    """Pixels of the whole training, in epochs of images at their own size."""
-    sizes = [image_size(recipe, data, epoch) for epoch in range(recipe.epochs)]
-    return sum(size**2 for size in sizes) / data.image_size**2
+from seefar.training.device import keep_freed_memory
+from seefar.training.recipe import RECIPES
+from seefar.training.setup import image_cost
+from throughput import bare_step, noise
 
 
 def main() -> None:
@@ -36,16 +33,29 @@ def main() -> None:
     for seed in range(chosen.seeds):
         recipe = seefar.recipe(chosen.recipe, seed=seed)
         data = load_data(recipe.data, None, recipe.image_size)
+        keep_freed_memory()
+        full_size_epoch = len(data.train) / bare_step(noise(recipe.batch_size), recipe)  # in seconds
         run = seefar.train(recipe, data, f"{recipe.name}-seed-{seed}")
         metrics = evaluate(run, data.test).metrics
         seconds = run.history[-1].seconds
-        runs.append({"seed": seed, "accuracy": metrics.accuracy, "interval": metrics.interval, "seconds": seconds})
+        runs.append(
+            {
+                "seed": seed,
+                "accuracy": metrics.accuracy,
+                "interval": metrics.interval,
+                "seconds": seconds,
+                "full_size_epochs": seconds / full_size_epoch,
+            }
+        )
     accuracies = [one["accuracy"] for one in runs]
     result = {
         "command": f"python benchmarks/seeds.py {chosen.recipe} --seeds {chosen.seeds}",
         **provenance(),
         "recipe": json.loads(recipe.to_json()),
-        "full_size_epochs": full_size_epochs(recipe, data),
+        "full_size_epochs": {
+            "multiply-adds": sum(image_cost(recipe, data, epoch) for epoch in range(recipe.epochs)),
+            "time": statistics.mean(one["full_size_epochs"] for one in runs),
+        },
         "mean": statistics.mean(accuracies),
         "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         "n": len(runs),

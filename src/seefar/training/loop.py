@@ -23,7 +23,16 @@ from seefar.training.interrupt import Interrupts
 from seefar.training.progress import Progress, duration
 from seefar.training.recipe import Recipe
 from seefar.training.run import Run, begin_run, find_run, load_run, save_weights
-from seefar.training.setup import accuracy, build_batches, image_size, learning_rate, prepare, resize
+from seefar.training.setup import (
+    accuracy,
+    build_batches,
+    image_cost,
+    image_size,
+    is_shallow,
+    learning_rate,
+    prepare,
+    resize,
+)
 
 
 def train(
@@ -73,7 +82,7 @@ def train(
     state = prepare(run_folder, recipe, data, compute)
     model, optimizer, scaler, tally = state.model, state.optimizer, state.scaler, state.tally
     positions = [divmod(step, len(batches)) for step in range(state.step, steps)]
-    work = sum(image_size(recipe, data, epoch) ** 2 for epoch, _ in positions)
+    work = sum(image_cost(recipe, data, epoch) for epoch, _ in positions)
     saved = time.perf_counter()
     started = saved - state.seconds
     last_logged = state.step - round(tally.interval[2].item() / recipe.batch_size)
@@ -86,6 +95,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             size = image_size(recipe, data, batch.epoch)
+            model.shallow = is_shallow(recipe, batch.epoch)
             images = batch.images.to(compute.device, non_blocking=True)  # uint8 (B, H, W, 3)
             labels = batch.labels.to(compute.device, non_blocking=True)  # (B,)
             inputs = resize(model.normalize(images), size)  # (B, 3, size, size)
@@ -99,7 +109,7 @@ def train(
             scaler.update()
 
             tally.add(loss, logits, labels)
-            progress.advance(len(labels), size**2)
+            progress.advance(len(labels), image_cost(recipe, data, batch.epoch))
             now = time.perf_counter()
             epoch_ends = batch.number + 1 == len(batches)
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0

@@ -21,13 +21,13 @@ class Progress:
         log_file: lines are added at its end.
         steps: steps of the whole training.
         done: steps done before this sitting.
-        work: what is left to do, in any unit that takes the same time throughout, such as pixels.
+        work: what is left to do, in any unit that takes the same time throughout, such as multiply-adds.
         quiet: nothing to standard error.
     """
 
     def __init__(self, log_file: Path, steps: int, done: int, work: float, quiet: bool) -> None:
         self.log_file, self.work, self.quiet = log_file, work, quiet
-        self.work_done = self.images = 0
+        self.work_done, self.images = 0.0, 0
         self.started = self.logged = time.perf_counter()
         self.bar: Bar | None = None
         if sys.stderr.isatty() and not quiet:
@@ -51,7 +51,7 @@ class Progress:
             self.bar.stop()
         self.file.close()
 
-    def advance(self, images: int, work: int) -> None:
+    def advance(self, images: int, work: float) -> None:
         """One step is done: so many images, so much of the work."""
         self.images += images
         self.work_done += work
