@@ -1,6 +1,6 @@
 """The tables of the docs, in Markdown, from the JSON in results/.
 
-    python benchmarks/tables.py ground_truth|faithfulness|repair
+    python benchmarks/tables.py ground_truth|faithfulness|repair|throughput|cost|quick
 
 The tests compare them with the pages.
 """
@@ -134,7 +134,50 @@ def repair(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-TABLES = {"ground_truth": ground_truth, "faithfulness": faithfulness, "repair": repair}
+def throughput(measured: dict[str, Any]) -> str:
+    """Best and median rate of each contender."""
+    lines = ["| what runs | unit | best | median | n |", "|---|---|---|---|---|"]
+    for name, found in measured["results"].items():
+        lines.append(f"| `{name}` | {found['unit']} | {found['best']:.0f} | {found['median']:.0f} | {found['n']} |")
+    return "\n".join(lines)
+
+
+def cost(measured: dict[str, Any]) -> str:
+    """Rate of the bare step, and time of an image beside that of the usual step, which comes first."""
+    rows = measured["results"]
+    usual = rows[0]
+    lines = [
+        "| image size | width | batch | images/s | time of an image | FLOPs of an image |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        rate = row["images_per_second"]["median"]
+        time = usual["images_per_second"]["median"] / rate
+        flop = (row["size"] / usual["size"]) ** 2 * (row["width"] / usual["width"]) ** 2
+        lines.append(f"| {row['size']} | {row['width']} | {row['batch']} | {rate:.0f} | {time:.2f} | {flop:.2f} |")
+    return "\n".join(lines)
+
+
+def quick(measured: dict[str, Any]) -> str:
+    """The test accuracy of each seed."""
+    lines = ["| seed | test accuracy | 95 % interval | training |", "|---|---|---|---|"]
+    for run in measured["runs"]:
+        low, high = run["interval"]
+        minutes, seconds = divmod(round(run["seconds"]), 60)
+        lines.append(
+            f"| {run['seed']} | {run['accuracy']:.2%} | {low:.2%} to {high:.2%} | {minutes}:{seconds:02} min |"
+        )
+    return "\n".join(lines)
+
+
+TABLES = {
+    "ground_truth": ground_truth,
+    "faithfulness": faithfulness,
+    "repair": repair,
+    "throughput": throughput,
+    "cost": cost,
+    "quick": quick,
+}
 
 
 def main() -> None:

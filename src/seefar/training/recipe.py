@@ -146,7 +146,14 @@ ADDED = {"shallow": 0.0}
 
 RECIPES = {
     "fast": Recipe(),
-    "quick": Recipe(name="quick", epochs=5, scales=(0.5, 0.625, 0.75, 0.875, 1.0), learning_rate=0.15, cutout=0),
+    "quick": Recipe(
+        name="quick",
+        epochs=6,
+        scales=(0.5, 0.5, 0.625, 0.75, 0.875, 1.0),
+        shallow=5 / 6,
+        crop_padding=2,
+        cutout=0,
+    ),
     "seed": Recipe(
         name="seed",
         batch_size=4,
