@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # All that is to be measured on a GPU, in one call, into results/gpu/:
 #     SEEFAR_DATA=... bash benchmarks/gpu.sh
-# `fast` over five seeds, images per second, where a step's time goes, evaluation and maps. A second call goes on where
-# the first one was stopped.
+# `fast` and `quick` over five seeds, images per second, where a step's time goes, how accuracy grows with time,
+# evaluation and maps. A second call goes on where the first one was stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p results/gpu
@@ -16,5 +16,6 @@ measure throughput benchmarks/throughput.py
 measure profile benchmarks/profile_steps.py
 measure fast benchmarks/seeds.py fast --seeds 5
 measure quick benchmarks/seeds.py quick --seeds 5
+measure time_to_accuracy benchmarks/time_to_accuracy.py seed quick fast
 measure evaluate benchmarks/evaluate.py --run runs/fast-seed-0
 measure maps benchmarks/maps.py --run runs/fast-seed-0
