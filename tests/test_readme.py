@@ -14,6 +14,7 @@ import seefar
 from seefar import cli
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.metrics import wilson_interval
+from seefar.training.recipe import RECIPES, Recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -99,3 +100,15 @@ def test_the_figures_are_those_of_the_results(name: str) -> None:
     low, high = wilson_interval(test["n"] - test["mistakes"], test["n"])
     assert f"{100 * low:.2f} to {100 * high:.2f}" in row
     assert f"| {test['mistakes']:,} |" in row
+
+
+@pytest.mark.parametrize("name", ["fast", "quick"])
+def test_the_results_were_made_by_the_recipes_as_they_are(name: str) -> None:
+    assert Recipe.from_json((ROOT / "results" / name / "recipe.json").read_text(encoding="utf-8")) == RECIPES[name]
+
+
+def test_the_seeds_of_quick_are_those_of_the_results() -> None:
+    measured = json.loads((ROOT / "results" / "quick.json").read_text(encoding="utf-8"))
+    *first, last = [f"{100 * run['accuracy']:.2f}" for run in measured["runs"]]
+    assert f"{', '.join(first)} and {last} %" in README
+    assert measured["n"] == len(measured["runs"]) == 3
