@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from seefar.model import STAGES, ResNet18
-from seefar.model.resnet import BasicBlock, Normalize
+from seefar.model.resnet import BasicBlock, Normalize, Projection
 
 MakeNet = Callable[..., ResNet18]
 
@@ -97,6 +97,22 @@ def test_a_block_adds_its_shortcut_out_of_place() -> None:
         block(inputs)
         expected = block.bn2(block.conv2(torch.relu(block.bn1(block.conv1(inputs)))))
     assert torch.equal(stored[0], expected)
+
+
+@pytest.mark.parametrize("in_channels", [2, 4, 7, 12, 16])
+def test_a_projection_has_the_gradient_of_its_definition(in_channels: int) -> None:
+    """Channels last, as in training: there oneDNN's own stride hangs or crashes on fewer than 8 or 16 channels."""
+    random = np.random.default_rng(0)
+    inputs, pull = random.normal(size=(4, in_channels, 32, 32)), random.normal(size=(4, 8, 16, 16))
+    projection = Projection(in_channels, 8, 1, 2, bias=False).to(memory_format=torch.channels_last)
+    given, pulled = (torch.from_numpy(a).float().contiguous(memory_format=torch.channels_last) for a in (inputs, pull))
+    projected = projection(given)
+    assert projected.is_contiguous(memory_format=torch.channels_last)
+    projected.backward(pulled)
+    # d sum(pull * y) / d w[o, i] = the sum over images and every second cell of pull[o] * x[i].
+    expected = np.einsum("nohw,nihw->oi", pull, inputs[:, :, ::2, ::2])
+    assert projection.weight.grad is not None
+    np.testing.assert_allclose(projection.weight.grad[:, :, 0, 0], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_normalisation_of_hand_worked_pixels_and_its_inverse() -> None:
