@@ -5,7 +5,7 @@
 # evaluation and maps. A second call goes on where the first one was stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mkdir -p results/gpu
+mkdir -p results/gpu/time_to_accuracy
 python=${PYTHON:-.venv/bin/python}
 measure() {
     local name=$1
@@ -16,6 +16,8 @@ measure throughput benchmarks/throughput.py
 measure profile benchmarks/profile_steps.py
 measure fast benchmarks/seeds.py fast --seeds 5
 measure quick benchmarks/seeds.py quick --seeds 5
-measure time_to_accuracy benchmarks/time_to_accuracy.py seed quick fast
+for recipe in seed quick fast; do
+    measure "time_to_accuracy/$recipe" benchmarks/time_to_accuracy.py "$recipe"
+done
 measure evaluate benchmarks/evaluate.py --run runs/fast-seed-0
 measure maps benchmarks/maps.py --run runs/fast-seed-0

@@ -18,16 +18,17 @@ PUBLISHED_ACCURACY = 0.86  # of the asked-for recipe on the test set, after 20 e
 PUBLISHED_IMAGES = 20 * 50_000
 
 
-def time_to_accuracy(measured: dict[str, Any], images_a_second: float) -> Figure:
+def time_to_accuracy(curves: list[dict[str, Any]], images_a_second: float) -> Figure:
     """Held-out accuracy of the recipes over time, and the published end of the asked-for one.
 
     Args:
-        measured: of time_to_accuracy.py.
+        curves: one of time_to_accuracy.py for each recipe.
         images_a_second: of a plain loop with batch 4, which says how long the published training takes here.
     """
     figure = Figure(figsize=(8, 4.5), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for name, points in measured["curves"].items():
+    for measured in curves:
+        name, points = measured["recipe"], measured["points"]
         minutes = [point["seconds"] / 60 for point in points]
         accuracy = [100 * point["held_out_accuracy"] for point in points]
         axes.plot(minutes, accuracy, "o-", color=COLOURS[name], markersize=3, label=f"{name}: {len(points)} epochs")
@@ -68,8 +69,10 @@ def main() -> None:
         return found
 
     plain = read("throughput")["results"]["plain_4"]["median"]
+    recipes = [path.stem for path in (ROOT / "results" / "time_to_accuracy").glob("*.json")]
+    curves = [read(f"time_to_accuracy/{name}") for name in sorted(recipes, reverse=True)]
     figures = {
-        "time_to_accuracy": time_to_accuracy(read("time_to_accuracy"), plain),
+        "time_to_accuracy": time_to_accuracy(curves, plain),
         "step_time": step_time(read("profile")),
     }
     for name, figure in figures.items():

@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import torch
+
 from seefar.report.manifest import write_manifest
 from seefar.training.run import RunFolder
 
@@ -20,3 +22,5 @@ def test_it_has_a_checksum_of_every_file_and_what_made_them(tmp_path: Path) -> N
     }
     assert manifest["command"] == ["seefar", "run"]
     assert manifest["packages"]["torch"]
+    assert manifest["machine"]["threads"] == torch.get_num_threads()
+    assert manifest["machine"]["instructions"] in torch.__config__.show()  # "CPU capability usage: AVX2"
