@@ -21,9 +21,9 @@ def test_a_planted_shortcut_is_found_and_hiding_it_mends_the_answer(tmp_path: Pa
     data = Data("shortcut", plant_shortcut(plain.train, 0.5, label=0), planted)
     model = train(recipe("demo", epochs=6, cutout=8), data, tmp_path / "run", quiet=True).model
     without, with_patch = (answers(model, split.images).argmax(1) for split in (plain.test, planted))
-    assert (without == plain.test.labels).mean() > 0.9
+    assert (without == plain.test.labels).mean() > 0.8  # chance is 0.1; 0.865 to 0.957 by seed and processor
     fooled = np.flatnonzero((without == plain.test.labels) & (with_patch == 0) & (plain.test.labels != 0))
-    assert len(fooled) > 700
+    assert len(fooled) > 600
     images, true = planted.images[fooled], planted.labels[fooled]
     assert planted.masks is not None
     masks = planted.masks[fooled]
