@@ -1,6 +1,6 @@
 """The tables of the docs, in Markdown, from the JSON in results/.
 
-    python benchmarks/tables.py ground_truth|faithfulness|repair|throughput|cost|quick
+    python benchmarks/tables.py ground_truth|faithfulness|repair|throughput|throughput_avx2|cost|quick
 
 The tests compare them with the pages.
 """
@@ -175,6 +175,7 @@ TABLES = {
     "faithfulness": faithfulness,
     "repair": repair,
     "throughput": throughput,
+    "throughput_avx2": throughput,
     "cost": cost,
     "quick": quick,
 }
