@@ -75,10 +75,16 @@ def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
     return scores
 
 
-def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> dict[str, Any]:
-    """(b) On images that are right without the patch and `circle` with it."""
+def ask(model: ResNet18, plain: Split, planted: Split) -> tuple[Labels, Labels, Labels]:
+    """Answers without and with the patch, (N,) each, and the indices of the images that only the patch makes wrong."""
     without, with_patch = (answers(model, split.images).argmax(1) for split in (plain, planted))
     fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
+    return without, with_patch, fooled
+
+
+def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> dict[str, Any]:
+    """(b) On images that are right without the patch and `circle` with it."""
+    without, with_patch, fooled = ask(model, plain, planted)
     images, true, masks = planted.images[fooled], planted.labels[fooled], planted.masks[fooled]
     contrast, first = placed_contrast(model, images, CIRCLE, true, cells)
     before: Labels = np.full(len(images), CIRCLE, dtype=np.int64)
@@ -105,8 +111,7 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
 
 def draw(model: ResNet18, plain: Split, planted: Split, rows: int = 4) -> Figure:
     """A few fooled images: without and with the patch, the contrast map at three finenesses, the patch hidden."""
-    without, with_patch = (answers(model, split.images).argmax(1) for split in (plain, planted))
-    fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
+    *_, fooled = ask(model, plain, planted)
     images, true = planted.images[fooled], planted.labels[fooled]
     maps = [placed_contrast(model, images, CIRCLE, true, cells) for cells in (8, 16, 32)]
     before: Labels = np.full(rows, CIRCLE, dtype=np.int64)
