@@ -45,8 +45,7 @@ def provenance() -> dict[str, Any]:
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
             "processor": _processor(),
-            "instructions": _instructions(),
-            "threads": _threads(),
+            **_torch_uses(),
         },
     }
 
@@ -81,12 +80,13 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _instructions() -> str | None:
-    """The widest vector instructions, such as AVX2: processors of one name differ in them, and threefold in speed."""
-    torch = sys.modules.get("torch")
-    return None if torch is None else str(torch.backends.cpu.get_cpu_capability())
+def _torch_uses() -> dict[str, Any]:
+    """The widest vector instructions, such as AVX2, and the threads of torch; None for both if it is not in use.
 
-
-def _threads() -> int | None:
+    Processors of one name differ in their instructions, and so threefold in speed.
+    """
     torch = sys.modules.get("torch")
-    return None if torch is None else int(torch.get_num_threads())
+    return {
+        "instructions": None if torch is None else str(torch.backends.cpu.get_cpu_capability()),
+        "threads": None if torch is None else int(torch.get_num_threads()),
+    }
