@@ -3,8 +3,8 @@
     python benchmarks/seeds.py quick --seeds 3 > results/quick.json
 
 Trains and evaluates one run for each seed, in runs/RECIPE-seed-N; runs that are there are read, not repeated, and
-interrupted ones go on. The cost is told in epochs of the whole network on full-size images, by time and by
-multiply-adds. For the time, such an epoch is what 50,000 images take at the bare step's rate, taken before each run.
+interrupted ones go on. The cost is told in epochs of full-size images, by time and by multiply-adds. For the time,
+such an epoch is what 50,000 images take at the bare step's rate, taken before each run.
 """
 
 from __future__ import annotations

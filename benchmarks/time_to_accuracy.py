@@ -4,8 +4,7 @@
 
 Trains it on 45,000 images, in runs/RECIPE-held-out; a run that is there is read, and an interrupted one goes on.
 Of `seed`, whose rate is constant, so that its first epochs do not depend on how many follow, only two are trained.
-FLOPs are those of the convolutions that were there, forward and backward, at the size the images had: for the whole
-network at 32 pixels 6 * 0.556 GFLOP.
+FLOPs are those of the convolutions, forward and backward, at the size the images had: at 32 pixels 6 * 0.556 GFLOP.
 """
 
 from __future__ import annotations

@@ -121,24 +121,6 @@ def test_it_learns(trained: Run) -> None:
     assert not trained.model.training
 
 
-def test_second_blocks_stay_as_they_are_until_they_join(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    growing = small(shallow=0.5)
-    begun = build_model(growing, data).state_dict()
-    with pytest.raises(Interrupted):
-        train_until(5, growing, data, tmp_path / "run", monkeypatch)  # the end of the first of two epochs
-    joining = load_tensors(tmp_path / "run" / "checkpoint.safetensors")[0]
-    last = train(growing, data, tmp_path / "run", quiet=True).model.state_dict()
-    for stage in ("layer1", "layer2", "layer3", "layer4"):
-        first_block, second_block = (f"{stage}.{number}.conv1.weight" for number in (0, 1))
-        assert not torch.equal(joining[f"model.{first_block}"], begun[first_block])
-        assert torch.equal(joining[f"model.{second_block}"], begun[second_block])
-        assert not joining[f"model.{stage}.1.bn2.weight"].any()
-        assert not torch.equal(last[second_block], begun[second_block])
-        assert last[f"{stage}.1.bn2.weight"].all()
-
-
 def test_the_log_has_the_asked_for_lines(data: Data, tmp_path: Path) -> None:
     train(small(log_every=5), data, tmp_path / "run", quiet=True)
     lines = (tmp_path / "run" / "log.txt").read_text().splitlines()

@@ -51,13 +51,6 @@ def test_other_texts_are_no_recipe(text: str) -> None:
         Recipe.from_json(text)
 
 
-def test_a_recipe_from_before_depth_could_grow_is_read_as_one_that_does_not() -> None:
-    text = RECIPES["fast"].to_json()
-    older = text.replace('  "shallow": 0.0,\n', "")
-    assert older != text
-    assert Recipe.from_json(older) == RECIPES["fast"]
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -74,7 +67,6 @@ def test_a_recipe_from_before_depth_could_grow_is_read_as_one_that_does_not() ->
         ("scales", ()),
         ("scales", (0.1,)),
         ("scales", (1.0, 2.0)),
-        ("shallow", 1.0),
         ("cutout", 33),
         ("cutout_fill", 256),
         ("cutout_probability", 1.1),

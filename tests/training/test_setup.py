@@ -12,7 +12,6 @@ from seefar.training.setup import (
     build_optimizer,
     image_cost,
     image_size,
-    is_shallow,
     learning_rate,
     resize,
 )
@@ -45,30 +44,6 @@ def test_sizes_share_the_epochs_evenly(shapes: Data) -> None:
     assert sizes(2, 0.5, 0.625, 1.0) == [16, 20]
 
 
-def test_the_last_epochs_have_both_blocks_and_at_least_one_does() -> None:
-    def shallow_epochs(epochs: int, share: float) -> int:
-        growing = recipe("fast", epochs=epochs, shallow=share)
-        flags = [is_shallow(growing, epoch) for epoch in range(epochs)]
-        assert flags == sorted(flags, reverse=True)
-        return sum(flags)
-
-    assert shallow_epochs(20, 0.0) == 0
-    assert shallow_epochs(5, 0.8) == 4
-    assert shallow_epochs(6, 0.83) == 5
-    assert shallow_epochs(2, 0.8) == 1
-    assert shallow_epochs(1, 0.8) == 0
-
-
-def test_the_second_blocks_join_as_the_identity(shapes: Data) -> None:
-    model = build_model(recipe("fast", width=4, shallow=0.5), shapes).eval()
-    inputs = torch.randn(2, 3, 32, 32)
-    grown = model(inputs)
-    model.shallow = True
-    assert torch.equal(model(inputs), grown)
-    whole = build_model(recipe("fast", width=4), shapes).eval()
-    assert not torch.equal(whole(inputs), grown)  # without growing they are blocks like the others
-
-
 def test_an_image_costs_its_multiply_adds(shapes: Data) -> None:
     """The oracle counts those of every convolution that runs."""
 
@@ -81,12 +56,11 @@ def test_an_image_costs_its_multiply_adds(shapes: Data) -> None:
         for layer in model.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.register_forward_hook(count)
-        model.shallow = is_shallow(growing, epoch)
         size = image_size(growing, shapes, epoch)
         model(torch.zeros(1, 3, size, size))
         return sum(counted)
 
-    growing = recipe("fast", epochs=4, scales=(0.5, 1.0), shallow=0.75)
+    growing = recipe("fast", epochs=4, scales=(0.5, 1.0))
     costs = [multiply_adds(growing, epoch) for epoch in range(4)]
     assert costs[-1] == pytest.approx(0.5554e9, rel=1e-4)
     shares = [cost / costs[-1] for cost in costs]

@@ -104,14 +104,13 @@ class ResNet18(nn.Module):
                 name, nn.Sequential(BasicBlock(in_channels, channels, stride), BasicBlock(channels, channels, 1))
             )
         self.fc = nn.Linear(channels, num_classes)
-        self.shallow = False  # the training loop sets it: the second block of each stage is left out
         self.cell_stride = 1  # the dense twin sets it: only every cell_stride-th cell enters the logits
 
     def features(self, inputs: Tensor) -> Tensor:
         """The last stage's activations, (N, C, h, w), from network input (N, 3, H, W)."""
         features = F.relu(self.bn1(self.conv1(inputs)))
         for name in STAGES:
-            features = self.get_submodule(f"{name}.0" if self.shallow else name)(features)
+            features = self.get_submodule(name)(features)
         return features
 
     def pool(self, features: Tensor) -> Tensor:

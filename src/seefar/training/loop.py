@@ -28,7 +28,6 @@ from seefar.training.setup import (
     build_batches,
     image_cost,
     image_size,
-    is_shallow,
     learning_rate,
     prepare,
     resize,
@@ -95,7 +94,6 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             size = image_size(recipe, data, batch.epoch)
-            model.shallow = is_shallow(recipe, batch.epoch)
             images = batch.images.to(compute.device, non_blocking=True)  # uint8 (B, H, W, 3)
             labels = batch.labels.to(compute.device, non_blocking=True)  # (B,)
             inputs = resize(model.normalize(images), size)  # (B, 3, size, size)

@@ -10,15 +10,12 @@ from seefar.data.augmentation import AugmentedBatches, pipeline
 from seefar.data.images import Data, Split
 from seefar.files import write_text
 from seefar.model.inference import pooled_features
-from seefar.model.resnet import STAGES, ResNet18
+from seefar.model.resnet import ResNet18
 from seefar.training.checkpoint import Tally, TrainingState
 from seefar.training.device import Compute
 from seefar.training.history import read_history, to_csv
 from seefar.training.recipe import Recipe
 from seefar.training.run import RunFolder
-
-SHALLOW_COST = 253.4 / 555.4
-"""Multiply-adds of the network without the second blocks of its stages, as a share of those of the whole network."""
 
 
 def build_model(recipe: Recipe, data: Data) -> ResNet18:
@@ -27,9 +24,6 @@ def build_model(recipe: Recipe, data: Data) -> ResNet18:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = ResNet18(len(data.classes), recipe.width, mean, std)
-    if recipe.shallow:
-        for name in STAGES:  # features are not negative, so ReLU(features + 0) is the identity
-            nn.init.zeros_(model.get_parameter(f"{name}.1.bn2.weight"))
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -84,19 +78,9 @@ def image_size(recipe: Recipe, data: Data, epoch: int) -> int:
     return round(data.image_size * recipe.scales[epoch * len(recipe.scales) // recipe.epochs])
 
 
-def is_shallow(recipe: Recipe, epoch: int) -> bool:
-    """Whether the second block of each stage is left out in an epoch counted from 0.
-
-    Depth that grows, as in Chen et al. 2015 (Net2Net, arXiv 1511.05641), each new block beginning as the identity.
-    """
-    deep = max(1, round((1 - recipe.shallow) * recipe.epochs))
-    return epoch < recipe.epochs - deep
-
-
 def image_cost(recipe: Recipe, data: Data, epoch: int) -> float:
-    """Multiply-adds of an image in an epoch counted from 0, as a share of those of the whole network at full size."""
-    pixels = (image_size(recipe, data, epoch) / data.image_size) ** 2
-    return pixels * (SHALLOW_COST if is_shallow(recipe, epoch) else 1)
+    """Multiply-adds of an image in an epoch counted from 0, as a share of those of one at full size."""
+    return (image_size(recipe, data, epoch) / data.image_size) ** 2
 
 
 def resize(inputs: Tensor, size: int) -> Tensor:
