@@ -140,7 +140,7 @@ RECIPES = {
     "quick": Recipe(
         name="quick",
         epochs=5,
-        scales=(0.5, 0.5, 0.5, 0.5, 1.0),
+        scales=(0.375, 0.5, 0.5, 0.625, 1.0),
         crop_padding=2,
         cutout=0,
     ),
