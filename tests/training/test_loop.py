@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,15 @@ def test_a_training_starts_from_fresh_weights(data: Data, tmp_path: Path) -> Non
     # A second training in the same process starts there again.
     second = train(recipe("seed", width=4, epochs=1, log_every=5, batch_size=8), data, tmp_path / "two", quiet=True)
     assert second.history[0].loss == first.history[0].loss
+
+
+def test_a_last_batch_of_one_small_image_is_trained_on(tmp_path: Path) -> None:
+    """quick begins at three eighths of the size, which is 6 pixels here; one cell of one image has no variance."""
+    whole = load_shapes(train=17, test=10)
+    train_split, test_split = (replace(s, images=s.images[:, :16, :16].copy()) for s in (whole.train, whole.test))
+    quick = recipe("quick", image_size=16, width=2, batch_size=16)
+    run = train(quick, replace(whole, train=train_split, test=test_split), tmp_path / "run", quiet=True)
+    assert [row.image_size for row in run.history] == [12, 12, 12, 12, 16]
 
 
 def test_it_learns(trained: Run) -> None:

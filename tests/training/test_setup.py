@@ -42,6 +42,7 @@ def test_sizes_share_the_epochs_evenly(shapes: Data) -> None:
     assert sizes(4, 0.5, 0.75) == [16, 16, 24, 24]
     assert sizes(3, 0.5, 0.75) == [16, 16, 24]
     assert sizes(2, 0.5, 0.625, 1.0) == [16, 20]
+    assert sizes(3, 0.25, 0.375, 0.5) == [12, 12, 16]  # 8 would leave the last stage one cell
 
 
 def test_an_image_costs_its_multiply_adds(shapes: Data) -> None:

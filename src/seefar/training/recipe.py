@@ -36,7 +36,7 @@ class Recipe:
     batch_size: int = 128
     """Images in one step."""
     scales: tuple[float, ...] = (0.75, 0.875, 1.0, 1.0)
-    """Scales that the images are shrunk to, each for an equal part of the epochs; small first is cheaper."""
+    """Scales the images are shrunk to, to 12 pixels at the least, each for an equal part of the epochs."""
     learning_rate: float = 0.15
     """Rate of SGD: the peak of one-cycle, or the constant rate."""
     schedule: Literal["one-cycle", "constant"] = "one-cycle"

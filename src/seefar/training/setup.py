@@ -17,6 +17,9 @@ from seefar.training.history import read_history, to_csv
 from seefar.training.recipe import Recipe
 from seefar.training.run import RunFolder
 
+SMALLEST = 12  # pixels
+"""Height and width that the network is given at the least."""
+
 
 def build_model(recipe: Recipe, data: Data) -> ResNet18:
     """The network with the first weights that the recipe's seed gives, whatever the global random state is."""
@@ -74,8 +77,13 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def image_size(recipe: Recipe, data: Data, epoch: int) -> int:
-    """Height and width of the network's input in an epoch counted from 0: `recipe.scales` share the epochs evenly."""
-    return round(data.image_size * recipe.scales[epoch * len(recipe.scales) // recipe.epochs])
+    """Height and width of the network's input in an epoch counted from 0: `recipe.scales` share the epochs evenly.
+
+    Never less than `SMALLEST`: of 8 pixels and fewer the last stage makes one cell, and of a last batch of one image
+    batch norm would then have one value to take the variance of.
+    """
+    scale = recipe.scales[epoch * len(recipe.scales) // recipe.epochs]
+    return max(SMALLEST, round(data.image_size * scale))
 
 
 def image_cost(recipe: Recipe, data: Data, epoch: int) -> float:
