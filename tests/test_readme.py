@@ -107,6 +107,14 @@ def test_the_results_were_made_by_the_recipes_as_they_are(name: str) -> None:
     assert Recipe.from_json((ROOT / "results" / name / "recipe.json").read_text(encoding="utf-8")) == RECIPES[name]
 
 
+def test_two_views_are_those_of_the_results_and_of_the_same_run() -> None:
+    measured = json.loads((ROOT / "results" / "evaluate.json").read_text(encoding="utf-8"))
+    test = json.loads((ROOT / "results" / "fast" / "metrics.json").read_text(encoding="utf-8"))["test"]
+    assert measured["single"]["accuracy"] == test["accuracy"]
+    (line,) = [line for line in README.splitlines() if "results/evaluate.json" in line]
+    assert f"{100 * measured['two_views']['accuracy']:.2f} %" in line
+
+
 def test_the_seeds_of_quick_are_those_of_the_results() -> None:
     measured = json.loads((ROOT / "results" / "quick.json").read_text(encoding="utf-8"))
     *first, last = [f"{100 * run['accuracy']:.2f}" for run in measured["runs"]]
