@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
+CURVES = sorted((ROOT / "results" / "time_to_accuracy").glob("*.json"))
 
 
 def tables() -> dict[str, Callable[[dict[str, object]], str]]:
@@ -29,6 +30,15 @@ def test_tables_are_those_of_the_results(name: str) -> None:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in DOCS)
     for part in tables()[name](measured).split("\n\n"):
         assert part in pages
+
+
+@pytest.mark.parametrize("path", CURVES, ids=lambda path: path.stem)
+def test_the_ends_of_the_curves_are_told_and_linked(path: Path) -> None:
+    *_, end = json.loads(path.read_text(encoding="utf-8"))["points"]
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    (story,) = re.findall(r"## How fast the recipes learn\n(.*?)\n## ", page, flags=re.DOTALL)
+    assert f"{100 * end['held_out_accuracy']:.1f} %" in story
+    assert f"[`{path.stem}`](../results/time_to_accuracy/{path.name})" in story
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
