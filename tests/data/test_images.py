@@ -19,6 +19,14 @@ def test_statistics_are_over_all_pixels_of_all_images() -> None:
     np.testing.assert_allclose(deviation, (0.5, 0.0, 0.5), atol=1e-12)
 
 
+def test_statistics_of_more_images_than_are_counted_at_a_time_are_numpys(shapes: Data) -> None:
+    assert len(shapes.train) == 600  # more than 500, and no multiple of it
+    scaled = shapes.train.images / 255
+    mean, deviation = channel_statistics(shapes.train.images)
+    np.testing.assert_allclose(mean, scaled.mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(deviation, scaled.std(axis=(0, 1, 2)), rtol=1e-12)
+
+
 def test_held_out_images_are_taken_from_the_training_images_and_from_nowhere_else(shapes: Data) -> None:
     kept, held_out = shapes.hold_out(100, seed=3)
     assert len(kept.train) == 500
