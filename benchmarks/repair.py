@@ -35,10 +35,8 @@ OTHERS: tuple[MethodName, ...] = ("hirescam", "layercam")
 def rates_and_rivals(run: Run, test: Split, evaluation: Evaluation, how: HideName) -> dict[str, Any]:
     """The rates of the explanation, and how often hiding something else mends the answer, with McNemar's p."""
     explanation = seefar.explain(run, test, evaluation, hide=how)
-    images = test.images[[mistake.index for mistake in explanation.mistakes]]
-    predicted, true = (
-        np.array([getattr(mistake, name) for mistake in explanation.mistakes]) for name in ("predicted", "true")
-    )
+    index, predictions = [mistake.index for mistake in explanation.mistakes], evaluation.predictions
+    images, predicted, true = test.images[index], predictions.predicted[index], predictions.labels[index]
     size = images.shape[1]
     ranks = {"another": np.roll(rank_pixels(to_pixels(explanation.contrast, size, explanation.first)), 1, axis=0)}
     for name, method in BASELINES.items():

@@ -115,13 +115,10 @@ def explain(
             f"{method} gives one map for all classes, so there is no contrast to test: choose one of "
             f"{', '.join(name for name in METHODS if name not in SAME_FOR_EVERY_CLASS)}, or call seefar.{method}."
         )
-    mistakes, model, size = evaluation.mistakes, run.model, test.images.shape[1]
-    index, predicted, true = (
-        np.array([getattr(mistake, name) for mistake in mistakes], dtype=np.int64)
-        for name in ("index", "predicted", "true")
-    )
-    images = test.images[index]
-    intact = _some_correct(evaluation.predictions, min(len(mistakes), RIGHT_ANSWERS))
+    mistakes, predictions, model, size = evaluation.mistakes, evaluation.predictions, run.model, test.images.shape[1]
+    index = np.array([mistake.index for mistake in mistakes], dtype=np.int64)
+    images, predicted, true = test.images[index], predictions.predicted[index], predictions.labels[index]
+    intact = _some_correct(predictions, min(len(mistakes), RIGHT_ANSWERS))
     keep_freed_memory()
     with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("maps", total=6 * len(mistakes) + 2 * len(intact))
@@ -138,7 +135,7 @@ def explain(
         bar.update(task, description="occlusion test")
         first = None if layer is not None else find_first_cell(contrast, mirrored, size)
         occlusion = occlude(model, images, predicted, true, contrast, first, hide, done=done)
-        right, runner_up = evaluation.predictions.labels[intact], _runner_up(evaluation.predictions)[intact]
+        right, runner_up = predictions.labels[intact], _runner_up(predictions)[intact]
         margin = np.subtract(*pairs(model, test.images[intact], right, runner_up))
         ranks = rank_pixels(to_pixels(margin, size, first))
         damage = hide_more_and_more(model, test.images[intact], right, ranks, None, hide, done)
