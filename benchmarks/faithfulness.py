@@ -3,7 +3,7 @@
     python benchmarks/faithfulness.py --run runs/fast [--images N] > results/faithfulness.json
 
 Each image's map is of the class that the network named, and it is that class's probability that is followed: deletion
-(lower is better), insertion and ROAD (higher is better), see `seefar.explanation.faithfulness`. Every contender gets
+(lower is better), insertion and ROAD (higher is better), see `seefar.maps.faithfulness`. Every contender gets
 the same images, so the differences to the default are paired.
 
 Maps are made in float32. The network is asked a million times what it says of an image with pixels removed; that is
@@ -28,17 +28,18 @@ import torch
 
 import seefar
 from seefar.data import load_data
-from seefar.data.images import Images, Labels, Split, Stream
+from seefar.data.images import Images, Labels, Split
 from seefar.evaluation.evaluate import evaluate
-from seefar.explanation.cells import Maps, rank_pixels, to_pixels
-from seefar.explanation.faithfulness import bootstrap_interval, deletion, insertion, road
-from seefar.explanation.map_method import MapMethod
-from seefar.explanation.methods import BASELINES, METHODS
-from seefar.explanation.sanity import MOST_MAPS, placed_contrast
-from seefar.files import written_beside
+from seefar.maps.cells import Maps, rank_pixels, to_pixels
+from seefar.maps.faithfulness import bootstrap_interval, deletion, insertion, road
+from seefar.maps.map_method import MapMethod
+from seefar.maps.methods import BASELINES, METHODS
+from seefar.maps.sanity import MOST_MAPS, placed_contrast
 from seefar.model import STAGES, ResNet18
 from seefar.model.inference import device_of
-from seefar.report.manifest import provenance
+from seefar.runs.files import written_beside
+from seefar.runs.manifest import provenance
+from seefar.seeds import Stream
 from seefar.training.device import keep_freed_memory
 
 SCORES = {"deletion": deletion, "insertion": insertion, "road": road}

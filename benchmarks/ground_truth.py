@@ -24,10 +24,10 @@ from seefar.data import Data
 from seefar.data.images import Labels, Split
 from seefar.data.shapes import load_shapes, plant_shortcut
 from seefar.evaluation.metrics import wilson_interval
-from seefar.explanation.hiding import hide
-from seefar.explanation.methods import BASELINES, METHODS
 from seefar.explanation.occlusion import occlude
-from seefar.explanation.sanity import (
+from seefar.maps.methods import BASELINES, METHODS
+from seefar.maps.removal import hide
+from seefar.maps.sanity import (
     evidence_inside,
     find_first_cell,
     flip_agreement,
@@ -37,9 +37,9 @@ from seefar.explanation.sanity import (
     rank_correlation,
 )
 from seefar.model import ResNet18
-from seefar.model.inference import answers
+from seefar.model.inference import compute_logits
 from seefar.report.figures import DPI, NotebookFigure, show_map
-from seefar.report.manifest import provenance
+from seefar.runs.manifest import provenance
 
 CIRCLE = 0
 
@@ -51,7 +51,7 @@ def share(hits: np.ndarray) -> dict[str, Any]:
 
 def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
     """(a) Pointing game and evidence inside the shape; (c) randomisation; (d) mirroring; right answers only."""
-    right = np.flatnonzero(answers(model, test.images).argmax(1) == test.labels)[:300]
+    right = np.flatnonzero(compute_logits(model, test.images).argmax(1) == test.labels)[:300]
     images, labels, masks = test.images[right], test.labels[right], test.masks[right]
     scores: dict[str, Any] = {"chance": float(masks.mean()), "n": len(right), "methods": {}}
     for name, method in {**METHODS, **BASELINES}.items():
@@ -77,7 +77,7 @@ def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
 
 def ask(model: ResNet18, plain: Split, planted: Split) -> tuple[Labels, Labels, Labels]:
     """Answers without and with the patch, (N,) each, and the indices of the images that only the patch makes wrong."""
-    without, with_patch = (answers(model, split.images).argmax(1) for split in (plain, planted))
+    without, with_patch = (compute_logits(model, split.images).argmax(1) for split in (plain, planted))
     fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
     return without, with_patch, fooled
 

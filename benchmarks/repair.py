@@ -21,12 +21,12 @@ import seefar
 from run_copy import copied_run
 from seefar.data.images import Split
 from seefar.evaluation.evaluate import Evaluation
-from seefar.explanation.cells import rank_pixels, to_pixels
-from seefar.explanation.methods import BASELINES
 from seefar.explanation.occlusion import hide_more_and_more
 from seefar.explanation.repair import mcnemar, rate
-from seefar.options import HideName, MethodName
-from seefar.report.manifest import provenance
+from seefar.maps.cells import rank_pixels, to_pixels
+from seefar.maps.methods import BASELINES
+from seefar.names import HideName, MethodName
+from seefar.runs.manifest import provenance
 from seefar.training.run import Run
 
 OTHERS: tuple[MethodName, ...] = ("hirescam", "layercam")

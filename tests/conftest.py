@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
@@ -62,3 +63,25 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+class Brightness(ResNet18):
+    """A network whose answers can be worked out by hand.
+
+    Three classes; the logits are 40 times the mean of the red, green and blue channel, on the scale 0 to 1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(3, 1, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        self.fc = torch.nn.Linear(3, 3)
+        with torch.no_grad():
+            self.fc.weight.copy_(40 * torch.eye(3))
+            self.fc.bias.zero_()
+
+    def features(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+
+@pytest.fixture
+def brightness() -> ResNet18:
+    return Brightness().eval()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seefar import cli
+from seefar.cli import main as cli
 from seefar.data.shapes import load_shapes
 from seefar.training.recipe import RECIPES
 
@@ -26,8 +26,8 @@ def call(*words: object) -> int:
 
 def test_help_and_import_load_neither_torch_nor_matplotlib() -> None:
     program = (
-        "import sys, seefar, seefar.cli\n"
-        "try: seefar.cli.main(['run', '--help'])\n"
+        "import sys, seefar, seefar.cli.main\n"
+        "try: seefar.cli.main.main(['run', '--help'])\n"
         "except SystemExit: pass\n"
         "print([name for name in ('torch', 'numpy', 'matplotlib', 'albumentations', 'cv2') if name in sys.modules])"
     )

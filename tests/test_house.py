@@ -10,8 +10,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "seefar"
 # Each may import those before it. `__init__` names public functions and imports them when they are asked for.
-STEPS = ("data", "model", "training", "evaluation", "explanation", "report")
-ORDER = ("errors", "files", "options", *STEPS, "cli", "__main__")
+STEPS = ("data", "model", "maps", "training", "evaluation", "explanation", "report")
+ORDER = ("errors", "names", "seeds", "runs", *STEPS, "cli", "__main__")
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
 

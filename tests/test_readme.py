@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import seefar
-from seefar import cli
+from seefar.cli import main as cli
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.metrics import wilson_interval
 from seefar.training.recipe import RECIPES, Recipe

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from seefar.evaluation.metrics import measure
     from seefar.evaluation.mistakes import find_mistakes
     from seefar.evaluation.predictions import predict
-    from seefar.explanation.cam import (
+    from seefar.explanation.explain import explain
+    from seefar.maps.class_maps import class_maps
+    from seefar.maps.formulas import (
         eigencam,
         gradcam,
         gradcam_plus_plus,
         hirescam,
         layercam,
     )
-    from seefar.explanation.class_maps import class_maps
-    from seefar.explanation.explain import explain
-    from seefar.explanation.methods import contrast_map, map_status
-    from seefar.explanation.scorecam import scorecam
+    from seefar.maps.methods import contrast_map, map_status
+    from seefar.maps.scorecam import scorecam
     from seefar.model.resnet import ResNet18
     from seefar.model.twin import dense_twin
     from seefar.report.figures import plot_history, plot_maps, plot_mistakes
@@ -47,15 +47,15 @@ _HOMES = {
     "find_mistakes": "evaluation.mistakes",
     "predict": "evaluation.predictions",
     "explain": "explanation.explain",
-    "class_maps": "explanation.class_maps",
-    "contrast_map": "explanation.methods",
-    "eigencam": "explanation.cam",
-    "gradcam": "explanation.cam",
-    "gradcam_plus_plus": "explanation.cam",
-    "hirescam": "explanation.cam",
-    "layercam": "explanation.cam",
-    "map_status": "explanation.methods",
-    "scorecam": "explanation.scorecam",
+    "class_maps": "maps.class_maps",
+    "contrast_map": "maps.methods",
+    "eigencam": "maps.formulas",
+    "gradcam": "maps.formulas",
+    "gradcam_plus_plus": "maps.formulas",
+    "hirescam": "maps.formulas",
+    "layercam": "maps.formulas",
+    "map_status": "maps.methods",
+    "scorecam": "maps.scorecam",
     "ResNet18": "model.resnet",
     "dense_twin": "model.twin",
     "plot_history": "report.figures",

@@ -2,6 +2,6 @@
 
 import sys
 
-from seefar.cli import main
+from seefar.cli.main import main
 
 sys.exit(main())

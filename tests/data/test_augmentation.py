@@ -5,7 +5,7 @@ import pytest
 
 from seefar.data import Data, Split
 from seefar.data.augmentation import AugmentedBatches, Batch, Flip, pipeline, training_batches
-from seefar.data.images import Stream
+from seefar.seeds import Stream
 from seefar.training.recipe import RECIPES, recipe
 from seefar.training.setup import build_batches
 

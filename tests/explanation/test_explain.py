@@ -58,12 +58,12 @@ def test_the_files_say_what_was_found(run: Run, shapes: Data) -> None:
 
 
 def test_what_was_hidden_changed_the_answer_as_is_said(run: Run, shapes: Data) -> None:
-    from seefar.explanation.hiding import hide
-    from seefar.model.inference import answers
+    from seefar.maps.removal import hide
+    from seefar.model.inference import compute_logits
 
     explanation = explain(run, shapes.test, evaluate(run, shapes.test))
     images = shapes.test.images[[mistake.index for mistake in explanation.mistakes]]
-    logits = answers(run.model, hide(images, explanation.hidden))
+    logits = compute_logits(run.model, hide(images, explanation.hidden))
     assert logits.argmax(1).tolist() == [repair.answer for repair in explanation.repairs]
     assert {repair.outcome for repair in explanation.repairs} >= {"repaired", "stays"}
 

@@ -9,8 +9,8 @@ from seefar import class_maps, recipe, train
 from seefar.data import Data
 from seefar.data.shapes import load_shapes, plant_shortcut
 from seefar.explanation.occlusion import occlude
-from seefar.explanation.sanity import evidence_inside, placed_contrast, pointing_hits
-from seefar.model.inference import answers
+from seefar.maps.sanity import evidence_inside, placed_contrast, pointing_hits
+from seefar.model.inference import compute_logits
 
 
 @pytest.mark.slow
@@ -20,7 +20,7 @@ def test_a_planted_shortcut_is_found_and_hiding_it_mends_the_answer(tmp_path: Pa
     planted = plant_shortcut(plain.test, 1.0)
     data = Data("shortcut", plant_shortcut(plain.train, 0.5, label=0), planted)
     model = train(recipe("demo", epochs=6, cutout=8), data, tmp_path / "run", quiet=True).model
-    without, with_patch = (answers(model, split.images).argmax(1) for split in (plain.test, planted))
+    without, with_patch = (compute_logits(model, split.images).argmax(1) for split in (plain.test, planted))
     assert (without == plain.test.labels).mean() > 0.8  # the premise: 0.95 and 0.87 on two kinds of processor
     fooled = np.flatnonzero((without == plain.test.labels) & (with_patch == 0) & (plain.test.labels != 0))
     assert len(fooled) > 700

@@ -18,12 +18,13 @@ from torch import nn
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import DivergedError, Interrupted, RunError
-from seefar.training.checkpoint import load_tensors
+from seefar.runs.folder import RunFolder
+from seefar.runs.tensors import load_tensors
 from seefar.training.history import COLUMNS, HistoryRow, read_history
 from seefar.training.loop import train
 from seefar.training.progress import Progress
 from seefar.training.recipe import RECIPES, Recipe, recipe
-from seefar.training.run import Run, RunFolder
+from seefar.training.run import Run
 from seefar.training.setup import build_batches, build_model, resize
 
 
@@ -219,7 +220,7 @@ def test_a_damaged_checkpoint_is_named(
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
     else:
-        from seefar.training.checkpoint import save_tensors
+        from seefar.runs.tensors import save_tensors
 
         tensors, metadata = load_tensors(path)
         if damage == "other network":

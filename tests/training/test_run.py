@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from seefar.errors import RunError
-from seefar.training.checkpoint import load_tensors, save_tensors
+from seefar.runs.folder import find_run
+from seefar.runs.tensors import load_tensors, save_tensors
 from seefar.training.history import read_history
-from seefar.training.run import Run, find_run, load_run
+from seefar.training.run import Run, load_run
 
 
 def test_a_bare_name_lies_under_runs_and_a_path_where_it_says() -> None:

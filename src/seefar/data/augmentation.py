@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from seefar.data.images import Images, Labels, Split, Stream
+from seefar.data.images import Images, Labels, Split
+from seefar.names import Flip
+from seefar.seeds import Stream
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or it asks the network for a newer release
 import albumentations as A
-
-Flip = Literal["none", "random", "alternating"]
 
 
 def random_crop(size: int, padding: int) -> list[Any]:

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seefar.errors import DataError
+from seefar.seeds import Stream
 
 Images = NDArray[np.uint8]  # (N, H, W, 3)
 Labels = NDArray[np.int64]  # (N,)
-
-
-class Stream(IntEnum):
-    """What random numbers are drawn for: the first part of each seed.
-
-    Without it, numpy would draw the same numbers for the seeds 0, (0, 0) and (0, 0, 0).
-    """
-
-    ORDER = 1
-    FLIP = 2
-    BATCH = 3
-    HELD_OUT = 4
-    MAP = 5
-    TIES = 6
-    SHIFT = 7
-    IMPUTE = 8
-    SAMPLE = 9
-    PATCH = 10
 
 
 @dataclass(frozen=True)

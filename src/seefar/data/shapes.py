@@ -8,7 +8,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from seefar.data.images import Data, Split, Stream
+from seefar.data.images import Data, Split
+from seefar.seeds import Stream
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from seefar.errors import RunError
 from seefar.evaluation.metrics import Metrics, measure
 from seefar.evaluation.mistakes import Mistake, find_mistakes, write_mistakes
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.files import write_text
+from seefar.runs.files import write_text
 from seefar.training.device import keep_freed_memory
 from seefar.training.run import Run
 

@@ -7,12 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from seefar.evaluation.predictions import Predictions
-from seefar.files import written_beside
-
-Order = Literal["loss", "confidence", "index"]
+from seefar.names import Order
+from seefar.runs.files import written_beside
 
 
 @dataclass(frozen=True)

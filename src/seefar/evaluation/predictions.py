@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from seefar.data.images import Labels, Split
 from seefar.errors import RunError
-from seefar.files import written_beside
-from seefar.model.inference import pooled_features
+from seefar.model.inference import log_softmax, pooled_features
 from seefar.model.resnet import ResNet18
+from seefar.runs.files import written_beside
 
 Floats = NDArray[np.float32]
 
@@ -69,13 +69,6 @@ class Predictions:
             raise RunError(
                 f"{path} cannot be read ({error}): delete it and run `seefar evaluate --run {path.parent}` again."
             ) from error
-
-
-def log_softmax(logits: Floats) -> NDArray[np.float64]:
-    """Natural logarithm of the probabilities that logits (N, K) mean, float64 (N, K)."""
-    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
-    logs: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    return logs
 
 
 def predict(model: ResNet18, split: Split) -> Predictions:

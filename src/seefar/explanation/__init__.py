@@ -1,1 +1,1 @@
-"""Explanation: class activation maps, signed and in logit units."""
+"""Explanation: the occlusion test of each mistake, its health badge, and the rates over all of them."""

@@ -12,24 +12,26 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from seefar.data.images import Images, Labels, Split, Stream
+from seefar.data.images import Images, Labels, Split
 from seefar.errors import MapError
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.mistakes import Mistake, write_mistakes
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation.cells import BATCH_SIZE, Maps, cell_stride_of, rank_pixels, to_pixels
-from seefar.explanation.class_maps import class_maps
 from seefar.explanation.health import Health, check_health
-from seefar.explanation.hiding import Pixels
-from seefar.explanation.methods import METHODS, SAME_FOR_EVERY_CLASS, find_method
 from seefar.explanation.occlusion import hide_more_and_more, occlude
 from seefar.explanation.repair import Repair, RepairRates, repair_rates, repairs
-from seefar.explanation.sanity import find_first_cell, randomized
-from seefar.files import write_text, written_beside
+from seefar.maps.cells import BATCH_SIZE, Maps, cell_stride_of, rank_pixels, to_pixels
+from seefar.maps.class_maps import class_maps
+from seefar.maps.methods import METHODS, SAME_FOR_EVERY_CLASS, find_method
+from seefar.maps.removal import Pixels
+from seefar.maps.sanity import find_first_cell, randomized
 from seefar.model.resnet import ResNet18
-from seefar.options import HideName, MethodName
+from seefar.names import HideName, MethodName
+from seefar.runs.files import write_text, written_beside
+from seefar.runs.folder import RunFolder
+from seefar.seeds import Stream
 from seefar.training.device import keep_freed_memory
-from seefar.training.run import Run, RunFolder
+from seefar.training.run import Run
 
 RIGHT_ANSWERS = 300
 """At most so many images that the network gets right are tried for the damage rate: enough for 6 points either way."""

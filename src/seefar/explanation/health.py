@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.explanation.cells import Maps
-from seefar.explanation.methods import map_status
 from seefar.explanation.occlusion import Occlusion
-from seefar.explanation.sanity import flip_agreement, pointing_hits, rank_correlation
+from seefar.maps.cells import Maps
+from seefar.maps.methods import map_status
+from seefar.maps.sanity import flip_agreement, pointing_hits, rank_correlation
 
 Badge = Literal["good", "fair", "poor"]
 

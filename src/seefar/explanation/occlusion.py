@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.images import Images, Labels, Stream
-from seefar.explanation.cells import Maps, rank_pixels, to_pixels
-from seefar.explanation.hiding import Pixels, hide
-from seefar.model.inference import answers
+from seefar.data.images import Images, Labels
+from seefar.maps.cells import Maps, rank_pixels, to_pixels
+from seefar.maps.removal import Pixels, hide
+from seefar.model.inference import compute_logits
 from seefar.model.resnet import ResNet18
-from seefar.options import HideName
+from seefar.names import HideName
+from seefar.seeds import Stream
 
 SHARES = (0.05, 0.10, 0.20, 0.30)
 """Shares of the pixels that are hidden, one after the other, until the answer is right."""
@@ -126,7 +127,7 @@ def hide_more_and_more(
         if not len(left):
             break
         hidden = ranks[left] < round(tried * ranks[0].size)
-        said = answers(model, hide(images[left], hidden, how))
+        said = compute_logits(model, hide(images[left], hidden, how))
         answer = said.argmax(1)
         there = answer != before[left] if goal is None else answer == goal[left]
         kept = there | np.isinf(first_change[left])  # what is written down; the first change gives way to the goal only

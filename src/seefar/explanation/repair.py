@@ -12,10 +12,10 @@ from scipy.stats import binomtest
 
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.mistakes import Mistake
-from seefar.evaluation.predictions import log_softmax
-from seefar.explanation.cells import Maps
 from seefar.explanation.occlusion import Hidden, Occlusion
-from seefar.explanation.sanity import evidence_inside
+from seefar.maps.cells import Maps
+from seefar.maps.sanity import evidence_inside
+from seefar.model.inference import log_softmax
 
 Outcome = Literal["repaired", "other", "stays"]
 

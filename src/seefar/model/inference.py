@@ -46,7 +46,14 @@ def pooled_features(model: ResNet18, images: Images) -> Tensor:
 
 
 @torch.no_grad()
-def answers(model: ResNet18, images: Images) -> NDArray[np.float32]:
+def compute_logits(model: ResNet18, images: Images) -> NDArray[np.float32]:
     """Logits, float32 (N, K), of stored images, uint8 (N, H, W, 3)."""
     logits: NDArray[np.float32] = model.fc(pooled_features(model, images)).float().cpu().numpy()
     return logits
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Natural logarithm of the probabilities that logits (N, K) mean, float64 (N, K)."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    logs: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return logs

@@ -7,8 +7,8 @@ from pathlib import Path
 from seefar.data.images import Split
 from seefar.evaluation.evaluate import Evaluation
 from seefar.explanation.explain import Explanation
-from seefar.files import written_beside
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
+from seefar.runs.files import written_beside
 from seefar.training.run import Run
 
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from seefar.data.images import Images, Split
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.cells import to_pixels
 from seefar.explanation.explain import Explanation
-from seefar.explanation.hiding import hide
+from seefar.maps.cells import to_pixels
+from seefar.maps.removal import hide
 from seefar.training.history import HistoryRow
 
 DPI = 120

@@ -7,14 +7,12 @@ import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 
 from seefar.errors import DeviceError
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+from seefar.names import DeviceName, PrecisionName
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from seefar.data.augmentation import training_batches
 from seefar.data.images import Data
 from seefar.errors import DivergedError, Interrupted
+from seefar.names import DeviceName, PrecisionName
+from seefar.runs.folder import find_run
 from seefar.training.device import (
-    DeviceName,
-    PrecisionName,
     choose_compute,
     keep_freed_memory,
     worker_count,
@@ -22,7 +22,7 @@ from seefar.training.history import HistoryRow, append_row
 from seefar.training.interrupt import Interrupts
 from seefar.training.progress import Progress, duration
 from seefar.training.recipe import Recipe
-from seefar.training.run import Run, begin_run, find_run, load_run, save_weights
+from seefar.training.run import Run, begin_run, load_run, save_weights
 from seefar.training.setup import (
     accuracy,
     build_batches,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from seefar.errors import RecipeError
+from seefar.names import Flip
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Recipe:
 
     crop_padding: int = 4
     """Black pixels put around an image before the random crop; 0: the crop changes nothing."""
-    flip: Literal["alternating", "random", "none"] = "alternating"
+    flip: Flip = "alternating"
     """Mirroring: at random, or alternating from one epoch to the next."""
     cutout: int = 16
     """Side in pixels of the square that Cutout hides; 0: none."""

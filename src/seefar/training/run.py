@@ -1,9 +1,8 @@
-"""The run folder: where everything that belongs to one training lies, and the trained network read back from it."""
+"""A finished training: written into its run folder, and read back from it."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,81 +10,14 @@ import torch
 
 from seefar.data.images import Data
 from seefar.errors import RecipeError, RunError
-from seefar.files import write_text
 from seefar.model.resnet import ResNet18
-from seefar.training.checkpoint import load_tensors, load_weights, save_tensors
-from seefar.training.device import DeviceName, choose_compute
+from seefar.names import DeviceName
+from seefar.runs.files import write_text
+from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.tensors import load_tensors, load_weights, save_tensors
+from seefar.training.device import choose_compute
 from seefar.training.history import HistoryRow, read_history
 from seefar.training.recipe import Recipe
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The paths in `runs/<name>/`."""
-
-    path: Path
-
-    @property
-    def recipe(self) -> Path:
-        """All hyperparameters."""
-        return self.path / "recipe.json"
-
-    @property
-    def data(self) -> Path:
-        """What the data set was, with a fingerprint of its training images."""
-        return self.path / "data.json"
-
-    @property
-    def history(self) -> Path:
-        """One row for each logged step."""
-        return self.path / "history.csv"
-
-    @property
-    def log(self) -> Path:
-        """The lines of the training log."""
-        return self.path / "log.txt"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state of an unfinished training; gone when it is finished."""
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def manifest(self) -> Path:
-        """Checksums of all files; written last, so it is there only if the folder is whole."""
-        return self.path / "manifest.json"
-
-    @property
-    def weights(self) -> Path:
-        """The finished network."""
-        return self.path / "weights.safetensors"
-
-    def read_recipe(self) -> Recipe:
-        """The recipe of this run.
-
-        Raises:
-            RunError: there is no run, or its recipe cannot be read.
-        """
-        try:
-            return Recipe.from_json(self.recipe.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            others = sorted(path.parent.name for path in self.path.parent.glob("*/recipe.json"))
-            known = f"its neighbours are {', '.join(others)}" if others else "none lies beside it either"
-            raise RunError(f"{self.path} holds no run ({known}): train one, or pass --run of another.") from error
-        except RecipeError as error:
-            raise RunError(f"{self.recipe} cannot be read. {error}") from error
-
-
-def find_run(name: str) -> RunFolder:
-    """The folder of a run: a bare name lies under `runs/`, anything with a slash is a path.
-
-    Raises:
-        RunError: the name is empty or only dots.
-    """
-    if name.strip(".") == "":
-        raise RunError(f"{name!r} is no name for a run: pass --run with a name, or with a path such as ./here/mine.")
-    is_path = "/" in name or os.sep in name
-    return RunFolder(Path(name).expanduser() if is_path else Path("runs") / name)
 
 
 @dataclass(frozen=True)
@@ -107,6 +39,22 @@ class Run:
     classes: tuple[str, ...]
 
 
+def read_recipe(folder: RunFolder) -> Recipe:
+    """The recipe of a run.
+
+    Raises:
+        RunError: there is no run, or its recipe cannot be read.
+    """
+    try:
+        return Recipe.from_json(folder.recipe.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        others = sorted(path.parent.name for path in folder.path.parent.glob("*/recipe.json"))
+        known = f"its neighbours are {', '.join(others)}" if others else "none lies beside it either"
+        raise RunError(f"{folder.path} holds no run ({known}): train one, or pass --run of another.") from error
+    except RecipeError as error:
+        raise RunError(f"{folder.recipe} cannot be read. {error}") from error
+
+
 def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data) -> None:
     """Write the finished network; what it was trained as, and on, goes into the header of the file."""
     about = {"recipe": recipe.to_json(), "classes": data.classes, "image_size": data.image_size}
@@ -126,7 +74,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         DeviceError: the device is not there.
     """
     folder = folder if isinstance(folder, RunFolder) else find_run(str(folder))
-    recipe = folder.read_recipe()
+    recipe = read_recipe(folder)
     if not folder.weights.exists():
         raise RunError(
             f"{folder.path} holds an unfinished training: go on with "
@@ -160,7 +108,7 @@ def begin_run(folder: RunFolder, recipe: Recipe, data: Data) -> None:
         RunError: the folder belongs to another recipe or other data.
     """
     if folder.recipe.exists():
-        found = folder.read_recipe()
+        found = read_recipe(folder)
         if found != recipe:
             raise RunError(
                 f"{folder.path} belongs to another recipe ({recipe.differences(found)}): "

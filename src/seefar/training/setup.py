@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from seefar.data.augmentation import AugmentedBatches, pipeline
 from seefar.data.images import Data, Split
-from seefar.files import write_text
 from seefar.model.inference import pooled_features
 from seefar.model.resnet import ResNet18
+from seefar.runs.files import write_text
+from seefar.runs.folder import RunFolder
 from seefar.training.checkpoint import Tally, TrainingState
 from seefar.training.device import Compute
 from seefar.training.history import read_history, to_csv
 from seefar.training.recipe import Recipe
-from seefar.training.run import RunFolder
 
 SMALLEST = 12  # pixels
 """Height and width that the network is given at the least."""

@@ -13,8 +13,8 @@ from scipy.stats import rankdata
 from torch import nn
 
 from seefar.data.images import Images
-from seefar.explanation.cells import Maps, cell_centres, to_pixels
-from seefar.explanation.class_maps import class_maps
+from seefar.maps.cells import Maps, cell_centres, to_pixels
+from seefar.maps.class_maps import class_maps
 from seefar.model.inference import device_of
 from seefar.model.resnet import STAGES, ResNet18
 

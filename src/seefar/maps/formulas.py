@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from seefar.explanation.map_method import Question, map_method
+from seefar.maps.map_method import Question, map_method
 
 EPSILON = 1e-12
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
-from seefar.data.images import Images, Labels, Stream
-from seefar.evaluation.predictions import log_softmax
-from seefar.explanation.hiding import blurred, hide, impute
-from seefar.model.inference import answers
+from seefar.data.images import Images, Labels
+from seefar.maps.removal import blurred, hide, impute
+from seefar.model.inference import compute_logits, log_softmax
 from seefar.model.resnet import ResNet18
+from seefar.seeds import Stream
 
 CURVE_SHARES = tuple(step / 10 for step in range(11))
 ROAD_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -79,5 +79,5 @@ def _area(model: ResNet18, classes: Labels, shown: Callable[[int], Images], rank
 
 
 def _probability(model: ResNet18, images: Images, classes: Labels) -> Scores:
-    chosen: Scores = np.exp(log_softmax(answers(model, images)))[np.arange(len(classes)), classes]
+    chosen: Scores = np.exp(log_softmax(compute_logits(model, images)))[np.arange(len(classes)), classes]
     return chosen

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from seefar.errors import MapError
-
-MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam", "scorecam"]
-HideName = Literal["blur", "grey", "mean"]
+from seefar.names import DeviceName, HideName, MethodName, Order, PrecisionName
 
 
 @dataclass(frozen=True)
@@ -20,9 +17,9 @@ class TrainOptions:
     """Where CIFAR-10 lies or is kept. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
     run: str | None = None
     """Run folder: a path, or a bare name under runs/. Default: the recipe's name."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: DeviceName = "auto"
     """Where to compute."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    precision: PrecisionName = "auto"
     """Precision of convolutions and matrix products in training; evaluation is always float32."""
     workers: int | None = None
     """Processes that make batches; 0: the main one. Default: 0 on the CPU, and on a GPU one for each core but one, at
@@ -37,7 +34,7 @@ class ExplainOptions:
 
     top: int = 10
     """How many mistakes to show, 1 to 100."""
-    order: Literal["loss", "confidence", "index"] = "loss"
+    order: Order = "loss"
     """Which first: the costliest, the surest, or as the test set lies."""
     true: str | None = None
     """Only mistakes on images of this class."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from seefar.explanation.cells import cell_stride_of, fine_twin, rank_pixels, to_pixels
+from seefar.maps.cells import cell_stride_of, fine_twin, rank_pixels, to_pixels
 from seefar.model import ResNet18, dense_twin
 
 

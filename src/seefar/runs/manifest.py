@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from seefar.files import write_text
-from seefar.training.run import RunFolder
+from seefar.runs.files import write_text
+from seefar.runs.folder import RunFolder
 
 PACKAGES = ("seefar", "torch", "numpy", "albumentations", "opencv-python-headless", "matplotlib", "safetensors")
 

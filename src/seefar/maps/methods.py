@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from seefar.data.images import Images
 from seefar.errors import MapError
-from seefar.explanation.baselines import centre_blob, random_map, sobel_edges
-from seefar.explanation.cam import eigencam, gradcam, gradcam_plus_plus, hirescam, layercam
-from seefar.explanation.cells import Maps
-from seefar.explanation.map_method import MapMethod
-from seefar.explanation.scorecam import scorecam
+from seefar.maps.baselines import centre_blob, random_map, sobel_edges
+from seefar.maps.cells import Maps
+from seefar.maps.formulas import eigencam, gradcam, gradcam_plus_plus, hirescam, layercam
+from seefar.maps.map_method import MapMethod
+from seefar.maps.scorecam import scorecam
 
 Status = Literal["ok", "no positive evidence", "flat"]
 

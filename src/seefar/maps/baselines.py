@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seefar.data.images import Stream
-from seefar.explanation.capture import capture
-from seefar.explanation.map_method import Question, map_method
+from seefar.maps.capture import capture
+from seefar.maps.map_method import Question, map_method
+from seefar.seeds import Stream
 
 
 @map_method

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 from scipy.ndimage import gaussian_filter
 
-from seefar.data.images import Images, Stream
-from seefar.options import HideName
+from seefar.data.images import Images
+from seefar.names import HideName
+from seefar.seeds import Stream
 
 GREY = 128
 Pixels = NDArray[np.bool_]  # (N, H, W)

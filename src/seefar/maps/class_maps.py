@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from seefar.data.images import Images
-from seefar.explanation.cells import BATCH_SIZE, Maps, fine_twin, original, to_inputs
-from seefar.explanation.map_method import finite
+from seefar.maps.cells import BATCH_SIZE, Maps, fine_twin, original, to_inputs
+from seefar.maps.map_method import finite
 from seefar.model.inference import eval_mode
 
 

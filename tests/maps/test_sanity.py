@@ -9,8 +9,8 @@ from scipy.stats import spearmanr
 
 from seefar import gradcam
 from seefar.data import Data
-from seefar.explanation.baselines import sobel_edges
-from seefar.explanation.sanity import (
+from seefar.maps.baselines import sobel_edges
+from seefar.maps.sanity import (
     CASCADE,
     evidence_inside,
     find_first_cell,

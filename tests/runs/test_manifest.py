@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from seefar.report.manifest import write_manifest
-from seefar.training.run import RunFolder
+from seefar.runs.folder import RunFolder
+from seefar.runs.manifest import write_manifest
 
 
 def test_it_has_a_checksum_of_every_file_and_what_made_them(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ from seefar import (
 )
 from seefar.data import Data
 from seefar.errors import MapError
-from seefar.explanation.capture import capture
-from seefar.explanation.map_method import MapMethod
-from seefar.explanation.methods import BASELINES, METHODS
+from seefar.maps.capture import capture
+from seefar.maps.map_method import MapMethod
+from seefar.maps.methods import BASELINES, METHODS
 from seefar.model import STAGES, ResNet18, dense_twin
 from seefar.training.run import Run
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from seefar.cli.options import ExplainOptions, TrainOptions
 from seefar.errors import DataError, RecipeError, SeefarError
-from seefar.options import ExplainOptions, TrainOptions
 from seefar.training.recipe import RECIPES, Recipe, recipe
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Evaluate:
     def __call__(self, words: list[str]) -> None:
         """Evaluate, and print the metrics."""
         from seefar.evaluation.evaluate import evaluate
-        from seefar.report.manifest import write_manifest
+        from seefar.runs.manifest import write_manifest
         from seefar.training.run import load_run
 
         run = load_run(self.run)
@@ -202,7 +202,7 @@ def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool,
     from seefar.evaluation.mistakes import find_mistakes
     from seefar.explanation.explain import explain
     from seefar.report.draw import draw_figures
-    from seefar.report.manifest import write_manifest
+    from seefar.runs.manifest import write_manifest
 
     true, predicted = (_class_index(name, data) for name in (which.true, which.predicted))
     evaluation = evaluate(run, data.test)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seefar.explanation.hiding import blurred, hide, impute
+from seefar.maps.removal import blurred, hide, impute
 
 
 @pytest.fixture

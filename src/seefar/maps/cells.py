@@ -7,11 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.data.images import Images, Stream
+from seefar.data.images import Images
 from seefar.errors import MapError
 from seefar.model.inference import device_of
 from seefar.model.resnet import ResNet18
 from seefar.model.twin import dense_twin
+from seefar.seeds import Stream
 
 Maps = NDArray[np.float32]  # (N, h, w), signed, not rescaled
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seefar.explanation.map_method import Question, map_method
+from seefar.maps.map_method import Question, map_method
 from seefar.model.inference import eval_mode
 
 BATCH_SIZE = 256

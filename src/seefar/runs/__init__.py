@@ -1,0 +1,1 @@
+"""Run folders: paths, atomic files, tensors on disk, the manifest."""

@@ -1,0 +1,23 @@
+"""Random streams: which numbers are drawn for what, so that no two purposes share a seed."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Stream(IntEnum):
+    """What random numbers are drawn for: the first part of each seed.
+
+    Without it, numpy would draw the same numbers for the seeds 0, (0, 0) and (0, 0, 0).
+    """
+
+    ORDER = 1
+    FLIP = 2
+    BATCH = 3
+    HELD_OUT = 4
+    MAP = 5
+    TIES = 6
+    SHIFT = 7
+    IMPUTE = 8
+    SAMPLE = 9
+    PATCH = 10
