@@ -1,0 +1,139 @@
+"""Progress of long work: a bar in terminals and notebooks, a plain line now and then elsewhere.
+
+What computes takes a `Progress` and never prints; `None` stands for `Display`, which finds out where it is.
+"""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+SECONDS_BEFORE_BAR = 1.0
+"""Work that is done sooner needs no bar."""
+SECONDS_BETWEEN_LINES = 30.0
+"""Where there is no bar: time between two plain lines of one stage."""
+SECONDS_BETWEEN_DRAWINGS = 0.2
+
+
+class Progress(Protocol):
+    """What is told of work in progress."""
+
+    def line(self, text: str) -> None:
+        """One line to keep, such as a line of the training log."""
+
+    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` units of a stage, such as `evaluation`, are finished; a stage is over at its total."""
+
+
+class Silent:
+    """A `Progress` that shows nothing."""
+
+    def line(self, text: str) -> None:
+        """Nothing."""
+
+    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Nothing."""
+
+
+SILENT = Silent()
+"""Pass `progress=seefar.SILENT` for no output."""
+
+
+class Display:
+    """Shows progress where it runs: in a notebook, in a terminal (on standard error), or as lines in a log.
+
+    Use it within `with`, so that no bar is left over when the work ends early.
+    """
+
+    def __init__(self) -> None:
+        self.stage, self.started, self.shown = "", 0.0, 0.0
+        self.notebook = _in_notebook()
+        self.terminal = not self.notebook and sys.stderr is not None and sys.stderr.isatty()
+        self.bar: Bar | None = None
+        self.handle: Any = None
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._end_stage()
+
+    def line(self, text: str) -> None:
+        """Print a line: above the bar in a terminal, to standard output in a notebook."""
+        if self.bar:
+            self.bar.console.print(text, soft_wrap=True)
+        else:
+            print(text, file=sys.stdout if self.notebook else sys.stderr, flush=True)
+
+    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Move the bar, or print a line if the last one is a while ago."""
+        now = time.perf_counter()
+        if stage != self.stage:
+            self._end_stage()
+            self.stage, self.started, self.shown = stage, now, now
+        over = done >= total
+        if self.notebook:
+            if over or (now - self.started > SECONDS_BEFORE_BAR and now - self.shown > SECONDS_BETWEEN_DRAWINGS):
+                self._draw_in_notebook(done, total, note, now)
+        elif self.terminal:
+            self._draw_in_terminal(done, total, note, now)
+        elif now - self.shown > SECONDS_BETWEEN_LINES:
+            self.shown = now
+            self.line(f"{stage}: {done} of {total}{', ' if note else ''}{note}")
+        if over:
+            self._end_stage()
+
+    def _draw_in_terminal(self, done: int, total: int, note: str, now: float) -> None:
+        if self.bar is None and now - self.started > SECONDS_BEFORE_BAR:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            left = TextColumn("{task.fields[note]}") if note else TimeRemainingColumn()
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left)
+            console = Console(stderr=True, highlight=False, markup=False)
+            self.bar = Progress(*columns, console=console, transient=True)
+            self.task = self.bar.add_task(self.stage, total=total, note=note)
+            self.bar.start()
+        if self.bar:
+            self.bar.update(self.task, completed=done, total=total, note=note)
+
+    def _draw_in_notebook(self, done: int, total: int, note: str, now: float) -> None:
+        from IPython.display import HTML, display
+
+        self.shown = now
+        left = note or (f"{(now - self.started) * (total - done) / done:.0f} s left" if 0 < done < total else "")
+        text = html.escape(f"{self.stage} {done} of {total} {left}")
+        picture = HTML(f'<progress value="{done}" max="{max(total, 1)}"></progress> {text}')
+        if self.handle is None:
+            self.handle = display(picture, display_id=True)
+        else:
+            self.handle.update(picture)
+
+    def _end_stage(self) -> None:
+        if self.bar:
+            self.bar.stop()
+        self.stage, self.bar, self.handle = "", None, None
+
+
+@contextmanager
+def showing(progress: Progress | None) -> Iterator[Progress]:
+    """The progress that was passed, or a `Display` that lives within `with` if it is None."""
+    if progress is not None:
+        yield progress
+    else:
+        with Display() as display:
+            yield display
+
+
+def _in_notebook() -> bool:
+    """Whether a Jupyter or Colab kernel runs this."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # Jupyter's, and Colab's subclass of it

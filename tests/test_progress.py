@@ -1,0 +1,30 @@
+"""Progress elsewhere than in a terminal or notebook: plain lines, none for quick work."""
+
+from __future__ import annotations
+
+import pytest
+
+from seefar import progress
+from seefar.progress import SILENT, Display, showing
+
+
+def test_a_line_is_due_after_a_while_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 29.0, 31.0, 32.0, 62.0])
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    with Display() as display:
+        for done in range(1, 6):
+            display.update("maps", done, 10, "note")
+    assert capsys.readouterr().err.splitlines() == ["maps: 3 of 10, note", "maps: 5 of 10, note"]
+
+
+def test_lines_of_the_log_are_shown_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with showing(None) as display:
+        display.line("[1,  2000] loss: 1.061")
+    assert capsys.readouterr().err == "[1,  2000] loss: 1.061\n"
+
+
+def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    with showing(SILENT) as display:
+        display.line("a")
+        display.update("maps", 1, 1)
+    assert capsys.readouterr() == ("", "")
