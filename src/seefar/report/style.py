@@ -1,0 +1,171 @@
+"""Style of all figures: one type, sizes in points, positions in inches, text in any script.
+
+Nothing here touches pyplot or `rcParams`. Everything is placed in inches from the upper left corner, so that a figure
+of a hundred rows is laid out as fast as one of ten, and text is measured before it is drawn, so that none overlaps.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache, lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, fontManager, get_font
+from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
+
+DPI = 120
+LARGE, NORMAL, SMALL = 12.0, 9.0, 8.0  # points
+LINE_HEIGHT = 1.3  # in sizes of the type
+INK, QUIET, PALE = "#1c1f24", "#5c6470", "#d5d9de"
+BLUE, ORANGE, RED = "#2166ac", "#d9730d", "#b2182b"
+SIGNED_COLOURS = "RdBu_r"  # perceptual and diverging: red is positive, blue negative, white zero
+COUNT_COLOURS = "cividis"  # perceptual, and the same to readers who do not tell red from green
+FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure looks the same on every machine
+MISSING = "\N{WHITE SQUARE}"
+
+
+class NotebookFigure(Figure):
+    """A matplotlib Figure that a notebook shows without pyplot and without a magic command."""
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        self.savefig(picture, format="png", facecolor="white")
+        return picture.getvalue()
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure on an opaque white ground, width x height in inches, to be filled by `place` and `text`."""
+    return NotebookFigure(figsize=(width, height), dpi=DPI, facecolor="white")
+
+
+def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place of the figure, in inches from its upper left corner."""
+    all_width, all_height = figure.get_size_inches()
+    below = 1 - (top + height) / all_height
+    return figure.add_axes((left / all_width, below, width / all_width, height / all_height), facecolor="white")
+
+
+def text(figure: Figure, left: float, top: float, words: str, size: float = NORMAL, **style: Any) -> Text:
+    """Text at a place of the figure, in inches from its upper left corner; `$` and the like are drawn as they are."""
+    width, height = figure.get_size_inches()
+    style = {"va": "top", "color": INK, "linespacing": LINE_HEIGHT, **style}
+    return figure.text(left / width, 1 - top / height, drawable(words), fontsize=size, **plain(words), **style)
+
+
+def plain(words: str) -> dict[str, Any]:
+    """Arguments with which matplotlib draws `drawable(words)` as they are: no mathematics, and fonts that fit."""
+    return {"parse_math": False, "fontfamily": list(_fonts(_unusual(words))[0])}
+
+
+def drawable(words: str) -> str:
+    """The words with a box in place of each character that no installed font has; the first time it is warned of."""
+    missing = _fonts(_unusual(words))[1]
+    return "".join(MISSING if character in missing else character for character in words)
+
+
+def wrap(words: str, width: float, size: float = NORMAL, *, bold: bool = False, most: int | None = None) -> list[str]:
+    """Lines no wider than `width` inches, broken between words, or within one that is too long.
+
+    Args:
+        words: one paragraph.
+        width: in inches.
+        size: of the type, in points.
+        bold: whether it will be drawn bold.
+        most: how many lines at most; the last one then ends with an ellipsis.
+    """
+    lines: list[str] = []
+    for word in words.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size, bold) <= width:
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for character in word:
+            if lines[-1] and text_width(lines[-1] + character, size, bold) > width:
+                lines.append("")
+            lines[-1] += character
+    if most is not None and len(lines) > most:
+        return [*lines[: most - 1], shorten(" ".join(lines[most - 1 :]), width, size, bold=bold)]
+    return lines
+
+
+def shorten(words: str, width: float, size: float = NORMAL, *, bold: bool = False) -> str:
+    """The words on one line of at most `width` inches; what is too long ends with an ellipsis."""
+    words = " ".join(words.split())
+    if text_width(words, size, bold) <= width:
+        return words
+    while words and text_width(words + "\N{HORIZONTAL ELLIPSIS}", size, bold) > width:
+        words = words[:-1].rstrip()
+    return words + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def text_width(words: str, size: float = NORMAL, bold: bool = False) -> float:
+    """How wide a line of text is, in inches."""
+    fonts = _fonts(_unusual(words))[0]
+    points, *_ = text_to_path.get_text_width_height_descent(drawable(words), _properties(fonts, size, bold), False)
+    return float(points) / 72 * 1.02  # the renderer moves letters to whole pixels
+
+
+def text_height(lines: int, size: float = NORMAL) -> float:
+    """How high some lines of text are, in inches."""
+    return lines * size * LINE_HEIGHT / 72
+
+
+def bare(axes: Axes) -> None:
+    """The axes without a box that shuts them in; labels and ticks in quiet colours, a pale grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(PALE)
+    axes.tick_params(colors=QUIET, labelsize=SMALL, length=3, color=PALE)
+    axes.grid(color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+@lru_cache(maxsize=256)
+def _properties(fonts: tuple[str, ...], size: float, bold: bool) -> FontProperties:
+    return FontProperties(family=list(fonts), size=size, weight="bold" if bold else "normal")
+
+
+def _unusual(words: str) -> frozenset[str]:
+    """The characters that the font of all figures lacks; the end of a line is none."""
+    return frozenset(words) - _characters(FONT) - {"\n"}
+
+
+@lru_cache
+def _fonts(unusual: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Installed fonts that have these characters, after the usual one; and the characters that none has."""
+    fonts, missing = [FONT], unusual
+    for family in sorted(_files()) if missing else ():
+        if missing & _characters(family):
+            fonts.append(family)
+            missing -= _characters(family)
+    if missing:  # always the same words, so that Python shows them once
+        warnings.warn(f"No installed font has some letters of the names: figures show {MISSING} instead.", stacklevel=2)
+    return tuple(fonts), missing
+
+
+@lru_cache
+def _files() -> dict[str, str]:
+    """The file of each font: the usual one, and what is installed on the machine.
+
+    The others that matplotlib brings have symbols in the places of letters, or a box for every letter.
+    """
+    ours = Path(matplotlib.get_data_path())
+    usual = {entry.name: entry.fname for entry in fontManager.ttflist if entry.style == "normal"}
+    installed = {name: file for name, file in usual.items() if ours not in Path(file).parents and name[0] != "."}
+    return {**installed, FONT: fontManager.findfont(FontProperties(family=[FONT]))}
+
+
+@cache
+def _characters(family: str) -> frozenset[str]:
+    """What can be drawn with a font; pictures of fixed size, as in fonts of coloured emoji, cannot."""
+    try:
+        font = get_font(_files()[family])
+    except (OSError, RuntimeError):
+        return frozenset()
+    return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()
