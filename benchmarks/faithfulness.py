@@ -27,14 +27,15 @@ import numpy as np
 import torch
 
 import seefar
+from placed import placed_contrast
 from seefar.data import load_data
 from seefar.data.images import Images, Labels, Split
 from seefar.evaluation.evaluate import evaluate
-from seefar.maps.cells import Maps, rank_pixels, to_pixels
 from seefar.maps.faithfulness import bootstrap_interval, deletion, insertion, road
+from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.map_method import MapMethod
 from seefar.maps.methods import BASELINES, METHODS
-from seefar.maps.sanity import MOST_MAPS, placed_contrast
+from seefar.maps.sanity import MOST_MAPS
 from seefar.model import STAGES, ResNet18
 from seefar.model.inference import device_of
 from seefar.runs.files import written_beside
@@ -64,7 +65,7 @@ def contenders() -> dict[str, MapMethod | partial[Maps]]:
     return found
 
 
-def scores(run: str, index: np.ndarray, named: Labels, first: float, kept: Path) -> dict[str, dict[str, np.ndarray]]:
+def scores(run: str, index: np.ndarray, named: Labels, grid: Grid, kept: Path) -> dict[str, dict[str, np.ndarray]]:
     """Of every contender, each of the three scores, float64 (N,); what is `kept` already is read, not measured."""
     keep_freed_memory()
     model, images = seefar.load_run(run).model, load_test(run).images[index]
@@ -75,7 +76,7 @@ def scores(run: str, index: np.ndarray, named: Labels, first: float, kept: Path)
         if not path.exists():
             count = SCORECAM_IMAGES if name.startswith("scorecam") else len(images)
             maps = method(model, images[:count], named[:count])
-            ranks = rank_pixels(to_pixels(maps, images.shape[1], first if "twin" in name else None))
+            ranks = rank_pixels(to_pixels(maps, images.shape[1], grid if "twin" in name else None))
             with torch.autocast(device_of(model).type, torch.bfloat16), written_beside(path) as beside:
                 measured = {
                     score: measure(model, images[:count], named[:count], ranks) for score, measure in SCORES.items()
@@ -94,10 +95,10 @@ def load_test(run: str) -> Split:
     return load_data(recipe.data, None, recipe.image_size).test
 
 
-def precision_check(model: ResNet18, images: Images, classes: Labels, first: float) -> dict[str, dict[str, float]]:
+def precision_check(model: ResNet18, images: Images, classes: Labels, grid: Grid) -> dict[str, dict[str, float]]:
     """Mean scores of the default in both precisions, and the largest difference of a single image."""
     images, classes = images[:CHECKED_IMAGES], classes[:CHECKED_IMAGES]
-    ranks = rank_pixels(to_pixels(seefar.gradcam(model, images, classes), images.shape[1], first))
+    ranks = rank_pixels(to_pixels(seefar.gradcam(model, images, classes), images.shape[1], grid))
     found = {}
     for score, measure in SCORES.items():
         exact = measure(model, images, classes, ranks)
@@ -144,15 +145,15 @@ def main() -> None:
     count = min(chosen.images or len(mistakes), len(mistakes), len(right))
     # Where the twin's cells lie on this network's images, as `seefar.explain` finds it.
     some = mistakes[:MOST_MAPS]
-    _, first = placed_contrast(run.model, test.images[some], named[some], test.labels[some])
+    _, grid = placed_contrast(run.model, test.images[some], named[some], test.labels[some])
     about = {
         "command": f"python benchmarks/faithfulness.py --run {chosen.run}",
         **provenance(),
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed, "accuracy": evaluation.metrics.accuracy},
         "all_mistakes": len(mistakes),
         "images": count,
-        "first_cell": first,
-        "precision": precision_check(run.model, test.images[mistakes], named[mistakes], first),
+        "first_cell": grid.origin,
+        "precision": precision_check(run.model, test.images[mistakes], named[mistakes], grid),
     }
     # The two groups side by side, each on half of the cores: small equations are slower on several.
     kept = Path("runs") / f"faithfulness-{str(about['commit'])[:8]}-{count}"
@@ -160,7 +161,7 @@ def main() -> None:
     groups = {"mistakes": mistakes[:count], "right": right[:count]}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         found = {
-            group: pool.submit(scores, chosen.run, index, named[index], first, kept / group)
+            group: pool.submit(scores, chosen.run, index, named[index], grid, kept / group)
             for group, index in groups.items()
         }
         print(json.dumps({**about, **{group: summary(future.result()) for group, future in found.items()}}, indent=2))

@@ -19,19 +19,20 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from placed import placed_contrast
 from seefar import class_maps, recipe, train
 from seefar.data import Data
 from seefar.data.images import Labels, Split
 from seefar.data.shapes import load_shapes, plant_shortcut
 from seefar.evaluation.metrics import wilson_interval
 from seefar.explanation.occlusion import occlude
+from seefar.maps.grid import grid_of
 from seefar.maps.methods import BASELINES, METHODS
 from seefar.maps.removal import hide
 from seefar.maps.sanity import (
     evidence_inside,
-    find_first_cell,
+    find_origin,
     flip_agreement,
-    placed_contrast,
     pointing_hits,
     randomized,
     rank_correlation,
@@ -58,7 +59,9 @@ def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
         some = slice(0, 50 if name == "scorecam" else None)
         maps = method(model, images[some], labels[some])
         mirrored = method(model, images[some, :, ::-1].copy(), labels[some])
-        first = None if name in BASELINES else find_first_cell(maps, mirrored, 32)  # baselines share the image evenly
+        grid = grid_of(model, maps.shape[1:], 32)
+        if name not in BASELINES:  # they share the image evenly
+            grid = find_origin(maps, mirrored, 32, grid)
         cascade = {
             part: float(np.abs(rank_correlation(maps, method(changed, images[some], labels[some]))).mean())
             for part, changed in randomized(model)
@@ -66,11 +69,11 @@ def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
         # Smooth maps of a few cells agree by chance: what the map says of another image is what "nothing left" means.
         by_chance = float(np.abs(rank_correlation(maps, np.roll(maps, 1, axis=0))).mean())
         scores["methods"][name] = {
-            "pointing": share(pointing_hits(maps, masks[some], first)),
-            "evidence_inside": float(evidence_inside(maps, masks[some], first).mean()),
+            "pointing": share(pointing_hits(maps, masks[some], grid)),
+            "evidence_inside": float(evidence_inside(maps, masks[some], grid).mean()),
             "rank_correlation_after_randomising": cascade,
             "rank_correlation_with_another_image": by_chance,
-            "flip_agreement": float(flip_agreement(maps, mirrored, 32, first).mean()),
+            "flip_agreement": float(flip_agreement(maps, mirrored, 32, grid).mean()),
         }
     return scores
 
@@ -86,25 +89,25 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
     """(b) On images that are right without the patch and `circle` with it."""
     without, with_patch, fooled = ask(model, plain, planted)
     images, true, masks = planted.images[fooled], planted.labels[fooled], planted.masks[fooled]
-    contrast, first = placed_contrast(model, images, CIRCLE, true, cells)
+    contrast, grid = placed_contrast(model, images, CIRCLE, true, cells)
     before: Labels = np.full(len(images), CIRCLE, dtype=np.int64)
-    found = occlude(model, images, before, true, contrast, first)
+    found = occlude(model, images, before, true, contrast, grid)
     # Without the patch: the same question of the same images, which the network gets right; no patch can be found.
     absent = class_maps(model, plain.images[fooled], cells).contrast(CIRCLE, true)
     return {
         "accuracy_without_patch": float((without == plain.labels).mean()),
         "answers_circle_with_patch": float((with_patch == CIRCLE).mean()),
         "chance": float(masks.mean()),
-        "first_cell": first,
-        "pointing": share(pointing_hits(contrast, masks, first)),
+        "first_cell": grid.origin,
+        "pointing": share(pointing_hits(contrast, masks, grid)),
         "pointing_if_cells_shared_the_image_evenly": share(pointing_hits(contrast, masks)),
-        "evidence_inside": float(evidence_inside(contrast, masks, first).mean()),
+        "evidence_inside": float(evidence_inside(contrast, masks, grid).mean()),
         "repaired": share(found.top.answer == true),
         "shifted_control": share(found.shifted.answer == true),
         "least_relevant_control": share(found.least.answer == true),
         "without_patch": {
-            "pointing_at_its_place": share(pointing_hits(absent, masks, first)),
-            "evidence_inside": float(evidence_inside(absent, masks, first).mean()),
+            "pointing_at_its_place": share(pointing_hits(absent, masks, grid)),
+            "evidence_inside": float(evidence_inside(absent, masks, grid).mean()),
         },
     }
 
@@ -128,10 +131,10 @@ def draw(model: ResNet18, plain: Split, planted: Split, rows: int = 4) -> Figure
             one.imshow(picture)
             one.set_title(title, fontsize=8)
             one.set_axis_off()
-        for one, (contrast, first) in zip(axes[2:5], maps, strict=True):
+        for one, (contrast, grid) in zip(axes[2:5], maps, strict=True):
             cells, scale = contrast.shape[1], float(np.abs(contrast[row]).max())
             title = f"why circle, not {name}: {cells}x{cells}"
-            show_map(one, images[row], contrast[row], scale, title, first)
+            show_map(one, images[row], contrast[row], scale, title, grid)
     return figure
 
 

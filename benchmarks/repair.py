@@ -23,7 +23,7 @@ from seefar.data.images import Split
 from seefar.evaluation.evaluate import Evaluation
 from seefar.explanation.occlusion import hide_more_and_more
 from seefar.explanation.repair import mcnemar, rate
-from seefar.maps.cells import rank_pixels, to_pixels
+from seefar.maps.grid import rank_pixels, to_pixels
 from seefar.maps.methods import BASELINES
 from seefar.names import HideName, MethodName
 from seefar.runs.manifest import provenance
@@ -38,7 +38,7 @@ def rates_and_rivals(run: Run, test: Split, evaluation: Evaluation, how: HideNam
     index, predictions = [mistake.index for mistake in explanation.mistakes], evaluation.predictions
     images, predicted, true = test.images[index], predictions.predicted[index], predictions.labels[index]
     size = images.shape[1]
-    ranks = {"another": np.roll(rank_pixels(to_pixels(explanation.contrast, size, explanation.first)), 1, axis=0)}
+    ranks = {"another": np.roll(rank_pixels(to_pixels(explanation.contrast, size, explanation.grid)), 1, axis=0)}
     for name, method in BASELINES.items():
         ranks[name] = rank_pixels(to_pixels(method(run.model, images, predicted), size))
     repaired = np.array([repair.outcome == "repaired" for repair in explanation.repairs])

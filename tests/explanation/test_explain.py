@@ -13,6 +13,7 @@ from seefar.evaluation.evaluate import Evaluation, evaluate
 from seefar.evaluation.metrics import measure
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.explain import explain
+from seefar.maps.grid import Grid
 from seefar.training.run import Run
 
 
@@ -72,10 +73,11 @@ def test_another_method_and_layer(run: Run, shapes: Data) -> None:
     evaluation = evaluate(run, shapes.test)
     explanation = explain(run, shapes.test, evaluation, "layercam", "layer2")
     assert explanation.contrast.shape[1:] == (16, 16)
-    assert (explanation.cell_stride, explanation.first) == (1, None)
+    assert (explanation.cell_stride, explanation.grid) == (1, Grid((16, 16), 2.0, 0.5))
     fine = explain(run, shapes.test, evaluation, cells=16)
     assert fine.cell_stride == 4
-    assert 0 <= (fine.first or 0) <= 7
+    assert fine.grid.spacing == 2
+    assert 0 <= fine.grid.origin <= 7
     index = [mistake.index for mistake in evaluation.mistakes]
     expected = class_maps(run.model, shapes.test.images[index], 16)
     np.testing.assert_allclose(fine.predicted, expected.of([m.predicted for m in evaluation.mistakes]), atol=1e-4)

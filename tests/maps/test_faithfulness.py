@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from seefar.maps.cells import rank_pixels
 from seefar.maps.faithfulness import CURVE_SHARES, bootstrap_interval, deletion, insertion, road
+from seefar.maps.grid import rank_pixels
 from seefar.model import ResNet18
 
 RED = np.zeros(1, np.int64)

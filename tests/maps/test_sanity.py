@@ -10,10 +10,11 @@ from scipy.stats import spearmanr
 from seefar import gradcam
 from seefar.data import Data
 from seefar.maps.baselines import sobel_edges
+from seefar.maps.grid import Grid, grid_of
 from seefar.maps.sanity import (
     CASCADE,
     evidence_inside,
-    find_first_cell,
+    find_origin,
     flip_agreement,
     pointing_hits,
     randomized,
@@ -85,8 +86,12 @@ def test_a_middle_between_pixels_points_at_all_it_touches() -> None:
     masks = np.zeros((3, 32, 32), bool)
     masks[0, 9:11, :14], masks[1, 9, 13], masks[2, 10, 14] = True, True, True
     assert pointing_hits(maps, masks).tolist() == [True, False, False]
-    assert pointing_hits(maps, masks, 1).tolist() == [True, True, False]  # in the middle of pixel 9, 13
-    assert pointing_hits(maps, masks, 2).tolist() == [False, False, True]
+    assert pointing_hits(maps, masks, Grid((8, 8), 4.0, 1.0)).tolist() == [
+        True,
+        True,
+        False,
+    ]  # pixel 9, 13
+    assert pointing_hits(maps, masks, Grid((8, 8), 4.0, 2.0)).tolist() == [False, False, True]
 
 
 def test_mirrored_maps_are_compared_where_they_lie() -> None:
@@ -101,7 +106,7 @@ def test_mirrored_maps_are_compared_where_they_lie() -> None:
     assert flip_agreement(blob, mirrored, 32)[0] == pytest.approx(1)
     finer = np.zeros((2, 1, 16, 16), np.float32)
     finer[0, 0, 3, 4], finer[1, 0, 3, 10] = 1, 1  # 4 * 2 + 1.5 = 9.5 and 10 * 2 + 1.5 = 21.5
-    assert flip_agreement(*finer, 32, 1.5)[0] > 0.9  # at the far edge the map ends
+    assert flip_agreement(*finer, 32, Grid((16, 16), 2.0, 1.5))[0] > 0.9  # at the far edge the map ends
 
 
 @pytest.mark.parametrize(("cells", "first"), [(8, 1.5), (8, 5.0), (16, 0.0), (32, 2.0)])
@@ -116,17 +121,20 @@ def test_the_first_cell_is_found_by_mirroring(cells: int, first: float) -> None:
         return (y[:, :, None] * x[:, None, :]).astype(np.float32)
 
     maps, of_mirrored = seen(centres), seen(np.stack((centres[:, 0], 31 - centres[:, 1]), axis=1))
-    assert find_first_cell(maps, of_mirrored, 32) == pytest.approx(first, abs=0.5)  # one step of the search
-    assert find_first_cell(maps[:29], of_mirrored[:29], 32) == 1.75  # too few to tell: between 0 and 3.5
+    grid = Grid((cells, cells), 32 / cells, 0.0)
+    found = find_origin(maps, of_mirrored, 32, grid)
+    assert found.origin == pytest.approx(first, abs=0.5)  # one step of the search
+    assert (found.cells, found.spacing) == (grid.cells, grid.spacing)
+    assert find_origin(maps[:29], of_mirrored[:29], 32, grid).origin == 1.75  # too few to tell: between 0 and 3.5
 
 
 def test_a_trained_nets_maps_find_the_shape_and_move_with_the_mirror(trained: Run, shapes: Data) -> None:
     test = shapes.test
     maps = gradcam(trained.model, test.images, test.labels)
     mirrored = gradcam(trained.model, test.images[:, :, ::-1].copy(), test.labels)
-    first = find_first_cell(maps, mirrored, 32)
+    grid = find_origin(maps, mirrored, 32, grid_of(trained.model, (8, 8), 32))
     assert test.masks is not None
     chance = test.masks.mean()
-    assert pointing_hits(maps, test.masks, first).mean() > 2 * chance
-    assert evidence_inside(maps, test.masks, first).mean() > 1.3 * chance
-    assert flip_agreement(maps, mirrored, 32, first).mean() > 0.4  # it never saw a mirrored image
+    assert pointing_hits(maps, test.masks, grid).mean() > 2 * chance
+    assert evidence_inside(maps, test.masks, grid).mean() > 1.3 * chance
+    assert flip_agreement(maps, mirrored, 32, grid).mean() > 0.4  # it never saw a mirrored image

@@ -11,6 +11,7 @@ from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation, explain
 from seefar.explanation.health import Health
 from seefar.explanation.repair import Rate, Repair, RepairRates
+from seefar.maps.grid import Grid
 from seefar.report.draw import draw_figures
 from seefar.training.history import HistoryRow
 from seefar.training.run import Run
@@ -64,17 +65,18 @@ def explanation(contrast: np.ndarray, predicted: np.ndarray, true: np.ndarray) -
     hidden = np.zeros((count, 32, 32), bool)
     hidden[:, 4:12, 8:20] = True
     return Explanation(
-        mistakes(count),
-        *(maps.astype(np.float32) for maps in (contrast, predicted, true)),
-        hidden,
-        [repair] * count,
-        [Health("fair", ("something",))] * count,
-        RepairRates(none, none, none, 1.0, 1.0, none, none),
-        "gradcam",
-        None,
-        "grey",
-        2,
-        None,
+        mistakes=mistakes(count),
+        contrast=contrast.astype(np.float32),
+        predicted=predicted.astype(np.float32),
+        true=true.astype(np.float32),
+        hidden=hidden,
+        repairs=[repair] * count,
+        health=[Health("fair", ("something",))] * count,
+        rates=RepairRates(none, none, none, 1.0, 1.0, none, none),
+        method="gradcam",
+        layer=None,
+        hide="grey",
+        grid=Grid((8, 8), 4.0, 1.5),
     )
 
 

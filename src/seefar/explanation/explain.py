@@ -20,11 +20,12 @@ from seefar.evaluation.predictions import Predictions
 from seefar.explanation.health import Health, check_health
 from seefar.explanation.occlusion import hide_more_and_more, occlude
 from seefar.explanation.repair import Repair, RepairRates, repair_rates, repairs
-from seefar.maps.cells import BATCH_SIZE, Maps, cell_stride_of, rank_pixels, to_pixels
 from seefar.maps.class_maps import class_maps
+from seefar.maps.grid import Grid, Maps, grid_of, rank_pixels, to_pixels
 from seefar.maps.methods import METHODS, SAME_FOR_EVERY_CLASS, find_method
+from seefar.maps.network import BATCH_SIZE
 from seefar.maps.removal import Pixels
-from seefar.maps.sanity import find_first_cell, randomized
+from seefar.maps.sanity import BLOCK, find_origin, randomized
 from seefar.model.resnet import ResNet18
 from seefar.names import HideName, MethodName
 from seefar.runs.files import write_text, written_beside
@@ -37,7 +38,7 @@ RIGHT_ANSWERS = 300
 """At most so many images that the network gets right are tried for the damage rate: enough for 6 points either way."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """What was found of M mistakes.
 
@@ -51,8 +52,7 @@ class Explanation:
         health: how far each contrast map can be trusted.
         rates: the occlusion test over all mistakes of the test set.
         method, layer, hide: what it was made with; see `explain`.
-        cell_stride: every how many-th cell of a map enters the logits.
-        first: where its first cell lies; see `to_pixels`.
+        grid: where the cells of the maps lie over the images.
     """
 
     mistakes: list[Mistake]
@@ -66,8 +66,12 @@ class Explanation:
     method: MethodName
     layer: str | None
     hide: HideName
-    cell_stride: int
-    first: float | None
+    grid: Grid
+
+    @property
+    def cell_stride(self) -> int:
+        """Every how many-th cell of a map, in each direction, enters the logits."""
+        return 1 if self.layer is not None else round(BLOCK / self.grid.spacing)
 
     def of(self, mistakes: Sequence[Mistake]) -> Explanation:
         """The same for some of the mistakes, in their order; the rates stay those of all."""
@@ -135,27 +139,27 @@ def explain(
         *_, (_, all_random) = randomized(model)
         random = np.subtract(*pairs(all_random, images, predicted, true))
         bar.update(task, description="occlusion test")
-        first = None if layer is not None else find_first_cell(contrast, mirrored, size)
-        occlusion = occlude(model, images, predicted, true, contrast, first, hide, done=done)
+        grid = grid_of(model, (contrast.shape[1], contrast.shape[2]), size)
+        grid = grid if layer is not None else find_origin(contrast, mirrored, size, grid)
+        occlusion = occlude(model, images, predicted, true, contrast, grid, hide, done=done)
         right, runner_up = predictions.labels[intact], _runner_up(predictions)[intact]
         margin = np.subtract(*pairs(model, test.images[intact], right, runner_up))
-        ranks = rank_pixels(to_pixels(margin, size, first))
+        ranks = rank_pixels(to_pixels(margin, size, grid))
         damage = hide_more_and_more(model, test.images[intact], right, ranks, None, hide, done)
     masks = None if test.masks is None else test.masks[index]
     explanation = Explanation(
-        mistakes,
-        contrast,
-        of_predicted,
-        of_true,
-        occlusion.top.pixels,
-        repairs(mistakes, occlusion, contrast, first),
-        check_health(contrast, mirrored, random, occlusion, first, masks),
-        repair_rates(mistakes, occlusion, damage),
-        method,
-        layer,
-        hide,
-        cell_stride_of(layer, contrast.shape[1], size),
-        first,
+        mistakes=mistakes,
+        contrast=contrast,
+        predicted=of_predicted,
+        true=of_true,
+        hidden=occlusion.top.pixels,
+        repairs=repairs(mistakes, occlusion, contrast, grid),
+        health=check_health(contrast, mirrored, random, occlusion, grid, masks),
+        rates=repair_rates(mistakes, occlusion, damage),
+        method=method,
+        layer=layer,
+        hide=hide,
+        grid=grid,
     )
     _write(run.folder, test.classes, explanation)
     return explanation
@@ -232,7 +236,7 @@ def _write(folder: RunFolder, classes: tuple[str, ...], explanation: Explanation
         "method": explanation.method,
         "layer": explanation.layer,
         "cells": explanation.contrast.shape[1:],
-        "first_cell": explanation.first,
+        "grid": {"spacing": explanation.grid.spacing, "origin": explanation.grid.origin},
         "hide": explanation.hide,
         "occlusion": asdict(explanation.rates),
     }

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.explanation.occlusion import Occlusion
-from seefar.maps.cells import Maps
+from seefar.maps.grid import Grid, Maps
 from seefar.maps.methods import map_status
 from seefar.maps.sanity import flip_agreement, pointing_hits, rank_correlation
 
@@ -41,7 +41,7 @@ def check_health(
     of_mirrored: Maps,
     of_random: Maps,
     occlusion: Occlusion,
-    first: float | None = None,
+    grid: Grid | None = None,
     masks: NDArray[np.bool_] | None = None,
 ) -> list[Health]:
     """A badge for each of M contrast maps.
@@ -51,12 +51,12 @@ def check_health(
         of_mirrored: contrast maps of the mirrored images, as they come, (M, h, w).
         of_random: contrast maps of a network with random weights, (M, h, w).
         occlusion: what hiding did.
-        first: see `to_pixels`.
+        grid: where the cells lie; default: they share the image evenly.
         masks: the pixels that decide, bool (M, H, H), where the data set knows them.
     """
     top, control = occlusion.top, occlusion.shifted
     random = rank_correlation(contrast, of_random)
-    flip = flip_agreement(contrast, of_mirrored, top.pixels.shape[1], first)
+    flip = flip_agreement(contrast, of_mirrored, top.pixels.shape[1], grid)
     failed: list[Sequence[str | None]] = [
         [
             "hiding its strongest pixels does not change the answer"
@@ -78,7 +78,7 @@ def check_health(
         ],
     ]
     if masks is not None:
-        hits = pointing_hits(contrast, masks, first)
+        hits = pointing_hits(contrast, masks, grid)
         failed.append([None if hit else "its highest cell is not among the pixels that decide" for hit in hits])
     found = []
     for map_, reasons in zip(contrast, zip(*failed, strict=True), strict=True):

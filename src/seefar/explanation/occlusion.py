@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.data.images import Images, Labels
-from seefar.maps.cells import Maps, rank_pixels, to_pixels
+from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.removal import Pixels, hide
 from seefar.model.inference import compute_logits
 from seefar.model.resnet import ResNet18
@@ -73,7 +73,7 @@ def occlude(
     predicted: Labels,
     true: Labels,
     contrast: Maps,
-    first: float | None = None,
+    grid: Grid | None = None,
     how: HideName = "blur",
     seed: int = 0,
     done: Callable[[int], None] = lambda images: None,
@@ -86,12 +86,12 @@ def occlude(
         predicted: the class named for each, int64 (M,).
         true: the class that is looked for, int64 (M,).
         contrast: map of the predicted minus map of the true class, (M, h, w).
-        first: see `to_pixels`.
+        grid: where the cells lie; default: they share the image evenly.
         how: what takes the place of hidden pixels.
         seed: of the controls' places.
         done: is told of images that are through one of the three.
     """
-    values = to_pixels(contrast, images.shape[1], first)
+    values = to_pixels(contrast, images.shape[1], grid)
     ranks = rank_pixels(values)
     tries = ranks, shifted(ranks, seed), rank_pixels(-np.abs(values))
     return Occlusion(*(hide_more_and_more(model, images, predicted, ranks, true, how, done) for ranks in tries))

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.occlusion import Hidden, Occlusion
-from seefar.maps.cells import Maps
+from seefar.maps.grid import Grid, Maps
 from seefar.maps.sanity import evidence_inside
 from seefar.model.inference import log_softmax
 
@@ -72,7 +72,7 @@ class Repair:
 
 
 def repairs(
-    mistakes: Sequence[Mistake], occlusion: Occlusion, contrast: Maps, first: float | None = None
+    mistakes: Sequence[Mistake], occlusion: Occlusion, contrast: Maps, grid: Grid | None = None
 ) -> list[Repair]:
     """One `Repair` a mistake, in order.
 
@@ -80,10 +80,10 @@ def repairs(
         mistakes: M mistakes.
         occlusion: what `occlude` found for them.
         contrast: the contrast maps it was given, (M, h, w).
-        first: see `to_pixels`.
+        grid: where the cells lie; default: they share the image evenly.
     """
     top, control = occlusion.top, occlusion.shifted
-    evidence = evidence_inside(contrast, top.pixels, first)
+    evidence = evidence_inside(contrast, top.pixels, grid)
     found = []
     for i, (mistake, after) in enumerate(zip(mistakes, np.exp(log_softmax(top.logits)), strict=True)):
         answer = int(after.argmax())

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from seefar.data.images import Images
-from seefar.maps.cells import BATCH_SIZE, Maps, fine_twin, original, to_inputs
+from seefar.maps.grid import Maps
 from seefar.maps.map_method import finite
+from seefar.maps.network import BATCH_SIZE, fine_twin, original, to_inputs
 from seefar.model.inference import eval_mode
 
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from seefar.data.images import Images
 from seefar.errors import MapError
 from seefar.maps.capture import Captured, capture
-from seefar.maps.cells import BATCH_SIZE, SMALLEST_MAP, Maps, fine_twin, original, to_inputs
+from seefar.maps.grid import Maps
+from seefar.maps.network import BATCH_SIZE, SMALLEST_MAP, fine_twin, original, to_inputs
 from seefar.model.resnet import STAGES
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from seefar.data.images import Images
 from seefar.errors import MapError
 from seefar.maps.baselines import centre_blob, random_map, sobel_edges
-from seefar.maps.cells import Maps
 from seefar.maps.formulas import eigencam, gradcam, gradcam_plus_plus, hirescam, layercam
+from seefar.maps.grid import Maps
 from seefar.maps.map_method import MapMethod
 from seefar.maps.scorecam import scorecam
 

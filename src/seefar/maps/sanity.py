@@ -1,20 +1,19 @@
-"""Does a map depend on what the network learnt, does it move with the image, does it find what is known to decide?"""
+"""Sanity checks of maps: weight randomisation, mirror equivariance, pointing game, and where the cells lie."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import nn
 
-from seefar.data.images import Images
-from seefar.maps.cells import Maps, cell_centres, to_pixels
-from seefar.maps.class_maps import class_maps
+from seefar.maps.grid import Grid, Maps, to_pixels
 from seefar.model.inference import device_of
 from seefar.model.resnet import STAGES, ResNet18
 
@@ -22,7 +21,10 @@ CASCADE = ("fc", *reversed(STAGES), "conv1")
 """The parts of the network from the head down, in the order in which they are randomised."""
 
 FEWEST_MAPS, MOST_MAPS = 30, 200
-"""Fewer maps cannot tell where the cells lie, and more than so many need not be asked."""
+"""Fewer maps cannot tell where the cells lie, and more than so many are not needed for it."""
+
+BLOCK = 8
+"""Pixels on a side of the block of one cell of the network's last stage: it has three strides of 2."""
 
 Scores = NDArray[np.float64]
 
@@ -55,71 +57,69 @@ def rank_correlation(first: Maps, second: Maps) -> Scores:
     return correlation
 
 
-def flip_agreement(maps: Maps, of_mirrored: Maps, image_size: int, first: float | None = None) -> Scores:
-    """Rank correlation of maps with those of the mirrored images, mirrored back, over the pixels, float64 (N,)."""
-    here, there = (to_pixels(part, image_size, first) for part in (maps, of_mirrored))
+def flip_agreement(maps: Maps, of_mirrored: Maps, image_size: int, grid: Grid | None = None) -> Scores:
+    """Mirror equivariance: rank correlation of maps with those of the mirrored images, mirrored back, float64 (N,).
+
+    It is taken over the pixels, since the cells of a twin are not symmetric in the image.
+
+    Args:
+        maps: (N, h, w).
+        of_mirrored: maps of the mirrored images, as they come, (N, h, w).
+        image_size: height and width of the images.
+        grid: where the cells lie; default: they share the image evenly.
+    """
+    here, there = (to_pixels(part, image_size, grid) for part in (maps, of_mirrored))
     return rank_correlation(here, there[:, :, ::-1])
 
 
-def find_first_cell(maps: Maps, of_mirrored: Maps, image_size: int) -> float:
-    """Where the first of the twin's cells lies, in pixels from the middle of the first pixel: see `to_pixels`.
+def find_origin(maps: Maps, of_mirrored: Maps, image_size: int, grid: Grid) -> Grid:
+    """The grid of a dense twin with its origin measured: where the network learnt that its cells look.
 
     Convolutions of stride 2 put the last stage's first cell at the first pixel of its block, at 0; cells that share the
-    image evenly, as a network that averages them must learn to see all of it, would put it at the middle, at 3.5 for 32
-    pixels. So it is where in its block the mirrored image's map, mirrored back, agrees best with the map. With fewer
-    than `FEWEST_MAPS` maps it is taken to be halfway between the first pixel and the middle.
+    image evenly, as a network that averages them must learn to see all of it, would put it at the middle, at 3.5. So it
+    is where in its block the mirrored image's map, mirrored back, agrees best with the map. With fewer than
+    `FEWEST_MAPS` maps it is taken to be halfway between the first pixel and the middle.
 
     Args:
-        maps: (N, h, w), of the dense twin.
+        maps: (N, h, w), of the dense twin; the first `MOST_MAPS` are used.
         of_mirrored: maps of the mirrored images, as they come, (N, h, w).
         image_size: height and width of the images.
+        grid: spacing of the cells, see `grid_of`.
     """
-    last = image_size / -(-image_size // 8) - 1  # of the block's pixels
+    last = BLOCK - 1  # of the block's pixels
     if len(maps) < FEWEST_MAPS:
-        return last / 4
-    places = np.linspace(0, last, 15)
+        return replace(grid, origin=last / 4)
     some = slice(MOST_MAPS)
-    agreement = [flip_agreement(maps[some], of_mirrored[some], image_size, place).mean() for place in places]
-    return float(places[int(np.argmax(agreement))])
+    tried = [replace(grid, origin=float(place)) for place in np.linspace(0, last, 15)]
+    agreement = [flip_agreement(maps[some], of_mirrored[some], image_size, one).mean() for one in tried]
+    return tried[int(np.argmax(agreement))]
 
 
-def placed_contrast(
-    model: nn.Module, images: Images, predicted: ArrayLike, true: ArrayLike, cells: int | None = None
-) -> tuple[Maps, float]:
-    """The contrast maps (N, h, w) of stored images, and where their first cell lies."""
-    contrast, of_mirrored = (
-        class_maps(model, part, cells).contrast(predicted, true) for part in (images, images[:, :, ::-1].copy())
-    )
-    return contrast, find_first_cell(contrast, of_mirrored, images.shape[1])
+def pointing_hits(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None) -> NDArray[np.bool_]:
+    """The pointing game (Zhang et al. 2016, arXiv 1608.00507): is the centre of the highest cell in the mask? (N,).
 
-
-def pointing_hits(maps: Maps, masks: NDArray[np.bool_], first: float | None = None) -> NDArray[np.bool_]:
-    """The pointing game (Zhang et al. 2016, arXiv 1608.00507): is the middle of the highest cell in the mask? (N,).
-
-    A middle on the border of pixels is in the mask if at least half of them are. By chance the share of hits is about
+    A centre on the border of pixels is in the mask if at least half of them are. By chance the share of hits is about
     the mask's share of the image.
 
     Args:
         maps: (N, h, w).
-        masks: the pixels that decide, bool (N, H, H).
-        first: see `to_pixels`.
+        masks: the pixels that decide, bool (N, H, W).
+        grid: where the cells lie; default: they share the image evenly.
     """
-    _, height, width = maps.shape
-    row, column = np.divmod(_flat(maps).argmax(1), width)
-    y, x = (
-        _nearest_pixels(cell_centres(cells, masks.shape[1], first)[at], masks.shape[1])
-        for cells, at in ((height, row), (width, column))
-    )
+    size = masks.shape[1], masks.shape[2]
+    grid = grid or Grid.even((maps.shape[1], maps.shape[2]), size)
+    cells = np.divmod(_flat(maps).argmax(1), maps.shape[2])
+    y, x = (_nearest_pixels(grid.centres(axis)[cells[axis]], size[axis]) for axis in (0, 1))
     hits: NDArray[np.bool_] = masks[np.arange(len(masks)), y[:, None], x[None]].mean((0, 1)) >= 0.5
     return hits
 
 
-def evidence_inside(maps: Maps, masks: NDArray[np.bool_], first: float | None = None) -> Scores:
-    """Share of the positive evidence that lies in the mask, float64 (N,); 0 for a map without any.
+def evidence_inside(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None) -> Scores:
+    """Share of the positive evidence that is in the mask, float64 (N,); 0 for a map without any.
 
     Arguments as `pointing_hits`.
     """
-    positive = np.maximum(to_pixels(maps, masks.shape[1], first), 0).astype(np.float64)
+    positive = np.maximum(to_pixels(maps, (masks.shape[1], masks.shape[2]), grid), 0).astype(np.float64)
     total = positive.sum((1, 2))
     inside = (positive * masks).sum((1, 2))
     share: Scores = np.divide(inside, total, out=np.zeros_like(total), where=total > 0)

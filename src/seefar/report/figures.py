@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from seefar.data.images import Images, Split
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
-from seefar.maps.cells import to_pixels
+from seefar.maps.grid import Grid, to_pixels
 from seefar.maps.removal import hide
 from seefar.training.history import HistoryRow
 
@@ -118,7 +118,7 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
         scale = max(float(np.abs(maps).max()), 1e-12)
         names = (f"why {named}, not {true}", f"for {named} (predicted)", f"for {true} (true)")
         for axes, map_, name in zip(map_axes, maps, names, strict=True):
-            show_map(axes, image, map_, scale, name, explanation.first)
+            show_map(axes, image, map_, scale, name, explanation.grid)
         covered = hide(image[None], explanation.hidden[number : number + 1], explanation.hide)[0]
         _show_image(hidden_axes, covered, f"hidden: {answer}, {repair.answer_probability:.1%}")
         bar = panel.colorbar(
@@ -141,12 +141,12 @@ def _caption(explanation: Explanation) -> str:
 
 
 def show_map(
-    axes: Axes, image: Images, map_: NDArray[np.float32], scale: float, title: str, first: float | None = None
+    axes: Axes, image: Images, map_: NDArray[np.float32], scale: float, title: str, grid: Grid | None = None
 ) -> None:
     """Draw one map, (h, w) cells coloured from -scale to scale, over a pale copy of its image, uint8 (H, H, 3)."""
     # Pale, so that dark parts of the image are not taken for strong evidence.
     axes.imshow(image.mean(2), cmap="gray", vmin=-200, vmax=255, interpolation="nearest")
-    pixels = to_pixels(map_[None], len(image), first, smooth=False)[0]
+    pixels = to_pixels(map_[None], len(image), grid, smooth=False)[0]
     axes.imshow(pixels, cmap=MAP_COLOURS, vmin=-scale, vmax=scale, alpha=0.7, interpolation="nearest")
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()

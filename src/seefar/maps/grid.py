@@ -1,0 +1,135 @@
+"""Grid of a map's cells over the image: spacing and origin in pixels, maps enlarged to pixels, pixels ranked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from seefar.model.resnet import ResNet18
+from seefar.seeds import Stream
+
+Maps = NDArray[np.float32]  # (N, h, w), signed, not rescaled
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the cells of a map lie over its image. Spacing and origin hold for rows and columns alike.
+
+    Attributes:
+        cells: rows and columns of cells, (h, w).
+        spacing: pixels from the centre of a cell to that of the next.
+        origin: pixels from the centre of the image's first pixel to that of the first cell.
+
+    Example:
+        >>> Grid((8, 8), spacing=4.0, origin=1.5).centres(0)[:3]  # the middles of blocks of 4 pixels
+        array([1.5, 5.5, 9.5])
+    """
+
+    cells: tuple[int, int]
+    spacing: float
+    origin: float
+
+    @classmethod
+    def even(cls, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:
+        """Cells that share the image evenly: blocks of (longer side / its cells) pixels.
+
+        Args:
+            cells: rows and columns of cells.
+            image_size: height and width in pixels, or one number for both.
+        """
+        height, width = both(image_size)
+        spacing = height / cells[0] if height >= width else width / cells[1]
+        return cls(cells, spacing, (spacing - 1) / 2)
+
+    def centres(self, axis: int) -> NDArray[np.float64]:
+        """The centres of the cells along an axis (0: rows, 1: columns), in pixels from the first pixel's centre."""
+        return self.origin + self.spacing * np.arange(float(self.cells[axis]))
+
+
+def grid_of(model: nn.Module, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:
+    """The grid of the cells that a layer of a network gives, as far as the network's form says.
+
+    A `ResNet18` halves its cells by strides of 2, rounding up, so its cells lie 1, 2, 4 or 8 pixels apart whatever the
+    image's size: at 50 pixels 13 cells are 4 apart, not 50 / 13. Of another network only the number of cells is
+    known, and they are taken to share the image evenly, which is right to within a cell.
+
+    The origin is the middle of the first cell's block of pixels. Where the dense twin really looks is learnt, not
+    given by its form: see `seefar.maps.sanity.find_origin`.
+
+    Args:
+        model: a `ResNet18`, or another network.
+        cells: rows and columns of a map.
+        image_size: height and width in pixels, or one number for both.
+    """
+    grid = Grid.even(cells, image_size)
+    if isinstance(model, ResNet18):
+        spacing = float(2 ** int(np.ceil(np.log2(grid.spacing))))
+        grid = Grid(cells, spacing, (spacing - 1) / 2)
+    return grid
+
+
+def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None = None, *, smooth: bool = True) -> Maps:
+    """Maps enlarged to the pixels of their images: bilinear between the cells' centres, or each pixel its nearest cell.
+
+    Args:
+        maps: (N, h, w).
+        image_size: height and width in pixels, or one number for both.
+        grid: where the cells lie; default: they share the image evenly.
+        smooth: interpolate between the cells' centres.
+
+    Returns:
+        float32 (N, H, W).
+
+    Example:
+        >>> to_pixels(np.array([[[1, 2]]], np.float32), (2, 4), smooth=False)[0]
+        array([[1., 1., 2., 2.],
+               [1., 1., 2., 2.]], dtype=float32)
+    """
+    size = both(image_size)
+    tensor = torch.from_numpy(np.array(maps, dtype=np.float32, order="C"))  # (N, h, w)
+    grid = grid or Grid.even((tensor.shape[1], tensor.shape[2]), size)
+    for axis, pixels in enumerate(size, start=1):
+        count = tensor.shape[axis]
+        place = ((torch.arange(pixels) - grid.origin) / grid.spacing).clamp(0, count - 1)
+        if smooth:
+            below = place.floor().long().clamp(max=max(count - 2, 0))
+            weight = (place - below).view([-1 if a == axis else 1 for a in range(3)])
+            lower, upper = (tensor.index_select(axis, at) for at in (below, (below + 1).clamp(max=count - 1)))
+            tensor = lower + weight * (upper - lower)
+        else:
+            tensor = tensor.index_select(axis, (place + 0.5).floor().long().clamp(max=count - 1))
+    return tensor.numpy()
+
+
+def rank_pixels(values: Maps, seed: int = 0) -> NDArray[np.int64]:
+    """Each pixel's place in the order of its map, 0 for the highest, so that exactly k pixels have a place below k.
+
+    Ties are broken at random, each image's in the same way however many images there are.
+
+    Args:
+        values: (N, H, W).
+        seed: of the ties.
+
+    Returns:
+        int64 (N, H, W).
+
+    Example:
+        >>> rank_pixels(np.array([[[0.1, 0.4], [0.3, 0.2]]], np.float32))[0]
+        array([[3, 0],
+               [1, 2]])
+    """
+    flat = values.reshape(len(values), values.shape[1] * values.shape[2])
+    ties = np.random.default_rng((Stream.TIES, seed)).random(flat.shape[1])
+    order = np.lexsort((np.broadcast_to(ties, flat.shape), -flat), axis=1)  # the last key counts first
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(flat.shape[1])[None], axis=1)
+    return np.asarray(ranks.reshape(values.shape), dtype=np.int64)
+
+
+def both(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width, of one number for both or of the two."""
+    return (image_size, image_size) if isinstance(image_size, int) else image_size
