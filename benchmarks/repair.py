@@ -21,8 +21,9 @@ import seefar
 from run_copy import copied_run
 from seefar.data.images import Split
 from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.metrics import mcnemar
 from seefar.explanation.occlusion import hide_more_and_more
-from seefar.explanation.repair import mcnemar, rate
+from seefar.explanation.repair import rate
 from seefar.maps.grid import rank_pixels, to_pixels
 from seefar.maps.methods import BASELINES
 from seefar.names import HideName, MethodName

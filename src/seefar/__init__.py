@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seefar.data import load_data
     from seefar.errors import SeefarError
+    from seefar.evaluation.calibration import measure_calibration
+    from seefar.evaluation.comparison import compare
     from seefar.evaluation.evaluate import evaluate
     from seefar.evaluation.metrics import measure
     from seefar.evaluation.mistakes import find_mistakes
     from seefar.evaluation.predictions import predict
+    from seefar.evaluation.temperature import fit_temperature
     from seefar.explanation.explain import explain
     from seefar.maps.class_maps import class_maps
     from seefar.maps.formulas import (
@@ -42,10 +45,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "load_data": "data",
     "SeefarError": "errors",
+    "measure_calibration": "evaluation.calibration",
+    "compare": "evaluation.comparison",
     "evaluate": "evaluation.evaluate",
     "measure": "evaluation.metrics",
     "find_mistakes": "evaluation.mistakes",
     "predict": "evaluation.predictions",
+    "fit_temperature": "evaluation.temperature",
     "explain": "explanation.explain",
     "class_maps": "maps.class_maps",
     "contrast_map": "maps.methods",
@@ -73,12 +79,14 @@ __all__ = [
     "SeefarError",
     "__version__",
     "class_maps",
+    "compare",
     "contrast_map",
     "dense_twin",
     "eigencam",
     "evaluate",
     "explain",
     "find_mistakes",
+    "fit_temperature",
     "gradcam",
     "gradcam_plus_plus",
     "hirescam",
@@ -87,6 +95,7 @@ __all__ = [
     "load_run",
     "map_status",
     "measure",
+    "measure_calibration",
     "plot_history",
     "plot_maps",
     "plot_mistakes",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seefar.evaluation.metrics import confusion_matrix, measure, wilson_interval
+from seefar.evaluation.metrics import confusion_matrix, mcnemar, measure, wilson_interval
 from seefar.evaluation.predictions import Predictions
 
 
@@ -67,3 +67,13 @@ def test_the_json_has_the_names_others_rely_on() -> None:
 def test_rows_are_true_classes_and_columns_predicted_ones() -> None:
     confusion = confusion_matrix(np.array([0, 0, 1]), np.array([1, 1, 0]), 2)
     assert confusion.tolist() == [[0, 2], [1, 0]]
+
+
+def test_mcnemar_counts_only_where_one_of_the_two_succeeds() -> None:
+    """Six to none: two tails of (1/2)^6. Three to one: 2 * (4 + 1) / 16. One to one and none: 1."""
+    yes, no = np.array([True] * 6), np.array([False] * 6)
+    assert mcnemar(yes, no) == pytest.approx(2 / 64)
+    assert mcnemar(no, yes) == pytest.approx(2 / 64)
+    both = np.array([True] * 10)
+    assert mcnemar(np.r_[both, True, True, True, False], np.r_[both, False, False, False, True]) == pytest.approx(0.625)
+    assert mcnemar(yes, yes) == mcnemar(no, no) == mcnemar(np.array([True, False]), np.array([False, True])) == 1

@@ -5,7 +5,7 @@ import pytest
 
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.occlusion import Hidden, Occlusion
-from seefar.explanation.repair import mcnemar, repair_rates, repairs
+from seefar.explanation.repair import repair_rates, repairs
 
 CLASSES = ("cat", "dog", "frog")
 
@@ -42,16 +42,6 @@ def test_each_mistake_gets_its_region_its_probabilities_and_its_sentence() -> No
     )
     assert "wrong in another way: frog at 67%, dog goes from 90% to 17%; the same mask elsewhere never" in sentences[1]
     assert "does not change the answer: dog goes from 90% to 67%" in sentences[2]
-
-
-def test_mcnemar_counts_only_where_one_of_the_two_succeeds() -> None:
-    """Six to none: two tails of (1/2)^6. Three to one: 2 * (4 + 1) / 16. One to one and none: 1."""
-    yes, no = np.array([True] * 6), np.array([False] * 6)
-    assert mcnemar(yes, no) == pytest.approx(2 / 64)
-    assert mcnemar(no, yes) == pytest.approx(2 / 64)
-    both = np.array([True] * 10)
-    assert mcnemar(np.r_[both, True, True, True, False], np.r_[both, False, False, False, True]) == pytest.approx(0.625)
-    assert mcnemar(yes, yes) == mcnemar(no, no) == mcnemar(np.array([True, False]), np.array([False, True])) == 1
 
 
 def test_rates_over_all_mistakes() -> None:

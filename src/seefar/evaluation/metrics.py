@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from seefar.evaluation.predictions import Predictions
 
@@ -68,6 +69,25 @@ def wilson_interval(right: int, n: int, z: float = 1.959964) -> tuple[float, flo
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Exact two-sided p that two methods succeed equally often on the same cases (McNemar 1947).
+
+    Only cases where one of them alone succeeds count: under the null hypothesis each is a fair coin.
+
+    Args:
+        first: where the first succeeds, bool (N,).
+        second: where the second does.
+
+    Example:
+        >>> import numpy as np
+        >>> mcnemar(np.array([True] * 6 + [False]), np.array([False] * 6 + [False]))  # 2 / 2 ** 6
+        0.03125
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    discordant = only_first + only_second
+    return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
 def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:

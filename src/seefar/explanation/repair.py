@@ -8,9 +8,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
-from seefar.evaluation.metrics import wilson_interval
+from seefar.evaluation.metrics import mcnemar, wilson_interval
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.occlusion import Hidden, Occlusion
 from seefar.maps.grid import Grid, Maps
@@ -154,16 +153,6 @@ def rate(hits: NDArray[np.bool_]) -> Rate:
     """The share of true values with its interval; without any value, None."""
     n = len(hits)
     return Rate(n, float(hits.mean()), wilson_interval(int(hits.sum()), n)) if n else Rate(0, None, None)
-
-
-def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Exact two-sided p that two methods succeed equally often on the same cases (McNemar 1947).
-
-    Only cases where one of them alone succeeds count: under the null hypothesis each is a fair coin.
-    """
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    discordant = only_first + only_second
-    return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
 def repair_rates(mistakes: Sequence[Mistake], occlusion: Occlusion, damage: Hidden) -> RepairRates:

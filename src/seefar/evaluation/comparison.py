@@ -1,0 +1,234 @@
+"""Comparison of runs: McNemar's test, repaired and broken images, shared mistakes, Cohen's kappa, luck.
+
+Two runs of one recipe with different seeds miss different images. What another seed gets right was luck; what they all
+miss is settled by the data and the recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.errors import DataError
+from seefar.evaluation.metrics import mcnemar, wilson_interval
+from seefar.runs.files import write_text
+
+Classes = NDArray[np.int64]  # (N,), the class of each image
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One run.
+
+    Attributes:
+        name: its name.
+        accuracy: share of right answers.
+        interval: 95 % Wilson interval of the accuracy.
+        mistakes: wrong answers.
+        recall: share of each class that was recognised; None for a class without images.
+    """
+
+    name: str
+    accuracy: float
+    interval: tuple[float, float]
+    mistakes: int
+    recall: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class RunPair:
+    """Two runs on the same images.
+
+    Attributes:
+        first, second: their names.
+        repaired: indices of the images that only `second` gets right.
+        broken: indices of the images that only `first` gets right.
+        p: McNemar's exact two-sided p that both are equally accurate.
+        shared: images that both get wrong.
+        shared_by_chance: how many that would be if within each class the mistakes of one did not depend on the other's.
+        same_answer: shared mistakes with the same wrong class.
+        kappa: Cohen's kappa of the predicted classes: 1 always the same, 0 as often as by chance.
+        error_kappa: Cohen's kappa of being right (error consistency; Geirhos et al. 2020, arXiv 2006.16736).
+        repaired_by_class, broken_by_class: the counts for each of the K classes.
+    """
+
+    first: str
+    second: str
+    repaired: tuple[int, ...]
+    broken: tuple[int, ...]
+    p: float
+    shared: int
+    shared_by_chance: float
+    same_answer: int
+    kappa: float
+    error_kappa: float
+    repaired_by_class: tuple[int, ...]
+    broken_by_class: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two or more runs on the same images.
+
+    Attributes:
+        n: images.
+        classes: names of the K classes.
+        images: images of each class.
+        runs: one `ComparedRun` each, in the order they came in.
+        pairs: one `RunPair` for every two of them.
+        shared: images that all get wrong.
+        shared_by_chance: how many that would be if within each class mistakes were independent.
+        luck: indices of the first run's mistakes that at least one other run gets right.
+        settled: indices of the first run's mistakes that all others get wrong too.
+    """
+
+    n: int
+    classes: tuple[str, ...]
+    images: tuple[int, ...]
+    runs: tuple[ComparedRun, ...]
+    pairs: tuple[RunPair, ...]
+    shared: int
+    shared_by_chance: float
+    luck: tuple[int, ...]
+    settled: tuple[int, ...]
+
+    def columns(self) -> dict[str, dict[int, object]]:
+        """The column `luck` of the first run's table of mistakes: {"luck": {index: "luck" or "settled"}}."""
+        return {"luck": {**dict.fromkeys(self.luck, "luck"), **dict.fromkeys(self.settled, "settled")}}
+
+    def to_json(self) -> str:
+        """As JSON text, with each list of numbers on one line."""
+        text = json.dumps(asdict(self), indent=2)
+        return re.sub(r"\[([-\d\s,.e]*)\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, from which `load` makes the same again."""
+        write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> Comparison:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is missing or holds something else.
+        """
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            runs, pairs = found.pop("runs"), found.pop("pairs")
+            return cls(
+                runs=tuple(ComparedRun(**_with_tuples(one)) for one in runs),
+                pairs=tuple(RunPair(**_with_tuples(one)) for one in pairs),
+                **_with_tuples(found),
+            )
+        except (OSError, TypeError, KeyError, ValueError, AttributeError) as error:
+            raise DataError(f"{path} holds no comparison ({error}): compare the runs again.") from error
+
+
+def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[str, ...]) -> Comparison:
+    """How two or more runs differ on the same images.
+
+    Args:
+        predicted: for each run, by its name, the predicted classes, int (N,).
+        labels: int (N,), the true classes.
+        classes: names of the K classes.
+
+    Raises:
+        DataError: fewer than two runs, no image, or predictions of another number of images.
+
+    Example:
+        >>> import numpy as np
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> runs = {"a": np.array([1, 1, 1, 1]), "b": np.array([0, 1, 1, 0])}
+        >>> both = compare(runs, labels, ("cat", "dog"))
+        >>> both.pairs[0].repaired, both.pairs[0].broken, both.luck, both.settled
+        ((0,), (3,), (0,), (1,))
+    """
+    if len(predicted) < 2:
+        raise DataError(f"A comparison needs at least two runs, not {len(predicted)}.")
+    for name, answers in predicted.items():
+        if answers.shape != labels.shape or len(labels) == 0:
+            raise DataError(f"{name} has predictions of shape {answers.shape} for labels of shape {labels.shape}.")
+    wrong = {name: answers != labels for name, answers in predicted.items()}
+    images = np.bincount(labels, minlength=len(classes))
+    all_wrong = np.logical_and.reduce(list(wrong.values()))
+    first = next(iter(wrong.values()))
+    return Comparison(
+        n=len(labels),
+        classes=tuple(classes),
+        images=tuple(images.tolist()),
+        runs=tuple(_summary(name, one, labels, images) for name, one in wrong.items()),
+        pairs=tuple(_pair(a, b, predicted, labels, images) for a, b in combinations(predicted, 2)),
+        shared=int(all_wrong.sum()),
+        shared_by_chance=_shared_by_chance(list(wrong.values()), labels, images),
+        luck=tuple(np.flatnonzero(first & ~all_wrong).tolist()),
+        settled=tuple(np.flatnonzero(all_wrong).tolist()),
+    )
+
+
+def cohens_kappa(first: Classes, second: Classes, num_classes: int) -> float:
+    """Agreement beyond chance of two sets of answers (Cohen 1960, doi 10.1177/001316446002000104).
+
+    1 if all are the same, 0 if as many as chance makes of the two distributions of answers.
+
+    Args:
+        first: int (N,), each in 0..K-1.
+        second: likewise.
+        num_classes: K.
+
+    Example:
+        >>> import numpy as np
+        >>> cohens_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)  # 3/4 agree, 1/2 by chance
+        0.5
+    """
+    agreement = float((first == second).mean())
+    counts = (np.bincount(answers, minlength=num_classes).tolist() for answers in (first, second))
+    by_chance = sum(a * b for a, b in zip(*counts, strict=True)) / len(first) ** 2
+    return 1.0 if by_chance == 1 else (agreement - by_chance) / (1 - by_chance)
+
+
+def _summary(name: str, wrong: NDArray[np.bool_], labels: Classes, images: Classes) -> ComparedRun:
+    right, n = int((~wrong).sum()), len(labels)
+    missed = np.bincount(labels[wrong], minlength=len(images))
+    recall = tuple(1 - float(m / k) if k else None for m, k in zip(missed, images, strict=True))
+    return ComparedRun(name, right / n, wilson_interval(right, n), n - right, recall)
+
+
+def _pair(first: str, second: str, predicted: Mapping[str, Classes], labels: Classes, images: Classes) -> RunPair:
+    a, b = predicted[first], predicted[second]
+    wrong_a, wrong_b = a != labels, b != labels
+    repaired, broken = wrong_a & ~wrong_b, wrong_b & ~wrong_a
+    by_class = (np.bincount(labels[where], minlength=len(images)).tolist() for where in (repaired, broken))
+    repaired_by_class, broken_by_class = (tuple(counts) for counts in by_class)
+    return RunPair(
+        first=first,
+        second=second,
+        repaired=tuple(np.flatnonzero(repaired).tolist()),
+        broken=tuple(np.flatnonzero(broken).tolist()),
+        p=mcnemar(~wrong_a, ~wrong_b),
+        shared=int((wrong_a & wrong_b).sum()),
+        shared_by_chance=_shared_by_chance([wrong_a, wrong_b], labels, images),
+        same_answer=int((wrong_a & wrong_b & (a == b)).sum()),
+        kappa=cohens_kappa(a, b, len(images)),
+        error_kappa=cohens_kappa(wrong_a.astype(np.int64), wrong_b.astype(np.int64), 2),
+        repaired_by_class=repaired_by_class,
+        broken_by_class=broken_by_class,
+    )
+
+
+def _shared_by_chance(wrong: list[NDArray[np.bool_]], labels: Classes, images: Classes) -> float:
+    """Expected number of images that all get wrong: in each class its images times the product of the error rates."""
+    filled = np.maximum(images, 1)
+    rates = [np.bincount(labels[one], minlength=len(images)) / filled for one in wrong]
+    return float((images * np.prod(rates, axis=0)).sum())
+
+
+def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seefar.errors import DataError
+from seefar.evaluation.comparison import Comparison, cohens_kappa, compare
+
+CLASSES = ("cat", "dog", "owl")
+LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
+#                  right in both, ...
+A = np.array([0, 1, 1, 2, 1, 1, 1, 0, 0, 0])  # wrong: 1 2 3 7 8 9
+B = np.array([0, 0, 1, 1, 1, 1, 0, 0, 2, 1])  # wrong: 2 3 6 7 8
+C = np.array([0, 0, 1, 0, 1, 1, 1, 2, 1, 1])  # wrong: 2 7
+
+
+def test_two_runs_worked_out_by_hand() -> None:
+    found = compare({"a": A, "b": B}, LABELS, CLASSES)
+    (pair,) = found.pairs
+    assert (pair.first, pair.second) == ("a", "b")
+    assert pair.repaired == (1, 9)
+    assert pair.broken == (6,)
+    assert pair.repaired_by_class == (1, 1, 0)
+    assert pair.broken_by_class == (0, 1, 0)
+    assert pair.p == 1.0  # 2 against 1 of 3 coins: as likely as anything
+    assert pair.shared == found.shared == 4
+    assert pair.same_answer == 2  # images 2 and 7
+    # 4 cats, missed by 3/4 and 2/4; 6 dogs, missed by 3/6 and 3/6.
+    assert pair.shared_by_chance == found.shared_by_chance == pytest.approx(4 * 3 / 8 + 6 / 4)
+    # a names 4 cats, 5 dogs, 1 owl; b 4, 5, 1; they agree on 0, 2, 4, 5 and 7.
+    assert pair.kappa == pytest.approx((0.5 - 0.42) / (1 - 0.42))
+    # wrong in 6 and 5 of 10; alike in 7; by chance .6 * .5 + .4 * .5.
+    assert pair.error_kappa == pytest.approx((0.7 - 0.5) / (1 - 0.5))
+
+
+def test_the_runs_themselves() -> None:
+    a, b = compare({"a": A, "b": B}, LABELS, CLASSES).runs
+    assert (a.name, a.mistakes, a.accuracy, a.recall) == ("a", 6, 0.4, (0.25, 0.5, None))
+    assert (b.name, b.mistakes, b.accuracy, b.recall) == ("b", 5, 0.5, (0.5, 0.5, None))
+    assert a.interval == pytest.approx((0.1682, 0.6873), abs=1e-4)
+
+
+def test_a_mistake_of_the_first_is_luck_if_any_other_run_gets_it_right() -> None:
+    found = compare({"a": A, "b": B, "c": C}, LABELS, CLASSES)
+    assert found.luck == (1, 3, 8, 9)
+    assert found.settled == (2, 7)
+    assert found.columns() == {"luck": {1: "luck", 3: "luck", 8: "luck", 9: "luck", 2: "settled", 7: "settled"}}
+    assert found.shared == 2
+    # cats: 3/4 * 2/4 * 1/4 of 4; dogs: 3/6 * 3/6 * 1/6 of 6
+    assert found.shared_by_chance == pytest.approx(4 * 6 / 64 + 6 * 9 / 216)
+    assert [(pair.first, pair.second) for pair in found.pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert found.images == (4, 6, 0)
+
+
+def test_independent_mistakes_are_shared_as_often_as_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 30000)
+    a, b = (np.where(rng.random(30000) < 0.1 * (labels + 1), (labels + 1) % 3, labels) for _ in range(2))
+    (pair,) = compare({"a": a, "b": b}, labels, CLASSES).pairs
+    assert pair.shared == pytest.approx(pair.shared_by_chance, rel=0.05)
+
+
+def test_kappa_of_the_same_of_opposite_and_of_constant_answers() -> None:
+    answers = np.array([0, 1, 0, 1])
+    assert cohens_kappa(answers, answers, 2) == 1.0
+    assert cohens_kappa(answers, 1 - answers, 2) == -1.0
+    assert cohens_kappa(np.zeros(4, int), np.zeros(4, int), 2) == 1.0
+    assert cohens_kappa(np.zeros(4, int), answers, 2) == 0.0
+
+
+def test_save_and_load_lose_nothing(tmp_path: Path) -> None:
+    found = compare({"a": A, "b": B, "c": C}, LABELS, CLASSES)
+    found.save(tmp_path / "comparison.json")
+    assert Comparison.load(tmp_path / "comparison.json") == found
+    assert '"settled": [2, 7]' in (tmp_path / "comparison.json").read_text()
+    (tmp_path / "other.json").write_text("[]")
+    with pytest.raises(DataError, match=r"other\.json holds no comparison"):
+        Comparison.load(tmp_path / "other.json")
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(DataError, match="at least two runs, not 1"):
+        compare({"a": A}, LABELS, CLASSES)
+    with pytest.raises(DataError, match=r"b has predictions of shape \(9,\) for labels of shape \(10,\)"):
+        compare({"a": A, "b": B[:9]}, LABELS, CLASSES)
