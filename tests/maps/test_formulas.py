@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from seefar import (
     scorecam,
 )
 from seefar.data import Data
-from seefar.errors import MapError
+from seefar.errors import DataError, MapError
 from seefar.maps.capture import capture
 from seefar.maps.map_method import MapMethod
 from seefar.maps.methods import BASELINES, METHODS
@@ -110,6 +111,11 @@ def test_eigencam_is_the_first_singular_vector_with_more_channels_or_more_cells(
             np.testing.assert_allclose(map_.ravel(), expected, atol=1e-4 * np.abs(expected).max())
 
 
+def pictures(images: np.ndarray) -> Tensor:
+    """Stored images as floats in 0 to 1, (N, 3, H, W)."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+
+
 @pytest.fixture
 def images(shapes: Data) -> np.ndarray:
     return shapes.test.images[:6]
@@ -126,7 +132,7 @@ def test_captum_agrees_at_every_stage_of_a_trained_net(
 ) -> None:
     """captum averages over the cells, as the papers do; ours is the sum, h * w times as much."""
     model = trained.model
-    inputs = model.normalize(torch.from_numpy(images)).requires_grad_()
+    inputs = pictures(images).requires_grad_()
     classes = torch.tensor([0, 1, 2, 3, 9, 9])
     expected = theirs(model, model.get_submodule(layer)).attribute(inputs, target=classes)
     expected = expected.sum(1).detach().numpy()  # captum's Grad-CAM has added up the channels already
@@ -142,7 +148,7 @@ def test_the_default_is_the_twins_last_stage_and_adds_up_to_the_logit(trained: R
     coarse = gradcam(model, images, classes, "layer4", force=True)
     np.testing.assert_allclose(maps[:, ::2, ::2], coarse, atol=1e-5)
     with torch.no_grad():
-        logits = model(model.normalize(torch.from_numpy(images))).numpy()
+        logits = model(torch.from_numpy(images)).numpy()
     bias = model.fc.bias.detach().numpy()
     np.testing.assert_allclose(maps[:, ::2, ::2].mean((1, 2)) + bias[classes], logits[np.arange(6), classes], atol=1e-5)
 
@@ -179,14 +185,28 @@ def test_the_class_that_is_asked_for_is_explained_not_the_position(trained: Run,
         assert not np.allclose(maps[position], by_position, atol=1e-3)
 
 
+class Classify(nn.Module):
+    """The network without its normalisation."""
+
+    def __init__(self, net: ResNet18) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.net.classify(inputs)
+
+
 def test_images_are_normalised_as_the_net_was_trained(trained: Run, images: np.ndarray) -> None:
     """A known mistake: ImageNet's constants at explain time."""
     model = trained.model
     maps = gradcam(model, images, 3)
-    np.testing.assert_array_equal(maps, gradcam(model, model.normalize(torch.from_numpy(images)), 3))
-    imagenet_mean, imagenet_std = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
-    other = ((torch.from_numpy(images) / 255 - imagenet_mean) / imagenet_std).permute(0, 3, 1, 2)
-    assert np.abs(maps - gradcam(model, other, 3)).max() > 0.01
+    np.testing.assert_array_equal(maps, gradcam(model, pictures(images), 3))
+    own = nn.Sequential(model.normalize, Classify(model))
+    np.testing.assert_array_equal(
+        gradcam(model, images, 3, "layer3"), gradcam(own, pictures(images), 3, "1.net.layer3")
+    )
+    with pytest.raises(DataError, match=r"floats from -\S+ to \S+: pass images as they are"):
+        gradcam(model, model.normalize(torch.from_numpy(images)), 3)
 
 
 def test_maps_of_five_cells_and_fewer_are_refused_unless_forced(trained: Run, images: np.ndarray) -> None:
@@ -206,7 +226,7 @@ def test_small_images_get_cells_fine_enough_by_default(make_net: MakeNet) -> Non
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
-def test_the_model_is_left_as_it_came(make_net: MakeNet, method: MapMethod) -> None:
+def test_the_model_is_left_as_it_came(make_net: MakeNet, method: MapMethod, monkeypatch: pytest.MonkeyPatch) -> None:
     net = make_net()
     net.train()
     net.layer2.eval()  # each module in its own mode
@@ -230,8 +250,9 @@ def test_the_model_is_left_as_it_came(make_net: MakeNet, method: MapMethod) -> N
     with pytest.raises(MapError):
         method(net, images, 99, "layer3")
     assert unchanged()
-    with pytest.raises(RuntimeError):
-        method(net, torch.zeros(1, 5, 32, 32), 0, "layer3")  # five channels: torch itself objects
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="out of memory"):
+        patch.setattr(ResNet18, "pool", Mock(side_effect=RuntimeError("out of memory")))
+        method(net, images, 0, "layer3")
     assert unchanged()
 
 
@@ -276,9 +297,13 @@ def test_a_network_of_other_make_brings_its_layer(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_numbers_that_are_not_finite_give_a_flat_map_of_that_image_only(make_net: MakeNet, name: str) -> None:
     net = make_net()
-    inputs = net.normalize(torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8))
-    inputs[0, 0, 5, 5] = float("nan")
-    maps = ALL[name](net, inputs, 0)
+    nan = torch.tensor([float("nan"), 0.0]).view(2, 1, 1, 1)
+
+    def break_the_first(_module: nn.Module, _inputs: object, normalized: Tensor) -> Tensor:
+        return normalized + nan[: len(normalized)]
+
+    net.normalize.register_forward_hook(break_the_first)
+    maps = ALL[name](net, torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8), 0)
     assert np.isfinite(maps).all()
     assert map_status(maps[1]) != "flat"
     if name in METHODS or name == "edges":
@@ -323,7 +348,7 @@ def test_the_contrast_answers_why_one_rather_than_the_other(trained: Run, images
     np.testing.assert_array_equal(contrast_map(model, images, one, one), np.zeros_like(contrast))
     np.testing.assert_allclose(class_maps(model, images).contrast(one, two), contrast, atol=1e-5)
     with torch.no_grad():
-        logits = model(model.normalize(torch.from_numpy(images))).numpy()
+        logits = model(torch.from_numpy(images)).numpy()
     bias = model.fc.bias.detach().numpy()
     margin = logits[np.arange(6), one] - logits[np.arange(6), two]
     np.testing.assert_allclose(contrast[:, ::2, ::2].mean((1, 2)) + bias[one] - bias[two], margin, atol=1e-5)
@@ -336,7 +361,7 @@ def test_the_contrast_is_the_map_of_the_margin(trained: Run, images: np.ndarray)
     with torch.no_grad():
         margin[1].weight.zero_()
         margin[1].weight[0, 4], margin[1].weight[0, 7] = 1.0, -1.0
-    inputs = model.normalize(torch.from_numpy(images)).requires_grad_()
+    inputs = pictures(images).requires_grad_()
     theirs = LayerGradCam(margin, model.layer2).attribute(inputs, target=0)[:, 0].detach().numpy()
     ours = contrast_map(model, images, 4, 7, "layer2")
     np.testing.assert_allclose(ours / theirs[0].size, theirs, atol=1e-5)
@@ -402,7 +427,7 @@ def test_a_layer_without_one_place_on_the_way_to_the_logits_is_refused() -> None
 def test_inference_mode_does_not_matter(trained: Run, images: np.ndarray) -> None:
     expected = gradcam(trained.model, images, 2)
     with torch.inference_mode():
-        inputs = trained.model.normalize(torch.from_numpy(images))
+        inputs = pictures(images)
         np.testing.assert_array_equal(gradcam(trained.model, images, 2), expected)
         np.testing.assert_array_equal(gradcam(trained.model, inputs, 2), expected)
 

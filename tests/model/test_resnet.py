@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from seefar.errors import DataError
 from seefar.model import STAGES, ResNet18
 from seefar.model.resnet import BasicBlock, Normalize, Projection
 
@@ -83,7 +84,7 @@ def test_logits_equal_an_independent_calculation_on_weights_set_by_hand(make_net
     inputs = np.random.default_rng(1).normal(size=(3, 16, 16))
     state = {name: tensor.double().numpy() for name, tensor in net.state_dict().items()}
     expected = naive_logits(state, inputs)
-    found = net(torch.from_numpy(inputs).float()[None])[0].detach().numpy()
+    found = net.classify(torch.from_numpy(inputs).float()[None])[0].detach().numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
@@ -115,13 +116,53 @@ def test_a_projection_has_the_gradient_of_its_definition(in_channels: int) -> No
     np.testing.assert_allclose(projection.weight.grad[:, :, 0, 0], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_normalisation_of_hand_worked_pixels_and_its_inverse() -> None:
+def test_normalisation_of_hand_worked_pixels() -> None:
     normalize = Normalize((0.5, 0.2, 0.0), (0.5, 0.4, 1.0))
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)
     # 0 / 255 -> (0 - 0.5) / 0.5; 51 / 255 = 0.2 -> 0; 255 / 255 -> 1.
     torch.testing.assert_close(normalize(images).flatten(), torch.tensor([-1.0, 0.0, 1.0]))
-    every = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1).expand(1, 16, 16, 3)
-    assert torch.equal(normalize.inverse(normalize(every)), every)
+    torch.testing.assert_close(
+        normalize(torch.tensor([0, 0.2, 1]).view(1, 3, 1, 1)).flatten(), torch.tensor([-1.0, 0, 1])
+    )
+
+
+def test_a_network_takes_pictures_in_either_form(make_net: MakeNet) -> None:
+    net, stored = make_net(), torch.randint(0, 256, (2, 20, 20, 3), dtype=torch.uint8)
+    floats = stored.permute(0, 3, 1, 2) / 255
+    assert torch.equal(net(stored), net(floats))
+    assert torch.equal(net(stored), net.classify((floats - net.normalize.mean) / net.normalize.std))
+    assert net(stored[:0]).shape == net(floats[:0]).shape == (0, 4)
+    double = make_net().double()
+    torch.testing.assert_close(double(floats.double()).float(), net(floats), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((1, 8, 8, 3), np.uint8), r"a ndarray: pass a tensor, such as torch\.from_numpy"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"uint8 \(1, 3, 8, 8\): pass RGB with the channels last"),
+        (torch.zeros(8, 8, 3, dtype=torch.uint8), r"uint8 \(8, 8, 3\): .* images\[None\] for a single one"),
+        (torch.zeros(1, 8, 8, 3), r"floats \(1, 8, 8, 3\): pass RGB with the channels first"),
+        (torch.zeros(1, 8, 8, 3, dtype=torch.int64), r"torch\.int64 .* pass images\.to\(torch\.uint8\)"),
+        (torch.full((1, 3, 8, 8), 255.0), r"floats from 255 to 255: pass images as they are"),
+        (torch.full((1, 3, 8, 8), -0.1), "floats from -0.1 to -0.1"),
+        (torch.full((1, 3, 8, 8), float("nan")), "floats from nan to nan"),
+    ],
+)
+def test_what_is_no_picture_is_refused(make_net: MakeNet, images: torch.Tensor, message: str) -> None:
+    with pytest.raises(DataError, match=rf"tensor of uint8 \(N, H, W, 3\) or of floats .* in 0 to 1, found {message}"):
+        make_net()(images)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch calls its own tracing old
+def test_exports_carry_the_normalisation(make_net: MakeNet) -> None:
+    net, floats = make_net(width=1), torch.rand(2, 3, 16, 16)
+    stored = (floats.permute(0, 2, 3, 1) * 255).round().to(torch.uint8)
+    for images in (floats, stored):
+        traced = torch.jit.trace(net, (images,))
+        exported = torch.export.export(net, (images,)).module()
+        for copy in (traced, exported):
+            torch.testing.assert_close(copy(images), net(images))
 
 
 def test_the_constants_travel_with_the_weights(make_net: MakeNet) -> None:

@@ -81,7 +81,7 @@ def test_loss_and_accuracy_are_means_over_the_images_since_the_last_row(
     losses, right, count = [], [], []
     for number in range(5):
         batch = batches[0, number]
-        logits = model(resize(model.normalize(batch.images), 16))
+        logits = model.classify(resize(model.normalize(batch.images), 16))
         losses.append(nn.functional.cross_entropy(logits, batch.labels, reduction="sum").item())
         right.append((logits.argmax(1) == batch.labels).sum().item())
         count.append(len(batch.labels))

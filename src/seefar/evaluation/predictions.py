@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seefar.data.images import Labels, Split
 from seefar.errors import RunError
-from seefar.model.inference import log_softmax, pooled_features
+from seefar.model.inference import log_softmax, pooled_features, true_float32
 from seefar.model.resnet import ResNet18
 from seefar.runs.files import written_beside
 
@@ -81,6 +81,6 @@ def predict(model: ResNet18, split: Split) -> Predictions:
         split: images uint8 (N, H, W, 3) and labels (N,).
     """
     features = pooled_features(model, split.images)  # (N, C)
-    with torch.no_grad():
+    with torch.no_grad(), true_float32():
         logits = model.fc(features)  # (N, K)
     return Predictions(logits.cpu().numpy(), features.cpu().numpy(), split.labels)

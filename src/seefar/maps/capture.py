@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from seefar.errors import MapError
-from seefar.model.inference import eval_mode
+from seefar.maps.network import to_logits
+from seefar.model.inference import eval_mode, true_float32
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
 
     Args:
         model: any network that ends in logits (N, K).
-        inputs: what it takes, float (N, ...).
+        inputs: what it takes, float (N, ...); of a `ResNet18` what its `normalize` gives.
         classes: int64 (N,), whose logit each image's gradient is of.
         layer: the name of a submodule that gives (N, C, h, w).
 
@@ -53,10 +54,10 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
             return taken[-1].clone()  # a copy, since what follows may change it in place
 
     module = find_layer(model, layer)
-    with eval_mode(model), torch.inference_mode(False), torch.enable_grad():
+    with eval_mode(model), true_float32(), torch.inference_mode(False), torch.enable_grad():
         handle = module.register_forward_hook(take)
         try:
-            logits = model(inputs.clone())  # a tensor made under inference_mode could not be used here
+            logits = to_logits(model, inputs.clone())  # a tensor made under inference_mode could not be used here
         finally:
             handle.remove()
         if len(taken) != 1:

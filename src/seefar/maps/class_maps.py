@@ -14,7 +14,7 @@ from seefar.data.images import Images
 from seefar.maps.grid import Maps
 from seefar.maps.map_method import finite
 from seefar.maps.network import BATCH_SIZE, fine_twin, original, to_inputs
-from seefar.model.inference import eval_mode
+from seefar.model.inference import eval_mode, true_float32
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def class_maps(
 
     Args:
         model: a `ResNet18`, compiled or not.
-        images: stored images, uint8 (N, H, W, 3), or the network's input, float (N, 3, H, W).
+        images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1.
         cells: as in `seefar.gradcam`.
         force: likewise.
 
@@ -60,7 +60,7 @@ def class_maps(
     inputs = to_inputs(model, images)
     twin = fine_twin(model, inputs.shape[-1], cells, force)
     maps, logits = [], []
-    with eval_mode(twin), torch.no_grad():
+    with eval_mode(twin), true_float32(), torch.no_grad():
         for batch in torch.split(inputs, BATCH_SIZE):
             of_batch = F.conv2d(twin.features(batch), twin.fc.weight[:, :, None, None]).float()  # (n, K, h, w)
             logits.append(twin.pool(of_batch) + twin.fc.bias)

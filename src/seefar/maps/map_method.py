@@ -41,8 +41,8 @@ class MapMethod(Protocol):
 
         Args:
             model: a `ResNet18`, or any torch network that ends in logits (N, K). Of a compiled network, the original.
-            images: stored images, uint8 (N, H, W, 3), which a `ResNet18` normalises with its own constants; or the
-                network's input itself, a float tensor (N, ...).
+            images: for a `ResNet18`, which normalises them itself, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1;
+                for another network its input, a float tensor (N, ...).
             classes: the class to explain for each image, int (N,), or one for all. A class index, 0 to K-1.
             layer: name of a submodule that gives (N, C, h, w), such as `layer3`. Default: the last stage of the dense
                 twin, which has the same weights and finer cells.
@@ -66,7 +66,7 @@ class Question:
         network: what is explained.
         model: the same, or its dense twin if no layer was named.
         layer: name of a submodule that gives (N, C, h, w).
-        inputs: what the network takes, float (N, ...).
+        inputs: what the network takes, float (N, ...); of a `ResNet18` what its `normalize` gives.
         classes: int64 (N,).
         force: also accept maps of 5x5 cells or fewer.
     """

@@ -24,20 +24,27 @@ def original(model: nn.Module) -> nn.Module:
 
 
 def to_inputs(model: nn.Module, images: Images | Tensor) -> Tensor:
-    """Stored images as the network's input, on its device; a float tensor is the input already.
+    """What is mapped, on the network's device: a `ResNet18`'s normalised pictures, another network's input as it is.
 
     Raises:
+        DataError: the network is a `ResNet18`, and these are no pictures.
         MapError: the images are uint8, and the network does not know how to normalise them.
     """
     if isinstance(images, np.ndarray):
         images = torch.from_numpy(images)
     images = images.to(device_of(model))
-    if images.dtype != torch.uint8:
-        return images
-    if not isinstance(model, ResNet18):
+    if isinstance(model, ResNet18):
+        normalized: Tensor = model.normalize(images)
+        return normalized
+    if images.dtype == torch.uint8:
         raise MapError(f"{type(model).__name__} cannot take uint8 images: pass the float tensor it was trained on.")
-    normalized: Tensor = model.normalize(images)
-    return normalized
+    return images
+
+
+def to_logits(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Logits (N, K) of what `to_inputs` gives."""
+    logits: Tensor = model.classify(inputs) if isinstance(model, ResNet18) else model(inputs)
+    return logits
 
 
 def fine_twin(model: nn.Module, image_size: int, cells: int | None, force: bool = False) -> ResNet18:

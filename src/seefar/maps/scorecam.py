@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seefar.maps.map_method import Question, map_method
-from seefar.model.inference import eval_mode
+from seefar.maps.network import to_logits
+from seefar.model.inference import eval_mode, true_float32
 
 BATCH_SIZE = 256
 
@@ -37,6 +38,8 @@ def _channel_weights(network: nn.Module, image: Tensor, activations: Tensor, cla
     stretched = (activations - low) / torch.where(high > low, high - low, 1)  # a flat channel shows nothing
     masks = F.interpolate(stretched[:, None], image.shape[1:], mode="bilinear", align_corners=False)
     shown = torch.cat((torch.zeros_like(masks[:1]), masks))  # the first shows nothing at all
-    with eval_mode(network):
-        logits = torch.cat([network(image * part)[:, class_].float() for part in torch.split(shown, BATCH_SIZE)])
+    with eval_mode(network), true_float32():
+        logits = torch.cat(
+            [to_logits(network, image * part)[:, class_].float() for part in torch.split(shown, BATCH_SIZE)]
+        )
     return (logits[1:] - logits[0]).softmax(0)

@@ -6,11 +6,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seefar.errors import DataError
+
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
+def memory_format(device: torch.device) -> torch.memory_format:
+    """How images and kernels are laid out on a device: channels last, and row by row on MPS.
+
+    There the backward pass of batch norm is wrong or fails with channels last (pytorch issue 175189), and that of
+    convolutions is far slower (193349).
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
 class Normalize(nn.Module):
-    """The one place where stored images become the network's input, and its inverse.
+    """Normalisation: the one place where pictures become the network's input.
 
     The constants are buffers of the network, so they travel with the weights: a net cannot be explained with
     other constants than it was trained with.
@@ -25,13 +36,41 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Stored images, uint8 (N, H, W, 3), to network input, float32 (N, 3, H, W), channels last in memory."""
-        return (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        """Pictures to network input, float (N, 3, H, W), laid out as `memory_format` has it.
 
-    def inverse(self, inputs: Tensor) -> Tensor:
-        """Network input, float (N, 3, H, W), back to stored images, uint8 (N, H, W, 3)."""
-        pixels = (inputs * self.std + self.mean) * 255
-        return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        Args:
+            images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1.
+
+        Raises:
+            DataError: they are neither.
+        """
+        if not (torch.compiler.is_compiling() or torch._C._is_tracing()):
+            _check_pictures(images)
+        pictures = images.to(self.mean.dtype)
+        if images.dtype == torch.uint8:
+            pictures = pictures.permute(0, 3, 1, 2) / 255
+        inputs = (pictures - self.mean) / self.std
+        return inputs.contiguous(memory_format=memory_format(inputs.device))
+
+
+def _check_pictures(images: object) -> None:
+    wanted = "Pictures were wanted, a tensor of uint8 (N, H, W, 3) or of floats (N, 3, H, W) in 0 to 1"
+    if not isinstance(images, Tensor):
+        found = f"a {type(images).__name__}: pass a tensor, such as torch.from_numpy(images)"
+    elif images.dtype == torch.uint8:
+        if images.ndim == 4 and images.shape[3] == 3:
+            return
+        found = f"uint8 {tuple(images.shape)}: pass RGB with the channels last, and images[None] for a single one"
+    elif not images.is_floating_point():
+        found = f"{images.dtype} {tuple(images.shape)}: pass images.to(torch.uint8), or images / 255"
+    elif images.ndim != 4 or images.shape[1] != 3:
+        found = f"floats {tuple(images.shape)}: pass RGB with the channels first, and images[None] for a single one"
+    else:
+        low, high = images.aminmax() if images.numel() else (0.0, 1.0)
+        if low >= 0 and high <= 1:  # not so for NaN
+            return
+        found = f"floats from {low:.3g} to {high:.3g}: pass images as they are, the network normalises them itself"
+    raise DataError(f"{wanted}, found {found}.")
 
 
 class Projection(nn.Conv2d):
@@ -76,13 +115,22 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """ResNet-18: a 3x3 stem, four stages of two BasicBlocks (strides 1, 2, 2, 2), global average, linear head.
 
-    11,173,962 parameters at width 64 and 10 classes; 0.556 GMAC for a 32x32 image.
+    11,173,962 parameters at width 64 and 10 classes; 0.556 GMAC for a 32x32 image. It takes pictures and normalises
+    them itself, with constants that are part of its state.
 
     Args:
         num_classes: K, at least 2.
         width: channels of the stem and of layer1; the later stages have 2, 4 and 8 times as many.
         mean: per-channel mean of the training images, on the scale 0 to 1.
         std: per-channel standard deviation, likewise.
+
+    Example:
+        >>> import torch
+        >>> net = ResNet18(num_classes=10, width=2)
+        >>> net(torch.zeros(3, 32, 32, 3, dtype=torch.uint8)).shape  # as pictures are stored
+        torch.Size([3, 10])
+        >>> net(torch.rand(3, 3, 32, 32)).shape  # or floats from 0 to 1, channels first
+        torch.Size([3, 10])
     """
 
     def __init__(
@@ -117,7 +165,15 @@ class ResNet18(nn.Module):
         """Global average over the cells that enter the logits: (N, C, h, w) to (N, C)."""
         return features[:, :, :: self.cell_stride, :: self.cell_stride].mean((2, 3))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits (N, K) of network input (N, 3, H, W), which `normalize` makes from stored images."""
+    def classify(self, inputs: Tensor) -> Tensor:
+        """Logits (N, K) of network input (N, 3, H, W), which `normalize` makes of pictures."""
         logits: Tensor = self.fc(self.pool(self.features(inputs)))
         return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of pictures, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1.
+
+        Raises:
+            DataError: they are neither.
+        """
+        return self.classify(self.normalize(images))

@@ -99,7 +99,7 @@ def train(
             inputs = resize(model.normalize(images), size)  # (B, 3, size, size)
 
             with compute.autocast():
-                logits = model(inputs)  # (B, K)
+                logits = model.classify(inputs)  # (B, K)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from seefar.data import Data
+from seefar.evaluation.predictions import predict
+from seefar.maps.class_maps import class_maps
+from seefar.maps.formulas import gradcam
+from seefar.maps.scorecam import scorecam
+from seefar.model import ResNet18
+from seefar.model.inference import compute_logits, pooled_features, true_float32, weights_fingerprint
+
+MakeNet = Callable[..., ResNet18]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile imports what torch calls old
+def test_the_fingerprint_is_of_the_values_alone(make_net: MakeNet) -> None:
+    net = make_net()
+    same = make_net().to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    assert weights_fingerprint(net) == weights_fingerprint(same)
+    assert weights_fingerprint(torch.compile(net)) == weights_fingerprint(net)
+    for name in ("fc.weight", "bn1.running_var", "normalize.mean"):
+        other = make_net()
+        other.state_dict()[name].view(-1)[0] += 1e-3
+        assert weights_fingerprint(other) != weights_fingerprint(net)
+
+
+def test_each_batch_is_reported_when_it_is_done(make_net: MakeNet, shapes: Data) -> None:
+    done: list[int] = []
+    features = pooled_features(make_net(10, 1), shapes.train.images[:507], done.append)
+    assert features.shape == (507, 8)
+    assert done == [250, 250, 7]
+
+
+def precisions() -> list[str]:
+    backends: Any = torch.backends
+    places = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
+    return [place.fp32_precision for place in places]
+
+
+@pytest.fixture
+def rounding() -> Iterator[list[str]]:
+    """A process that has asked for rounded products wherever it can."""
+    before = precisions()
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+    yield precisions()
+    torch.backends.cuda.matmul.fp32_precision = before[1]
+    torch.backends.mkldnn.matmul.fp32_precision = before[3]  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="before torch 2.9 the flags had other names")
+def test_true_float32_takes_rounding_away_and_gives_it_back(rounding: list[str]) -> None:
+    assert rounding == ["tf32", "tf32", "none", "bf16"]  # the first is torch's own default
+    with true_float32():
+        assert precisions() == ["ieee", "ieee", "none", "ieee"]
+        assert torch.backends.cudnn.enabled
+    assert precisions() == rounding
+    with pytest.raises(ValueError, match="mine"), true_float32():
+        raise ValueError("mine")
+    assert precisions() == rounding
+    assert torch.backends.cudnn.allow_tf32  # the older flag can still be read
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="before torch 2.9 the flags had other names")
+@pytest.mark.parametrize("what", ["logits", "predict", "gradcam", "class_maps", "scorecam"])
+def test_whatever_asks_the_network_does_it_in_true_float32(
+    make_net: MakeNet, shapes: Data, rounding: list[str], what: str
+) -> None:
+    net, images = make_net(10, 1), shapes.test.images[:2]
+    seen: list[list[str]] = []
+    for part in (net.conv1, net.fc):
+        part.register_forward_hook(lambda *_: seen.append(precisions()))
+    calls: dict[str, Callable[[], object]] = {
+        "logits": lambda: compute_logits(net, images),
+        "predict": lambda: predict(net, shapes.test),
+        "gradcam": lambda: gradcam(net, images, 0),
+        "class_maps": lambda: class_maps(net, images),
+        "scorecam": lambda: scorecam(net, images, 0),
+    }
+    calls[what]()
+    assert seen
+    assert all("tf32" not in one and "bf16" not in one for one in seen)
+    assert precisions() == rounding
