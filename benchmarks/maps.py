@@ -47,7 +47,7 @@ def contenders() -> dict[str, Callable[[], object]]:
     def net() -> None:
         with torch.no_grad():
             for part in parts:
-                model(model.normalize(torch.from_numpy(images[part])))
+                model(torch.from_numpy(images[part]))
 
     def twin() -> None:
         maps = seefar.class_maps(model, images)
@@ -55,7 +55,7 @@ def contenders() -> dict[str, Callable[[], object]]:
 
     def captum() -> None:
         for part in parts:
-            inputs = model.normalize(torch.from_numpy(images[part]))
+            inputs = torch.from_numpy(images[part]).permute(0, 3, 1, 2) / 255
             for classes in (first, second):
                 theirs.attribute(inputs, target=torch.from_numpy(classes[part]))
 

@@ -59,7 +59,7 @@ def bare_step(data: Data, recipe: Recipe = RECIPES["fast"]) -> float:
 
     def step() -> None:
         with compute.autocast():
-            logits = model(inputs)
+            logits = model.classify(inputs)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
@@ -99,7 +99,7 @@ def plain(data: Data, batch_size: int, steps: int) -> float:
     criterion = nn.CrossEntropyLoss()
     for done, (inputs, labels) in enumerate(DataLoader(Augmented(data.train), batch_size, shuffle=True)):
         optimizer.zero_grad()
-        criterion(model(inputs), labels).backward()
+        criterion(model.classify(inputs), labels).backward()
         optimizer.step()
         if done == 1:  # two steps that do not count
             started = time.perf_counter()
