@@ -20,6 +20,14 @@ from seefar.runs.folder import RunFolder
 PACKAGES = ("seefar", "torch", "numpy", "albumentations", "opencv-python-headless", "matplotlib", "safetensors")
 
 
+def restore_manifest(folder: Path) -> None:
+    """Put the dropped manifest back if the folder still is what it says."""
+    with suppress(RunError, OSError):
+        manifest = _read(folder / DROPPED)
+        if manifest is not None and manifest["files"] == sums(folder):
+            os.replace(folder / DROPPED, folder / NAME)
+
+
 def write_manifest(run_folder: RunFolder, command: list[str]) -> Path:
     """Write `manifest.json` for the files that now lie in the folder.
 
