@@ -14,7 +14,7 @@ import statistics
 from typing import Any
 
 import seefar
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute, keep_freed_memory
 from throughput import bare_step, noise
 

@@ -20,7 +20,7 @@ import numpy as np
 import seefar
 from seefar.data import load_data
 from seefar.evaluation.metrics import wilson_interval
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 from seefar.training.device import keep_freed_memory
 
 

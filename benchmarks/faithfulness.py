@@ -39,7 +39,7 @@ from seefar.maps.sanity import MOST_MAPS
 from seefar.model import STAGES, ResNet18
 from seefar.model.inference import device_of
 from seefar.runs.files import written_beside
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 from seefar.seeds import Stream
 from seefar.training.device import keep_freed_memory
 

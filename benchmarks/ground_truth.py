@@ -40,7 +40,7 @@ from seefar.maps.sanity import (
 from seefar.model import ResNet18
 from seefar.model.inference import compute_logits
 from seefar.report.figures import DPI, NotebookFigure, show_map
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 
 CIRCLE = 0
 

@@ -28,7 +28,7 @@ from captum.attr import LayerGradCam
 import seefar
 from run_copy import copied_run
 from seefar.model import ResNet18
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 from seefar.training.device import keep_freed_memory
 
 IMAGES = 1000

@@ -19,7 +19,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 import seefar
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute
 from throughput import noise
 

@@ -27,7 +27,7 @@ from seefar.explanation.repair import rate
 from seefar.maps.grid import rank_pixels, to_pixels
 from seefar.maps.methods import BASELINES
 from seefar.names import HideName, MethodName
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 from seefar.training.run import Run
 
 OTHERS: tuple[MethodName, ...] = ("hirescam", "layercam")

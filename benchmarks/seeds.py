@@ -16,7 +16,7 @@ import statistics
 import seefar
 from seefar.data import load_data
 from seefar.evaluation.evaluate import evaluate
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 from seefar.training.device import keep_freed_memory
 from seefar.training.recipe import RECIPES
 from seefar.training.setup import image_cost

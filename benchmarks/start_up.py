@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 
 STEPS = 20
 COMMAND = (sys.executable, "-m", "seefar", "train", "fast", "--scales", "1", "--log-every", "1")

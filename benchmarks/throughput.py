@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 import seefar
 from seefar.data import Data, Split
 from seefar.data.augmentation import pipeline
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute, keep_freed_memory
 from seefar.training.recipe import RECIPES, Recipe
 from seefar.training.setup import build_model, build_optimizer

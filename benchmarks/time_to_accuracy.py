@@ -15,7 +15,7 @@ from typing import Any
 
 import seefar
 from seefar.data import Data, load_data
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import RECIPES, Recipe
 from seefar.training.setup import image_cost

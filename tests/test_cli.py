@@ -158,6 +158,7 @@ def test_without_its_last_step_a_folder_has_no_manifest(in_folder: Path, monkeyp
     assert manifest.exists()
 
     def fail(*_: object) -> None:
+        (manifest.parent / "log.txt").write_text("changed")
         raise OSError("the disk is full")
 
     monkeypatch.setattr("seefar.report.draw.draw_figures", fail)

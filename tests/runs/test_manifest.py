@@ -4,18 +4,28 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
-from seefar.runs.folder import RunFolder
+from seefar.errors import RunError
+from seefar.runs.folder import RunFolder, verify
 from seefar.runs.manifest import write_manifest
 
+RESULTS = Path(__file__).parents[2] / "results"
 
-def test_it_has_a_checksum_of_every_file_and_what_made_them(tmp_path: Path) -> None:
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
     (tmp_path / "figures").mkdir()
     (tmp_path / "a.txt").write_bytes(b"one")
     (tmp_path / "figures" / "b.png").write_bytes(b"two")
-    (tmp_path / "manifest.json").write_text("of an earlier state")
-    manifest = json.loads(write_manifest(RunFolder(tmp_path), ["seefar", "run"]).read_text())
+    write_manifest(tmp_path, ["seefar", "run"])
+    return RunFolder(tmp_path)
+
+
+def test_it_has_a_checksum_of_every_file_and_what_made_them(folder: RunFolder) -> None:
+    (folder.path / ".hidden").write_text("no part of the run")
+    manifest = json.loads(write_manifest(folder.path, ["seefar", "run"]).read_text())
     assert manifest["files"] == {
         "a.txt": hashlib.sha256(b"one").hexdigest(),
         "figures/b.png": hashlib.sha256(b"two").hexdigest(),
@@ -24,3 +34,49 @@ def test_it_has_a_checksum_of_every_file_and_what_made_them(tmp_path: Path) -> N
     assert manifest["packages"]["torch"]
     assert manifest["machine"]["threads"] == torch.get_num_threads()
     assert manifest["machine"]["instructions"] in torch.__config__.show()  # "CPU capability usage: AVX2"
+
+
+def test_what_wrote_before_is_kept_also_over_a_command_that_failed(folder: RunFolder) -> None:
+    with pytest.raises(TypeError), folder.writing(["seefar", "evaluate"]):
+        folder.log.write_text(folder.history.write_text("a row"))
+    with folder.writing(["seefar", "explain"]):
+        pass
+    with folder.writing(["seefar", "explain"]):
+        pass
+    manifest = json.loads(folder.manifest.read_text())
+    assert [entry["command"][1] for entry in manifest["earlier"]] == ["run"]
+    assert manifest["earlier"][0]["packages"] == manifest["packages"]
+    assert manifest["command"] == ["seefar", "explain"]
+
+
+def test_verify_names_each_file_that_is_missing_changed_or_extra(folder: RunFolder) -> None:
+    assert verify(folder) == []
+    (folder.path / "a.txt").write_bytes(b"One")
+    (folder.path / "figures" / "b.png").unlink()
+    (folder.path / "c.txt").touch()
+    assert verify(folder.path) == [
+        "a.txt is changed",
+        "c.txt is extra: the manifest does not have it",
+        "figures/b.png is missing",
+    ]
+
+
+def test_verify_of_a_folder_without_a_readable_manifest(folder: RunFolder) -> None:
+    folder.manifest.write_text("{}")
+    assert "damaged" in verify(folder)[0]
+    folder.manifest.unlink()
+    assert "manifest.json is missing" in verify(folder)[0]
+    with pytest.raises(RunError, match="There is no folder"):
+        verify(folder.path / "none")
+
+
+def test_a_damaged_manifest_does_not_hinder_the_next(folder: RunFolder) -> None:
+    folder.manifest.write_text("[")
+    with folder.writing(["seefar", "explain"]):
+        pass
+    assert verify(folder) == []
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*/recipe.json")), ids=lambda path: path.parent.name)
+def test_what_results_ship_is_what_their_manifests_say(path: Path) -> None:
+    assert verify(path.parent) == []

@@ -1,28 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from seefar.data.shapes import load_shapes
 from seefar.errors import RunError
-from seefar.runs.folder import find_run
+from seefar.runs.folder import RunFolder, verify
 from seefar.runs.tensors import load_tensors, save_tensors
 from seefar.training.history import read_history
-from seefar.training.run import Run, load_run
-
-
-def test_a_bare_name_lies_under_runs_and_a_path_where_it_says() -> None:
-    assert find_run("mine").path == Path("runs") / "mine"
-    assert find_run("./mine").path == Path("mine")
-    assert find_run("deep/mine").path == Path("deep") / "mine"
-    assert find_run("/tmp/mine").path == Path("/tmp/mine")
-
-
-@pytest.mark.parametrize("name", ["", ".", ".."])
-def test_names_that_are_none_are_refused(name: str) -> None:
-    with pytest.raises(RunError, match="no name for a run"):
-        find_run(name)
+from seefar.training.loop import train
+from seefar.training.recipe import recipe
+from seefar.training.run import Run, choose_folder, load_run
 
 
 def test_a_run_is_read_back_as_it_was(run: Run, trained: Run) -> None:
@@ -70,3 +61,31 @@ def test_a_last_line_that_a_kill_cut_off_is_passed_over(run: Run) -> None:
 def test_a_missing_run_names_its_neighbours(run: Run) -> None:
     with pytest.raises(RunError, match=r"holds no run \(its neighbours are run\)"):
         load_run(run.folder.path.parent / "rum")
+
+
+def test_a_training_from_python_is_sealed(trained: Run) -> None:
+    assert verify(trained.folder) == []
+
+
+def test_without_a_name_the_folder_is_that_of_the_same_recipe_and_images_or_the_next_free_one(in_folder: Path) -> None:
+    few, other = load_shapes(40, 20), load_shapes(50, 20)
+    tiny = recipe("demo", width=2, epochs=1, batch_size=16, log_every=1)
+    longer = replace(tiny, epochs=2)
+    assert train(tiny, few, quiet=True).folder.path == Path("runs/demo")
+    assert train(longer, few, quiet=True).folder.path == Path("runs/demo-2")
+    assert train(longer, other, quiet=True).folder.path == Path("runs/demo-3")
+    weights = Path("runs/demo/weights.safetensors")
+    made = weights.stat().st_mtime_ns
+    assert train(tiny, few, quiet=True).folder.path == Path("runs/demo")
+    assert weights.stat().st_mtime_ns == made
+    assert choose_folder(longer, few) == RunFolder(Path("runs/demo-2"))
+    with pytest.raises(RunError, match=r"epochs 2, not 1\): a finished training cannot go on for more epochs"):
+        train(longer, few, "demo", quiet=True)
+
+
+def test_a_relative_path_is_trained_into_and_read_back(in_folder: Path) -> None:
+    few = load_shapes(40, 20)
+    tiny = recipe("demo", width=2, epochs=1, batch_size=16)
+    run = train(tiny, few, Path("./mine"), quiet=True)
+    assert (in_folder / "mine" / "weights.safetensors").exists()
+    assert load_run(run.folder.path).recipe == tiny

@@ -73,13 +73,12 @@ class Evaluate:
     def __call__(self, words: list[str]) -> None:
         """Evaluate, and print the metrics."""
         from seefar.evaluation.evaluate import evaluate
-        from seefar.runs.manifest import write_manifest
         from seefar.training.run import load_run
 
         run = load_run(self.run)
-        run.folder.manifest.unlink(missing_ok=True)  # the folder is not whole until it is written anew
-        _print_metrics(evaluate(run, _load_data(run.recipe, self.data_dir).test), self.json)
-        write_manifest(run.folder, ["seefar", *words])
+        test = _load_data(run.recipe, self.data_dir).test
+        with run.folder.writing(["seefar", *words]):
+            _print_metrics(evaluate(run, test), self.json)
 
 
 @dataclass(frozen=True)
@@ -202,20 +201,20 @@ def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool,
     from seefar.evaluation.mistakes import find_mistakes
     from seefar.explanation.explain import explain
     from seefar.report.draw import draw_figures
-    from seefar.runs.manifest import write_manifest
 
     true, predicted = (_class_index(name, data) for name in (which.true, which.predicted))
-    evaluation = evaluate(run, data.test)
-    mistakes = find_mistakes(evaluation.predictions, which.order, true=true, predicted=predicted)[: which.top]
-    explanation = explain(run, data.test, evaluation, which.method, which.layer, which.cells, which.hide).of(mistakes)
-    figures = draw_figures(run, data.test, evaluation, explanation)
-    manifest = write_manifest(run.folder, ["seefar", *words])
+    with run.folder.writing(["seefar", *words]):
+        evaluation = evaluate(run, data.test)
+        mistakes = find_mistakes(evaluation.predictions, which.order, true=true, predicted=predicted)[: which.top]
+        explained = explain(run, data.test, evaluation, which.method, which.layer, which.cells, which.hide)
+        explanation = explained.of(mistakes)
+        figures = draw_figures(run, data.test, evaluation, explanation)
     _print_metrics(evaluation, as_json)
     if not as_json:
         print(explanation.rates)
         print(f"{evaluation.metrics.mistakes} mistakes, {len(mistakes)} of them shown; made:")
         tables = (run.folder.path / name for name in ("mistakes.csv", "explanation.json", "metrics.json"))
-        for path in (*figures, *tables, manifest):
+        for path in (*figures, *tables, run.folder.manifest):
             print(f"  {path}")
 
 

@@ -204,7 +204,6 @@ def _runner_up(predictions: Predictions) -> Labels:
 
 
 def _write(folder: RunFolder, classes: tuple[str, ...], explanation: Explanation) -> None:
-    folder.manifest.unlink(missing_ok=True)  # the folder is not whole until it is written anew
     mistakes, found = explanation.mistakes, explanation.repairs
     with written_beside(folder.path / "maps.npz") as beside:
         np.savez(

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: write beside, then move."""
+"""Atomic writes: a file is either whole or not there, and a full disk is named with what is kept."""
 
 from __future__ import annotations
 
@@ -7,25 +7,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from seefar.errors import RunError
+
+PART = ".part-"
+"""What the names of files begin with that are not whole yet."""
+
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the place of `path` at the end, and vanishes on an error.
 
     A kill at any moment leaves either the old file or the new one.
+
+    Raises:
+        RunError: the file cannot be written, such as on a full disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    beside = path.with_name(f"{PART}{os.getpid()}-{path.name}")  # the suffix stays: numpy and matplotlib go by it
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         with beside.open("r+b") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
+    except OSError as error:
+        kept = "the file that was there before is kept" if path.exists() else "every file written before is kept"
+        raise RunError(
+            f"{path} cannot be written ({error.strerror or error}); {kept}. "
+            "Make room, or make the folder writable, and do the same again: it goes on from there."
+        ) from error
     finally:
         beside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put `text` into `path` as UTF-8, whole or not at all."""
+    """Put `text` into `path` as UTF-8, whole or not at all.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")

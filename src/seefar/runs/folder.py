@@ -1,19 +1,33 @@
-"""Run folders: every path in `runs/<name>/`, and how a run is found by name."""
+"""Run folders: every path in `runs/<name>/`, how a run is found by name, and how it is written to and sealed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from seefar.errors import RunError
+from seefar.runs.files import PART
+from seefar.runs.lock import locked
+from seefar.runs.manifest import NAME, drop_manifest, problems, restore_manifest, write_manifest
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths in `runs/<name>/`."""
+    """The paths in `runs/<name>/`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> RunFolder(Path("runs/mine")).weights.as_posix()
+        'runs/mine/weights.safetensors'
+    """
 
     path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     @property
     def recipe(self) -> Path:
@@ -41,23 +55,120 @@ class RunFolder:
         return self.path / "checkpoint.safetensors"
 
     @property
-    def manifest(self) -> Path:
-        """Checksums of all files; written last, so it is there only if the folder is whole."""
-        return self.path / "manifest.json"
-
-    @property
     def weights(self) -> Path:
         """The finished network."""
         return self.path / "weights.safetensors"
 
+    @property
+    def predictions(self) -> Path:
+        """Logits and features of the test images, with the fingerprints of weights and images."""
+        return self.path / "predictions.npz"
 
-def find_run(name: str) -> RunFolder:
-    """The folder of a run: a bare name lies under `runs/`, anything with a slash is a path.
+    @property
+    def metrics(self) -> Path:
+        """Accuracy, per class, confusion."""
+        return self.path / "metrics.json"
+
+    @property
+    def mistakes(self) -> Path:
+        """One line for each mistake."""
+        return self.path / "mistakes.csv"
+
+    @property
+    def maps(self) -> Path:
+        """The explanation of the mistakes: maps, hidden pixels, what hiding did."""
+        return self.path / "maps.npz"
+
+    @property
+    def explanation(self) -> Path:
+        """How the maps were made, and the repair rates."""
+        return self.path / "explanation.json"
+
+    @property
+    def report(self) -> Path:
+        """The HTML page."""
+        return self.path / "report.html"
+
+    @property
+    def manifest(self) -> Path:
+        """Checksums of all files; written last, so it is there only if the folder is whole."""
+        return self.path / NAME
+
+    def figure(self, name: str) -> Path:
+        """A figure, such as `maps`."""
+        return self.path / "figures" / f"{name}.png"
+
+    @contextmanager
+    def writing(self, command: Sequence[str]) -> Iterator[None]:
+        """Lock the folder and drop its manifest; at the end of `with` seal it with a new one.
+
+        After an error that came before anything was changed the old manifest is put back; else the folder stays
+        without one, since something in it is unfinished. Within another `writing` of the same folder nothing
+        happens; the outer one seals.
+
+        Args:
+            command: the command line or function that writes; the manifest keeps it.
+
+        Raises:
+            RunError: another process writes into the folder, or it cannot be written to.
+        """
+        with locked(self.path) as outermost:
+            if outermost:
+                for part in self.path.rglob(f"{PART}*"):  # what a killed process left half written
+                    part.unlink()
+                drop_manifest(self.path)
+            try:
+                yield
+            except BaseException:
+                if outermost:
+                    restore_manifest(self.path)
+                raise
+            if outermost:
+                write_manifest(self.path, command)
+
+
+def find_run(name: str | Path) -> RunFolder:
+    """The folder of a run: a bare name lies under `runs/`; a string with a slash, and every `Path`, is a path.
 
     Raises:
         RunError: the name is empty or only dots.
+
+    Example:
+        >>> find_run("mine").path.as_posix(), find_run(Path("mine")).path.as_posix()
+        ('runs/mine', 'mine')
     """
+    if isinstance(name, Path):
+        return RunFolder(name.expanduser())
     if name.strip(".") == "":
-        raise RunError(f"{name!r} is no name for a run: pass --run with a name, or with a path such as ./here/mine.")
+        raise RunError(f"{name!r} is no name for a run: choose a name, or a path such as ./here/mine.")
     is_path = "/" in name or os.sep in name
     return RunFolder(Path(name).expanduser() if is_path else Path("runs") / name)
+
+
+def verify(folder: RunFolder | str | Path) -> list[str]:
+    """Check a run folder against its manifest.
+
+    Args:
+        folder: the run folder, its path, or the bare name of one under `runs/`.
+
+    Returns:
+        One line for each file that is missing, changed, or not in the manifest; empty if the folder is whole.
+
+    Raises:
+        RunError: there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = RunFolder(Path(tempfile.mkdtemp()))
+        >>> with folder.writing(["an example"]):
+        ...     _ = folder.log.write_text("one line")
+        >>> verify(folder)
+        []
+        >>> _ = folder.log.write_text("another line")
+        >>> verify(folder)
+        ['log.txt is changed']
+    """
+    found = folder if isinstance(folder, RunFolder) else find_run(folder)
+    if not found.path.is_dir():
+        raise RunError(f"There is no folder {found.path}: choose a run folder, or the name of one under runs/.")
+    return problems(found.path)

@@ -1,23 +1,31 @@
-"""The last file of a run folder: what made it, on which machine, and a checksum of every file.
+"""The manifest of a run folder: what made it, on which machine, and a SHA-256 of every file.
 
-Its presence means that the folder is whole.
+It is written last, so that its presence means that the folder is whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import subprocess
-import sys
-from importlib import metadata
+import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from seefar.errors import RunError
 from seefar.runs.files import write_text
-from seefar.runs.folder import RunFolder
+from seefar.runs.provenance import provenance
 
-PACKAGES = ("seefar", "torch", "numpy", "albumentations", "opencv-python-headless", "matplotlib", "safetensors")
+NAME = "manifest.json"
+DROPPED = f".{NAME}"
+"""Its name while the folder is being written to: the next manifest goes on from it."""
+
+
+def drop_manifest(folder: Path) -> None:
+    """Take the manifest away: the folder is not whole until `write_manifest`."""
+    with suppress(FileNotFoundError):
+        os.replace(folder / NAME, folder / DROPPED)
 
 
 def restore_manifest(folder: Path) -> None:
@@ -28,73 +36,77 @@ def restore_manifest(folder: Path) -> None:
             os.replace(folder / DROPPED, folder / NAME)
 
 
-def write_manifest(run_folder: RunFolder, command: list[str]) -> Path:
+def write_manifest(folder: Path, command: Sequence[str], note: str | None = None) -> Path:
     """Write `manifest.json` for the files that now lie in the folder.
 
+    What wrote into the folder before, and on which machine, is kept under `earlier`, the first first.
+
     Args:
-        run_folder: where to write it.
-        command: the command line that made the newest of them.
+        folder: where to write it.
+        command: the command line or function that made the newest of the files.
+        note: what else a reader of the folder should know.
     """
-    folder, path = run_folder.path, run_folder.manifest
-    path.unlink(missing_ok=True)
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-    checksums = {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    manifest = {"command": command, **provenance(), "files": checksums}
-    write_text(path, json.dumps(manifest, indent=2) + "\n")
-    return path
+    before: dict[str, Any] = {}
+    for name in (DROPPED, NAME):
+        with suppress(RunError):  # a damaged one has nothing to go on from
+            before = _read(folder / name) or before
+    about = {"command": list(command), **provenance()}
+    last = {key: before[key] for key in about if key in before}
+    earlier = [*before.get("earlier", []), *([last] if last and last != about else [])]
+    notes = {"note": note or before.get("note")} if note or before.get("note") else {}
+    write_text(
+        folder / NAME, json.dumps({**about, "earlier": earlier, **notes, "files": sums(folder)}, indent=2) + "\n"
+    )
+    (folder / DROPPED).unlink(missing_ok=True)
+    return folder / NAME
 
 
-def provenance() -> dict[str, Any]:
-    """Which code ran, with which versions, on which machine; plain values for JSON."""
-    return {
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "processor": _processor(),
-            **_torch_uses(),
-        },
-    }
+def sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file in a folder, but hidden ones and the manifest, by its path within the folder."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(folder)))
+    return {name: _sha256(file) for file in files if (name := file.relative_to(folder).as_posix()) != NAME}
 
 
-def _version(package: str) -> str | None:
+def problems(folder: Path) -> list[str]:
+    """What of a folder differs from its manifest, one line a file; see `seefar.verify`."""
     try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
+        manifest = _read(folder / NAME)
+    except RunError as error:
+        return [str(error)]
+    if manifest is None:
+        return [f"{NAME} is missing: nothing has sealed the folder, or a command that wrote into it has not ended"]
+    wanted, found = manifest["files"], sums(folder)
+    lines = []
+    for name in sorted({*wanted, *found}):
+        if name not in found:
+            lines.append(f"{name} is missing")
+        elif name not in wanted:
+            lines.append(f"{name} is extra: the manifest does not have it")
+        elif wanted[name] != found[name]:
+            lines.append(f"{name} is changed")
+    return lines
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A manifest, or None if there is none."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(manifest["files"], dict):
+            raise TypeError("no table of files")
+    except FileNotFoundError:
         return None
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path.name} is damaged ({error})") from error
+    return dict(manifest)
 
 
-def _commit() -> str | None:
-    """The commit of the checkout this package runs from, with `+` if its source is changed; None elsewhere."""
-    source = Path(__file__).parents[1]
-    if source.parent.name != "src":
-        return None  # installed: a repository further up is not ours
-    try:
-        commit, changed = (
-            subprocess.run(["git", "-C", source, *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "."])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changed else "")
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _torch_uses() -> dict[str, Any]:
-    """The widest vector instructions, such as AVX2, and the threads of torch; None for both if it is not in use.
-
-    Processors of one name differ in their instructions, and so threefold in speed.
-    """
-    torch = sys.modules.get("torch")
-    return {
-        "instructions": None if torch is None else str(torch.backends.cpu.get_cpu_capability()),
-        "threads": None if torch is None else int(torch.get_num_threads()),
-    }
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

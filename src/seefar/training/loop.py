@@ -12,8 +12,9 @@ from seefar.data.augmentation import training_batches
 from seefar.data.images import Data
 from seefar.errors import DivergedError, Interrupted
 from seefar.names import DeviceName, PrecisionName
-from seefar.runs.folder import find_run
+from seefar.runs.folder import RunFolder, find_run
 from seefar.training.device import (
+    Compute,
     choose_compute,
     keep_freed_memory,
     worker_count,
@@ -22,7 +23,7 @@ from seefar.training.history import HistoryRow, append_row
 from seefar.training.interrupt import Interrupts
 from seefar.training.progress import Progress, duration
 from seefar.training.recipe import Recipe
-from seefar.training.run import Run, begin_run, load_run, save_weights
+from seefar.training.run import Run, begin_run, choose_folder, load_run, save_weights
 from seefar.training.setup import (
     accuracy,
     build_batches,
@@ -53,7 +54,8 @@ def train(
     Args:
         recipe: all hyperparameters.
         data: training images; the test images are not looked at.
-        folder: the run folder, or the bare name of one under `runs/`; default: the recipe's name.
+        folder: the run folder, or the bare name of one under `runs/`; default: the recipe's name, or that with the
+            next free number if the folder belongs to another recipe or other data.
         device: where to compute; `auto`: CUDA, else MPS, else the CPU.
         precision: of convolutions and matrix products; `auto`: what the device is best at.
         workers: processes that make batches; 0: this one. Default: 0 on the CPU, where they would only take cores away
@@ -67,13 +69,26 @@ def train(
         DivergedError: the loss is not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
     """
-    run_folder = find_run(recipe.name if folder is None else str(folder))
+    run_folder = choose_folder(recipe, data) if folder is None else find_run(folder)
     compute = choose_compute(device, precision)
     processes = worker_count(workers, compute)
-    begin_run(run_folder, recipe, data)
-    if run_folder.weights.exists():
-        return load_run(run_folder, device)
+    if not begin_run(run_folder, recipe, data):
+        with run_folder.writing(["seefar.train"]):
+            begin_run(run_folder, recipe, data, write=True)
+            _train(run_folder, recipe, data, compute, processes, checkpoint_minutes, quiet)
+    return load_run(run_folder, device)
 
+
+def _train(
+    run_folder: RunFolder,
+    recipe: Recipe,
+    data: Data,
+    compute: Compute,
+    processes: int,
+    checkpoint_minutes: float,
+    quiet: bool,
+) -> None:
+    """The loop, from the state in the folder to the finished network in it."""
     keep_freed_memory()
     fit, held_out = data.hold_out(recipe.held_out, recipe.seed)
     batches = build_batches(recipe, fit)
@@ -150,4 +165,3 @@ def train(
 
     save_weights(run_folder, model, recipe, data)
     run_folder.checkpoint.unlink(missing_ok=True)
-    return load_run(run_folder, device)

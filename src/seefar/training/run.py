@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -73,7 +74,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         RunError: there is no finished run there, or a file of it is damaged.
         DeviceError: the device is not there.
     """
-    folder = folder if isinstance(folder, RunFolder) else find_run(str(folder))
+    folder = folder if isinstance(folder, RunFolder) else find_run(folder)
     recipe = read_recipe(folder)
     if not folder.weights.exists():
         raise RunError(
@@ -101,35 +102,71 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     return Run(model.eval().to(choose_compute(device).device), history, folder, recipe, classes)
 
 
-def begin_run(folder: RunFolder, recipe: Recipe, data: Data) -> None:
-    """Make the folder of a new training, or make sure that the one that is there can be continued.
+def choose_folder(recipe: Recipe, data: Data) -> RunFolder:
+    """The folder under `runs/` that a training without a name goes to.
+
+    Of the recipe's name, the name with `-2`, `-3` and so on: the one that this recipe was begun in on these images,
+    else the first that is free.
+    """
+    names = (recipe.name if number == 1 else f"{recipe.name}-{number}" for number in count(1))
+    free = None
+    for folder in map(find_run, names):
+        if not folder.recipe.exists():
+            free = free or folder
+            if not folder.path.exists():
+                return free
+        elif _belongs(folder, recipe, data):
+            return folder
+    raise AssertionError  # the names do not end
+
+
+def _belongs(folder: RunFolder, recipe: Recipe, data: Data) -> bool:
+    try:
+        begin_run(folder, recipe, data)
+    except RunError:
+        return False
+    return True
+
+
+def begin_run(folder: RunFolder, recipe: Recipe, data: Data, *, write: bool = False) -> bool:
+    """Make sure that the folder is free or can be continued; write the recipe of a new training into it if asked to.
+
+    Returns:
+        Whether its training is finished.
 
     Raises:
         RunError: the folder belongs to another recipe or other data.
     """
-    if folder.recipe.exists():
-        found = read_recipe(folder)
-        if found != recipe:
-            raise RunError(
-                f"{folder.path} belongs to another recipe ({recipe.differences(found)}): "
-                "pass --run with a new name, or the values it was begun with."
-            )
-        try:
-            fingerprint = json.loads(folder.data.read_text(encoding="utf-8"))["fingerprint"]
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{folder.data} is missing or damaged ({error}): pass --run with a new name.") from error
-        if fingerprint != data.fingerprint:
-            raise RunError(
-                f"{folder.path} was begun with other images than {data.name} holds now: pass --run with a new name."
-            )
-        return
-    about = {
-        "name": data.name,
-        "classes": data.classes,
-        "train": len(data.train),
-        "test": len(data.test),
-        "image_size": data.image_size,
-        "fingerprint": data.fingerprint,
-    }
-    write_text(folder.data, json.dumps(about, indent=2) + "\n")
-    write_text(folder.recipe, recipe.to_json())
+    if not folder.recipe.exists():
+        if write:
+            about = {
+                "name": data.name,
+                "classes": data.classes,
+                "train": len(data.train),
+                "test": len(data.test),
+                "image_size": data.image_size,
+                "fingerprint": data.fingerprint,
+            }
+            write_text(folder.data, json.dumps(about, indent=2) + "\n")
+            write_text(folder.recipe, recipe.to_json())
+        return False
+    found = read_recipe(folder)
+    if found != recipe:
+        longer = folder.weights.exists() and replace(found, epochs=recipe.epochs) == recipe
+        why = (
+            "a finished training cannot go on for more epochs, since its learning rate and image sizes were planned "
+            "for those it had; "
+            if longer
+            else ""
+        )
+        raise RunError(
+            f"{folder} belongs to another recipe ({recipe.differences(found)}): {why}"
+            "choose another name, or the values it was begun with."
+        )
+    try:
+        fingerprint = json.loads(folder.data.read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{folder.data} is missing or damaged ({error}): choose another name.") from error
+    if fingerprint != data.fingerprint:
+        raise RunError(f"{folder} was begun with other images than {data.name} holds now: choose another name.")
+    return folder.weights.exists()
