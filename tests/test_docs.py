@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import seefar
+
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 CURVES = sorted((ROOT / "results" / "time_to_accuracy").glob("*.json"))
@@ -47,3 +49,9 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert links
     for link in links:
         assert (path.parent / link).exists(), link
+
+
+def test_the_reference_names_what_is_public() -> None:
+    reference = Path(__file__).parents[1] / "docs" / "api.md"
+    named = re.findall(r"^::: seefar\.(\w+)$", reference.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(named) == sorted(set(seefar.__all__) - {"__version__"})
