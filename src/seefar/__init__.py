@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seefar.data import load_data
+    from seefar.data.reference import Reference, load_reference
     from seefar.errors import SeefarError
     from seefar.evaluation.calibration import measure_calibration
     from seefar.evaluation.comparison import compare
     from seefar.evaluation.evaluate import evaluate
+    from seefar.evaluation.label_issues import LabelIssues, find_label_issues
     from seefar.evaluation.metrics import measure
     from seefar.evaluation.mistakes import find_mistakes
     from seefar.evaluation.predictions import predict
     from seefar.evaluation.temperature import fit_temperature
+    from seefar.evaluation.triage import Verdict, triage
     from seefar.explanation.explain import explain
     from seefar.maps.class_maps import class_maps
     from seefar.maps.formulas import (
@@ -71,12 +74,21 @@ _HOMES = {
     "Recipe": "training.recipe",
     "recipe": "training.recipe",
     "load_run": "training.run",
+    "Reference": "data.reference",
+    "load_reference": "data.reference",
+    "LabelIssues": "evaluation.label_issues",
+    "find_label_issues": "evaluation.label_issues",
+    "Verdict": "evaluation.triage",
+    "triage": "evaluation.triage",
 }
 
 __all__ = [
+    "LabelIssues",
     "Recipe",
+    "Reference",
     "ResNet18",
     "SeefarError",
+    "Verdict",
     "__version__",
     "class_maps",
     "compare",
@@ -85,6 +97,7 @@ __all__ = [
     "eigencam",
     "evaluate",
     "explain",
+    "find_label_issues",
     "find_mistakes",
     "fit_temperature",
     "gradcam",
@@ -92,6 +105,7 @@ __all__ = [
     "hirescam",
     "layercam",
     "load_data",
+    "load_reference",
     "load_run",
     "map_status",
     "measure",
@@ -103,6 +117,7 @@ __all__ = [
     "recipe",
     "scorecam",
     "train",
+    "triage",
 ]
 
 
