@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seefar.data.reference import Reference, labels_sha256, load_reference
+from seefar.data.reference_files import CHECKS, PEOPLE, SOURCES, Source, find_files
+from seefar.errors import DataError
+
+COUNTS, NET = b"counts of people", b"[1, 2]"
+
+
+def source(name: str, content: bytes, repository: str = "owner/people", path: str = "data/file") -> Source:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Source("People's choices", "MIT", repository, "c0ffee", {name: path}, {name: sha256})
+
+
+WANTED = (source(PEOPLE, COUNTS), source("published-predictions/a.json", NET, "owner/nets", "nets/a.json"))
+
+
+class Lines:
+    """A progress that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.updates: list[tuple[str, int, int]] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+        self.updates.append((stage, done, total))
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A host on loopback that serves a folder laid out like the public one: owner/repository/commit/path."""
+    root = tmp_path / "host"
+    for one, content in zip(WANTED, (COUNTS, NET), strict=True):
+        path = root / one.repository / one.commit / next(iter(one.files.values()))
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(root)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", root
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _no_data_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if "official" not in request.fixturenames:
+        monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "default"))
+
+
+def test_missing_files_are_fetched_with_their_licences_and_kept(host: tuple[str, Path], tmp_path: Path) -> None:
+    progress = Lines()
+    found = find_files(tmp_path / "data", sources=WANTED, host=host[0], progress=progress)
+    assert found[PEOPLE] == tmp_path / "data" / PEOPLE
+    assert found[PEOPLE].read_bytes() == COUNTS
+    assert found["published-predictions/a.json"].read_bytes() == NET
+    assert progress.updates == [("reference data", 1, 2), ("reference data", 2, 2)]
+    assert progress.lines == [
+        "fetching People's choices; licence MIT; github.com/owner/people",
+        "fetching People's choices; licence MIT; github.com/owner/nets",
+    ]
+    quiet = Lines()
+    find_files(tmp_path / "data", sources=WANTED, host="http://127.0.0.1:9", progress=quiet)  # nothing is asked for
+    assert quiet.lines == []
+
+
+def test_files_of_the_default_folder_serve_any_other(tmp_path: Path) -> None:
+    default = tmp_path / "default" / PEOPLE
+    default.parent.mkdir(parents=True)
+    default.write_bytes(COUNTS)
+    assert find_files(tmp_path / "data", fetch=False, sources=WANTED[:1]) == {PEOPLE: default}
+
+
+def test_the_files_lie_beside_cifar10s_own_folder(tmp_path: Path) -> None:
+    batches, counts = tmp_path / "cifar-10-batches-py", tmp_path / PEOPLE
+    batches.mkdir()
+    (batches / "batches.meta").touch()
+    counts.parent.mkdir()
+    counts.write_bytes(COUNTS)
+    assert find_files(batches, fetch=False, sources=WANTED[:1]) == {PEOPLE: counts}
+
+
+def test_a_damaged_file_is_named_with_both_checksums(tmp_path: Path) -> None:
+    (tmp_path / PEOPLE).parent.mkdir()
+    (tmp_path / PEOPLE).write_bytes(b"damaged")
+    with pytest.raises(DataError) as error:
+        find_files(tmp_path, sources=WANTED)
+    wanted, found = (hashlib.sha256(content).hexdigest() for content in (COUNTS, b"damaged"))
+    for part in (str(tmp_path / PEOPLE), wanted, found, "delete it"):
+        assert part in str(error.value)
+
+
+def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="2 files are missing") as error:
+        find_files(tmp_path, fetch=False, sources=WANTED)
+    for part in (PEOPLE, str(tmp_path), "seefar data reference"):
+        assert part in str(error.value)
+    with pytest.raises(DataError, match=r"32 files are missing .* and 29 more"):
+        load_reference(tmp_path, fetch=False)
+
+
+def test_a_failed_fetch_tells_the_address_and_keeps_what_came(host: tuple[str, Path], tmp_path: Path) -> None:
+    (host[1] / "owner/nets/c0ffee/nets/a.json").unlink()
+    with pytest.raises(DataError, match="1 file is missing") as error:
+        find_files(tmp_path / "data", sources=WANTED, host=host[0], progress=Lines())
+    for part in (f"{host[0]}/owner/nets/c0ffee/nets/a.json", "404", "seefar data reference"):
+        assert part in str(error.value)
+    assert (tmp_path / "data" / PEOPLE).exists()
+
+
+def test_another_file_at_the_address_is_refused_and_not_kept(host: tuple[str, Path], tmp_path: Path) -> None:
+    (host[1] / "owner/people/c0ffee/data/file").write_bytes(b"a page that says no")
+    with pytest.raises(DataError, match="is not the published file"):
+        find_files(tmp_path / "data", sources=WANTED, host=host[0], progress=Lines())
+    assert not (tmp_path / "data" / PEOPLE).exists()
+
+
+def test_no_connection_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no connection"):
+        find_files(tmp_path, sources=WANTED, host="http://127.0.0.1:9", progress=Lines())
+
+
+def test_every_source_is_pinned() -> None:
+    for one in SOURCES:
+        assert len(one.commit) == 40
+        assert one.files.keys() == one.sha256.keys()
+        assert all(len(sha256) == 64 for sha256 in one.sha256.values())
+    assert sum(len(one.files) for one in SOURCES) == 32
+    assert [next(iter(one.files)) for one in SOURCES[:2]] == [PEOPLE, CHECKS]
+
+
+@pytest.fixture
+def small() -> Reference:
+    return Reference(
+        counts=np.array([[4, 0], [2, 2], [1, 3]]),
+        confirmed=np.array([-1, 2, 3]),
+        suggested=np.array([-1, 0, 1]),
+        nets=("a",),
+        answers=np.array([[0, 1, 0]]),
+        classes=("cat", "dog"),
+        labels_sha256=labels_sha256(np.array([0, 1, 0])),
+    )
+
+
+def test_entropy_majority_and_label_errors_by_hand(small: Reference) -> None:
+    quarter = 0.25 * 2 + 0.75 * np.log2(4 / 3)
+    np.testing.assert_allclose(small.entropy, [0, 1, quarter], atol=1e-12)
+    assert small.majority.tolist() == [0, 0, 1]  # of equally many, the first class
+    assert small.label_errors.tolist() == [False, True, False]  # unchecked, two of five, three of five
+
+
+def test_labels_of_other_images_or_another_order_are_refused(small: Reference) -> None:
+    small.check_labels(np.array([0, 1, 0], dtype=np.int32))
+    with pytest.raises(DataError, match="official test set in its official order"):
+        small.check_labels(np.array([0, 0, 1]))
+    with pytest.raises(DataError, match="3 test images, 2 labels"):
+        small.check_labels(np.array([0, 1]))
+
+
+@pytest.fixture
+def official() -> Reference:
+    """The published reference data, where they are at hand."""
+    if "SEEFAR_DATA" not in os.environ:
+        pytest.skip("SEEFAR_DATA is not set: the reference data are not at hand")
+    try:
+        return load_reference(os.environ["SEEFAR_DATA"], fetch=False)
+    except DataError as error:
+        pytest.skip(str(error))
+
+
+def test_the_published_data_have_the_known_figures(official: Reference) -> None:
+    assert official.counts.shape == (10_000, 10)
+    assert official.counts.sum() == 511_000
+    assert len(official.nets) == 30
+    assert official.answers.shape == (30, 10_000)
+    assert (official.confirmed >= 0).sum() == 275
+    assert official.label_errors.sum() == 54
+    assert (official.entropy == 0).sum() == 4_393  # all people chose one class
+    path = Path(os.environ["SEEFAR_DATA"]) / CHECKS
+    assert len(json.loads(path.read_text(encoding="utf-8"))) == 275

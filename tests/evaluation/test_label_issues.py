@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from seefar.errors import DataError
+from seefar.evaluation.label_issues import find_label_issues, issue_columns
+
+# Worked out by hand. Thresholds: class 0 (0.8 + 0.6 + 0.1) / 3 = 0.5, class 1 (0.9 + 0.35) / 2 = 0.625, class 2 1.0.
+LABELS = np.array([0, 0, 0, 1, 1, 2])
+SHARES = np.array(
+    [
+        [0.80, 0.10, 0.10],  # counts as 0
+        [0.60, 0.40, 0.00],  # counts as 0
+        [0.10, 0.70, 0.20],  # labelled 0, counts as 1
+        [0.05, 0.90, 0.05],  # counts as 1
+        [0.55, 0.35, 0.10],  # labelled 1, counts as 0
+        [0.00, 0.00, 1.00],  # counts as 2
+    ]
+)
+
+
+def test_thresholds_joint_and_rank_by_hand() -> None:
+    found = find_label_issues(LABELS, SHARES, ("cat", "dog", "frog"))
+    np.testing.assert_allclose(found.thresholds, [0.5, 0.625, 1.0])
+    assert found.joint.tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 1]]
+    assert [(one.index, one.given, one.suggested) for one in found.issues] == [(2, 0, 1), (4, 1, 0)]
+    np.testing.assert_allclose([one.margin for one in found.issues], [-0.6, -0.2])
+    assert found.issues[1].sentence == "labelled dog (35 %), rather cat (55 %)"
+
+
+def test_an_image_below_every_threshold_is_not_counted() -> None:
+    shares = np.vstack([SHARES, [[0.40, 0.45, 0.15]]])  # class 1's threshold falls to 0.567
+    found = find_label_issues(np.append(LABELS, 1), shares)
+    assert found.joint.sum() == 6
+    assert 6 not in [one.index for one in found.issues]
+
+
+def test_a_class_may_be_suggested_that_is_not_the_most_probable() -> None:
+    # Class 1 is rarely sure of itself, so 0.4 is much for it; 0.6 is little for class 0.
+    shares = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.6, 0.4]])
+    found = find_label_issues(np.array([0, 0, 0, 1, 1]), shares)
+    np.testing.assert_allclose(found.thresholds, [0.8, 0.35])
+    assert [(one.index, one.suggested) for one in found.issues] == [(2, 1)]
+    assert found.issues[0].margin == pytest.approx(0.2)
+
+
+def test_a_class_without_images_is_never_suggested() -> None:
+    found = find_label_issues(np.array([0, 1]), np.array([[0.1, 0.0, 0.9], [0.2, 0.7, 0.1]]))
+    assert np.isnan(found.thresholds[2])
+    assert found.joint[:, 2].sum() == 0
+
+
+def test_planted_errors_are_found_first() -> None:
+    random = np.random.default_rng(0)
+    true = random.integers(0, 4, 400)
+    logits = 4.0 * np.eye(4)[true] + random.normal(0, 0.5, (400, 4))
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = true.copy()
+    labels[:20] = (labels[:20] + 1) % 4
+    found = find_label_issues(labels, shares)
+    assert len(found.issues) >= 18
+    assert {one.index for one in found.issues} <= set(range(20))
+
+
+def test_wrong_input_is_refused() -> None:
+    with pytest.raises(DataError, match="sum to 1"):
+        find_label_issues(LABELS, 2 * SHARES)
+    with pytest.raises(DataError, match="sum to 1"):
+        find_label_issues(LABELS, np.where(SHARES == 1, np.nan, SHARES))
+    with pytest.raises(DataError, match=r"6 whole numbers; found int64 of shape \(5,\)"):
+        find_label_issues(LABELS[:5], SHARES)
+    with pytest.raises(DataError, match="0 to 2; found 0 to 3"):
+        find_label_issues(LABELS + (LABELS == 2), SHARES)
+    with pytest.raises(DataError, match=r"shape \(N, K\)"):
+        find_label_issues(LABELS, SHARES[:, 0])
+
+
+def test_the_columns_are_joined_by_index() -> None:
+    assert issue_columns(find_label_issues(LABELS, SHARES)) == {
+        "label_issue": {2: 1, 4: 2},
+        "label_margin": {2: -0.6, 4: -0.2},
+    }
