@@ -136,7 +136,7 @@ def main() -> None:
     chosen = parser.parse_args()
     keep_freed_memory()
     run, test = seefar.load_run(chosen.run), load_test(chosen.run)
-    evaluation = evaluate(run, test)
+    evaluation = evaluate(run.model, test)
     named = evaluation.predictions.predicted
     random = np.random.default_rng(Stream.SAMPLE)
     mistakes, right = (

@@ -23,4 +23,4 @@ def copied_run(name: str) -> Iterator[tuple[Run, Split, Evaluation]]:
         shutil.copytree(seefar.load_run(name).folder.path, copy)
         run = seefar.load_run(copy)
         test = load_data(run.recipe.data, None, run.recipe.image_size).test
-        yield run, test, evaluate(run, test)
+        yield run, test, evaluate(run.model, test)

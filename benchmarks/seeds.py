@@ -36,7 +36,7 @@ def main() -> None:
         keep_freed_memory()
         full_size_epoch = len(data.train) / bare_step(noise(recipe.batch_size), recipe)  # in seconds
         run = seefar.train(recipe, data, f"{recipe.name}-seed-{seed}")
-        metrics = evaluate(run, data.test).metrics
+        metrics = evaluate(run.model, data.test).metrics
         seconds = run.history[-1].seconds
         runs.append(
             {

@@ -148,7 +148,7 @@ def test_no_picture_of_another_choice_is_left(in_folder: Path) -> None:
     assert call("run", "demo", *TINY) == 0
     figures = in_folder / "runs" / "demo" / "figures"
     assert (figures / "maps.png").exists()
-    assert call("explain", "--run", "demo", "--true", "circle", "--predicted", "circle") == 0
+    assert call("explain", "--run", "demo", "--true", "bar", "--predicted", "circle") == 0
     assert sorted(path.name for path in figures.iterdir()) == ["history.png"]
 
 

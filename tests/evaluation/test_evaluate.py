@@ -1,41 +1,82 @@
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from seefar.data import Data, Split
-from seefar.errors import RunError
-from seefar.evaluation import evaluate as module
-from seefar.evaluation.evaluate import evaluate
-from seefar.evaluation.predictions import Predictions
+from seefar.data import Data
+from seefar.errors import DataError
+from seefar.evaluation.evaluate import Evaluation, evaluate
+from seefar.model import ResNet18
+from seefar.progress import SILENT
 from seefar.training.run import Run
 
 
-def test_it_writes_what_it_gives(run: Run, shapes: Data) -> None:
-    evaluation = evaluate(run, shapes.test)
-    folder = run.folder.path
-    metrics = json.loads((folder / "metrics.json").read_text())["test"]
-    assert metrics["accuracy"] == evaluation.metrics.accuracy == (150 - len(evaluation.mistakes)) / 150
-    assert len((folder / "mistakes.csv").read_text().splitlines()) == 1 + len(evaluation.mistakes)
-    np.testing.assert_array_equal(Predictions.load(folder / "predictions.npz").logits, evaluation.predictions.logits)
+def test_it_counts_what_it_lists(trained: Run, shapes: Data) -> None:
+    evaluation = evaluate(trained.model, shapes.test, progress=SILENT)
+    assert evaluation.metrics.accuracy == (150 - len(evaluation.mistakes)) / 150
+    assert len(evaluation.mistakes) == evaluation.metrics.mistakes > 5
 
 
-def test_the_test_set_is_read_once(run: Run, shapes: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = evaluate(run, shapes.test)
-    monkeypatch.setattr(module, "predict", lambda *_: pytest.fail("the network was asked again"))
-    assert evaluate(run, shapes.test).metrics == first.metrics
+def test_it_writes_nothing(trained: Run, shapes: Data, in_folder: Path) -> None:
+    evaluate(trained.model, shapes.test, progress=SILENT)
+    assert list(in_folder.iterdir()) == []
 
 
-def test_other_test_images_are_refused(run: Run, shapes: Data) -> None:
-    evaluate(run, shapes.test)
-    with pytest.raises(RunError, match="other test images"):
-        evaluate(run, shapes.test.take(np.arange(100)))
+def test_nothing_is_lost_on_disk(trained: Run, shapes: Data, tmp_path: Path) -> None:
+    evaluation = evaluate(trained.model, shapes.test, progress=SILENT)
+    evaluation.save(tmp_path / "any name")
+    assert [path.name for path in tmp_path.iterdir()] == ["any name"]
+    back = Evaluation.load(tmp_path / "any name")
+    assert back.metrics == evaluation.metrics
+    assert back.mistakes == evaluation.mistakes
+    np.testing.assert_array_equal(back.predictions.logits, evaluation.predictions.logits)
 
 
-def test_a_net_of_other_classes_is_refused(run: Run, shapes: Data) -> None:
-    other: Split = replace(shapes.test, classes=("cat", "dog"))
-    with pytest.raises(RunError, match=r"10 classes.*the data has 2"):
-        evaluate(run, other)
+def test_old_predictions_are_noticed(trained: Run, shapes: Data, make_net: Callable[..., ResNet18]) -> None:
+    """Other weights, or other pictures with the same labels, are not what the predictions are of."""
+    predictions = evaluate(trained.model, shapes.test, progress=SILENT).predictions
+    assert predictions.are_of(trained.model, shapes.test)
+    assert not predictions.are_of(make_net(10, 8), shapes.test)
+    images = shapes.test.images.copy()
+    images[7, 1, 2, 0] ^= 1
+    assert not predictions.are_of(trained.model, replace(shapes.test, images=images))
+    renamed = replace(shapes.test, classes=tuple("abcdefghij"))
+    assert not predictions.are_of(trained.model, renamed)
+
+
+def test_a_net_of_other_classes_is_refused(trained: Run, shapes: Data) -> None:
+    other = replace(shapes.test, labels=shapes.test.labels % 2, classes=("cat", "dog"))
+    with pytest.raises(DataError, match=r"gives 10 logits for an image, the data has 2 classes \(cat, dog"):
+        evaluate(trained.model, other, progress=SILENT)
+
+
+def test_no_images_are_refused(trained: Run, shapes: Data) -> None:
+    with pytest.raises(DataError, match="no image in this split"):
+        evaluate(trained.model, shapes.test.take([]), progress=SILENT)
+
+
+def test_it_tells_how_far_it_is(trained: Run, shapes: Data) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    class Watch:
+        def line(self, text: str) -> None:
+            pytest.fail(text)
+
+        def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+            seen.append((stage, done, total))
+
+    evaluate(trained.model, shapes.train, progress=Watch())
+    assert seen == [("evaluation", 250, 600), ("evaluation", 500, 600), ("evaluation", 600, 600)]
+
+
+def test_reprs_are_short_and_plain(trained: Run, shapes: Data) -> None:
+    evaluation = evaluate(trained.model, shapes.test, progress=SILENT)
+    for value in (shapes, shapes.test, evaluation, evaluation.predictions, evaluation.metrics):
+        assert len(repr(value)) < 200
+        assert "np." not in repr(value)
+    assert "np." not in repr(evaluation.metrics.classes)
+    assert repr(shapes) == "Data('shapes': 600 training and 150 test images of 32x32 pixels, 10 classes)"

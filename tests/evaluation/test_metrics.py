@@ -35,12 +35,13 @@ def test_wilson_holds_the_share_and_stays_a_share(counts: tuple[int, int]) -> No
 def compute_logits(labels: list[int], predicted: list[int], classes: int) -> Predictions:
     logits = np.zeros((len(labels), classes), np.float32)
     logits[np.arange(len(labels)), predicted] = 1
-    return Predictions(logits, np.zeros((len(labels), 1), np.float32), np.array(labels))
+    features = np.zeros((len(labels), 1), np.float32)
+    return Predictions(logits, features, np.array(labels), tuple("abcd"[:classes]), model="", images="")
 
 
 def test_metrics_by_hand() -> None:
     labels, predicted = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 1]
-    metrics = measure(compute_logits(labels, predicted, 4), ("a", "b", "c", "d"))
+    metrics = measure(compute_logits(labels, predicted, 4))
     assert metrics.confusion == ((2, 1, 0, 0), (1, 1, 0, 0), (0, 1, 0, 0), (0, 0, 0, 0))
     assert (metrics.n, metrics.mistakes) == (6, 3)
     assert metrics.accuracy == pytest.approx(3 / 6)
@@ -56,7 +57,7 @@ def test_metrics_by_hand() -> None:
 
 
 def test_the_json_has_the_names_others_rely_on() -> None:
-    test = json.loads(measure(compute_logits([0, 1], [0, 0], 2), ("a", "b")).to_json())["test"]
+    test = json.loads(measure(compute_logits([0, 1], [0, 0], 2)).to_json())["test"]
     assert test["accuracy"] == 0.5
     assert test["n"] == 2
     assert test["mistakes"] == 1

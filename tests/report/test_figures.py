@@ -128,7 +128,7 @@ def test_flat_maps_and_no_mistakes_are_drawn_too(shapes: Data) -> None:
 
 
 def test_the_ground_is_opaque_white(run: Run, shapes: Data) -> None:
-    evaluation = evaluate(run, shapes.test)
+    evaluation = evaluate(run.model, shapes.test)
     paths = draw_figures(
         run, shapes.test, evaluation, explain(run, shapes.test, evaluation).of(evaluation.mistakes[:10])
     )

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from seefar.cli.options import ExplainOptions, TrainOptions
-from seefar.errors import DataError, RecipeError, SeefarError
+from seefar.errors import RecipeError, RunError, SeefarError
 from seefar.training.recipe import RECIPES, Recipe, recipe
 
 if TYPE_CHECKING:
-    from seefar.data import Data
+    from seefar.data import Data, Split
     from seefar.evaluation.evaluate import Evaluation
     from seefar.training.run import Run as FinishedRun
 
@@ -72,13 +72,12 @@ class Evaluate:
 
     def __call__(self, words: list[str]) -> None:
         """Evaluate, and print the metrics."""
-        from seefar.evaluation.evaluate import evaluate
         from seefar.training.run import load_run
 
         run = load_run(self.run)
         test = _load_data(run.recipe, self.data_dir).test
         with run.folder.writing(["seefar", *words]):
-            _print_metrics(evaluate(run, test), self.json)
+            _print_metrics(_evaluate(run, test), self.json)
 
 
 @dataclass(frozen=True)
@@ -197,14 +196,13 @@ def _train(recipe: Recipe, options: TrainOptions, data: Data) -> FinishedRun:
 
 
 def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool, words: list[str]) -> None:
-    from seefar.evaluation.evaluate import evaluate
     from seefar.evaluation.mistakes import find_mistakes
     from seefar.explanation.explain import explain
     from seefar.report.draw import draw_figures
 
-    true, predicted = (_class_index(name, data) for name in (which.true, which.predicted))
+    true, predicted = (name and data.test.class_index(name) for name in (which.true, which.predicted))
     with run.folder.writing(["seefar", *words]):
-        evaluation = evaluate(run, data.test)
+        evaluation = _evaluate(run, data.test)
         mistakes = find_mistakes(evaluation.predictions, which.order, true=true, predicted=predicted)[: which.top]
         explained = explain(run, data.test, evaluation, which.method, which.layer, which.cells, which.hide)
         explanation = explained.of(mistakes)
@@ -218,10 +216,23 @@ def _explain(run: FinishedRun, data: Data, which: ExplainOptions, as_json: bool,
             print(f"  {path}")
 
 
-def _class_index(name: str | None, data: Data) -> int | None:
-    if name is not None and name not in data.classes:
-        raise DataError(f"{data.name} has no class {name!r}: it has {', '.join(data.classes)}.")
-    return None if name is None else data.classes.index(name)
+def _evaluate(run: FinishedRun, test: Split) -> Evaluation:
+    """The evaluation that the run folder holds, if it is of this network and these images; else a new one."""
+    from seefar.evaluation.evaluate import Evaluation, evaluate
+    from seefar.report.tables import files_table, write_metrics, write_mistakes
+
+    path = run.folder.predictions
+    try:
+        evaluation = Evaluation.load(path)
+        if evaluation.predictions.are_of(run.model, test):
+            return evaluation
+    except RunError:  # missing, damaged, or of an older form
+        pass
+    evaluation = evaluate(run.model, test)
+    evaluation.save(path)
+    write_metrics(run.folder.metrics, {"test": evaluation.metrics})
+    write_mistakes(run.folder.mistakes, evaluation.mistakes, test.classes, files_table(test))
+    return evaluation
 
 
 def _print_metrics(evaluation: Evaluation, as_json: bool) -> None:

@@ -76,7 +76,7 @@ def load_shapes(train: int = 4000, test: int = 1000, seed: int = 0) -> Data:
         seed: what position, size, turn, colours, background and noise are drawn from.
     """
     splits = [_draw_split(count, np.random.default_rng((seed, part))) for part, count in enumerate((train, test))]
-    return Data("shapes", *splits)
+    return Data("shapes", train=splits[0], test=splits[1])
 
 
 def plant_shortcut(split: Split, share: float, label: int | None = None, seed: int = 0) -> Split:

@@ -1,55 +1,80 @@
-"""The one read of the test set, and what follows from it, written into the run folder."""
+"""Evaluation: predictions, metrics and mistakes of one model on one split, computed together."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
 
 from seefar.data.images import Split
-from seefar.errors import RunError
 from seefar.evaluation.metrics import Metrics, measure
-from seefar.evaluation.mistakes import Mistake, find_mistakes, write_mistakes
+from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.runs.files import write_text
-from seefar.training.device import keep_freed_memory
-from seefar.training.run import Run
+from seefar.progress import Progress
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
-    """Predictions for the whole test set, the metrics, and all mistakes, the costliest first."""
+    """Predictions for every image of a split, and what follows from them.
+
+    Attributes:
+        predictions: logits, features, and the fingerprints of what they were computed from.
+        metrics: accuracy and the rest.
+        mistakes: all of them, the costliest first.
+    """
 
     predictions: Predictions
     metrics: Metrics
     mistakes: list[Mistake]
 
+    def __repr__(self) -> str:
+        return f"Evaluation({self.metrics.accuracy:.2%} of {self.metrics.n} right, {len(self.mistakes)} mistakes)"
 
-def evaluate(run: Run, test: Split) -> Evaluation:
-    """Ask the network about every test image, once; a run folder that holds the answers is not asked again.
+    @classmethod
+    def of(cls, predictions: Predictions) -> Evaluation:
+        """The evaluation of predictions that are there already, this package's or another's."""
+        return cls(predictions, measure(predictions), find_mistakes(predictions))
 
-    Writes `predictions.npz`, `metrics.json` and `mistakes.csv`.
+    def save(self, path: str | Path) -> None:
+        """Write an `.npz` of plain arrays: the predictions, from which `load` computes the rest again."""
+        self.predictions.save(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Evaluation:
+        """Read what `save`, or `Predictions.save`, wrote.
+
+        Raises:
+            RunError: the file is missing, damaged, or holds something else.
+        """
+        return cls.of(Predictions.load(path))
+
+
+def evaluate(
+    model: nn.Module,
+    split: Split,
+    *,
+    normalize: Callable[[Tensor], Tensor] | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Predictions, metrics and mistakes of a model on a split. Writes nothing; `Evaluation.save` does.
+
+    Args:
+        model: see `seefar.predict`.
+        split: the images.
+        normalize: see `seefar.predict`.
+        progress: see `seefar.progress`.
 
     Raises:
-        RunError: the labels of the test images are not those that the folder's predictions are of, or the classes
-            differ.
+        DataError: the model does not give one logit for each class of the split.
+
+    Example:
+        >>> import seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test = load_shapes(train=20, test=30).test
+        >>> evaluation = seefar.evaluate(seefar.ResNet18(width=2).eval(), test, progress=seefar.progress.SILENT)
+        >>> evaluation.metrics.n, evaluation.metrics.mistakes == len(evaluation.mistakes)
+        (30, True)
     """
-    if run.classes != test.classes:
-        raise RunError(
-            f"{run.folder.path} knows {len(run.classes)} classes ({', '.join(run.classes[:3])}, ...), the data has "
-            f"{len(test.classes)} ({', '.join(test.classes[:3])}, ...): pass --run of a net trained on this data."
-        )
-    path = run.folder.path / "predictions.npz"
-    new = not path.exists()
-    if not new:
-        predictions = Predictions.load(path)
-        if predictions.labels.tolist() != test.labels.tolist():
-            raise RunError(f"{path} is of other test images than these: delete it to evaluate the run on these.")
-    else:
-        keep_freed_memory()
-        predictions = predict(run.model, test)
-        predictions.save(path)
-    evaluation = Evaluation(predictions, measure(predictions, test.classes), find_mistakes(predictions))
-    write_text(run.folder.path / "metrics.json", evaluation.metrics.to_json())
-    table = run.folder.path / "mistakes.csv"
-    if new or not table.exists():  # one that is there may have the columns of an explanation
-        write_mistakes(table, evaluation.mistakes, test.classes)
-    return evaluation
+    return Evaluation.of(predict(model, split, normalize=normalize, progress=progress))

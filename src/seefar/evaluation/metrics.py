@@ -1,10 +1,10 @@
-"""How good the predictions are, with how sure that figure is."""
+"""Metrics: accuracy with its 95 % Wilson interval, recall and precision of each class, confusion matrix, loss."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,8 @@ class Metrics:
     n: int
     mistakes: int
     loss: float
-    classes: tuple[ClassMetrics, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    classes: tuple[ClassMetrics, ...] = field(repr=False)
+    confusion: tuple[tuple[int, ...], ...] = field(repr=False)
 
     def to_json(self) -> str:
         """As JSON text, under the key `test`."""
@@ -95,16 +95,26 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], nu
     return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def measure(predictions: Predictions, classes: tuple[str, ...]) -> Metrics:
-    """All metrics of the predictions for these K classes."""
+def measure(predictions: Predictions) -> Metrics:
+    """All metrics of predictions.
+
+    Example:
+        >>> import numpy as np
+        >>> from seefar.evaluation.predictions import Predictions
+        >>> logits, features = np.float32([[3, 1], [2, 0]]), np.zeros((2, 0), np.float32)
+        >>> predictions = Predictions(logits, features, np.array([0, 1]), ("cat", "dog"), model="", images="")
+        >>> measure(predictions).accuracy, measure(predictions).confusion  # the dog is called a cat
+        (0.5, ((1, 0), (1, 0)))
+    """
+    classes = predictions.classes
     confusion = confusion_matrix(predictions.labels, predictions.predicted, len(classes))
     n, right = int(confusion.sum()), int(confusion.trace())
     per_class = tuple(
         ClassMetrics(
             name,
             n=int(confusion[k].sum()),
-            recall=confusion[k, k] / confusion[k].sum() if confusion[k].any() else None,
-            precision=confusion[k, k] / confusion[:, k].sum() if confusion[:, k].any() else None,
+            recall=float(confusion[k, k] / confusion[k].sum()) if confusion[k].any() else None,
+            precision=float(confusion[k, k] / confusion[:, k].sum()) if confusion[:, k].any() else None,
         )
         for k, name in enumerate(classes)
     )

@@ -1,4 +1,4 @@
-"""The test images that the network gets wrong: all of them, ranked."""
+"""Mistakes: all images whose predicted class differs from their label, ranked by loss or confidence."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seefar.data.checks import find_class
+from seefar.errors import DataError, SeefarError
 from seefar.evaluation.predictions import Predictions
 from seefar.names import Order
 from seefar.runs.files import written_beside
@@ -35,7 +37,11 @@ class Mistake:
 
 
 def find_mistakes(
-    predictions: Predictions, order: Order = "loss", *, true: int | None = None, predicted: int | None = None
+    predictions: Predictions,
+    order: Order = "loss",
+    *,
+    true: str | int | None = None,
+    predicted: str | int | None = None,
 ) -> list[Mistake]:
     """Every mistake, ranked.
 
@@ -43,9 +49,30 @@ def find_mistakes(
         predictions: of the whole test set.
         order: `loss`: the least probable true class first; `confidence`: the surest wrong answer first; `index`: as
             the test set lies. Ties keep the order of the test set.
-        true: only mistakes on images of this class.
-        predicted: only mistakes that name this class.
+        true: only mistakes on images of this class, its name or index.
+        predicted: only mistakes that name this class, its name or index.
+
+    Raises:
+        DataError: there is no such class, or both are the same.
+        SeefarError: there is no such order.
+
+    Example:
+        >>> import numpy as np
+        >>> from seefar.evaluation.predictions import Predictions
+        >>> logits, features = np.float32([[3, 1], [2, 0]]), np.zeros((2, 0), np.float32)
+        >>> predictions = Predictions(logits, features, np.array([0, 1]), ("cat", "dog"), model="", images="")
+        >>> [(mistake.index, mistake.true, mistake.predicted) for mistake in find_mistakes(predictions, true="dog")]
+        [(1, 1, 0)]
     """
+    keys = {"loss": lambda m: -m.loss, "confidence": lambda m: -m.confidence, "index": lambda m: m.index}
+    if order not in keys:
+        raise SeefarError(f"order={order!r} is unknown: choose one of {', '.join(keys)}.")
+    true, predicted = (None if one is None else find_class(predictions.classes, one) for one in (true, predicted))
+    if true is not None and true == predicted:
+        raise DataError(
+            f"Images of {predictions.classes[true]} that are called {predictions.classes[true]} are no mistakes: "
+            "choose two different classes."
+        )
     logs, guesses = predictions.log_probabilities, predictions.predicted
     mistakes = [
         Mistake(
@@ -59,7 +86,6 @@ def find_mistakes(
         for index, (label, guess) in enumerate(zip(predictions.labels.tolist(), guesses.tolist(), strict=True))
         if guess != label and true in (None, label) and predicted in (None, guess)
     ]
-    keys = {"loss": lambda m: -m.loss, "confidence": lambda m: -m.confidence, "index": lambda m: m.index}
     return sorted(mistakes, key=keys[order])
 
 

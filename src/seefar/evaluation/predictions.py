@@ -1,37 +1,61 @@
-"""What the network says of each test image: read once, kept, and everything else is computed from it."""
+"""Predictions: logits and last-layer features of every image of a split, with what they were computed from."""
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from seefar.data.images import Labels, Split
-from seefar.errors import RunError
-from seefar.model.inference import log_softmax, pooled_features, true_float32
+from seefar.data.images import Images, Labels, Split
+from seefar.errors import DataError, RunError
+from seefar.model.inference import (
+    BATCH_SIZE,
+    device_of,
+    eval_mode,
+    log_softmax,
+    pooled_features,
+    true_float32,
+    weights_fingerprint,
+)
 from seefar.model.resnet import ResNet18
-from seefar.runs.files import written_beside
+from seefar.progress import Progress, showing
+from seefar.runs.arrays import load_arrays, save_arrays
 
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
     """Logits of N images over K classes.
 
     Attributes:
         logits: float32 (N, K).
-        features: float32 (N, C), the input of the last layer; `features @ weight.T + bias` is the logits.
+        features: float32 (N, C), the input of the last layer; `features @ weight.T + bias` is the logits. (N, 0) for
+            a network that has no linear layer.
         labels: int64 (N,), the true classes.
+        classes: names of the K classes.
+        model: fingerprint of the weights that they were computed with, `seefar.model.inference.weights_fingerprint`.
+        images: fingerprint of the images and labels, `Split.fingerprint`.
     """
 
     logits: Floats
     features: Floats
     labels: Labels
+    classes: tuple[str, ...]
+    model: str
+    images: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        right = int((self.predicted == self.labels).sum())
+        return f"Predictions({len(self)} images, {len(self.classes)} classes, {right} right)"
 
     @property
     def predicted(self) -> Labels:
@@ -48,39 +72,122 @@ class Predictions:
         """Cross-entropy of each image in nats, without label smoothing, float64 (N,)."""
         return -self.log_probabilities[np.arange(len(self.labels)), self.labels]
 
-    def save(self, path: Path) -> None:
-        """Write an `.npz` of plain arrays."""
-        with written_beside(path) as beside:
-            np.savez(beside, logits=self.logits, features=self.features, labels=self.labels)
+    def are_of(self, model: nn.Module, split: Split) -> bool:
+        """Whether they were computed with these weights for these images, labels and classes."""
+        same_images = self.images == split.fingerprint and self.classes == split.classes
+        return same_images and self.model == weights_fingerprint(model)
+
+    def save(self, path: str | Path) -> None:
+        """Write an `.npz` of plain arrays, from which `load` gives back exactly the same."""
+        arrays = {name: getattr(self, name) for name in _FORM}
+        save_arrays(path, arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Predictions:
+    def load(cls, path: str | Path) -> Predictions:
         """Read what `save` wrote.
 
         Raises:
-            RunError: the file is missing or damaged.
+            RunError: the file is missing, damaged, or holds something else.
         """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["logits"], arrays["features"], arrays["labels"])
-        except FileNotFoundError as error:
-            raise RunError(f"{path} is missing: run `seefar evaluate --run {path.parent}` first.") from error
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise RunError(
-                f"{path} cannot be read ({error}): delete it and run `seefar evaluate --run {path.parent}` again."
-            ) from error
+        arrays = load_arrays(path, _FORM)
+        labels, classes = arrays["labels"], tuple(str(name) for name in arrays["classes"])
+        if len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
+            raise RunError(f"{path}: labels should be 0 to {len(classes) - 1}: delete it and compute it anew.")
+        return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
 
 
-def predict(model: ResNet18, split: Split) -> Predictions:
+_FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
+    "logits": ("float32", ("N", "K")),
+    "features": ("float32", ("N", "C")),
+    "labels": ("int64", ("N",)),
+    "classes": ("str", ("K",)),
+    "model": ("str", ()),
+    "images": ("str", ()),
+}
+
+
+def predict(
+    model: nn.Module,
+    split: Split,
+    *,
+    normalize: Callable[[Tensor], Tensor] | None = None,
+    progress: Progress | None = None,
+) -> Predictions:
     """Logits and last-layer features of every image.
 
     Always in float32, so that the answer does not depend on which precision a machine is best at.
 
     Args:
-        model: used in eval mode and left in the mode it came in.
-        split: images uint8 (N, H, W, 3) and labels (N,).
+        model: a `ResNet18`, or any other torch module that makes logits (N, K) of pictures, float32 (N, 3, H, W) in
+            0..1. It is used in eval mode and left in the mode it came in. The features of another module are the
+            input of its last `nn.Linear`; without one they are empty, (N, 0).
+        split: the images.
+        normalize: makes network input of pictures, float32 (N, 3, H, W) in 0..1, for a module that does not do so
+            itself. A `ResNet18` does.
+        progress: see `seefar.progress`.
+
+    Raises:
+        DataError: the model does not give one logit for each class of the split.
+
+    Example:
+        >>> import seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test = load_shapes(train=20, test=30).test
+        >>> seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.progress.SILENT).logits.shape
+        (30, 10)
     """
-    features = pooled_features(model, split.images)  # (N, C)
-    with torch.no_grad(), true_float32():
-        logits = model.fc(features)  # (N, K)
-    return Predictions(logits.cpu().numpy(), features.cpu().numpy(), split.labels)
+    if not len(split):
+        raise DataError("There is no image in this split: at least one is needed for predictions.")
+    with showing(progress) as shown, torch.no_grad(), eval_mode(model), true_float32():
+        if isinstance(model, ResNet18) and normalize is None:
+            features = torch.cat([pooled_features(model, images) for images in _batches(split, shown)])  # (N, C)
+            logits = model.fc(features)  # (N, K)
+        else:
+            logits, features = _ask_any_module(model, split, normalize or nn.Identity(), shown)
+    if logits.shape[1] != len(split.classes):
+        raise DataError(
+            f"The model gives {logits.shape[1]} logits for an image, the data has {len(split.classes)} classes "
+            f"({', '.join(split.classes[:3])}, ...): a model trained on this data is wanted."
+        )
+    return Predictions(
+        logits.float().cpu().numpy(),
+        features.float().cpu().numpy(),
+        split.labels,
+        split.classes,
+        model=weights_fingerprint(model),
+        images=split.fingerprint,
+    )
+
+
+def _batches(split: Split, shown: Progress) -> Iterator[Images]:
+    for start in range(0, len(split), BATCH_SIZE):
+        images = split.images[start : start + BATCH_SIZE]
+        yield images
+        shown.update("evaluation", start + len(images), len(split))
+
+
+def _ask_any_module(
+    model: nn.Module, split: Split, normalize: Callable[[Tensor], Tensor], shown: Progress
+) -> tuple[Tensor, Tensor]:
+    """Logits (N, K), and what entered the last linear layer, (N, C) or (N, 0)."""
+    entered: list[Tensor] = []
+    logits: list[Tensor] = []
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
+    hooks = [layer.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0])) for layer in linear]
+    try:
+        for images in _batches(split, shown):
+            pictures = torch.from_numpy(images).to(device_of(model)).permute(0, 3, 1, 2).float() / 255
+            given = model(normalize(pictures))
+            if not isinstance(given, Tensor) or given.ndim != 2 or len(given) != len(images):
+                found = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+                raise DataError(
+                    f"The model gives {found} for {len(images)} images, logits ({len(images)}, "
+                    f"{len(split.classes)}) were wanted: wrap it in a module that returns them."
+                )
+            logits.append(given)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    features = torch.cat(entered) if entered and all(part.ndim == 2 for part in entered) else torch.empty(0, 0)
+    fits = len(features) == len(split)  # not where the layer is used several times, or not for each image
+    return torch.cat(logits), features if fits else torch.empty(len(split), 0)

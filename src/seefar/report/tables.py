@@ -1,0 +1,83 @@
+"""Tables of a run: `mistakes.csv`, joined from tables by data set index, and `metrics.json`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from seefar.data.images import Split
+from seefar.evaluation.mistakes import Mistake
+from seefar.explanation.explain import Explanation
+from seefar.runs.files import write_text, written_beside
+
+Table = Mapping[str, Mapping[int, object]]
+"""Columns by name; each gives values by data set index."""
+
+
+def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[str], *tables: Table) -> None:
+    """A CSV with one line a mistake, classes by name.
+
+    Args:
+        path: where to.
+        mistakes: the lines, in this order.
+        classes: names of the K classes.
+        tables: further columns, in this order. A mistake that a column has no value for, or None, gets an empty cell.
+    """
+    columns = {name: column for table in tables for name, column in table.items()}
+    with written_beside(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["index", "true", "predicted", "confidence", "true_probability", "loss", *columns])
+        for m in mistakes:
+            numbers = (f"{m.confidence:.6f}", f"{m.true_probability:.6g}", f"{m.loss:.6f}")
+            more = (column.get(m.index) for column in columns.values())
+            writer.writerow([m.index, classes[m.true], classes[m.predicted], *numbers, *more])
+
+
+def write_metrics(path: Path, sections: Mapping[str, Any]) -> None:
+    """A JSON object of sections, such as `test`: dataclasses or plain values."""
+    write_text(path, json.dumps(sections, indent=2, default=_plain) + "\n")
+
+
+def files_table(split: Split) -> Table:
+    """The column `file`: the name of the file that each image was read from; no column where there are none."""
+    return {} if split.files is None else {"file": dict(enumerate(split.files))}
+
+
+def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:
+    """What the occlusion test and the health checks found, for each mistake of an explanation.
+
+    Args:
+        explanation: of any number of mistakes.
+        classes: names of the K classes.
+    """
+    rows: dict[int, dict[str, object]] = {}
+    for mistake, repair, health in zip(explanation.mistakes, explanation.repairs, explanation.health, strict=True):
+        top, left, bottom, right = repair.box
+        rows[mistake.index] = {
+            "outcome": repair.outcome,
+            "hidden_share": f"{repair.share:.2f}",
+            "top": top,
+            "left": left,
+            "bottom": bottom,
+            "right": right,
+            "evidence_hidden": f"{repair.evidence:.4f}",
+            "answer_hidden": classes[repair.answer],
+            "predicted_probability_hidden": f"{repair.predicted_after:.6f}",
+            "true_probability_hidden": f"{repair.true_after:.6f}",
+            "control_share": None if repair.control_share is None else f"{repair.control_share:.2f}",
+            "health": health.badge,
+            "health_reasons": "; ".join(health.reasons),
+            "sentence": repair.sentence(mistake, tuple(classes)),
+        }
+    names = next(iter(rows.values()), {})
+    return {name: {index: row[name] for index, row in rows.items()} for name in names}
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
