@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from seefar.maps.scorecam import scorecam
     from seefar.model.resnet import ResNet18
     from seefar.model.twin import dense_twin
+    from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
+    from seefar.report.comparison import plot_comparison
     from seefar.report.figures import plot_history, plot_maps, plot_mistakes
     from seefar.training.loop import train
     from seefar.training.recipe import Recipe, recipe
@@ -67,6 +69,10 @@ _HOMES = {
     "scorecam": "maps.scorecam",
     "ResNet18": "model.resnet",
     "dense_twin": "model.twin",
+    "plot_confusion": "report.charts",
+    "plot_faults": "report.charts",
+    "plot_reliability": "report.charts",
+    "plot_comparison": "report.comparison",
     "plot_history": "report.figures",
     "plot_maps": "report.figures",
     "plot_mistakes": "report.figures",
@@ -110,9 +116,13 @@ __all__ = [
     "map_status",
     "measure",
     "measure_calibration",
+    "plot_comparison",
+    "plot_confusion",
+    "plot_faults",
     "plot_history",
     "plot_maps",
     "plot_mistakes",
+    "plot_reliability",
     "predict",
     "recipe",
     "scorecam",

@@ -1,0 +1,207 @@
+"""Charts: faults of the mistakes, reliability diagram, confusion matrix.
+
+Each from plain values or a frozen dataclass of them, each a matplotlib Figure, laid out in inches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from seefar.evaluation.calibration import Calibration
+from seefar.report.style import (
+    BLUE,
+    INK,
+    LARGE,
+    NORMAL,
+    ORANGE,
+    PALE,
+    QUIET,
+    SMALL,
+    bare,
+    drawable,
+    new_figure,
+    place,
+    plain,
+    shorten,
+    text,
+    text_width,
+)
+
+FAULTS = {
+    "label": "the label is wrong, or most people chose another class",
+    "ambiguous": "people do not agree either",
+    "hard": "at least 12 of the other published networks miss it too",
+    "model": "none of these: worth working on",
+}
+MOST_NUMBERS = 20
+"""Classes of a confusion matrix up to which its cells have room for numbers."""
+
+
+def plot_faults(faults: Mapping[str, int], meanings: Mapping[str, str] = FAULTS) -> Figure:
+    """Whose fault the mistakes are, as horizontal bars with count, share and meaning.
+
+    Args:
+        faults: count by fault, in the order of the bars; those of no mistake may be left out.
+        meanings: a sentence by fault; the faults it names are drawn even if there are none.
+
+    Example:
+        >>> figure = plot_faults({"label": 51, "ambiguous": 170, "hard": 92, "model": 94})
+        >>> len(figure.axes[0].patches)
+        4
+    """
+    counts = {**dict.fromkeys(meanings, 0), **faults}
+    total, row = sum(counts.values()), 0.62
+    figure = new_figure(8.0, 0.75 + row * len(counts))
+    text(figure, 0.25, 0.2, f"Whose fault are the {total:,} mistakes?", LARGE, weight="bold")
+    left = 0.45 + max((text_width(name, LARGE) for name in counts), default=0)
+    axes = place(figure, left, 0.6, 7.75 - left, row * len(counts))
+    most = max([*counts.values(), 1])
+    for number, (fault, count) in enumerate(counts.items()):
+        emphasised = fault == "model"
+        axes.barh(number, count, height=0.42, color=BLUE if emphasised else "#8fa3b8")
+        axes.text(0, number - 0.24, drawable(meanings.get(fault, "")), fontsize=SMALL, color=QUIET, va="bottom")
+        share = f"{count:,}  ({count / total:.0%})" if total else "0"
+        axes.annotate(
+            share, (count, number), (6, 0), textcoords="offset points", va="center", fontsize=NORMAL, color=INK
+        )
+    axes.set(xlim=(0, most * 1.22), ylim=(len(counts) - 0.5, -0.6), xticks=[], yticks=range(len(counts)))
+    axes.set_yticklabels(list(counts), fontsize=LARGE, color=INK)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.spines["left"].set_color(PALE)
+    axes.tick_params(length=0)
+    return figure
+
+
+def plot_reliability(
+    calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None = None
+) -> Figure:
+    """Reliability diagram: accuracy over confidence with 95 % intervals, and below it how many images are how sure.
+
+    Args:
+        calibration: of the network as it is.
+        confidence: probability of the predicted class of each image, (N,), for the counts.
+        after: with a fitted temperature, drawn beside it.
+
+    Example:
+        >>> import numpy as np
+        >>> from seefar.evaluation.calibration import measure_calibration
+        >>> logits = np.random.default_rng(0).normal(0, 2, (200, 3))
+        >>> calibration = measure_calibration(logits, logits.argmax(1))
+        >>> figure = plot_reliability(calibration, np.full(200, 0.5))
+    """
+    figure = new_figure(5.6, 7.5)
+    text(figure, 0.25, 0.2, "Is the network as sure as it is right?", LARGE, weight="bold")
+    axes = place(figure, 0.75, 0.95, 4.6, 4.6)
+    below = place(figure, 0.75, 5.8, 4.6, 1.1)
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    drawn = [(calibration, BLUE, "o")] + ([(after, ORANGE, "s")] if after else [])
+    lowest = 1.0
+    for one, colour, marker in drawn:
+        x = np.array([group.confidence for group in one.bins])
+        y = np.array([group.accuracy for group in one.bins])
+        low, high = np.array([group.interval for group in one.bins]).T
+        label = f"ECE {one.ece.value:.1%} ({one.ece.interval[0]:.1%} to {one.ece.interval[1]:.1%})"
+        label = f"temperature {one.temperature:.2f}: {label}" if after else label
+        axes.errorbar(
+            x,
+            y,
+            (np.maximum(y - low, 0), np.maximum(high - y, 0)),
+            color=colour,
+            marker=marker,
+            markersize=5,
+            linewidth=1,
+            elinewidth=1,
+            capsize=0,
+            label=label,
+        )
+        lowest = min(lowest, float(x.min()), float(low.min()))
+    start = max(0.0, np.floor(lowest * 10 - 0.1) / 10)
+    for across, side in ((0.27, "less sure than right"), (0.73, "surer than right")):
+        axes.text(across, 1 - across, side, transform=axes.transAxes, fontsize=SMALL, color=QUIET, ha="center")
+    axes.set(xlim=(start, 1.01), ylim=(start, 1.01))
+    axes.set_ylabel("share of right answers", fontsize=NORMAL, color=INK)
+    axes.set_xticklabels([])
+    axes.legend(loc="lower right", fontsize=SMALL, frameon=False)
+    counts, edges = np.histogram(confidence, np.linspace(start, 1.0, 21))
+    below.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#8fa3b8", edgecolor="white", linewidth=0.6)
+    below.set(xlim=(start, 1.01))
+    below.set_xlabel("probability of the predicted class", fontsize=NORMAL, color=INK)
+    below.set_ylabel("images", fontsize=NORMAL, color=INK)
+    bare(axes)
+    bare(below)
+    below.yaxis.set_major_formatter("{x:,.0f}")
+    size = min(group.n for group in calibration.bins)
+    words = f"{calibration.n:,} images, about {size:,} a point, with 95 % intervals; dashed: as sure as right"
+    text(figure, 0.25, 0.5, words, SMALL, color=QUIET)
+    return figure
+
+
+def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], classes: Sequence[str]) -> Figure:
+    """Confusion matrix as a heat map: mistakes by colour and number, right answers as shares on the grey diagonal.
+
+    Args:
+        confusion: (K, K), row the true class, column the predicted one.
+        classes: names of the K classes.
+
+    Example:
+        >>> figure = plot_confusion([[8, 2], [1, 9]], ("cat", "dog"))
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['80%', '2', '1', '90%']
+    """
+    matrix = np.asarray(confusion)
+    k = len(classes)
+    cell = 0.52 if k <= MOST_NUMBERS else 10.4 / k
+    names = [shorten(name, 1.3, NORMAL) for name in classes]
+    if k > MOST_NUMBERS:
+        names = ["" if number % -(-k // 40) else name for number, name in enumerate(names)]
+    margin = max(text_width(name, NORMAL) for name in names)
+    left, top, side = 0.75 + margin, 1.0 + 0.75 * margin, cell * k
+    figure = new_figure(max(left + side + 0.6, 5.4), top + side + 0.95)
+    wrong = int(matrix.sum() - matrix.trace())
+    text(figure, 0.25, 0.2, f"Which classes are taken for which: {wrong:,} mistakes", LARGE, weight="bold")
+    axes = place(figure, left, top, side, side)
+    mistakes = np.ma.masked_array(matrix, np.eye(k, dtype=bool))
+    most = max(int(mistakes.max()) if k > 1 else 0, 1)
+    image = axes.imshow(mistakes, cmap="Blues", vmin=0, vmax=most, interpolation="nearest")
+    for c in range(k):
+        axes.add_patch(Rectangle((c - 0.5, c - 0.5), 1, 1, facecolor="#e8eaed", edgecolor="none"))
+    if k <= MOST_NUMBERS:
+        _write_cells(axes, matrix, most)
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(k), map(drawable, names), rotation=40, ha="left", rotation_mode="anchor")
+    axes.set_yticks(range(k), map(drawable, names))
+    for label, name in zip((*axes.get_xticklabels(), *axes.get_yticklabels()), (*names, *names), strict=True):
+        label.set(**plain(name))
+    axes.tick_params(length=0, labelsize=NORMAL, labelcolor=INK)
+    axes.set_xticks(np.arange(1, k) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, k) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1 if k <= MOST_NUMBERS else 0.2)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_ylabel("true class", fontsize=NORMAL, color=QUIET)
+    text(figure, left, 0.62, "predicted class", NORMAL, color=QUIET)
+    bar = figure.colorbar(
+        image, cax=place(figure, left, top + side + 0.2, min(side, 2.4), 0.1), orientation="horizontal"
+    )
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=SMALL, colors=QUIET, length=0)
+    words = "images; grey: share of the class that is recognised"
+    text(figure, left, top + side + 0.55, words, SMALL, color=QUIET)
+    return figure
+
+
+def _write_cells(axes: Axes, matrix: NDArray[np.int64], most: int) -> None:
+    for row, counts in enumerate(matrix.tolist()):
+        for column, count in enumerate(counts):
+            if row == column:
+                words, colour = (f"{count / sum(counts):.0%}" if sum(counts) else "-"), QUIET
+            else:
+                words, colour = (str(count) if count else ""), ("white" if count > 0.55 * most else INK)
+            if words:
+                axes.text(column, row, words, ha="center", va="center", fontsize=SMALL, color=colour)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from seefar import plot_comparison, plot_confusion, plot_faults, plot_reliability
+from seefar.evaluation.calibration import measure_calibration
+from seefar.evaluation.comparison import compare
+
+
+def words(figure: Figure) -> list[str]:
+    """All texts of the figure, after it was drawn and none of them left it at a side."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    width, height = canvas.get_width_height()
+    texts = [*figure.texts, *(text for axes in figure.axes for text in axes.texts)]
+    for text in texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0, text
+        assert box.x1 <= width, text
+        assert box.y0 >= 0, text
+        assert box.y1 <= height, text
+    return [text.get_text() for text in texts]
+
+
+def test_faults_are_bars_from_zero_as_long_as_their_counts() -> None:
+    figure = plot_faults({"label": 51, "ambiguous": 170, "hard": 92, "model": 94})
+    (axes,) = figure.axes
+    assert [(bar.get_x(), bar.get_width()) for bar in axes.patches] == [(0, 51), (0, 170), (0, 92), (0, 94)]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["label", "ambiguous", "hard", "model"]
+    assert axes.yaxis_inverted()  # the first is at the top
+    found = words(figure)
+    assert "Whose fault are the 407 mistakes?" in found
+    assert "170  (42%)" in found
+
+
+def test_a_fault_without_mistakes_and_no_mistakes_are_drawn_too() -> None:
+    assert [bar.get_width() for bar in plot_faults({"model": 3}).axes[0].patches] == [0, 0, 0, 3]
+    assert "Whose fault are the 0 mistakes?" in words(plot_faults({}))
+
+
+def test_the_reliability_diagram_shows_each_bin_and_counts_every_image() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 1, (1500, 4)), rng.integers(0, 4, 1500)
+    calibration = measure_calibration(logits, labels)
+    confidence = np.exp(logits).max(1) / np.exp(logits).sum(1)
+    figure = plot_reliability(calibration, confidence, measure_calibration(logits, labels, 9.0))
+    diagram, counts = figure.axes
+    line = diagram.lines[1]  # the first is the diagonal
+    np.testing.assert_allclose(line.get_xdata(), [one.confidence for one in calibration.bins])
+    np.testing.assert_allclose(line.get_ydata(), [one.accuracy for one in calibration.bins])
+    low, high = diagram.get_xlim()
+    assert low <= min(one.interval[0] for one in calibration.bins)
+    assert high > 1
+    assert sum(bar.get_height() for bar in counts.patches) == 1500
+    assert counts.get_xlim() == diagram.get_xlim()
+    assert [text.get_text().split(":")[0] for text in diagram.get_legend().get_texts()] == [
+        "temperature 1.00",
+        "temperature 9.00",
+    ]
+    words(figure)
+
+
+def test_the_colours_of_the_confusion_matrix_are_of_the_mistakes_alone() -> None:
+    figure = plot_confusion([[98, 2, 0], [1, 60, 39], [0, 0, 0]], ("cat", "$x$", "owl"))
+    axes = figure.axes[0]
+    shown = axes.images[0].get_array()
+    assert shown.mask.tolist() == np.eye(3, dtype=bool).tolist()
+    assert axes.images[0].get_clim() == (0, 39)
+    assert [text.get_text() for text in axes.texts] == ["98%", "2", "1", "60%", "39", "-"]
+    assert axes.get_yticklabels()[1].get_text() == "$x$"
+    assert "Which classes are taken for which: 42 mistakes" in words(figure)
+
+
+def test_a_hundred_classes_have_no_room_for_numbers() -> None:
+    confusion = np.eye(100, dtype=int) * 9 + 1
+    figure = plot_confusion(confusion, [f"class number {number}" for number in range(100)])
+    assert not figure.axes[0].texts
+    assert figure.axes[0].images[0].get_array().shape == (100, 100)
+    words(figure)
+
+
+def test_a_comparison_shows_what_each_run_repairs_and_breaks_and_what_is_luck() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
+    a = np.array([0, 1, 1, 1, 1, 1, 1, 0, 0, 0])
+    b = np.array([0, 0, 1, 1, 1, 1, 0, 0, 0, 1])
+    figure = plot_comparison(compare({"runs/first": a, "runs/second": b}, labels, ("cat", "dog")))
+    accuracies, luck, bars = figure.axes
+    assert [line.get_xdata() for line in accuracies.lines if line.get_marker() == "o"] == [[40.0], [50.0]]
+    assert [(bar.get_x(), bar.get_width()) for bar in luck.patches] == [(0, 4), (4, 2)]
+    assert [bar.get_width() for bar in bars.patches] == [1, 1, 0, -1]  # repaired, then broken
+    found = words(figure)
+    assert "runs/second repairs 2 and breaks 1 (p = 1)" in found
+    assert "settled: 4, both miss them (line: 3 by chance)" in found  # 4 * 3/4 * 2/4 + 6 * 3/6 * 3/6 = 3
+    assert "luck: 2" in found
+
+
+def test_many_runs_with_long_names_fit() -> None:
+    labels = np.tile([0, 1], 30)
+    rng = np.random.default_rng(0)
+    runs = {f"runs/a-very-long-name-of-a-run-{number}": rng.integers(0, 2, 60) for number in range(5)}
+    figure = plot_comparison(compare(runs, labels, ("a class with a long name", "$dog$")))
+    assert len(figure.axes) == 2 + 3  # the accuracies and the luck of all five, and the classes of three others
+    words(figure)
