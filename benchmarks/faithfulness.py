@@ -32,9 +32,8 @@ from seefar.data import load_data
 from seefar.data.images import Images, Labels, Split
 from seefar.evaluation.evaluate import evaluate
 from seefar.maps.faithfulness import bootstrap_interval, deletion, insertion, road
-from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
-from seefar.maps.map_method import MapMethod
-from seefar.maps.methods import BASELINES, METHODS
+from seefar.maps.grid import Grid, rank_pixels, to_pixels
+from seefar.maps.methods import BASELINES, METHODS, MapMethod
 from seefar.maps.sanity import MOST_MAPS
 from seefar.model import STAGES, ResNet18
 from seefar.model.inference import device_of
@@ -49,9 +48,9 @@ SCORECAM_IMAGES = 50  # of each group: it asks the network 512 times an image
 CHECKED_IMAGES = 100  # on which float32 and bfloat16 are compared
 
 
-def contenders() -> dict[str, MapMethod | partial[Maps]]:
+def contenders() -> dict[str, MapMethod]:
     """The methods with their layers, by name; `twin` stands in the names of those at the twin's last stage."""
-    found: dict[str, MapMethod | partial[Maps]] = {DEFAULT: seefar.gradcam}
+    found: dict[str, MapMethod] = {DEFAULT: seefar.gradcam}
     found["gradcam, twin 16x16"] = partial(seefar.gradcam, cells=16)
     for name, method in {"gradcam": seefar.gradcam, **BASELINES, **METHODS}.items():
         if name in BASELINES:

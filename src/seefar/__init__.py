@@ -28,14 +28,13 @@ if TYPE_CHECKING:
     from seefar.explanation.explain import explain
     from seefar.maps.class_maps import class_maps
     from seefar.maps.formulas import (
-        eigencam,
         gradcam,
         gradcam_plus_plus,
         hirescam,
         layercam,
     )
+    from seefar.maps.gradient_free import eigencam, scorecam
     from seefar.maps.methods import contrast_map, map_status
-    from seefar.maps.scorecam import scorecam
     from seefar.model.resnet import ResNet18
     from seefar.model.twin import dense_twin
     from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
@@ -60,13 +59,13 @@ _HOMES = {
     "explain": "explanation.explain",
     "class_maps": "maps.class_maps",
     "contrast_map": "maps.methods",
-    "eigencam": "maps.formulas",
+    "eigencam": "maps.gradient_free",
     "gradcam": "maps.formulas",
     "gradcam_plus_plus": "maps.formulas",
     "hirescam": "maps.formulas",
     "layercam": "maps.formulas",
     "map_status": "maps.methods",
-    "scorecam": "maps.scorecam",
+    "scorecam": "maps.gradient_free",
     "ResNet18": "model.resnet",
     "dense_twin": "model.twin",
     "plot_confusion": "report.charts",

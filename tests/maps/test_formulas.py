@@ -24,8 +24,7 @@ from seefar import (
 from seefar.data import Data
 from seefar.errors import DataError, MapError
 from seefar.maps.capture import capture
-from seefar.maps.map_method import MapMethod
-from seefar.maps.methods import BASELINES, METHODS
+from seefar.maps.methods import BASELINES, METHODS, MapMethod
 from seefar.model import STAGES, ResNet18, dense_twin
 from seefar.training.run import Run
 
@@ -259,14 +258,19 @@ def test_the_model_is_left_as_it_came(make_net: MakeNet, method: MapMethod, monk
 ALL = {**METHODS, **BASELINES}
 
 
-def test_each_says_what_it_is_and_how_it_is_called() -> None:
-    wanted = ["model", "images", "classes", "layer", "cells", "force"]
-    assert len({method.__name__ for method in ALL.values()}) == len({method.__doc__ for method in ALL.values()}) == 9
+def test_each_formula_is_found_under_its_public_name() -> None:
+    """What `??` shows in a notebook: the signature that all share, the paper, and the formula itself."""
+    signatures = {str(inspect.signature(method)) for method in ALL.values()}
+    assert len(signatures) == 1
+    assert list(inspect.signature(gradcam).parameters) == ["model", "images", "classes", "layer", "cells", "force"]
     for method in ALL.values():
-        assert list(inspect.signature(method).parameters) == wanted
-        assert "Args:\n    model: a `ResNet18`, or any torch network" in (method.__doc__ or "")
-    assert hirescam.__name__ == "hirescam"
+        assert inspect.getsource(method).startswith(f"def {method.__name__}(")
+        assert "Example:\n    >>>" in inspect.cleandoc(method.__doc__ or "")
+    assert "weights = at.gradients.sum((2, 3), keepdim=True)" in inspect.getsource(gradcam)
+    assert "(at.gradients * at.activations).sum(1)" in inspect.getsource(hirescam)
     assert (hirescam.__doc__ or "").startswith("HiResCAM (Draelos & Carin 2020, arXiv 2011.08891)")
+    for word in ("Args:", "Returns:", "Raises:", "model:", "images:", "classes:", "layer:", "cells:", "force:"):
+        assert word in (gradcam.__doc__ or "")
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -432,6 +436,15 @@ def test_inference_mode_does_not_matter(trained: Run, images: np.ndarray) -> Non
         np.testing.assert_array_equal(gradcam(trained.model, inputs, 2), expected)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_no_image_has_maps_of_the_right_height_and_width(make_net: MakeNet, name: str) -> None:
+    nothing = np.zeros((0, 32, 32, 3), np.uint8)
+    assert ALL[name](make_net(width=1), nothing, []).shape == (0, 8, 8)
+    assert ALL[name](Toy(), torch.zeros(0, 2, 6, 7), [], "cells").shape == (0, 6, 7)
+    with pytest.raises(MapError, match="no layer 'layer9'"):
+        ALL[name](make_net(width=1), nothing, [], "layer9")
+
+
 @pytest.mark.parametrize("count", [0, 1, 101])
 def test_any_number_of_images(make_net: MakeNet, count: int) -> None:
     assert len(gradcam(make_net(width=1), np.zeros((count, 16, 16, 3), np.uint8), 0)) == count
@@ -440,7 +453,7 @@ def test_any_number_of_images(make_net: MakeNet, count: int) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ({"layer": "layer5"}, r"no layer 'layer5': it has normalize, conv1, .*layer4, fc"),
+        ({"layer": "layer5"}, r"no layer 'layer5': pass .*it has normalize, conv1, .*layer4, fc; its last"),
         ({"layer": "fc"}, r"Layer fc gives \(1, 4\)"),
         ({"layer": "layer1", "cells": 8}, "either layer or cells"),
         ({"cells": 7}, "7 cells cannot be had of 32-pixel images: pass one of 8, 16, 32"),
@@ -458,7 +471,7 @@ def test_what_cannot_be_mapped_is_told(make_net: MakeNet, call: dict[str, object
 
 
 def test_other_networks_name_their_layer_and_bring_their_own_input() -> None:
-    with pytest.raises(MapError, match="name a layer"):
+    with pytest.raises(MapError, match="this is a Toy: pass layer=, the name of a submodule"):
         gradcam(Toy(), torch.zeros(1, 2, 6, 6), 0)
     with pytest.raises(MapError, match="cannot take uint8 images"):
         gradcam(InPlace(), np.zeros((1, 8, 8, 3), np.uint8), 0, "cells")

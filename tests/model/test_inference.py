@@ -10,7 +10,7 @@ from seefar.data import Data
 from seefar.evaluation.predictions import predict
 from seefar.maps.class_maps import class_maps
 from seefar.maps.formulas import gradcam
-from seefar.maps.scorecam import scorecam
+from seefar.maps.gradient_free import scorecam
 from seefar.model import ResNet18
 from seefar.model.inference import compute_logits, pooled_features, true_float32, weights_fingerprint
 

@@ -1,4 +1,4 @@
-"""The maps of all classes, their contrasts and the logits from one forward pass of the dense twin."""
+"""Class activation maps (CAM) of all classes, their contrasts and the logits, from one forward pass of a dense twin."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from seefar.data.images import Images
 from seefar.maps.grid import Maps
-from seefar.maps.map_method import finite
-from seefar.maps.network import BATCH_SIZE, fine_twin, original, to_inputs
+from seefar.maps.mapped import finite
+from seefar.maps.network import BATCH_SIZE, Pictures, fine_twin, original, to_inputs
 from seefar.model.inference import eval_mode, true_float32
 
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """What the last stage says of every class.
+    """The maps of every class at the last stage.
 
     Attributes:
         maps: float32 (N, K, h, w), in logits.
@@ -40,9 +39,7 @@ class ClassMaps:
         return self.of(predicted) - self.of(true)
 
 
-def class_maps(
-    model: nn.Module, images: Images | Tensor, cells: int | None = None, *, force: bool = False
-) -> ClassMaps:
+def class_maps(model: nn.Module, images: Pictures, cells: int | None = None, *, force: bool = False) -> ClassMaps:
     """CAM (Zhou et al. 2015, arXiv 1512.04150) for every class at the last stage of the dense twin.
 
     Equal to `seefar.gradcam` of each class there, but without a gradient: the head's weights are applied to each cell.
@@ -54,7 +51,15 @@ def class_maps(
         force: likewise.
 
     Raises:
+        DataError: the images are no pictures.
         MapError: the network is no `ResNet18`, or cannot give that many cells.
+
+    Example:
+        >>> import numpy as np
+        >>> import seefar
+        >>> found = seefar.class_maps(seefar.ResNet18(width=2), np.zeros((1, 32, 32, 3), np.uint8))
+        >>> found.maps.shape, found.contrast(3, 5).shape
+        ((1, 10, 8, 8), (1, 8, 8))
     """
     model = original(model)
     inputs = to_inputs(model, images)
