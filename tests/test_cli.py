@@ -3,13 +3,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from seefar.choices import Choices
 from seefar.cli import main as cli
+from seefar.cli.options import JsonOutput, Machine, Place
 from seefar.data.shapes import load_shapes
-from seefar.training.recipe import RECIPES
+from seefar.runs.folder import verify
+from seefar.training.recipe import RECIPES, Recipe
 
 TINY = ["--width", "2", "--epochs", "1", "--batch-size", "16", "--precision", "float32"]
 
@@ -40,7 +44,7 @@ def test_help_explains_every_field_of_the_recipe(capsys: pytest.CaptureFixture[s
         call("run", "quick", "--help")
     assert stop.value.code == 0
     printed = capsys.readouterr().out
-    for field in RECIPES["quick"].__dataclass_fields__:
+    for field in set(RECIPES["quick"].__dataclass_fields__) - {"name"}:
         assert f"--{field.replace('_', '-')}" in printed
     assert f"(default: {RECIPES['quick'].epochs})" in printed
 
@@ -49,6 +53,7 @@ def test_the_main_job_end_to_end(in_folder: Path, capsys: pytest.CaptureFixture[
     assert call("run", "demo", *TINY, "--top", 4) == 0
     printed = capsys.readouterr().out
     assert "Accuracy of the network on the 40 test images: " in printed
+    assert "next: seefar explain demo" in printed
     folder = in_folder / "runs" / "demo"
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert names == sorted(
@@ -72,26 +77,64 @@ def test_the_main_job_end_to_end(in_folder: Path, capsys: pytest.CaptureFixture[
     for line in printed.splitlines():
         if line.startswith("  runs/"):
             assert (in_folder / line.strip()).exists()
-    # Again: nothing is trained or asked anew, the same answer.
+    assert verify(folder) == []
+    # Again: nothing is trained or computed anew, the same answer.
     assert call("run", "demo", *TINY, "--top", 4) == 0
     assert capsys.readouterr().out == printed
 
 
 def test_the_steps_one_by_one(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("train", "demo", *TINY, "--run", "mine") == 0
-    assert capsys.readouterr().out == f"{Path('runs') / 'mine' / 'weights.safetensors'}\n"
-    assert call("evaluate", "--run", "mine", "--json") == 0
+    assert call("train", "demo", *TINY, "--name", "mine") == 0
+    weights = Path("runs") / "mine" / "weights.safetensors"
+    assert capsys.readouterr().out == f"{weights}\nnext: seefar evaluate mine\n"
+    assert call("evaluate", "mine") == 0
+    printed = capsys.readouterr().out
+    assert "mistakes, most of them: " in printed
+    assert printed.endswith("next: seefar explain mine\n")
+    assert call("evaluate", "mine", "--json") == 0
     metrics = json.loads(capsys.readouterr().out)
     assert metrics["test"]["n"] == 40
-    assert call("explain", "--run", "mine", "--top", 2, "--order", "confidence", "--cells", 16) == 0
+    assert call("explain", "mine", "--top", 2, "--order", "confidence", "--cells", 16) == 0
     printed = capsys.readouterr().out
-    assert "2 of them shown" in printed
-    assert "Hiding the evidence mends" in printed
-    assert call("explain", "--run", in_folder / "runs" / "mine", "--true", "star", "--layer", "layer2", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == metrics
-    assert call("explain", "--run", "mine", "--method", "hirescam", "--hide", "grey") == 0
+    assert f"2 of {metrics['test']['mistakes']} mistakes are shown" in printed
+    assert "Hiding the evidence" in printed
+    assert call("explain", in_folder / "runs" / "mine", "--true", "star", "--layer", "layer2", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["test"] == metrics["test"]
+    assert found["occlusion"]["repaired"]["n"] == metrics["test"]["mistakes"]
+    assert call("explain", "mine", "--method", "hirescam", "--hide", "grey") == 0
     about = json.loads((in_folder / "runs" / "mine" / "explanation.json").read_text())
     assert (about["method"], about["hide"]) == ("hirescam", "grey")
+
+
+def test_verify_names_what_is_wrong_and_exits_with_2(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "demo", *TINY) == 0
+    assert call("verify", "demo") == 0
+    assert "is whole" in capsys.readouterr().out
+    (in_folder / "runs" / "demo" / "log.txt").unlink()
+    assert call("verify", "demo") == 2
+    assert "log.txt is missing" in capsys.readouterr().err
+
+
+def test_another_recipe_takes_the_next_free_folder(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "demo", *TINY) == 0
+    assert call("train", "demo", *TINY, "--seed", "1", "--quiet") == 0
+    caught = capsys.readouterr()
+    assert caught.out.splitlines()[-2:] == ["runs/demo-2/weights.safetensors", "next: seefar evaluate demo-2"]
+    assert call("train", "demo", *TINY, "--seed", "1", "--name", "demo") == 2
+    assert "choose another name, or the values it was begun with. (flag: --name)" in capsys.readouterr().err
+
+
+def test_no_flag_is_an_abbreviation_of_one_of_torchrun() -> None:
+    from torch.distributed.run import get_args_parser
+
+    theirs = {name for action in get_args_parser()._actions for name in action.option_strings}
+    ours = {
+        f"--{one.name.replace('_', '-')}"
+        for part in (Recipe, Choices, Place, Machine, JsonOutput)
+        for one in fields(part)
+    }
+    assert not [(our, their) for our in ours for their in theirs if their.startswith(our)]
 
 
 def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,15 +147,21 @@ def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["run", "quik"], "no recipe 'quik': choose one of fast, quick, seed, demo"),
         (["run", "demo", "--data", "nowhere"], "no data set 'nowhere'"),
-        (["train", "demo", "--epochs", "0"], "epochs is 0, wanted 1 or more: pass --epochs"),
+        (["train", "demo", "--epochs", "0"], "epochs is 0, wanted 1 or more"),
         (["train", "demo", "--device", "cuda"], "no cuda"),
         (["train", "--epochs", "1", "demo"], "The recipe comes before the flags: seefar train demo"),
-        (["train", "demo", "--run", ".."], "'..' is no name for a run"),
-        (["train", "demo", "--run", ""], "'' is no name for a run"),
-        (["train", "demo", "--run", "/dev/null/x", *TINY], "/dev/null/x"),
+        (["train", "demo", "--name", ".."], "'..' is no name for a run"),
+        (["train", "demo", "--name", ""], "'' is no name for a run"),
+        (["train", "demo", "--name", "/dev/null/x", *TINY], "/dev/null/x"),
         (["train", "demo", "--workers", "-1"], "--workers of 0 or more"),
-        (["evaluate", "--run", "nothing"], "runs/nothing holds no run"),
-        (["explain", "--run", "nothing"], "runs/nothing holds no run"),
+        (["run", "demo", "--true", "whale"], "no class 'whale'"),
+        (["run", "demo", "--layer", "layer9"], "no layer 'layer9'"),
+        (["run", "demo", "--cells", "7"], "7"),
+        (["run", "demo", "--top", "0"], "(flag: --top)"),
+        (["run", "demo", "--image-size", "64"], "(flag: --image-size)"),
+        (["run", "quick", "--data-dir", "/nowhere"], "There is no folder /nowhere"),
+        (["evaluate", "nothing"], "runs/nothing holds no run"),
+        (["explain", "nothing"], "runs/nothing holds no run"),
         (["data", "cifar10", "--data-dir", "/proc/nothing"], "could not be fetched"),
     ],
 )
@@ -135,11 +184,10 @@ def test_wrong_classes_and_layers_of_a_finished_run(in_folder: Path, capsys: pyt
         (["--true", "whale"], "no class 'whale'"),
         (["--layer", "layer9"], "no layer 'layer9'"),
         (["--layer", "layer4"], "4x4 cells"),
-        (["--top", "0"], "--top of 1 to 100"),
-        (["--top", "101"], "--top of 1 to 100"),
+        (["--top", "101"], "1 to 100"),
     ):
         capsys.readouterr()
-        assert call("explain", "--run", "demo", *words) == 2
+        assert call("explain", "demo", *words) == 2
         assert message in capsys.readouterr().err
         assert manifest.read_bytes() == whole
 
@@ -148,7 +196,7 @@ def test_no_picture_of_another_choice_is_left(in_folder: Path) -> None:
     assert call("run", "demo", *TINY) == 0
     figures = in_folder / "runs" / "demo" / "figures"
     assert (figures / "maps.png").exists()
-    assert call("explain", "--run", "demo", "--true", "bar", "--predicted", "circle") == 0
+    assert call("explain", "demo", "--true", "bar", "--predicted", "circle") == 0
     assert sorted(path.name for path in figures.iterdir()) == ["history.png"]
 
 
@@ -161,8 +209,8 @@ def test_without_its_last_step_a_folder_has_no_manifest(in_folder: Path, monkeyp
         (manifest.parent / "log.txt").write_text("changed")
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("seefar.report.draw.draw_figures", fail)
-    assert call("explain", "--run", "demo") == 2
+    monkeypatch.setattr("seefar.steps.save_figure", fail)
+    assert call("explain", "demo") == 2
     assert not manifest.exists()
 
 

@@ -11,7 +11,20 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "seefar"
 # Each may import those before it. `__init__` names public functions and imports them when they are asked for.
 STEPS = ("data", "model", "maps", "training", "evaluation", "explanation", "report")
-ORDER = ("errors", "names", "seeds", "progress", "runs", *STEPS, "cli", "__main__")
+ORDER = (
+    "errors",
+    "names",
+    "choices",
+    "seeds",
+    "progress",
+    "runs",
+    *STEPS,
+    "inputs",
+    "steps",
+    "pipeline",
+    "cli",
+    "__main__",
+)
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
 

@@ -37,7 +37,7 @@ def test_there_are_commands_to_check() -> None:
 def test_the_command_line_knows_every_command(command: str) -> None:
     words = shlex.split(command)[1:]
     if words != ["--help"]:
-        cli._parse(words)
+        cli.parse(words)
 
 
 @pytest.fixture

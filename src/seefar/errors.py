@@ -21,6 +21,10 @@ class RunError(SeefarError):
     """A run folder is missing, unfinished, damaged, or belongs to another recipe."""
 
 
+class ChoiceError(SeefarError):
+    """A choice of what to show that cannot be met, such as a thousand mistakes in one figure."""
+
+
 class DeviceError(SeefarError):
     """The device or precision that was asked for does not exist on this machine."""
 

@@ -167,7 +167,7 @@ def test_a_stopped_and_continued_training_ends_with_the_same_bits(
 def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
     """SIGKILL while a checkpoint is being written, as one is after each step, and once more a little later."""
     command = [sys.executable, "-m", "seefar", "train", "demo", "--width", "2", "--epochs", "2"]
-    command += ["--checkpoint-minutes", "0", "--run"]
+    command += ["--checkpoint-minutes", "0", "--name"]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     history = tmp_path / "parts" / "history.csv"
     for wait in (0.0, 0.2):

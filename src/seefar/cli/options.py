@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from seefar.errors import MapError
-from seefar.names import DeviceName, HideName, MethodName, Order, PrecisionName
+import tyro
+
+from seefar.names import DeviceName, PrecisionName
+
+RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+"""A run folder: a path, or a bare name under runs/."""
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""A flag without a `--no-` beside it."""
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """Where the data and the run lie, and what the training runs on. None of it changes what is learnt."""
+class Place:
+    """Where the run and the data lie."""
 
+    name: str | None = None
+    """Run folder: a path, or a bare name under runs/. Default: the recipe's name, or that with the next free number if
+    the folder belongs to another recipe or other data."""
     data_dir: Path | None = None
-    """Where CIFAR-10 lies or is kept. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
-    run: str | None = None
-    """Run folder: a path, or a bare name under runs/. Default: the recipe's name."""
+    """Where CIFAR-10 lies. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the training runs on. None of it changes what is learnt."""
+
     device: DeviceName = "auto"
     """Where to compute."""
     precision: PrecisionName = "auto"
@@ -25,32 +39,34 @@ class TrainOptions:
     """Processes that make batches; 0: the main one. Default: 0 on the CPU, and on a GPU one for each core but one, at
     most 8."""
     checkpoint_minutes: float = 5.0
-    """Minutes between two checkpoints; there is one at the end of each epoch too."""
+    """Minutes between two checkpoints."""
 
 
 @dataclass(frozen=True)
-class ExplainOptions:
-    """Which mistakes to show, and how all of them are explained."""
+class Finished:
+    """Where a finished run computes, and where its data lies now."""
 
-    top: int = 10
-    """How many mistakes to show, 1 to 100."""
-    order: Order = "loss"
-    """Which first: the costliest, the surest, or as the test set lies."""
-    true: str | None = None
-    """Only mistakes on images of this class."""
-    predicted: str | None = None
-    """Only mistakes that name this class."""
-    method: MethodName = "gradcam"
-    """Which of the family of class activation maps. All mistakes are mapped; scorecam asks the network 512 times for
-    each map, which takes hours on a CPU."""
-    layer: str | None = None
-    """Layer to map, such as layer3. Default: the last stage of the dense twin."""
-    cells: int | None = None
-    """Cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images. Default: 8."""
-    hide: HideName = "blur"
-    """What the occlusion test puts in place of the evidence: the blurred surroundings, grey, or the image's mean."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+    data: str | None = None
+    """The data set, where it lies now. Default: as the run was trained."""
+    data_dir: Path | None = None
+    """Where CIFAR-10 lies. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
 
-    def __post_init__(self) -> None:
-        """Refuse a number of mistakes that one figure cannot show."""
-        if not 1 <= self.top <= 100:
-            raise MapError(f"{self.top} mistakes cannot be shown in one figure: pass --top of 1 to 100.")
+
+@dataclass(frozen=True)
+class Output:
+    """What is printed."""
+
+    quiet: Switch = False
+    """No progress on standard error."""
+    debug: Switch = False
+    """Errors with their traceback."""
+
+
+@dataclass(frozen=True)
+class JsonOutput(Output):
+    """What is printed."""
+
+    json: Switch = False
+    """Results as JSON."""

@@ -30,6 +30,13 @@ class RunFolder:
         return str(self.path)
 
     @property
+    def name(self) -> str:
+        """What `find_run` finds it by: a bare name if it lies under `runs/`, else its path."""
+        if self.path.parent == Path("runs"):
+            return self.path.name
+        return str(self.path) if self.path.parent != Path() else f".{os.sep}{self.path}"
+
+    @property
     def recipe(self) -> Path:
         """All hyperparameters."""
         return self.path / "recipe.json"

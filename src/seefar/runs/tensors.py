@@ -30,7 +30,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: train the run first, or pass --run of a finished one.") from error
+        raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
     except (OSError, safetensors.SafetensorError) as error:
         raise RunError(
             f"{path} is no whole safetensors file ({error}): delete it and train again, or restore it from a copy."
@@ -50,5 +50,5 @@ def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> No
         if own[name].shape != weights[name].shape
     ]
     if wrong:
-        raise RunError(f"{path} holds the weights of another network ({'; '.join(wrong[:3])}): pass another --run.")
+        raise RunError(f"{path} holds the weights of another network ({'; '.join(wrong[:3])}): choose another run.")
     model.load_state_dict(weights)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from seefar.errors import RecipeError
 from seefar.names import Flip
@@ -18,7 +20,7 @@ from seefar.names import Flip
 class Recipe:
     """All hyperparameters of a training. The defaults are those of the recipe `fast`."""
 
-    name: str = "fast"
+    name: Annotated[str, tyro.conf.Suppress] = "fast"  # no flag: --name is that of the run
     """What the recipe is called; the run folder takes this name unless another is given."""
     data: str = "cifar10"
     """Data set: cifar10, shapes, or a folder with train/<class>/ and test/<class>/."""

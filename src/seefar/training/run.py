@@ -21,7 +21,7 @@ from seefar.training.history import HistoryRow, read_history
 from seefar.training.recipe import Recipe
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """A finished training.
 
@@ -31,6 +31,7 @@ class Run:
         folder: where its files lie.
         recipe: what it was trained with.
         classes: names of the K classes.
+        image_size: height and width in pixels of the images it was trained on.
     """
 
     model: ResNet18
@@ -38,6 +39,11 @@ class Run:
     folder: RunFolder
     recipe: Recipe
     classes: tuple[str, ...]
+    image_size: int
+
+    def __repr__(self) -> str:
+        epochs = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs > 1 else ''}"
+        return f"Run({str(self.folder)!r}: {self.recipe.name}, {epochs}, {len(self.classes)} classes)"
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
@@ -49,9 +55,12 @@ def read_recipe(folder: RunFolder) -> Recipe:
     try:
         return Recipe.from_json(folder.recipe.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        others = sorted(path.parent.name for path in folder.path.parent.glob("*/recipe.json"))
+        beside = folder.path.parent
+        others = sorted(path.parent.name for path in beside.glob("*/recipe.json"))
         known = f"its neighbours are {', '.join(others)}" if others else "none lies beside it either"
-        raise RunError(f"{folder.path} holds no run ({known}): train one, or pass --run of another.") from error
+        if (beside / folder.recipe.name).exists():
+            known = f"{beside} is a run itself, perhaps copied there before {beside} was made: move it to {folder}"
+        raise RunError(f"{folder} holds no run ({known}): train one, or choose another.") from error
     except RecipeError as error:
         raise RunError(f"{folder.recipe} cannot be read. {error}") from error
 
@@ -78,13 +87,13 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     recipe = read_recipe(folder)
     if not folder.weights.exists():
         raise RunError(
-            f"{folder.path} holds an unfinished training: go on with "
-            f"`seefar train {recipe.name} --run {folder.path}` and the flags it was begun with."
+            f"{folder} holds an unfinished training: the call or command that began it, given again, goes on with it."
         )
     tensors, metadata = load_tensors(folder.weights)
     try:
         about = json.loads(metadata["seefar"])
         trained, classes = Recipe.from_json(about["recipe"]), tuple(about["classes"])
+        size = int(about["image_size"])
     except (KeyError, TypeError, ValueError, RecipeError) as error:
         raise RunError(
             f"{folder.weights} does not say what it was trained as: it is not the weights of a run."
@@ -99,7 +108,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     history = read_history(folder.history)
     if not history:
         raise RunError(f"{folder.history} holds no row: restore it from a copy, or train a run with a new name.")
-    return Run(model.eval().to(choose_compute(device).device), history, folder, recipe, classes)
+    return Run(model.eval().to(choose_compute(device).device), history, folder, recipe, classes, size)
 
 
 def choose_folder(recipe: Recipe, data: Data) -> RunFolder:

@@ -1,0 +1,196 @@
+"""The commands: each is a frozen dataclass whose fields are its flags, and a `__call__` that does it.
+
+A new one is a class here or in a file of its own, and a line in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from seefar.choices import Choices
+from seefar.cli.options import Finished, JsonOutput, Machine, Output, Place, RunName
+from seefar.cli.printing import print_data, print_evaluation, print_next, print_result
+from seefar.errors import RunError
+from seefar.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from seefar.data import Data
+    from seefar.progress import Progress
+    from seefar.training.run import Run as FinishedRun
+
+
+@dataclass(frozen=True)
+class Run:
+    """The main job: train, evaluate, explain, draw. An interrupted one goes on when the same command is given.
+
+    seefar run [fast|quick|seed|demo] [flags]; the defaults below are those of the recipe.
+    """
+
+    recipe: Recipe
+    place: Place = field(default_factory=Place)
+    machine: Machine = field(default_factory=Machine)
+    choices: Choices = field(default_factory=Choices)
+    output: JsonOutput = field(default_factory=JsonOutput)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Do all of it; print the accuracy as soon as it is known, and the files."""
+        from seefar.pipeline import run
+
+        as_json = self.output.json
+        result = run(
+            self.recipe,
+            name=self.place.name,
+            data_dir=self.place.data_dir,
+            **asdict(self.machine),
+            progress=begin(self.output),
+            evaluated=lambda evaluation: None if as_json else print_evaluation(evaluation),
+            command=["seefar", *words],
+            **asdict(self.choices),
+        )
+        print_result(result, as_json)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a network. An interrupted training goes on when the same command is given.
+
+    seefar train [fast|quick|seed|demo] [flags]; the defaults below are those of the recipe.
+    """
+
+    recipe: Recipe
+    place: Place = field(default_factory=Place)
+    machine: Machine = field(default_factory=Machine)
+    output: Output = field(default_factory=Output)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Train, and print where the weights are."""
+        from seefar.inputs import load_for
+        from seefar.pipeline import train_run
+        from seefar.runs.folder import find_run
+        from seefar.training.run import choose_folder
+
+        progress, data = begin(self.output), load_for(self.recipe, self.place.data_dir)
+        name = self.place.name
+        folder = choose_folder(self.recipe, data) if name is None else find_run(name)
+        run = train_run(
+            self.recipe, data, folder, **asdict(self.machine), progress=progress, command=["seefar", *words]
+        )
+        print(run.folder.weights)
+        print_next("evaluate", run.folder)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Accuracy, per class, most confused pairs, and a table of all mistakes; the one read of the test set."""
+
+    run: RunName
+    """Run folder: a path, or a bare name under runs/."""
+    finished: Finished = field(default_factory=Finished)
+    output: JsonOutput = field(default_factory=JsonOutput)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Evaluate, and print the metrics."""
+        from seefar.steps import evaluate_run
+
+        progress = begin(self.output)
+        run, data = load(self.run, self.finished)
+        evaluation = evaluate_run(run, data, progress=progress, command=["seefar", *words])
+        print_evaluation(evaluation, self.output.json)
+        if not self.output.json:
+            print_next("explain", run.folder)
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Maps of a finished run's mistakes, what hiding the evidence does, and the figures."""
+
+    run: RunName
+    """Run folder: a path, or a bare name under runs/."""
+    choices: Choices = field(default_factory=Choices)
+    finished: Finished = field(default_factory=Finished)
+    output: JsonOutput = field(default_factory=JsonOutput)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Explain, and print the accuracy and the files."""
+        from seefar.steps import explain_run
+
+        progress = begin(self.output)
+        run, data = load(self.run, self.finished)
+        result = explain_run(run, data, progress=progress, command=["seefar", *words], **asdict(self.choices))
+        if not self.output.json:
+            print_evaluation(result.evaluation)
+        print_result(result, self.output.json)
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Check a run folder against its manifest: which files are missing, changed or extra."""
+
+    run: RunName
+    """Run folder: a path, or a bare name under runs/."""
+    output: Output = field(default_factory=Output)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Print that the folder is whole, or what is wrong with it."""
+        from seefar.runs.folder import find_run, verify
+
+        folder, problems = find_run(self.run), verify(self.run)
+        if problems:
+            raise RunError(f"{folder} is not as its manifest says:\n  " + "\n  ".join(problems))
+        print(f"{folder} is whole: every file is as its manifest says")
+
+
+@dataclass(frozen=True)
+class FetchData:
+    """Fetch or make a data set, check it, and print where it lies and what it holds."""
+
+    name: Annotated[str, tyro.conf.Positional] = "cifar10"
+    """cifar10, shapes, or a folder with train/<class>/ and test/<class>/."""
+    data_dir: Path | None = None
+    """Where CIFAR-10 lies or is to be kept; a folder that is not there is made. Default: the environment variable
+    SEEFAR_DATA, else the user's cache folder."""
+    image_size: int = 32
+    """Height and width in pixels that the images of a folder are brought to."""
+    output: Output = field(default_factory=Output)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Load it, and print what it is."""
+        from seefar.data import load_data
+        from seefar.data.cifar10 import default_folder
+
+        place = {"cifar10": str(self.data_dir or default_folder()), "shapes": "made by code"}.get(self.name, self.name)
+        print_data(load_data(self.name, self.data_dir, self.image_size), place)
+
+
+COMMANDS: dict[str, type[Any]] = {
+    "run": Run,
+    "train": Train,
+    "evaluate": Evaluate,
+    "explain": Explain,
+    "verify": Verify,
+    "data": FetchData,
+}
+"""Every command by its name; those with a recipe take it as their first word."""
+
+
+def begin(output: Output) -> Progress | None:
+    """Make the process ready to compute, and choose the progress display: None shows one where it runs."""
+    from seefar.progress import SILENT
+    from seefar.training.device import keep_freed_memory
+
+    keep_freed_memory()
+    return SILENT if output.quiet else None
+
+
+def load(name: str, finished: Finished) -> tuple[FinishedRun, Data]:
+    """A finished run, and the data that it was trained on."""
+    from seefar.inputs import load_for
+    from seefar.training.run import load_run
+
+    run = load_run(name, finished.device)
+    return run, load_for(run.recipe, finished.data_dir, finished.data)

@@ -1,0 +1,54 @@
+"""Inputs of the main job, checked before anything is computed: the data set of a recipe, classes, layers, cells."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from seefar.choices import Choices
+from seefar.data import Data, load_data
+from seefar.data.cifar10 import default_folder
+from seefar.errors import DataError
+from seefar.maps.methods import find_method
+from seefar.model.resnet import ResNet18
+from seefar.training.recipe import Recipe
+
+
+def load_for(recipe: Recipe, data_dir: str | Path | None = None, name: str | None = None) -> Data:
+    """The data set of a recipe.
+
+    Args:
+        recipe: says which data set, and the size of its images.
+        data_dir: where CIFAR-10 lies; it must exist, unless it is the user's cache folder.
+        name: another data set or folder than the recipe's, such as where it was moved to.
+
+    Raises:
+        DataError: there is no such data set or folder, or it is damaged.
+    """
+    name = name or recipe.data
+    if name in ("cifar10", "shapes") and recipe.image_size != 32:
+        raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
+    folder = data_dir or os.environ.get("SEEFAR_DATA")
+    if name == "cifar10" and folder and not Path(folder).expanduser().is_dir():
+        raise DataError(
+            f"There is no folder {folder} for CIFAR-10 to lie in: choose the folder that holds cifar-10-batches-py, or "
+            f"`seefar data cifar10 --data-dir {folder}` to make it and fetch the data (170 MB)."
+        )
+    return load_data(name, folder or default_folder(), recipe.image_size)
+
+
+def check_choices(choices: Choices, data: Data) -> None:
+    """Refuse, before anything is computed, classes, layers and cells that do not exist.
+
+    Raises:
+        DataError: there is no class of that name.
+        MapError: the layer does not exist or its maps are too coarse, or the method gives one map for all classes.
+    """
+    for name in (choices.true, choices.predicted):
+        if name is not None:
+            data.test.class_index(name)
+    model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
+    black = np.zeros((1, data.image_size, data.image_size, 3), np.uint8)
+    find_method(choices.method)(model, black, [0], layer=choices.layer, cells=choices.cells)

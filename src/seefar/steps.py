@@ -1,0 +1,157 @@
+"""Steps of the main job after training: evaluate, explain and report into a run folder.
+
+Each step reads back what is there if it was made from the same weights and images, and goes on from it; so the same
+call after an interruption goes on where it stopped. A folder that cannot be written to is read only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from seefar.choices import Choices
+from seefar.data import Data, Split
+from seefar.errors import DataError, RunError
+from seefar.evaluation.evaluate import Evaluation, evaluate
+from seefar.evaluation.mistakes import Mistake, find_mistakes
+from seefar.explanation.explain import Explanation, explain
+from seefar.inputs import check_choices
+from seefar.progress import Progress
+from seefar.report.draw import save_figure
+from seefar.report.figures import plot_history, plot_maps, plot_mistakes
+from seefar.report.tables import files_table, write_metrics, write_mistakes
+from seefar.runs.folder import RunFolder
+from seefar.training.run import Run
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What the main job gives.
+
+    Attributes:
+        run: the trained network and its history.
+        evaluation: predictions, metrics and all mistakes.
+        explanation: of the mistakes that are explained; `explanation.of(shown)` are those in the figure.
+        shown: the mistakes in the figures, in their order.
+    """
+
+    run: Run
+    evaluation: Evaluation
+    explanation: Explanation
+    shown: list[Mistake]
+
+    def __repr__(self) -> str:
+        return f"Result({self.run!r}, {self.evaluation!r})"
+
+
+def evaluate_run(
+    run: Run, data: Data, *, progress: Progress | None = None, command: Sequence[str] = ("seefar.evaluate_run",)
+) -> Evaluation:
+    """The second step: predictions, metrics and mistakes of a run, saved in its folder; read back if they are there.
+
+    They are computed anew if the saved ones are of other weights or other test images; what followed from those is
+    then taken away.
+
+    Args:
+        run: a finished training.
+        data: its test images are evaluated.
+        progress: see `seefar.progress`.
+        command: what the manifest says made the files.
+
+    Raises:
+        DataError: the data has other classes or another image size than the run.
+        RunError: the folder cannot be written to.
+    """
+    if run.classes != data.classes:
+        raise DataError(
+            f"{run.folder} knows {len(run.classes)} classes ({', '.join(run.classes[:3])}, ...), {data.name} has "
+            f"{len(data.classes)} ({', '.join(data.classes[:3])}, ...): choose a run that was trained on this data."
+        )
+    folder, test = run.folder, data.test
+    history, mistakes = folder.figure("history"), folder.figure("mistakes")
+    evaluation = _saved_evaluation(run, test)
+    if evaluation and all(path.exists() for path in (folder.metrics, folder.mistakes, history)):
+        return evaluation
+    with folder.writing(command):
+        if evaluation is None:
+            evaluation = evaluate(run.model, test, progress=progress)
+            maps = folder.figure("maps")
+            for path in (folder.mistakes, folder.maps, folder.explanation, folder.report, mistakes, maps):
+                path.unlink(missing_ok=True)  # of other predictions
+            evaluation.save(folder.predictions)
+        write_metrics(folder.metrics, {"test": evaluation.metrics})
+        if not folder.mistakes.exists():
+            write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, files_table(test))
+        save_figure(history, plot_history(run.history, evaluation.metrics.accuracy))
+        if evaluation.mistakes and not mistakes.exists():
+            save_figure(mistakes, plot_mistakes(evaluation.mistakes[: Choices().top], test))
+    return evaluation
+
+
+def explain_run(
+    run: Run,
+    data: Data,
+    evaluation: Evaluation | None = None,
+    *,
+    progress: Progress | None = None,
+    command: Sequence[str] = ("seefar.explain_run",),
+    **choices: Any,
+) -> Result:
+    """The third step: the mistakes of a run explained, and the report; what was explained before is read back.
+
+    Args:
+        run: a finished training.
+        data: its test images are explained.
+        evaluation: of the run on these images; default: `evaluate_run`.
+        progress: see `seefar.progress`.
+        command: what the manifest says made the files.
+        choices: which mistakes are shown and how they are explained: the fields of `seefar.Choices`.
+
+    Raises:
+        ChoiceError, DataError, MapError: a choice cannot be met.
+        RunError: the folder cannot be written to.
+    """
+    chosen, test = Choices(**choices), data.test
+    check_choices(chosen, data)
+    with writing_if_possible(run.folder, command):
+        evaluation = evaluation or evaluate_run(run, data, progress=progress)
+        shown = find_mistakes(evaluation.predictions, chosen.order, true=chosen.true, predicted=chosen.predicted)
+        shown = shown[: chosen.top]
+        if _is_writable(run.folder):
+            _draw(run.folder.figure("mistakes"), plot_mistakes(shown, test) if shown else None)
+        explanation = explain(run, test, evaluation, chosen.method, chosen.layer, chosen.cells, chosen.hide)
+        if _is_writable(run.folder):
+            _draw(run.folder.figure("maps"), plot_maps(explanation.of(shown), test) if shown else None)
+    return Result(run, evaluation, explanation, shown)
+
+
+def _saved_evaluation(run: Run, test: Split) -> Evaluation | None:
+    """The evaluation in the run folder, if it is of these weights and images."""
+    try:
+        saved = Evaluation.load(run.folder.predictions)
+    except RunError:  # missing, damaged, or of an older form
+        return None
+    return saved if saved.predictions.are_of(run.model, test) else None
+
+
+def _draw(path: Path, figure: Figure | None) -> None:
+    """Save a figure; None takes away the one that is there, since it is of another choice."""
+    if figure is None:
+        path.unlink(missing_ok=True)
+    else:
+        save_figure(path, figure)
+
+
+def writing_if_possible(folder: RunFolder, command: Sequence[str]) -> AbstractContextManager[None]:
+    """`folder.writing`, or nothing if the folder cannot be written to: what is in it can still be shown."""
+    return folder.writing(command) if _is_writable(folder) else nullcontext()
+
+
+def _is_writable(folder: RunFolder) -> bool:
+    return not folder.path.exists() or os.access(folder.path, os.W_OK)
