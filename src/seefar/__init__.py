@@ -13,61 +13,138 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seefar.data import load_data
-    from seefar.data.reference import Reference, load_reference
-    from seefar.errors import SeefarError
-    from seefar.evaluation.calibration import measure_calibration
-    from seefar.evaluation.comparison import compare
-    from seefar.evaluation.evaluate import evaluate
-    from seefar.evaluation.label_issues import LabelIssues, find_label_issues
-    from seefar.evaluation.metrics import measure
-    from seefar.evaluation.mistakes import find_mistakes
-    from seefar.evaluation.predictions import predict
-    from seefar.evaluation.temperature import fit_temperature
-    from seefar.evaluation.triage import Verdict, triage
-    from seefar.explanation.explain import explain
-    from seefar.maps.class_maps import class_maps
-    from seefar.maps.formulas import (
-        gradcam,
-        gradcam_plus_plus,
-        hirescam,
-        layercam,
-    )
-    from seefar.maps.gradient_free import eigencam, scorecam
-    from seefar.maps.methods import contrast_map, map_status
-    from seefar.model.resnet import ResNet18
-    from seefar.model.twin import dense_twin
-    from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
-    from seefar.report.comparison import plot_comparison
-    from seefar.report.figures import plot_history, plot_maps, plot_mistakes
-    from seefar.training.loop import train
-    from seefar.training.recipe import Recipe, recipe
-    from seefar.training.run import load_run
+    from seefar.choices import Choices as Choices
+    from seefar.data import load_data as load_data
+    from seefar.data.images import Data as Data
+    from seefar.data.images import Split as Split
+    from seefar.data.reference import Reference as Reference
+    from seefar.data.reference import load_reference as load_reference
+    from seefar.errors import ChoiceError as ChoiceError
+    from seefar.errors import DataError as DataError
+    from seefar.errors import DeviceError as DeviceError
+    from seefar.errors import DivergedError as DivergedError
+    from seefar.errors import Interrupted as Interrupted
+    from seefar.errors import MapError as MapError
+    from seefar.errors import RecipeError as RecipeError
+    from seefar.errors import RunError as RunError
+    from seefar.errors import SeefarError as SeefarError
+    from seefar.evaluation.calibration import Calibration as Calibration
+    from seefar.evaluation.calibration import measure_calibration as measure_calibration
+    from seefar.evaluation.comparison import Comparison as Comparison
+    from seefar.evaluation.comparison import compare as compare
+    from seefar.evaluation.evaluate import Evaluation as Evaluation
+    from seefar.evaluation.evaluate import evaluate as evaluate
+    from seefar.evaluation.label_issues import LabelIssue as LabelIssue
+    from seefar.evaluation.label_issues import LabelIssues as LabelIssues
+    from seefar.evaluation.label_issues import find_label_issues as find_label_issues
+    from seefar.evaluation.metrics import ClassMetrics as ClassMetrics
+    from seefar.evaluation.metrics import Metrics as Metrics
+    from seefar.evaluation.metrics import measure as measure
+    from seefar.evaluation.mistakes import Mistake as Mistake
+    from seefar.evaluation.mistakes import find_mistakes as find_mistakes
+    from seefar.evaluation.predictions import Predictions as Predictions
+    from seefar.evaluation.predictions import predict as predict
+    from seefar.evaluation.temperature import fit_temperature as fit_temperature
+    from seefar.evaluation.triage import Verdict as Verdict
+    from seefar.evaluation.triage import triage as triage
+    from seefar.explanation.explain import Explanation as Explanation
+    from seefar.explanation.explain import explain as explain
+    from seefar.explanation.health import Health as Health
+    from seefar.explanation.repair import Repair as Repair
+    from seefar.explanation.repair import RepairRates as RepairRates
+    from seefar.maps.class_maps import ClassMaps as ClassMaps
+    from seefar.maps.class_maps import class_maps as class_maps
+    from seefar.maps.formulas import gradcam as gradcam
+    from seefar.maps.formulas import gradcam_plus_plus as gradcam_plus_plus
+    from seefar.maps.formulas import hirescam as hirescam
+    from seefar.maps.formulas import layercam as layercam
+    from seefar.maps.gradient_free import eigencam as eigencam
+    from seefar.maps.gradient_free import scorecam as scorecam
+    from seefar.maps.grid import Grid as Grid
+    from seefar.maps.methods import contrast_map as contrast_map
+    from seefar.maps.methods import map_status as map_status
+    from seefar.model.resnet import ResNet18 as ResNet18
+    from seefar.model.twin import dense_twin as dense_twin
+    from seefar.pipeline import run as run
+    from seefar.progress import SILENT as SILENT
+    from seefar.progress import Progress as Progress
+    from seefar.report.charts import plot_confusion as plot_confusion
+    from seefar.report.charts import plot_faults as plot_faults
+    from seefar.report.charts import plot_reliability as plot_reliability
+    from seefar.report.comparison import plot_comparison as plot_comparison
+    from seefar.report.figures import plot_history as plot_history
+    from seefar.report.figures import plot_maps as plot_maps
+    from seefar.report.figures import plot_mistakes as plot_mistakes
+    from seefar.runs.folder import RunFolder as RunFolder
+    from seefar.runs.folder import verify as verify
+    from seefar.steps import Result as Result
+    from seefar.steps import evaluate_run as evaluate_run
+    from seefar.steps import explain_run as explain_run
+    from seefar.training.history import HistoryRow as HistoryRow
+    from seefar.training.loop import train as train
+    from seefar.training.recipe import Recipe as Recipe
+    from seefar.training.recipe import recipe as recipe
+    from seefar.training.run import Run as Run
+    from seefar.training.run import load_run as load_run
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Choices": "choices",
     "load_data": "data",
+    "Data": "data.images",
+    "Split": "data.images",
+    "Reference": "data.reference",
+    "load_reference": "data.reference",
+    "ChoiceError": "errors",
+    "DataError": "errors",
+    "DeviceError": "errors",
+    "DivergedError": "errors",
+    "Interrupted": "errors",
+    "MapError": "errors",
+    "RecipeError": "errors",
+    "RunError": "errors",
     "SeefarError": "errors",
+    "Calibration": "evaluation.calibration",
     "measure_calibration": "evaluation.calibration",
+    "Comparison": "evaluation.comparison",
     "compare": "evaluation.comparison",
+    "Evaluation": "evaluation.evaluate",
     "evaluate": "evaluation.evaluate",
+    "LabelIssue": "evaluation.label_issues",
+    "LabelIssues": "evaluation.label_issues",
+    "find_label_issues": "evaluation.label_issues",
+    "ClassMetrics": "evaluation.metrics",
+    "Metrics": "evaluation.metrics",
     "measure": "evaluation.metrics",
+    "Mistake": "evaluation.mistakes",
     "find_mistakes": "evaluation.mistakes",
+    "Predictions": "evaluation.predictions",
     "predict": "evaluation.predictions",
     "fit_temperature": "evaluation.temperature",
+    "Verdict": "evaluation.triage",
+    "triage": "evaluation.triage",
+    "Explanation": "explanation.explain",
     "explain": "explanation.explain",
+    "Health": "explanation.health",
+    "Repair": "explanation.repair",
+    "RepairRates": "explanation.repair",
+    "ClassMaps": "maps.class_maps",
     "class_maps": "maps.class_maps",
-    "contrast_map": "maps.methods",
-    "eigencam": "maps.gradient_free",
     "gradcam": "maps.formulas",
     "gradcam_plus_plus": "maps.formulas",
     "hirescam": "maps.formulas",
     "layercam": "maps.formulas",
-    "map_status": "maps.methods",
+    "eigencam": "maps.gradient_free",
     "scorecam": "maps.gradient_free",
+    "Grid": "maps.grid",
+    "contrast_map": "maps.methods",
+    "map_status": "maps.methods",
     "ResNet18": "model.resnet",
     "dense_twin": "model.twin",
+    "run": "pipeline",
+    "Progress": "progress",
+    "SILENT": "progress",
     "plot_confusion": "report.charts",
     "plot_faults": "report.charts",
     "plot_reliability": "report.charts",
@@ -75,59 +152,21 @@ _HOMES = {
     "plot_history": "report.figures",
     "plot_maps": "report.figures",
     "plot_mistakes": "report.figures",
+    "RunFolder": "runs.folder",
+    "verify": "runs.folder",
+    "Result": "steps",
+    "evaluate_run": "steps",
+    "explain_run": "steps",
+    "HistoryRow": "training.history",
     "train": "training.loop",
     "Recipe": "training.recipe",
     "recipe": "training.recipe",
+    "Run": "training.run",
     "load_run": "training.run",
-    "Reference": "data.reference",
-    "load_reference": "data.reference",
-    "LabelIssues": "evaluation.label_issues",
-    "find_label_issues": "evaluation.label_issues",
-    "Verdict": "evaluation.triage",
-    "triage": "evaluation.triage",
 }
+"""Every public name, and the module it is imported from when it is first used."""
 
-__all__ = [
-    "LabelIssues",
-    "Recipe",
-    "Reference",
-    "ResNet18",
-    "SeefarError",
-    "Verdict",
-    "__version__",
-    "class_maps",
-    "compare",
-    "contrast_map",
-    "dense_twin",
-    "eigencam",
-    "evaluate",
-    "explain",
-    "find_label_issues",
-    "find_mistakes",
-    "fit_temperature",
-    "gradcam",
-    "gradcam_plus_plus",
-    "hirescam",
-    "layercam",
-    "load_data",
-    "load_reference",
-    "load_run",
-    "map_status",
-    "measure",
-    "measure_calibration",
-    "plot_comparison",
-    "plot_confusion",
-    "plot_faults",
-    "plot_history",
-    "plot_maps",
-    "plot_mistakes",
-    "plot_reliability",
-    "predict",
-    "recipe",
-    "scorecam",
-    "train",
-    "triage",
-]
+__all__ = ["__version__", *_HOMES]  # made of the table
 
 
 def __getattr__(name: str) -> Any:
@@ -137,4 +176,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)
