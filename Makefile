@@ -1,4 +1,4 @@
-# `make demo`: set up, and the main job on the built-in data. `make test`: set up, and the tests.
+# `make demo`: set up, and the main job on the built-in data. `make test`: set up, and the quick tests; `make test-all`: all.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -9,6 +9,9 @@ demo: .venv/ready
 
 # The nets of the tests are too small for two threads: a process for each core is faster.
 test: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto -m "not slow"
+
+test-all: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 lint: .venv/ready

@@ -63,7 +63,7 @@ def measure(steps: int) -> Counter[str]:
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
     with tempfile.TemporaryDirectory() as folder, profile(activities=activities) as profiled:
         started = time.perf_counter()
-        seefar.train(recipe, data, f"{folder}/run", quiet=True)
+        seefar.train(recipe, data, f"{folder}/run", progress=seefar.SILENT)
         wall = time.perf_counter() - started
     seconds: Counter[str] = Counter()
     for event in profiled.events():

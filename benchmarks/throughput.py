@@ -72,7 +72,7 @@ def loop(data: Data) -> float:
     """Images per second of `seefar.train`, after its first two steps."""
     recipe = seefar.recipe("fast", epochs=1, scales=(1.0,), log_every=2)
     with tempfile.TemporaryDirectory() as folder:
-        history = seefar.train(recipe, data, f"{folder}/run", quiet=True).history
+        history = seefar.train(recipe, data, f"{folder}/run", progress=seefar.SILENT).history
     first, last = history[0], history[-1]
     return (last.step - first.step) * BATCH / (last.seconds - first.seconds)
 

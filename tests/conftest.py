@@ -13,6 +13,7 @@ from torch import Tensor
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.model import ResNet18
+from seefar.progress import SILENT
 from seefar.training.loop import train
 from seefar.training.recipe import recipe
 from seefar.training.run import Run, load_run
@@ -29,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A narrow net, trained for real, if not for long: about 80 % on the 150 test images of `shapes`."""
     folder = tmp_path_factory.mktemp("runs") / "trained"
     easy = recipe("demo", width=8, epochs=4, batch_size=16, learning_rate=0.03, crop_padding=0, flip="none")
-    return train(easy, load_shapes(2000, 150), folder, quiet=True)
+    return train(easy, load_shapes(2000, 150), folder, progress=SILENT)
 
 
 @pytest.fixture

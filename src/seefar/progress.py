@@ -67,6 +67,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Print a line: above the bar in a terminal, to standard output in a notebook."""
+        self.shown = time.perf_counter()  # whoever reads it knows that work goes on
         if self.bar:
             self.bar.console.print(text, soft_wrap=True)
         else:

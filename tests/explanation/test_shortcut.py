@@ -13,6 +13,7 @@ from seefar.maps.grid import Grid, Maps, grid_of
 from seefar.maps.sanity import evidence_inside, find_origin, pointing_hits
 from seefar.model import ResNet18
 from seefar.model.inference import compute_logits
+from seefar.progress import SILENT
 
 
 def placed_contrast(model: ResNet18, images: np.ndarray, true: np.ndarray, cells: int) -> tuple[Maps, Grid]:
@@ -29,7 +30,7 @@ def test_a_planted_shortcut_is_found_and_hiding_it_mends_the_answer(tmp_path: Pa
     plain = load_shapes(train=8000)
     planted = plant_shortcut(plain.test, 1.0)
     data = Data("shortcut", plant_shortcut(plain.train, 0.5, label=0), planted)
-    model = train(recipe("demo", epochs=6, cutout=8), data, tmp_path / "run", quiet=True).model
+    model = train(recipe("demo", epochs=6, cutout=8), data, tmp_path / "run", progress=SILENT).model
     without, with_patch = (compute_logits(model, split.images).argmax(1) for split in (plain.test, planted))
     assert (without == plain.test.labels).mean() > 0.8  # the premise: 0.95 and 0.87 on two kinds of processor
     fooled = np.flatnonzero((without == plain.test.labels) & (with_patch == 0) & (plain.test.labels != 0))

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import multiprocessing
+from pathlib import Path
+
 import pytest
 import torch
 
 from seefar.errors import DeviceError
+from seefar.model.inference import device_errors
+from seefar.model.resnet import ResNet18, memory_format
 from seefar.training import device
-from seefar.training.device import Compute, choose_compute, worker_count
+from seefar.training.device import Compute, choose_compute, core_count, worker_count
 
 
 def test_the_cpu_computes_in_bfloat16_only_where_it_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,17 +43,93 @@ def test_what_is_not_there_is_refused_with_what_is(monkeypatch: pytest.MonkeyPat
         choose_compute("cpu", "float16")
 
 
+CPU, CUDA, MPS = (Compute(torch.device(kind), torch.float32) for kind in ("cpu", "cuda", "mps"))
+
+
 def test_workers_are_for_gpus_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
-    cpu, cuda = (Compute(torch.device(kind), torch.float32) for kind in ("cpu", "cuda"))
-    assert worker_count(None, cpu) == 0
-    assert worker_count(2, cpu) == 2
-    assert worker_count(None, cuda) == 3
-    assert worker_count(0, cuda) == 0
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: "fork")
+    monkeypatch.setattr(device, "core_count", lambda: 4)
+    assert worker_count(None, CPU) == 0
+    assert worker_count(2, CPU) == 2
+    assert worker_count(None, CUDA) == 3
+    assert worker_count(0, CUDA) == 0
+    monkeypatch.setattr(device, "core_count", lambda: 64)
+    assert worker_count(None, CUDA) == 8
+    for wrong in (-1, 1.5, "2"):
+        with pytest.raises(DeviceError, match="choose 0 workers or more"):
+            worker_count(wrong, CPU)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_no_workers_by_default_where_processes_are_not_forked(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.setattr(device, "core_count", lambda: 4)
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: method)
+    assert worker_count(None, CUDA) == 0
+    assert worker_count(2, CUDA) == 2
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: None)  # not decided yet
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: [method, "fork"])
+    assert worker_count(None, CUDA) == 0
+
+
+def test_cores_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limit = device._control_group
     monkeypatch.setattr("os.cpu_count", lambda: 64)
-    assert worker_count(None, cuda) == 8
-    with pytest.raises(DeviceError, match="--workers of 0 or more"):
-        worker_count(-1, cpu)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(12)), raising=False)
+    monkeypatch.setattr(device, "_control_group", lambda: limit(tmp_path))
+    assert core_count() == 12  # as with taskset -c 0-11
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert core_count() == 12
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("350000\n")
+    assert core_count() == 3
+    (tmp_path / "cpu.max").write_text("200000 100000\n")  # as with docker run --cpus 2
+    assert core_count() == 2
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    assert core_count() == 1
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert core_count() == 12
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert core_count() == 64
+
+
+@pytest.mark.parametrize(
+    ("lines", "native"),
+    [
+        ("flags\t\t: fpu sse2 avx512_bf16 avx512_vnni\n", True),
+        ("Features\t: fp asimd bf16 i8mm\n", True),
+        ("model name\t: made up avx512_bf16\nflags\t\t: fpu avx2\n", False),
+    ],
+)
+def test_bfloat16_is_found_where_torch_does_not_tell(monkeypatch: pytest.MonkeyPatch, lines: str, native: bool) -> None:
+    """torch.cpu.get_capabilities came with torch 2.11."""
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda *_args, **_words: lines)
+    assert device._has_native_bfloat16() is native
+
+
+def test_memory_format_and_copies_suit_the_device() -> None:
+    """Channels last is wrong on MPS, and a copy that is not waited for is, from memory that is not pinned."""
+    assert memory_format(CPU.device) == memory_format(CUDA.device) == torch.channels_last
+    assert memory_format(MPS.device) == torch.contiguous_format
+    assert [compute.pins for compute in (CPU, CUDA, MPS)] == [False, True, False]
+    placed = CPU.place(ResNet18(width=2))
+    assert placed.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried\nmore"), "out of memory. Tried.: choose a smaller batch"),
+        (RuntimeError("MPS backend out of memory (1 GB)"), "device cpu"),
+        (RuntimeError("CUDA error: no kernel image is available for execution on the device\n"), "choose device cpu"),
+    ],
+)
+def test_a_full_or_unknown_gpu_says_what_to_do(error: RuntimeError, message: str) -> None:
+    with pytest.raises(DeviceError, match=message), device_errors():
+        raise error
+    with pytest.raises(RuntimeError, match="something else"), device_errors():
+        raise RuntimeError("something else")
 
 
 def test_it_is_said_in_one_line() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,7 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,15 +19,17 @@ from torch import nn
 
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
-from seefar.errors import DivergedError, Interrupted, RunError
+from seefar.errors import DataError, DivergedError, Interrupted, RecipeError, RunError
+from seefar.progress import SILENT, Silent
 from seefar.runs.folder import RunFolder
 from seefar.runs.tensors import load_tensors
-from seefar.training.history import COLUMNS, HistoryRow, read_history
+from seefar.training import loop
+from seefar.training.checkpoint import Tally, TrainingState
+from seefar.training.history import COLUMNS, read_history
 from seefar.training.loop import train
-from seefar.training.progress import Progress
 from seefar.training.recipe import RECIPES, Recipe, recipe
 from seefar.training.run import Run
-from seefar.training.setup import build_batches, build_model, resize
+from seefar.training.setup import build_batches, build_model, build_optimizer, resize
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +46,24 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_tensors(folder / "weights.safetensors")[0]
 
 
-def train_until(step: int, recipe: Recipe, data: Data, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train, and get a SIGTERM when this step of the sitting is done."""
-    steps = iter(range(1, 10**9))
-    advance = Progress.advance
+class Stop(Silent):
+    """Sends this process a signal when a step of the sitting is done, or with the first line that begins so."""
 
-    def advance_and_stop(self: Progress, images: int, work: float) -> None:
-        advance(self, images, work)
-        if next(steps) == step:
+    def __init__(self, step: int = 0, line: str | None = None) -> None:
+        self.left, self.begins = step, line
+
+    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+        self.left -= 1
+        if self.left == 0:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Progress, "advance", advance_and_stop)
-        train(recipe, data, folder, quiet=True)
+    def line(self, text: str) -> None:
+        if self.begins and text.startswith(self.begins):
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_the_history_has_every_logged_step_from_the_first_to_the_last(data: Data, tmp_path: Path) -> None:
-    run = train(small(held_out=10), data, tmp_path / "run", quiet=True)  # 60 images, 4 steps an epoch
+    run = train(small(held_out=10), data, tmp_path / "run", progress=SILENT)  # 60 images, 4 steps an epoch
     assert [(row.step, row.epoch) for row in run.history] == [(2, 1), (4, 1), (6, 2), (8, 2)]
     ends = [row for row in run.history if row.step % 4 == 0]
     assert all(row.epoch_accuracy is not None and row.held_out_accuracy is not None for row in ends)
@@ -71,12 +76,10 @@ def test_the_history_has_every_logged_step_from_the_first_to_the_last(data: Data
     assert seconds == sorted(seconds)
 
 
-def test_loss_and_accuracy_are_means_over_the_images_since_the_last_row(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loss_and_accuracy_are_means_over_the_images_since_the_last_row(data: Data, tmp_path: Path) -> None:
     """With a rate so small that nothing is learnt, every row can be computed from the first weights."""
     frozen = small("seed", learning_rate=1e-12, epochs=1)
-    run = train(frozen, data, tmp_path / "run", precision="float32", quiet=True)
+    run = train(frozen, data, tmp_path / "run", precision="float32", progress=SILENT)
     model, batches = build_model(frozen, data).train(), build_batches(frozen, data)
     losses, right, count = [], [], []
     for number in range(5):
@@ -92,37 +95,33 @@ def test_loss_and_accuracy_are_means_over_the_images_since_the_last_row(
     assert run.history[-1].epoch_accuracy == pytest.approx(sum(right) / 70)
 
 
-def test_a_stop_that_is_asked_for_while_a_line_is_logged_is_saved_too(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log = Progress.log
-
-    def log_and_stop(self: Progress, row: HistoryRow, step_in_epoch: int) -> None:
-        log(self, row, step_in_epoch)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(Progress, "log", log_and_stop)
+def test_a_stop_that_is_asked_for_while_a_line_is_logged_is_saved_too(data: Data, tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="saved after step 3 of 10"):
-        train(small(), data, tmp_path / "run", quiet=True)
+        train(small(), data, tmp_path / "run", progress=Stop(line="[1,"))
     position = json.loads(load_tensors(tmp_path / "run" / "checkpoint.safetensors")[1]["position"])
     assert position["step"] == 3  # it came in step 2 and was heard in the next
 
 
 def test_a_training_starts_from_fresh_weights(data: Data, tmp_path: Path) -> None:
     """The published log begins at 1.06: its net was trained before. Fresh weights know nothing: about ln 10 = 2.30."""
-    first = train(recipe("seed", width=4, epochs=1, log_every=5, batch_size=8), data, tmp_path / "one", quiet=True)
+    short = recipe("seed", width=4, epochs=1, log_every=5, batch_size=8)
+    first = train(short, data, tmp_path / "one", progress=SILENT)
     assert first.history[0].loss == pytest.approx(np.log(10), abs=0.35)
     # A second training in the same process starts there again.
-    second = train(recipe("seed", width=4, epochs=1, log_every=5, batch_size=8), data, tmp_path / "two", quiet=True)
+    second = train(
+        recipe("seed", width=4, epochs=1, log_every=5, batch_size=8), data, tmp_path / "two", progress=SILENT
+    )
     assert second.history[0].loss == first.history[0].loss
 
 
 def test_a_last_batch_of_one_small_image_is_trained_on(tmp_path: Path) -> None:
     """quick begins at three eighths of the size, which is 6 pixels here; one cell of one image has no variance."""
     whole = load_shapes(train=17, test=10)
-    train_split, test_split = (replace(s, images=s.images[:, :16, :16].copy()) for s in (whole.train, whole.test))
+    train_split, test_split = (
+        replace(s, images=s.images[:, :16, :16].copy(), masks=None) for s in (whole.train, whole.test)
+    )
     quick = recipe("quick", image_size=16, width=2, batch_size=16)
-    run = train(quick, replace(whole, train=train_split, test=test_split), tmp_path / "run", quiet=True)
+    run = train(quick, replace(whole, train=train_split, test=test_split), tmp_path / "run", progress=SILENT)
     assert [row.image_size for row in run.history] == [12, 12, 12, 12, 16]
 
 
@@ -133,7 +132,7 @@ def test_it_learns(trained: Run) -> None:
 
 
 def test_the_log_has_the_asked_for_lines(data: Data, tmp_path: Path) -> None:
-    train(small(log_every=5), data, tmp_path / "run", quiet=True)
+    train(small(log_every=5), data, tmp_path / "run", progress=SILENT)
     lines = (tmp_path / "run" / "log.txt").read_text().splitlines()
     assert any(line.startswith("[1,     5] loss: 2.") for line in lines)
     assert any(line.startswith("[2,     5] loss: ") for line in lines)
@@ -141,17 +140,20 @@ def test_the_log_has_the_asked_for_lines(data: Data, tmp_path: Path) -> None:
     assert lines[-1].startswith("Finished Training")
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
-@pytest.mark.parametrize("step", [1, 4, 5, 8])
+FAST = [("fast", 4), ("quick", 5), ("seed", 8), ("demo", 1)]
+SLOW = [(name, step) for name in RECIPES for step in (1, 4, 5, 8) if (name, step) not in FAST]
+
+
+@pytest.mark.parametrize(("name", "step"), [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)])
 def test_a_stopped_and_continued_training_ends_with_the_same_bits(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, step: int
+    data: Data, tmp_path: Path, name: str, step: int
 ) -> None:
     """Steps 1, 4 and 8 lie within an epoch, 4 and 8 between two logged steps too; 5 ends an epoch."""
-    whole = train(small(name, log_every=3), data, tmp_path / "whole", quiet=True)
+    whole = train(small(name, log_every=3), data, tmp_path / "whole", progress=SILENT)
     with pytest.raises(Interrupted, match=f"saved after step {step} of 10"):
-        train_until(step, small(name, log_every=3), data, tmp_path / "parts", monkeypatch)
+        train(small(name, log_every=3), data, tmp_path / "parts", progress=Stop(step))
     assert not (tmp_path / "parts" / "weights.safetensors").exists()
-    parts = train(small(name, log_every=3), data, tmp_path / "parts", quiet=True)
+    parts = train(small(name, log_every=3), data, tmp_path / "parts", progress=SILENT)
 
     files = [tmp_path / name / "weights.safetensors" for name in ("whole", "parts")]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -187,35 +189,174 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_read_back_and_not_trained_again(data: Data, tmp_path: Path) -> None:
-    first = train(small(), data, tmp_path / "run", quiet=True)
+    first = train(small(), data, tmp_path / "run", progress=SILENT)
     changed = (tmp_path / "run" / "log.txt").stat().st_mtime_ns
-    again = train(small(), data, tmp_path / "run", quiet=True)
+    again = train(small(), data, tmp_path / "run", progress=SILENT)
     assert again.history == first.history
     assert (tmp_path / "run" / "log.txt").stat().st_mtime_ns == changed
 
 
 def test_another_recipe_or_other_data_in_the_same_folder_is_refused(data: Data, tmp_path: Path) -> None:
-    train(small(), data, tmp_path / "run", quiet=True)
+    train(small(), data, tmp_path / "run", progress=SILENT)
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with pytest.raises(RunError, match=r"another recipe \(epochs 3, not 2\).*new name"):
-        train(small(epochs=3), data, tmp_path / "run", quiet=True)
+    with pytest.raises(RunError, match=r"another recipe \(epochs 3, not 2\)"):
+        train(small(epochs=3), data, tmp_path / "run", progress=SILENT)
     with pytest.raises(RunError, match="other images"):
-        train(small(), load_shapes(70, 20, seed=1), tmp_path / "run", quiet=True)
+        train(small(), load_shapes(70, 20, seed=1), tmp_path / "run", progress=SILENT)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_and_says_where(data: Data, tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match=r"between steps \d+ and \d+ .*lower --learning-rate"):
-        train(small(learning_rate=1e30, epochs=4), data, tmp_path / "run", quiet=True)
+    with pytest.raises(DivergedError, match=r"between steps \d+ and \d+ .*choose a lower learning_rate"):
+        train(small(learning_rate=1e30, epochs=4), data, tmp_path / "run", progress=SILENT)
     assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "other network", "no position"])
-def test_a_damaged_checkpoint_is_named(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+def test_weights_that_the_last_step_broke_are_not_saved(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The loss of a step is that of the weights before it."""
+    steps = itertools.count(1)
+    step = torch.optim.SGD.step
+
+    def break_the_last(self: torch.optim.SGD) -> None:
+        step(self)
+        if next(steps) == 10:
+            with torch.no_grad():
+                self.param_groups[0]["params"][3].fill_(float("inf"))
+
+    monkeypatch.setattr(torch.optim.SGD, "step", break_the_last)
+    with pytest.raises(DivergedError, match=r"infinite or NaN in step 10, the last .*choose a lower learning_rate"):
+        train(small(), data, tmp_path / "run", progress=SILENT)
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+def test_the_users_random_numbers_are_left_alone(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reseeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", reseeded.append)
+    monkeypatch.setattr(torch.mps, "manual_seed", reseeded.append)
+    before = torch.random.get_rng_state()
+    train(small(epochs=1), data, tmp_path / "run", progress=SILENT)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert reseeded == []
+
+
+def test_what_is_no_recipe_and_no_data_is_told_in_pythons_terms(data: Data) -> None:
+    with pytest.raises(RecipeError, match=r"found 'demo': pass one, such as seefar\.recipe"):
+        train("demo", data)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"found 'shapes': pass one, such as seefar\.load_data"):
+        train(small(), "shapes")  # type: ignore[arg-type]
+
+
+def test_an_epoch_ends_with_a_checkpoint_only_if_the_last_is_a_minute_old(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An H100 does an epoch in seconds, and writing 90 MB after each would take a seventh of its time."""
+
+    def saves(seconds_a_step: float, minutes: float) -> list[int]:
+        saved: list[int] = []
+        clock = itertools.count()
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingState, "save", lambda state, _path: saved.append(state.step))
+            patch.setattr(loop, "seconds", lambda: next(clock) * seconds_a_step / 2)  # read twice a step, or nearly
+            folder = tmp_path / f"{seconds_a_step} {minutes}"
+            train(small(epochs=3, log_every=1), data, folder, checkpoint_minutes=minutes, progress=SILENT)
+        return saved
+
+    assert saves(1, 5) == []
+    assert saves(15, 5) == [5, 10, 15]
+    assert saves(1, 0) == list(range(1, 16))
+
+
+def test_the_time_of_a_row_is_read_after_the_device_was_waited_for(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU, what a step has queued is done when its numbers are there, not when the step's code is through."""
+    queued = {"seconds": 0.0}
+
+    class Waits(Tally):
+        def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
+            super().add(loss, logits, labels)
+            self.interval = cast(torch.Tensor, Sums(self.interval))
+
+    class Sums:
+        """Sums that are there ten seconds after they are asked for."""
+
+        def __init__(self, tensor: Any) -> None:
+            self.tensor = tensor.tensor if isinstance(tensor, Sums) else tensor
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.tensor, name)
+
+        def __iadd__(self, other: torch.Tensor) -> Sums:
+            self.tensor += other
+            return self
+
+        def tolist(self) -> list[float]:
+            queued["seconds"] += 10
+            return cast(list[float], self.tensor.tolist())
+
+    monkeypatch.setattr("seefar.training.setup.Tally", Waits)
+    monkeypatch.setattr(loop, "seconds", lambda: queued["seconds"])
+    run = train(small(log_every=5), data, tmp_path / "run", progress=SILENT)
+    assert [row.seconds for row in run.history] == [10, 20]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["with a scaler", "without one"])
+@pytest.mark.parametrize("after", [True, False], ids=["with a scaler", "without one"])
+def test_a_checkpoint_goes_on_with_and_without_a_loss_scaler(
+    data: Data, tmp_path: Path, before: bool, after: bool
+) -> None:
+    """Colab hands out a T4 (float16, with a scaler) one day and an A100 (bfloat16, without) the next."""
+
+    def state(scales: bool) -> TrainingState:
+        model = build_model(small(), data)
+        scaler = torch.amp.GradScaler("cpu", 1024.0, enabled=scales)
+        tally = Tally.begin(torch.device("cpu"))
+        return TrainingState(model, build_optimizer(model, small()), scaler, tally, "float16" if scales else "bfloat16")
+
+    first, second, third = state(before), state(after), state(True)
+    if before:
+        first.scaler.scale(torch.ones(()))
+        first.scaler.update(512.0)
+    first.save(tmp_path / "one")
+    second.load(tmp_path / "one")
+    assert second.earlier_precision == ("float16" if before else "bfloat16")
+    second.save(tmp_path / "two")
+    third.load(tmp_path / "two")  # T4, A100, T4: the scale that was found is kept
+    assert third.scaler.get_scale() == (512.0 if before else 1024.0)
+
+
+def test_a_change_of_precision_is_told(data: Data, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
-        train_until(3, small(), data, tmp_path / "run", monkeypatch)
+        train(small(), data, tmp_path / "run", precision="bfloat16", progress=Stop(3))
+    train(small(), data, tmp_path / "run", precision="float32", progress=SILENT)
+    lines = (tmp_path / "run" / "log.txt").read_text().splitlines()
+    assert [line for line in lines if line.startswith("bfloat16 until now")] == [
+        "bfloat16 until now, float32 from here: other weights than in one go"
+    ]
+    assert lines[0].endswith(", bfloat16")
+
+
+def test_statistics_and_fill_are_of_the_images_that_are_trained_on(data: Data, tmp_path: Path) -> None:
+    run = train(small(held_out=40, epochs=1), data, tmp_path / "run", progress=SILENT)
+    fit, _ = data.hold_out(40, 0)
+    assert run.model.normalize.mean.flatten().tolist() == pytest.approx(fit.statistics[0])
+    assert run.model.normalize.mean.flatten().tolist() != pytest.approx(data.statistics[0])
+
+
+def test_loader_processes_end_with_an_interrupted_training(data: Data, tmp_path: Path) -> None:
+    """A notebook keeps the error of a cell, and with it all that its frames hold."""
+    with pytest.raises(Interrupted) as kept:
+        train(small(), data, tmp_path / "run", workers=1, progress=Stop(3))
+    assert kept.traceback
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other network", "no position"])
+def test_a_damaged_checkpoint_is_named(data: Data, tmp_path: Path, damage: str) -> None:
+    with pytest.raises(Interrupted):
+        train(small(), data, tmp_path / "run", progress=Stop(3))
     path = RunFolder(tmp_path / "run").checkpoint
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
@@ -227,11 +368,11 @@ def test_a_damaged_checkpoint_is_named(
             tensors["model.fc.weight"] = torch.zeros(100, 16)
         save_tensors(path, tensors, metadata if damage == "other network" else {})
     with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
-        train(small(), data, tmp_path / "run", quiet=True)
+        train(small(), data, tmp_path / "run", progress=SILENT)
 
 
-def test_the_signal_handlers_are_put_back(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_signal_handlers_are_put_back(data: Data, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted):
-        train_until(1, small(), data, tmp_path / "run", monkeypatch)
+        train(small(), data, tmp_path / "run", progress=Stop(1))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

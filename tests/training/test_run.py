@@ -8,6 +8,7 @@ import torch
 
 from seefar.data.shapes import load_shapes
 from seefar.errors import RunError
+from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.tensors import load_tensors, save_tensors
 from seefar.training.history import read_history
@@ -71,21 +72,21 @@ def test_without_a_name_the_folder_is_that_of_the_same_recipe_and_images_or_the_
     few, other = load_shapes(40, 20), load_shapes(50, 20)
     tiny = recipe("demo", width=2, epochs=1, batch_size=16, log_every=1)
     longer = replace(tiny, epochs=2)
-    assert train(tiny, few, quiet=True).folder.path == Path("runs/demo")
-    assert train(longer, few, quiet=True).folder.path == Path("runs/demo-2")
-    assert train(longer, other, quiet=True).folder.path == Path("runs/demo-3")
+    assert train(tiny, few, progress=SILENT).folder.path == Path("runs/demo")
+    assert train(longer, few, progress=SILENT).folder.path == Path("runs/demo-2")
+    assert train(longer, other, progress=SILENT).folder.path == Path("runs/demo-3")
     weights = Path("runs/demo/weights.safetensors")
     made = weights.stat().st_mtime_ns
-    assert train(tiny, few, quiet=True).folder.path == Path("runs/demo")
+    assert train(tiny, few, progress=SILENT).folder.path == Path("runs/demo")
     assert weights.stat().st_mtime_ns == made
     assert choose_folder(longer, few) == RunFolder(Path("runs/demo-2"))
     with pytest.raises(RunError, match=r"epochs 2, not 1\): a finished training cannot go on for more epochs"):
-        train(longer, few, "demo", quiet=True)
+        train(longer, few, "demo", progress=SILENT)
 
 
 def test_a_relative_path_is_trained_into_and_read_back(in_folder: Path) -> None:
     few = load_shapes(40, 20)
     tiny = recipe("demo", width=2, epochs=1, batch_size=16)
-    run = train(tiny, few, Path("./mine"), quiet=True)
+    run = train(tiny, few, Path("./mine"), progress=SILENT)
     assert (in_folder / "mine" / "weights.safetensors").exists()
     assert load_run(run.folder.path).recipe == tiny

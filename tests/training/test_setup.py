@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from seefar.data import Data
-from seefar.training.recipe import Recipe, recipe
+from seefar.training.recipe import RECIPES, Recipe, recipe
 from seefar.training.setup import (
     accuracy,
     build_model,
@@ -41,7 +41,12 @@ def test_sizes_share_the_epochs_evenly(shapes: Data) -> None:
     assert sizes(5, 0.5, 0.625, 0.75, 0.875, 1.0) == [16, 20, 24, 28, 32]
     assert sizes(4, 0.5, 0.75) == [16, 16, 24, 24]
     assert sizes(3, 0.5, 0.75) == [16, 16, 24]
-    assert sizes(2, 0.5, 0.625, 1.0) == [16, 20]
+    assert sizes(7, 0.5, 1.0) == [16, 16, 16, 16, 32, 32, 32]
+    assert sizes(2, 0.5, 0.625, 1.0) == [20, 32]  # the last epoch is at the last scale
+    assert sizes(1, 0.5, 0.625, 1.0) == [32]
+    quick = RECIPES["quick"].scales
+    assert [sizes(epochs, *quick)[-1] for epochs in range(1, 12)] == [32] * 11
+    assert sizes(4, *quick) == [16, 16, 20, 32]
     assert sizes(3, 0.25, 0.375, 0.5) == [12, 12, 16]  # 8 would leave the last stage one cell
 
 
@@ -58,7 +63,7 @@ def test_an_image_costs_its_multiply_adds(shapes: Data) -> None:
             if isinstance(layer, nn.Conv2d):
                 layer.register_forward_hook(count)
         size = image_size(growing, shapes, epoch)
-        model(torch.zeros(1, 3, size, size))
+        model.classify(torch.zeros(1, 3, size, size))
         return sum(counted)
 
     growing = recipe("fast", epochs=4, scales=(0.5, 1.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,10 +124,14 @@ class AugmentedBatches(Dataset[Batch]):
         return first[indices] ^ bool(epoch % 2)
 
 
+@contextmanager
 def training_batches(
     dataset: AugmentedBatches, positions: Sequence[tuple[int, int]], workers: int, pin_memory: bool
-) -> Iterator[Batch]:
-    """The batches at these (epoch, number) positions, in order, made ahead by `workers` processes (0: by this one)."""
+) -> Iterator[Iterator[Batch]]:
+    """The batches at these (epoch, number) positions, in order, made ahead by `workers` processes (0: by this one).
+
+    The processes live within `with`: they are begun when it begins, and ended when it ends, however it ends.
+    """
     loader: DataLoader[Batch] = DataLoader(
         dataset,
         batch_size=None,
@@ -135,11 +140,20 @@ def training_batches(
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_leave_signals_to_the_parent,
+        generator=torch.Generator(),  # the loader would draw from the process's own
     )
-    return iter(loader)
+    batches = iter(loader)
+    try:
+        yield batches
+    finally:
+        # Left alone, they live as long as the iterator, which a notebook keeps with the error of an interrupted cell.
+        getattr(batches, "_shutdown_workers", lambda: None)()
 
 
 def _leave_signals_to_the_parent(_worker: int) -> None:
-    """Ctrl-C reaches a whole process group; the training, not its workers, decides when to stop."""
+    """Ctrl-C, and the end of a job, reach a whole process group; the training, not its workers, decides when to stop.
+
+    A worker whose parent is killed notices by itself.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seefar.errors import MapError
 from seefar.maps.network import suggest, to_logits
-from seefar.model.inference import eval_mode, true_float32
+from seefar.model.inference import device_errors, eval_mode, true_float32
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
             return taken[-1].clone()  # a copy, since what follows may change it in place
 
     module = dict(model.named_modules())[layer]
-    with eval_mode(model), true_float32(), torch.inference_mode(False), torch.enable_grad():
+    with eval_mode(model), true_float32(), device_errors(), torch.inference_mode(False), torch.enable_grad():
         handle = module.register_forward_hook(take)
         try:
             logits = to_logits(model, inputs.clone())  # a tensor made under inference_mode could not be used here

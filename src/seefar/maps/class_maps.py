@@ -13,7 +13,7 @@ from torch import nn
 from seefar.maps.grid import Maps
 from seefar.maps.mapped import finite
 from seefar.maps.network import BATCH_SIZE, Pictures, fine_twin, original, to_inputs
-from seefar.model.inference import eval_mode, true_float32
+from seefar.model.inference import device_errors, eval_mode, true_float32
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def class_maps(model: nn.Module, images: Pictures, cells: int | None = None, *, 
     inputs = to_inputs(model, images)
     twin = fine_twin(model, inputs.shape[-1], cells, force)
     maps, logits = [], []
-    with eval_mode(twin), true_float32(), torch.no_grad():
+    with eval_mode(twin), true_float32(), device_errors(), torch.no_grad():
         for batch in torch.split(inputs, BATCH_SIZE):
             of_batch = F.conv2d(twin.features(batch), twin.fc.weight[:, :, None, None]).float()  # (n, K, h, w)
             logits.append(twin.pool(of_batch) + twin.fc.bias)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seefar.data.images import Images
+from seefar.errors import DeviceError
 from seefar.model.resnet import ResNet18
 
 BATCH_SIZE = 250
@@ -33,6 +34,29 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Within `with`, a device that is full, or too old for this torch, raises an error that says what to do.
+
+    Raises:
+        DeviceError: the device is out of memory, or this torch holds no code for it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        first = (str(error).splitlines() or [""])[0]
+        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in first:
+            raise DeviceError(
+                f"The device has too little memory left ({first}): choose a smaller batch size, or device cpu."
+            ) from error
+        if "no kernel image" in str(error):
+            raise DeviceError(
+                f"This torch {torch.__version__} was not built for this GPU ({first}): choose device cpu, or install a "
+                "build of torch for it."
+            ) from error
+        raise
 
 
 @contextmanager
@@ -84,7 +108,7 @@ def pooled_features(model: ResNet18, images: Images, done: Callable[[int], None]
         done: called after each batch with its number of images.
     """
     parts = []
-    with eval_mode(model), true_float32():
+    with eval_mode(model), true_float32(), device_errors():
         for batch in torch.split(torch.from_numpy(images), BATCH_SIZE):
             parts.append(model.pool(model.features(model.normalize(batch.to(device_of(model))))))
             if done is not None:

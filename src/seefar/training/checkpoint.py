@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,19 +19,27 @@ from seefar.runs.tensors import load_tensors, load_weights, save_tensors
 class Tally:
     """Loss and right answers since the last logged step and over the epoch; kept on the device, so that no step waits.
 
+    In float64, which counts more images than anybody has; in float32 on MPS, which has no float64.
+
     Attributes:
-        interval: float32 (3,): sum of loss times images, right answers, images, since the last logged step.
-        epoch: float32 (3,): the same since the epoch began.
+        interval: (3,): sum of loss times images, right answers, images, since the last logged step.
+        epoch: (3,): the same since the epoch began.
     """
 
     interval: Tensor
     epoch: Tensor
 
+    @classmethod
+    def begin(cls, device: torch.device) -> Tally:
+        """Nothing counted yet."""
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        return cls(torch.zeros(3, dtype=dtype, device=device), torch.zeros(3, dtype=dtype, device=device))
+
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Count one batch: its mean loss (), logits (B, K) and labels (B,)."""
         correct = (logits.argmax(1) == labels).sum()
         images = torch.full_like(correct, len(labels))
-        batch = torch.stack((loss.detach() * len(labels), correct, images))
+        batch = torch.stack((loss.detach().to(self.interval.dtype) * len(labels), correct, images))
         self.interval += batch
         self.epoch += batch
 
@@ -44,6 +53,8 @@ class TrainingState:
         optimizer: its momentum is part of the state.
         scaler: the loss scaler; it does something in float16 only.
         tally: loss and right answers so far.
+        precision: what this sitting computes in, such as `bfloat16`.
+        earlier_precision: what the sitting before computed in; None if there was none.
         step: steps done, counted over the whole run.
         seconds: time spent in training so far, over all sittings.
     """
@@ -52,8 +63,11 @@ class TrainingState:
     optimizer: torch.optim.SGD
     scaler: torch.amp.GradScaler
     tally: Tally
+    precision: str
+    earlier_precision: str | None = None
     step: int = 0
     seconds: float = 0.0
+    _scaler_at_rest: dict[str, Any] = field(default_factory=dict)  # from a sitting in float16, if this one is not
 
     def save(self, path: Path) -> None:
         """Write the state into one file; a kill while writing leaves the last checkpoint as it was."""
@@ -66,7 +80,8 @@ class TrainingState:
             "seconds": self.seconds,
             "interval": self.tally.interval.tolist(),
             "epoch": self.tally.epoch.tolist(),
-            "scaler": self.scaler.state_dict(),
+            "scaler": self.scaler.state_dict() or self._scaler_at_rest,  # empty where it is off
+            "precision": self.precision,
         }
         save_tensors(path, tensors, {"position": json.dumps(position)})
 
@@ -86,9 +101,12 @@ class TrainingState:
         try:
             position = json.loads(metadata["position"])
             self.step, self.seconds = position["step"], position["seconds"]
-            self.tally.interval.copy_(torch.tensor(position["interval"]))
-            self.tally.epoch.copy_(torch.tensor(position["epoch"]))
-            self.scaler.load_state_dict(position["scaler"])
+            for part, sums in ((self.tally.interval, position["interval"]), (self.tally.epoch, position["epoch"])):
+                part.copy_(torch.tensor(sums, dtype=part.dtype))
+            self.earlier_precision = position.get("precision")
+            self._scaler_at_rest = position["scaler"]
+            if self._scaler_at_rest and self.scaler.is_enabled():
+                self.scaler.load_state_dict(self._scaler_at_rest)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise RunError(
                 f"{path} does not say how far its training had come: delete it to begin that run anew."

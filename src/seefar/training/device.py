@@ -1,17 +1,21 @@
-"""Which processor to use, and in which precision: chosen by what the machine has, said in one line."""
+"""Devices and precision: CPU, CUDA or MPS; float32, bfloat16 or float16; chosen by what the machine has."""
 
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from seefar.errors import DeviceError
+from seefar.model.resnet import ResNet18, memory_format
 from seefar.names import DeviceName, PrecisionName
 
 
@@ -31,6 +35,24 @@ class Compute:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         threads = f" ({torch.get_num_threads()} threads)" if self.device.type == "cpu" else ""
         return f"{name}{threads}, {str(self.precision).removeprefix('torch.')}"
+
+    @property
+    def pins(self) -> bool:
+        """Whether batches are put into page-locked memory, from which the host need not wait for a copy.
+
+        Only there: from other memory such a copy may arrive changed on MPS (pytorch issue 189690).
+        """
+        return self.device.type == "cuda"
+
+    def place(self, model: ResNet18) -> ResNet18:
+        """The network on the device, in the memory format that suits it."""
+        placed = model.to(self.device, memory_format=memory_format(self.device))  # type: ignore[call-overload]
+        assert isinstance(placed, ResNet18)
+        return placed
+
+    def copy(self, tensor: Tensor) -> Tensor:
+        """A batch's tensor on the device."""
+        return tensor.to(self.device, non_blocking=self.pins)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the forward pass runs."""
@@ -56,9 +78,9 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
     kind = next(name for name, there in available.items() if there) if device == "auto" else device
     if not available[kind]:
         there = ", ".join(name for name in available if available[name])
-        raise DeviceError(f"This machine has no {kind} for torch, only {there}: pass --device {there} or auto.")
+        raise DeviceError(f"This machine has no {kind} for torch, only {there}: choose device {there} or auto.")
     if precision == "float16" and kind != "cuda":
-        raise DeviceError(f"float16 needs CUDA, the device is {kind}: pass --precision auto, bfloat16 or float32.")
+        raise DeviceError(f"float16 needs CUDA, the device is {kind}: choose precision auto, bfloat16 or float32.")
     dtype = _best_precision(kind) if precision == "auto" else cast(torch.dtype, getattr(torch, precision))
     return Compute(torch.device(kind), dtype)
 
@@ -71,20 +93,53 @@ def _best_precision(kind: str) -> torch.dtype:
 
 
 def _has_native_bfloat16() -> bool:
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    if hasattr(torch.cpu, "get_capabilities"):
+        found = {name for name, there in torch.cpu.get_capabilities().items() if there}
+    else:  # torch 2.10 and earlier; on other systems than Linux nothing is found
+        try:
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            lines = []
+        found = {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}
+    return not found.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def worker_count(asked: int | None, compute: Compute) -> int:
-    """How many processes make batches: as many as were asked for, else none on a CPU and the spare cores beside a GPU.
+    """How many processes make batches: as many as were asked for; else none on a CPU, the spare cores beside a GPU.
+
+    None either where processes are not forked (macOS, Windows, Python 3.14): there each imports the main script
+    again, which fails without a guard, and takes 430 MB and seconds.
 
     Raises:
-        DeviceError: the number is negative.
+        DeviceError: the number is no whole number of 0 or more.
     """
-    if asked is not None and asked < 0:
-        raise DeviceError(f"{asked} processes cannot make batches: pass --workers of 0 or more.")
-    spare = max(0, min(8, (os.cpu_count() or 1) - 1))
-    return asked if asked is not None else 0 if compute.device.type == "cpu" else spare
+    if asked is not None:
+        if not isinstance(asked, int) or asked < 0:
+            raise DeviceError(f"{asked!r} processes cannot make batches: choose 0 workers or more.")
+        return asked
+    start_method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    return 0 if compute.device.type == "cpu" or start_method != "fork" else max(0, min(8, core_count() - 1))
+
+
+def core_count() -> int:
+    """Cores that this process may use: of the machine, of its affinity, of its container's quota; the fewest."""
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    quota, period = _control_group()
+    return min(cores, max(1, int(quota / period))) if quota > 0 and period > 0 else cores
+
+
+def _control_group(root: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
+    """Microseconds of processor time that the container has in each period of so many; (-1, 1): no limit."""
+    try:
+        if (root / "cpu.max").exists():  # the second version of control groups
+            quota, period = (root / "cpu.max").read_text().split()
+        else:
+            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(quota), int(period)
+    except (OSError, ValueError):  # "max" is no number either
+        return -1, 1
 
 
 def keep_freed_memory() -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from types import FrameType, TracebackType
+import time
+from types import FrameType
+
+REPEATED = 3.0
+"""Seconds in which a signal that comes again means the first one: a job's end reaches a process in more than one way,
+such as from the process group and from a launcher."""
 
 
 class Interrupts:
-    """Within `with`, the first Ctrl-C or SIGTERM only sets `asked`; a second one ends the process at once.
+    """Within `with`, the first Ctrl-C or SIGTERM only sets `asked`; one after `REPEATED` seconds acts as without this.
 
     Outside the main thread, where Python admits no handlers, nothing is changed.
     """
@@ -23,14 +29,16 @@ class Interrupts:
                 self.before[number] = signal.signal(number, self._ask)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._restore()
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        self._restore()
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self.asked:
+            self.asked, self.first = True, now
+        elif now - self.first > REPEATED:
+            self._restore()
+            os.kill(os.getpid(), number)
 
     def _restore(self) -> None:
         for number, handler in self.before.items():

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
+from time import perf_counter as seconds
 
 import torch.nn.functional as F
 
 from seefar.data.augmentation import training_batches
 from seefar.data.images import Data
-from seefar.errors import DivergedError, Interrupted
+from seefar.errors import DataError, DivergedError, Interrupted, RecipeError
+from seefar.model.inference import device_errors, true_float32
 from seefar.names import DeviceName, PrecisionName
+from seefar.progress import Progress, showing
 from seefar.runs.folder import RunFolder, find_run
-from seefar.training.device import (
-    Compute,
-    choose_compute,
-    keep_freed_memory,
-    worker_count,
-)
+from seefar.training.device import Compute, choose_compute, worker_count
 from seefar.training.history import HistoryRow, append_row
 from seefar.training.interrupt import Interrupts
-from seefar.training.progress import Progress, duration
+from seefar.training.progress import TrainingLog, duration
 from seefar.training.recipe import Recipe
 from seefar.training.run import Run, begin_run, choose_folder, load_run, save_weights
 from seefar.training.setup import (
     accuracy,
+    all_finite,
     build_batches,
     image_cost,
     image_size,
@@ -33,6 +31,9 @@ from seefar.training.setup import (
     prepare,
     resize,
 )
+
+SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 60.0
+"""A GPU does an epoch in seconds; a checkpoint of 90 MB after each would take much of its time."""
 
 
 def train(
@@ -44,12 +45,13 @@ def train(
     precision: PrecisionName = "auto",
     workers: int | None = None,
     checkpoint_minutes: float = 5.0,
-    quiet: bool = False,
+    progress: Progress | None = None,
 ) -> Run:
     """Train a ResNet-18, or go on with a training that was interrupted, or read back one that is finished.
 
-    A training that was killed at any point and continued ends with the same weights as one that was not, to the bit
-    where the device computes reproducibly (the CPU does).
+    A training that was killed at any point and continued goes through the same batches and the same rates as one that
+    was not. It ends with the same weights, to the bit, on the CPU with the same processor, number of threads, versions
+    and precision. A GPU adds up in an order that changes from run to run.
 
     Args:
         recipe: all hyperparameters.
@@ -59,23 +61,42 @@ def train(
         device: where to compute; `auto`: CUDA, else MPS, else the CPU.
         precision: of convolutions and matrix products; `auto`: what the device is best at.
         workers: processes that make batches; 0: this one. Default: 0 on the CPU, where they would only take cores away
-            from the training, and on a GPU one for each core but one, at most 8. They do not change the batches.
-        checkpoint_minutes: time between two checkpoints; there is one at the end of each epoch too.
-        quiet: nothing to standard error; log.txt is written all the same.
+            from the training, and where the system does not fork processes; on a GPU one for each core but one, at
+            most 8. They do not change the batches.
+        checkpoint_minutes: time between two checkpoints. There is one at the end of each epoch too, unless the last is
+            less than a minute old.
+        progress: gets each line of the log and each step; default: shown where it runs. `log.txt` is written in any
+            case.
 
     Raises:
+        RecipeError: `recipe` is no recipe.
+        DataError: `data` is no data set, or has too few images for the recipe.
         RunError: the folder belongs to another recipe or other data, or its checkpoint is damaged.
-        DeviceError: the device or precision is not there.
-        DivergedError: the loss is not finite.
+        DeviceError: the device or precision is not there, or the device's memory is full.
+        DivergedError: the loss or the weights are not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
+
+    Example:
+        >>> import tempfile
+        >>> from seefar.data.shapes import load_shapes
+        >>> from seefar.progress import SILENT
+        >>> from seefar.training.recipe import recipe
+        >>> small = recipe("demo", width=1, epochs=1, scales=(0.5,), batch_size=16)
+        >>> run = train(small, load_shapes(train=32, test=10), Path(tempfile.mkdtemp()) / "small", progress=SILENT)
+        >>> [(row.step, row.epoch, row.image_size) for row in run.history]
+        [(2, 1, 16)]
     """
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"A Recipe was wanted, found {recipe!r}: pass one, such as seefar.recipe('quick').")
+    if not isinstance(data, Data):
+        raise DataError(f"A Data was wanted, found {data!r}: pass one, such as seefar.load_data('cifar10').")
     run_folder = choose_folder(recipe, data) if folder is None else find_run(folder)
     compute = choose_compute(device, precision)
     processes = worker_count(workers, compute)
     if not begin_run(run_folder, recipe, data):
-        with run_folder.writing(["seefar.train"]):
+        with run_folder.writing(["seefar.train"]), showing(progress) as shown:
             begin_run(run_folder, recipe, data, write=True)
-            _train(run_folder, recipe, data, compute, processes, checkpoint_minutes, quiet)
+            _train(run_folder, recipe, data, compute, processes, checkpoint_minutes, shown)
     return load_run(run_folder, device)
 
 
@@ -84,33 +105,38 @@ def _train(
     recipe: Recipe,
     data: Data,
     compute: Compute,
-    processes: int,
+    workers: int,
     checkpoint_minutes: float,
-    quiet: bool,
+    progress: Progress,
 ) -> None:
     """The loop, from the state in the folder to the finished network in it."""
-    keep_freed_memory()
-    fit, held_out = data.hold_out(recipe.held_out, recipe.seed)
-    batches = build_batches(recipe, fit)
-    steps = recipe.epochs * len(batches)
+    data, held_out = data.hold_out(recipe.held_out, recipe.seed)
+    dataset = build_batches(recipe, data)
+    steps = recipe.epochs * len(dataset)
     state = prepare(run_folder, recipe, data, compute)
     model, optimizer, scaler, tally = state.model, state.optimizer, state.scaler, state.tally
-    positions = [divmod(step, len(batches)) for step in range(state.step, steps)]
+    positions = [divmod(step, len(dataset)) for step in range(state.step, steps)]
     work = sum(image_cost(recipe, data, epoch) for epoch, _ in positions)
-    saved = time.perf_counter()
-    started = saved - state.seconds
     last_logged = state.step - round(tally.interval[2].item() / recipe.batch_size)
 
-    with Interrupts() as interrupts, Progress(run_folder.log, steps, state.step, work, quiet) as progress:
-        progress.say(f"{recipe.name}: {len(fit.train)} images, {steps} steps, {state.step} done, on {compute}")
-        loader = training_batches(batches, positions, processes, pin_memory=compute.device.type == "cuda")
-        for step, batch in enumerate(loader, start=state.step + 1):
+    with (
+        Interrupts() as interrupts,
+        true_float32(),
+        device_errors(),
+        training_batches(dataset, positions, workers, compute.pins) as batches,  # before a progress bar's thread
+        TrainingLog(run_folder.log, progress, steps, state.step, work, data.image_size) as log,
+    ):
+        log.line(f"{recipe.name}: {len(data.train)} images, {steps} steps, {state.step} done, on {compute}")
+        if state.earlier_precision not in (None, state.precision):
+            log.line(f"{state.earlier_precision} until now, {state.precision} from here: other weights than in one go")
+        saved = seconds()
+        started = saved - state.seconds
+        for step, batch in enumerate(batches, start=state.step + 1):
             rate = learning_rate(recipe, step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             size = image_size(recipe, data, batch.epoch)
-            images = batch.images.to(compute.device, non_blocking=True)  # uint8 (B, H, W, 3)
-            labels = batch.labels.to(compute.device, non_blocking=True)  # (B,)
+            images, labels = compute.copy(batch.images), compute.copy(batch.labels)  # uint8 (B, H, W, 3), (B,)
             inputs = resize(model.normalize(images), size)  # (B, 3, size, size)
 
             with compute.autocast():
@@ -118,23 +144,24 @@ def _train(
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            scaler.step(optimizer)
+            scaler.step(optimizer)  # in float16 it waits for the GPU, to learn whether the gradients are finite
             scaler.update()
 
             tally.add(loss, logits, labels)
-            progress.advance(len(labels), image_cost(recipe, data, batch.epoch))
-            now = time.perf_counter()
-            epoch_ends = batch.number + 1 == len(batches)
+            log.advance(len(labels), image_cost(recipe, data, batch.epoch))
+            epoch_ends = batch.number + 1 == len(dataset)
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
             stops = interrupts.asked and step < steps  # once a step: what is asked for later is heard in the next
-            saves = epoch_ends or stops or now - saved > 60 * checkpoint_minutes
+            age = seconds() - saved
+            saves = stops or age > 60 * checkpoint_minutes or (epoch_ends and age > SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
             if logs or saves:
-                loss_sum, correct, seen = tally.interval.tolist()  # the only place where a GPU is waited for
+                loss_sum, correct, seen = tally.interval.tolist()  # a GPU is waited for here, so the time is read after
+                now = seconds()
                 if not math.isfinite(loss_sum):
                     raise DivergedError(
                         f"{run_folder.path}: the loss became {loss_sum} between steps {last_logged + 1} and {step} "
-                        f"(epoch {batch.epoch + 1}, learning rate {rate:.3g}), a finite number was wanted. "
-                        "Pass a lower --learning-rate, and --run with a new name."
+                        f"(epoch {batch.epoch + 1}, learning rate {rate:.3g}), a finite number was wanted: choose a "
+                        "lower learning_rate, and a new name for the run."
                     )
             if logs:
                 _, epoch_correct, epoch_seen = tally.epoch.tolist()
@@ -150,7 +177,7 @@ def _train(
                     held_out_accuracy=accuracy(model, held_out) if epoch_ends and len(held_out) else None,
                 )
                 append_row(run_folder.history, row)
-                progress.log(row, batch.number + 1)
+                log.log(row, batch.number + 1)
                 tally.interval.zero_()
                 last_logged = step
                 if epoch_ends:
@@ -159,9 +186,15 @@ def _train(
                 state.step, state.seconds, saved = step, now - started, now
                 state.save(run_folder.checkpoint)
             if stops:
-                progress.say(f"interrupted after step {step}")
+                log.line(f"interrupted after step {step}")
                 raise Interrupted(f"{run_folder.path}: saved after step {step} of {steps}; the same command goes on.")
-        progress.say(f"Finished Training in {duration(time.perf_counter() - started)}")
+        if not all_finite(model):  # a loss is of the weights before its step
+            raise DivergedError(
+                f"{run_folder.path}: weights became infinite or NaN in step {steps}, the last (learning rate "
+                f"{learning_rate(recipe, steps, steps):.3g}), finite ones were wanted: choose a lower learning_rate, "
+                "and a new name for the run."
+            )
+        log.line(f"Finished Training in {duration(seconds() - started)}")
 
     save_weights(run_folder, model, recipe, data)
     run_folder.checkpoint.unlink(missing_ok=True)

@@ -103,12 +103,13 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
             f"{folder.recipe} is not what the weights were trained with ({recipe.differences(trained)}): "
             "put the file back as it was, or train a run with a new name."
         )
-    model = ResNet18(len(classes), recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.random.fork_rng(devices=[]):  # the first weights, soon replaced, are drawn at random
+        model = ResNet18(len(classes), recipe.width)
     load_weights(folder.weights, model, tensors)
     history = read_history(folder.history)
     if not history:
         raise RunError(f"{folder.history} holds no row: restore it from a copy, or train a run with a new name.")
-    return Run(model.eval().to(choose_compute(device).device), history, folder, recipe, classes, size)
+    return Run(choose_compute(device).place(model.eval()), history, folder, recipe, classes, size)
 
 
 def choose_folder(recipe: Recipe, data: Data) -> RunFolder:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from seefar.data.augmentation import AugmentedBatches, pipeline
 from seefar.data.images import Data, Split
 from seefar.model.inference import pooled_features
-from seefar.model.resnet import ResNet18
+from seefar.model.resnet import ResNet18, memory_format
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
 from seefar.training.checkpoint import Tally, TrainingState
@@ -25,9 +25,8 @@ def build_model(recipe: Recipe, data: Data) -> ResNet18:
     """The network with the first weights that the recipe's seed gives, whatever the global random state is."""
     mean, std = data.statistics if recipe.standardize else ((0.5,) * 3, (0.5,) * 3)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        model = ResNet18(len(data.classes), recipe.width, mean, std)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would reseed every GPU's generator too
+        return ResNet18(len(data.classes), recipe.width, mean, std)
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
@@ -41,7 +40,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 
 
 def build_batches(recipe: Recipe, data: Data) -> AugmentedBatches:
-    """The training images as the recipe augments them."""
+    """The training images, without those held out, as the recipe augments them."""
     mean = tuple(round(255 * value) for value in data.statistics[0])
     fill = mean if recipe.cutout_fill < 0 else (recipe.cutout_fill,) * 3
     transform = pipeline(data.image_size, recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill)
@@ -53,10 +52,10 @@ def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> 
 
     The history is cut back to the checkpoint: what came after it will be trained, and logged, again.
     """
-    model = build_model(recipe, data).to(compute.device).train()
+    model = compute.place(build_model(recipe, data)).train()
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
-    tally = Tally(torch.zeros(3, device=compute.device), torch.zeros(3, device=compute.device))
-    state = TrainingState(model, build_optimizer(model, recipe), scaler, tally)
+    precision = str(compute.precision).removeprefix("torch.")
+    state = TrainingState(model, build_optimizer(model, recipe), scaler, Tally.begin(compute.device), precision)
     rows = []
     if folder.checkpoint.exists():
         state.load(folder.checkpoint)
@@ -79,10 +78,12 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 def image_size(recipe: Recipe, data: Data, epoch: int) -> int:
     """Height and width of the network's input in an epoch counted from 0: `recipe.scales` share the epochs evenly.
 
+    With fewer epochs than scales it is the last scales, one for each epoch: the last epoch is always at the last scale.
     Never less than `SMALLEST`: of 8 pixels and fewer the last stage makes one cell, and of a last batch of one image
     batch norm would then have one value to take the variance of.
     """
-    scale = recipe.scales[epoch * len(recipe.scales) // recipe.epochs]
+    scales, epochs = len(recipe.scales), recipe.epochs
+    scale = recipe.scales[max(epoch * scales // epochs, scales - epochs + epoch)]
     return max(SMALLEST, round(data.image_size * scale))
 
 
@@ -92,11 +93,11 @@ def image_cost(recipe: Recipe, data: Data, epoch: int) -> float:
 
 
 def resize(inputs: Tensor, size: int) -> Tensor:
-    """Network input (N, 3, H, W) brought to (N, 3, size, size), channels last; as it is if it has that size."""
+    """Network input (N, 3, H, W) brought to (N, 3, size, size); as it is if it has that size."""
     if inputs.shape[-1] == size:
         return inputs
     smaller = F.interpolate(inputs, size=(size, size), mode="bilinear", antialias=True)
-    return smaller.contiguous(memory_format=torch.channels_last)
+    return smaller.contiguous(memory_format=memory_format(inputs.device))
 
 
 def accuracy(model: ResNet18, split: Split) -> float:
@@ -104,3 +105,8 @@ def accuracy(model: ResNet18, split: Split) -> float:
     logits = model.fc(pooled_features(model, split.images))  # (N, K)
     labels = torch.from_numpy(split.labels).to(logits.device)
     return int((logits.argmax(1) == labels).sum()) / len(labels)
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether every parameter and every running statistic is a finite number."""
+    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
