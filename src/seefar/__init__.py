@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seefar.choices import Choices as Choices
     from seefar.data import load_data as load_data
+    from seefar.data.cifar10_1 import load_cifar10_1 as load_cifar10_1
     from seefar.data.images import Data as Data
     from seefar.data.images import Split as Split
     from seefar.data.reference import Reference as Reference
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from seefar.errors import RecipeError as RecipeError
     from seefar.errors import RunError as RunError
     from seefar.errors import SeefarError as SeefarError
+    from seefar.evaluation.accuracy_views import AccuracyView as AccuracyView
+    from seefar.evaluation.accuracy_views import accuracy_views as accuracy_views
     from seefar.evaluation.calibration import Calibration as Calibration
     from seefar.evaluation.calibration import measure_calibration as measure_calibration
     from seefar.evaluation.comparison import Comparison as Comparison
@@ -42,8 +45,14 @@ if TYPE_CHECKING:
     from seefar.evaluation.metrics import measure as measure
     from seefar.evaluation.mistakes import Mistake as Mistake
     from seefar.evaluation.mistakes import find_mistakes as find_mistakes
+    from seefar.evaluation.patterns import ClassMistakes as ClassMistakes
+    from seefar.evaluation.patterns import ConfusedPair as ConfusedPair
+    from seefar.evaluation.patterns import confused_pairs as confused_pairs
+    from seefar.evaluation.patterns import mistakes_by_class as mistakes_by_class
     from seefar.evaluation.predictions import Predictions as Predictions
     from seefar.evaluation.predictions import predict as predict
+    from seefar.evaluation.slices import ErrorSlice as ErrorSlice
+    from seefar.evaluation.slices import error_slices as error_slices
     from seefar.evaluation.temperature import fit_temperature as fit_temperature
     from seefar.evaluation.triage import Verdict as Verdict
     from seefar.evaluation.triage import triage as triage
@@ -92,6 +101,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Choices": "choices",
     "load_data": "data",
+    "load_cifar10_1": "data.cifar10_1",
     "Data": "data.images",
     "Split": "data.images",
     "Reference": "data.reference",
@@ -105,6 +115,8 @@ _HOMES = {
     "RecipeError": "errors",
     "RunError": "errors",
     "SeefarError": "errors",
+    "AccuracyView": "evaluation.accuracy_views",
+    "accuracy_views": "evaluation.accuracy_views",
     "Calibration": "evaluation.calibration",
     "measure_calibration": "evaluation.calibration",
     "Comparison": "evaluation.comparison",
@@ -119,8 +131,14 @@ _HOMES = {
     "measure": "evaluation.metrics",
     "Mistake": "evaluation.mistakes",
     "find_mistakes": "evaluation.mistakes",
+    "ClassMistakes": "evaluation.patterns",
+    "ConfusedPair": "evaluation.patterns",
+    "confused_pairs": "evaluation.patterns",
+    "mistakes_by_class": "evaluation.patterns",
     "Predictions": "evaluation.predictions",
     "predict": "evaluation.predictions",
+    "ErrorSlice": "evaluation.slices",
+    "error_slices": "evaluation.slices",
     "fit_temperature": "evaluation.temperature",
     "Verdict": "evaluation.triage",
     "triage": "evaluation.triage",

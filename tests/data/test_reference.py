@@ -12,7 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seefar.data.reference import Reference, labels_sha256, load_reference
+from seefar.data.cifar10 import load_cifar10
+from seefar.data.images import Split
+from seefar.data.reference import (
+    CLASSES,
+    OFFICIAL_LABELS,
+    OFFICIAL_TEST,
+    Reference,
+    has_reference,
+    labels_sha256,
+    load_reference,
+)
 from seefar.data.reference_files import CHECKS, PEOPLE, SOURCES, Source, find_files
 from seefar.errors import DataError
 
@@ -197,3 +207,20 @@ def test_the_published_data_have_the_known_figures(official: Reference) -> None:
     assert (official.entropy == 0).sum() == 4_393  # all people chose one class
     path = Path(os.environ["SEEFAR_DATA"]) / CHECKS
     assert len(json.loads(path.read_text(encoding="utf-8"))) == 275
+
+
+def test_other_images_have_no_reference() -> None:
+    assert not has_reference(Split(np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1]), ("cat", "dog")))
+
+
+def test_only_the_official_test_set_in_its_order_has_a_reference(official: Reference) -> None:
+    if not (Path(os.environ["SEEFAR_DATA"]) / "cifar-10-batches-py").exists():
+        pytest.skip("CIFAR-10 is not in SEEFAR_DATA")
+    data = load_cifar10(Path(os.environ["SEEFAR_DATA"]))
+    official.check_labels(data.test.labels)
+    assert data.test.fingerprint == OFFICIAL_TEST
+    assert labels_sha256(data.test.labels) == OFFICIAL_LABELS
+    assert data.test.classes == CLASSES
+    assert has_reference(data.test)
+    assert not has_reference(data.test.take(np.arange(10_000)[::-1]))
+    assert not has_reference(data.train)

@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.images import Labels
+from seefar.data.images import Labels, Split
 from seefar.data.reference_files import CHECKS, NETS, PEOPLE, find_files
 from seefar.errors import DataError
 from seefar.progress import Progress
 
+OFFICIAL_TEST = "e54a434ec35094516eacbaac0f2f9550358d985e9d1f71b47d41d333c15ba304"
+"""`Split.fingerprint` of CIFAR-10's test set in its official order."""
 OFFICIAL_LABELS = "cbb7365de8ed11f05cc4c3a1e7f78144127c5e851efd83762fb18202461230bb"
 """SHA-256 of its labels as int64, little-endian."""
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -90,6 +92,11 @@ class Reference:
 def labels_sha256(labels: Labels) -> str:
     """SHA-256 of the labels as int64, little-endian."""
     return hashlib.sha256(np.ascontiguousarray(labels, dtype="<i8").data).hexdigest()
+
+
+def has_reference(split: Split) -> bool:
+    """Whether there are reference data for these images: they are CIFAR-10's test set in its official order."""
+    return split.fingerprint == OFFICIAL_TEST
 
 
 def load_reference(

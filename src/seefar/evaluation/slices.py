@@ -1,0 +1,154 @@
+"""Slices: error rates of dark, bright, low-contrast, busy and off-centre images; Fisher's test, Holm's correction.
+
+A slice is a tenth of the images that a person can picture: the darkest, the busiest. That a slice has more mistakes
+does not mean that its property is the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import fisher_exact
+
+from seefar.data.images import Images, Labels
+from seefar.evaluation.metrics import wilson_interval
+from seefar.maps.grid import Grid, Maps
+
+SLICE_SHARE = 0.1
+LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue (ITU-R BT.601)
+
+
+@dataclass(frozen=True)
+class ErrorSlice:
+    """The mistakes among images with one property, against all other images.
+
+    Attributes:
+        name: such as `dark`.
+        meaning: how the images were chosen.
+        n: images in the slice.
+        mistakes: of them.
+        error_rate: share of them that are mistakes.
+        interval: its 95 % Wilson interval.
+        rest_error_rate: the same share of all other images.
+        odds_ratio: odds of a mistake in the slice over those elsewhere; None where that divides by zero.
+        p: Fisher's exact two-sided p that the slice makes no difference.
+        p_holm: p corrected for the number of slices (Holm 1979).
+    """
+
+    name: str
+    meaning: str
+    n: int
+    mistakes: int
+    error_rate: float
+    interval: tuple[float, float]
+    rest_error_rate: float
+    odds_ratio: float | None
+    p: float
+    p_holm: float
+
+
+def error_slices(
+    images: Images, labels: Labels, predicted: Labels, *, off_centre: NDArray[np.floating] | None = None
+) -> list[ErrorSlice]:
+    """Error rates of the darkest, brightest, flattest and busiest tenth of the images, against the other nine tenths.
+
+    Brightness and contrast are the mean and the standard deviation of the grey image; busy is the mean step between
+    neighbouring pixels. With `off_centre` also the tenth whose evidence lies farthest from the middle.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        labels: int (N,).
+        predicted: int (N,).
+        off_centre: (N,), pixels from the middle of the image to that of the evidence, as `evidence_off_centre` gives.
+
+    Returns:
+        The slices, the smallest p first.
+
+    Example:
+        >>> import numpy as np, seefar
+        >>> images = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+        >>> found = {one.name: one for one in seefar.error_slices(images, np.zeros(20, int), np.eye(20, dtype=int)[0])}
+        >>> found["dark"].n, found["dark"].mistakes, found["bright"].mistakes
+        (2, 1, 0)
+    """
+    brightness, contrast, steps = _grey_facts(images)
+    chosen = {
+        "dark": _lowest(brightness, "mean brightness at most {:.0f} of 255"),
+        "bright": _lowest(-brightness, "mean brightness at least {:.0f} of 255"),
+        "low contrast": _lowest(contrast, "standard deviation of brightness at most {:.0f} of 255"),
+        "busy": _lowest(-steps, "mean step between neighbouring pixels at least {:.0f} of 255"),
+    }
+    if off_centre is not None:
+        meaning = "middle of the map's evidence at least {:.1f} pixels from that of the image"
+        chosen["at the border"] = _lowest(-np.asarray(off_centre), meaning)
+    wrong = predicted != labels
+    tests = {name: _fisher(wrong, inside) for name, (inside, _) in chosen.items()}
+    corrected = holm([p for _, p in tests.values()])
+    slices = []
+    for (name, (inside, meaning)), (odds_ratio, p), p_holm in zip(
+        chosen.items(), tests.values(), corrected, strict=True
+    ):
+        n, mistakes = int(inside.sum()), int(wrong[inside].sum())
+        rates = mistakes / n, wilson_interval(mistakes, n), float(wrong[~inside].mean())
+        slices.append(ErrorSlice(name, meaning, n, mistakes, *rates, odds_ratio, p, p_holm))
+    return sorted(slices, key=lambda one: one.p)
+
+
+def evidence_off_centre(maps: Maps, grid: Grid, image_size: int) -> NDArray[np.float64]:
+    """How far the middle of each map's positive evidence lies from the middle of its image, in pixels.
+
+    Args:
+        maps: (N, h, w), such as the map of the predicted class.
+        grid: where its cells lie.
+        image_size: height and width in pixels.
+
+    Returns:
+        float64 (N,); 0 for a map without positive evidence.
+    """
+    evidence = np.maximum(maps, 0).astype(np.float64)
+    total = evidence.sum((1, 2))
+    total = np.where(total > 0, total, np.inf)  # a map without evidence: in the middle
+    middle = (image_size - 1) / 2
+    rows, columns = grid.centres(0) - middle, grid.centres(1) - middle
+    down = (evidence * rows[:, None]).sum((1, 2)) / total
+    across = (evidence * columns).sum((1, 2)) / total
+    return np.asarray(np.hypot(down, across))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's step-down correction of p for several tests (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, (len(p_values) - rank) * p_values[index])
+        corrected[index] = min(1.0, largest)
+    return corrected
+
+
+def _grey_facts(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean, standard deviation and mean step of the grey image, each (N,), in levels of 255."""
+    facts = []
+    for start in range(0, len(images), 1000):
+        grey = images[start : start + 1000] @ LUMA  # (n, H, W)
+        steps = (np.abs(np.diff(grey, axis=1)).mean((1, 2)) + np.abs(np.diff(grey, axis=2)).mean((1, 2))) / 2
+        facts.append((grey.mean((1, 2)), grey.std((1, 2)), steps))
+    brightness, contrast, steps = (np.concatenate(part) for part in zip(*facts, strict=True))
+    return brightness, contrast, steps
+
+
+def _lowest(values: NDArray[np.float64], meaning: str) -> tuple[NDArray[np.bool_], str]:
+    """The tenth of the images with the lowest values, and its meaning with the value that it ends at."""
+    count = max(1, round(SLICE_SHARE * len(values)))
+    order = np.argsort(values, kind="stable")
+    inside = np.zeros(len(values), dtype=bool)
+    inside[order[:count]] = True
+    return inside, meaning.format(abs(values[order[count - 1]]))
+
+
+def _fisher(wrong: NDArray[np.bool_], inside: NDArray[np.bool_]) -> tuple[float | None, float]:
+    table = [[int((wrong & side).sum()), int((~wrong & side).sum())] for side in (inside, ~inside)]
+    odds_ratio, p = fisher_exact(table)
+    return (float(odds_ratio) if math.isfinite(odds_ratio) else None), float(p)
