@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -147,13 +148,13 @@ def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["run", "quik"], "no recipe 'quik': choose one of fast, quick, seed, demo"),
         (["run", "demo", "--data", "nowhere"], "no data set 'nowhere'"),
-        (["train", "demo", "--epochs", "0"], "epochs is 0, wanted 1 or more"),
+        (["train", "demo", "--epochs", "0"], "epochs is 0, 1 or more was wanted. (flag: --epochs)"),
         (["train", "demo", "--device", "cuda"], "no cuda"),
         (["train", "--epochs", "1", "demo"], "The recipe comes before the flags: seefar train demo"),
         (["train", "demo", "--name", ".."], "'..' is no name for a run"),
         (["train", "demo", "--name", ""], "'' is no name for a run"),
         (["train", "demo", "--name", "/dev/null/x", *TINY], "/dev/null/x"),
-        (["train", "demo", "--workers", "-1"], "--workers of 0 or more"),
+        (["train", "demo", "--workers", "-1"], "(flag: --workers)"),
         (["run", "demo", "--true", "whale"], "no class 'whale'"),
         (["run", "demo", "--layer", "layer9"], "no layer 'layer9'"),
         (["run", "demo", "--cells", "7"], "7"),
@@ -257,3 +258,17 @@ def test_ctrl_c_saves_and_ends_with_130_and_the_same_command_goes_on(tmp_path: P
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "0 done" not in again.stderr
     assert (tmp_path / "runs" / "demo" / "weights.safetensors").exists()
+
+
+def test_letters_that_the_output_cannot_show_and_a_closed_output_are_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(cli, "parse", lambda _words: lambda _words: print("mus\N{LATIN SMALL LETTER U WITH DIAERESIS}"))
+    assert call("data") == 0
+    stream.flush()
+    assert stream.buffer.getvalue() == b"mus\\xfc\n"  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it after `>&-`
+    assert call("data") == 0
+    sys.stdout.close()

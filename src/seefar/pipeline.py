@@ -118,4 +118,5 @@ def train_run(
             precision=precision,
             workers=workers,
             checkpoint_minutes=checkpoint_minutes,
+            progress=progress,
         )

@@ -127,3 +127,11 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be written to"), RunFolder(tmp_path / "file" / "run").writing([]):
         pass
+
+
+def test_a_full_disk_during_a_training_names_the_folder(tmp_path: Path) -> None:
+    def append() -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(RunError, match="the last checkpoint too"), RunFolder(tmp_path / "run").writing([]):
+        append()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -95,5 +96,7 @@ def _flag_of(error: BaseException) -> str:
     """The flags that an error is about; the functions that raise it know only arguments."""
     text = str(error)
     known = [field.name for part in (Recipe, Choices, Machine) for field in fields(part)]
-    names = ["name"] if "another name" in text else [name for name in known if f"{name} is " in text]
+    about = r"\b{name} is |choose (?:a |0 )?(?:lower )?{name}\b"
+    names = [name for name in known if re.search(about.format(name=name), text)]
+    names += ["name"] if re.search("(another|new) name", text) else []
     return f" (flag: {', '.join('--' + name.replace('_', '-') for name in names)})" if names else ""

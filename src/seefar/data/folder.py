@@ -21,7 +21,7 @@ def load_folder(folder: Path, image_size: int = 32) -> Data:
         DataError: `train/` or `test/` is missing or empty, their classes differ, or an image cannot be read.
     """
     if not 16 <= image_size <= 96:
-        raise DataError(f"Images of {image_size} pixels cannot be used: pass --image-size of 16 to 96.")
+        raise DataError(f"image_size is {image_size}: images of 16 to 96 pixels can be used.")
     classes, tested = (_class_names(folder / part) for part in ("train", "test"))
     if classes != tested:
         odd = ", ".join(sorted(set(classes) ^ set(tested)))

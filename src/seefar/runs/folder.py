@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -126,9 +127,14 @@ class RunFolder:
                 drop_manifest(self.path)
             try:
                 yield
-            except BaseException:
+            except BaseException as error:
                 if outermost:
                     restore_manifest(self.path)
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise RunError(
+                        f"{self} cannot be written to ({error.strerror}); every file written before is kept, the last "
+                        "checkpoint too. Make room and do the same again: it goes on from there."
+                    ) from error
                 raise
             if outermost:
                 write_manifest(self.path, command)

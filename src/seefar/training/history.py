@@ -70,7 +70,7 @@ def read_history(path: Path) -> list[HistoryRow]:
         whole = [line for line in lines if line.endswith("\n")]
         return [HistoryRow(**{name: _value(name, row[name]) for name in COLUMNS}) for row in csv.DictReader(whole)]
     except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: train the run first, or pass --run of a finished one.") from error
+        raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
     except (TypeError, ValueError) as error:
         columns = ",".join(COLUMNS)
         raise RunError(f"{path} is no training history ({error}): its columns should be {columns}.") from error

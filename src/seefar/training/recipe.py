@@ -95,10 +95,7 @@ class Recipe:
         }
         for field, (right, range_) in wanted.items():
             if not right:
-                flag = field.replace("_", "-")
-                raise RecipeError(
-                    f"Recipe {self.name}: {flag} is {getattr(self, field)}, wanted {range_}: pass --{flag}."
-                )
+                raise RecipeError(f"Recipe {self.name}: {field} is {getattr(self, field)!r}, {range_} was wanted.")
 
     def to_json(self) -> str:
         """The recipe as JSON text, one field a line."""

@@ -1,0 +1,165 @@
+"""The main job and its steps: what is written when, what is read back, what is refused before anything is done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import seefar
+from seefar import steps
+from seefar.data.shapes import load_shapes
+from seefar.errors import ChoiceError, DataError, MapError, RunError, SeefarError
+from seefar.inputs import load_for
+from seefar.training.run import Run, load_run
+
+TINY = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
+DATA = load_shapes(40, 30)
+
+
+def job(folder: Path, **choices: Any) -> seefar.Result:
+    return seefar.run(TINY, DATA, folder, precision="float32", progress=seefar.SILENT, **choices)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole job: 30 test images, most of them mistakes."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    job(folder)
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Run:
+    """The finished job in a folder that a test may change."""
+    shutil.copytree(finished, tmp_path / "tiny")
+    return load_run(tmp_path / "tiny")
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_job_from_python_is_sealed_and_read_back(finished: Path) -> None:
+    assert seefar.verify(finished) == []
+    weights = times(finished)["weights.safetensors"]
+    again = job(finished, top=3)
+    assert times(finished)["weights.safetensors"] == weights
+    assert len(again.shown) == 3
+    assert repr(again).startswith("Result(Run('")
+    assert seefar.verify(finished) == []
+
+
+def test_the_accuracy_and_two_figures_are_there_before_the_explanation(tmp_path: Path) -> None:
+    seen = []
+
+    def look(evaluation: seefar.Evaluation) -> None:
+        names = ("history.png", "mistakes.png", "maps.png")
+        seen.append((evaluation.metrics.n, [(tmp_path / "run" / "figures" / name).exists() for name in names]))
+
+    job(tmp_path / "run", evaluated=look)
+    assert seen == [(30, [True, True, False])]
+
+
+def test_evaluating_again_writes_nothing(run: Run) -> None:
+    before = times(run.folder.path)
+    steps.evaluate_run(run, DATA, progress=seefar.SILENT)
+    assert times(run.folder.path) == before
+
+
+@pytest.mark.parametrize("what", ["weights", "images"])
+def test_predictions_of_other_weights_or_images_are_not_taken_for_new_ones(run: Run, what: str) -> None:
+    data = DATA
+    before = steps.evaluate_run(run, data, progress=seefar.SILENT)
+    if what == "weights":
+        with torch.no_grad():
+            run.model.fc.weight.neg_()
+    else:
+        data = replace(DATA, test=replace(DATA.test, images=255 - DATA.test.images))  # the labels stay
+    after = steps.evaluate_run(run, data, progress=seefar.SILENT)
+    assert not np.allclose(before.predictions.logits, after.predictions.logits)
+    np.testing.assert_allclose(
+        after.predictions.logits, seefar.predict(run.model, data.test, progress=seefar.SILENT).logits, atol=1e-5
+    )
+    folder = run.folder
+    assert not [path for path in (folder.maps, folder.explanation, folder.figure("maps")) if path.exists()]
+    assert len(folder.mistakes.read_text().splitlines()) == 1 + len(after.mistakes)
+    assert seefar.verify(folder) == []
+
+
+def test_what_was_deleted_is_made_again_from_what_is_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "evaluate", lambda *_args, **_more: pytest.fail("the network was run again"))
+    run.folder.metrics.unlink()
+    run.folder.figure("history").unlink()
+    steps.evaluate_run(run, DATA, progress=seefar.SILENT)
+    assert run.folder.metrics.exists()
+    assert run.folder.figure("history").exists()
+
+
+@pytest.mark.parametrize(
+    ("choices", "kind", "message"),
+    [
+        ({"true": "whale"}, DataError, "whale"),
+        ({"predicted": "whale"}, DataError, "whale"),
+        ({"layer": "layer9"}, MapError, "layer9"),
+        ({"cells": 7}, MapError, "7"),
+        pytest.param({"method": "eigencam"}, MapError, "eigencam", marks=pytest.mark.xfail),
+        ({"top": 0}, ChoiceError, "top is 0"),
+        ({"top": 101}, ChoiceError, "1 to 100"),
+        ({"explain": "some"}, ChoiceError, "explain is 'some'"),
+    ],
+)
+def test_choices_that_cannot_be_met_are_refused_before_the_training(
+    tmp_path: Path, choices: dict[str, Any], kind: type[SeefarError], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        job(tmp_path / "run", **choices)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_another_recipe_is_refused_and_left_as_it_is(run: Run) -> None:
+    before = times(run.folder.path)
+    with pytest.raises(RunError, match="epochs 2, not 1"):
+        seefar.run(replace(TINY, epochs=2), DATA, run.folder.path, progress=seefar.SILENT)
+    assert times(run.folder.path) == before
+
+
+@pytest.mark.xfail
+def test_a_finished_run_in_a_read_only_folder_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = times(run.folder.path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not hold for root
+    result = seefar.explain_run(run, DATA, top=2, progress=seefar.SILENT)
+    assert len(result.shown) == 2
+    assert times(run.folder.path) == before
+
+
+def test_other_classes_are_refused(run: Run) -> None:
+    other = replace(DATA, train=_renamed(DATA.train), test=_renamed(DATA.test))
+    with pytest.raises(DataError, match="was trained on this data"):
+        steps.evaluate_run(run, other, progress=seefar.SILENT)
+
+
+def _renamed(split: seefar.Split) -> seefar.Split:
+    return replace(split, classes=tuple(f"new {name}" for name in split.classes))
+
+
+def test_a_data_folder_that_is_not_there_is_no_place_to_download_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DataError, match=r"There is no folder .*nowhere"):
+        load_for(seefar.recipe("quick"), tmp_path / "nowhere")
+    monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "mistyped"))
+    with pytest.raises(DataError, match=r"There is no folder .*mistyped"):
+        load_for(seefar.recipe("quick"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_size_that_would_do_nothing_is_refused() -> None:
+    with pytest.raises(DataError, match="image_size is 64, but shapes has images of 32 pixels"):
+        load_for(seefar.recipe("demo", image_size=64))
