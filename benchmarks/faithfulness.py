@@ -137,7 +137,7 @@ def main() -> None:
     run, test = seefar.load_run(chosen.run), load_test(chosen.run)
     evaluation = evaluate(run.model, test)
     named = evaluation.predictions.predicted
-    random = np.random.default_rng(Stream.SAMPLE)
+    random = np.random.default_rng(Stream.RIGHT_ANSWERS)
     mistakes, right = (
         random.permutation(np.flatnonzero(part)) for part in (named != test.labels, named == test.labels)
     )

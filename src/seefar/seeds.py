@@ -8,7 +8,9 @@ from enum import IntEnum
 class Stream(IntEnum):
     """What random numbers are drawn for: the first part of each seed.
 
-    Without it, numpy would draw the same numbers for the seeds 0, (0, 0) and (0, 0, 0).
+    Without it, numpy would draw the same numbers for the seeds 0, (0, 0) and (0, 0, 0). For the same reason each
+    stream is used in one place only. The images of `shapes` alone are drawn from (seed, part) without a stream: they
+    came first, and with one they would be other images.
     """
 
     ORDER = 1
@@ -19,5 +21,7 @@ class Stream(IntEnum):
     TIES = 6
     SHIFT = 7
     IMPUTE = 8
-    SAMPLE = 9
+    RIGHT_ANSWERS = 9
     PATCH = 10
+    BOOTSTRAP = 11
+    CALIBRATION = 12

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from seefar.errors import RecipeError
@@ -74,8 +75,34 @@ def test_other_texts_are_no_recipe(text: str) -> None:
         ("seed", -1),
         ("held_out", -1),
         ("log_every", 0),
+        ("epochs", "5"),
+        ("epochs", 1.5),
+        ("epochs", True),
+        ("learning_rate", "0.1"),
+        ("learning_rate", True),
+        ("nesterov", 1),
+        ("scales", 1.0),
+        ("scales", "1"),
+        ("scales", ("1",)),
+        ("schedule", "cosine"),
+        ("flip", True),
+        ("name", 3),
+        ("batch_size", np.array([4])),
     ],
 )
-def test_values_no_training_can_use_are_refused_with_the_flag_to_mend(field: str, value: Any) -> None:
-    with pytest.raises(RecipeError, match=f"{field} is .* was wanted"):
-        recipe("fast", **{field: value})
+def test_values_no_training_can_use_are_refused_with_what_was_wanted(field: str, value: Any) -> None:
+    with pytest.raises(RecipeError, match=rf"Recipe \S+: {field} is .* was wanted"):
+        Recipe(**{field: value})
+
+
+def test_numpys_numbers_become_plain_ones() -> None:
+    found = recipe("fast", epochs=np.int64(3), learning_rate=np.float32(0.5), nesterov=np.bool_(True), warm_up=0)
+    assert (found.epochs, found.learning_rate, found.nesterov, found.warm_up) == (3, 0.5, True, 0.0)
+    assert [type(part) for part in (found.epochs, found.learning_rate, found.nesterov, found.warm_up)] == [
+        int,
+        float,
+        bool,
+        float,
+    ]
+    assert recipe("fast", scales=np.array([0.5, 1])).scales == recipe("fast", scales=[0.5, 1]).scales == (0.5, 1.0)
+    assert Recipe.from_json(found.to_json()) == found

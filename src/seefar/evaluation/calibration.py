@@ -19,6 +19,7 @@ from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
 from seefar.model.inference import log_softmax
 from seefar.runs.files import write_text
+from seefar.seeds import Stream
 
 BINS = 15
 RESAMPLES = 1000
@@ -134,7 +135,7 @@ def measure_calibration(
     squares = brier_scores(np.exp(logs), labels)
     order = np.argsort(confidence, kind="stable")
     sure, hits = confidence[order], right[order].astype(np.float64)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng((Stream.CALIBRATION, seed))
     by_chance = [_ece(sure, (rng.random(len(sure)) < sure).astype(np.float64)) for _ in range(RESAMPLES // 10)]
     return Calibration(
         temperature=float(temperature),

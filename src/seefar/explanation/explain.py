@@ -196,7 +196,7 @@ def _pairs(
 def _some_correct(predictions: Predictions, count: int) -> Labels:
     """Indices of at most `count` test images that the network gets right, drawn at random."""
     correct = np.flatnonzero(predictions.predicted == predictions.labels)
-    return np.sort(np.random.default_rng(Stream.SAMPLE).permutation(correct)[:count])
+    return np.sort(np.random.default_rng(Stream.RIGHT_ANSWERS).permutation(correct)[:count])
 
 
 def _runner_up(predictions: Predictions) -> Labels:

@@ -66,7 +66,7 @@ def road(model: ResNet18, images: Images, classes: Labels, ranks: Ranks) -> Scor
 
 def bootstrap_interval(values: Scores, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
     """95 % interval of the mean, by drawing the images anew. Of differences between two methods: a paired interval."""
-    chosen = np.random.default_rng((Stream.SAMPLE, seed)).integers(0, len(values), (draws, len(values)))
+    chosen = np.random.default_rng((Stream.BOOTSTRAP, seed)).integers(0, len(values), (draws, len(values)))
     low, high = np.quantile(values[chosen].mean(1), (0.025, 0.975))
     return float(low), float(high)
 

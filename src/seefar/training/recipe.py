@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import tyro
 
 from seefar.errors import RecipeError
 from seefar.names import Flip
+
+Schedule = Literal["one-cycle", "constant"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Recipe:
     """Scales the images are shrunk to, to 12 pixels at the least, each for an equal part of the epochs."""
     learning_rate: float = 0.15
     """Rate of SGD: the peak of one-cycle, or the constant rate."""
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    schedule: Schedule = "one-cycle"
     """one-cycle: linear from 0 to the peak and back to 0; constant: the same rate throughout."""
     warm_up: float = 0.25
     """Share of the steps in which one-cycle rises."""
@@ -72,7 +75,9 @@ class Recipe:
     """Steps between two lines of the log and the history."""
 
     def __post_init__(self) -> None:
-        """Refuse what no training can use."""
+        """Make plain Python values of numpy's, and refuse what no training can use."""
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, self._plain(field.name, getattr(self, field.name), field.default))
         wanted = {
             "image_size": (16 <= self.image_size <= 96, "16 to 96"),
             "held_out": (self.held_out >= 0, "0 or more"),
@@ -82,20 +87,39 @@ class Recipe:
             "batch_size": (self.batch_size >= 2, "2 or more (batch norm needs two images)"),
             "scales": (bool(self.scales) and all(0.25 <= scale <= 1 for scale in self.scales), "scales of 0.25 to 1"),
             "learning_rate": (0 < self.learning_rate < float("inf"), "a positive number"),
+            "schedule": (self.schedule in get_args(Schedule), " or ".join(get_args(Schedule))),
             "warm_up": (0 <= self.warm_up < 1, "0 or more and less than 1"),
             "momentum": (0 <= self.momentum < 1, "0 or more and less than 1"),
             "nesterov": (not self.nesterov or self.momentum > 0, "a momentum above 0 with it"),
             "weight_decay": (0 <= self.weight_decay < float("inf"), "0 or more"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and less than 1"),
             "crop_padding": (0 <= self.crop_padding <= 32, "0 to 32"),
+            "flip": (self.flip in get_args(Flip), " or ".join(get_args(Flip))),
             "cutout": (0 <= self.cutout <= 32, "0 to 32"),
             "cutout_probability": (0 <= self.cutout_probability <= 1, "0 to 1"),
             "cutout_fill": (-1 <= self.cutout_fill <= 255, "-1 to 255"),
             "log_every": (self.log_every >= 1, "1 or more"),
         }
-        for field, (right, range_) in wanted.items():
+        for name, (right, range_) in wanted.items():
             if not right:
-                raise RecipeError(f"Recipe {self.name}: {field} is {getattr(self, field)!r}, {range_} was wanted.")
+                self._refuse(name, getattr(self, name), range_)
+
+    def _plain(self, name: str, value: Any, default: Any) -> Any:
+        """A value of the default's type: str, bool, int, float, or a tuple of floats; numpy's numbers are converted."""
+        value = value.item() if getattr(value, "shape", None) == () else value
+        if isinstance(default, tuple):
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                self._refuse(name, value, "several numbers")
+            return tuple(self._plain(name, part, 0.0) for part in value)
+        if isinstance(default, float) and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if type(value) is not type(default):
+            kinds = {str: "a text", bool: "True or False", int: "a whole number", float: "a number"}
+            self._refuse(name, value, kinds[type(default)])
+        return value
+
+    def _refuse(self, name: str, value: object, wanted: str) -> NoReturn:
+        raise RecipeError(f"Recipe {self.name}: {name} is {value!r}, {wanted} was wanted.")
 
     def to_json(self) -> str:
         """The recipe as JSON text, one field a line."""
