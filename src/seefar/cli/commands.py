@@ -15,6 +15,7 @@ import tyro
 from seefar.choices import Choices
 from seefar.cli.options import Finished, JsonOutput, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_result
+from seefar.cli.triage import Triage, print_reference
 from seefar.errors import RunError
 from seefar.training.recipe import Recipe
 
@@ -150,7 +151,8 @@ class FetchData:
     """Fetch or make a data set, check it, and print where it lies and what it holds."""
 
     name: Annotated[str, tyro.conf.Positional] = "cifar10"
-    """cifar10, shapes, or a folder with train/<class>/ and test/<class>/."""
+    """cifar10, reference (human labels, checked label errors and published predictions for CIFAR-10's test images),
+    shapes, or a folder with train/<class>/ and test/<class>/."""
     data_dir: Path | None = None
     """Where CIFAR-10 lies or is to be kept; a folder that is not there is made. Default: the environment variable
     SEEFAR_DATA, else the user's cache folder."""
@@ -163,6 +165,9 @@ class FetchData:
         from seefar.data import load_data
         from seefar.data.cifar10 import default_folder
 
+        if self.name == "reference":
+            print_reference(self.data_dir, self.output.quiet)
+            return
         place = {"cifar10": str(self.data_dir or default_folder()), "shapes": "made by code"}.get(self.name, self.name)
         print_data(load_data(self.name, self.data_dir, self.image_size), place)
 
@@ -173,6 +178,7 @@ COMMANDS: dict[str, type[Any]] = {
     "evaluate": Evaluate,
     "explain": Explain,
     "verify": Verify,
+    "triage": Triage,
     "data": FetchData,
 }
 """Every command by its name; those with a recipe take it as their first word."""

@@ -68,6 +68,10 @@ class Reference:
         """Where fewer than three of the five checkers confirmed the label, bool (N,)."""
         return (self.confirmed >= 0) & (self.confirmed < 3)
 
+    def same_answers(self, predicted: Labels) -> NDArray[np.bool_]:
+        """Which of the nets predict exactly these classes, int (N,), and so are the judged one: bool (M,)."""
+        return np.asarray((self.answers == predicted).all(1))
+
     def check_labels(self, labels: Labels) -> None:
         """Refuse labels of other images than these, or in another order.
 

@@ -99,7 +99,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
     reference.check_labels(labels)
     check_classes(predicted, len(labels), len(reference.classes))
     others = (reference.answers == labels).mean(1) > GOOD_ACCURACY
-    others &= (reference.answers != predicted).any(1)
+    others &= ~reference.same_answers(predicted)
     wrong = (reference.answers[others] != labels).sum(0)  # (N,)
     entropy, majority, errors = reference.entropy, reference.majority, reference.label_errors
     verdicts = []
