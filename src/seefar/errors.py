@@ -41,3 +41,16 @@ class Interrupted(SeefarError):  # noqa: N818  # no error: it was asked for
     """Ctrl-C or SIGTERM: the state is saved, the same command goes on from there."""
 
     exit_code = 130
+
+
+class MissingExtraError(SeefarError):
+    """A feature needs packages that are installed with an extra only.
+
+    Args:
+        extra: the extra, such as `onnx`.
+        feature: what needs it.
+        error: the failed import.
+    """
+
+    def __init__(self, extra: str, feature: str, error: ImportError) -> None:
+        super().__init__(f"{feature} needs more packages ({error}): pip install 'seefar[{extra}]'.")

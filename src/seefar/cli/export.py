@@ -1,0 +1,54 @@
+"""seefar export: a trained network in files that need neither seefar nor, as ONNX, torch."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from seefar.cli.options import Output, RunName, Switch
+
+
+@dataclass(frozen=True)
+class Export:
+    """Take a trained network elsewhere: weights, a model card, ONNX, TensorBoard; a folder ready for a model hub."""
+
+    run: RunName
+    """Run folder: a path, or a bare name under runs/."""
+    to: Path | None = None
+    """Folder to write into. Default: exported/ and the run's name."""
+    onnx: Switch = False
+    """Also model.onnx: pictures in (uint8, N x H x W x 3), logits and maps out. Needs the extra onnx."""
+    int8: Switch = False
+    """Also model-int8.onnx, with weights kept as int8: a quarter of the size. Needs the extra onnx."""
+    tensorboard: Switch = False
+    """Also tensorboard/, the history as TensorBoard scalars. Needs the extra tensorboard."""
+    output: Output = field(default_factory=Output)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Write the files, and print their paths."""
+        from seefar.evaluation.evaluate import Evaluation
+        from seefar.model.export import export_onnx
+        from seefar.report.model_card import model_card
+        from seefar.runs.files import write_text
+        from seefar.training.run import load_run
+        from seefar.training.scalars import write_scalars
+
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
+        run = load_run(self.run, "cpu")
+        folder = self.to or Path("exported") / run.folder.path.name
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [Path(shutil.copyfile(run.folder.weights, folder / run.folder.weights.name))]
+        for wanted, name, int8 in ((self.onnx, "model.onnx", False), (self.int8, "model-int8.onnx", True)):
+            if wanted:
+                written.append(export_onnx(run.model, folder / name, run.classes, run.image_size, int8=int8))
+        metrics = Evaluation.load(run.folder.predictions).metrics if run.folder.predictions.exists() else None
+        card = folder / "README.md"
+        write_text(card, model_card(run.recipe, run.classes, metrics, [path.name for path in written]))
+        written.append(card)
+        if self.tensorboard:
+            written.append(write_scalars(run.history, folder / "tensorboard"))
+        for path in written:
+            print(path)

@@ -1,0 +1,37 @@
+"""TensorBoard: the history of a training as scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from seefar.errors import MissingExtraError
+from seefar.training.history import HistoryRow
+
+SCALARS = ("loss", "accuracy", "learning_rate", "image_size", "held_out_accuracy")
+
+
+def write_scalars(history: Sequence[HistoryRow], folder: Path) -> Path:
+    """Write one event file with the loss, accuracies, rate and image size of each logged step.
+
+    Args:
+        history: the rows of a run.
+        folder: where to; TensorBoard is given this folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        MissingExtraError: tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("tensorboard", "TensorBoard export", error) from error
+    with SummaryWriter(str(folder)) as writer:
+        for row in history:
+            for name in SCALARS:
+                value = getattr(row, name)
+                if value is not None:
+                    writer.add_scalar(name, value, row.step)
+    return folder
