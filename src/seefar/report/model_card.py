@@ -70,8 +70,8 @@ def _text(recipe: Recipe, classes: Sequence[str], metrics: Metrics | None, files
     lines += ["", *(f"- `{name}`: {_about(name)}" for name in files)]
     lines += ["", f"Classes, in the order of the logits: {', '.join(map(_cell, classes))}.", "", "## Limits", ""]
     lines += [
-        f"It knows these {len(classes)} classes only and names one of them for any picture. On other photographs, sizes "
-        "and cameras than those of its data it is worse. It is a baseline for study, not for decisions about people.",
+        f"It knows these {len(classes)} classes only and names one of them for any picture. On other photographs, "
+        "sizes and cameras than those of its data it is worse. It is for study, not for decisions about people.",
         "",
         "## How it was trained",
         "",
