@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from seefar.choices import Choices
+from seefar.cli.export import Export
 from seefar.cli.options import Finished, JsonOutput, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_result
 from seefar.cli.triage import Triage, print_reference
@@ -179,6 +180,7 @@ COMMANDS: dict[str, type[Any]] = {
     "explain": Explain,
     "verify": Verify,
     "triage": Triage,
+    "export": Export,
     "data": FetchData,
 }
 """Every command by its name; those with a recipe take it as their first word."""
