@@ -39,7 +39,8 @@ from seefar.maps.sanity import (
 )
 from seefar.model import ResNet18
 from seefar.model.inference import compute_logits
-from seefar.report.figures import DPI, NotebookFigure, show_map
+from seefar.report.figures import show_map
+from seefar.report.style import DPI, NotebookFigure
 from seefar.runs.provenance import provenance
 
 CIRCLE = 0
@@ -134,7 +135,8 @@ def draw(model: ResNet18, plain: Split, planted: Split, rows: int = 4) -> Figure
         for one, (contrast, grid) in zip(axes[2:5], maps, strict=True):
             cells, scale = contrast.shape[1], float(np.abs(contrast[row]).max())
             title = f"why circle, not {name}: {cells}x{cells}"
-            show_map(one, images[row], contrast[row], scale, title, grid)
+            show_map(one, images[row], contrast[row], scale, grid)
+            one.set_title(title, fontsize=8)
     return figure
 
 

@@ -1,26 +1,31 @@
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
 import numpy as np
+import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from seefar import plot_history, plot_maps, plot_mistakes
 from seefar.data import Data
-from seefar.evaluation.evaluate import evaluate
+from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.explain import Explanation, explain
+from seefar.explanation.explain import Explanation
 from seefar.explanation.health import Health
 from seefar.explanation.repair import Rate, Repair, RepairRates
 from seefar.maps.grid import Grid
-from seefar.report.draw import draw_figures
+from seefar.report.draw import save_figure
 from seefar.training.history import HistoryRow
-from seefar.training.run import Run
 
 
 def drawn(figure: Figure) -> np.ndarray:
     """The figure as pixels, (H, W, 3), as it is saved."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
@@ -34,27 +39,84 @@ def with_images(figure: Figure) -> list[Axes]:
     return [axes for axes in figure.axes if axes.images]
 
 
+def words_of(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+def assert_nothing_overlaps(figure: Figure) -> None:
+    """No text lies on another, on an image, or outside of the figure; all images are of one size."""
+    drawn(figure)
+    boxes = [text.get_window_extent() for text in figure.texts if text.get_text().strip()]
+    images = [axes.get_window_extent() for axes in with_images(figure)]
+    for one, other in [*combinations(boxes, 2), *((box, image) for box in boxes for image in images)]:
+        wide = min(one.x1, other.x1) - max(one.x0, other.x0)
+        high = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert wide <= 0.5 or high <= 0.5, (one, other)
+    for box in [*boxes, *images]:
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+    sizes = {(round(image.width), round(image.height)) for image in images if image.width > 30}  # colour bars are thin
+    assert len(sizes) <= 1
+
+
+def history(rows: int) -> list[HistoryRow]:
+    return [HistoryRow(step, 1 + (step - 1) // 10, step, 32, 0.1, 2.5 / step, step / 50) for step in range(1, rows + 1)]
+
+
 def test_the_loss_graph_shows_every_logged_step() -> None:
     """A known mistake: a curve of the last part only."""
-    history = [HistoryRow(step, 1 + (step - 1) // 10, step, 32, 0.1, 2.5 / step, step / 50) for step in range(1, 41)]
-    figure = plot_history(history, test_accuracy=0.75)
-    loss, accuracy = figure.axes
+    figure = plot_history(history(40), test_accuracy=0.75)
+    loss, accuracy, rate, size = figure.axes
     x, y = loss.lines[0].get_data()
     np.testing.assert_allclose(x, np.arange(1, 41) / 10)  # epochs, fractional
     np.testing.assert_allclose(y, 2.5 / np.arange(1, 41))
     np.testing.assert_allclose(accuracy.lines[0].get_ydata(), np.arange(1, 41) * 2)
     assert np.asarray(accuracy.lines[-1].get_data()).ravel().tolist() == [4.0, 75.0]
+    assert [text.get_text() for text in accuracy.texts] == ["test\n75.00 %"]
+    assert set(rate.lines[0].get_ydata()) == {0.1}
+    assert set(size.lines[0].get_ydata()) == {32}
+    assert [tick % 1 for axes in figure.axes for tick in axes.get_xticks()] == [0] * 4 * 5  # whole epochs
+    assert_nothing_overlaps(figure)
 
 
-def test_ten_mistakes_fill_five_rows_of_two_with_both_classes(shapes: Data) -> None:
+def test_one_logged_step_and_its_accuracies_are_seen() -> None:
+    row = HistoryRow(8, 1, 3.0, 24, 0.1, 2.1, 0.3, 0.3, 0.31)
+    empty = drawn(plot_history([replace(row, loss=float("nan"))], 0.3))
+    assert (drawn(plot_history([row], 0.3)) != empty).any()  # a line without a marker would show nothing
+    figure = plot_history([row], 0.3)
+    assert [len(axes.lines) for axes in figure.axes] == [1, 3, 1, 1]
+    assert_nothing_overlaps(figure)
+
+
+def test_epochs_are_counted_by_the_rows_that_end_one() -> None:
+    """A last row in the midst of an epoch used to be drawn at the epoch's end."""
+    rows = [replace(row, epoch_accuracy=0.5 if row.step == 10 else None) for row in history(15)]
+    assert np.asarray(plot_history(rows).axes[0].lines[0].get_xdata()).max() == 1.5
+
+
+def test_a_history_without_a_row_is_refused() -> None:
+    with pytest.raises(RunError, match="without a row"):
+        plot_history([])
+
+
+@pytest.mark.parametrize(("count", "columns", "rows"), [(1, 1, 1), (2, 2, 1), (10, 2, 5), (20, 4, 5), (64, 8, 8)])
+def test_ten_mistakes_stand_in_a_grid_of_5x2_more_in_more_columns(
+    shapes: Data, count: int, columns: int, rows: int
+) -> None:
+    figure = plot_mistakes(mistakes(count), shapes.test)
+    assert len({round(axes.get_position().x0, 6) for axes in figure.axes}) == columns
+    assert len({round(axes.get_position().y0, 6) for axes in figure.axes}) == rows
+    for index, axes in enumerate(figure.axes):
+        np.testing.assert_array_equal(axes.images[0].get_array(), shapes.test.images[index])
+
+
+def test_a_mistake_stands_with_both_classes_and_their_probabilities(shapes: Data) -> None:
     figure = plot_mistakes(mistakes(10), shapes.test)
-    axes = figure.axes
-    assert axes[0].get_gridspec() is not None
-    assert axes[0].get_gridspec().get_geometry() == (5, 2)
-    titles = [f"{shapes.classes[1]} → {shapes.classes[2]}, 87.6%\ntest image {index}" for index in range(10)]
-    assert [a.get_title() for a in axes] == titles
-    for index, one in enumerate(axes):
-        np.testing.assert_array_equal(one.images[0].get_array(), shapes.test.images[index])
+    true, predicted = shapes.classes[1:3]
+    assert words_of(figure)[-3:] == [f"{true} 10.0%", f"→ {predicted} 87.6%", "test image 9"]
+    assert_nothing_overlaps(figure)
 
 
 def explanation(contrast: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> Explanation:
@@ -84,7 +146,7 @@ def test_a_row_shows_the_image_three_maps_on_one_scale_and_the_image_without_its
     predicted, true = np.zeros((2, 8, 8)), np.zeros((2, 8, 8))
     predicted[0, 2, 5], true[0, 6, 1], true[1, 0, 0] = 4.0, -7.0, 1.5
     figure = plot_maps(explanation(predicted - true, predicted, true), shapes.test)
-    panels = with_images(figure)
+    panels = [axes for axes in with_images(figure) if axes.get_window_extent().width > 30]  # colour bars are thin
     assert len(panels) == 2 * 5
     maps = [axes.images[1] for axes in panels if len(axes.images) == 2]
     assert [image.get_clim() for image in maps] == [(-7.0, 7.0)] * 3 + [(-1.5, 1.5)] * 3
@@ -92,13 +154,14 @@ def test_a_row_shows_the_image_three_maps_on_one_scale_and_the_image_without_its
     drawn_map = maps[1].get_array()
     assert (drawn_map != 0).sum() == 16
     assert (drawn_map[8:12, 20:24] == 4.0).all()
-    assert [axes.get_title() for axes in panels[:5]] == [
-        "image",
-        f"why {shapes.classes[2]}, not {shapes.classes[1]}",
-        f"for {shapes.classes[2]} (predicted)",
-        f"for {shapes.classes[1]} (true)",
-        f"hidden: {shapes.classes[3]}, 62.5%",
+    named, true, answer = (shapes.classes[c] for c in (2, 1, 3))
+    titles = [
+        *("image", "outlined: 10% of it", f"why {named}", f"not {true}", f"for {named}", "(predicted)"),
+        *(f"for {true}", "(true)", "10% hidden:", f"{answer} 62.5%"),
     ]
+    words = words_of(figure)
+    begin = words.index("image")
+    assert words[begin : begin + 10] == titles
     covered = panels[4].images[0].get_array()
     assert (covered[4:12, 8:20] == 128).all()
     np.testing.assert_array_equal(covered[12:], shapes.test.images[0, 12:])
@@ -119,23 +182,86 @@ def test_evidence_for_is_red_and_evidence_against_is_blue(shapes: Data) -> None:
     assert right[2] > right[0] + 30
 
 
+def test_the_border_of_the_hidden_pixels_is_drawn_on_the_image(shapes: Data) -> None:
+    flat = np.zeros((1, 8, 8))
+    image = with_images(plot_maps(explanation(flat, flat, flat), shapes.test))[0]
+    under, over = image.collections
+    lines = {tuple(sorted((float(x), float(y)) for x, y in segment)) for segment in over.get_segments()}
+    assert len(lines) == len(under.get_segments()) == 2 * (8 + 12)  # rows 4 to 11, columns 8 to 19
+    assert {x for line in lines for x, _ in line} == {column - 0.5 for column in range(8, 21)}
+    assert {y for line in lines for _, y in line} == {row - 0.5 for row in range(4, 13)}
+    assert ((7.5, 3.5), (7.5, 4.5)) in lines
+    assert ((19.5, 11.5), (19.5, 10.5)) in {line[::-1] for line in lines}
+
+
+def test_without_evidence_the_image_is_seen_as_it_is_in_grey(shapes: Data) -> None:
+    maps = np.zeros((1, 8, 8))
+    maps[0, 0, 0] = 5.0
+    figure = plot_maps(explanation(maps, maps, maps), shapes.test)
+    cells = next(axes for axes in with_images(figure) if len(axes.images) == 2).images[1]
+    cover = np.asarray(cells.get_alpha())
+    assert (cover[4:] == 0).all()
+    assert 0.7 < cover[0, 0] < 0.9
+
+
 def test_flat_maps_and_no_mistakes_are_drawn_too(shapes: Data) -> None:
     flat, none = np.zeros((1, 8, 8)), np.zeros((0, 8, 8))
-    drawn(plot_maps(explanation(flat, flat, flat), shapes.test))
-    drawn(plot_maps(explanation(none, none, none), shapes.test))
-    drawn(plot_mistakes([], shapes.test))
-    drawn(plot_mistakes(mistakes(3), shapes.test))
+    for figure in (
+        plot_maps(explanation(flat, flat, flat), shapes.test),
+        plot_maps(explanation(none, none, none), shapes.test),
+        plot_mistakes([], shapes.test),
+    ):
+        assert_nothing_overlaps(figure)
 
 
-def test_the_ground_is_opaque_white(run: Run, shapes: Data) -> None:
-    evaluation = evaluate(run.model, shapes.test)
-    paths = draw_figures(
-        run, shapes.test, evaluation, explain(run, shapes.test, evaluation).of(evaluation.mistakes[:10])
+LONG = "bernese mountain dog of the northern valleys, long-haired, grey"
+NAMES = ["$a_b$", "a_{$", "<b>", "Dachshündin", LONG, "w" * 60, "two\nlines", "\\x", "%s {0}", "german shepherd"]
+
+
+@pytest.mark.parametrize("first", [0, 2, 4, 6, 8])
+def test_any_class_name_is_drawn_and_none_overlaps(shapes: Data, first: int) -> None:
+    test = replace(shapes.test, classes=tuple(NAMES[first:] + NAMES[:first]))
+    maps = np.random.default_rng(0).normal(size=(3, 8, 8))
+    for figure in (plot_maps(explanation(maps, maps, maps), test), plot_mistakes(mistakes(12), test)):
+        assert_nothing_overlaps(figure)
+
+
+@pytest.mark.filterwarnings("ignore:No installed font has")
+def test_class_names_in_another_script_are_drawn(shapes: Data) -> None:
+    test = replace(shapes.test, classes=("犬", "猫", "🐈", "кошка", "\udcff", "f", "g", "h", "i", "j"))
+    flat = np.zeros((1, 8, 8))
+    drawn(plot_maps(explanation(flat, flat, flat), test))
+    drawn(plot_mistakes(mistakes(4), test))
+
+
+@pytest.mark.slow
+def test_a_hundred_rows_are_drawn_in_half_a_minute(shapes: Data, tmp_path: Path) -> None:
+    """With constrained layout 64 rows did not end within nine minutes."""
+    maps = np.random.default_rng(0).normal(size=(100, 8, 8))
+    before = time.process_time()
+    figure = plot_maps(explanation(maps, maps, maps), shapes.test)
+    figure.savefig(tmp_path / "maps.png")
+    assert time.process_time() - before < 60  # 30 s where nothing else runs
+    assert len(with_images(figure)) == 600
+
+
+def test_the_ground_is_opaque_white(shapes: Data, tmp_path: Path) -> None:
+    maps = np.ones((2, 8, 8))
+    figures = (
+        plot_history(history(20), 0.5),
+        plot_mistakes(mistakes(10), shapes.test),
+        plot_maps(explanation(maps, maps, maps), shapes.test),
     )
-    assert [path.name for path in paths] == ["history.png", "mistakes.png", "maps.png"]
-    from PIL import Image
-
-    for path in paths:
-        with Image.open(path) as picture:
+    for figure in figures:
+        save_figure(tmp_path / "figure.png", figure)
+        with Image.open(tmp_path / "figure.png") as picture:
             assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
             assert min(picture.size) >= 400
+
+
+def test_a_picture_of_ones_own_is_named_by_its_file(shapes: Data) -> None:
+    test = replace(shapes.test, files=tuple(f"test/cat/{number:04}.jpg" for number in range(150)))
+    maps = np.ones((2, 8, 8))
+    assert "test/cat/0001.jpg, test image 1" in words_of(plot_maps(explanation(maps, maps, maps), test))
+    cut = [words for words in words_of(plot_mistakes(mistakes(2), test)) if words.startswith("test/cat")]
+    assert cut == ["test/cat/0000.jpg, test image 0", "test/cat/0001.jpg, test image 1"]

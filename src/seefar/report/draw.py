@@ -12,4 +12,4 @@ from seefar.runs.files import written_beside
 def save_figure(path: Path, figure: Figure) -> None:
     """Write a figure as a PNG file, whole or not at all; the same figure gives the same bytes."""
     with written_beside(path) as beside:
-        figure.savefig(beside, metadata={"Software": None})
+        figure.savefig(beside, metadata={"Software": None}, facecolor="white")

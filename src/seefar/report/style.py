@@ -21,7 +21,7 @@ from matplotlib.textpath import text_to_path
 
 DPI = 120
 LARGE, NORMAL, SMALL = 12.0, 9.0, 8.0  # points
-LINE_HEIGHT = 1.3  # in sizes of the type
+LINE_HEIGHT, BASELINE = 1.3, 0.92  # in sizes of the type, from the top of a line
 INK, QUIET, PALE = "#1c1f24", "#5c6470", "#d5d9de"
 BLUE, ORANGE, RED = "#2166ac", "#d9730d", "#b2182b"
 SIGNED_COLOURS = "RdBu_r"  # perceptual and diverging: red is positive, blue negative, white zero
@@ -51,11 +51,19 @@ def place(figure: Figure, left: float, top: float, width: float, height: float) 
     return figure.add_axes((left / all_width, below, width / all_width, height / all_height), facecolor="white")
 
 
-def text(figure: Figure, left: float, top: float, words: str, size: float = NORMAL, **style: Any) -> Text:
-    """Text at a place of the figure, in inches from its upper left corner; `$` and the like are drawn as they are."""
+def text(figure: Figure, left: float, top: float, words: str, size: float = NORMAL, **style: Any) -> list[Text]:
+    """Lines of text at a place of the figure, in inches from its upper left corner; `$` and the like as they are.
+
+    Each line is drawn by itself, so that the lines of neighbours stand on one level, whatever letters they have.
+    """
     width, height = figure.get_size_inches()
-    style = {"va": "top", "color": INK, "linespacing": LINE_HEIGHT, **style}
-    return figure.text(left / width, 1 - top / height, drawable(words), fontsize=size, **plain(words), **style)
+    style = {"color": INK, "va": "baseline", **style}
+    lines = words.split("\n")
+    levels = [1 - (top + text_height(number, size) + BASELINE * size / 72) / height for number in range(len(lines))]
+    return [
+        figure.text(left / width, level, drawable(line), fontsize=size, **plain(line), **style)
+        for line, level in zip(lines, levels, strict=True)
+    ]
 
 
 def plain(words: str) -> dict[str, Any]:
@@ -95,14 +103,15 @@ def wrap(words: str, width: float, size: float = NORMAL, *, bold: bool = False, 
     return lines
 
 
-def shorten(words: str, width: float, size: float = NORMAL, *, bold: bool = False) -> str:
-    """The words on one line of at most `width` inches; what is too long ends with an ellipsis."""
+def shorten(words: str, width: float, size: float = NORMAL, *, bold: bool = False, end: str = "") -> str:
+    """The words and `end` on one line of at most `width` inches; an ellipsis stands for the words' rest."""
     words = " ".join(words.split())
-    if text_width(words, size, bold) <= width:
-        return words
-    while words and text_width(words + "\N{HORIZONTAL ELLIPSIS}", size, bold) > width:
+    if text_width(words + end, size, bold) <= width:
+        return words + end
+    end = "\N{HORIZONTAL ELLIPSIS}" + end
+    while words and text_width(words + end, size, bold) > width:
         words = words[:-1].rstrip()
-    return words + "\N{HORIZONTAL ELLIPSIS}"
+    return words + end
 
 
 def text_width(words: str, size: float = NORMAL, bold: bool = False) -> float:
@@ -132,8 +141,8 @@ def _properties(fonts: tuple[str, ...], size: float, bold: bool) -> FontProperti
 
 
 def _unusual(words: str) -> frozenset[str]:
-    """The characters that the font of all figures lacks; the end of a line is none."""
-    return frozenset(words) - _characters(FONT) - {"\n"}
+    """The characters that the font of all figures lacks."""
+    return frozenset(words) - _characters(FONT)
 
 
 @lru_cache
