@@ -2,7 +2,8 @@
 
     python benchmarks/maps.py [--rounds 3] [--run runs/fast] > results/maps.json
 
-Each contender gets the same 1,000 images, in float32 and batches of 100, and they take turns in each round:
+Each contender gets the same 1,000 images, in true float32 and batches of 100, on the same device, and they take turns
+in each round; the time is read when the device is done:
 
 - `net`: the logits, nothing else.
 - `twin`: `seefar.class_maps`: logits, and the 8x8 maps of the predicted class, of another one, and their contrast.
@@ -28,8 +29,10 @@ from captum.attr import LayerGradCam
 import seefar
 from run_copy import copied_run
 from seefar.model import ResNet18
+from seefar.model.inference import true_float32
 from seefar.runs.provenance import provenance
-from seefar.training.device import keep_freed_memory
+from seefar.training.device import choose_compute, keep_freed_memory
+from throughput import synchronize
 
 IMAGES = 1000
 BATCH = 100
@@ -37,7 +40,8 @@ BATCH = 100
 
 def contenders() -> dict[str, Callable[[], object]]:
     """What is timed, by name; weights are as they are drawn, since they do not matter for speed."""
-    model = ResNet18().to(memory_format=torch.channels_last).eval()
+    compute = choose_compute()
+    model = compute.place(ResNet18()).eval()
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
     first, second = random.integers(0, 10, (2, IMAGES))
@@ -45,19 +49,20 @@ def contenders() -> dict[str, Callable[[], object]]:
     theirs = LayerGradCam(model, model.layer3)
 
     def net() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), true_float32():
             for part in parts:
-                model(torch.from_numpy(images[part]))
+                model(compute.copy(torch.from_numpy(images[part])))
 
     def twin() -> None:
         maps = seefar.class_maps(model, images)
         maps.of(first), maps.of(second), maps.contrast(first, second)
 
     def captum() -> None:
-        for part in parts:
-            inputs = torch.from_numpy(images[part]).permute(0, 3, 1, 2) / 255
-            for classes in (first, second):
-                theirs.attribute(inputs, target=torch.from_numpy(classes[part]))
+        with true_float32():
+            for part in parts:
+                inputs = compute.copy(torch.from_numpy(images[part])).permute(0, 3, 1, 2) / 255
+                for classes in (first, second):
+                    theirs.attribute(inputs, target=compute.copy(torch.from_numpy(classes[part])))
 
     return {"net": net, "twin": twin, "captum": captum}
 
@@ -82,15 +87,18 @@ def main() -> None:
     measured: dict[str, list[float]] = {name: [] for name in timed}
     for call in timed.values():
         call()  # once for nothing: first calls allocate
+        synchronize()
     for _ in range(chosen.rounds):
         for name, call in timed.items():
             started = time.perf_counter()
             call()
+            synchronize()
             measured[name].append(time.perf_counter() - started)
     median = {name: statistics.median(seconds) for name, seconds in measured.items()}
     result: dict[str, Any] = {
         "command": "python benchmarks/maps.py",
         **provenance(),
+        "device": choose_compute().device.type,
         "images": IMAGES,
         "seconds": {
             name: {"best": min(seconds), "median": median[name], "n": chosen.rounds}

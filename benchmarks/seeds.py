@@ -17,7 +17,7 @@ import seefar
 from seefar.data import load_data
 from seefar.evaluation.evaluate import evaluate
 from seefar.runs.provenance import provenance
-from seefar.training.device import keep_freed_memory
+from seefar.training.device import choose_compute, keep_freed_memory
 from seefar.training.recipe import RECIPES
 from seefar.training.setup import image_cost
 from throughput import bare_step, noise
@@ -51,6 +51,7 @@ def main() -> None:
     result = {
         "command": f"python benchmarks/seeds.py {chosen.recipe} --seeds {chosen.seeds}",
         **provenance(),
+        "compute": str(choose_compute()),
         "recipe": json.loads(recipe.to_json()),
         "full_size_epochs": {
             "multiply-adds": sum(image_cost(recipe, data, epoch) for epoch in range(recipe.epochs)),

@@ -28,7 +28,7 @@ def first_step() -> float:
     """Seconds until the first line of the log that tells of a step; the training is then let go on for a while."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        command = [*COMMAND, "--run", f"{folder}/run"]
+        command = [*COMMAND, "--name", f"{folder}/run"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             lines = (line for line in process.stderr if line.startswith("[1,"))

@@ -2,12 +2,15 @@
 
     python benchmarks/throughput.py [--rounds 5] > results/throughput.json
 
-Contenders take turns in each round, so that a change of the machine's clock meets all of them alike. Each number is
+Contenders take turns in each round, so that a change of the machine's clock meets all of them alike; all compute on
+the same device, and the time is read when it is done. On a GPU a round takes more steps, since batches are made ahead:
+those that are ready when the clock starts must not count for much. Each number is
 of `fast`'s network, width 64, at 32x32 pixels:
 
 - `bare_step`: forward, loss, backward, step, on one batch of 128 that lies in memory, in the machine's best precision.
 - `loop`: `seefar.train` with the recipe `fast`, end to end: augmentation, log, history.
-- `plain_128`: the loop of most tutorials: float32, channels first, torch DataLoader, the same augmentation, batch 128.
+- `plain_128`: the loop of most tutorials: float32 (as torch computes it by default: TF32 on newer GPUs), channels
+  first, torch DataLoader with as many processes, the same augmentation, batch 128.
 - `plain_4`: the same with batch 4, as in the recipe `seed`.
 
 `convolution_peak` is the best rate of one large convolution, forward and backward, in the same precision.
@@ -32,12 +35,12 @@ import seefar
 from seefar.data import Data, Split
 from seefar.data.augmentation import pipeline
 from seefar.runs.provenance import provenance
-from seefar.training.device import choose_compute, keep_freed_memory
+from seefar.training.device import choose_compute, keep_freed_memory, worker_count
 from seefar.training.recipe import RECIPES, Recipe
 from seefar.training.setup import build_model, build_optimizer
 
 BATCH = 128
-STEPS = 8  # timed in each round
+STEPS = 8 if choose_compute().device.type == "cpu" else 400  # timed in each round
 GFLOP_AN_IMAGE = 3 * 2 * 0.556  # forward and backward; 0.556 GMAC forward
 
 
@@ -52,25 +55,27 @@ def noise(count: int, size: int = 32) -> Data:
 def bare_step(data: Data, recipe: Recipe = RECIPES["fast"]) -> float:
     """Images per second of the step alone."""
     compute, batch = choose_compute(), recipe.batch_size
-    model = build_model(recipe, data).to(compute.device).train()
+    model = compute.place(build_model(recipe, data)).train()
     optimizer = build_optimizer(model, recipe)
-    inputs = model.normalize(torch.from_numpy(data.train.images[:batch]).to(compute.device))
-    labels = torch.from_numpy(data.train.labels[:batch]).to(compute.device)
+    scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
+    inputs = model.normalize(compute.copy(torch.from_numpy(data.train.images[:batch])))
+    labels = compute.copy(torch.from_numpy(data.train.labels[:batch]))
 
     def step() -> None:
         with compute.autocast():
             logits = model.classify(inputs)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
 
     return batch / seconds_a_call(step)
 
 
 def loop(data: Data) -> float:
-    """Images per second of `seefar.train`, after its first two steps."""
-    recipe = seefar.recipe("fast", epochs=1, scales=(1.0,), log_every=2)
+    """Images per second of `seefar.train` after its first fifth: two steps on a CPU."""
+    recipe = seefar.recipe("fast", epochs=1, scales=(1.0,), log_every=(STEPS + 2) // 5)
     with tempfile.TemporaryDirectory() as folder:
         history = seefar.train(recipe, data, f"{folder}/run", progress=seefar.SILENT).history
     first, last = history[0], history[-1]
@@ -93,18 +98,24 @@ class Augmented(Dataset[tuple[torch.Tensor, int]]):
 
 
 def plain(data: Data, batch_size: int, steps: int) -> float:
-    """Images per second of a plain loop: float32, channels first, a torch DataLoader without workers."""
-    model = seefar.ResNet18().train()
+    """Images per second of a plain loop: float32, channels first, a torch DataLoader."""
+    compute = choose_compute(precision="float32")
+    model = seefar.ResNet18().to(compute.device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
     criterion = nn.CrossEntropyLoss()
-    for done, (inputs, labels) in enumerate(DataLoader(Augmented(data.train), batch_size, shuffle=True)):
+    workers = worker_count(None, compute)
+    batches = DataLoader(Augmented(data.train), batch_size, shuffle=True, num_workers=workers, pin_memory=compute.pins)
+    for done, (images, labels) in enumerate(batches):
+        inputs, targets = compute.copy(images), compute.copy(labels)
         optimizer.zero_grad()
-        criterion(model.classify(inputs), labels).backward()
+        criterion(model.classify(inputs), targets).backward()
         optimizer.step()
-        if done == 1:  # two steps that do not count
+        if done == steps // 4:  # the steps so far do not count
+            synchronize()
             started = time.perf_counter()
-        if done == steps + 1:
+        if done == steps + steps // 4:
             break
+    synchronize()
     return steps * batch_size / (time.perf_counter() - started)
 
 
@@ -132,9 +143,12 @@ def seconds_a_call(call: Callable[[], object]) -> float:
 
 
 def synchronize() -> None:
-    """Wait for the GPU, if there is one."""
-    if torch.cuda.is_available():
+    """Wait for the device to be done."""
+    kind = choose_compute().device.type
+    if kind == "cuda":
         torch.cuda.synchronize()
+    elif kind == "mps":
+        torch.mps.synchronize()
 
 
 def main() -> None:
@@ -148,7 +162,7 @@ def main() -> None:
         "bare_step": lambda: bare_step(data),
         "loop": lambda: loop(data),
         "plain_128": lambda: plain(data, BATCH, STEPS // 2),
-        "plain_4": lambda: plain(data, 4, 100),
+        "plain_4": lambda: plain(data, 4, max(100, STEPS)),
         "convolution_peak": convolution_peak,
     }
     measured: dict[str, list[float]] = {name: [] for name in contenders}

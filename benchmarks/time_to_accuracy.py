@@ -16,6 +16,7 @@ from typing import Any
 import seefar
 from seefar.data import Data, load_data
 from seefar.runs.provenance import provenance
+from seefar.training.device import choose_compute
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import RECIPES, Recipe
 from seefar.training.setup import image_cost
@@ -53,7 +54,12 @@ def main() -> None:
     recipe = seefar.recipe(name, held_out=HELD_OUT, epochs=epochs)
     data = load_data(recipe.data, None, recipe.image_size)
     run = seefar.train(recipe, data, f"{name}-held-out")
-    about = {"command": f"python benchmarks/time_to_accuracy.py {name}", **provenance(), "held_out": HELD_OUT}
+    about = {
+        "command": f"python benchmarks/time_to_accuracy.py {name}",
+        **provenance(),
+        "compute": str(choose_compute()),
+        "held_out": HELD_OUT,
+    }
     print(json.dumps({**about, "recipe": name, "points": curve(run.history, recipe, data)}, indent=2))
 
 

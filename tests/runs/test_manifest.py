@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ import torch
 from seefar.errors import RunError
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.manifest import write_manifest
+from seefar.runs.provenance import provenance
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -80,3 +83,30 @@ def test_a_damaged_manifest_does_not_hinder_the_next(folder: RunFolder) -> None:
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*/recipe.json")), ids=lambda path: path.parent.name)
 def test_what_results_ship_is_what_their_manifests_say(path: Path) -> None:
     assert verify(path.parent) == []
+
+
+def test_a_gpu_is_named_with_its_driver_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = SimpleNamespace(name="NVIDIA H100", total_memory=80 << 30, major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _number: gpu)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    asked: list[list[str]] = []
+
+    def run(words: list[str], **_options: object) -> SimpleNamespace:
+        asked.append(words)
+        return SimpleNamespace(stdout="550.54\n" if words[0] == "nvidia-smi" else "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    found = provenance()["machine"]["gpu"]
+    assert (found["name"], found["memory_mib"], found["capability"], found["driver"]) == (
+        "NVIDIA H100",
+        80 * 1024,
+        "9.0",
+        "550.54",
+    )
+    assert found["float32_convolutions"] in ("tf32", "ieee")
+    assert {"cuda", "cudnn"} < set(found)
+    assert "--id=3" in asked[-1]  # as nvidia-smi counts
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert provenance()["machine"]["gpu"] is None

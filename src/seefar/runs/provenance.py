@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def _processor() -> str:
 
 
 def _torch_uses() -> dict[str, Any]:
-    """The widest vector instructions, such as AVX2, and the threads of torch; None for both if it is not in use.
+    """The widest vector instructions, such as AVX2, the threads of torch, and the GPU; None if torch is not in use.
 
     Processors of one name differ in their instructions, and so threefold in speed.
     """
@@ -65,4 +66,36 @@ def _torch_uses() -> dict[str, Any]:
     return {
         "instructions": None if torch is None else str(torch.backends.cpu.get_cpu_capability()),
         "threads": None if torch is None else int(torch.get_num_threads()),
+        "gpu": _gpu(torch) if torch is not None and torch.cuda.is_available() else None,
     }
+
+
+def _gpu(torch: Any) -> dict[str, Any]:
+    """Name and memory of the GPU, its driver, CUDA and cuDNN, and in which precision float32 convolutions compute."""
+    convolutions = torch.backends.cudnn
+    try:
+        words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", f"--id={_gpu_number(torch)}"]
+        driver = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        driver = None
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return {
+        "name": str(properties.name),
+        "memory_mib": int(properties.total_memory) >> 20,
+        "capability": f"{properties.major}.{properties.minor}",
+        "driver": driver,
+        "cuda": torch.version.cuda,
+        "cudnn": convolutions.version(),
+        "float32_convolutions": (
+            str(convolutions.conv.fp32_precision)
+            if hasattr(convolutions, "conv")
+            else ("tf32" if convolutions.allow_tf32 else "ieee")
+        ),
+    }
+
+
+def _gpu_number(torch: Any) -> str:
+    """The GPU in use as nvidia-smi counts: of all there are, not of those that this process may see."""
+    number = int(torch.cuda.current_device())
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible[number] if number < len(visible) else str(number)
