@@ -35,7 +35,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
         >>> mistake = seefar.Mistake(index=3, true=1, predicted=2, confidence=0.8, true_probability=0.1, loss=2.3)
         >>> figure = seefar.plot_mistakes([mistake], test)
         >>> [text.get_text() for text in figure.texts[1:]]
-        ['square 10.0%', '→ triangle 80.0%', 'test image 3']
+        ['triangle 10.0%', '→ square 80.0%', 'test image 3']
     """
     count = len(mistakes)
     columns = min(max(count, 1), 2) if count <= TWO_COLUMNS else round(count**0.5)
