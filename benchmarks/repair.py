@@ -4,8 +4,7 @@
 
 Beside the two controls of every explanation, each with the same four tries: pixels chosen by the mask of another
 mistake, which lies where evidence usually lies, and by the baselines that a map must beat. The same test is then made
-with the maps of other methods at layer 2, whose removal scores come near the default's. The run's folder is left as it
-is.
+with the maps of other methods at layer 2, whose removal scores come near the default's.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from typing import Any, get_args
 import numpy as np
 
 import seefar
-from run_copy import copied_run
+from seefar.data import load_data
 from seefar.data.images import Split
-from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import mcnemar
+from seefar.evaluation.predictions import Predictions
 from seefar.explanation.occlusion import hide_more_and_more
-from seefar.explanation.repair import rate
+from seefar.explanation.rates import rate
 from seefar.maps.grid import rank_pixels, to_pixels
 from seefar.maps.methods import BASELINES
 from seefar.names import HideName, MethodName
@@ -33,10 +32,10 @@ from seefar.training.run import Run
 OTHERS: tuple[MethodName, ...] = ("hirescam", "layercam")
 
 
-def rates_and_rivals(run: Run, test: Split, evaluation: Evaluation, how: HideName) -> dict[str, Any]:
+def rates_and_rivals(run: Run, test: Split, predictions: Predictions, how: HideName) -> dict[str, Any]:
     """The rates of the explanation, and how often hiding something else mends the answer, with McNemar's p."""
-    explanation = seefar.explain(run, test, evaluation, hide=how)
-    index, predictions = [mistake.index for mistake in explanation.mistakes], evaluation.predictions
+    explanation = seefar.explain(run.model, test, predictions, hide=how)
+    index = [mistake.index for mistake in explanation.mistakes]
     images, predicted, true = test.images[index], predictions.predicted[index], predictions.labels[index]
     size = images.shape[1]
     ranks = {"another": np.roll(rank_pixels(to_pixels(explanation.contrast, size, explanation.grid)), 1, axis=0)}
@@ -51,13 +50,19 @@ def rates_and_rivals(run: Run, test: Split, evaluation: Evaluation, how: HideNam
 
 
 def main() -> None:
-    """Explain the mistakes in a copy of the run's folder and print one JSON object."""
+    """Explain the mistakes and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default="runs/fast")
     name = parser.parse_args().run
-    with copied_run(name) as (run, test, evaluation):
-        rates = {how: rates_and_rivals(run, test, evaluation, how) for how in get_args(HideName)}
-        layer2 = {name: asdict(seefar.explain(run, test, evaluation, name, "layer2").rates) for name in OTHERS}
+    run = seefar.load_run(name)
+    test = load_data(run.recipe.data, None, run.recipe.image_size).test
+    evaluation = seefar.evaluate(run.model, test)
+    predictions = evaluation.predictions
+    rates = {how: rates_and_rivals(run, test, predictions, how) for how in get_args(HideName)}
+    layer2 = {
+        method: asdict(seefar.explain(run.model, test, predictions, method=method, layer="layer2").rates)
+        for method in OTHERS
+    }
     about = {
         "command": f"python benchmarks/repair.py --run {name}",
         **provenance(),

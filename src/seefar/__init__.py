@@ -56,11 +56,11 @@ if TYPE_CHECKING:
     from seefar.evaluation.temperature import fit_temperature as fit_temperature
     from seefar.evaluation.triage import Verdict as Verdict
     from seefar.evaluation.triage import triage as triage
-    from seefar.explanation.explain import Explanation as Explanation
     from seefar.explanation.explain import explain as explain
+    from seefar.explanation.explanation import Explanation as Explanation
     from seefar.explanation.health import Health as Health
+    from seefar.explanation.rates import RepairRates as RepairRates
     from seefar.explanation.repair import Repair as Repair
-    from seefar.explanation.repair import RepairRates as RepairRates
     from seefar.maps.class_maps import ClassMaps as ClassMaps
     from seefar.maps.class_maps import class_maps as class_maps
     from seefar.maps.formulas import gradcam as gradcam
@@ -142,11 +142,11 @@ _HOMES = {
     "fit_temperature": "evaluation.temperature",
     "Verdict": "evaluation.triage",
     "triage": "evaluation.triage",
-    "Explanation": "explanation.explain",
+    "Explanation": "explanation.explanation",
     "explain": "explanation.explain",
     "Health": "explanation.health",
     "Repair": "explanation.repair",
-    "RepairRates": "explanation.repair",
+    "RepairRates": "explanation.rates",
     "ClassMaps": "maps.class_maps",
     "class_maps": "maps.class_maps",
     "gradcam": "maps.formulas",

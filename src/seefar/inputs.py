@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-
 from seefar.choices import Choices
 from seefar.data import Data, load_data
 from seefar.data.cifar10 import default_folder
 from seefar.errors import DataError
-from seefar.maps.methods import find_method
+from seefar.explanation.settings import check_map_settings
 from seefar.model.resnet import ResNet18
 from seefar.training.recipe import Recipe
 
@@ -50,5 +48,4 @@ def check_choices(choices: Choices, data: Data) -> None:
         if name is not None:
             data.test.class_index(name)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
-    black = np.zeros((1, data.image_size, data.image_size, 3), np.uint8)
-    find_method(choices.method)(model, black, [0], layer=choices.layer, cells=choices.cells)
+    check_map_settings(model, data.image_size, choices.method, choices.layer, choices.cells)

@@ -6,6 +6,7 @@ call after an interruption goes on where it stopped. A folder that cannot be wri
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,7 +26,8 @@ from seefar.inputs import check_choices
 from seefar.progress import Progress
 from seefar.report.draw import save_figure
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
-from seefar.report.tables import files_table, write_metrics, write_mistakes
+from seefar.report.tables import files_table, occlusion_table, write_metrics, write_mistakes
+from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run
 
@@ -125,8 +127,21 @@ def explain_run(
         shown = shown[: chosen.top]
         if _is_writable(run.folder):
             _draw(run.folder.figure("mistakes"), plot_mistakes(shown, test) if shown else None)
-        explanation = explain(run, test, evaluation, chosen.method, chosen.layer, chosen.cells, chosen.hide)
+        explanation = explain(
+            run.model,
+            test,
+            evaluation.predictions,
+            method=chosen.method,
+            layer=chosen.layer,
+            cells=chosen.cells,
+            hide=chosen.hide,
+            progress=progress,
+        )
         if _is_writable(run.folder):
+            explanation.save(run.folder.maps)
+            write_text(run.folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
+            tables = files_table(test), occlusion_table(explanation, test.classes)
+            write_mistakes(run.folder.mistakes, evaluation.mistakes, test.classes, *tables)
             _draw(run.folder.figure("maps"), plot_maps(explanation.of(shown), test) if shown else None)
     return Result(run, evaluation, explanation, shown)
 

@@ -1,112 +1,262 @@
 from __future__ import annotations
 
-import csv
-import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from seefar import class_maps, gradcam
 from seefar.data import Data
-from seefar.errors import MapError
-from seefar.evaluation.evaluate import Evaluation, evaluate
-from seefar.evaluation.predictions import Predictions
+from seefar.data.images import Split
+from seefar.errors import DataError, MapError, RunError
+from seefar.evaluation.mistakes import Mistake, find_mistakes
+from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.explain import explain
+from seefar.explanation.explanation import Explanation
+from seefar.explanation.settings import check_map_settings
 from seefar.maps.grid import Grid
+from seefar.maps.logits import logits_of
+from seefar.maps.removal import hide
+from seefar.model import ResNet18
+from seefar.model.inference import weights_fingerprint
+from seefar.progress import SILENT
 from seefar.training.run import Run
 
+ARRAYS = ("contrast", "predicted", "true", "hidden", "damaged")
 
-def test_each_mistake_gets_the_maps_of_its_own_two_classes(run: Run, shapes: Data) -> None:
-    evaluation = evaluate(run.model, shapes.test)
-    explanation = explain(run, shapes.test, evaluation)
-    assert explanation.mistakes == evaluation.mistakes
-    assert len(explanation.mistakes) > 10
-    parts = explanation.contrast, explanation.predicted, explanation.true
-    for mistake, contrast, predicted, true in zip(explanation.mistakes, *parts, strict=True):
+
+@pytest.fixture(scope="module")
+def predictions(trained: Run, shapes: Data) -> Predictions:
+    return predict(trained.model, shapes.test, progress=SILENT)
+
+
+@pytest.fixture(scope="module")
+def all_of_them(trained: Run, shapes: Data, predictions: Predictions) -> Explanation:
+    return explain(trained.model, shapes.test, predictions, progress=SILENT)
+
+
+def assert_same(one: Explanation, other: Explanation) -> None:
+    """To the bit."""
+    for name in ARRAYS:
+        found, expected = getattr(one, name), getattr(other, name)
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+    rest = set(Explanation.__dataclass_fields__) - set(ARRAYS)
+    assert {name: getattr(one, name) for name in rest} == {name: getattr(other, name) for name in rest}
+
+
+def test_each_mistake_gets_the_maps_of_its_own_two_classes(
+    trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation
+) -> None:
+    assert all_of_them.mistakes == find_mistakes(predictions)
+    assert len(all_of_them) > 10
+    parts = all_of_them.contrast, all_of_them.predicted, all_of_them.true
+    for mistake, contrast, predicted, true in zip(all_of_them.mistakes, *parts, strict=True):
         image = shapes.test.images[mistake.index : mistake.index + 1]
-        np.testing.assert_allclose(predicted, gradcam(run.model, image, mistake.predicted)[0], atol=1e-4)
-        np.testing.assert_allclose(true, gradcam(run.model, image, mistake.true)[0], atol=1e-4)
+        np.testing.assert_allclose(predicted, gradcam(trained.model, image, mistake.predicted)[0], atol=1e-4)
+        np.testing.assert_allclose(true, gradcam(trained.model, image, mistake.true)[0], atol=1e-4)
         np.testing.assert_array_equal(contrast, predicted - true)
-    with np.load(run.folder.path / "maps.npz") as maps:
-        assert maps["index"].tolist() == [mistake.index for mistake in evaluation.mistakes]
-        for name in ("contrast", "predicted", "true", "hidden"):
-            np.testing.assert_array_equal(maps[name], getattr(explanation, name))
 
 
-def test_the_files_say_what_was_found(run: Run, shapes: Data) -> None:
-    explanation = explain(run, shapes.test, evaluate(run.model, shapes.test), hide="mean")
-    with (run.folder.path / "mistakes.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == len(explanation.mistakes)
-    outcomes = [row["outcome"] for row in rows]
-    assert outcomes == [repair.outcome for repair in explanation.repairs]
-    for row, repair, health in zip(rows, explanation.repairs, explanation.health, strict=True):
-        assert tuple(int(row[side]) for side in ("top", "left", "bottom", "right")) == repair.box
-        assert (row["outcome"] == "repaired") == (row["answer_hidden"] == row["true"])
-        assert (row["outcome"] == "stays") == (row["answer_hidden"] == row["predicted"])
-        assert (row["health"], row["health_reasons"]) == (health.badge, "; ".join(health.reasons))
-        assert row["sentence"].startswith(f"Hiding {repair.share:.0%} of the image")
-    about = json.loads((run.folder.path / "explanation.json").read_text())
-    assert (about["method"], about["layer"], about["cells"], about["hide"]) == ("gradcam", None, [8, 8], "mean")
-    rate = about["occlusion"]["repaired"]
-    assert rate["n"] == len(rows)
-    assert rate["share"] == pytest.approx(outcomes.count("repaired") / len(rows))
-    assert about["occlusion"]["damaged"]["n"] == len(rows)
+def test_what_was_hidden_changed_the_answer_as_is_said(trained: Run, shapes: Data, all_of_them: Explanation) -> None:
+    images = shapes.test.images[[mistake.index for mistake in all_of_them.mistakes]]
+    logits = logits_of(trained.model, hide(images, all_of_them.hidden))
+    assert logits.argmax(1).tolist() == [repair.answer for repair in all_of_them.repairs]
+    assert {repair.outcome for repair in all_of_them.repairs} >= {"repaired", "stays"}
 
 
-def test_what_was_hidden_changed_the_answer_as_is_said(run: Run, shapes: Data) -> None:
-    from seefar.maps.removal import hide
-    from seefar.model.inference import compute_logits
+def test_rates_are_those_of_the_mistakes_that_are_there(all_of_them: Explanation) -> None:
+    rates = all_of_them.rates
+    for which, rate in (("outcome", rates.repaired), ("shifted", rates.shifted), ("least", rates.least)):
+        hits = [getattr(repair, which) == "repaired" for repair in all_of_them.repairs]
+        assert (rate.n, rate.share) == (len(hits), pytest.approx(sum(hits) / len(hits)))
+    assert rates.damaged.n == len(all_of_them)  # as many right answers
+    assert rates.damaged.share == all_of_them.damaged.mean()
+    repaired = [m for m, r in zip(all_of_them.mistakes, all_of_them.repairs, strict=True) if r.outcome == "repaired"]
+    assert all_of_them.of(repaired).rates.repaired.share == 1.0
 
-    explanation = explain(run, shapes.test, evaluate(run.model, shapes.test))
-    images = shapes.test.images[[mistake.index for mistake in explanation.mistakes]]
-    logits = compute_logits(run.model, hide(images, explanation.hidden))
-    assert logits.argmax(1).tolist() == [repair.answer for repair in explanation.repairs]
-    assert {repair.outcome for repair in explanation.repairs} >= {"repaired", "stays"}
+
+def test_several_calls_give_to_the_bit_what_one_call_gives(
+    trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation
+) -> None:
+    """Whichever are explained first: the grid, each control's place and the right answers do not depend on it."""
+    mistakes, found = all_of_them.mistakes, None
+    shuffled = [mistakes[rank] for rank in np.random.default_rng(0).permutation(len(mistakes))]
+    for part in (shuffled[:1], shuffled[1:8], shuffled[8:]):
+        found = explain(trained.model, shapes.test, predictions, part, known=found, progress=SILENT)
+        if len(found) < len(mistakes):
+            assert not len(found.damaged)  # right answers come last, so that the first mistakes are there soon
+            expected = replace(all_of_them.of(found.mistakes), damaged=found.damaged)
+            assert_same(found, expected)
+    assert found is not None
+    assert_same(found, all_of_them)
 
 
-def test_another_method_and_layer(run: Run, shapes: Data) -> None:
-    evaluation = evaluate(run.model, shapes.test)
-    explanation = explain(run, shapes.test, evaluation, "layercam", "layer2")
-    assert explanation.contrast.shape[1:] == (16, 16)
-    assert (explanation.cell_stride, explanation.grid) == (1, Grid((16, 16), 2.0, 0.5))
-    fine = explain(run, shapes.test, evaluation, cells=16)
-    assert fine.cell_stride == 4
-    assert fine.grid.spacing == 2
+def test_what_is_known_is_not_explained_again(
+    trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seefar.explanation.work import Work
+
+    monkeypatch.setattr(Work, "explain", None)
+    monkeypatch.setattr(Work, "try_right_answers", None)
+    some = [all_of_them.mistakes[3], all_of_them.mistakes[1]]
+    found = explain(trained.model, shapes.test, predictions, some, known=all_of_them, progress=SILENT)
+    assert_same(found, all_of_them)
+    assert found.of(some).mistakes == some
+    settings = {"method": "layercam", "layer": "layer2", "cells": 16, "hide": "mean"}
+    for name, value in settings.items():
+        if name != "cells":
+            changed = {"layer": "layer2"} if name == "layer" else {name: value}
+            with pytest.raises(MapError, match=f"known is an explanation with another {name} "):
+                explain(trained.model, shapes.test, predictions, known=all_of_them, progress=SILENT, **changed)  # type: ignore[arg-type]
+    with pytest.raises(MapError, match=r"another cells \(None, not 16\)"):
+        explain(trained.model, shapes.test, predictions, known=all_of_them, cells=16, progress=SILENT)
+    with pytest.raises(MapError, match="another model: leave it out"):
+        explain(trained.model, shapes.test, predictions, known=replace(all_of_them, model="other"), progress=SILENT)
+
+
+def test_it_comes_back_from_its_file_to_the_bit(tmp_path: Path, all_of_them: Explanation) -> None:
+    path = tmp_path / "maps.npz"
+    all_of_them.save(path)
+    assert_same(Explanation.load(path), all_of_them)
+    assert repr(Explanation.load(path)) == repr(all_of_them)
+    assert len(repr(all_of_them)) < 100
+    nothing = all_of_them.of([])
+    nothing.save(path)
+    assert_same(Explanation.load(path), nothing)
+    with np.load(path, allow_pickle=False) as arrays:
+        assert set(arrays.files) == {"index", *ARRAYS, "about"}
+
+
+def test_a_damaged_file_is_named(tmp_path: Path, all_of_them: Explanation) -> None:
+    path = tmp_path / "maps.npz"
+    with pytest.raises(RunError, match=r"maps.npz is missing"):
+        Explanation.load(path)
+    all_of_them.save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunError, match=r"maps.npz cannot be read"):
+        Explanation.load(path)
+    path.write_bytes(whole)
+    with np.load(path) as arrays:
+        kept = dict(arrays)
+    about = kept["about"].tobytes()
+    for wrong in (b"{", b"[]", about.replace(b'"outcome"', b'"income"'), about.replace(b'"mistakes"', b'"errors"')):
+        np.savez(path, **{**kept, "about": np.frombuffer(wrong, np.uint8)})
+        with pytest.raises(RunError, match=r"maps.npz cannot be read .*: delete it and explain the mistakes anew"):
+            Explanation.load(path)
+    np.savez(path, **{**kept, "index": kept["index"][:-1]})
+    with pytest.raises(RunError, match=r"maps.npz"):
+        Explanation.load(path)
+    assert zipfile.is_zipfile(path)
+
+
+def test_another_method_layer_and_number_of_cells(trained: Run, shapes: Data, predictions: Predictions) -> None:
+    model, some = trained.model, find_mistakes(predictions)[:3]
+    found = explain(model, shapes.test, predictions, some, method="layercam", layer=model.layer2, progress=SILENT)
+    assert (found.layer, found.contrast.shape) == ("layer2", (3, 16, 16))
+    assert (found.cell_stride, found.grid) == (1, Grid((16, 16), 2.0, 0.5))
+    fine = explain(model, shapes.test, predictions, some, cells=16, progress=SILENT)
+    assert (fine.cell_stride, fine.grid.spacing) == (4, 2.0)
     assert 0 <= fine.grid.origin <= 7
-    index = [mistake.index for mistake in evaluation.mistakes]
-    expected = class_maps(run.model, shapes.test.images[index], 16)
-    np.testing.assert_allclose(fine.predicted, expected.of([m.predicted for m in evaluation.mistakes]), atol=1e-4)
-    with pytest.raises(MapError, match="no method 'gradcam2': choose one of gradcam, "):
-        explain(run, shapes.test, evaluation, "gradcam2")  # type: ignore[arg-type]
-    with pytest.raises(MapError, match="eigencam gives one map for all classes"):
-        explain(run, shapes.test, evaluation, "eigencam")  # type: ignore[arg-type]
+    expected = class_maps(model, shapes.test.images[[m.index for m in fine.mistakes]], 16)
+    np.testing.assert_allclose(fine.predicted, expected.of([m.predicted for m in fine.mistakes]), atol=1e-4)
 
 
-def test_some_of_them_in_another_order(run: Run, shapes: Data) -> None:
-    explanation = explain(run, shapes.test, evaluate(run.model, shapes.test))
-    some = explanation.of([explanation.mistakes[4], explanation.mistakes[1]])
-    assert some.mistakes == [explanation.mistakes[4], explanation.mistakes[1]]
-    np.testing.assert_array_equal(some.true, explanation.true[[4, 1]])
-    np.testing.assert_array_equal(some.hidden, explanation.hidden[[4, 1]])
-    assert some.repairs == [explanation.repairs[4], explanation.repairs[1]]
-    assert some.rates == explanation.rates
-    assert len(explanation.of([]).contrast) == 0
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "gradcam2"}, "no method 'gradcam2': choose one of gradcam, "),
+        ({"method": "eigencam"}, "eigencam gives one map for all classes"),
+        ({"layer": "layer9"}, "no layer 'layer9'"),
+        ({"layer": "fc"}, r"Layer fc gives \(1, 10\)"),
+        ({"layer": "layer4"}, "Layer layer4 gives maps of 4x4 cells"),
+        ({"layer": "layer3", "cells": 16}, "either layer or cells"),
+        ({"cells": 7}, "7 cells cannot be had"),
+        ({"hide": "black"}, "hide='black' is unknown: choose one of blur, grey, mean"),
+    ],
+)
+def test_wrong_settings_are_refused_at_once(
+    trained: Run, shapes: Data, predictions: Predictions, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(MapError, match=message):
+        explain(trained.model, shapes.test, predictions, [], progress=SILENT, **settings)  # type: ignore[arg-type]
+    if "hide" not in settings:
+        with pytest.raises(MapError, match=message):  # before a training, of a network of any weights
+            check_map_settings(ResNet18(10, width=1), 32, **settings)  # type: ignore[arg-type]
 
 
-def test_a_net_without_mistakes_has_no_maps(run: Run, shapes: Data) -> None:
-    labels = shapes.test.labels
-    right = Predictions(
+def test_settings_that_can_be_used_say_how_many_cells_they_give() -> None:
+    assert check_map_settings(ResNet18(3, width=1), 32) == (8, 8)
+    assert check_map_settings(ResNet18(3, width=1), 50, method="hirescam") == (13, 13)
+    assert check_map_settings(ResNet18(3, width=1), 48, cells=24) == (24, 24)
+
+
+def test_predictions_of_something_else_are_refused(trained: Run, shapes: Data, predictions: Predictions) -> None:
+    with pytest.raises(DataError, match="These predictions are of other weights"):
+        explain(ResNet18(10, width=8).eval(), shapes.test, predictions, progress=SILENT)
+    mirrored = Split(shapes.test.images[:, :, ::-1], shapes.test.labels, shapes.classes)
+    with pytest.raises(DataError, match="These predictions are of other images"):
+        explain(trained.model, mirrored, predictions, progress=SILENT)
+    right = int(np.flatnonzero(predictions.predicted == predictions.labels)[0])
+    with pytest.raises(DataError, match=f"Test image {right} is no mistake of these predictions"):
+        explain(trained.model, shapes.test, predictions, [Mistake(right, 0, 1, 0.5, 0.1, 2.0)], progress=SILENT)
+
+
+def test_what_is_not_there_cannot_be_chosen(all_of_them: Explanation) -> None:
+    some = all_of_them.of([all_of_them.mistakes[4], all_of_them.mistakes[1]])
+    assert some.mistakes == [all_of_them.mistakes[4], all_of_them.mistakes[1]]
+    np.testing.assert_array_equal(some.true, all_of_them.true[[4, 1]])
+    np.testing.assert_array_equal(some.hidden, all_of_them.hidden[[4, 1]])
+    assert some.repairs == [all_of_them.repairs[4], all_of_them.repairs[1]]
+    assert len(all_of_them.of([]).contrast) == 0
+    with pytest.raises(RunError, match=rf"Test image {all_of_them.mistakes[0].index} is not among the 2 mistakes"):
+        some.of(all_of_them.mistakes[:1])
+
+
+def test_a_net_without_mistakes_has_no_maps(trained: Run, shapes: Data, tmp_path: Path) -> None:
+    labels, classes = shapes.test.labels, shapes.classes
+    perfect = Predictions(
         np.eye(10, dtype=np.float32)[labels],
         np.zeros((150, 1), np.float32),
         labels,
-        shapes.classes,
-        model="",
-        images="",
+        classes,
+        model=weights_fingerprint(trained.model),
+        images=shapes.test.fingerprint,
     )
-    perfect = Evaluation.of(right)
-    explanation = explain(run, shapes.test, perfect)
-    assert len(explanation.predicted) == len(explanation.repairs) == 0
-    assert explanation.rates.damaged.n == 0
-    with pytest.raises(MapError, match="no layer 'layer9'"):
-        explain(run, shapes.test, perfect, layer="layer9")
+    found = explain(trained.model, shapes.test, perfect, progress=SILENT)
+    assert found.contrast.shape == (0, 8, 8)
+    assert len(found.repairs) == len(found.damaged) == found.rates.damaged.n == 0
+    assert str(found.rates) == "no mistake to repair"
+    found.save(tmp_path / "none.npz")
+    assert_same(Explanation.load(tmp_path / "none.npz"), found)
+
+
+class Other(nn.Module):
+    """Not a ResNet18: pictures from 0 to 1 in, logits out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.head = nn.Conv2d(3, 8, 5, stride=2, padding=2), nn.Linear(8, 10)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.head(self.cells(pictures).relu().mean((2, 3)))
+
+
+def test_a_network_of_other_make_is_explained_at_its_layer(shapes: Data) -> None:
+    torch.manual_seed(0)
+    net = Other().eval()
+    predictions = predict(net, shapes.test, progress=SILENT)
+    some = find_mistakes(predictions)[:3]
+    with pytest.raises(MapError, match=r"this is a Other: pass layer=.*'cells'"):
+        explain(net, shapes.test, predictions, some, progress=SILENT)
+    found = explain(net, shapes.test, predictions, some, layer="cells", progress=SILENT)
+    assert found.grid == Grid((16, 16), 2.0, 0.5)
+    pictures = torch.from_numpy(shapes.test.images[[m.index for m in some]]).permute(0, 3, 1, 2) / 255
+    expected = gradcam(net, pictures, [m.predicted for m in some], "cells")
+    np.testing.assert_allclose(found.predicted, expected, atol=1e-4)
+    assert len(found.repairs) == len(found.health) == 3

@@ -5,7 +5,8 @@ import pytest
 
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.occlusion import Hidden, Occlusion
-from seefar.explanation.repair import repair_rates, repairs
+from seefar.explanation.rates import repair_rates
+from seefar.explanation.repair import repairs
 
 CLASSES = ("cat", "dog", "frog")
 
@@ -37,7 +38,7 @@ def test_each_mistake_gets_its_region_its_probabilities_and_its_sentence() -> No
     sentences = [repair.sentence(MISTAKES[0], CLASSES) for repair in found]
     assert sentences[0] == (
         "Hiding 10% of the image, between rows 2 and 3 and columns 5 and 9, with 75% of what spoke for dog rather than "
-        "cat, mends the answer: dog goes from 90% to 17%, cat from 8% to 67%; the same mask elsewhere changes "
+        "cat, repairs the answer: dog goes from 90% to 17%, cat from 8% to 67%; the same mask elsewhere changes "
         "it at 20%."
     )
     assert "wrong in another way: frog at 67%, dog goes from 90% to 17%; the same mask elsewhere never" in sentences[1]
@@ -47,17 +48,18 @@ def test_each_mistake_gets_its_region_its_probabilities_and_its_sentence() -> No
 def test_rates_over_all_mistakes() -> None:
     mistakes = MISTAKES + MISTAKES[:1]
     occlusion = Occlusion(hidden([0, 0, 2, 1]), hidden([0, 2, 1, 1]), hidden([1, 1, 1, 1]))
-    rates = repair_rates(mistakes, occlusion, damage=hidden([1, 1, 0], before=1))
+    found = repairs(mistakes, occlusion, np.ones((4, 32, 32), np.float32))
+    rates = repair_rates(found, np.array([False, False, True]))
     assert (rates.repaired.share, rates.shifted.share, rates.least.share, rates.other.share) == (0.5, 0.25, 0, 0.25)
     assert (rates.damaged.n, rates.damaged.share) == (3, pytest.approx(1 / 3))
     assert (rates.p_shifted, rates.p_least) == (1.0, 0.5)  # one to none; two to none: 2 * (1/2)^2
     assert rates.repaired.interval == (pytest.approx(0.150, abs=1e-3), pytest.approx(0.850, abs=1e-3))
     assert str(rates).startswith(
-        "Hiding the evidence mends 50% of 4 mistakes; hiding the same mask elsewhere 25% (p = 1)"
+        "Hiding the evidence repairs 50% of 4 mistakes; hiding the same mask elsewhere 25% (p = 1)"
     )
 
 
 def test_without_a_mistake_there_is_no_rate() -> None:
-    rates = repair_rates([], Occlusion(hidden([]), hidden([]), hidden([])), hidden([]))
+    rates = repair_rates([], np.zeros(0, bool))
     assert rates.repaired.share is None
-    assert str(rates) == "no mistake to mend"
+    assert str(rates) == "no mistake to repair"

@@ -18,7 +18,7 @@ from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.health import Health
-from seefar.explanation.repair import Rate, Repair, RepairRates
+from seefar.explanation.repair import Repair
 from seefar.maps.grid import Grid
 from seefar.report.draw import save_figure
 from seefar.training.history import HistoryRow
@@ -123,7 +123,6 @@ def explanation(contrast: np.ndarray, predicted: np.ndarray, true: np.ndarray) -
     """Of as many mistakes as there are maps; all made up."""
     count = len(contrast)
     repair = Repair("other", 0.1, (4, 8, 12, 20), 0.5, 3, 0.625, 0.876, 0.2, 0.1, 0.15, None)
-    none = Rate(0, None, None)
     hidden = np.zeros((count, 32, 32), bool)
     hidden[:, 4:12, 8:20] = True
     return Explanation(
@@ -134,9 +133,13 @@ def explanation(contrast: np.ndarray, predicted: np.ndarray, true: np.ndarray) -
         hidden=hidden,
         repairs=[repair] * count,
         health=[Health("fair", ("something",))] * count,
-        rates=RepairRates(none, none, none, 1.0, 1.0, none, none),
+        classes=tuple("abcdefghij"),
         method="gradcam",
         layer=None,
+        cells=None,
+        damaged=np.zeros(0, bool),
+        model="",
+        images="",
         hide="grey",
         grid=Grid((8, 8), 4.0, 1.5),
     )

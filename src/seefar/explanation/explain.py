@@ -1,242 +1,142 @@
-"""Every mistake explained: maps for both classes and their contrast, the occlusion test, a badge for each map."""
+"""Explaining mistakes: class activation maps of both classes, their contrast, occlusion test, health badges."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
+from torch import nn
 
-from seefar.data.images import Images, Labels, Split
-from seefar.errors import MapError
-from seefar.evaluation.evaluate import Evaluation
-from seefar.evaluation.mistakes import Mistake, write_mistakes
+from seefar.data.images import Split
+from seefar.errors import DataError, MapError
+from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation.health import Health, check_health
-from seefar.explanation.occlusion import hide_more_and_more, occlude
-from seefar.explanation.repair import Repair, RepairRates, repair_rates, repairs
-from seefar.maps.class_maps import class_maps
-from seefar.maps.grid import Grid, Maps, grid_of, rank_pixels, to_pixels
-from seefar.maps.methods import METHODS, SAME_FOR_EVERY_CLASS, find_method
-from seefar.maps.network import BATCH_SIZE
-from seefar.maps.removal import Pixels
-from seefar.maps.sanity import BLOCK, find_origin, randomized
-from seefar.model.resnet import ResNet18
+from seefar.explanation.explanation import Explanation as Explanation
+from seefar.explanation.parts import PairOfMaps
+from seefar.explanation.settings import check_hide, check_map_settings, layer_name
+from seefar.explanation.work import Work
+from seefar.maps.network import original
+from seefar.model.inference import weights_fingerprint
 from seefar.names import HideName, MethodName
-from seefar.runs.files import write_text, written_beside
-from seefar.runs.folder import RunFolder
-from seefar.seeds import Stream
-from seefar.training.device import keep_freed_memory
-from seefar.training.run import Run
-
-RIGHT_ANSWERS = 300
-"""At most so many images that the network gets right are tried for the damage rate: enough for 6 points either way."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """What was found of M mistakes.
-
-    Attributes:
-        mistakes: the M mistakes, in order.
-        contrast: float32 (M, h, w), why the predicted rather than the true class: the difference of the next two.
-        predicted: float32 (M, h, w), map for the class that the network named.
-        true: float32 (M, h, w), map for the true class.
-        hidden: bool (M, H, W), the pixels that the occlusion test had hidden in the end.
-        repairs: what that did, one entry a mistake.
-        health: how far each contrast map can be trusted.
-        rates: the occlusion test over all mistakes of the test set.
-        method, layer, hide: what it was made with; see `explain`.
-        grid: where the cells of the maps lie over the images.
-    """
-
-    mistakes: list[Mistake]
-    contrast: Maps
-    predicted: Maps
-    true: Maps
-    hidden: Pixels
-    repairs: list[Repair]
-    health: list[Health]
-    rates: RepairRates
-    method: MethodName
-    layer: str | None
-    hide: HideName
-    grid: Grid
-
-    @property
-    def cell_stride(self) -> int:
-        """Every how many-th cell of a map, in each direction, enters the logits."""
-        return 1 if self.layer is not None else round(BLOCK / self.grid.spacing)
-
-    def of(self, mistakes: Sequence[Mistake]) -> Explanation:
-        """The same for some of the mistakes, in their order; the rates stay those of all."""
-        place = {mistake.index: number for number, mistake in enumerate(self.mistakes)}
-        chosen = [place[mistake.index] for mistake in mistakes]
-        rows = np.array(chosen, dtype=np.int64)
-        return replace(
-            self,
-            mistakes=list(mistakes),
-            contrast=self.contrast[rows],
-            predicted=self.predicted[rows],
-            true=self.true[rows],
-            hidden=self.hidden[rows],
-            repairs=[self.repairs[number] for number in chosen],
-            health=[self.health[number] for number in chosen],
-        )
+from seefar.progress import Progress, showing
 
 
 def explain(
-    run: Run,
-    test: Split,
-    evaluation: Evaluation,
+    model: nn.Module,
+    split: Split,
+    predictions: Predictions,
+    mistakes: Sequence[Mistake] | None = None,
+    *,
     method: MethodName = "gradcam",
-    layer: str | None = None,
+    layer: str | nn.Module | None = None,
     cells: int | None = None,
     hide: HideName = "blur",
-    *,
-    quiet: bool = False,
+    known: Explanation | None = None,
+    progress: Progress | None = None,
 ) -> Explanation:
-    """Explain all mistakes; writes `maps.npz`, `explanation.json`, and the further columns of `mistakes.csv`.
+    """Explain mistakes: maps of both classes and their contrast, the occlusion test, health badges. Writes nothing.
+
+    Long work can be done in parts: explain some mistakes, save, and pass the result as `known` with the next ones.
+    What comes of all parts is to the bit what one call gives.
 
     Args:
-        run: the trained network.
-        test: the test images.
-        evaluation: what the network said of them.
-        method: which of the family of maps.
-        layer: see `seefar.gradcam`.
-        cells: see `seefar.gradcam`.
-        hide: what the occlusion test puts in place of the evidence.
-        quiet: no progress bar.
+        model: a `ResNet18`; or, with `layer`, any torch module that makes logits (N, K) of pictures, float32
+            (N, 3, H, W) in 0 to 1.
+        split: the images.
+        predictions: of this model on this split, see `seefar.predict`.
+        mistakes: which to explain, see `seefar.find_mistakes`; default: all.
+        method: which of the family of class activation maps.
+        layer: name of a submodule that gives (N, C, h, w), or itself; default: the last stage of the dense twin.
+        cells: cells on a side that the default layer is to have, see `seefar.gradcam`.
+        hide: what takes the place of hidden pixels: their blurred surroundings, grey, or the image's mean.
+        known: an explanation by the same settings, whose mistakes are not explained again.
+        progress: see `seefar.progress`.
+
+    Returns:
+        The explanation of the mistakes that were asked for and of those in `known`, the costliest first.
 
     Raises:
-        MapError: the layer does not exist or its maps are too coarse; the method does not tell classes apart.
+        DataError: the predictions are of another model or other images, or something asked for is no mistake of theirs.
+        MapError: the layer does not exist or its maps are too coarse; the method does not tell classes apart; `known`
+            was made with other settings.
+
+    Example:
+        >>> import seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> net, test = seefar.ResNet18(width=2).eval(), load_shapes(train=20, test=12).test
+        >>> predictions = seefar.predict(net, test, progress=seefar.SILENT)
+        >>> some = seefar.find_mistakes(predictions)[:2]
+        >>> seefar.explain(net, test, predictions, some, layer="layer2", progress=seefar.SILENT).contrast.shape
+        (2, 16, 16)
     """
-    if method in SAME_FOR_EVERY_CLASS:
-        raise MapError(
-            f"{method} gives one map for all classes, so there is no contrast to test: choose one of "
-            f"{', '.join(name for name in METHODS if name not in SAME_FOR_EVERY_CLASS)}, or call seefar.{method}."
-        )
-    mistakes, predictions, model, size = evaluation.mistakes, evaluation.predictions, run.model, test.images.shape[1]
-    index = np.array([mistake.index for mistake in mistakes], dtype=np.int64)
-    images, predicted, true = test.images[index], predictions.predicted[index], predictions.labels[index]
-    intact = _some_correct(predictions, min(len(mistakes), RIGHT_ANSWERS))
-    keep_freed_memory()
-    with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task("maps", total=6 * len(mistakes) + 2 * len(intact))
-
-        def done(count: int) -> None:
-            bar.advance(task, count)
-
-        pairs = partial(_pairs, method, layer, cells, done)
-        of_predicted, of_true = pairs(model, images, predicted, true)
-        contrast = of_predicted - of_true
-        mirrored = np.subtract(*pairs(model, images[:, :, ::-1].copy(), predicted, true))
-        *_, (_, all_random) = randomized(model)
-        random = np.subtract(*pairs(all_random, images, predicted, true))
-        bar.update(task, description="occlusion test")
-        grid = grid_of(model, (contrast.shape[1], contrast.shape[2]), size)
-        grid = grid if layer is not None else find_origin(contrast, mirrored, size, grid)
-        occlusion = occlude(model, images, predicted, true, contrast, grid, hide, done=done)
-        right, runner_up = predictions.labels[intact], _runner_up(predictions)[intact]
-        margin = np.subtract(*pairs(model, test.images[intact], right, runner_up))
-        ranks = rank_pixels(to_pixels(margin, size, grid))
-        damage = hide_more_and_more(model, test.images[intact], right, ranks, None, hide, done)
-    masks = None if test.masks is None else test.masks[index]
-    explanation = Explanation(
-        mistakes=mistakes,
-        contrast=contrast,
-        predicted=of_predicted,
-        true=of_true,
-        hidden=occlusion.top.pixels,
-        repairs=repairs(mistakes, occlusion, contrast, grid),
-        health=check_health(contrast, mirrored, random, occlusion, grid, masks),
-        rates=repair_rates(mistakes, occlusion, damage),
-        method=method,
-        layer=layer,
-        hide=hide,
-        grid=grid,
-    )
-    _write(run.folder, test.classes, explanation)
-    return explanation
-
-
-def _pairs(
-    method: MethodName,
-    layer: str | None,
-    cells: int | None,
-    done: Callable[[int], None],
-    model: ResNet18,
-    images: Images,
-    first: Labels,
-    second: Labels,
-) -> tuple[Maps, Maps]:
-    """The maps of two classes an image, batch by batch, so that the progress bar moves."""
-    if not len(images):  # nothing to map, but the layer is checked, and the maps have their height and width
-        black, any_class = np.zeros((1, *images.shape[1:]), np.uint8), np.zeros(1, np.int64)
-        one, two = _pairs(method, layer, cells, lambda _: None, model, black, any_class, any_class)
-        return one[:0], two[:0]
-    parts: list[tuple[Maps, Maps]] = []
-    for start in range(0, len(images), BATCH_SIZE):
-        part = slice(start, start + BATCH_SIZE)
-        if layer is None and method in ("gradcam", "hirescam"):
-            both = class_maps(model, images[part], cells)  # the same maps, from one forward pass
-            parts.append((both.of(first[part]), both.of(second[part])))
+    name = layer_name(model, layer)
+    check_hide(hide)
+    shape = check_map_settings(model, (split.images.shape[1], split.images.shape[2]), method, name, cells)
+    _check_predictions(model, split, predictions)
+    if known is not None:
+        _check_known(known, predictions, (method, name, cells, hide))
+    ranked = find_mistakes(predictions)
+    explained = set() if known is None else {mistake.index for mistake in known.mistakes}
+    todo = [rank for rank in _ranks(ranked, mistakes) if ranked[rank].index not in explained]
+    with showing(progress) as shown:
+        work = Work(original(model), split, predictions, ranked, PairOfMaps(method, name, cells), shape, hide, shown)
+        if known is None:
+            found = work.explain(todo, None)
         else:
-            ask = partial(find_method(method), model, images[part], layer=layer, cells=cells)
-            parts.append((ask(first[part]), ask(second[part])))
-        done(len(images[part]))
-    return np.concatenate([one for one, _ in parts]), np.concatenate([two for _, two in parts])
+            found = _joined(known, work.explain(todo, known.grid), ranked) if todo else known
+        if len(found.mistakes) == len(ranked) and not len(found.damaged):
+            found = replace(found, damaged=work.try_right_answers(found.grid))
+    return found
 
 
-def _some_correct(predictions: Predictions, count: int) -> Labels:
-    """Indices of at most `count` test images that the network gets right, drawn at random."""
-    correct = np.flatnonzero(predictions.predicted == predictions.labels)
-    return np.sort(np.random.default_rng(Stream.RIGHT_ANSWERS).permutation(correct)[:count])
+def _ranks(ranked: list[Mistake], mistakes: Sequence[Mistake] | None) -> list[int]:
+    """The ranks of these mistakes, or of all, in order."""
+    rank = {mistake.index: number for number, mistake in enumerate(ranked)}
+    if mistakes is None:
+        return list(range(len(ranked)))
+    for mistake in mistakes:
+        if mistake.index not in rank:
+            raise DataError(
+                f"Test image {mistake.index} is no mistake of these predictions: pass mistakes that "
+                "seefar.find_mistakes(predictions) gives."
+            )
+    return sorted({rank[mistake.index] for mistake in mistakes})
 
 
-def _runner_up(predictions: Predictions) -> Labels:
-    return np.asarray(predictions.logits.argsort(1, kind="stable")[:, -2], dtype=np.int64)
-
-
-def _write(folder: RunFolder, classes: tuple[str, ...], explanation: Explanation) -> None:
-    mistakes, found = explanation.mistakes, explanation.repairs
-    with written_beside(folder.path / "maps.npz") as beside:
-        np.savez(
-            beside,
-            index=np.array([mistake.index for mistake in mistakes], dtype=np.int64),
-            contrast=explanation.contrast,
-            predicted=explanation.predicted,
-            true=explanation.true,
-            hidden=explanation.hidden,
+def _check_predictions(model: nn.Module, split: Split, predictions: Predictions) -> None:
+    of = "other weights" if predictions.model != weights_fingerprint(model) else None
+    if predictions.images != split.fingerprint or predictions.classes != split.classes:
+        of = "other images"
+    if of:
+        raise DataError(
+            f"These predictions are of {of} than the model and the split that were passed: seefar.predict(model, "
+            "split) makes them anew."
         )
-    columns: dict[str, Sequence[object]] = {
-        "outcome": [repair.outcome for repair in found],
-        "hidden_share": [f"{repair.share:.2f}" for repair in found],
-        "top": [repair.box[0] for repair in found],
-        "left": [repair.box[1] for repair in found],
-        "bottom": [repair.box[2] for repair in found],
-        "right": [repair.box[3] for repair in found],
-        "evidence_hidden": [f"{repair.evidence:.4f}" for repair in found],
-        "answer_hidden": [classes[repair.answer] for repair in found],
-        "predicted_probability_hidden": [f"{repair.predicted_after:.6f}" for repair in found],
-        "true_probability_hidden": [f"{repair.true_after:.6f}" for repair in found],
-        "control_share": ["" if repair.control_share is None else f"{repair.control_share:.2f}" for repair in found],
-        "health": [health.badge for health in explanation.health],
-        "health_reasons": ["; ".join(health.reasons) for health in explanation.health],
-        "sentence": [repair.sentence(mistake, classes) for mistake, repair in zip(mistakes, found, strict=True)],
+
+
+def _check_known(known: Explanation, predictions: Predictions, settings: tuple[object, ...]) -> None:
+    wanted = dict(zip(("method", "layer", "cells", "hide"), settings, strict=True))
+    wanted |= {"model": predictions.model, "images": predictions.images}
+    for name, value in wanted.items():
+        found = getattr(known, name)
+        if found != value:
+            detail = "" if name in ("model", "images") else f" ({found!r}, not {value!r})"
+            raise MapError(
+                f"known is an explanation with another {name}{detail}: leave it out, or pass one by the same settings."
+            )
+
+
+def _joined(one: Explanation, other: Explanation, ranked: list[Mistake]) -> Explanation:
+    """Two explanations of different mistakes as one, the costliest first."""
+    rank = {mistake.index: number for number, mistake in enumerate(ranked)}
+    arrays: dict[str, Any] = {
+        name: np.concatenate((getattr(one, name), getattr(other, name)))
+        for name in ("contrast", "predicted", "true", "hidden")
     }
-    write_mistakes(folder.path / "mistakes.csv", mistakes, classes, columns)
-    summary = {
-        "method": explanation.method,
-        "layer": explanation.layer,
-        "cells": explanation.contrast.shape[1:],
-        "grid": {"spacing": explanation.grid.spacing, "origin": explanation.grid.origin},
-        "hide": explanation.hide,
-        "occlusion": asdict(explanation.rates),
+    lists: dict[str, Any] = {
+        name: getattr(one, name) + getattr(other, name) for name in ("mistakes", "repairs", "health")
     }
-    write_text(folder.path / "explanation.json", json.dumps(summary, indent=2) + "\n")
+    both = replace(one, **arrays, **lists)
+    return both.of(sorted(both.mistakes, key=lambda mistake: rank[mistake.index]))

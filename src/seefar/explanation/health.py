@@ -1,4 +1,4 @@
-"""A badge for each map: how many of the checks that can be made on a single picture it passes, and which it fails."""
+"""Health badges: how many sanity checks a contrast map passes, and which it fails."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_health(
     """
     top, control = occlusion.top, occlusion.shifted
     random = rank_correlation(contrast, of_random)
-    flip = flip_agreement(contrast, of_mirrored, top.pixels.shape[1], grid)
+    flip = flip_agreement(contrast, of_mirrored, (top.pixels.shape[1], top.pixels.shape[2]), grid)
     failed: list[Sequence[str | None]] = [
         [
             "hiding its strongest pixels does not change the answer"

@@ -29,21 +29,36 @@ BLOCK = 8
 Scores = NDArray[np.float64]
 
 
-def randomized(model: ResNet18, seed: int = 0) -> Iterator[tuple[str, ResNet18]]:
+def randomized(model: nn.Module, seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
     """Cascading randomisation (Adebayo et al. 2018, arXiv 1810.03292): copies with more and more random weights.
+
+    From the head down, part by part: those of a `ResNet18` are its head, its stages and its stem, those of another
+    network its children, last one first.
+
+    Args:
+        model: any torch module; it is left as it is.
+        seed: of the weights; the same on every device.
 
     Yields:
         The part that was drawn anew, and the network in which it and all parts above it are.
+
+    Example:
+        >>> [part for part, network in randomized(ResNet18(width=1))]
+        ['fc', 'layer4', 'layer3', 'layer2', 'layer1', 'conv1']
     """
     changed = copy.deepcopy(model).cpu()  # where the same seed gives the same weights on every machine
+    children = [name for name, child in model.named_children() if any(True for _ in child.parameters())]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        for name in CASCADE:
-            parts = [changed.get_submodule(name)] + ([changed.bn1] if name == "conv1" else [])
+        for name in CASCADE if isinstance(model, ResNet18) else reversed(children):
+            parts = [changed.get_submodule(name)]
+            if isinstance(changed, ResNet18) and name == "conv1":
+                parts.append(changed.bn1)
             for part in parts:
                 for module in part.modules():
-                    if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-                        module.reset_parameters()
+                    reset = getattr(module, "reset_parameters", None)
+                    if callable(reset):
+                        reset()
             yield name, copy.deepcopy(changed).to(device_of(model))
 
 
@@ -57,7 +72,9 @@ def rank_correlation(first: Maps, second: Maps) -> Scores:
     return correlation
 
 
-def flip_agreement(maps: Maps, of_mirrored: Maps, image_size: int, grid: Grid | None = None) -> Scores:
+def flip_agreement(
+    maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int], grid: Grid | None = None
+) -> Scores:
     """Mirror equivariance: rank correlation of maps with those of the mirrored images, mirrored back, float64 (N,).
 
     It is taken over the pixels, since the cells of a twin are not symmetric in the image.
@@ -72,7 +89,7 @@ def flip_agreement(maps: Maps, of_mirrored: Maps, image_size: int, grid: Grid | 
     return rank_correlation(here, there[:, :, ::-1])
 
 
-def find_origin(maps: Maps, of_mirrored: Maps, image_size: int, grid: Grid) -> Grid:
+def find_origin(maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int], grid: Grid) -> Grid:
     """The grid of a dense twin with its origin measured: where the network learnt that its cells look.
 
     Convolutions of stride 2 put the last stage's first cell at the first pixel of its block, at 0; cells that share the
