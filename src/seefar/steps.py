@@ -23,13 +23,16 @@ from seefar.evaluation.evaluate import Evaluation, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.explanation.explain import Explanation, explain
 from seefar.inputs import check_choices
-from seefar.progress import Progress
+from seefar.progress import Progress, showing
 from seefar.report.draw import save_figure
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
 from seefar.report.tables import files_table, occlusion_table, write_metrics, write_mistakes
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run
+
+PART = 100
+"""So many mistakes are explained before what is there is saved."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,31 +122,84 @@ def explain_run(
         ChoiceError, DataError, MapError: a choice cannot be met.
         RunError: the folder cannot be written to.
     """
-    chosen, test = Choices(**choices), data.test
+    chosen, test, folder = Choices(**choices), data.test, run.folder
     check_choices(chosen, data)
-    with writing_if_possible(run.folder, command):
-        evaluation = evaluation or evaluate_run(run, data, progress=progress)
-        shown = find_mistakes(evaluation.predictions, chosen.order, true=chosen.true, predicted=chosen.predicted)
-        shown = shown[: chosen.top]
-        if _is_writable(run.folder):
-            _draw(run.folder.figure("mistakes"), plot_mistakes(shown, test) if shown else None)
-        explanation = explain(
-            run.model,
-            test,
-            evaluation.predictions,
-            method=chosen.method,
-            layer=chosen.layer,
-            cells=chosen.cells,
-            hide=chosen.hide,
-            progress=progress,
+    with writing_if_possible(folder, command), showing(progress) as display:
+        evaluation = evaluation or evaluate_run(run, data, progress=display)
+        ranked = find_mistakes(evaluation.predictions, chosen.order, true=chosen.true, predicted=chosen.predicted)
+        shown = ranked[: chosen.top]
+        if _is_writable(folder):
+            _draw(folder.figure("mistakes"), plot_mistakes(shown, test) if shown else None)
+        explanation = _explain_part(
+            run, test, evaluation, chosen, shown, _saved_explanation(run, evaluation, chosen), display
         )
-        if _is_writable(run.folder):
-            explanation.save(run.folder.maps)
-            write_text(run.folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
+        if _is_writable(folder):
+            _draw(folder.figure("maps"), plot_maps(explanation.of(shown), test) if shown else None)
+        there = {mistake.index for mistake in explanation.mistakes}
+        rest = [one for one in evaluation.mistakes if one.index not in there] if chosen.explain == "all" else []
+        for start in range(0, len(rest), PART):
+            part = _Part(display, start // PART + 1, -(-len(rest) // PART))
+            explanation = _explain_part(run, test, evaluation, chosen, rest[start : start + PART], explanation, part)
+        if not folder.explanation.exists():
+            write_text(folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
             tables = files_table(test), occlusion_table(explanation, test.classes)
-            write_mistakes(run.folder.mistakes, evaluation.mistakes, test.classes, *tables)
-            _draw(run.folder.figure("maps"), plot_maps(explanation.of(shown), test) if shown else None)
+            write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, *tables)
     return Result(run, evaluation, explanation, shown)
+
+
+def _explain_part(
+    run: Run,
+    test: Split,
+    evaluation: Evaluation,
+    choices: Choices,
+    mistakes: list[Mistake],
+    known: Explanation | None,
+    progress: Progress,
+) -> Explanation:
+    """Explain some mistakes beside those that are known, and save all of them."""
+    explanation = explain(
+        run.model,
+        test,
+        evaluation.predictions,
+        mistakes,
+        method=choices.method,
+        layer=choices.layer,
+        cells=choices.cells,
+        hide=choices.hide,
+        known=known,
+        progress=progress,
+    )
+    if explanation is not known:
+        run.folder.explanation.unlink(missing_ok=True)  # written anew when all parts are there
+        explanation.save(run.folder.maps)
+    return explanation
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A `Progress` of work that is done in parts: each stage carries the number of its part."""
+
+    progress: Progress
+    number: int
+    parts: int
+
+    def line(self, text: str) -> None:
+        self.progress.line(text)
+
+    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+        self.progress.update(f"{stage} (part {self.number} of {self.parts})", done, total, note)
+
+
+def _saved_explanation(run: Run, evaluation: Evaluation, choices: Choices) -> Explanation | None:
+    """The explanation in the run folder, if it is of these predictions and was made with these settings."""
+    try:
+        saved = Explanation.load(run.folder.maps)
+    except RunError:  # missing, damaged, or of an older form
+        return None
+    predictions = evaluation.predictions
+    wanted = (predictions.model, predictions.images, choices.method, choices.layer, choices.cells, choices.hide)
+    found = (saved.model, saved.images, saved.method, saved.layer, saved.cells, saved.hide)
+    return saved if found == wanted else None
 
 
 def _saved_evaluation(run: Run, test: Split) -> Evaluation | None:
