@@ -212,3 +212,20 @@ def test_only_the_shown_mistakes_are_explained_if_that_is_asked_for(run: Run) ->
 def test_other_settings_are_explained_anew(run: Run) -> None:
     assert seefar.explain_run(run, DATA, hide="grey", progress=seefar.SILENT).explanation.hide == "grey"
     assert '"hide": "grey"' in run.folder.explanation.read_text()
+
+
+def test_a_job_without_a_name_says_when_it_takes_another_folder(in_folder: Path) -> None:
+    lines = []
+
+    class Lines:
+        def line(self, text: str) -> None:
+            lines.append(text)
+
+        def update(self, *_: object) -> None:
+            pass
+
+    (in_folder / "runs" / "demo").mkdir(parents=True)
+    (in_folder / "runs" / "demo" / "recipe.json").write_text(replace(TINY, seed=9).to_json())
+    result = seefar.run(TINY, DATA, explain="shown", top=1, progress=Lines())
+    assert lines[0].endswith(f"this goes into {Path('runs') / 'demo-2'}")
+    assert result.run.folder.path == Path("runs") / "demo-2"

@@ -76,6 +76,8 @@ def run(
     folder = choose_folder(plan, images) if name is None else find_run(name)
     begin_run(folder, plan, images)  # another recipe's folder is refused before it is touched
     with writing_if_possible(folder, command), showing(progress) as shown:
+        if name is None and folder != find_run(plan.name):
+            shown.line(f"{find_run(plan.name)} belongs to another recipe or other images: this goes into {folder}")
         trained = train_run(
             plan,
             images,
