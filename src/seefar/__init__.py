@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from seefar.errors import SeefarError as SeefarError
     from seefar.evaluation.accuracy_views import AccuracyView as AccuracyView
     from seefar.evaluation.accuracy_views import accuracy_views as accuracy_views
+    from seefar.evaluation.analysis import MistakeAnalysis as MistakeAnalysis
+    from seefar.evaluation.analysis import analyse_mistakes as analyse_mistakes
     from seefar.evaluation.calibration import Calibration as Calibration
     from seefar.evaluation.calibration import measure_calibration as measure_calibration
     from seefar.evaluation.comparison import Comparison as Comparison
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from seefar.evaluation.patterns import ConfusedPair as ConfusedPair
     from seefar.evaluation.patterns import confused_pairs as confused_pairs
     from seefar.evaluation.patterns import mistakes_by_class as mistakes_by_class
+    from seefar.evaluation.prediction_files import read_predicted as read_predicted
     from seefar.evaluation.predictions import Predictions as Predictions
     from seefar.evaluation.predictions import predict as predict
     from seefar.evaluation.slices import ErrorSlice as ErrorSlice
@@ -117,6 +120,8 @@ _HOMES = {
     "SeefarError": "errors",
     "AccuracyView": "evaluation.accuracy_views",
     "accuracy_views": "evaluation.accuracy_views",
+    "MistakeAnalysis": "evaluation.analysis",
+    "analyse_mistakes": "evaluation.analysis",
     "Calibration": "evaluation.calibration",
     "measure_calibration": "evaluation.calibration",
     "Comparison": "evaluation.comparison",
@@ -135,6 +140,7 @@ _HOMES = {
     "ConfusedPair": "evaluation.patterns",
     "confused_pairs": "evaluation.patterns",
     "mistakes_by_class": "evaluation.patterns",
+    "read_predicted": "evaluation.prediction_files",
     "Predictions": "evaluation.predictions",
     "predict": "evaluation.predictions",
     "ErrorSlice": "evaluation.slices",

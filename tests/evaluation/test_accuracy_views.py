@@ -42,6 +42,8 @@ def test_each_view_has_its_own_images() -> None:
 
 
 def test_without_a_reference_there_is_one_view() -> None:
+    (view,) = accuracy_views(LABELS, np.array([0, 7, 1, 1]))  # no image is labelled 7
+    assert view.right == 3
     assert [view.name for view in accuracy_views(LABELS, LABELS)] == ["as labelled"]
 
 

@@ -74,9 +74,8 @@ def accuracy_views(
         ...     print(view)
         75.00% (30.06% to 95.44%) of 4: all test images, as labelled
     """
-    num_classes = len(reference.classes) if reference else int(labels.max()) + 1
     for given in (predicted, *(() if two_views is None else (two_views,))):
-        check_classes(given, len(labels), num_classes)
+        _check(labels, given)
     right = predicted == labels
     views = [_view("as labelled", "all test images, as labelled", right)]
     if reference:
@@ -98,9 +97,14 @@ def accuracy_views(
         meaning = "two views: image and mirror image averaged, all test images, as labelled"
         views.append(_view("two views", meaning, two_views == labels))
     for name, (other_labels, other_predicted) in (others or {}).items():
-        check_classes(other_predicted, len(other_labels), num_classes)
+        _check(other_labels, other_predicted)
         views.append(_view(name, f"{name}, another test set", other_predicted == other_labels))
     return views
+
+
+def _check(labels: Labels, predicted: Labels) -> None:
+    """Any class may be predicted, also one that no image is labelled with."""
+    check_classes(predicted, len(labels), 1 + max(int(labels.max()), int(predicted.max(initial=0))))
 
 
 def _view(name: str, meaning: str, right: NDArray[np.bool_]) -> AccuracyView:

@@ -65,7 +65,7 @@ def error_slices(
         off_centre: (N,), pixels from the middle of the image to that of the evidence, as `evidence_off_centre` gives.
 
     Returns:
-        The slices, the smallest p first.
+        The slices, the smallest p first; none of fewer than two images.
 
     Example:
         >>> import numpy as np, seefar
@@ -74,6 +74,8 @@ def error_slices(
         >>> found["dark"].n, found["dark"].mistakes, found["bright"].mistakes
         (2, 1, 0)
     """
+    if len(images) < 2:
+        return []
     brightness, contrast, steps = _grey_facts(images)
     chosen = {
         "dark": _lowest(brightness, "mean brightness at most {:.0f} of 255"),
