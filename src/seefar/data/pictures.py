@@ -1,0 +1,171 @@
+"""Pictures of any size and mode made into network images: turned, flattened, cropped to a square, resized.
+
+What Pillow reads is read, but for formats that would start another program. A picture keeps a record of what was
+done to it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+GREY = (128, 128, 128)
+"""What lies behind transparent pixels: the middle of the scale, so that it speaks for no class."""
+NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG"}
+"""Formats for which Pillow would start another program, or which it names but cannot decode."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Picture:
+    """A picture as the network sees it, and how it came to be so.
+
+    Attributes:
+        image: uint8 (size, size, 3), RGB.
+        original: width and height of the upright picture, in pixels.
+        crop: left, top, right and bottom of the square that was cut out, in pixels of the upright picture.
+        notes: what else was done, such as `transparency laid on grey`.
+    """
+
+    image: NDArray[np.uint8]
+    original: tuple[int, int]
+    crop: tuple[int, int, int, int]
+    notes: tuple[str, ...]
+
+    @property
+    def is_cropped(self) -> bool:
+        """Whether something was cut away: the picture was not square."""
+        return self.original[0] != self.original[1]
+
+    def describe(self) -> str:
+        """All of it in one line."""
+        (width, height), (left, top, right, bottom) = self.original, self.crop
+        cut = (
+            f"the centre square, columns {left} to {right - 1} and rows {top} to {bottom - 1},"
+            if self.is_cropped
+            else "all of it"
+        )
+        size = len(self.image)
+        return "; ".join((f"{width}x{height} pixels, {cut} resized to {size}x{size}", *self.notes))
+
+    def __repr__(self) -> str:
+        return f"Picture({self.describe()})"
+
+
+@cache
+def picture_suffixes() -> frozenset[str]:
+    """Endings of the file names that are read, in lower case, such as `.png`."""
+    from PIL import Image
+
+    formats = _formats()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
+def read_picture(path: str | Path, size: int) -> Picture:
+    """Read one picture of any size and mode as uint8 (size, size, 3) RGB.
+
+    It is turned upright as its camera meant it; of several frames the first is taken; 16-bit values are scaled to 8
+    bits; transparency is laid on grey; the centre square is cut out and resized with antialiasing (Lanczos).
+
+    Args:
+        path: the file.
+        size: height and width of the image wanted, in pixels.
+
+    Raises:
+        DataError: the file is missing, is no picture, or would fill the memory.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (60, 40), "red").save(f"{folder}/a.png")
+        ...     read_picture(f"{folder}/a.png", 32)
+        Picture(60x40 pixels, the centre square, columns 10 to 49 and rows 0 to 39, resized to 32x32)
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path, formats=sorted(_formats())) as picture:
+            frames = getattr(picture, "n_frames", 1)
+            # A camera's MPO holds further views of the same photograph.
+            notes = [f"the first of {frames} frames"] if frames > 1 and picture.format != "MPO" else []
+            width, height = picture.size
+            # A JPEG is decoded at an eighth, a quarter or a half of its size where that still is four times the target.
+            picture.draft(None, (4 * size, 4 * size))
+            upright = ImageOps.exif_transpose(picture)
+            if picture.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+                width, height = height, width
+            plain = _to_rgb(upright, notes)
+            side = min(plain.size)
+            corner = [(length - side) // 2 for length in plain.size]
+            box = (corner[0], corner[1], corner[0] + side, corner[1] + side)
+            image = np.asarray(plain.resize((size, size), Image.Resampling.LANCZOS, box, reducing_gap=3.0))
+    except FileNotFoundError as error:
+        raise DataError(f"{printable(str(path))} is missing.") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{printable(str(path))} has too many pixels to be read safely ({error}).") from error
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error) as error:
+        reason = printable(str(error).replace(str(path), "it")) or type(error).__name__
+        raise DataError(f"{printable(str(path))} cannot be read as a picture ({reason}).") from error
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return Picture(image, (width, height), (left, top, left + side, top + side), tuple(notes))
+
+
+def printable(text: str) -> str:
+    """Text that is safe in a terminal: control characters, such as those of escape sequences, are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+@cache
+def _formats() -> frozenset[str]:
+    from PIL import Image
+
+    Image.init()
+    return frozenset(set(Image.OPEN) - NOT_READ)
+
+
+def _to_rgb(picture: Image, notes: list[str]) -> Image:
+    """The picture in mode RGB; what had to be done is added to `notes`."""
+    from PIL import Image
+
+    if picture.mode.startswith(("I", "F")):
+        return Image.fromarray(_to_8_bits(np.asarray(picture), notes)).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        with_alpha = picture.convert("RGBA")
+        if np.asarray(with_alpha)[..., 3].min() < 255:
+            notes.append("transparency laid on grey")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, (*GREY, 255)), with_alpha).convert("RGB")
+    if picture.mode not in ("RGB", "L", "P", "1"):
+        notes.append(f"{picture.mode} made into RGB")
+    return picture.convert("RGB")
+
+
+def _to_8_bits(values: NDArray[np.generic], notes: list[str]) -> NDArray[np.uint8]:
+    """Grey values of 16 or 32 bits, (H, W), on the scale 0 to 255.
+
+    Integers that fit 16 bits are taken to be on the scale 0 to 65535, floats in 0..1 on the scale 0 to 1; all others
+    have no known scale and are stretched from their least to their greatest value.
+    """
+    numbers = values.astype(np.float64)
+    low, high = float(numbers.min()), float(numbers.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("some of its values are not finite")
+    integers = values.dtype.kind in "iu"
+    if low >= 0 and high <= (65535 if integers else 1):
+        low, high = 0.0, 65535.0 if integers else 1.0
+        notes.append("16 bits scaled to 8" if integers else "floats from 0 to 1 scaled to 8 bits")
+    else:
+        notes.append(f"values from {low:g} to {high:g} stretched to 8 bits")
+    scaled: NDArray[np.uint8] = ((numbers - low) * (255 / max(high - low, 1e-300))).round().astype(np.uint8)
+    return scaled

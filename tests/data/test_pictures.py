@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seefar.data.pictures import picture_suffixes, printable, read_picture
+from seefar.errors import DataError
+
+
+def test_every_usual_format_is_read(tmp_path: Path) -> None:
+    assert {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"} <= picture_suffixes()
+    for suffix in (".png", ".jpg", ".webp", ".bmp", ".gif", ".tif", ".ppm", ".tga", ".jp2", ".avif"):
+        if suffix in picture_suffixes():
+            Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / f"a{suffix}")
+            found = read_picture(tmp_path / f"a{suffix}", 16)
+            assert found.image.shape == (16, 16, 3)
+            assert np.abs(found.image.astype(int) - [255, 0, 0]).max() <= 4, suffix
+
+
+def test_the_centre_square_is_taken_and_told(tmp_path: Path) -> None:
+    """A picture with stripes of 10 pixels: red, green, blue, white; the middle two are its centre square."""
+    stripes = np.zeros((20, 40, 3), np.uint8)
+    for left, colour in zip((0, 10, 20, 30), ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)), strict=True):
+        stripes[:, left : left + 10] = colour
+    Image.fromarray(stripes).save(tmp_path / "a.png")
+    found = read_picture(tmp_path / "a.png", 20)
+    np.testing.assert_array_equal(found.image, stripes[:, 10:30])
+    assert (found.original, found.crop, found.is_cropped) == ((40, 20), (10, 0, 30, 20), True)
+    assert found.describe() == ("40x20 pixels, the centre square, columns 10 to 29 and rows 0 to 19, resized to 20x20")
+
+
+def test_resizing_averages(tmp_path: Path) -> None:
+    """Without antialiasing a fine chequerboard becomes black, white or a pattern; with it, grey."""
+    board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(board).save(tmp_path / "a.png")
+    assert np.abs(read_picture(tmp_path / "a.png", 32).image.astype(int) - 127).max() <= 3
+
+
+def test_a_large_photograph_is_cropped_in_its_own_pixels(tmp_path: Path) -> None:
+    """JPEGs are decoded at a part of their size, which the record does not show."""
+    Image.new("RGB", (3000, 2000), (10, 200, 30)).save(tmp_path / "a.jpg")
+    found = read_picture(tmp_path / "a.jpg", 32)
+    assert (found.original, found.crop) == ((3000, 2000), (500, 0, 2500, 2000))
+
+
+def test_16_bit_pictures_are_scaled(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 16).round().astype(np.uint16)
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(np.tile(ramp, (16, 1))).save(tmp_path / name)
+        found = read_picture(tmp_path / name, 16)
+        assert found.image[0, :, 0].tolist() == list(range(0, 256, 17))  # 255 / 15 = 17 a step
+        assert found.notes == ("16 bits scaled to 8",)
+
+
+def test_numbers_without_a_known_scale_are_stretched(tmp_path: Path) -> None:
+    values = np.tile(np.float32([-1000, 0, 1000, 3000]), (4, 1))
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    found = read_picture(tmp_path / "a.tif", 4)
+    assert found.image[0, :, 0].tolist() == [0, 64, 128, 255]
+    assert found.notes == ("values from -1000 to 3000 stretched to 8 bits",)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_laid_on_grey(tmp_path: Path, mode: str) -> None:
+    """The colour under a transparent pixel is what an editor left there, and no one sees it."""
+    glass = Image.new("RGBA", (16, 16), (255, 255, 255, 0))
+    glass.paste((255, 255, 255, 255), (0, 0, 8, 16))
+    glass.convert(mode).save(tmp_path / "a.png")
+    found = read_picture(tmp_path / "a.png", 16)
+    assert found.image[0, 0].tolist() == [255, 255, 255]
+    assert found.image[0, -1].tolist() == [128, 128, 128]
+    assert found.notes == ("transparency laid on grey",)
+
+
+def test_other_modes_become_rgb(tmp_path: Path) -> None:
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.tif")
+    assert read_picture(tmp_path / "a.tif", 16).image[0, 0].tolist() == [255, 0, 0]
+    Image.new("L", (16, 16), 90).save(tmp_path / "b.png")
+    assert read_picture(tmp_path / "b.png", 16).image[0, 0].tolist() == [90, 90, 90]
+    Image.new("1", (16, 16), 1).save(tmp_path / "c.png")
+    assert read_picture(tmp_path / "c.png", 16).image[0, 0].tolist() == [255, 255, 255]
+
+
+def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path) -> None:
+    red, blue = Image.new("RGB", (16, 16), (255, 0, 0)), Image.new("RGB", (16, 16), (0, 0, 255))
+    red.save(tmp_path / "a.gif", save_all=True, append_images=[blue, red])
+    found = read_picture(tmp_path / "a.gif", 16)
+    assert found.image[0, 0].tolist() == [255, 0, 0]
+    assert found.notes == ("the first of 3 frames",)
+
+
+@pytest.mark.parametrize(("turn", "size"), [(6, (20, 40)), (3, (40, 20))])
+def test_a_picture_lies_as_its_camera_meant_it(tmp_path: Path, turn: int, size: tuple[int, int]) -> None:
+    lying = Image.new("RGB", (40, 20), (0, 0, 0))
+    lying.paste((255, 255, 255), (0, 0, 40, 10))  # its upper half is white
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    lying.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    found = read_picture(tmp_path / "a.jpg", 20)
+    assert found.original == size
+    white = found.image[:, 14:] if turn == 6 else found.image[14:]  # 6: its top is at the right; 3: upside down
+    assert white.min() > 235
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xd8\xff no picture", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+)
+def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture"):
+        read_picture(tmp_path / "a.png", 32)
+    with pytest.raises(DataError, match=r"b\.png is missing"):
+        read_picture(tmp_path / "b.png", 32)
+
+
+def test_a_picture_that_is_cut_off_is_no_picture(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:4000])
+    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture"):
+        read_picture(tmp_path / "a.png", 32)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
+    """A PNG of a few bytes that promises 10 gigapixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))))
+    with pytest.raises(DataError, match=r"a\.png has too many pixels"):
+        read_picture(tmp_path / "a.png", 32)
+
+
+def test_names_cannot_write_to_the_terminal() -> None:
+    assert printable("a\x1b[31m<b>ü\n.png") == r"a\x1b[31m<b>ü\n.png"
+    assert printable("\udcff.png") == r"\udcff.png"
