@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seefar.data import load_data
+from seefar.data import cifar10, load_data
 from seefar.data.cifar10 import (
     ARCHIVE,
     FOLDER,
@@ -182,3 +182,22 @@ def test_the_official_files() -> None:
     # The often copied constants are the mean deviation within single images, which is another thing.
     within = (data.train.images[:2000] / 255).std((1, 2)).mean(0)
     np.testing.assert_allclose(within, (0.2023, 0.1994, 0.2010), atol=5e-3)
+
+
+def test_a_mistyped_folder_is_refused_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cifar10, "find_batches", lambda *_, **__: pytest.fail("fetched"))
+    with pytest.raises(DataError, match=r"nowhere does not exist.*create=True"):
+        load_data("cifar10", tmp_path / "nowhere")
+    monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="nowhere, which SEEFAR_DATA names, does not exist"):
+        load_data("cifar10")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_new_folder_is_made_where_that_is_wished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    md5 = write_batches(tmp_path / "source")
+    monkeypatch.setattr(cifar10, "find_batches", lambda folder, progress: tmp_path / "source")
+    monkeypatch.setattr(cifar10, "read_batches", lambda batches: read_batches(batches, md5))
+    assert len(load_data("cifar10", tmp_path / "new", create=True).train) == 15

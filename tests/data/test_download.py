@@ -112,3 +112,26 @@ def test_when_every_address_fails_each_answer_is_told(host: Host, tmp_path: Path
     for part in ("404", host.url("wrong"), "not the file that was wanted", MD5, "by hand"):
         assert part in str(error.value)
     assert not (tmp_path / "file").exists()
+
+
+def test_progress_is_the_callers_and_nothing_global_changes(
+    host: Host, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No print, and no other level of pooch's logger, which is the user's own."""
+    import pooch
+
+    level = pooch.get_logger().level
+    seen: list[tuple[str, object]] = []
+
+    class Watch:
+        def line(self, text: str) -> None:
+            seen.append(("line", text))
+
+        def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+            seen.append((stage, (done, total, note)))
+
+    download((host.url("good"),), tmp_path / "file", MD5, Watch())
+    assert seen[0] == ("line", f"fetching file into {tmp_path}")
+    assert seen[-1] == ("fetching", (1, 1, "MB"))
+    assert capfd.readouterr() == ("", "")
+    assert pooch.get_logger().level == level

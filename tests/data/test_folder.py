@@ -1,18 +1,32 @@
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from seefar.data import folder as module
 from seefar.data import load_data
+from seefar.data.folder import cache_folder, load_folder
 from seefar.errors import DataError
+from seefar.progress import SILENT
 
 
 def picture(path: Path, colour: tuple[int, ...], size: tuple[int, int] = (40, 30), mode: str = "RGB") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, colour if len(colour) > 1 else colour[0]).save(path)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SEEFAR_CACHE", str(folder))
+    return folder / "pictures"
 
 
 @pytest.fixture
@@ -25,65 +39,221 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """Class folders without train/ and test/: 10 red and 5 blue pictures."""
+    for number in range(10):
+        picture(tmp_path / "flat" / "red" / f"{number}.png", (200 + number, 0, 0))
+    for number in range(5):
+        picture(tmp_path / "flat" / "blue" / f"{number}.png", (0, 0, 200 + number))
+    return tmp_path / "flat"
+
+
 def test_classes_are_the_folder_names_in_order(folder: Path) -> None:
-    data = load_data(str(folder), image_size=24)
+    data = load_data(str(folder), image_size=24, progress=SILENT)
     assert data.classes == ("blue", "red")
     assert data.train.labels.tolist() == [0, 1, 1]
     assert data.test.labels.tolist() == [0, 1]
     assert data.train.images.shape == (3, 24, 24, 3)
     np.testing.assert_array_equal(data.train.images[0], np.broadcast_to([0, 0, 255], (24, 24, 3)))
+    assert data.train.files == ("train/blue/b.PNG", "train/red/a.png", "train/red/c.png")
+    assert data.test.files == ("test/blue/b.PNG", "test/red/a.png")
 
 
-def test_grey_and_transparent_pictures_become_rgb(folder: Path) -> None:
-    picture(folder / "train" / "blue" / "grey.png", (90,), mode="L")
-    picture(folder / "train" / "blue" / "glass.png", (0, 0, 255, 128), mode="RGBA")
-    images = load_data(str(folder)).train.images
-    assert images[2, 0, 0].tolist() == [90, 90, 90]  # b.PNG, glass.png, grey.png
-    assert images[1, 0, 0].tolist() == [0, 0, 255]
+def test_every_format_and_folders_within_a_class_are_read_and_the_rest_is_counted(folder: Path) -> None:
+    for name in ("d.webp", "e.bmp", "f.gif", "deep/er/g.jpg"):
+        picture(folder / "train" / "blue" / name, (0, 0, 255))
+    for name in ("train/blue/h.heic", "train/red/readme", "train/list.csv", "train/red/.hidden.png"):
+        (folder / name).write_bytes(b"")
+    data = load_data(str(folder), progress=SILENT)
+    assert data.train.files is not None
+    assert [name for name in data.train.files if "blue" in name] == [
+        f"train/blue/{name}" for name in ("b.PNG", "d.webp", "deep/er/g.jpg", "e.bmp", "f.gif")
+    ]
+    assert data.notes[0] == "skipped 4 files: 1 .heic, 1 .txt, 1 outside the class folders, 1 without an ending"
+    assert data.notes[1] == "9 of 9 pictures are not square: of these the centre square is used"
 
 
-def test_a_picture_lies_as_its_camera_meant_it(folder: Path) -> None:
-    lying = Image.new("RGB", (32, 32), (0, 0, 0))
-    lying.paste((255, 255, 255), (0, 0, 32, 16))  # its upper half is white
-    exif = Image.Exif()
-    exif[0x0112] = 3  # turned upside down
-    lying.save(folder / "test" / "red" / "z.jpg", exif=exif, quality=95)
-    upright = load_data(str(folder)).test.images[-1]
-    assert upright[:14].max() < 20
-    assert upright[18:].min() > 235
+def test_what_is_to_know_is_told_in_lines(folder: Path) -> None:
+    lines = []
+
+    class Watch:
+        def line(self, text: str) -> None:
+            lines.append(text)
+
+        def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+            assert (stage, total) == ("reading pictures", 5)
+
+    data = load_data(folder, progress=Watch())
+    assert lines == [f"{folder}: {note}" for note in data.notes]
 
 
-def test_a_broken_picture_is_named(folder: Path) -> None:
-    (folder / "train" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    with pytest.raises(DataError, match=r"broken\.jpg cannot be read as a picture"):
-        load_data(str(folder))
+def test_hidden_folders_are_no_classes(folder: Path) -> None:
+    for part in ("train", "test"):
+        picture(folder / part / ".ipynb_checkpoints" / "a-checkpoint.png", (0, 0, 0))
+        picture(folder / part / "red" / ".ipynb_checkpoints" / "a-checkpoint.png", (0, 0, 0))
+        picture(folder / part / "__MACOSX" / "a.png", (0, 0, 0))
+    data = load_data(str(folder), progress=SILENT)
+    assert data.classes == ("blue", "red")
+    assert len(data.train) == 3
+
+
+def test_val_stands_in_for_test(folder: Path) -> None:
+    (folder / "test").rename(folder / "val")
+    data = load_data(str(folder), progress=SILENT)
+    assert data.test.files == ("val/blue/b.PNG", "val/red/a.png")
+    assert "val/ holds the test images, since there is no test/" in data.notes
+
+
+def test_val_beside_test_is_said_not_to_be_used(folder: Path) -> None:
+    shutil.copytree(folder / "test", folder / "Validation")
+    data = load_data(str(folder), progress=SILENT)
+    assert (len(data.train), len(data.test)) == (3, 2)
+    assert "Validation/ is not used: test/ holds the test images" in data.notes
+
+
+def test_without_test_a_fifth_of_each_class_is_set_aside(flat: Path) -> None:
+    data = load_folder(flat, progress=SILENT)
+    assert np.bincount(data.test.labels).tolist() == [1, 2]  # of 5 and 10
+    assert np.bincount(data.train.labels).tolist() == [4, 8]
+    assert data.train.files is not None
+    assert data.test.files is not None
+    assert len({*data.train.files, *data.test.files}) == 15
+    assert data.notes[0].startswith("there is no test/: 3 of 15 pictures, a fifth of each class chosen by seed 0")
+    again = load_folder(flat, progress=SILENT, seed=0)
+    assert again.test.files == data.test.files
+    assert any(load_folder(flat, progress=SILENT, seed=s).test.files != data.test.files for s in (1, 2, 3))
+    # The pictures are those of the names.
+    assert data.test.files is not None
+    number = int(data.test.files[-1].split("/")[1].removesuffix(".png"))
+    assert data.test.images[-1, 0, 0].tolist() == [200 + number, 0, 0]
+
+
+def test_a_further_picture_moves_at_most_one(flat: Path) -> None:
+    """Were the split drawn by position, one new file would shuffle training and test images."""
+    before = set(load_folder(flat, progress=SILENT).test.files or ())
+    picture(flat / "red" / "00.png", (1, 2, 3))
+    after = set(load_folder(flat, progress=SILENT).test.files or ())
+    assert len(before - after) <= 1
+
+
+def test_train_alone_is_split(folder: Path) -> None:
+    shutil.rmtree(folder / "test")
+    picture(folder / "train" / "blue" / "d.png", (0, 0, 99))
+    data = load_folder(folder, progress=SILENT)
+    assert (len(data.train), len(data.test)) == (2, 2)
+
+
+def test_a_class_may_be_called_train(flat: Path) -> None:
+    picture(flat / "train" / "a.png", (1, 2, 3))
+    picture(flat / "train" / "b.png", (1, 2, 3))
+    assert load_folder(flat, progress=SILENT).classes == ("blue", "red", "train")
+
+
+def test_bad_files_are_named_all_at_once(folder: Path) -> None:
+    for number in range(3):
+        (folder / "train" / "red" / f"broken{number}.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    with pytest.raises(DataError, match=r"(?s)3 of 8 files .*broken0\.jpg cannot.*broken1\.jpg.*broken2\.jpg"):
+        load_data(str(folder), progress=SILENT)
+
+
+def test_file_names_are_data(folder: Path) -> None:
+    """Markup stays as it is; what would act on a terminal is spelled out wherever it is printed."""
+    for part in ("train", "test"):
+        picture(folder / part / "<i>\x1b[31mx" / "<b>\x1b[2J.png", (1, 2, 3))
+    data = load_data(str(folder), progress=SILENT)
+    assert data.classes[0] == r"<i>\x1b[31mx"
+    assert data.train.files is not None
+    assert data.train.files[0] == "train/<i>\x1b[31mx/<b>\x1b[2J.png"
+    (folder / "train" / "red" / "\x1b[2J.png").write_bytes(b"")
+    with pytest.raises(DataError) as error:
+        load_data(str(folder), progress=SILENT)
+    assert "\x1b" not in str(error.value)
+    assert r"\x1b[2J.png cannot be read" in str(error.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_unicode_can_be_written_to_a_table(folder: Path) -> None:
+    picture(folder / "train" / "red" / "z.png", (1, 2, 3))
+    (folder / "train" / "red" / "z.png").rename(os.fsdecode(os.fsencode(folder / "train" / "red") + b"/\xff.png"))
+    files = load_data(str(folder), progress=SILENT).train.files
+    assert files is not None
+    assert files[-1].encode("utf-8") == "train/red/\ufffd.png".encode()
+
+
+def test_decoded_pictures_are_kept(folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_data(folder, progress=SILENT)
+    assert cache_folder() == own_cache
+    assert len(list(own_cache.iterdir())) == 2
+    monkeypatch.setattr(module, "read_picture", lambda *_: pytest.fail("decoded again"))
+    second = load_data(folder, progress=SILENT)
+    np.testing.assert_array_equal(second.train.images, first.train.images)
+    assert (second.fingerprint, second.notes) == (first.fingerprint, first.notes)
+    second.train.images[0] = 0  # its own memory, not the file
+    np.testing.assert_array_equal(load_data(folder, progress=SILENT).train.images, first.train.images)
+
+
+@pytest.mark.parametrize("change", ["content", "name", "size", "gone"])
+def test_changed_files_are_decoded_again(folder: Path, own_cache: Path, change: str) -> None:
+    load_data(folder, progress=SILENT)
+    path = folder / "train" / "red" / "c.png"
+    if change == "content":
+        time.sleep(0.02)
+        picture(path, (0, 200, 0))
+    elif change == "name":
+        path.rename(path.with_name("d.png"))
+    elif change == "gone":
+        path.unlink()
+    data = load_folder(folder, 24 if change == "size" else 32, progress=SILENT)
+    assert len(list(own_cache.glob("*.npy"))) == 2
+    assert len(data.train) == (2 if change == "gone" else 3)
+    if change == "content":
+        assert data.train.images[-1, 0, 0].tolist() == [0, 200, 0]
+
+
+def test_a_damaged_or_unwritable_cache_does_no_harm(folder: Path, own_cache: Path) -> None:
+    images = load_data(folder, progress=SILENT).train.images
+    (kept,) = own_cache.glob("*.npy")
+    kept.write_bytes(kept.read_bytes()[:-100])
+    np.testing.assert_array_equal(load_data(folder, progress=SILENT).train.images, images)
+    shutil.rmtree(own_cache)
+    own_cache.write_text("a file where the folder should be")
+    np.testing.assert_array_equal(load_data(folder, progress=SILENT).train.images, images)
+
+
+def test_only_the_last_few_are_kept(folder: Path, own_cache: Path) -> None:
+    for size in range(20, 32):
+        load_folder(folder, size, progress=SILENT)
+    assert len(list(own_cache.glob("*.npy"))) == len(list(own_cache.glob("*.json"))) == module.KEPT
 
 
 def test_a_class_that_is_only_tested_is_named(folder: Path) -> None:
     picture(folder / "test" / "green" / "a.png", (0, 255, 0))
     with pytest.raises(DataError, match="they differ in green"):
-        load_data(str(folder))
+        load_data(str(folder), progress=SILENT)
     (folder / "train" / "green").mkdir()
-    with pytest.raises(DataError, match="green holds no"):
-        load_data(str(folder))
+    with pytest.raises(DataError, match=r"train/green in .* holds no picture"):
+        load_data(str(folder), progress=SILENT)
 
 
 @pytest.mark.parametrize("size", [15, 97])
 def test_sizes_the_network_is_not_made_for_are_refused(folder: Path, size: int) -> None:
-    with pytest.raises(DataError, match="--image-size of 16 to 96"):
-        load_data(str(folder), image_size=size)
+    with pytest.raises(DataError, match="images of 16 to 96 pixels"):
+        load_data(str(folder), image_size=size, progress=SILENT)
 
 
-def test_an_empty_class_is_named(folder: Path) -> None:
-    for part in ("train", "test"):
-        (folder / part / "yellow").mkdir()
-    with pytest.raises(DataError, match="yellow holds no"):
-        load_data(str(folder))
+def test_a_class_of_one_picture_cannot_be_split(flat: Path) -> None:
+    picture(flat / "green" / "a.png", (0, 1, 0))
+    with pytest.raises(DataError, match="green has one picture"):
+        load_folder(flat, progress=SILENT)
 
 
-def test_a_folder_without_the_two_parts_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="train should hold one folder of images for each class"):
-        load_data(str(tmp_path))
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="should hold one folder of pictures for each class, at least two; found none"):
+        load_data(str(tmp_path), progress=SILENT)
+    (tmp_path / "test" / "a").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds test/ but no train/"):
+        load_data(str(tmp_path), progress=SILENT)
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:

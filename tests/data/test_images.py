@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
-from seefar.data import Data
+from seefar.data import Data, Split
 from seefar.data.images import channel_statistics
 from seefar.errors import DataError
 
@@ -55,9 +60,119 @@ def test_the_fingerprint_tells_one_changed_pixel_and_one_changed_label(shapes: D
     images, labels = shapes.train.images.copy(), shapes.train.labels.copy()
     images[5, 6, 7, 1] ^= 1
     labels[3] = (labels[3] + 1) % 10
-    from seefar.data import Split
-
     classes = shapes.classes
     others = [Split(images, shapes.train.labels, classes), Split(shapes.train.images, labels, classes)]
     prints = {Data("shapes", split, shapes.test).fingerprint for split in (shapes.train, *others)}
     assert len(prints) == 3
+
+
+IMAGES = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
+CLASSES = ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 8, 8, 3)), r"float64 from 0 to 0: pass \(255 \* images\)\.round"),
+        (np.full((2, 8, 8, 3), 254.5, np.float32), "float32 from 254.5 to 254.5 was found"),
+        (np.full((2, 8, 8, 3), 256), "int64 from 256 to 256 was found: scale them"),
+        (np.zeros((2, 3, 8, 8), np.uint8), r"\(2, 3, 8, 8\) was found: pass images\.transpose\(0, 2, 3, 1\)"),
+        (np.zeros((8, 8, 3), np.uint8), r"pass images\[None\]"),
+        (np.zeros((2, 8, 8), np.uint8), "repeat the one channel"),
+        (np.zeros((2, 5, 5, 3), np.uint8), "at least 8x8 pixels; 5x5 was found"),
+        (np.zeros((2, 8, 9, 3), np.uint8), "square.*8x9 was found"),
+        (["a.png", "b.png"], r"images should be numbers in one array; \['a\.png'"),
+        ([np.zeros((8, 8, 3)), np.zeros((9, 9, 3))], "cannot be read as one array"),
+    ],
+)
+def test_images_that_are_none_are_refused(images: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Split(images, [0, 1], CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 2], r"labels should be 0 to 1 for 2 classes; labels\[1\] is 2 \(1 of 2"),
+        ([-1, 0], r"labels\[0\] is -1"),
+        ([0, 1, 1], r"labels should be \(2,\), one for each image; the shape \(3,\)"),
+        (np.eye(2, dtype=int), r"pass labels\.argmax\(1\)"),
+        ([0.0, 1.0], "labels should be integers"),
+        (["cat", "dog"], "labels should be numbers in one array"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Split(IMAGES, labels, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"classes": "cat"}, "names of at least two classes"),
+        ({"classes": ("cat",)}, "names of at least two classes"),
+        ({"classes": (0, 1)}, "names of at least two classes"),
+        ({"classes": ("cat", "cat")}, "cat stands there more than once"),
+        ({"masks": np.zeros((2, 4, 4), bool)}, r"masks should be \(2, 8, 8\)"),
+        ({"masks": np.full((2, 8, 8), 7)}, "masks should be bool"),
+        ({"files": ("a.png",)}, "one name for each of the 2 images; 1 were found"),
+        ({"files": 5}, "one name for each image; 5 was found"),
+    ],
+)
+def test_other_fields_that_do_not_fit_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Split(**{"images": IMAGES, "labels": [0, 1], "classes": CLASSES, **fields})
+
+
+def test_what_is_harmless_is_converted() -> None:
+    """Lists, other integers, a mirrored view, a read-only array, a column of labels."""
+    mirrored = IMAGES[:, :, ::-1]
+    frozen = IMAGES.copy()
+    frozen.flags.writeable = False
+    for images in (mirrored, frozen, IMAGES.tolist(), IMAGES.astype(np.int64)):
+        split = Split(images, np.array([[0], [1]], np.int32), list(CLASSES), files=[Path("a.png"), "b.png"])  # type: ignore[arg-type]
+        np.testing.assert_array_equal(split.images, images)
+        assert split.images.flags.c_contiguous
+        assert split.images.flags.writeable
+        assert (split.images.dtype, split.labels.dtype, split.labels.shape) == (np.uint8, np.int64, (2,))
+        assert (split.classes, split.files) == (CLASSES, ("a.png", "b.png"))
+        # What a foreign error was about before: torch takes no negative strides.
+        torch.from_numpy(split.images)
+    assert Split(IMAGES, [0, 1], CLASSES).images is IMAGES  # and nothing is copied without need
+
+
+def test_taking_images_takes_all_of_them(shapes: Data) -> None:
+    names = tuple(f"{number}.png" for number in range(150))
+    split = Split(shapes.test.images, shapes.test.labels, shapes.classes, shapes.test.masks, names)
+    some = split.take([7, 3])
+    np.testing.assert_array_equal(some.images, split.images[[7, 3]])
+    assert some.masks is not None
+    assert split.masks is not None
+    np.testing.assert_array_equal(some.masks, split.masks[[7, 3]])
+    assert some.files == ("7.png", "3.png")
+    assert split.take(split.labels == 4).labels.tolist() == [4] * 15
+    with pytest.raises(DataError, match="not all in this split of 150 images"):
+        split.take([150])
+
+
+def test_classes_are_found_by_name_and_index(shapes: Data) -> None:
+    assert shapes.test.class_index("heart") == shapes.test.class_index(8) == shapes.test.class_index(np.int64(8)) == 8
+    for wrong in ("hart", 10, -1, True, None):
+        with pytest.raises(DataError, match="There is no class"):
+            shapes.test.class_index(wrong)  # type: ignore[arg-type]
+
+
+def test_splits_that_do_not_fit_each_other_are_refused() -> None:
+    one = Split(IMAGES, [0, 1], CLASSES)
+    with pytest.raises(DataError, match="they differ in dog, fox"):
+        Data("mine", one, Split(IMAGES, [0, 1], ("cat", "fox")))
+    with pytest.raises(DataError, match="they differ in their order"):
+        Data("mine", one, Split(IMAGES, [0, 1], ("dog", "cat")))
+    with pytest.raises(DataError, match="training images of 8 pixels and test images of 16"):
+        Data("mine", one, Split(np.zeros((1, 16, 16, 3), np.uint8), [0], CLASSES))
+
+
+def test_the_fingerprint_is_of_old(shapes: Data) -> None:
+    """SHA-256 of the pixels, then of the labels as int64: run folders hold it, and must be found to match."""
+    expected = hashlib.sha256(shapes.train.images.tobytes() + shapes.train.labels.astype("<i8").tobytes()).hexdigest()
+    assert shapes.fingerprint == shapes.train.fingerprint == expected

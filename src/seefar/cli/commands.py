@@ -153,7 +153,7 @@ class FetchData:
 
     name: Annotated[str, tyro.conf.Positional] = "cifar10"
     """cifar10, reference (human labels, checked label errors and published predictions for CIFAR-10's test images),
-    shapes, or a folder with train/<class>/ and test/<class>/."""
+    shapes, or a folder of pictures: train/<class>/ and test/<class>/, or only <class>/."""
     data_dir: Path | None = None
     """Where CIFAR-10 lies or is to be kept; a folder that is not there is made. Default: the environment variable
     SEEFAR_DATA, else the user's cache folder."""
@@ -170,7 +170,8 @@ class FetchData:
             print_reference(self.data_dir, self.output.quiet)
             return
         place = {"cifar10": str(self.data_dir or default_folder()), "shapes": "made by code"}.get(self.name, self.name)
-        print_data(load_data(self.name, self.data_dir, self.image_size), place)
+        data = load_data(self.name, self.data_dir, self.image_size, create=True, progress=begin(self.output))
+        print_data(data, place)
 
 
 COMMANDS: dict[str, type[Any]] = {

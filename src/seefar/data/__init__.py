@@ -9,28 +9,47 @@ from seefar.data.folder import load_folder
 from seefar.data.images import Data, Split
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError
+from seefar.progress import Progress
 
 __all__ = ["Data", "Split", "load_data"]
 
 
-def load_data(name: str = "cifar10", folder: str | Path | None = None, image_size: int = 32) -> Data:
+def load_data(
+    name: str | Path = "cifar10",
+    folder: str | Path | None = None,
+    image_size: int = 32,
+    *,
+    create: bool = False,
+    progress: Progress | None = None,
+) -> Data:
     """A data set by its name.
 
     Args:
-        name: `cifar10`, `shapes`, or the path of a folder with `train/<class>/` and `test/<class>/`.
+        name: `cifar10`, `shapes`, or the path of a folder of pictures: `train/<class>/` and `test/<class>/`, or only
+            class folders, of which a fifth of the pictures is set aside for the test.
         folder: where CIFAR-10 lies or is to be kept; default: SEEFAR_DATA, else the user's cache folder.
-        image_size: height and width in pixels that the images of a folder are brought to.
+        image_size: height and width in pixels that the pictures of a folder are brought to.
+        create: make `folder`, if it does not exist, for CIFAR-10 to be fetched into.
+        progress: see `seefar.progress`.
 
     Raises:
         DataError: there is no such data set, or it is damaged.
+
+    Example:
+        >>> import seefar
+        >>> data = seefar.load_data("shapes")
+        >>> data
+        Data('shapes': 4000 training and 1000 test images of 32x32 pixels, 10 classes)
+        >>> data.train.images.shape, data.train.labels.shape, data.classes[:3]
+        ((4000, 32, 32, 3), (4000,), ('circle', 'triangle', 'square'))
     """
     if name == "cifar10":
-        return load_cifar10(Path(folder).expanduser() if folder else None)
+        return load_cifar10(folder, create=create, progress=progress)
     if name == "shapes":
         return load_shapes()
     if Path(name).expanduser().is_dir():
-        return load_folder(Path(name).expanduser(), image_size)
+        return load_folder(Path(name).expanduser(), image_size, progress=progress)
     raise DataError(
-        f"There is no data set {name!r}: pass cifar10, shapes, or an existing folder with train/<class>/ "
-        "and test/<class>/."
+        f"There is no data set {str(name)!r}: choose cifar10, shapes, or an existing folder of pictures with "
+        "train/<class>/ and test/<class>/."
     )

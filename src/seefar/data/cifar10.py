@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009) as its authors publish it: fetched once, checked, read without running code."""
+"""CIFAR-10 (Krizhevsky 2009): the official files, fetched once, checked, read without running code."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import numpy as np
 from seefar.data.download import download
 from seefar.data.images import Data, Images, Labels, Split
 from seefar.errors import DataError
+from seefar.progress import SILENT, Progress, showing
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -46,20 +47,34 @@ def default_folder() -> Path:
     return Path(os.environ.get("SEEFAR_DATA") or pooch.os_cache("seefar"))
 
 
-def load_cifar10(folder: Path | None = None) -> Data:
+def load_cifar10(folder: str | Path | None = None, *, create: bool = False, progress: Progress | None = None) -> Data:
     """CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels, 10 classes. Fetched if it is not there.
 
     Args:
         folder: the folder that holds `cifar-10-batches-py/` or the archive, or is to hold them; that folder itself
             is taken too. Default: `default_folder()`.
+        create: make the folder if it does not exist. Without it one that does not exist is taken to be mistyped; only
+            the user's cache folder is made in any case.
+        progress: see `seefar.progress`.
 
     Raises:
         DataError: the data can be neither found nor fetched, or a file is not the official one.
     """
-    return read_batches(find_batches(folder or default_folder()))
+    chosen = folder or os.environ.get("SEEFAR_DATA")
+    place = Path(folder).expanduser() if folder else default_folder()
+    if chosen and not create and not place.is_dir():
+        named = "" if folder else ", which SEEFAR_DATA names,"
+        raise DataError(
+            f"The folder {place}{named} does not exist: CIFAR-10 was to be read from it or fetched into it. Correct "
+            f"the path, or make the folder (in Python: create=True)."
+        )
+    with showing(progress) as shown:
+        return read_batches(find_batches(place, progress=shown))
 
 
-def find_batches(folder: Path, urls: tuple[str, ...] = URLS, archive_md5: str = ARCHIVE_MD5) -> Path:
+def find_batches(
+    folder: Path, urls: tuple[str, ...] = URLS, archive_md5: str = ARCHIVE_MD5, progress: Progress = SILENT
+) -> Path:
     """The folder with the seven batch files: as it lies, else unpacked from the archive, else fetched first.
 
     Raises:
@@ -70,7 +85,7 @@ def find_batches(folder: Path, urls: tuple[str, ...] = URLS, archive_md5: str = 
     batches = folder / FOLDER
     if not batches.exists():
         archive = folder / ARCHIVE
-        download(urls, archive, archive_md5)
+        download(urls, archive, archive_md5, progress)
         unpack(archive, batches)
     return batches
 
@@ -150,7 +165,7 @@ def _read(path: Path, md5: str) -> Mapping[bytes, Any]:
     except FileNotFoundError as error:
         raise DataError(
             f"{path} is missing: a CIFAR-10 folder holds {', '.join(MD5)}. "
-            f"Delete {path.parent} and run `seefar data cifar10` to fetch it anew, or pass another --data-dir."
+            f"Delete {path.parent} and run `seefar data cifar10` to fetch it anew, or choose another folder."
         ) from error
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:

@@ -1,48 +1,50 @@
-"""Fetch one large file: several addresses in turn, a progress bar, and a broken transfer goes on where it stopped."""
+"""Downloads: several addresses in turn, a checksum, and a broken transfer goes on where it stopped."""
 
 from __future__ import annotations
 
 import os
-import sys
-from functools import partial
 from pathlib import Path
 
 from seefar.errors import DataError
+from seefar.progress import SILENT, Progress
 
 CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30
 
 
-def download(urls: tuple[str, ...], path: Path, md5: str) -> None:
+def download(urls: tuple[str, ...], path: Path, md5: str, progress: Progress = SILENT) -> None:
     """Fetch `path` from the first address that gives it whole; nothing happens if it is there already.
 
     A transfer that breaks off leaves `<path>.part`, and the next try (of any address, in this process or a later
-    one) asks only for the rest. pooch checks the result and moves it into place.
+    one) fetches only the rest. What has come takes its place when its checksum is right.
 
     Args:
         urls: addresses of byte-identical copies, best first.
         path: where the file is to lie.
         md5: checksum of the whole file.
+        progress: see `seefar.progress`; counts MB.
 
     Raises:
-        DataError: no address gave the file; the message says what each of them answered.
+        DataError: no address gave the file; the message holds what each of them answered.
     """
     import pooch
     import requests
 
     if path.exists() and pooch.file_hash(str(path), alg="md5") == md5:
         return
-    pooch.get_logger().setLevel("WARNING")  # the progress bar says it
-    print(f"fetching {path.name} into {path.parent}", file=sys.stderr)
+    progress.line(f"fetching {path.name} into {path.parent}")
+    part = path.with_name(f"{path.name}.part")
     failures = []
     for url in urls:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fetch = partial(_fetch_rest, path.with_name(f"{path.name}.part"))
-            pooch.retrieve(url, f"md5:{md5}", fname=path.name, path=path.parent, downloader=fetch)
-            return
-        except ValueError as error:  # the checksum: pooch has dropped what came, the next try starts from nothing
-            failures.append(f"{url}: not the file that was wanted ({str(error).splitlines()[0]})")
+            _fetch_rest(url, part, progress)
+            found = pooch.file_hash(str(part), alg="md5")
+            if found == md5:
+                os.replace(part, path)
+                return
+            part.unlink()  # the next try starts from nothing
+            failures.append(f"{url}: not the file that was wanted (its MD5 is {found})")
         except requests.ConnectionError:
             failures.append(f"{url}: no connection")
         except (requests.RequestException, OSError) as error:
@@ -50,34 +52,27 @@ def download(urls: tuple[str, ...], path: Path, md5: str) -> None:
     raise DataError(
         f"{path} could not be fetched (MD5 {md5} was wanted):\n  "
         + "\n  ".join(failures)
-        + f"\nRun the command again to go on, or put the file at {path} by hand and run it again."
+        + f"\nTry again to go on from there, or put the file at {path} by hand."
     )
 
 
-def _fetch_rest(part: Path, url: str, output_file: str, _pooch: object) -> None:
-    """A pooch downloader that keeps what has come in `part` and continues it by an HTTP range."""
+def _fetch_rest(url: str, part: Path, progress: Progress) -> None:
+    """Continue `part` by an HTTP range, or fetch it from the beginning where the host knows no ranges."""
     import requests
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            os.replace(part, output_file)  # all of it has come; the checksum decides
-            return
+            return  # all of it has come; the checksum decides
         response.raise_for_status()
         if response.status_code != requests.codes.partial_content:
             have = 0  # the host sends the whole file again
         total = have + int(response.headers.get("Content-Length", 0)) or None
-        columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        with (
-            Progress(*columns, console=Console(stderr=True)) as progress,
-            part.open("ab" if have else "wb") as file,
-        ):
-            task = progress.add_task(url, total=total, completed=have)
+        with part.open("ab" if have else "wb") as file:
             for chunk in response.iter_content(CHUNK_BYTES):
-                progress.advance(task, file.write(chunk))
-    if total and part.stat().st_size < total:
-        raise OSError(f"the connection ended after {part.stat().st_size:,} of {total:,} bytes")
-    os.replace(part, output_file)
+                have += file.write(chunk)
+                if total:
+                    progress.update("fetching", have // 10**6, total // 10**6, "MB")
+    if total and have < total:
+        raise OSError(f"the connection ended after {have:,} of {total:,} bytes")

@@ -1,69 +1,155 @@
-"""A data set of the user's own: `train/<class>/*.png|jpg` and `test/<class>/...`."""
+"""Image folders: a data set of the user's own, read in parallel and kept decoded for the next start."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from seefar.data.images import Data, Split
+from seefar.data.images import Data, Images, Split
+from seefar.data.layout import File, read_layout
+from seefar.data.pictures import Picture, printable, read_picture
 from seefar.errors import DataError
+from seefar.progress import Progress, showing
+from seefar.runs.files import write_text, written_beside
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+FORM = "1"
+"""Part of the key of what is kept: raise it when pictures are made into images in another way."""
+KEPT = 8
+"""So many decoded data sets are kept; the one used longest ago goes first."""
+NAMED = 20
+"""At most so many bad files are named."""
 
 
-def load_folder(folder: Path, image_size: int = 32) -> Data:
-    """Read a folder of class folders; every image becomes RGB of `image_size` x `image_size` pixels.
+def load_folder(
+    folder: str | Path,
+    image_size: int = 32,
+    *,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Data:
+    """Read a folder of pictures by class; every picture becomes RGB of `image_size` x `image_size` pixels.
 
-    The classes are the folder names under `train/`, in alphabetical order. Images that are not square are squeezed.
+    The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`), or only class folders, of which a fifth
+    of the pictures is set aside for the test. Every format that Pillow reads is read, also in folders within a class
+    folder; `read_picture` says what becomes of sizes and modes. The decoded images are kept and mapped into memory the
+    next time, as long as names, sizes and times of the files are the same.
+
+    Args:
+        folder: the data folder.
+        image_size: height and width in pixels, 16 to 96.
+        seed: what the test images are chosen by where the folder does not say.
+        cache: where decoded images are kept. Default: SEEFAR_CACHE, else the user's cache folder.
+        progress: see `seefar.progress`. Each of the data's `notes` is a line.
 
     Raises:
-        DataError: `train/` or `test/` is missing or empty, their classes differ, or an image cannot be read.
+        DataError: classes or pictures are missing, or some files cannot be read; all of them are named.
     """
     if not 16 <= image_size <= 96:
         raise DataError(f"image_size is {image_size}: images of 16 to 96 pixels can be used.")
-    classes, tested = (_class_names(folder / part) for part in ("train", "test"))
-    if classes != tested:
-        odd = ", ".join(sorted(set(classes) ^ set(tested)))
-        raise DataError(f"{folder}: train/ and test/ should hold the same classes, they differ in {odd}.")
-    train, test = (_read_split(folder / part, classes, image_size) for part in ("train", "test"))
-    return Data(str(folder), train, test)
+    folder = Path(folder)
+    layout = read_layout(folder, seed)
+    files = (*layout.train, *layout.test)
+    with showing(progress) as shown:
+        images, cropped = _decoded(folder, files, image_size, Path(cache) if cache else cache_folder(), shown)
+        notes = layout.notes
+        if cropped:
+            notes += (f"{cropped} of {len(files)} pictures are not square: of these the centre square is used",)
+        for note in notes:
+            shown.line(f"{printable(str(folder))}: {note}")
+    parts = []
+    for own, start in ((layout.train, 0), (layout.test, len(layout.train))):
+        names = tuple(os.fsencode(file.name).decode("utf-8", "replace") for file in own)
+        labels = np.array([file.label for file in own], dtype=np.int64)
+        parts.append(Split(images[start : start + len(own)], labels, layout.classes, files=names))
+    return Data(str(folder), parts[0], parts[1], notes)
 
 
-def read_image(path: Path, image_size: int) -> np.ndarray:
-    """One picture as uint8 (image_size, image_size, 3) RGB, upright as its camera meant it.
+def cache_folder() -> Path:
+    """Where decoded pictures are kept: the environment variable SEEFAR_CACHE, else the user's cache folder."""
+    import pooch
 
-    Raises:
-        DataError: the file is missing or no picture.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
-            return np.asarray(upright.resize((image_size, image_size), Image.Resampling.LANCZOS))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as a picture ({error}): mend it or take it out.") from error
+    return Path(os.environ.get("SEEFAR_CACHE") or pooch.os_cache("seefar")) / "pictures"
 
 
-def _class_names(part: Path) -> tuple[str, ...]:
-    names = sorted(path.name for path in part.iterdir() if path.is_dir()) if part.is_dir() else []
-    if len(names) < 2:
-        found = ", ".join(names) or "none"
-        raise DataError(f"{part} should hold one folder of images for each class, at least two; found {found}.")
-    return tuple(names)
+def _decoded(folder: Path, files: Sequence[File], image_size: int, cache: Path, shown: Progress) -> tuple[Images, int]:
+    """All pictures as uint8 (N, size, size, 3), and how many of them were not square."""
+    import PIL
+
+    key = hashlib.sha256(f"{FORM} {PIL.__version__} {image_size}\n".encode())
+    for file in files:
+        key.update(os.fsencode(f"{file.name}\0{file.size} {file.time}\n"))
+    stem = cache / key.hexdigest()[:40]
+    shape = (len(files), image_size, image_size, 3)
+    kept, about = stem.with_suffix(".npy"), stem.with_suffix(".json")
+    with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or not whole: decode anew
+        cropped = int(json.loads(about.read_text(encoding="utf-8"))["cropped"])
+        images = np.load(kept, mmap_mode="c", allow_pickle=False)  # what is written to it stays in memory
+        if images.shape == shape and images.dtype == np.uint8:
+            with suppress(OSError):
+                os.utime(about)
+            return images, cropped
+    images = np.empty(shape, np.uint8)
+    cropped = _decode(folder, files, image_size, images, shown)
+    with suppress(OSError):  # a home that is full or cannot be written to: the next start decodes again
+        with written_beside(kept) as beside:
+            np.save(beside, images)
+        write_text(about, json.dumps({"cropped": cropped}) + "\n")  # last, so that it stands for a whole array
+        _forget_oldest(cache)
+    return images, cropped
 
 
-def _read_split(part: Path, classes: tuple[str, ...], image_size: int) -> Split:
-    images, labels = [], []
-    for label, name in enumerate(classes):
-        for path in sorted((part / name).glob("*")):
-            if path.suffix.lower() in SUFFIXES:
-                images.append(read_image(path, image_size))
-                labels.append(label)
-    if not images:
-        raise DataError(f"{part} holds no {', '.join(SUFFIXES)} files: one folder of them for each class was wanted.")
-    missing = sorted(set(range(len(classes))) - set(labels))
-    if missing:
-        raise DataError(f"{part / classes[missing[0]]} holds no {', '.join(SUFFIXES)} files: add some or remove it.")
-    return Split(np.stack(images), np.asarray(labels, dtype=np.int64), classes)
+def _decode(folder: Path, files: Sequence[File], image_size: int, images: Images, shown: Progress) -> int:
+    """Read all pictures into `images`; the number of those that were not square."""
+    bad: list[str] = []
+    cropped = 0
+
+    def read(file: File) -> Picture | DataError:
+        try:
+            return read_picture(folder / file.name, image_size)
+        except DataError as error:
+            return error
+
+    # Pillow decodes and resizes outside Python's lock, so threads are enough; they end before any training begins.
+    with warnings.catch_warnings(), ThreadPoolExecutor(_threads(), "pictures") as pool:
+        warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
+        try:
+            for number, found in enumerate(pool.map(read, files)):
+                if isinstance(found, DataError):
+                    bad.append(str(found))
+                else:
+                    images[number] = found.image
+                    cropped += found.is_cropped
+                shown.update("reading pictures", number + 1, len(files))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
+            raise
+    if bad:
+        more = f"\n  and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        raise DataError(
+            f"{len(bad)} of {len(files)} files in {printable(str(folder))} are no pictures that can be read:\n  "
+            + "\n  ".join(bad[:NAMED])
+            + more
+            + "\nRepair them or take them out."
+        )
+    return cropped
+
+
+def _forget_oldest(cache: Path) -> None:
+    newest_first = sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for about in newest_first[KEPT:]:
+        about.unlink(missing_ok=True)
+        about.with_suffix(".npy").unlink(missing_ok=True)
+
+
+def _threads() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores)
