@@ -160,7 +160,7 @@ def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "demo", "--cells", "7"], "7"),
         (["run", "demo", "--top", "0"], "(flag: --top)"),
         (["run", "demo", "--image-size", "64"], "(flag: --image-size)"),
-        (["run", "quick", "--data-dir", "/nowhere"], "There is no folder /nowhere"),
+        (["run", "quick", "--data-dir", "/nowhere"], "The folder /nowhere does not exist"),
         (["evaluate", "nothing"], "runs/nothing holds no run"),
         (["explain", "nothing"], "runs/nothing holds no run"),
         (["data", "cifar10", "--data-dir", "/proc/nothing"], "could not be fetched"),

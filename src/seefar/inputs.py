@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from seefar.choices import Choices
 from seefar.data import Data, load_data
-from seefar.data.cifar10 import default_folder
 from seefar.errors import DataError
 from seefar.explanation.settings import check_map_settings
 from seefar.model.resnet import ResNet18
+from seefar.progress import Progress
 from seefar.training.recipe import Recipe
 
 
-def load_for(recipe: Recipe, data_dir: str | Path | None = None, name: str | None = None) -> Data:
+def load_for(
+    recipe: Recipe,
+    data_dir: str | Path | None = None,
+    name: str | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Data:
     """The data set of a recipe.
 
     Args:
         recipe: says which data set, and the size of its images.
         data_dir: where CIFAR-10 lies; it must exist, unless it is the user's cache folder.
         name: another data set or folder than the recipe's, such as where it was moved to.
+        progress: see `seefar.progress`.
 
     Raises:
         DataError: there is no such data set or folder, or it is damaged.
@@ -28,13 +34,7 @@ def load_for(recipe: Recipe, data_dir: str | Path | None = None, name: str | Non
     name = name or recipe.data
     if name in ("cifar10", "shapes") and recipe.image_size != 32:
         raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
-    folder = data_dir or os.environ.get("SEEFAR_DATA")
-    if name == "cifar10" and folder and not Path(folder).expanduser().is_dir():
-        raise DataError(
-            f"There is no folder {folder} for CIFAR-10 to lie in: choose the folder that holds cifar-10-batches-py, or "
-            f"`seefar data cifar10 --data-dir {folder}` to make it and fetch the data (170 MB)."
-        )
-    return load_data(name, folder or default_folder(), recipe.image_size)
+    return load_data(name, data_dir, recipe.image_size, progress=progress)
 
 
 def check_choices(choices: Choices, data: Data) -> None:

@@ -71,7 +71,7 @@ def run(
         plan = replace(plan, data=data.name, image_size=data.image_size)
     elif data is not None:
         plan = replace(plan, data=data)
-    images = data if isinstance(data, Data) else load_for(plan, data_dir)
+    images = data if isinstance(data, Data) else load_for(plan, data_dir, progress=progress)
     check_choices(chosen, images)
     folder = choose_folder(plan, images) if name is None else find_run(name)
     begin_run(folder, plan, images)  # another recipe's folder is refused before it is touched

@@ -76,7 +76,8 @@ class Train:
         from seefar.runs.folder import find_run
         from seefar.training.run import choose_folder
 
-        progress, data = begin(self.output), load_for(self.recipe, self.place.data_dir)
+        progress = begin(self.output)
+        data = load_for(self.recipe, self.place.data_dir, progress=progress)
         name = self.place.name
         folder = choose_folder(self.recipe, data) if name is None else find_run(name)
         run = train_run(
@@ -100,7 +101,7 @@ class Evaluate:
         from seefar.steps import evaluate_run
 
         progress = begin(self.output)
-        run, data = load(self.run, self.finished)
+        run, data = load(self.run, self.finished, progress)
         evaluation = evaluate_run(run, data, progress=progress, command=["seefar", *words])
         print_evaluation(evaluation, self.output.json)
         if not self.output.json:
@@ -122,7 +123,7 @@ class Explain:
         from seefar.steps import explain_run
 
         progress = begin(self.output)
-        run, data = load(self.run, self.finished)
+        run, data = load(self.run, self.finished, progress)
         result = explain_run(run, data, progress=progress, command=["seefar", *words], **asdict(self.choices))
         if not self.output.json:
             print_evaluation(result.evaluation)
@@ -196,10 +197,10 @@ def begin(output: Output) -> Progress | None:
     return SILENT if output.quiet else None
 
 
-def load(name: str, finished: Finished) -> tuple[FinishedRun, Data]:
+def load(name: str, finished: Finished, progress: Progress | None) -> tuple[FinishedRun, Data]:
     """A finished run, and the data that it was trained on."""
     from seefar.inputs import load_for
     from seefar.training.run import load_run
 
     run = load_run(name, finished.device)
-    return run, load_for(run.recipe, finished.data_dir, finished.data)
+    return run, load_for(run.recipe, finished.data_dir, finished.data, progress=progress)

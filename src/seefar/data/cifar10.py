@@ -65,8 +65,8 @@ def load_cifar10(folder: str | Path | None = None, *, create: bool = False, prog
     if chosen and not create and not place.is_dir():
         named = "" if folder else ", which SEEFAR_DATA names,"
         raise DataError(
-            f"The folder {place}{named} does not exist: CIFAR-10 was to be read from it or fetched into it. Correct "
-            f"the path, or make the folder (in Python: create=True)."
+            f"The folder {place}{named} does not exist: choose the one that holds {FOLDER}, or make it for the 170 MB "
+            f"to be fetched into: create=True, or `seefar data cifar10 --data-dir {place}`."
         )
     with showing(progress) as shown:
         return read_batches(find_batches(place, progress=shown))
