@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +29,17 @@ def shapes() -> Data:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A narrow net, trained for real, if not for long: about 80 % on the 150 test images of `shapes`."""
-    folder = tmp_path_factory.mktemp("runs") / "trained"
+    """A narrow net, trained for real, if not for long: about 80 % on the 150 test images of `shapes`.
+
+    The first of the processes that run the tests trains it, and the others read it back.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of all processes
     easy = recipe("demo", width=8, epochs=4, batch_size=16, learning_rate=0.03, crop_padding=0, flip="none")
-    return train(easy, load_shapes(2000, 150), folder, progress=SILENT)
+    with (folder / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return train(easy, load_shapes(2000, 150), folder / "trained", device="cpu", progress=SILENT)
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""On an NVIDIA GPU: the answers of the CPU, training in both half precisions, and float32 that is float32."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from seefar import SILENT, Predictions, class_maps, load_run, predict, recipe, train
+from seefar.data import Data
+from seefar.errors import Interrupted
+from seefar.maps.methods import BASELINES, METHODS
+from seefar.model.inference import compute_logits, weights_fingerprint
+from seefar.names import PrecisionName
+from seefar.progress import Silent
+from seefar.training.run import Run
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, torch finds none here"),
+]
+ALL = {**METHODS, **BASELINES}
+
+
+@pytest.fixture(scope="module")
+def on_cpu(trained: Run) -> Run:
+    return load_run(trained.folder, "cpu")
+
+
+@pytest.fixture(scope="module")
+def on_gpu(trained: Run) -> Run:
+    return load_run(trained.folder, "cuda")
+
+
+def test_predictions_are_the_cpus_and_so_is_the_fingerprint(on_cpu: Run, on_gpu: Run, shapes: Data) -> None:
+    """In true float32; TF32, cuDNN's default on newer cards, would differ by about 1e-2."""
+    found: list[Predictions] = [predict(run.model, shapes.test, progress=SILENT) for run in (on_cpu, on_gpu)]
+    np.testing.assert_allclose(found[1].logits, found[0].logits, atol=1e-4)
+    assert found[0].predicted.tolist() == found[1].predicted.tolist()
+    assert found[0].model == found[1].model == weights_fingerprint(on_gpu.model)
+
+
+def test_logits_agree_with_float64(on_gpu: Run, shapes: Data) -> None:
+    images = shapes.test.images
+    with torch.no_grad():
+        exact = load_run(on_gpu.folder, "cpu").model.double()(torch.from_numpy(images)).numpy()
+    assert np.abs(compute_logits(on_gpu.model, images) - exact).max() < 1e-4
+
+
+@pytest.mark.parametrize("layer", [None, "layer2"])
+@pytest.mark.parametrize("name", ALL)
+def test_every_map_is_the_cpus(on_cpu: Run, on_gpu: Run, shapes: Data, name: str, layer: str | None) -> None:
+    images, classes = shapes.test.images[:4], np.array([0, 3, 3, 9])
+    expected, found = (ALL[name](run.model, images, classes, layer) for run in (on_cpu, on_gpu))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_cells_of_the_twin_add_up_to_the_logits(on_gpu: Run, shapes: Data) -> None:
+    images = shapes.test.images[:20]
+    found = class_maps(on_gpu.model, images)
+    bias = on_gpu.model.fc.bias.detach().cpu().numpy()
+    np.testing.assert_allclose(found.maps[:, :, ::2, ::2].mean((2, 3)) + bias, found.logits, atol=1e-5)
+    np.testing.assert_allclose(found.logits, compute_logits(on_gpu.model, images), atol=1e-4)
+
+
+class Stop(Silent):
+    """Sends this process a signal when a step of the sitting is done."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_it_trains_stops_and_goes_on(shapes: Data, tmp_path: Path, precision: PrecisionName, workers: int) -> None:
+    if precision == "bfloat16" and torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("this GPU has no bfloat16")
+    small = recipe("demo", width=8, epochs=4, batch_size=16, learning_rate=0.03, crop_padding=0, flip="none")
+    with pytest.raises(Interrupted, match="saved after step 50 of 152"):
+        train(small, shapes, tmp_path / "run", device="cuda", precision=precision, workers=workers, progress=Stop(50))
+    run = train(small, shapes, tmp_path / "run", device="cuda", precision=precision, workers=workers, progress=SILENT)
+    assert run.history[-1].step == 152
+    assert run.history[-1].loss < 0.9 * run.history[0].loss
+    assert next(run.model.parameters()).device.type == "cuda"
+
+
+def test_a_training_begun_on_the_cpu_goes_on_with_a_loss_scaler(shapes: Data, tmp_path: Path) -> None:
+    small = recipe("demo", width=4, epochs=1, batch_size=32, scales=(0.5,))
+    with pytest.raises(Interrupted):
+        train(small, shapes, tmp_path / "run", device="cpu", precision="float32", progress=Stop(3))
+    train(small, shapes, tmp_path / "run", device="cuda", precision="float16", progress=SILENT)
+    assert "float32 until now, float16 from here" in (tmp_path / "run" / "log.txt").read_text()
