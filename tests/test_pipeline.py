@@ -200,6 +200,12 @@ def test_what_is_explained_is_not_explained_again(run: Run, monkeypatch: pytest.
     assert times(run.folder.path)["maps.npz"] == before
 
 
+def test_a_table_that_was_deleted_has_the_columns_of_the_explanation_again(run: Run, finished: Path) -> None:
+    run.folder.mistakes.unlink()
+    seefar.explain_run(run, DATA, progress=seefar.SILENT)
+    assert run.folder.mistakes.read_bytes() == (finished / "mistakes.csv").read_bytes()
+
+
 def test_only_the_shown_mistakes_are_explained_if_that_is_asked_for(run: Run) -> None:
     run.folder.maps.unlink()
     result = seefar.explain_run(run, DATA, top=4, explain="shown", progress=seefar.SILENT)

@@ -92,6 +92,7 @@ def evaluate_run(
             evaluation.save(folder.predictions)
         write_metrics(folder.metrics, {"test": evaluation.metrics})
         if not folder.mistakes.exists():
+            folder.explanation.unlink(missing_ok=True)  # so that the next explanation adds its columns
             write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, files_table(test))
         save_figure(history, plot_history(run.history, evaluation.metrics.accuracy))
         if evaluation.mistakes and not mistakes.exists():
