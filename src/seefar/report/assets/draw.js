@@ -1,0 +1,153 @@
+// Pixels: sprite sheets, class activation maps, hidden regions. Nothing here knows the page.
+
+/** The bytes of base64 text, seen as numbers of a kind such as Int16Array. */
+function unpack(text, Kind) {
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return new Kind(bytes.buffer);
+}
+
+/** A sprite sheet: draws image number `i` as large as a canvas, and gives its pixels. */
+class Sheet {
+  constructor(picture, about) {
+    Object.assign(this, about);
+    this.picture = picture;
+  }
+
+  static async load(id, about) {
+    const picture = new Image();
+    picture.src = document.getElementById(id).textContent;
+    await picture.decode();
+    return new Sheet(picture, about);
+  }
+
+  draw(context, i) {
+    const { width, height, columns, picture } = this;
+    const x = (i % columns) * width, y = Math.floor(i / columns) * height;
+    context.imageSmoothingEnabled = false;
+    context.drawImage(picture, x, y, width, height, 0, 0, context.canvas.width, context.canvas.height);
+  }
+
+  pixels(i) {
+    const context = blank(this.width, this.height);
+    this.draw(context, i);
+    return context.getImageData(0, 0, this.width, this.height);
+  }
+}
+
+function blank(width, height) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  return canvas.getContext("2d", { willReadFrequently: true });
+}
+
+/** A map of h x w cells at the pixels of its image: each pixel its nearest cell, or bilinear between the centres. */
+function toPixels(map, cells, spacing, origin, height, width, smooth) {
+  const axis = (pixels, count) => Array.from({ length: pixels }, (_, pixel) => {
+    const place = Math.min(Math.max((pixel - origin) / spacing, 0), count - 1);
+    if (!smooth) return [Math.floor(place + 0.5), Math.floor(place + 0.5), 0];
+    const below = Math.min(Math.floor(place), Math.max(count - 2, 0));
+    return [below, Math.min(below + 1, count - 1), place - below];
+  });
+  const [h, w] = cells, rows = axis(height, h), columns = axis(width, w);
+  const values = new Float32Array(height * width);
+  rows.forEach(([top, bottom, down], y) => columns.forEach(([left, right, across], x) => {
+    const upper = map[top * w + left] * (1 - across) + map[top * w + right] * across;
+    const lower = map[bottom * w + left] * (1 - across) + map[bottom * w + right] * across;
+    values[y * width + x] = upper * (1 - down) + lower * down;
+  }));
+  return values;
+}
+
+/** The image, paler and greyer the more opaque the map, with red where values speak for the class, blue against it. */
+function drawMap(context, sheet, i, values, scale, opacity, smooth) {
+  const { width, height } = context.canvas;
+  context.globalAlpha = 1;
+  context.globalCompositeOperation = "source-over";
+  sheet.draw(context, i);
+  if (!opacity) return;
+  context.globalCompositeOperation = "saturation";
+  context.globalAlpha = Math.min(1, 1.5 * opacity);
+  context.fillStyle = "#808080";
+  context.fillRect(0, 0, width, height);
+  context.globalCompositeOperation = "source-over";
+  context.globalAlpha = 0.5 * opacity; // pale, so that dark parts of the image are not taken for strong evidence
+  context.fillStyle = "#ffffff";
+  context.fillRect(0, 0, width, height);
+  const tint = blank(sheet.width, sheet.height), pixels = tint.createImageData(sheet.width, sheet.height);
+  values.forEach((value, at) => {
+    pixels.data.set(value > 0 ? [178, 24, 43] : [33, 102, 172], 4 * at);
+    pixels.data[4 * at + 3] = 255 * Math.min(1, Math.abs(value) / scale) ** 0.8;
+  });
+  tint.putImageData(pixels, 0, 0);
+  context.globalAlpha = opacity;
+  context.imageSmoothingEnabled = smooth;
+  context.drawImage(tint.canvas, 0, 0, width, height);
+  context.globalAlpha = 1;
+}
+
+/** Whether each pixel is hidden, from packed bits. */
+function maskOf(bits, i, count) {
+  const bytes = Math.ceil(count / 8);
+  return Uint8Array.from({ length: count }, (_, at) => (bits[i * bytes + (at >> 3)] >> (7 - (at & 7))) & 1);
+}
+
+/** Put into the hidden pixels what the occlusion test put there; `how` is blur, grey or mean. Changes `image`. */
+function hidePixels(image, mask, how) {
+  const { width, height, data } = image, count = width * height;
+  const shown = [0, 1, 2].map((c) => Float64Array.from({ length: count }, (_, at) => (mask[at] ? 0 : data[4 * at + c])));
+  let weight = Float64Array.from(mask, (hidden) => 1 - hidden), planes = shown;
+  if (how === "blur") {
+    const soften = (plane) => gauss(gauss(plane, width, height, width / 8, 1), width, height, height / 8, width);
+    [weight, ...planes] = [weight, ...shown].map(soften);
+  } else if (how === "mean") {
+    const whole = (plane) => new Float64Array(count).fill(plane.reduce((sum, value) => sum + value, 0));
+    [weight, ...planes] = [weight, ...shown].map(whole);
+  }
+  for (let at = 0; at < count; at++) {
+    if (!mask[at]) continue;
+    const known = how !== "grey" && weight[at] > 1e-9;
+    for (let c = 0; c < 3; c++) data[4 * at + c] = known ? Math.round(planes[c][at] / weight[at]) : 128;
+  }
+  return image;
+}
+
+/** A Gaussian along one axis (`stride` 1: rows, width: columns), cut at six deviations, nothing beyond the edge. */
+function gauss(plane, width, height, sigma, stride) {
+  const reach = Math.floor(6 * sigma + 0.5), along = stride === 1 ? width : height;
+  const kernel = Array.from({ length: 2 * reach + 1 }, (_, k) => Math.exp(-0.5 * ((k - reach) / sigma) ** 2));
+  const sum = kernel.reduce((total, value) => total + value, 0);
+  return plane.map((_, at) => {
+    const place = stride === 1 ? at % width : Math.floor(at / width);
+    let value = 0;
+    const first = Math.max(-reach, -place), last = Math.min(reach, along - 1 - place);
+    for (let k = first; k <= last; k++) value += kernel[k + reach] * plane[at + k * stride];
+    return value / sum;
+  });
+}
+
+/** Outline the hidden pixels: white on black, so that it shows on any picture. */
+function outline(context, mask, width, height) {
+  const across = context.canvas.width / width, down = context.canvas.height / height;
+  const hidden = (x, y) => x >= 0 && y >= 0 && x < width && y < height && mask[y * width + x];
+  const path = new Path2D();
+  for (let y = 0; y <= height; y++) {
+    for (let x = 0; x <= width; x++) {
+      if (y < height && Boolean(hidden(x, y)) !== Boolean(hidden(x - 1, y))) line(path, x, y, x, y + 1);
+      if (x < width && Boolean(hidden(x, y)) !== Boolean(hidden(x, y - 1))) line(path, x, y, x + 1, y);
+    }
+  }
+  function line(to, ...[x1, y1, x2, y2]) {
+    const inside = (value, size) => Math.min(Math.max(value, 2), size - 2);
+    to.moveTo(inside(x1 * across, context.canvas.width), inside(y1 * down, context.canvas.height));
+    to.lineTo(inside(x2 * across, context.canvas.width), inside(y2 * down, context.canvas.height));
+  }
+  context.lineCap = "square";
+  for (const [colour, thick] of [["#000000", 5], ["#ffffff", 2.5]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = thick;
+    context.stroke(path);
+  }
+}

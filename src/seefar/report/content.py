@@ -1,0 +1,135 @@
+"""Content of the HTML report: the plain values that the page shows, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.data.images import Images
+from seefar.errors import DataError
+from seefar.evaluation.metrics import Metrics
+from seefar.evaluation.mistakes import Mistake
+from seefar.explanation.explain import Explanation
+from seefar.training.history import HistoryRow
+from seefar.training.recipe import Recipe
+
+
+class JudgedMistake(Protocol):
+    """Whose fault one mistake is: `fault` is label, ambiguous, hard or model, `sentence` has the numbers behind it."""
+
+    @property
+    def index(self) -> int:
+        """Its data set index."""
+
+    @property
+    def fault(self) -> str:
+        """One of `FAULTS`."""
+
+    @property
+    def sentence(self) -> str:
+        """Why, in words."""
+
+
+class ConfidenceBin(Protocol):
+    """Images of about the same confidence, a point of the reliability diagram."""
+
+    @property
+    def confidence(self) -> float:
+        """Mean probability of the predicted class."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the accuracy."""
+
+
+FAULTS = {
+    "label": "the label is wrong",
+    "ambiguous": "people disagree too",
+    "hard": "most networks miss it",
+    "model": "this network's own",
+}
+"""Whose fault a mistake is, and what that means in a few words."""
+
+
+@dataclass(frozen=True)
+class NearestImages:
+    """Training images near M mistakes: n of the predicted class, then n of the true class.
+
+    Attributes:
+        indices: int (M, 2n), their data set indices; -1: there is none.
+        distances: float (M, 2n), cosine distances of the features.
+        images: uint8 (T, H, W, 3), every training image that occurs, once.
+        rows: int (M, 2n), where in `images` each of them is; -1: there is none.
+    """
+
+    indices: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    images: Images
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """All that the page shows. What is None is left out, and the page is whole without it.
+
+    Attributes:
+        name: of the run.
+        data: name of the data set.
+        classes: names of the K classes.
+        metrics: of the test set.
+        history: rows of the training.
+        recipe: what the network was trained with.
+        provenance: command, versions and machine, as in `manifest.json`.
+        mistakes: M mistakes, all of the test set.
+        images: their images, uint8 (M, H, W, 3).
+        log_probabilities: natural logarithms of the network's probabilities, float (M, K).
+        explanation: maps, occlusion test and health of the mistakes, or of some of them.
+        files: their file names, where the data set has any.
+        verdicts: whose fault, for all or some of them, in any order.
+        votes: how many people chose each class, int (M, K); all zero where nobody was asked.
+        neighbours: the nearest training images.
+        reliability: bins of the reliability diagram.
+        calibration_error: expected calibration error as a share of 1.
+
+    Raises:
+        DataError: the lengths do not fit.
+    """
+
+    name: str
+    data: str
+    classes: tuple[str, ...]
+    metrics: Metrics
+    history: Sequence[HistoryRow]
+    recipe: Recipe
+    provenance: Mapping[str, Any]
+    mistakes: Sequence[Mistake]
+    images: Images
+    log_probabilities: NDArray[np.float64]
+    explanation: Explanation | None = None
+    files: Sequence[str] | None = None
+    verdicts: Sequence[JudgedMistake] | None = None
+    votes: NDArray[np.int64] | None = None
+    neighbours: NearestImages | None = None
+    reliability: Sequence[ConfidenceBin] | None = None
+    calibration_error: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values of different lengths, which would show one mistake's facts under another's picture."""
+        per_mistake = {
+            "images": self.images,
+            "log_probabilities": self.log_probabilities,
+            "files": self.files,
+            "votes": self.votes,
+            "neighbours": None if self.neighbours is None else self.neighbours.rows,
+        }
+        for name, values in per_mistake.items():
+            if values is not None and len(values) != len(self.mistakes):
+                raise DataError(f"The report has {len(self.mistakes)} mistakes, but {len(values)} {name}: pass one each.")

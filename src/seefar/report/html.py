@@ -1,0 +1,292 @@
+"""HTML report: one self-contained page of a run, with its mistakes, their maps and a content security policy."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from typing import Any
+from urllib.parse import quote_plus
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from seefar.evaluation.metrics import Metrics
+from seefar.report.curves import Scale, accuracy_scale, history_charts, reliability_chart
+from seefar.report.content import FAULTS, ReportContent
+from seefar.report.payload import make_payload
+from seefar.training.recipe import RECIPES, Recipe
+
+OUTCOMES = {
+    "repaired": "the answer becomes right",
+    "other": "it becomes wrong in another way",
+    "stays": "it does not change",
+}
+LEVELS = 6  # shades of the confusion matrix
+MOST_PAIRS = 8
+DATA_NAMES = {"cifar10": "CIFAR-10", "shapes": "shapes"}
+
+
+def render_report(content: ReportContent) -> str:
+    """The page as HTML text: one file that loads nothing, readable without script.
+
+    Styles, scripts and pictures stand in the page itself; its content security policy allows exactly these, by their
+    SHA-256, and no others. All names are escaped, so a class called `<script>` is text.
+
+    Args:
+        content: what to show.
+    """
+    assets = {name: _asset(name) for name in ("report.html.j2", "report.css", "first.js", "draw.js", "report.js")}
+    script = f'"use strict";\n(() => {{\n{assets["draw.js"]}{assets["report.js"]}}})();\n'
+    payload = make_payload(content)
+    metrics, recipe = content.metrics, content.recipe
+    scale = accuracy_scale(metrics, content.data)
+    pairs = _confused_pairs(metrics)
+    page = {
+        "policy": _policy([assets["report.css"]], [assets["first.js"], script]),
+        "style": Markup(assets["report.css"]),
+        "first_script": Markup(assets["first.js"]),
+        "script": Markup(script),
+        "payload": Markup(_json_in_html(payload.values)),
+        "pictures": payload.pictures.uri,
+        "neighbours": "" if payload.neighbours is None else payload.neighbours.uri,
+        "name": content.name,
+        "data": DATA_NAMES.get(content.data, content.data),
+        "classes": content.classes,
+        "n": f"{metrics.n:,}",
+        "mistakes": f"{metrics.mistakes:,}",
+        "accuracy": f"{100 * metrics.accuracy:.2f}",
+        "low": f"{100 * metrics.interval[0]:.2f}",
+        "high": f"{100 * metrics.interval[1]:.2f}",
+        "scale": scale,
+        "scale_summary": _scale_summary(metrics, scale),
+        "recipe_name": recipe.name,
+        "epochs": recipe.epochs,
+        "seed": recipe.seed,
+        "blocks": _blocks(content, pairs),
+        "charts": _charts(content),
+        "matrix": _matrix(metrics),
+        "pairs": pairs,
+        "reading": _reading(content),
+        "has_verdicts": bool(content.verdicts),
+        "rows": payload.values["mistakes"],
+        "command": _command(recipe),
+        "origin": _origin(content),
+        "settings": [(name.replace("_", " "), str(value)) for name, value in asdict(recipe).items()],
+    }
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.from_string(assets["report.html.j2"]).render(page=page)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar that is a link: what it stands for, how many, its length in per cent."""
+
+    name: str
+    text: str
+    count: str
+    percent: float
+    link: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars under a title, with a note below."""
+
+    title: str
+    bars: tuple[Bar, ...]
+    note: str = ""
+
+
+def _asset(name: str) -> str:
+    return (resources.files("seefar.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
+    def hashes(texts: Sequence[str]) -> str:
+        digests = (hashlib.sha256(text.encode("utf-8")).digest() for text in texts)
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in digests)
+
+    return (
+        f"default-src 'none'; img-src data:; style-src {hashes(styles)}; script-src {hashes(scripts)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _json_in_html(values: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _link(**filters: str) -> str:
+    return "#" + "&".join(f"{key}={quote_plus(value)}" for key, value in filters.items())
+
+
+def _scale_summary(metrics: Metrics, scale: Scale) -> str:
+    beside = "; ".join(mark.text for mark in scale.marks)
+    return f"This run: {metrics.accuracy:.2%} right.{f' To compare: {beside}.' if beside else ''}"
+
+
+def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
+    """Beside the accuracy: whose fault the mistakes are and what hiding did, and where these are missing, the pairs."""
+    blocks = []
+    if content.verdicts:
+        found = [verdict.fault for verdict in content.verdicts]
+        blocks.append(_counted("Whose fault are they?", "fault", FAULTS, found))
+    if content.explanation is not None and content.explanation.mistakes:
+        rates = content.explanation.rates
+        note = ""
+        if rates.repaired.share is not None and rates.shifted.share is not None:
+            note = (
+                f"It repairs {rates.repaired.share:.0%}; hiding a region of the same shape elsewhere repairs "
+                f"{rates.shifted.share:.0%}."
+            )
+        outcomes = [repair.outcome for repair in content.explanation.repairs]
+        blocks.append(_counted("What if the evidence is hidden?", "outcome", OUTCOMES, outcomes, note))
+    if len(blocks) < 2 and pairs.bars:
+        blocks.append(Bars(pairs.title, pairs.bars[: 4 if blocks else MOST_PAIRS]))
+    return blocks
+
+
+def _counted(title: str, key: str, kinds: dict[str, str], found: Sequence[str], note: str = "") -> Bars:
+    counts = {kind: found.count(kind) for kind in kinds}
+    bars = (
+        Bar(kind, text, f"{counts[kind]:,}", 100 * counts[kind] / max(1, len(found)), _link(**{key: kind}))
+        for kind, text in kinds.items()
+    )
+    return Bars(title, tuple(bars), note)
+
+
+def _confused_pairs(metrics: Metrics) -> Bars:
+    counts = [
+        (count, t, p) for t, row in enumerate(metrics.confusion) for p, count in enumerate(row) if t != p and count
+    ]
+    most = sorted(counts, key=lambda one: -one[0])[:MOST_PAIRS]
+    names = [one.name for one in metrics.classes]
+    bars = (
+        Bar(
+            f"{names[t]} \N{RIGHTWARDS ARROW} {names[p]}",
+            f"{count / max(1, metrics.mistakes):.0%} of the mistakes",
+            f"{count:,}",
+            100 * count / most[0][0],
+            _link(true=names[t], predicted=names[p]),
+        )
+        for count, t, p in most
+    )
+    return Bars("Most often confused", tuple(bars))
+
+
+def _charts(content: ReportContent) -> list[Any]:
+    charts = history_charts(content.history, content.metrics.accuracy)
+    if content.reliability:
+        charts.append(reliability_chart(content.reliability, content.calibration_error))
+    return charts
+
+
+def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
+    names = [one.name for one in metrics.classes]
+    off = [count for t, row in enumerate(metrics.confusion) for p, count in enumerate(row) if t != p]
+    most = max(off, default=0) or 1
+    return [
+        {
+            "name": names[t],
+            "cells": [
+                {
+                    "count": count,
+                    "diagonal": t == p,
+                    "level": max(1, round(LEVELS * (count / most) ** 0.5)),  # small counts are told apart too
+                    "link": _link(true=names[t], predicted=names[p]),
+                    "text": f"{count} {'image' if count == 1 else 'images'} of {names[t]} called {names[p]}",
+                }
+                for p, count in enumerate(row)
+            ],
+        }
+        for t, row in enumerate(metrics.confusion)
+    ]
+
+
+def _reading(content: ReportContent) -> list[tuple[str, str]]:
+    """The box for who sees such maps for the first time; only what the page shows is explained."""
+    boxes = []
+    explanation = content.explanation
+    if explanation is not None and explanation.mistakes:
+        damaged = explanation.rates.damaged
+        broken = (
+            "" if damaged.share is None else f" Of {damaged.n} right answers tried, hiding breaks {damaged.share:.0%}."
+        )
+        boxes += [
+            (
+                "The colours",
+                "Red cells speak for the class above the map, blue cells against it, and no colour is no evidence. "
+                "The three maps of a picture share one scale. \u201cWhy deer, not dog\u201d is the map for deer minus "
+                "the map for dog.",
+            ),
+            (
+                "The test",
+                "The outlined region holds the strongest evidence for the wrong answer. It is covered, and the network "
+                "answers again. Repaired: the answer is right now. A region of the same shape elsewhere is the control."
+                + broken,
+            ),
+            (
+                "The badge",
+                "A good map passed every check: hiding its region matters more than hiding another, a network of "
+                "random weights gives a different map, the mirrored picture gives the mirrored map. Take a poor map "
+                "for no map.",
+            ),
+        ]
+    if content.verdicts:
+        boxes.append(
+            (
+                "Whose fault",
+                "Label: people who checked it reject the label. Ambiguous: people who saw the picture disagree. Hard: "
+                "at least 12 other good networks miss it too. Model: none of these, so worth working on.",
+            )
+        )
+    if content.neighbours is not None:
+        boxes.append(
+            (
+                "The neighbours",
+                "Training images that the last layer of the network places nearest, three with the label it answered "
+                "and three with the right one. 0 is the same place, 1 is unrelated.",
+            )
+        )
+    boxes.append(
+        (
+            "The boundaries",
+            "A map is evidence about this network, not about the world. It shows what the network reacted to, not what "
+            "is in the picture or where a person would look. All numbers are from this test set only.",
+        )
+    )
+    return boxes
+
+
+def _command(recipe: Recipe) -> str:
+    base = RECIPES.get(recipe.name)
+    if base is None:
+        return f"seefar run --name {recipe.name}"
+    flags = []
+    for name, value in asdict(recipe).items():
+        if value != getattr(base, name):
+            words = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            flag = name.replace("_", "-")
+            flags.append(f"--{flag if value is not False else 'no-' + flag}" + ("" if type(value) is bool else f" {words}"))
+    return " ".join(["seefar run", recipe.name, *flags])
+
+
+def _origin(content: ReportContent) -> list[tuple[str, str]]:
+    """Versions and machine, flat: the manifest's own names."""
+    found: list[tuple[str, str]] = [("run", content.name), ("data", content.data)]
+    for name, value in content.provenance.items():
+        if name == "files" or value is None:
+            continue
+        if name == "command":
+            found.append(("last command", " ".join(map(str, value))))
+        elif isinstance(value, dict):
+            found += [(str(key), str(one)) for key, one in value.items() if one is not None]
+        else:
+            found.append((name, str(value)))
+    return found

@@ -1,0 +1,139 @@
+"""Data block of the HTML report: everything its script reads, as plain JSON with arrays in base64."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.explanation.explain import Explanation
+from seefar.report.figures import IN_LOGITS
+from seefar.report.content import FAULTS, ReportContent
+from seefar.report.sprites import Sheet, make_sheet
+
+MANY_CELLS = 256
+"""Maps with more cells than this are kept in 8 bits a cell, smaller ones in 16."""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What the script reads: values for JSON, and the sprite sheets."""
+
+    values: dict[str, Any]
+    pictures: Sheet
+    neighbours: Sheet | None
+
+
+def make_payload(content: ReportContent) -> Payload:
+    """Everything the script of the page reads."""
+    pictures = make_sheet(content.images, exact=True)
+    near = content.neighbours
+    sheet = None if near is None or not len(near.images) else make_sheet(near.images, exact=False)
+    values: dict[str, Any] = {
+        "run": content.name,
+        "data": content.data,
+        "classes": list(content.classes),
+        "faults": FAULTS,
+        "mistakes": mistake_rows(content),
+        "probabilities": pack(np.exp(content.log_probabilities).astype("<f4")),
+        "pictures": _sheet_values(pictures),
+        "maps": None if content.explanation is None else _map_values(content.explanation),
+        "votes": None if content.votes is None else pack(content.votes.astype("<u2")),
+        "neighbours": None,
+    }
+    if near is not None and sheet is not None:
+        values["neighbours"] = {
+            **_sheet_values(sheet),
+            "each": near.indices.shape[1],
+            "indices": pack(near.indices.astype("<i4")),
+            "rows": pack(near.rows.astype("<i4")),
+            "distances": pack(near.distances.astype("<f4")),
+        }
+    return Payload(values, pictures, sheet)
+
+
+def mistake_rows(content: ReportContent) -> list[dict[str, Any]]:
+    """One plain dictionary a mistake, for the script and for the table of a page without script."""
+    verdicts = {verdict.index: verdict for verdict in content.verdicts or ()}
+    explained = {} if content.explanation is None else _explained(content.explanation, content.classes)
+    rows = []
+    for number, mistake in enumerate(content.mistakes):
+        row: dict[str, Any] = {
+            "index": mistake.index,
+            "true": mistake.true,
+            "predicted": mistake.predicted,
+            "confidence": round(mistake.confidence, 6),
+            "true_probability": float(f"{mistake.true_probability:.6g}"),
+            "loss": round(mistake.loss, 6),
+        }
+        if content.files is not None:
+            row["file"] = content.files[number]
+        if mistake.index in verdicts:
+            row["fault"], row["why"] = verdicts[mistake.index].fault, verdicts[mistake.index].sentence
+        if content.votes is not None and content.votes[number].any():
+            row["disagreement"] = round(disagreement(content.votes[number]), 4)
+        rows.append(row | explained.get(mistake.index, {}))
+    return rows
+
+
+def disagreement(votes: NDArray[np.int64]) -> float:
+    """Entropy in bits of how people voted, (K,): 0 if all agree.
+
+    Example:
+        >>> disagreement(np.array([25, 25]))
+        1.0
+    """
+    shares = votes[votes > 0] / votes.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def pack(array: NDArray[Any]) -> str:
+    """The bytes of an array, little-endian by its type, in base64."""
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+
+
+def _explained(explanation: Explanation, classes: tuple[str, ...]) -> dict[int, dict[str, Any]]:
+    found = zip(explanation.mistakes, explanation.repairs, explanation.health, strict=True)
+    return {
+        mistake.index: {
+            "map": number,
+            "outcome": repair.outcome,
+            "sentence": repair.sentence(mistake, classes),
+            "answer": repair.answer,
+            "answer_after": round(repair.answer_probability, 6),
+            "predicted_after": round(repair.predicted_after, 6),
+            "true_after": round(repair.true_after, 6),
+            "health": health.badge,
+            "reasons": list(health.reasons),
+        }
+        for number, (mistake, repair, health) in enumerate(found)
+    }
+
+
+def _map_values(explanation: Explanation) -> dict[str, Any]:
+    """The maps of both classes as integers, each mistake's with a scale of its own; the contrast is their difference."""
+    pair = np.stack([explanation.predicted, explanation.true], axis=1)  # (M, 2, h, w)
+    h, w = pair.shape[2:]
+    largest, kind = (127, "<i1") if h * w > MANY_CELLS else (32767, "<i2")
+    finite = np.nan_to_num(pair, nan=0.0, posinf=0.0, neginf=0.0)
+    scales = np.maximum(np.abs(finite).max((1, 2, 3), initial=0), 1e-12)
+    values = np.rint(finite / scales[:, None, None, None] * largest)
+    return {
+        "cells": [h, w],
+        "spacing": explanation.grid.spacing,
+        "origin": explanation.grid.origin,
+        "bits": 8 if largest == 127 else 16,
+        "values": pack(values.astype(kind)),
+        "scales": pack((scales / largest).astype("<f4")),
+        "hidden": pack(np.packbits(explanation.hidden.reshape(len(pair), -1), axis=1)),
+        "hide": explanation.hide,
+        "method": explanation.method,
+        "unit": "logits" if explanation.method in IN_LOGITS else "no unit",
+    }
+
+
+def _sheet_values(sheet: Sheet) -> dict[str, Any]:
+    return {"columns": sheet.columns, "height": sheet.height, "width": sheet.width, "exact": sheet.exact}
