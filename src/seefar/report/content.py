@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seefar.data.images import Images
 from seefar.errors import DataError
+from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import Mistake
+from seefar.evaluation.triage import Verdict
 from seefar.explanation.explain import Explanation
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
 
 
-class JudgedMistake(Protocol):
-    """Whose fault one mistake is: `fault` is label, ambiguous, hard or model, `sentence` has the numbers behind it."""
-
-    @property
-    def index(self) -> int:
-        """Its data set index."""
-
-    @property
-    def fault(self) -> str:
-        """One of `FAULTS`."""
-
-    @property
-    def sentence(self) -> str:
-        """Why, in words."""
-
-
-class ConfidenceBin(Protocol):
-    """Images of about the same confidence, a point of the reliability diagram."""
-
-    @property
-    def confidence(self) -> float:
-        """Mean probability of the predicted class."""
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers."""
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the accuracy."""
-
-
-FAULTS = {
-    "label": "the label is wrong",
-    "ambiguous": "people disagree too",
-    "hard": "most networks miss it",
-    "model": "this network's own",
-}
-"""Whose fault a mistake is, and what that means in a few words."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NearestImages:
     """Training images near M mistakes: n of the predicted class, then n of the true class.
 
@@ -76,7 +37,7 @@ class NearestImages:
     rows: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReportContent:
     """All that the page shows. What is None is left out, and the page is whole without it.
 
@@ -96,8 +57,7 @@ class ReportContent:
         verdicts: whose fault, for all or some of them, in any order.
         votes: how many people chose each class, int (M, K); all zero where nobody was asked.
         neighbours: the nearest training images.
-        reliability: bins of the reliability diagram.
-        calibration_error: expected calibration error as a share of 1.
+        calibration: for the reliability diagram.
 
     Raises:
         DataError: the lengths do not fit.
@@ -115,15 +75,14 @@ class ReportContent:
     log_probabilities: NDArray[np.float64]
     explanation: Explanation | None = None
     files: Sequence[str] | None = None
-    verdicts: Sequence[JudgedMistake] | None = None
+    verdicts: Sequence[Verdict] | None = None
     votes: NDArray[np.int64] | None = None
     neighbours: NearestImages | None = None
-    reliability: Sequence[ConfidenceBin] | None = None
-    calibration_error: float | None = None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         """Refuse values of different lengths, which would show one mistake's facts under another's picture."""
-        per_mistake = {
+        per_mistake: dict[str, Sized | None] = {
             "images": self.images,
             "log_probabilities": self.log_probabilities,
             "files": self.files,
@@ -132,4 +91,6 @@ class ReportContent:
         }
         for name, values in per_mistake.items():
             if values is not None and len(values) != len(self.mistakes):
-                raise DataError(f"The report has {len(self.mistakes)} mistakes, but {len(values)} {name}: pass one each.")
+                raise DataError(
+                    f"The report has {len(self.mistakes)} mistakes, but {len(values)} {name}: pass one each."
+                )

@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.metrics import Metrics
-from seefar.report.content import ConfidenceBin
 from seefar.training.history import HistoryRow
 
 MOST_POINTS = 400
 """A longer curve is thinned to about so many points, each the mean of its neighbours: a plot has no more pixels."""
-REFERENCES = {"cifar10": (("recipe as published", 0.86), ("people", 0.952))}
-"""Accuracies to compare with: PyTorch-style ResNet-18 recipe of this project's origin, and people (CIFAR-10H)."""
+REFERENCES = {"cifar10": (("recipe seed, as published", 0.86), ("people", 0.952))}
+"""Accuracies to compare with: that published for the recipe `seed`, and the mean of people (Peterson et al. 2019)."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,16 @@ class Tick:
 class Line:
     """A curve: points in thousandths of the plot, for an SVG polyline; `kind` is its CSS class."""
 
-    name: str
     kind: str
     points: str
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a curve or point of a kind is."""
+
+    name: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Chart:
     y: tuple[Tick, ...]
     lines: tuple[Line, ...]
     dots: tuple[Dot, ...] = ()
+    keys: tuple[Key, ...] = ()
     diagonal: bool = False
 
 
@@ -87,31 +95,35 @@ def history_charts(history: Sequence[HistoryRow], test_accuracy: float) -> list[
         "epoch",
         x,
         _vertical(loss_y, ""),
-        (Line("training", "main", _points(epochs, losses, end, loss_y[0], loss_y[-1])),),
+        (Line("main", _points(epochs, losses, end, loss_y[0], loss_y[-1])),),
     )
     held_out = [(row.epoch, row.held_out_accuracy) for row in history if row.held_out_accuracy is not None]
     everything = [*accuracies, test_accuracy, *(share for _, share in held_out)]
     y = nice_ticks(100 * min(everything), 100 * max(everything), 5)
     bottom, top = y[0] / 100, min(y[-1], 100) / 100
-    lines = [Line("training, augmented images", "main", _points(epochs, accuracies, end, bottom, top))]
+    keys = [Key("training, augmented", "main"), Key(f"test {100 * test_accuracy:.2f}%", "test")]
+    lines = [Line("main", _points(epochs, accuracies, end, bottom, top))]
     if held_out:
-        lines.append(Line("held out", "second", _points(*_unzipped(held_out), end, bottom, top)))
-    test = Dot(100, 100 * (top - test_accuracy) / (top - bottom), "test", f"test {100 * test_accuracy:.2f} %")
+        keys.insert(1, Key("held out", "second"))
+        lines.append(Line("second", _points(*_unzipped(held_out), end, bottom, top)))
+    test = Dot(100, 100 * (top - test_accuracy) / (top - bottom), "test", f"test {100 * test_accuracy:.2f}%")
     accuracy = Chart(
         "Accuracy",
         f"Training accuracy on augmented images ended at {history[-1].accuracy:.1%}; on the test set, read once, it is "
         f"{test_accuracy:.2%}.",
         "epoch",
         x,
-        _vertical([tick for tick in y if tick <= 100], " %"),
+        _vertical([tick for tick in y if tick <= 100], "%"),
         tuple(lines),
         (test,),
+        tuple(keys),
     )
     return [loss, accuracy]
 
 
-def reliability_chart(bins: Sequence[ConfidenceBin], error: float | None) -> Chart:
+def reliability_chart(calibration: Calibration) -> Chart:
     """Accuracy over confidence; on the diagonal a network is as often right as it is sure."""
+    bins = calibration.bins
     low = min(min(one.confidence, one.interval[0]) for one in bins)
     ticks = nice_ticks(100 * low, 100, 5)
     bottom = ticks[0] / 100
@@ -130,11 +142,13 @@ def reliability_chart(bins: Sequence[ConfidenceBin], error: float | None) -> Cha
         )
         for one in bins
     )
-    summary = "Above the line the network is right more often than it is sure, below it is too sure."
-    if error is not None:
-        summary += f" Expected calibration error {error:.1%}."
-    x = tuple(Tick(place(tick / 100), f"{tick:g} %") for tick in ticks)
-    return Chart("Reliability", summary, "how sure", x, _vertical(ticks, " %"), (), dots, diagonal=True)
+    surer = "too sure" if calibration.confidence > calibration.accuracy else "less sure than it is right"
+    summary = (
+        f"On the line the network is as sure as it is right; here it is {surer}. "
+        f"Expected calibration error {calibration.ece.value:.1%}."
+    )
+    x = tuple(Tick(place(tick / 100), f"{tick:g}%") for tick in ticks)
+    return Chart("Reliability", summary, "how sure", x, _vertical(ticks, "%"), (), dots, diagonal=True)
 
 
 @dataclass(frozen=True)
@@ -165,7 +179,7 @@ def accuracy_scale(metrics: Metrics, data: str) -> Scale:
         place(metrics.accuracy),
         place(metrics.interval[0]),
         place(metrics.interval[1]),
-        tuple(Tick(place(share), f"{name} {100 * share:.1f} %".replace(".0 %", " %")) for name, share in marks),
+        tuple(Tick(place(share), f"{name} {100 * share:.1f}%".replace(".0%", "%")) for name, share in marks),
         tuple(Tick(place(tick / 100), f"{tick:g}") for tick in ticks if 0 <= tick <= 100),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
@@ -15,10 +15,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from seefar.evaluation.metrics import Metrics
+from seefar.evaluation.triage import MEANING
+from seefar.report.content import ReportContent
 from seefar.report.curves import Scale, accuracy_scale, history_charts, reliability_chart
-from seefar.report.content import FAULTS, ReportContent
 from seefar.report.payload import make_payload
-from seefar.training.recipe import RECIPES, Recipe
+from seefar.report.words import command_of, how_to_read, origin_of
 
 OUTCOMES = {
     "repaired": "the answer becomes right",
@@ -27,7 +28,7 @@ OUTCOMES = {
 }
 LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
-DATA_NAMES = {"cifar10": "CIFAR-10", "shapes": "shapes"}
+DATA_NAMES = {"cifar10": "CIFAR-10"}
 
 
 def render_report(content: ReportContent) -> str:
@@ -70,11 +71,11 @@ def render_report(content: ReportContent) -> str:
         "charts": _charts(content),
         "matrix": _matrix(metrics),
         "pairs": pairs,
-        "reading": _reading(content),
+        "reading": how_to_read(content),
         "has_verdicts": bool(content.verdicts),
         "rows": payload.values["mistakes"],
-        "command": _command(recipe),
-        "origin": _origin(content),
+        "command": command_of(recipe),
+        "origin": origin_of(content),
         "settings": [(name.replace("_", " "), str(value)) for name, value in asdict(recipe).items()],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -136,7 +137,7 @@ def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
     blocks = []
     if content.verdicts:
         found = [verdict.fault for verdict in content.verdicts]
-        blocks.append(_counted("Whose fault are they?", "fault", FAULTS, found))
+        blocks.append(_counted("Whose fault are they?", "fault", MEANING, found))
     if content.explanation is not None and content.explanation.mistakes:
         rates = content.explanation.rates
         note = ""
@@ -152,7 +153,7 @@ def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
     return blocks
 
 
-def _counted(title: str, key: str, kinds: dict[str, str], found: Sequence[str], note: str = "") -> Bars:
+def _counted(title: str, key: str, kinds: Mapping[Any, str], found: Sequence[str], note: str = "") -> Bars:
     counts = {kind: found.count(kind) for kind in kinds}
     bars = (
         Bar(kind, text, f"{counts[kind]:,}", 100 * counts[kind] / max(1, len(found)), _link(**{key: kind}))
@@ -182,8 +183,8 @@ def _confused_pairs(metrics: Metrics) -> Bars:
 
 def _charts(content: ReportContent) -> list[Any]:
     charts = history_charts(content.history, content.metrics.accuracy)
-    if content.reliability:
-        charts.append(reliability_chart(content.reliability, content.calibration_error))
+    if content.calibration is not None:
+        charts.append(reliability_chart(content.calibration))
     return charts
 
 
@@ -207,86 +208,3 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
         }
         for t, row in enumerate(metrics.confusion)
     ]
-
-
-def _reading(content: ReportContent) -> list[tuple[str, str]]:
-    """The box for who sees such maps for the first time; only what the page shows is explained."""
-    boxes = []
-    explanation = content.explanation
-    if explanation is not None and explanation.mistakes:
-        damaged = explanation.rates.damaged
-        broken = (
-            "" if damaged.share is None else f" Of {damaged.n} right answers tried, hiding breaks {damaged.share:.0%}."
-        )
-        boxes += [
-            (
-                "The colours",
-                "Red cells speak for the class above the map, blue cells against it, and no colour is no evidence. "
-                "The three maps of a picture share one scale. \u201cWhy deer, not dog\u201d is the map for deer minus "
-                "the map for dog.",
-            ),
-            (
-                "The test",
-                "The outlined region holds the strongest evidence for the wrong answer. It is covered, and the network "
-                "answers again. Repaired: the answer is right now. A region of the same shape elsewhere is the control."
-                + broken,
-            ),
-            (
-                "The badge",
-                "A good map passed every check: hiding its region matters more than hiding another, a network of "
-                "random weights gives a different map, the mirrored picture gives the mirrored map. Take a poor map "
-                "for no map.",
-            ),
-        ]
-    if content.verdicts:
-        boxes.append(
-            (
-                "Whose fault",
-                "Label: people who checked it reject the label. Ambiguous: people who saw the picture disagree. Hard: "
-                "at least 12 other good networks miss it too. Model: none of these, so worth working on.",
-            )
-        )
-    if content.neighbours is not None:
-        boxes.append(
-            (
-                "The neighbours",
-                "Training images that the last layer of the network places nearest, three with the label it answered "
-                "and three with the right one. 0 is the same place, 1 is unrelated.",
-            )
-        )
-    boxes.append(
-        (
-            "The boundaries",
-            "A map is evidence about this network, not about the world. It shows what the network reacted to, not what "
-            "is in the picture or where a person would look. All numbers are from this test set only.",
-        )
-    )
-    return boxes
-
-
-def _command(recipe: Recipe) -> str:
-    base = RECIPES.get(recipe.name)
-    if base is None:
-        return f"seefar run --name {recipe.name}"
-    flags = []
-    for name, value in asdict(recipe).items():
-        if value != getattr(base, name):
-            words = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            flag = name.replace("_", "-")
-            flags.append(f"--{flag if value is not False else 'no-' + flag}" + ("" if type(value) is bool else f" {words}"))
-    return " ".join(["seefar run", recipe.name, *flags])
-
-
-def _origin(content: ReportContent) -> list[tuple[str, str]]:
-    """Versions and machine, flat: the manifest's own names."""
-    found: list[tuple[str, str]] = [("run", content.name), ("data", content.data)]
-    for name, value in content.provenance.items():
-        if name == "files" or value is None:
-            continue
-        if name == "command":
-            found.append(("last command", " ".join(map(str, value))))
-        elif isinstance(value, dict):
-            found += [(str(key), str(one)) for key, one in value.items() if one is not None]
-        else:
-            found.append((name, str(value)))
-    return found

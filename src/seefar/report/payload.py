@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seefar.evaluation.triage import MEANING
 from seefar.explanation.explain import Explanation
-from seefar.report.figures import IN_LOGITS
-from seefar.report.content import FAULTS, ReportContent
+from seefar.report.content import ReportContent
+from seefar.report.figures.maps import IN_LOGITS
 from seefar.report.sprites import Sheet, make_sheet
 
 MANY_CELLS = 256
@@ -36,7 +37,7 @@ def make_payload(content: ReportContent) -> Payload:
         "run": content.name,
         "data": content.data,
         "classes": list(content.classes),
-        "faults": FAULTS,
+        "faults": MEANING,
         "mistakes": mistake_rows(content),
         "probabilities": pack(np.exp(content.log_probabilities).astype("<f4")),
         "pictures": _sheet_values(pictures),
@@ -114,7 +115,7 @@ def _explained(explanation: Explanation, classes: tuple[str, ...]) -> dict[int, 
 
 
 def _map_values(explanation: Explanation) -> dict[str, Any]:
-    """The maps of both classes as integers, each mistake's with a scale of its own; the contrast is their difference."""
+    """The maps of both classes as integers, each mistake's with a scale of its own; contrast is their difference."""
     pair = np.stack([explanation.predicted, explanation.true], axis=1)  # (M, 2, h, w)
     h, w = pair.shape[2:]
     largest, kind = (127, "<i1") if h * w > MANY_CELLS else (32767, "<i2")

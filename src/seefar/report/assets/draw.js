@@ -73,7 +73,7 @@ function drawMap(context, sheet, i, values, scale, opacity, smooth) {
   context.fillStyle = "#808080";
   context.fillRect(0, 0, width, height);
   context.globalCompositeOperation = "source-over";
-  context.globalAlpha = 0.5 * opacity; // pale, so that dark parts of the image are not taken for strong evidence
+  context.globalAlpha = 0.65 * opacity; // pale, so that dark parts of the image are not taken for strong evidence
   context.fillStyle = "#ffffff";
   context.fillRect(0, 0, width, height);
   const tint = blank(sheet.width, sheet.height), pixels = tint.createImageData(sheet.width, sheet.height);

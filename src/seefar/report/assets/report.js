@@ -28,7 +28,7 @@ const byIndex = new Map(mistakes.map((mistake) => [String(mistake.index), mistak
 let state = { ...NONE }, shown = mistakes, opacity = 0.7, cells = true, hiding = false, current = null;
 let pictures = null, trainingPictures = null;
 
-const percent = (share) => `${(100 * share).toFixed(share < 0.0995 || share > 0.995 ? 1 : 0)} %`;
+const percent = (share) => `${(100 * share).toFixed(share < 0.0995 || share > 0.995 ? 1 : 0)}%`;
 mistakes.forEach((mistake, number) => { mistake.number = number; });
 
 // Maps
@@ -168,7 +168,7 @@ function showCard() {
   byId("predicted-name").textContent = `For ${answer}, the answer`;
   byId("true-name").textContent = `For ${label}, the label`;
   byId("card-sentence").textContent = mistake.sentence ?? "";
-  byId("card-fault").textContent = mistake.fault ? `${page.faults[mistake.fault]}: ${mistake.why}` : "";
+  byId("card-fault").replaceChildren(Object.assign(document.createElement("b"), { textContent: mistake.fault ?? "" }), `: ${mistake.why ?? ""}`);
   byId("card-badge").textContent = mistake.health ?? "";
   byId("card-badge").dataset.dots = DOTS[mistake.health] ?? "";
   const reasons = (mistake.reasons?.length ? mistake.reasons : ["It passed every check."]).map((reason) => {

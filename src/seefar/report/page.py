@@ -1,0 +1,121 @@
+"""The HTML report of a run: gathers what its folder holds, writes `report.html`, and shows it in a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seefar.data import Data
+from seefar.data.reference import Reference
+from seefar.errors import DataError, RunError
+from seefar.evaluation.calibration import measure_calibration
+from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.triage import triage
+from seefar.explanation.explain import Explanation
+from seefar.report.content import NearestImages, ReportContent
+from seefar.report.html import render_report
+from seefar.runs.files import write_text
+from seefar.runs.folder import RunFolder, find_run
+from seefar.training.run import Run
+
+
+def gather(
+    run: Run,
+    data: Data,
+    evaluation: Evaluation,
+    explanation: Explanation | None = None,
+    *,
+    reference: Reference | None = None,
+    neighbours: NearestImages | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> ReportContent:
+    """What the page of a run shows; the network is not asked again.
+
+    Args:
+        run: the trained network and its history.
+        data: the data that it was trained on and evaluated on.
+        evaluation: of the test images.
+        explanation: of all its mistakes or some.
+        reference: what people and other networks say of CIFAR-10's test images; left out for other images.
+        neighbours: the nearest training images of its mistakes.
+        provenance: command, versions and machine.
+    """
+    predictions, mistakes, test = evaluation.predictions, evaluation.mistakes, data.test
+    index = np.array([mistake.index for mistake in mistakes], dtype=np.int64)
+    verdicts = votes = None
+    if reference is not None:
+        try:
+            verdicts = triage(predictions.labels, predictions.predicted, reference)
+            votes = reference.counts[index]
+        except DataError:  # other images than those that people and networks were asked about
+            verdicts = None
+    return ReportContent(
+        name=run.folder.path.name,
+        data=data.name,
+        classes=data.classes,
+        metrics=evaluation.metrics,
+        history=run.history,
+        recipe=run.recipe,
+        provenance=provenance or {},
+        mistakes=mistakes,
+        images=test.images[index],
+        log_probabilities=predictions.log_probabilities[index],
+        explanation=explanation,
+        files=None if test.files is None else [test.files[at] for at in index],
+        verdicts=verdicts,
+        votes=votes,
+        neighbours=neighbours,
+        calibration=measure_calibration(predictions.logits, predictions.labels),
+    )
+
+
+def write_report(folder: RunFolder, content: ReportContent) -> Path:
+    """Write the page into the run folder, whole or not at all; see `render_report`."""
+    write_text(folder.report, render_report(content))
+    return folder.report
+
+
+class ReportFrame:
+    """A report that a notebook shows when it is the last value of a cell."""
+
+    def __init__(self, text: str, height: int) -> None:
+        self.text, self.height = text, height
+
+    def __repr__(self) -> str:
+        return f"ReportFrame({len(self.text):,} characters, {self.height} pixels high)"
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe title="Report of a run" sandbox="allow-scripts allow-downloads" width="100%" '
+            f'height="{self.height}" style="border:0" srcdoc="{html.escape(self.text)}"></iframe>'
+        )
+
+
+def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFrame:
+    """The report of a run within a notebook: a frame of its own, so that neither changes the other.
+
+    Args:
+        folder: the run folder, its path, or the bare name of one under `runs/`.
+        height: of the frame, in pixels.
+
+    Raises:
+        RunError: the folder holds no report.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "report.html").write_text("<p>a report")
+        >>> show_report(folder)._repr_html_()[-37:]
+        'srcdoc="&lt;p&gt;a report"></iframe>'
+    """
+    found = folder if isinstance(folder, RunFolder) else find_run(folder)
+    try:
+        return ReportFrame(found.report.read_text(encoding="utf-8"), height)
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{found.report} is missing: make it with seefar.report_run(run, data), or `seefar report {found.name}`."
+        ) from error

@@ -1,0 +1,102 @@
+"""Made-up content of a report, for the tests of the page: as many mistakes of a set of classes as wanted."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from seefar.evaluation.calibration import measure_calibration
+from seefar.evaluation.metrics import measure
+from seefar.evaluation.mistakes import find_mistakes
+from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.triage import Verdict
+from seefar.explanation.health import Health
+from seefar.explanation.repair import Repair
+from seefar.maps.grid import Grid
+from seefar.report.content import NearestImages, ReportContent
+from seefar.training.history import HistoryRow
+from seefar.training.recipe import Recipe
+
+CLASSES = ("airplane", "cat", "dog", "ship")
+OUTCOMES = ("repaired", "other", "stays")
+BADGES = ("good", "fair", "poor")
+FAULTS = ("label", "ambiguous", "hard", "model")
+
+
+def make_content(
+    count: int = 40, classes: tuple[str, ...] = CLASSES, *, cells: int = 8, seed: int = 0, **more: Any
+) -> ReportContent:
+    """Content with `count` mistakes among three times as many test images; every optional part is there."""
+    random = np.random.default_rng(seed)
+    k, n = len(classes), 3 * count
+    labels = random.integers(0, k, n)
+    answers = labels.copy()
+    answers[:count] = (labels[:count] + 1 + random.integers(0, k - 1, count)) % k
+    logits = random.normal(0, 1, (n, k)).astype(np.float32)
+    logits[np.arange(n), answers] = logits.max(1) + 1
+    predictions = Predictions(logits, np.zeros((n, 1), np.float32), labels, classes, "model", "images")
+    mistakes = find_mistakes(predictions)
+    pair = random.normal(0, 2, (2, count, cells, cells)).astype(np.float32)
+    hidden = np.zeros((count, 32, 32), bool)
+    hidden[:, 8:20, 4:16] = True
+    repairs = [
+        Repair(
+            outcome=OUTCOMES[number % 3],
+            share=0.14,
+            box=(8, 4, 20, 16),
+            evidence=0.5,
+            answer=mistake.true if number % 3 == 0 else mistake.predicted,
+            answer_probability=0.75,
+            predicted_before=mistake.confidence,
+            predicted_after=0.125,
+            true_before=mistake.true_probability,
+            true_after=0.625,
+            control_share=None,
+        )
+        for number, mistake in enumerate(mistakes)
+    ]
+    rate = SimpleNamespace(n=count, share=0.5, interval=(0.4, 0.6))
+    explanation: Any = SimpleNamespace(
+        mistakes=mistakes,
+        classes=classes,
+        contrast=pair[0] - pair[1],
+        predicted=pair[0],
+        true=pair[1],
+        hidden=hidden,
+        repairs=repairs,
+        health=[Health(BADGES[n % 3], ("a reason",) * (n % 3)) for n in range(count)],
+        grid=Grid((cells, cells), 32 / cells, (32 / cells - 1) / 2),
+        method="gradcam",
+        hide="blur",
+        rates=SimpleNamespace(repaired=rate, shifted=rate, damaged=rate),
+    )
+    verdicts = [
+        Verdict(
+            m.index, m.true, m.predicted, FAULTS[m.index % 4], f"sentence of {m.index}", 50, 30, 20, 0.9, None, 23, 5
+        )
+        for m in mistakes
+    ]
+    near = random.integers(0, 9, (count, 6))
+    index = np.array([mistake.index for mistake in mistakes])
+    values: dict[str, Any] = {
+        "name": "made-up",
+        "data": "cifar10",
+        "classes": classes,
+        "metrics": measure(predictions),
+        "history": [
+            HistoryRow(step, 1 + step // 11, 1.0 * step, 32, 0.1, 2 / step, 1 - 1 / step) for step in range(2, 21)
+        ],
+        "recipe": Recipe(),
+        "provenance": {"command": ["seefar", "run"], "packages": {"torch": "2"}, "files": {"a": "b"}},
+        "mistakes": mistakes,
+        "images": random.integers(0, 256, (count, 32, 32, 3), np.uint8),
+        "log_probabilities": predictions.log_probabilities[index],
+        "explanation": explanation,
+        "verdicts": verdicts,
+        "votes": random.integers(0, 9, (count, k)),
+        "neighbours": NearestImages(near + 100, near / 10, random.integers(0, 256, (9, 32, 32, 3), np.uint8), near),
+        "calibration": measure_calibration(logits, labels),
+    }
+    return ReportContent(**{**values, **more})
