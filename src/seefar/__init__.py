@@ -87,11 +87,13 @@ if TYPE_CHECKING:
     from seefar.report.figures import plot_history as plot_history
     from seefar.report.figures import plot_maps as plot_maps
     from seefar.report.figures import plot_mistakes as plot_mistakes
+    from seefar.report.page import show_report as show_report
     from seefar.runs.folder import RunFolder as RunFolder
     from seefar.runs.folder import verify as verify
     from seefar.steps import Result as Result
     from seefar.steps import evaluate_run as evaluate_run
     from seefar.steps import explain_run as explain_run
+    from seefar.steps import report_run as report_run
     from seefar.training.history import HistoryRow as HistoryRow
     from seefar.training.loop import train as train
     from seefar.training.recipe import Recipe as Recipe
@@ -176,11 +178,13 @@ _HOMES = {
     "plot_history": "report.figures",
     "plot_maps": "report.figures",
     "plot_mistakes": "report.figures",
+    "show_report": "report.page",
     "RunFolder": "runs.folder",
     "verify": "runs.folder",
     "Result": "steps",
     "evaluate_run": "steps",
     "explain_run": "steps",
+    "report_run": "steps",
     "HistoryRow": "training.history",
     "train": "training.loop",
     "Recipe": "training.recipe",

@@ -26,6 +26,7 @@ from seefar.inputs import check_choices
 from seefar.progress import Progress, showing
 from seefar.report.draw import save_figure
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
+from seefar.report.page import make_report
 from seefar.report.tables import files_table, occlusion_table, write_metrics, write_mistakes
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
@@ -145,7 +146,34 @@ def explain_run(
             write_text(folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
             tables = files_table(test), occlusion_table(explanation, test.classes)
             write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, *tables)
+        if _is_writable(folder):
+            make_report(run, data, evaluation, explanation, command)
     return Result(run, evaluation, explanation, shown)
+
+
+def report_run(
+    run: Run,
+    data: Data,
+    *,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    command: Sequence[str] = ("seefar.report_run",),
+) -> Path:
+    """The last step: `report.html` from what the folder holds; only a run without predictions asks the network.
+
+    Args:
+        run: a finished training.
+        data: what it was trained on.
+        data_dir: where the reference data for CIFAR-10 lie, if they were fetched; see `seefar.load_reference`.
+        progress: see `seefar.progress`.
+        command: what the manifest says made the files.
+
+    Raises:
+        RunError: the folder cannot be written to.
+    """
+    with run.folder.writing(command):
+        evaluation = evaluate_run(run, data, progress=progress)
+        return make_report(run, data, evaluation, _saved_explanation(run, evaluation), command, data_dir)
 
 
 def _explain_part(
@@ -191,16 +219,18 @@ class _Part:
         self.progress.update(f"{stage} (part {self.number} of {self.parts})", done, total, note)
 
 
-def _saved_explanation(run: Run, evaluation: Evaluation, choices: Choices) -> Explanation | None:
-    """The explanation in the run folder, if it is of these predictions and was made with these settings."""
+def _saved_explanation(run: Run, evaluation: Evaluation, choices: Choices | None = None) -> Explanation | None:
+    """The explanation in the run folder, if it is of these predictions and was made with these settings, or any."""
     try:
         saved = Explanation.load(run.folder.maps)
     except RunError:  # missing, damaged, or of an older form
         return None
-    predictions = evaluation.predictions
-    wanted = (predictions.model, predictions.images, choices.method, choices.layer, choices.cells, choices.hide)
-    found = (saved.model, saved.images, saved.method, saved.layer, saved.cells, saved.hide)
-    return saved if found == wanted else None
+    if (saved.model, saved.images) != (evaluation.predictions.model, evaluation.predictions.images):
+        return None
+    if choices is None:
+        return saved
+    wanted = (choices.method, choices.layer, choices.cells, choices.hide)
+    return saved if (saved.method, saved.layer, saved.cells, saved.hide) == wanted else None
 
 
 def _saved_evaluation(run: Run, test: Split) -> Evaluation | None:

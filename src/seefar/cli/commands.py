@@ -131,6 +131,24 @@ class Explain:
 
 
 @dataclass(frozen=True)
+class Report:
+    """The page of a finished run: accuracy, curves, confusion, every mistake with its maps, in one file."""
+
+    run: RunName
+    """Run folder: a path, or a bare name under runs/."""
+    finished: Finished = field(default_factory=Finished)
+    output: Output = field(default_factory=Output)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Write the page from what the folder holds, and print where it is."""
+        from seefar.steps import report_run
+
+        progress = begin(self.output)
+        run, data = load(self.run, self.finished)
+        print(report_run(run, data, data_dir=self.finished.data_dir, progress=progress, command=["seefar", *words]))
+
+
+@dataclass(frozen=True)
 class Verify:
     """Check a run folder against its manifest: which files are missing, changed or extra."""
 
@@ -180,6 +198,7 @@ COMMANDS: dict[str, type[Any]] = {
     "train": Train,
     "evaluate": Evaluate,
     "explain": Explain,
+    "report": Report,
     "verify": Verify,
     "triage": Triage,
     "export": Export,

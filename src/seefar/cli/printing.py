@@ -48,7 +48,7 @@ def print_result(result: Result, as_json: bool) -> None:
     print(explanation.rates)
     print(f"{len(result.shown)} of {result.evaluation.metrics.mistakes} mistakes are shown; in {folder}:")
     figures = (folder.figure(name) for name in ("history", "mistakes", "maps"))
-    for path in (*figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
+    for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
         if path.exists():
             print(f"  {path}")
     print_next("explain", folder, "--top 20 --order confidence")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seefar.data import Data
-from seefar.data.reference import Reference
+from seefar.data.reference import Reference, load_reference
 from seefar.errors import DataError, RunError
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation
@@ -20,6 +20,7 @@ from seefar.report.content import NearestImages, ReportContent
 from seefar.report.html import render_report
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.provenance import provenance
 from seefar.training.run import Run
 
 
@@ -73,10 +74,35 @@ def gather(
     )
 
 
-def write_report(folder: RunFolder, content: ReportContent) -> Path:
-    """Write the page into the run folder, whole or not at all; see `render_report`."""
-    write_text(folder.report, render_report(content))
-    return folder.report
+def make_report(
+    run: Run,
+    data: Data,
+    evaluation: Evaluation,
+    explanation: Explanation | None,
+    command: Sequence[str],
+    data_dir: str | Path | None = None,
+) -> Path:
+    """Write `report.html` into the run folder, whole or not at all.
+
+    Args:
+        run: the trained network and its history.
+        data: what it was trained on.
+        evaluation: of its test images.
+        explanation: of all its mistakes or some.
+        command: what made the files.
+        data_dir: where the reference data for CIFAR-10 lie, if they were fetched.
+
+    Returns:
+        The path of the page.
+    """
+    try:
+        reference = load_reference(data_dir, fetch=False) if data.name == "cifar10" else None
+    except DataError:  # not fetched
+        reference = None
+    about = {"command": list(command), **provenance()}
+    content = gather(run, data, evaluation, explanation, reference=reference, provenance=about)
+    write_text(run.folder.report, render_report(content))
+    return run.folder.report
 
 
 class ReportFrame:

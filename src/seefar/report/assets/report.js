@@ -102,9 +102,9 @@ function readAddress(hash) {
   const found = new URLSearchParams(hash.slice(1)), next = { ...NONE };
   for (const key of Object.keys(NONE)) if (found.has(key)) next[key] = found.get(key);
   for (const key of ["true", "predicted"]) if (!classes.includes(next[key])) next[key] = "";
-  if (!(next.fault in page.faults)) next.fault = "";
-  if (!(next.outcome in OUTCOMES)) next.outcome = "";
-  if (!(next.order in ORDERS)) next.order = "loss";
+  if (!Object.hasOwn(page.faults, next.fault)) next.fault = "";
+  if (!Object.hasOwn(OUTCOMES, next.outcome)) next.outcome = "";
+  if (!Object.hasOwn(ORDERS, next.order)) next.order = "loss";
   if (!byIndex.has(next.card)) next.card = "";
   return next;
 }
