@@ -23,7 +23,7 @@ from seefar.evaluation.evaluate import Evaluation, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.explanation.explain import Explanation, explain
 from seefar.inputs import check_choices
-from seefar.progress import Progress, showing
+from seefar.progress import Part, Progress, showing
 from seefar.report.draw import save_figure
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
 from seefar.report.page import make_report
@@ -140,7 +140,7 @@ def explain_run(
         there = {mistake.index for mistake in explanation.mistakes}
         rest = [one for one in evaluation.mistakes if one.index not in there] if chosen.explain == "all" else []
         for start in range(0, len(rest), PART):
-            part = _Part(display, start // PART + 1, -(-len(rest) // PART))
+            part = Part(display, start // PART + 1, -(-len(rest) // PART))
             explanation = _explain_part(run, test, evaluation, chosen, rest[start : start + PART], explanation, part)
         if not folder.explanation.exists():
             write_text(folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
@@ -202,21 +202,6 @@ def _explain_part(
         run.folder.explanation.unlink(missing_ok=True)  # written anew when all parts are there
         explanation.save(run.folder.maps)
     return explanation
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A `Progress` of work that is done in parts: each stage carries the number of its part."""
-
-    progress: Progress
-    number: int
-    parts: int
-
-    def line(self, text: str) -> None:
-        self.progress.line(text)
-
-    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-        self.progress.update(f"{stage} (part {self.number} of {self.parts})", done, total, note)
 
 
 def _saved_explanation(run: Run, evaluation: Evaluation, choices: Choices | None = None) -> Explanation | None:

@@ -144,7 +144,7 @@ class Report:
         from seefar.steps import report_run
 
         progress = begin(self.output)
-        run, data = load(self.run, self.finished)
+        run, data = load(self.run, self.finished, progress)
         print(report_run(run, data, data_dir=self.finished.data_dir, progress=progress, command=["seefar", *words]))
 
 
