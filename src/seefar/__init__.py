@@ -64,8 +64,14 @@ if TYPE_CHECKING:
     from seefar.explanation.health import Health as Health
     from seefar.explanation.rates import RepairRates as RepairRates
     from seefar.explanation.repair import Repair as Repair
+    from seefar.maps.baselines import centre_blob as centre_blob
+    from seefar.maps.baselines import random_map as random_map
+    from seefar.maps.baselines import sobel_edges as sobel_edges
     from seefar.maps.class_maps import ClassMaps as ClassMaps
     from seefar.maps.class_maps import class_maps as class_maps
+    from seefar.maps.faithfulness import deletion as deletion
+    from seefar.maps.faithfulness import insertion as insertion
+    from seefar.maps.faithfulness import road as road
     from seefar.maps.formulas import gradcam as gradcam
     from seefar.maps.formulas import gradcam_plus_plus as gradcam_plus_plus
     from seefar.maps.formulas import hirescam as hirescam
@@ -73,8 +79,16 @@ if TYPE_CHECKING:
     from seefar.maps.gradient_free import eigencam as eigencam
     from seefar.maps.gradient_free import scorecam as scorecam
     from seefar.maps.grid import Grid as Grid
+    from seefar.maps.grid import rank_pixels as rank_pixels
+    from seefar.maps.grid import to_pixels as to_pixels
     from seefar.maps.methods import contrast_map as contrast_map
     from seefar.maps.methods import map_status as map_status
+    from seefar.maps.sanity import evidence_inside as evidence_inside
+    from seefar.maps.sanity import find_origin as find_origin
+    from seefar.maps.sanity import flip_agreement as flip_agreement
+    from seefar.maps.sanity import pointing_hits as pointing_hits
+    from seefar.maps.sanity import randomized as randomized
+    from seefar.maps.sanity import rank_correlation as rank_correlation
     from seefar.model.resnet import ResNet18 as ResNet18
     from seefar.model.twin import dense_twin as dense_twin
     from seefar.pipeline import run as run
@@ -155,6 +169,20 @@ _HOMES = {
     "Health": "explanation.health",
     "Repair": "explanation.repair",
     "RepairRates": "explanation.rates",
+    "centre_blob": "maps.baselines",
+    "random_map": "maps.baselines",
+    "sobel_edges": "maps.baselines",
+    "deletion": "maps.faithfulness",
+    "insertion": "maps.faithfulness",
+    "road": "maps.faithfulness",
+    "rank_pixels": "maps.grid",
+    "to_pixels": "maps.grid",
+    "evidence_inside": "maps.sanity",
+    "find_origin": "maps.sanity",
+    "flip_agreement": "maps.sanity",
+    "pointing_hits": "maps.sanity",
+    "randomized": "maps.sanity",
+    "rank_correlation": "maps.sanity",
     "ClassMaps": "maps.class_maps",
     "class_maps": "maps.class_maps",
     "gradcam": "maps.formulas",

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from seefar.maps.faithfulness import CURVE_SHARES, bootstrap_interval, deletion, insertion, road
 from seefar.maps.grid import rank_pixels
@@ -59,3 +61,20 @@ def test_the_interval_of_a_mean() -> None:
     assert low < values.mean() < high
     assert high - low == pytest.approx(2 * 1.96 / 20, rel=0.15)
     assert bootstrap_interval(np.full(5, 2.0)) == (2.0, 2.0)
+
+
+class Pictures(torch.nn.Module):
+    """`brightness` as a module of other make: pictures from 0 to 1 in, logits out."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return 40 * pictures.mean((2, 3))
+
+
+@pytest.mark.parametrize("score", [deletion, insertion, road])
+def test_any_model_can_be_asked(brightness: ResNet18, score: Callable[..., np.ndarray]) -> None:
+    image, ranks = half_red()
+    expected = score(brightness, image, RED, ranks)
+    np.testing.assert_allclose(score(Pictures(), image, RED, ranks), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        score(lambda stored: 40 * stored.mean((1, 2)) / 255, image, RED, ranks), expected, atol=1e-6
+    )

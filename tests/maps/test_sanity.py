@@ -53,6 +53,18 @@ def test_the_cascade_draws_one_part_after_the_other_anew(make_net: Callable[...,
     assert torch.equal(state, torch.random.get_rng_state())  # nobody else's random numbers change
 
 
+def test_the_cascade_of_another_network_goes_through_its_children() -> None:
+    layers = torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 2, 1)
+    net = torch.nn.Sequential(*layers)
+    net[2].weight.data += 1
+    seen = list(randomized(net))
+    assert [part for part, _ in seen] == ["3", "2", "0"]
+    assert torch.equal(seen[0][1][0].weight, net[0].weight)
+    assert not torch.equal(seen[0][1][3].weight, net[3].weight)
+    assert not torch.equal(seen[1][1][2].weight, net[2].weight)
+    assert not torch.equal(seen[2][1][0].weight, net[0].weight)
+
+
 def test_the_map_hangs_on_the_weights_and_the_edges_do_not(trained: Run, shapes: Data) -> None:
     """Adebayo's test: passed by Grad-CAM, failed by an edge detector, as it must be."""
     images, labels = shapes.test.images[:40], shapes.test.labels[:40]

@@ -1,6 +1,8 @@
-"""Do the pixels that a map ranks first matter most to the network? Exactly k are removed, and it is asked again.
+"""Removal scores of maps: deletion, insertion, ROAD; for any model.
 
-Such scores reward blurry maps (arXiv 2304.13836), so a method's score means something beside the baselines' only.
+Exactly k of the pixels that a map ranks first are removed, and the probability of the class is followed. Such scores
+reward blurry maps (arXiv 2304.13836), so a method's score means something beside the baselines' only: `random_map`,
+`centre_blob` and `sobel_edges`.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
 from seefar.data.images import Images, Labels
+from seefar.maps.logits import Model, logits_of
 from seefar.maps.removal import blurred, hide, impute
-from seefar.model.inference import compute_logits, log_softmax
-from seefar.model.resnet import ResNet18
+from seefar.model.inference import log_softmax
 from seefar.seeds import Stream
 
 CURVE_SHARES = tuple(step / 10 for step in range(11))
@@ -24,34 +26,65 @@ Scores = NDArray[np.float64]  # (N,)
 Ranks = NDArray[np.int64]  # (N, H, W), from `rank_pixels`, 0 for the pixel that counts most
 
 
-def deletion(model: ResNet18, images: Images, classes: Labels, ranks: Ranks) -> Scores:
+def deletion(model: Model, images: Images, classes: Labels, ranks: Ranks) -> Scores:
     """Area under the class's probability while pixels are removed, highest first (Petsiuk et al. 2018, 1806.07421).
 
     Removed pixels get the mean colour of those that are left. Lower is better.
 
     Args:
-        model: the network.
+        model: a `ResNet18`; another torch module, of pictures in float32 (n, 3, H, W) in 0 to 1; or a function of
+            stored images, uint8 (n, H, W, 3). It gives logits (n, K).
         images: uint8 (N, H, W, 3).
         classes: whose probability is followed, int64 (N,).
-        ranks: from `rank_pixels` of the map that `to_pixels` has laid over the image.
+        ranks: from `rank_pixels` of maps that `to_pixels` has enlarged to the images, int64 (N, H, W).
+
+    Returns:
+        float64 (N,).
+
+    Example:
+        >>> import seefar
+        >>> image = np.zeros((1, 8, 8, 3), np.uint8)
+        >>> image[:, :, :4, 0] = 255  # the left half is red
+        >>> red = lambda images: images.mean((1, 2)) / 10  # a model that sees colours; class 0 is red
+        >>> best = seefar.rank_pixels(image[..., 0].astype(np.float32))  # the red pixels first
+        >>> bool(seefar.deletion(red, image, [0], best)[0] < seefar.deletion(red, image, [0], 63 - best)[0])
+        True
     """
     return _area(model, classes, lambda k: hide(images, ranks < k, "mean"), ranks)
 
 
-def insertion(model: ResNet18, images: Images, classes: Labels, ranks: Ranks) -> Scores:
+def insertion(model: Model, images: Images, classes: Labels, ranks: Ranks) -> Scores:
     """Area under the class's probability while pixels are shown, highest first, on the blurred image (ibid.).
 
     Higher is better. Arguments as `deletion`.
+
+    Example:
+        >>> import seefar
+        >>> image = np.zeros((1, 8, 8, 3), np.uint8)
+        >>> image[:, :, :4, 0] = 255  # the left half is red
+        >>> red = lambda images: images.mean((1, 2)) / 10  # a model that sees colours; class 0 is red
+        >>> best = seefar.rank_pixels(image[..., 0].astype(np.float32))  # the red pixels first
+        >>> bool(seefar.insertion(red, image, [0], best)[0] > seefar.insertion(red, image, [0], 63 - best)[0])
+        True
     """
     ground = blurred(images)
     return _area(model, classes, lambda k: np.where((ranks < k)[..., None], images, ground), ranks)
 
 
-def road(model: ResNet18, images: Images, classes: Labels, ranks: Ranks) -> Scores:
+def road(model: Model, images: Images, classes: Labels, ranks: Ranks) -> Scores:
     """ROAD (Rong et al. 2022, arXiv 2202.00449): removal by imputation, which does not show where pixels are missing.
 
     The class's probability with the lowest pixels removed minus that with the highest removed, averaged over
-    ROAD_SHARES, and halved. Higher is better; a map that says nothing gets 0. Arguments as `deletion`.
+    ROAD_SHARES, and halved. Higher is better; a map that shows nothing gets 0. Arguments as `deletion`.
+
+    Example:
+        >>> import seefar
+        >>> image = np.zeros((1, 8, 8, 3), np.uint8)
+        >>> image[:, :, :4, 0] = 255  # the left half is red
+        >>> red = lambda images: images.mean((1, 2)) / 10  # a model that sees colours; class 0 is red
+        >>> best = seefar.rank_pixels(image[..., 0].astype(np.float32))  # the red pixels first
+        >>> bool(seefar.road(red, image, [0], best)[0] > seefar.road(red, image, [0], 63 - best)[0])
+        True
     """
     pixels = ranks[0].size if len(ranks) else 0
     score = np.zeros(len(images))
@@ -71,13 +104,13 @@ def bootstrap_interval(values: Scores, draws: int = 2000, seed: int = 0) -> tupl
     return float(low), float(high)
 
 
-def _area(model: ResNet18, classes: Labels, shown: Callable[[int], Images], ranks: Ranks) -> Scores:
+def _area(model: Model, classes: Labels, shown: Callable[[int], Images], ranks: Ranks) -> Scores:
     pixels = ranks[0].size if len(ranks) else 0
     curve = [_probability(model, shown(round(share * pixels)), classes) for share in CURVE_SHARES]
     area: Scores = trapezoid(curve, CURVE_SHARES, axis=0)
     return area
 
 
-def _probability(model: ResNet18, images: Images, classes: Labels) -> Scores:
-    chosen: Scores = np.exp(log_softmax(compute_logits(model, images)))[np.arange(len(classes)), classes]
+def _probability(model: Model, images: Images, classes: Labels) -> Scores:
+    chosen: Scores = np.exp(log_softmax(logits_of(model, images)))[np.arange(len(classes)), classes]
     return chosen

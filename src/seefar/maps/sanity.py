@@ -63,7 +63,17 @@ def randomized(model: nn.Module, seed: int = 0) -> Iterator[tuple[str, nn.Module
 
 
 def rank_correlation(first: Maps, second: Maps) -> Scores:
-    """Spearman's correlation of the cells of each pair of maps, float64 (N,); 0 where a map is flat."""
+    """Spearman's rank correlation of the cells of each pair of maps, float64 (N,); 0 where a map is flat.
+
+    Args:
+        first: (N, h, w).
+        second: (N, h, w).
+
+    Example:
+        >>> maps = np.arange(4, dtype=np.float32).reshape(1, 2, 2)
+        >>> rank_correlation(maps, np.exp(maps)), rank_correlation(maps, -maps)
+        (array([1.]), array([-1.]))
+    """
     ranks = [rankdata(_flat(maps), axis=1) for maps in (first, second)]
     centred = [rank - rank.mean(1, keepdims=True) for rank in ranks]
     scale = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))
@@ -84,6 +94,11 @@ def flip_agreement(
         of_mirrored: maps of the mirrored images, as they come, (N, h, w).
         image_size: height and width of the images.
         grid: where the cells lie; default: they share the image evenly.
+
+    Example:
+        >>> maps = np.random.default_rng(0).normal(size=(1, 8, 8)).astype(np.float32)
+        >>> flip_agreement(maps, maps[:, :, ::-1], 32).round(6)  # the map moved with the image
+        array([1.])
     """
     here, there = (to_pixels(part, image_size, grid) for part in (maps, of_mirrored))
     return rank_correlation(here, there[:, :, ::-1])
@@ -122,6 +137,12 @@ def pointing_hits(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None
         maps: (N, h, w).
         masks: the pixels that decide, bool (N, H, W).
         grid: where the cells lie; default: they share the image evenly.
+
+    Example:
+        >>> maps, masks = np.zeros((1, 8, 8), np.float32), np.zeros((1, 32, 32), bool)
+        >>> maps[0, 2, 3], masks[0, 8:12, 12:16] = 1, True
+        >>> pointing_hits(maps, masks), evidence_inside(maps, masks).round(2)
+        (array([ True]), array([0.56]))
     """
     size = masks.shape[1], masks.shape[2]
     grid = grid or Grid.even((maps.shape[1], maps.shape[2]), size)
