@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from seefar.data.checks import find_class
 from seefar.errors import DataError, SeefarError
 from seefar.evaluation.predictions import Predictions
 from seefar.names import Order
-from seefar.runs.files import written_beside
 
 
 @dataclass(frozen=True)
@@ -87,35 +83,3 @@ def find_mistakes(
         if guess != label and true in (None, label) and predicted in (None, guess)
     ]
     return sorted(mistakes, key=keys[order])
-
-
-def write_mistakes(
-    path: Path,
-    mistakes: Sequence[Mistake],
-    classes: tuple[str, ...],
-    more: Mapping[str, Sequence[object]] | None = None,
-) -> None:
-    """A CSV with one line a mistake, classes by name.
-
-    Args:
-        path: where to.
-        mistakes: the lines.
-        classes: names of the K classes.
-        more: further columns by name, one value a mistake.
-    """
-    more = more or {}
-    with written_beside(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["index", "true", "predicted", "confidence", "true_probability", "loss", *more])
-        for number, m in enumerate(mistakes):
-            writer.writerow(
-                [
-                    m.index,
-                    classes[m.true],
-                    classes[m.predicted],
-                    f"{m.confidence:.6f}",
-                    f"{m.true_probability:.6g}",
-                    f"{m.loss:.6f}",
-                    *(column[number] for column in more.values()),
-                ]
-            )

@@ -15,6 +15,7 @@ from seefar.model.inference import device_errors, true_float32
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import Progress, showing
 from seefar.runs.folder import RunFolder, find_run
+from seefar.training.advice import few_steps_warning
 from seefar.training.device import Compute, choose_compute, worker_count
 from seefar.training.history import HistoryRow, append_row
 from seefar.training.interrupt import Interrupts
@@ -117,6 +118,9 @@ def _train(
     model, optimizer, scaler, tally = state.model, state.optimizer, state.scaler, state.tally
     positions = [divmod(step, len(dataset)) for step in range(state.step, steps)]
     work = sum(image_cost(recipe, data, epoch) for epoch, _ in positions)
+    warning = few_steps_warning(len(data.train), recipe.batch_size, recipe.epochs)
+    if warning and state.step == 0:
+        progress.line(warning)
     last_logged = state.step - round(tally.interval[2].item() / recipe.batch_size)
 
     with (
