@@ -2,8 +2,9 @@
 
     python benchmarks/triage.py [--run runs/fast] > results/triage.json
 
-The published nets are judged in the same way, each without itself among the others. `seconds` is the best of five
-calls on arrays that are in memory.
+The published nets are judged in the same way, each without itself among the others. The accuracy of two views is that
+of results/evaluate.json. Whether objects at the border are harder is tested on the mistakes and 1,000 right answers,
+since only those are mapped. `seconds` is the best of five calls on arrays that are in memory.
 """
 
 from __future__ import annotations
@@ -12,23 +13,28 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import seefar
 from seefar.data import Split, load_data
+from seefar.evaluation.accuracy_views import AccuracyView
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.patterns import mistakes_by_class
+from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.slices import evidence_off_centre
 from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, Verdict, count_faults
 from seefar.maps.grid import grid_of
 from seefar.model.resnet import ResNet18
 from seefar.runs.manifest import provenance
 
+EVALUATE = Path(__file__).parents[1] / "results" / "evaluate.json"
 EXAMPLES = 3
-BLOCK = 500  # images
+MAPPED_RIGHT = 1000
+BLOCK = 100  # images
 
 
 def shares(verdicts: list[Verdict]) -> dict[str, Any]:
@@ -49,15 +55,27 @@ def shares(verdicts: list[Verdict]) -> dict[str, Any]:
     return found
 
 
-def off_centre(model: ResNet18, test: Split, predicted: np.ndarray) -> np.ndarray:
-    """Pixels from the middle of each image to that of the evidence for the predicted class, (N,)."""
-    found = []
-    for start in range(0, len(test), BLOCK):
-        rows = slice(start, start + BLOCK)
-        maps = seefar.class_maps(model, test.images[rows]).of(predicted[rows])
-        grid = grid_of(model, (maps.shape[1], maps.shape[2]), test.images.shape[1])
-        found.append(evidence_off_centre(maps, grid, test.images.shape[1]))
-    return np.concatenate(found)
+def border(model: ResNet18, test: Split, predicted: np.ndarray) -> dict[str, Any]:
+    """The slice whose evidence for the predicted class lies farthest from the middle."""
+    right = np.flatnonzero(predicted == test.labels)
+    chosen = np.random.default_rng(0).choice(right, MAPPED_RIGHT, replace=False)
+    rows = np.sort(np.concatenate([np.flatnonzero(predicted != test.labels), chosen]))
+    found, size = [], test.images.shape[1]
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        maps = seefar.class_maps(model, test.images[block]).of(predicted[block])
+        found.append(evidence_off_centre(maps, grid_of(model, (maps.shape[1], maps.shape[2]), size), size))
+    images, labels, off_centre = test.images[rows], test.labels[rows], np.concatenate(found)
+    slices = seefar.error_slices(images, labels, predicted[rows], off_centre=off_centre)
+    return asdict(next(one for one in slices if one.name == "at the border"))
+
+
+def two_views() -> AccuracyView:
+    """The accuracy of two views, as benchmarks/evaluate.py measured it."""
+    measured = json.loads(EVALUATE.read_text(encoding="utf-8"))
+    n, accuracy, interval = measured["images"], measured["two_views"]["accuracy"], measured["two_views"]["interval"]
+    meaning = "two views: image and mirror image averaged, all test images, as labelled"
+    return AccuracyView("two views", meaning, n, round(n * accuracy), accuracy, tuple(interval))
 
 
 def best_seconds(call: Callable[[], object], rounds: int = 5) -> float:
@@ -77,9 +95,9 @@ def main() -> None:
     run = seefar.load_run(parser.parse_args().run)
     test, reference = load_data("cifar10").test, seefar.load_reference(fetch=False)
     labels, classes = test.labels, test.classes
-    predictions = seefar.predict(run.model, test)
-    mirrored = seefar.predict(run.model, replace(test, images=np.ascontiguousarray(test.images[:, :, ::-1])))
-    two_views = np.logaddexp(predictions.log_probabilities, mirrored.log_probabilities).argmax(1)
+    predictions = Predictions.load(run.folder.predictions)
+    if not predictions.are_of(run.model, test):
+        raise SystemExit("the predictions in the run folder are of other weights or images: seefar evaluate")
     predicted = predictions.predicted
     verdicts = seefar.triage(labels, predicted, reference)
     issues = seefar.find_label_issues(labels, np.exp(predictions.log_probabilities))
@@ -98,17 +116,13 @@ def main() -> None:
         **count_faults(verdicts),
         "faults": shares(verdicts),
         "published": judged,
-        "accuracy": [asdict(view) for view in seefar.accuracy_views(labels, predicted, reference, two_views=two_views)],
+        "accuracy": [asdict(view) for view in (*seefar.accuracy_views(labels, predicted, reference), two_views())],
         "confused_pairs": [
             {**asdict(pair), "first": classes[pair.first], "second": classes[pair.second]} for pair in pairs
         ],
         "by_class": [{**asdict(one), "index": classes[one.index]} for one in by_class],
-        "slices": [
-            asdict(one)
-            for one in seefar.error_slices(
-                test.images, labels, predicted, off_centre=off_centre(run.model, test, predicted)
-            )
-        ],
+        "slices": [asdict(one) for one in seefar.error_slices(test.images, labels, predicted)],
+        "border": {"mapped_right_answers": MAPPED_RIGHT, **border(run.model, test, predicted)},
         "seconds": {
             "triage": best_seconds(lambda: seefar.triage(labels, predicted, reference)),
             "label_issues": best_seconds(
