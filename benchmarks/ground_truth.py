@@ -1,4 +1,4 @@
-"""Ground truth: do maps find what is known to decide, and does hiding it mend the answer?
+"""Ground truth: do maps find what is known to decide, and does hiding it repair the answer?
 
 Trains the recipe `demo` on `shapes` as it is, and with a planted shortcut: a small magenta patch on half of the
 training images, which are all labelled `circle`. On the test images the patch is a mistake waiting to happen. The

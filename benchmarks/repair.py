@@ -33,7 +33,7 @@ OTHERS: tuple[MethodName, ...] = ("hirescam", "layercam")
 
 
 def rates_and_rivals(run: Run, test: Split, predictions: Predictions, how: HideName) -> dict[str, Any]:
-    """The rates of the explanation, and how often hiding something else mends the answer, with McNemar's p."""
+    """The rates of the explanation, and how often hiding something else repairs the answer, with McNemar's p."""
     explanation = seefar.explain(run.model, test, predictions, hide=how)
     index = [mistake.index for mistake in explanation.mistakes]
     images, predicted, true = test.images[index], predictions.predicted[index], predictions.labels[index]
@@ -44,8 +44,8 @@ def rates_and_rivals(run: Run, test: Split, predictions: Predictions, how: HideN
     repaired = np.array([repair.outcome == "repaired" for repair in explanation.repairs])
     rivals = {}
     for name, order in ranks.items():
-        mended = hide_more_and_more(run.model, images, predicted, order, true, how).answer == true
-        rivals[name] = {**asdict(rate(mended)), "p": mcnemar(repaired, mended)}
+        by_rival = hide_more_and_more(run.model, images, predicted, order, true, how).answer == true
+        rivals[name] = {**asdict(rate(by_rival)), "p": mcnemar(repaired, by_rival)}
     return {**asdict(explanation.rates), "rivals": rivals}
 
 

@@ -55,7 +55,7 @@ def ground_truth(measured: dict[str, Any]) -> str:
         "the same, did the cells share the image evenly": lambda found: found[
             "pointing_if_cells_shared_the_image_evenly"
         ]["share"],
-        "hiding the evidence mends the answer": lambda found: found["repaired"]["share"],
+        "hiding the evidence repairs the answer": lambda found: found["repaired"]["share"],
         "hiding the same mask elsewhere does": lambda found: found["shifted_control"]["share"],
         "hiding the least relevant pixels does": lambda found: found["least_relevant_control"]["share"],
         "share of the evidence in the patch": lambda found: found["evidence_inside"],
@@ -109,9 +109,9 @@ def repair(measured: dict[str, Any]) -> str:
     first = next(iter(fills.values()))
     mistakes, right = first["repaired"]["n"], first["damaged"]["n"]
     rows: dict[str, Callable[[dict[str, Any]], str]] = {
-        f"hiding the evidence mends the answer (n = {mistakes})": lambda rates: cell(rates["repaired"]),
+        f"hiding the evidence repairs the answer (n = {mistakes})": lambda rates: cell(rates["repaired"]),
         "it gives another wrong answer": lambda rates: cell(rates["other"]),
-        "the same mask elsewhere mends it": lambda rates: cell(rates["shifted"], rates["p_shifted"]),
+        "the same mask elsewhere repairs it": lambda rates: cell(rates["shifted"], rates["p_shifted"]),
         "the least relevant pixels": lambda rates: cell(rates["least"], rates["p_least"]),
         "the mask of another mistake": rival("another"),
         "a blob in the centre": rival("centre"),
@@ -124,7 +124,7 @@ def repair(measured: dict[str, Any]) -> str:
     by = {"Grad-CAM, twin 8x8": first} | {f"{name}, layer2": rates for name, rates in measured["layer2"].items()}
     lines += ["", f"| evidence by | {' | '.join(by)} |", "|---|" + "---|" * len(by)]
     shared = {
-        "hiding it mends the answer": "repaired",
+        "hiding it repairs the answer": "repaired",
         "hiding the same mask elsewhere does": "shifted",
         "hiding its least relevant pixels does": "least",
         "hiding it breaks a right answer": "damaged",

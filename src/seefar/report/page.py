@@ -135,7 +135,7 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> _ = (folder / "report.html").write_text("<p>a report")
-        >>> show_report(folder)._repr_html_()[-37:]
+        >>> show_report(folder)._repr_html_()[-36:]
         'srcdoc="&lt;p&gt;a report"></iframe>'
     """
     found = folder if isinstance(folder, RunFolder) else find_run(folder)
