@@ -151,10 +151,10 @@ def _renamed(split: seefar.Split) -> seefar.Split:
 def test_a_data_folder_that_is_not_there_is_no_place_to_download_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(DataError, match=r"There is no folder .*nowhere"):
+    with pytest.raises(DataError, match=r"folder .*nowhere does not exist"):
         load_for(seefar.recipe("quick"), tmp_path / "nowhere")
     monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "mistyped"))
-    with pytest.raises(DataError, match=r"There is no folder .*mistyped"):
+    with pytest.raises(DataError, match=r"folder .*mistyped, which SEEFAR_DATA names, does not exist"):
         load_for(seefar.recipe("quick"))
     assert not list(tmp_path.iterdir())
 
