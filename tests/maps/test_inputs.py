@@ -166,3 +166,8 @@ def test_random_maps_are_drawn_from_the_stored_pixels(make_net: MakeNet, images:
     np.testing.assert_array_equal(random_map(net, images[1]), maps[1:2])
     assert len({map_.tobytes() for map_ in maps}) == 3
     np.testing.assert_array_equal(eigencam(net, images), eigencam(net, images, [0, 1, 2]))
+
+
+def test_what_is_no_network_is_refused(images: np.ndarray) -> None:
+    with pytest.raises(MapError, match=r"The model is a str, a torch module was wanted: pass it, such as run\.model"):
+        gradcam("resnet18", images, 0)  # type: ignore[arg-type]

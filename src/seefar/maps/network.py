@@ -22,9 +22,14 @@ SMALLEST_MAP = 6  # cells on a side; 5x5 and less shows no region
 
 
 def original(model: nn.Module) -> nn.Module:
-    """The module that `torch.compile` was given: hooks do not reach into compiled code."""
+    """The module that `torch.compile` was given: hooks do not reach into compiled code.
+
+    Raises:
+        MapError: it is no torch module.
+    """
     inner = getattr(model, "_orig_mod", model)
-    assert isinstance(inner, nn.Module)
+    if not isinstance(inner, nn.Module):
+        raise MapError(f"The model is a {type(model).__name__}, a torch module was wanted: pass it, such as run.model.")
     return inner
 
 
