@@ -6,6 +6,7 @@ from typing import Literal
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+Border = Literal["black", "reflected"]
 Flip = Literal["alternating", "random", "none"]
 Order = Literal["loss", "confidence", "index"]
 MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam", "scorecam"]

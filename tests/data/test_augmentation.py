@@ -120,10 +120,13 @@ def test_two_epochs_differ_in_more_than_their_order() -> None:
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_workers_do_not_change_the_images(shapes: Data, name: str) -> None:
     positions = [(0, 1), (0, 2), (1, 0), (1, 1), (3, 2)]
-    alone, one, two = (
-        list(training_batches(build_batches(recipe(name, batch_size=20), shapes), positions, workers, pin_memory=False))
-        for workers in (0, 1, 2)
-    )
+
+    def made_by(workers: int) -> list[Batch]:
+        dataset = build_batches(recipe(name, batch_size=20), shapes)
+        with training_batches(dataset, positions, workers, pin_memory=False) as batches:
+            return list(batches)
+
+    alone, one, two = (made_by(workers) for workers in (0, 1, 2))
     assert [(batch.epoch, batch.number) for batch in two] == positions
     for a, b, c in zip(alone, one, two, strict=True):
         assert same(a, b)
@@ -149,3 +152,12 @@ def test_random_flip_mirrors_half_of_the_images() -> None:
     plain = pipeline(32, crop_padding=0, hole=0, cutout_probability=0.0, cutout_fill=(0, 0, 0))
     images = AugmentedBatches(split, plain, "random", 200, seed=5)[0, 0].images.numpy()
     assert (images[:, 0, 0, 0] == 0).mean() == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_reflected_border_by_hand() -> None:
+    """The pixel at the edge is not repeated: of 0 1 2 ... 7, padded by 2, the row is 2 1 0 1 2 ... 7 6 5."""
+    image = np.broadcast_to(np.arange(8, dtype=np.uint8)[None, :, None], (8, 8, 3)).copy()
+    padded = pipeline(8, 2, 0, 0.0, (0,), "reflected")
+    rows = {tuple(padded(image=image)["image"][0, :, 0].tolist()) for _ in range(200)}
+    whole = (2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 6, 5)
+    assert rows == {whole[start : start + 8] for start in range(5)}

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
 from seefar.errors import RecipeError
-from seefar.training.recipe import RECIPES, Recipe, recipe
+from seefar.training.recipe import LATER, RECIPES, Recipe, recipe
 
 
 def test_the_asked_for_recipe_is_exactly_what_was_asked_for() -> None:
@@ -93,6 +94,13 @@ def test_other_texts_are_no_recipe(text: str) -> None:
 def test_values_no_training_can_use_are_refused_with_what_was_wanted(field: str, value: Any) -> None:
     with pytest.raises(RecipeError, match=rf"Recipe \S+: {field} is .* was wanted"):
         Recipe(**{field: value})
+
+
+def test_a_recipe_written_before_a_field_was_there_has_what_was_done_then() -> None:
+    text = json.loads(recipe("quick").to_json())
+    for name in LATER:
+        del text[name]
+    assert Recipe.from_json(json.dumps(text)) == recipe("quick")
 
 
 def test_numpys_numbers_become_plain_ones() -> None:

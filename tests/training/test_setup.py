@@ -23,6 +23,26 @@ def test_one_cycle_by_hand() -> None:
     assert rates == pytest.approx([0.2, 0.4] + [0.4 * part / 7 for part in (6, 5, 4, 3, 2, 1)])
 
 
+def test_one_cycle_that_ends_at_a_share_of_the_peak_by_hand() -> None:
+    """As above, but the fall goes from 0.4 to a quarter of it, 0.1: seven equal parts of 0.3, the last not taken."""
+    high = recipe("fast", learning_rate=0.4, warm_up=0.25, final_rate=0.25)
+    rates = [learning_rate(high, step, 8) for step in range(1, 9)]
+    assert rates == pytest.approx([0.2, 0.4] + [0.1 + 0.3 * part / 7 for part in (6, 5, 4, 3, 2, 1)])
+    assert {learning_rate(recipe("fast", warm_up=0.0, final_rate=1.0), step, 5) for step in range(1, 6)} == {0.15}
+
+
+def test_the_biases_of_norms_have_a_rate_of_their_own(shapes: Data) -> None:
+    fast = recipe("fast", width=2, norm_bias_rate=16)
+    model = build_model(fast, shapes)
+    groups = build_optimizer(model, fast).param_groups
+    assert [group["rate_factor"] for group in groups] == [1, 1, 16]
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert sum(len(group["params"]) for group in groups) == len(names)
+    found = {names[id(parameter)] for parameter in groups[2]["params"]}
+    assert found == {name for name in names.values() if name.endswith(".bias")} - {"fc.bias"}
+    assert len(found) == 20
+
+
 def test_one_cycle_without_warm_up_only_falls_and_never_reaches_zero() -> None:
     rates = [learning_rate(recipe("fast", warm_up=0.0), step, 5) for step in range(1, 6)]
     assert rates == sorted(rates, reverse=True)
@@ -85,8 +105,10 @@ def test_resize_averages_when_it_halves_and_leaves_its_own_size_alone() -> None:
 
 def test_decay_is_for_matrices_and_kernels_only(shapes: Data) -> None:
     model = build_model(recipe("fast", width=2), shapes)
-    decayed, free = build_optimizer(model, recipe("fast", weight_decay=0.01)).param_groups
-    assert (decayed["weight_decay"], free["weight_decay"]) == (0.01, 0.0)
+    decayed, *others = build_optimizer(model, recipe("fast", weight_decay=0.01)).param_groups
+    assert [group["weight_decay"] for group in (decayed, *others)] == [0.01, 0.0, 0.0]
+    assert {group["rate_factor"] for group in (decayed, *others)} == {1.0}
+    free = {"params": [parameter for group in others for parameter in group["params"]]}
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert all(
         "conv" in names[id(p)] or "downsample.0" in names[id(p)] or names[id(p)] == "fc.weight"

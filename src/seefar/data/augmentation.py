@@ -16,19 +16,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from seefar.data.images import Images, Labels, Split
-from seefar.names import Flip
+from seefar.names import Border, Flip
 from seefar.seeds import Stream
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or it asks the network for a newer release
 import albumentations as A
+import cv2
 
 
-def random_crop(size: int, padding: int) -> list[Any]:
-    """Pad by `padding` black pixels on each side, then cut out `size` x `size` at random.
+def random_crop(size: int, padding: int, border: Border = "black") -> list[Any]:
+    """Pad by `padding` pixels on each side, black or reflected at the edge, then cut out `size` x `size` at random.
 
     With a padding of 0 the crop of a `size` x `size` image is the image itself, as in the recipe `seed`.
     """
-    pad = [A.Pad(padding=padding, fill=0)] if padding else []
+    mode = cv2.BORDER_REFLECT_101 if border == "reflected" else cv2.BORDER_CONSTANT
+    pad = [A.Pad(padding=padding, fill=0, border_mode=mode)] if padding else []
     return [*pad, A.RandomCrop(size, size)]
 
 
@@ -54,10 +56,15 @@ def cutout(size: int, hole: int, probability: float, fill: tuple[float, ...]) ->
 
 
 def pipeline(
-    size: int, crop_padding: int, hole: int, cutout_probability: float, cutout_fill: tuple[float, ...]
+    size: int,
+    crop_padding: int,
+    hole: int,
+    cutout_probability: float,
+    cutout_fill: tuple[float, ...],
+    border: Border = "black",
 ) -> A.Compose:
     """The albumentations pipeline of a recipe, for one uint8 image (H, W, 3) at a time; hole 0: no cutout."""
-    steps = random_crop(size, crop_padding)
+    steps = random_crop(size, crop_padding, border)
     if hole and cutout_probability:
         steps += cutout(size, hole, cutout_probability, cutout_fill)
     return A.Compose(steps)

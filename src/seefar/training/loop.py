@@ -138,7 +138,7 @@ def _train(
         for step, batch in enumerate(batches, start=state.step + 1):
             rate = learning_rate(recipe, step, steps)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["rate_factor"]
             size = image_size(recipe, data, batch.epoch)
             images, labels = compute.copy(batch.images), compute.copy(batch.labels)  # uint8 (B, H, W, 3), (B,)
             inputs = resize(model.normalize(images), size)  # (B, 3, size, size)

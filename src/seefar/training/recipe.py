@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 import tyro
 
 from seefar.errors import RecipeError
-from seefar.names import Flip
+from seefar.names import Border, Flip
 
 Schedule = Literal["one-cycle", "constant"]
+LATER = ("final_rate", "norm_bias_rate", "crop_border")
+"""Fields that recipes written by version 0.1 do not have; their defaults are what was done then."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Recipe:
     """one-cycle: linear from 0 to the peak and back to 0; constant: the same rate throughout."""
     warm_up: float = 0.25
     """Share of the steps in which one-cycle rises."""
+    final_rate: float = 0.0
+    """Share of the peak that one-cycle falls to."""
+    norm_bias_rate: float = 1.0
+    """How many times as large the rate of the norms' biases is."""
     momentum: float = 0.9
     """Momentum of SGD."""
     nesterov: bool = True
@@ -59,7 +65,9 @@ class Recipe:
     """Share of each target that is spread over all classes."""
 
     crop_padding: int = 4
-    """Black pixels put around an image before the random crop; 0: the crop changes nothing."""
+    """Pixels put around an image before the random crop; 0: the crop changes nothing."""
+    crop_border: Border = "black"
+    """What these pixels are: black, or the image reflected at its edge."""
     flip: Flip = "alternating"
     """Mirroring: at random, or alternating from one epoch to the next."""
     cutout: int = 16
@@ -89,11 +97,14 @@ class Recipe:
             "learning_rate": (0 < self.learning_rate < float("inf"), "a positive number"),
             "schedule": (self.schedule in get_args(Schedule), " or ".join(get_args(Schedule))),
             "warm_up": (0 <= self.warm_up < 1, "0 or more and less than 1"),
+            "final_rate": (0 <= self.final_rate <= 1, "0 to 1"),
+            "norm_bias_rate": (0 < self.norm_bias_rate < float("inf"), "a positive number"),
             "momentum": (0 <= self.momentum < 1, "0 or more and less than 1"),
             "nesterov": (not self.nesterov or self.momentum > 0, "a momentum above 0 with it"),
             "weight_decay": (0 <= self.weight_decay < float("inf"), "0 or more"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and less than 1"),
             "crop_padding": (0 <= self.crop_padding <= 32, "0 to 32"),
+            "crop_border": (self.crop_border in get_args(Border), " or ".join(get_args(Border))),
             "flip": (self.flip in get_args(Flip), " or ".join(get_args(Flip))),
             "cutout": (0 <= self.cutout <= 32, "0 to 32"),
             "cutout_probability": (0 <= self.cutout_probability <= 1, "0 to 1"),
@@ -127,7 +138,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """The recipe that `to_json` wrote.
+        """The recipe that `to_json` wrote; fields in `LATER` may be missing, and have their defaults then.
 
         Raises:
             RecipeError: the text is no JSON object, or has fields a recipe does not have.
@@ -139,6 +150,8 @@ class Recipe:
                 f"This is no recipe: a JSON object was wanted, found text that is none ({error})."
             ) from error
         wanted = dataclasses.asdict(cls())
+        if isinstance(fields, dict):
+            fields = {**{name: wanted[name] for name in LATER}, **fields}
         if not isinstance(fields, dict) or set(fields) != set(wanted):
             odd = sorted(set(fields) ^ set(wanted)) if isinstance(fields, dict) else [f"a {type(fields).__name__}"]
             raise RecipeError(f"This is no recipe: {', '.join(wanted)} were wanted, what differs is {', '.join(odd)}.")

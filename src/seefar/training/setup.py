@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,11 +32,21 @@ def build_model(recipe: Recipe, data: Data) -> ResNet18:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD with momentum; weight decay for convolutions and the linear layer, none for norms and biases."""
+    """SGD with momentum; weight decay for convolutions and the linear layer, none for norms and biases.
+
+    A group's `rate_factor` is what its rate is multiplied by in each step; norms' biases are a group of their own.
+    """
     parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+    norm_biases = {id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
+    free = [p for p in parameters if p.ndim == 1]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay, "rate_factor": 1.0},
+        {"params": [p for p in free if id(p) not in norm_biases], "weight_decay": 0.0, "rate_factor": 1.0},
+        {
+            "params": [p for p in free if id(p) in norm_biases],
+            "weight_decay": 0.0,
+            "rate_factor": recipe.norm_bias_rate,
+        },
     ]
     return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov)
 
@@ -43,7 +55,9 @@ def build_batches(recipe: Recipe, data: Data) -> AugmentedBatches:
     """The training images, without those held out, as the recipe augments them."""
     mean = tuple(round(255 * value) for value in data.statistics[0])
     fill = mean if recipe.cutout_fill < 0 else (recipe.cutout_fill,) * 3
-    transform = pipeline(data.image_size, recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill)
+    transform = pipeline(
+        data.image_size, recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border
+    )
     return AugmentedBatches(data.train, transform, recipe.flip, recipe.batch_size, recipe.seed)
 
 
@@ -67,12 +81,15 @@ def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """The rate of step 1 to `steps`: constant, or one-cycle (Smith & Topin 2017, arXiv 1708.07120) in straight lines.
 
-    One-cycle rises for the first `warm_up` of the steps and falls to one step above 0 at the last.
+    One-cycle rises for the first `warm_up` of the steps and falls to one step above `final_rate` of it at the last.
     """
     if recipe.schedule == "constant":
         return recipe.learning_rate
     peak = recipe.warm_up * steps
-    return recipe.learning_rate * (step / peak if step <= peak else (steps + 1 - step) / (steps + 1 - peak))
+    if step <= peak:
+        return recipe.learning_rate * (step / peak)
+    above = (steps + 1 - step) / (steps + 1 - peak)
+    return recipe.learning_rate * (recipe.final_rate + (1 - recipe.final_rate) * above)
 
 
 def image_size(recipe: Recipe, data: Data, epoch: int) -> int:
