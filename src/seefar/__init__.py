@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from seefar.evaluation.analysis import analyse_mistakes as analyse_mistakes
     from seefar.evaluation.calibration import Calibration as Calibration
     from seefar.evaluation.calibration import measure_calibration as measure_calibration
+    from seefar.evaluation.compared_runs import compare_runs as compare_runs
     from seefar.evaluation.comparison import Comparison as Comparison
     from seefar.evaluation.comparison import compare as compare
     from seefar.evaluation.evaluate import Evaluation as Evaluation
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
     from seefar.explanation.explain import explain as explain
     from seefar.explanation.explanation import Explanation as Explanation
     from seefar.explanation.health import Health as Health
+    from seefar.explanation.neighbours import Neighbours as Neighbours
+    from seefar.explanation.neighbours import find_neighbours as find_neighbours
+    from seefar.explanation.neighbours import training_features as training_features
     from seefar.explanation.rates import RepairRates as RepairRates
     from seefar.explanation.repair import Repair as Repair
     from seefar.maps.baselines import centre_blob as centre_blob
@@ -142,6 +146,7 @@ _HOMES = {
     "measure_calibration": "evaluation.calibration",
     "Comparison": "evaluation.comparison",
     "compare": "evaluation.comparison",
+    "compare_runs": "evaluation.compared_runs",
     "Evaluation": "evaluation.evaluate",
     "evaluate": "evaluation.evaluate",
     "LabelIssue": "evaluation.label_issues",
@@ -168,6 +173,9 @@ _HOMES = {
     "explain": "explanation.explain",
     "Health": "explanation.health",
     "Repair": "explanation.repair",
+    "Neighbours": "explanation.neighbours",
+    "find_neighbours": "explanation.neighbours",
+    "training_features": "explanation.neighbours",
     "RepairRates": "explanation.rates",
     "centre_blob": "maps.baselines",
     "random_map": "maps.baselines",

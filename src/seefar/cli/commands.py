@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from seefar.choices import Choices
+from seefar.cli.compare import Compare
 from seefar.cli.export import Export
 from seefar.cli.options import Finished, JsonOutput, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_result
@@ -200,6 +201,7 @@ COMMANDS: dict[str, type[Any]] = {
     "explain": Explain,
     "report": Report,
     "verify": Verify,
+    "compare": Compare,
     "triage": Triage,
     "export": Export,
     "data": FetchData,
