@@ -199,7 +199,7 @@ function paintCard(mistake) {
   const picture = sized("card-picture"), context = picture.getContext("2d"), explained = mistake.map !== undefined;
   pictures.draw(context, mistake.number);
   let words = `Test image ${mistake.index}, labelled ${classes[mistake.true]}`;
-  byId("picture-name").textContent = hiding && explained ? "The picture with its evidence hidden" : "The picture";
+  byId("picture-name").textContent = hiding && explained ? "The evidence is hidden" : "The picture";
   if (explained) {
     const mask = maskOf(hiddenBits, mistake.map, width * height);
     if (hiding) {
@@ -242,7 +242,7 @@ function showAnswers(mistake) {
     return line;
   });
   byId("answers-title").textContent = people ? "What the network and people say" : "What the network says";
-  byId("net-head").textContent = after ? "network, evidence hidden" : "network";
+  byId("net-head").textContent = after ? "when hidden" : "network";
   byId("people-head").hidden = !people;
   byId("people-head").textContent = `people, of ${people}`;
   byId("card-answers").replaceChildren(...rows);

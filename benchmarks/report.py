@@ -1,0 +1,93 @@
+"""The HTML report of a run: seconds to write it, its size, and in Chromium the time to the first paint and of a filter.
+
+    python benchmarks/report.py runs/fast > results/report.json
+
+The run must be explained. Chromium opens the file from disk anew each time; a filter is timed from the change of its
+value to the second animation frame after it, when what is shown then has been drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+from seefar.inputs import load_for
+from seefar.runs.provenance import provenance
+from seefar.steps import report_run
+from seefar.training.run import load_run
+
+FILTER = """() => new Promise((done) => {
+  const select = document.querySelector("[name=true]"), start = performance.now();
+  select.selectedIndex = 1;
+  select.dispatchEvent(new Event("change", {bubbles: true}));
+  requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));
+})"""
+FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+SHIFT = """() => new Promise((done) => {
+  let sum = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((one) => { sum += one.value; }))
+    .observe({type: "layout-shift", buffered: true});
+  setTimeout(() => done(sum), 200);
+})"""
+
+
+def open_once(browser: Browser, report: Path) -> dict[str, float]:
+    """Milliseconds until the first paint, until every card can be opened, and of a filter; and how far things moved."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    started = time.perf_counter()
+    page.goto(report.resolve().as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    found = {
+        "ready_ms": 1000 * (time.perf_counter() - started),
+        "first_contentful_paint_ms": page.evaluate(FIRST_PAINT),
+        "layout_shift": page.evaluate(SHIFT),
+        "filter_ms": page.evaluate(FILTER),
+    }
+    page.close()
+    return found
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    run = load_run(options.run)
+    data = load_for(run.recipe)
+    started = time.perf_counter()
+    report = report_run(run, data)
+    seconds = time.perf_counter() - started
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        rounds = [open_once(browser, report) for _ in range(options.rounds)]
+        version = browser.version
+        browser.close()
+    names: Any = rounds[0]
+    result = {
+        "command": "python benchmarks/report.py runs/fast",
+        **provenance(),
+        "chromium": version,
+        "write_seconds": round(seconds, 2),
+        "size_mb": round(report.stat().st_size / 1e6, 3),
+        **{
+            name: {
+                "median": round(statistics.median(one[name] for one in rounds), 4),
+                "most": round(max(one[name] for one in rounds), 4),
+                "n": len(rounds),
+            }
+            for name in names
+        },
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
