@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from seefar.data import Data
+from seefar.data.images import Images
 from seefar.data.reference import Reference, load_reference
 from seefar.errors import DataError, RunError
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.triage import triage
 from seefar.explanation.explain import Explanation
+from seefar.explanation.neighbours import Neighbours
 from seefar.report.content import NearestImages, ReportContent
 from seefar.report.html import render_report
 from seefar.runs.files import write_text
@@ -31,7 +34,7 @@ def gather(
     explanation: Explanation | None = None,
     *,
     reference: Reference | None = None,
-    neighbours: NearestImages | None = None,
+    neighbours: Neighbours | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> ReportContent:
     """What the page of a run shows; the network is not asked again.
@@ -42,7 +45,7 @@ def gather(
         evaluation: of the test images.
         explanation: of all its mistakes or some.
         reference: what people and other networks say of CIFAR-10's test images; left out for other images.
-        neighbours: the nearest training images of its mistakes.
+        neighbours: of the same predictions and of this training data.
         provenance: command, versions and machine.
     """
     predictions, mistakes, test = evaluation.predictions, evaluation.mistakes, data.test
@@ -69,7 +72,7 @@ def gather(
         files=None if test.files is None else [test.files[at] for at in index],
         verdicts=verdicts,
         votes=votes,
-        neighbours=neighbours,
+        neighbours=None if neighbours is None else nearest_images(neighbours, mistakes, data.train.images),
         calibration=measure_calibration(predictions.logits, predictions.labels),
     )
 
@@ -99,10 +102,39 @@ def make_report(
         reference = load_reference(data_dir, fetch=False) if data.name == "cifar10" else None
     except DataError:  # not fetched
         reference = None
+    near = _saved_neighbours(run.folder, evaluation, data)
     about = {"command": list(command), **provenance()}
-    content = gather(run, data, evaluation, explanation, reference=reference, provenance=about)
+    content = gather(run, data, evaluation, explanation, reference=reference, neighbours=near, provenance=about)
     write_text(run.folder.report, render_report(content))
     return run.folder.report
+
+
+def nearest_images(neighbours: Neighbours, mistakes: Sequence[Mistake], training: Images) -> NearestImages:
+    """The neighbours in the order of the mistakes, with the training images that occur.
+
+    Args:
+        neighbours: of the mistakes, in any order.
+        mistakes: M mistakes.
+        training: all training images, uint8 (N, H, W, 3).
+    """
+    place = {int(index): row for row, index in enumerate(neighbours.index)}
+    rows = np.array([place[mistake.index] for mistake in mistakes], dtype=np.int64)
+    indices = np.concatenate([neighbours.of_predicted, neighbours.of_true], axis=1)[rows]  # (M, 2n)
+    distances = np.concatenate([neighbours.distance_predicted, neighbours.distance_true], axis=1)[rows]
+    used = np.unique(indices[indices >= 0])
+    places = np.where(indices < 0, -1, np.searchsorted(used, indices))
+    return NearestImages(indices, distances, training[used], places)
+
+
+def _saved_neighbours(folder: RunFolder, evaluation: Evaluation, data: Data) -> Neighbours | None:
+    """The neighbours in the run folder, if they are of these weights and images."""
+    try:
+        saved = Neighbours.load(folder.neighbours)
+    except RunError:  # missing or damaged
+        return None
+    predictions = evaluation.predictions
+    wanted = (predictions.model, predictions.images, data.train.fingerprint)
+    return saved if (saved.model, saved.images, saved.training) == wanted else None
 
 
 class ReportFrame:

@@ -93,6 +93,11 @@ class RunFolder:
         return self.path / "explanation.json"
 
     @property
+    def neighbours(self) -> Path:
+        """The nearest training images of the mistakes, where they were looked for."""
+        return self.path / "neighbours.npz"
+
+    @property
     def report(self) -> Path:
         """The HTML page."""
         return self.path / "report.html"
