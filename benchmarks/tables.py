@@ -1,6 +1,8 @@
 """The tables of the docs, in Markdown, from the JSON in results/.
 
-    python benchmarks/tables.py ground_truth|faithfulness|repair|throughput|throughput_avx2|cost|quick
+    python benchmarks/tables.py NAME
+
+NAME is that of a file in results/; --help lists those that have tables.
 
 The tests compare them with the pages.
 """
@@ -170,6 +172,56 @@ def quick(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def triage(measured: dict[str, Any]) -> str:
+    """Faults; accuracy seen several ways; published nets beside ours; confused pairs; slices."""
+
+    def per_cent(share: float, interval: list[float]) -> str:
+        return f"{share:.2%} | {interval[0]:.2%} to {interval[1]:.2%}"
+
+    lines = ["| fault | mistakes | share | 95 % interval |", "|---|---|---|---|"]
+    for fault, found in measured["faults"].items():
+        low, high = found["interval"]
+        lines.append(f"| `{fault}` | {found['mistakes']} | {found['share']:.0%} | {low:.0%} to {high:.0%} |")
+    lines += ["", "| accuracy | 95 % interval | images | which |", "|---|---|---|---|"]
+    for view in measured["accuracy"]:
+        lines.append(f"| {per_cent(view['accuracy'], view['interval'])} | {view['n']:,} | {view['meaning']} |")
+    lines += ["", "| net | mistakes | `label` | `ambiguous` | `hard` | `model` |", "|---|---|---|---|---|---|"]
+    nets = {"`fast`": measured} | measured["published"]
+    for name, found in sorted(nets.items(), key=lambda item: -item[1]["errors"]):
+        counts = (f"{found[fault]}" for fault in measured["faults"])
+        lines.append(f"| {name} | {found['errors']} | {' | '.join(counts)} |")
+    lines += ["", "| confused | one way | the other | of all mistakes |", "|---|---|---|---|"]
+    for pair in measured["confused_pairs"]:
+        ways = f"{pair['first_as_second']} | {pair['second_as_first']}"
+        lines.append(f"| {pair['first']} taken for {pair['second']} | {ways} | {pair['share']:.0%} |")
+    lines += ["", "| a tenth of the images | mistakes in it | elsewhere | p, corrected |", "|---|---|---|---|"]
+    for one in (*measured["slices"], measured["border"]):
+        rates = f"{one['error_rate']:.1%} | {one['rest_error_rate']:.1%}"
+        lines.append(f"| {one['name']}: {one['meaning']} | {rates} | {one['p_holm']:.2g} |")
+    return "\n".join(lines)
+
+
+def label_issues(measured: dict[str, Any]) -> str:
+    """Precision and recall on CIFAR-10 and on planted noise, beside the list by loss."""
+
+    def cell(rate: dict[str, Any]) -> str:
+        return "{:.0%} ({:.0%} to {:.0%})".format(rate["share"], *rate["interval"])
+
+    rows = {"CIFAR-10's 54 checked errors": measured["cifar10"]}
+    trained = {"noisy_training": "trained on labels with the same noise", "clean_training": "trained on clean labels"}
+    for share, nets in measured["shapes"].items():
+        rows |= {f"`shapes`, {share} changed, {trained[name]}": found for name, found in nets.items()}
+    lines = [
+        "| labels | wrong | listed | precision | recall | precision by loss | recall by loss |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, found in rows.items():
+        issues, loss = found["issues"], found["by_loss"]
+        rates = " | ".join(cell(part[key]) for part in (issues, loss) for key in ("precision", "recall"))
+        lines.append(f"| {name} | {found['wrong_labels']} | {issues['listed']} | {rates} |")
+    return "\n".join(lines)
+
+
 TABLES = {
     "ground_truth": ground_truth,
     "faithfulness": faithfulness,
@@ -178,6 +230,8 @@ TABLES = {
     "throughput_avx2": throughput,
     "cost": cost,
     "quick": quick,
+    "triage": triage,
+    "label_issues": label_issues,
 }
 
 

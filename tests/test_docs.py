@@ -55,3 +55,15 @@ def test_the_reference_names_what_is_public() -> None:
     reference = Path(__file__).parents[1] / "docs" / "api.md"
     named = re.findall(r"^::: seefar\.(\w+)$", reference.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(named) == sorted(set(seefar.__all__) - {"__version__"})
+
+
+def test_the_shares_of_faults_are_those_of_the_results() -> None:
+    measured = json.loads((ROOT / "results" / "triage.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "mistakes.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (line,) = [line for line in readme.splitlines() if "**Whose fault is it?**" in line]
+    assert f"of the {measured['errors']} mistakes" in line
+    for fault in ("label", "ambiguous", "hard", "model"):
+        assert f"- **`{fault}`, {measured[fault]}" in page
+        assert f" {measured[fault]} " in f"{line} {readme[readme.index(line) + len(line) + 1 :].splitlines()[0]} "
+    assert f"{measured['border']['odds_ratio']:.1f} times" in page
