@@ -13,7 +13,6 @@ import json
 import resource
 import statistics
 import time
-from dataclasses import replace
 
 import numpy as np
 
@@ -33,13 +32,12 @@ def main() -> None:
     keep_freed_memory()
     run = seefar.load_run(chosen.run)
     test = load_data(run.recipe.data, None, run.recipe.image_size).test
-    mirrored = replace(test, images=np.ascontiguousarray(test.images[:, :, ::-1]))
     seconds = []
     for _ in range(chosen.rounds):
         started = time.perf_counter()
         single = seefar.predict(run.model, test)
         seconds.append(time.perf_counter() - started)
-    two_views = np.logaddexp(single.log_probabilities, seefar.predict(run.model, mirrored).log_probabilities)
+    two_views = seefar.predict_two_views(run.model, test, single).log_probabilities
 
     def accuracy(answers: np.ndarray) -> dict[str, object]:
         right = int((answers.argmax(1) == test.labels).sum())

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from seefar.evaluation.temperature import fit_temperature as fit_temperature
     from seefar.evaluation.triage import Verdict as Verdict
     from seefar.evaluation.triage import triage as triage
+    from seefar.evaluation.views import TwoViews as TwoViews
+    from seefar.evaluation.views import predict_two_views as predict_two_views
     from seefar.explanation.explain import explain as explain
     from seefar.explanation.explanation import Explanation as Explanation
     from seefar.explanation.health import Health as Health
@@ -169,6 +171,8 @@ _HOMES = {
     "fit_temperature": "evaluation.temperature",
     "Verdict": "evaluation.triage",
     "triage": "evaluation.triage",
+    "TwoViews": "evaluation.views",
+    "predict_two_views": "evaluation.views",
     "Explanation": "explanation.explanation",
     "explain": "explanation.explain",
     "Health": "explanation.health",

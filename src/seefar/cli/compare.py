@@ -87,7 +87,7 @@ def _pairs(comparison: Comparison) -> Table:
     table = _table("first, second", "repaired", "broken", "p", "shared", "by chance", "kappa", "kappa of errors")
     for pair in comparison.pairs:
         table.add_row(
-            f"{pair.first}, {pair.second}",
+            f"{Path(pair.first).name}, {Path(pair.second).name}",
             str(len(pair.repaired)),
             str(len(pair.broken)),
             f"{pair.p:.2g}" if pair.p >= 0.001 else "< 0.001",

@@ -12,6 +12,7 @@ from typing import Any
 from seefar.data.images import Split
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
+from seefar.explanation.neighbours import Neighbours
 from seefar.runs.files import write_text, written_beside
 
 Table = Mapping[str, Mapping[int, object]]
@@ -81,3 +82,20 @@ def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def neighbours_table(neighbours: Neighbours) -> Table:
+    """The nearest training images of each mistake, and which of the mistakes are nearly training images.
+
+    Columns: `neighbours_predicted` and `neighbours_true`, indices of training images of that class, the nearest first;
+    `distance_predicted` and `distance_true`, cosine distance of the first; `duplicate_of`, a training image.
+    """
+    table: dict[str, dict[int, object]] = {}
+    for name in ("predicted", "true"):
+        nearest, distances = getattr(neighbours, f"of_{name}"), getattr(neighbours, f"distance_{name}")
+        rows = list(zip(neighbours.index.tolist(), nearest.tolist(), distances[:, 0].tolist(), strict=True))
+        table[f"neighbours_{name}"] = {index: " ".join(str(one) for one in near if one >= 0) for index, near, _ in rows}
+        table[f"distance_{name}"] = {index: f"{far:.4f}" for index, near, far in rows if near[0] >= 0}
+    mistakes = set(neighbours.index.tolist())
+    table["duplicate_of"] = {one.index: one.training for one in neighbours.duplicates if one.index in mistakes}
+    return table
