@@ -40,9 +40,10 @@ class Triage:
         from seefar.evaluation.triage import triage
         from seefar.progress import SILENT
 
-        test = load_data("cifar10", self.data_dir).test
+        progress = SILENT if self.output.quiet else None
+        test = load_data("cifar10", self.data_dir, progress=progress).test
         predicted = read_predicted(self.file, len(test), len(test.classes))
-        reference = load_reference(self.data_dir, progress=SILENT if self.output.quiet else None)
+        reference = load_reference(self.data_dir, progress=progress)
         verdicts = triage(test.labels, predicted, reference)
         views = accuracy_views(test.labels, predicted, reference)
         same = [net for net, is_same in zip(reference.nets, reference.same_answers(predicted), strict=True) if is_same]
