@@ -166,10 +166,14 @@ def report_run(
         data: what it was trained on.
         data_dir: where the reference data for CIFAR-10 lie, if they were fetched; see `seefar.load_reference`.
         progress: see `seefar.progress`.
-        command: what the manifest says made the files.
+        command: see `evaluate_run`, as for what it raises.
 
-    Raises:
-        RunError: the folder cannot be written to.
+    Example:
+        >>> import tempfile, seefar.data.shapes
+        >>> data, quiet = seefar.data.shapes.load_shapes(40, 20), seefar.SILENT
+        >>> run = seefar.train(seefar.recipe("demo", width=2, epochs=1), data, tempfile.mkdtemp(), progress=quiet)
+        >>> report_run(run, data, progress=quiet).name
+        'report.html'
     """
     with run.folder.writing(command):
         evaluation = evaluate_run(run, data, progress=progress)
