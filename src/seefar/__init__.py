@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from seefar.explanation.neighbours import Neighbours as Neighbours
     from seefar.explanation.neighbours import find_neighbours as find_neighbours
     from seefar.explanation.neighbours import training_features as training_features
+    from seefar.explanation.picture_prediction import PicturePrediction as PicturePrediction
+    from seefar.explanation.pictures import predict_pictures as predict_pictures
     from seefar.explanation.rates import RepairRates as RepairRates
     from seefar.explanation.repair import Repair as Repair
     from seefar.maps.baselines import centre_blob as centre_blob
@@ -107,6 +109,7 @@ if TYPE_CHECKING:
     from seefar.report.figures import plot_history as plot_history
     from seefar.report.figures import plot_maps as plot_maps
     from seefar.report.figures import plot_mistakes as plot_mistakes
+    from seefar.report.figures import plot_picture as plot_picture
     from seefar.report.page import show_report as show_report
     from seefar.runs.folder import RunFolder as RunFolder
     from seefar.runs.folder import verify as verify
@@ -176,6 +179,8 @@ _HOMES = {
     "Explanation": "explanation.explanation",
     "explain": "explanation.explain",
     "Health": "explanation.health",
+    "PicturePrediction": "explanation.picture_prediction",
+    "predict_pictures": "explanation.pictures",
     "Repair": "explanation.repair",
     "Neighbours": "explanation.neighbours",
     "find_neighbours": "explanation.neighbours",
@@ -218,6 +223,7 @@ _HOMES = {
     "plot_history": "report.figures",
     "plot_maps": "report.figures",
     "plot_mistakes": "report.figures",
+    "plot_picture": "report.figures",
     "show_report": "report.page",
     "RunFolder": "runs.folder",
     "verify": "runs.folder",

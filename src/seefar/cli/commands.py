@@ -16,6 +16,7 @@ from seefar.choices import Choices
 from seefar.cli.compare import Compare
 from seefar.cli.export import Export
 from seefar.cli.options import Finished, JsonOutput, Machine, Output, Place, RunName
+from seefar.cli.predict import Predict
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_result
 from seefar.cli.triage import Triage, print_reference
 from seefar.errors import RunError
@@ -200,6 +201,7 @@ COMMANDS: dict[str, type[Any]] = {
     "evaluate": Evaluate,
     "explain": Explain,
     "report": Report,
+    "predict": Predict,
     "verify": Verify,
     "compare": Compare,
     "triage": Triage,

@@ -15,7 +15,7 @@ import numpy as np
 
 from seefar.data.images import Data, Images, Split
 from seefar.data.layout import File, read_layout
-from seefar.data.pictures import Picture, printable, read_picture
+from seefar.data.pictures import Picture, printable, read_picture, unreadable
 from seefar.errors import DataError
 from seefar.progress import Progress, showing
 from seefar.runs.files import write_text, written_beside
@@ -24,8 +24,6 @@ FORM = "1"
 """Part of the key of what is kept: raise it when pictures are made into images in another way."""
 KEPT = 8
 """So many decoded data sets are kept; the one used longest ago goes first."""
-NAMED = 20
-"""At most so many bad files are named."""
 
 
 def load_folder(
@@ -133,13 +131,7 @@ def _decode(folder: Path, files: Sequence[File], image_size: int, images: Images
             pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
             raise
     if bad:
-        more = f"\n  and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        raise DataError(
-            f"{len(bad)} of {len(files)} files in {printable(str(folder))} are no pictures that can be read:\n  "
-            + "\n  ".join(bad[:NAMED])
-            + more
-            + "\nRepair them or take them out."
-        )
+        raise unreadable(bad, len(files), f" in {printable(str(folder))}")
     return cropped
 
 

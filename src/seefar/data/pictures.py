@@ -7,6 +7,7 @@ done to it.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,8 @@ GREY = (128, 128, 128)
 """What lies behind transparent pixels: the middle of the scale, so that it speaks for no class."""
 NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG"}
 """Formats for which Pillow would start another program, or which it names but cannot decode."""
+NAMED = 20
+"""At most so many bad files are named."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,6 +128,22 @@ def read_picture(path: str | Path, size: int) -> Picture:
 def printable(text: str) -> str:
     """Text that is safe in a terminal: control characters, such as those of escape sequences, are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
+    """The error that names all files that cannot be read at once.
+
+    Args:
+        bad: what is wrong with each of them.
+        count: how many files there are in all.
+        place: where they lie, such as ` in pets`.
+    """
+    more = (f"and {len(bad) - NAMED} more",) if len(bad) > NAMED else ()
+    lines = "\n  ".join((*bad[:NAMED], *more))
+    return DataError(
+        f"{len(bad)} of {count} files{place} are no pictures that can be read:\n  {lines}\n"
+        "Repair them or take them out."
+    )
 
 
 @cache

@@ -62,13 +62,13 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
     """
     head = _head(explanation)
     blocks = [_words(explanation, split, number) for number in range(len(explanation.mistakes))]
-    heights = [max(TITLES + PANEL, _height(block)) + BETWEEN_ROWS for block in blocks]
-    top = MARGIN + max(map(_height, head)) + BETWEEN_ROWS
+    heights = [max(TITLES + PANEL, block_height(block)) + BETWEEN_ROWS for block in blocks]
+    top = MARGIN + max(map(block_height, head)) + BETWEEN_ROWS
     figure = new_figure(WIDTH, top + sum(heights) + MARGIN - BETWEEN_ROWS * bool(heights))
     for column, block in enumerate(head):
-        _write(figure, MARGIN + column * (WIDTH - MARGIN) / 2, MARGIN, block)
+        write_block(figure, MARGIN + column * (WIDTH - MARGIN) / 2, MARGIN, block)
     for number, (block, height) in enumerate(zip(blocks, heights, strict=True)):
-        _write(figure, MARGIN, top, block)
+        write_block(figure, MARGIN, top, block)
         _panels(figure, top, explanation, split, number)
         top += height
     return figure
@@ -78,11 +78,13 @@ Block = list[tuple[list[str], float, str, bool]]
 """Paragraphs from top to bottom: their lines, size of the type, colour, and whether they are bold."""
 
 
-def _height(block: Block) -> float:
+def block_height(block: Block) -> float:
+    """How high paragraphs are, in inches."""
     return sum(text_height(len(lines), size) + 0.04 for lines, size, _, _ in block)
 
 
-def _write(figure: Figure, left: float, top: float, block: Block) -> None:
+def write_block(figure: Figure, left: float, top: float, block: Block) -> None:
+    """Paragraphs at a place of the figure, in inches from its upper left corner."""
     for lines, size, colour, bold in block:
         text(figure, left, top, "\n".join(lines), size, color=colour, weight="bold" if bold else "normal")
         top += text_height(len(lines), size) + 0.04

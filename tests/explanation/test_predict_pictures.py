@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import seefar
+from seefar.errors import DataError, MapError
+from seefar.explanation.picture_prediction import PicturePrediction
+from seefar.maps.grid import Grid
+
+CLASSES = ("red", "green", "blue")
+
+
+class Colours(nn.Module):
+    """Logits are 40 times the mean of the red, green and blue channel, each in 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scaled = nn.Conv2d(3, 3, 1, bias=False)
+        with torch.no_grad():
+            self.scaled.weight.copy_(40 * torch.eye(3)[..., None, None])
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        scaled: Tensor = self.scaled(pictures)
+        return scaled.mean((2, 3))
+
+
+@pytest.fixture
+def patch(tmp_path: Path) -> Path:
+    """A bright red patch of 8 x 8 pixels on dark green ground of 32 x 32."""
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[..., 1] = 10
+    image[4:12, 20:28] = (255, 0, 0)
+    Image.fromarray(image).save(tmp_path / "patch.png")
+    return tmp_path / "patch.png"
+
+
+def predict(pictures: Path | list[Path], **settings: object) -> list[PicturePrediction]:
+    settings = {"layer": "scaled", "hide": "grey", "progress": seefar.SILENT, **settings}
+    return seefar.predict_pictures(Colours(), pictures, CLASSES, **settings)  # type: ignore[arg-type]
+
+
+def test_a_prediction_worked_out_by_hand(patch: Path) -> None:
+    (found,) = predict(patch)
+    # Mean red 64 * 255 / 1024 = 15.9, mean green 960 * 10 / 1024 = 9.4.
+    logits = 40 / 255 * np.array([64 * 255, 960 * 10, 0]) / 1024
+    expected = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
+    assert (found.predicted, found.runner_up) == (0, 1)
+    # The map of red is positive on the patch and zero elsewhere; that of green zero there, positive elsewhere.
+    inside = np.zeros((32, 32), bool)
+    inside[4:12, 20:28] = True
+    assert (found.predicted_map > 0).tolist() == inside.tolist()
+    assert (found.runner_up_map > 0).tolist() == (~inside).tolist()
+    np.testing.assert_array_equal(found.contrast, found.predicted_map - found.runner_up_map)
+    # A twentieth, 51 pixels, all of the patch: red 13 * 255 + 51 * 128 against green 960 * 10 + 51 * 128.
+    assert found.share == 0.05
+    assert int(found.hidden.sum()) == 51
+    assert not (found.hidden & ~inside).any()
+    assert found.evidence == pytest.approx(51 / 64, abs=1e-3)
+    logits = 40 / 255 * np.array([13 * 255 + 51 * 128, 960 * 10 + 51 * 128, 51 * 128]) / 1024
+    np.testing.assert_allclose(found.hidden_probabilities, np.exp(logits) / np.exp(logits).sum(), rtol=1e-4)
+    assert found.hidden_answer == 1
+    before, after = expected[0], found.hidden_probabilities
+    assert found.describe() == f"red {before:.1%}, then green {expected[1]:.1%}"
+    words = found.sentence()
+    assert words.startswith("Hiding 5% of the image, between rows 4 and 11 and columns 20 and 27, with 80% of what ")
+    assert f"rather than green, makes the answer green at {after[1]:.0%}: red goes from {before:.0%} to " in words
+
+
+def test_an_answer_that_hiding_does_not_change(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32), (255, 0, 0)).save(tmp_path / "red.png")
+    (found,) = predict(tmp_path / "red.png")
+    assert (found.share, found.hidden_answer, found.control_share) == (0.3, 0, None)
+    assert "does not change the answer: red goes from 100% to 100%; the same mask elsewhere never" in found.sentence()
+    assert found.health.badge == "poor"
+    assert found.health.reasons[0] == "the map is flat"
+
+
+def test_the_summary_is_plain_values(patch: Path) -> None:
+    (found,) = predict(patch)
+    row = found.summary()
+    assert (row["class"], row["runner_up"], row["file"]) == ("red", "green", str(patch))
+    assert row["probabilities"] == pytest.approx(dict(zip(CLASSES, found.probabilities, strict=True)))
+    assert row["hidden"]["class"] == "green"
+    assert row["hidden"]["probability"] > row["hidden"]["probability_before"] == found.probabilities[1]
+    assert (row["original"], row["crop"], row["notes"]) == ([32, 32], [0, 0, 32, 32], [])
+
+
+def test_a_picture_does_not_depend_on_the_others(patch: Path, tmp_path: Path) -> None:
+    for number in range(22):  # more than are explained at once
+        noise = np.random.default_rng(number).integers(0, 256, (40, 32, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number:02d}.png")
+    every = predict(tmp_path, hide="blur")
+    assert len(every) == 23
+    for place in (0, 21, 22):
+        (alone,) = predict(Path(every[place].file), hide="blur")
+        for name in ("probabilities", "contrast", "hidden", "hidden_probabilities"):
+            np.testing.assert_array_equal(getattr(alone, name), getattr(every[place], name), err_msg=name)
+        assert alone.control_share == every[place].control_share
+        assert alone.health == every[place].health
+
+
+def test_all_bad_files_are_named_at_once(patch: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_text("no picture")
+    with pytest.raises(DataError) as caught:
+        predict([patch, tmp_path / "broken.png", tmp_path / "gone.png"])
+    for words in ("2 of 3 files", "broken.png cannot be read", "gone.png is missing"):
+        assert words in str(caught.value)
+
+
+def test_settings_that_do_not_fit_are_refused(patch: Path) -> None:
+    with pytest.raises(DataError, match="gives 3 logits for an image, 2 classes are named"):
+        seefar.predict_pictures(Colours(), patch, CLASSES[:2], layer="scaled", progress=seefar.SILENT)
+    with pytest.raises(MapError, match="pass layer="):
+        predict(patch, layer=None)
+    with pytest.raises(MapError, match="hide='fog' is unknown"):
+        predict(patch, hide="fog")
+
+
+def test_a_measured_grid_moves_what_is_hidden(patch: Path) -> None:
+    (here,) = predict(patch)
+    (moved,) = predict(patch, grid=Grid((32, 32), 1.0, -4.0))  # cells that lie 4 pixels up and left
+    place = np.s_[0:8, 16:24]
+    assert moved.hidden[place].all()
+    assert not here.hidden[place][:4].any()
