@@ -20,6 +20,8 @@ ORDER = (
     "runs",
     *STEPS,
     "inputs",
+    "saved",
+    "findings",
     "steps",
     "pipeline",
     "cli",

@@ -38,6 +38,10 @@ class Choices:
     hide: HideName = "blur"
     """What the occlusion test puts in place of the evidence: the blurred surroundings, grey, or the image's mean."""
 
+    neighbours: bool = True
+    """Whether to look for the nearest training images of each mistake, after all else is there. That takes as long as
+    five evaluations of the test set, once."""
+
     def __post_init__(self) -> None:
         """Refuse a number of mistakes that one figure cannot show."""
         if not 1 <= self.top <= 100:

@@ -88,12 +88,12 @@ def run(
             checkpoint_minutes=checkpoint_minutes,
             progress=shown,
         )
-        evaluation = evaluate_run(trained, images, progress=shown)
+        evaluation = evaluate_run(trained, images, data_dir=data_dir, progress=shown)
         if evaluated:
             evaluated(evaluation)
         else:
             shown.line(repr(evaluation))
-        return explain_run(trained, images, evaluation, progress=shown, **choices)
+        return explain_run(trained, images, evaluation, data_dir=data_dir, progress=shown, **choices)
 
 
 def train_run(

@@ -7,9 +7,7 @@ call after an interruption goes on where it stopped. A folder that cannot be wri
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +16,21 @@ from matplotlib.figure import Figure
 
 from seefar.choices import Choices
 from seefar.data import Data, Split
-from seefar.errors import DataError, RunError
+from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.explanation.explain import Explanation, explain
+from seefar.explanation.neighbours import Neighbours
+from seefar.findings import Findings, draw_findings, find, neighbours_of
 from seefar.inputs import check_choices
 from seefar.progress import Part, Progress, showing
 from seefar.report.draw import save_figure
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
-from seefar.report.page import make_report
-from seefar.report.tables import files_table, occlusion_table, write_metrics, write_mistakes
+from seefar.report.page import make_report, saved_neighbours
+from seefar.report.tables import files_table, neighbours_table, occlusion_table, write_metrics, write_mistakes
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
+from seefar.saved import is_writable, saved_evaluation, saved_explanation, writing_if_possible
 from seefar.training.run import Run
 
 PART = 100
@@ -45,19 +46,28 @@ class Result:
         evaluation: predictions, metrics and all mistakes.
         explanation: of the mistakes that are explained; `explanation.of(shown)` are those in the figure.
         shown: the mistakes in the figures, in their order.
+        findings: whose fault the mistakes are, patterns, calibration.
+        neighbours: the nearest training images of all mistakes; None if they were not asked for.
     """
 
     run: Run
     evaluation: Evaluation
     explanation: Explanation
     shown: list[Mistake]
+    findings: Findings
+    neighbours: Neighbours | None
 
     def __repr__(self) -> str:
         return f"Result({self.run!r}, {self.evaluation!r})"
 
 
 def evaluate_run(
-    run: Run, data: Data, *, progress: Progress | None = None, command: Sequence[str] = ("seefar.evaluate_run",)
+    run: Run,
+    data: Data,
+    *,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    command: Sequence[str] = ("seefar.evaluate_run",),
 ) -> Evaluation:
     """The second step: predictions, metrics and mistakes of a run, saved in its folder; read back if they are there.
 
@@ -67,6 +77,7 @@ def evaluate_run(
     Args:
         run: a finished training.
         data: its test images are evaluated.
+        data_dir: where the reference data for CIFAR-10 lie or are to be kept; see `seefar.load_reference`.
         progress: see `seefar.progress`.
         command: what the manifest says made the files.
 
@@ -81,20 +92,24 @@ def evaluate_run(
         )
     folder, test = run.folder, data.test
     history, mistakes = folder.figure("history"), folder.figure("mistakes")
-    evaluation = _saved_evaluation(run, test)
+    evaluation = saved_evaluation(run, test)
     if evaluation and all(path.exists() for path in (folder.metrics, folder.mistakes, history)):
         return evaluation
     with folder.writing(command):
         if evaluation is None:
             evaluation = evaluate(run.model, test, progress=progress)
             maps = folder.figure("maps")
-            for path in (folder.mistakes, folder.maps, folder.explanation, folder.report, mistakes, maps):
+            of_others = (folder.mistakes, folder.maps, folder.explanation, folder.neighbours, folder.report)
+            for path in (*of_others, mistakes, maps):
                 path.unlink(missing_ok=True)  # of other predictions
             evaluation.save(folder.predictions)
-        write_metrics(folder.metrics, {"test": evaluation.metrics})
+        findings = find(run, data, evaluation, data_dir, progress)
+        write_metrics(folder.metrics, {"test": evaluation.metrics, **findings.sections})
+        draw_findings(folder, evaluation, findings)
         if not folder.mistakes.exists():
             folder.explanation.unlink(missing_ok=True)  # so that the next explanation adds its columns
-            write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, files_table(test))
+            columns = findings.analysis.columns
+            write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, files_table(test), columns)
         save_figure(history, plot_history(run.history, evaluation.metrics.accuracy))
         if evaluation.mistakes and not mistakes.exists():
             save_figure(mistakes, plot_mistakes(evaluation.mistakes[: Choices().top], test))
@@ -106,6 +121,7 @@ def explain_run(
     data: Data,
     evaluation: Evaluation | None = None,
     *,
+    data_dir: str | Path | None = None,
     progress: Progress | None = None,
     command: Sequence[str] = ("seefar.explain_run",),
     **choices: Any,
@@ -116,6 +132,7 @@ def explain_run(
         run: a finished training.
         data: its test images are explained.
         evaluation: of the run on these images; default: `evaluate_run`.
+        data_dir: see `evaluate_run`.
         progress: see `seefar.progress`.
         command: what the manifest says made the files.
         choices: which mistakes are shown and how they are explained: the fields of `seefar.Choices`.
@@ -127,28 +144,33 @@ def explain_run(
     chosen, test, folder = Choices(**choices), data.test, run.folder
     check_choices(chosen, data)
     with writing_if_possible(folder, command), showing(progress) as display:
-        evaluation = evaluation or evaluate_run(run, data, progress=display)
+        evaluation = evaluation or evaluate_run(run, data, data_dir=data_dir, progress=display)
         ranked = find_mistakes(evaluation.predictions, chosen.order, true=chosen.true, predicted=chosen.predicted)
         shown = ranked[: chosen.top]
-        if _is_writable(folder):
+        if is_writable(folder):
             _draw(folder.figure("mistakes"), plot_mistakes(shown, test) if shown else None)
         explanation = _explain_part(
-            run, test, evaluation, chosen, shown, _saved_explanation(run, evaluation, chosen), display
+            run, test, evaluation, chosen, shown, saved_explanation(run, evaluation, chosen), display
         )
-        if _is_writable(folder):
+        if is_writable(folder):
             _draw(folder.figure("maps"), plot_maps(explanation.of(shown), test) if shown else None)
         there = {mistake.index for mistake in explanation.mistakes}
         rest = [one for one in evaluation.mistakes if one.index not in there] if chosen.explain == "all" else []
         for start in range(0, len(rest), PART):
             part = Part(display, start // PART + 1, -(-len(rest) // PART))
             explanation = _explain_part(run, test, evaluation, chosen, rest[start : start + PART], explanation, part)
+        findings = find(run, data, evaluation, data_dir, display)
+        neighbours = saved_neighbours(folder, evaluation, data)
         if not folder.explanation.exists():
             write_text(folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
-            tables = files_table(test), occlusion_table(explanation, test.classes)
-            write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, *tables)
-        if _is_writable(folder):
-            make_report(run, data, evaluation, explanation, command)
-    return Result(run, evaluation, explanation, shown)
+            _write_table(folder, test, evaluation, explanation, findings, neighbours)
+        if is_writable(folder):
+            make_report(run, data, evaluation, explanation, command, data_dir)
+            if chosen.neighbours and neighbours is None and evaluation.mistakes:  # all else is there by now
+                neighbours = neighbours_of(run, data, evaluation, display)
+                _write_table(folder, test, evaluation, explanation, findings, neighbours)
+                make_report(run, data, evaluation, explanation, command, data_dir)
+    return Result(run, evaluation, explanation, shown, findings, neighbours)
 
 
 def report_run(
@@ -176,8 +198,26 @@ def report_run(
         'report.html'
     """
     with run.folder.writing(command):
-        evaluation = evaluate_run(run, data, progress=progress)
-        return make_report(run, data, evaluation, _saved_explanation(run, evaluation), command, data_dir)
+        evaluation = evaluate_run(run, data, data_dir=data_dir, progress=progress)
+        return make_report(run, data, evaluation, saved_explanation(run, evaluation), command, data_dir)
+
+
+def _write_table(
+    folder: RunFolder,
+    test: Split,
+    evaluation: Evaluation,
+    explanation: Explanation,
+    findings: Findings,
+    neighbours: Neighbours | None,
+) -> None:
+    """Write `mistakes.csv` with all columns that there are."""
+    tables = (
+        files_table(test),
+        occlusion_table(explanation, test.classes),
+        findings.analysis.columns,
+        neighbours_table(neighbours),
+    )
+    write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, *tables)
 
 
 def _explain_part(
@@ -208,41 +248,9 @@ def _explain_part(
     return explanation
 
 
-def _saved_explanation(run: Run, evaluation: Evaluation, choices: Choices | None = None) -> Explanation | None:
-    """The explanation in the run folder, if it is of these predictions and was made with these settings, or any."""
-    try:
-        saved = Explanation.load(run.folder.maps)
-    except RunError:  # missing, damaged, or of an older form
-        return None
-    if (saved.model, saved.images) != (evaluation.predictions.model, evaluation.predictions.images):
-        return None
-    if choices is None:
-        return saved
-    wanted = (choices.method, choices.layer, choices.cells, choices.hide)
-    return saved if (saved.method, saved.layer, saved.cells, saved.hide) == wanted else None
-
-
-def _saved_evaluation(run: Run, test: Split) -> Evaluation | None:
-    """The evaluation in the run folder, if it is of these weights and images."""
-    try:
-        saved = Evaluation.load(run.folder.predictions)
-    except RunError:  # missing, damaged, or of an older form
-        return None
-    return saved if saved.predictions.are_of(run.model, test) else None
-
-
 def _draw(path: Path, figure: Figure | None) -> None:
     """Save a figure; None takes away the one that is there, since it is of another choice."""
     if figure is None:
         path.unlink(missing_ok=True)
     else:
         save_figure(path, figure)
-
-
-def writing_if_possible(folder: RunFolder, command: Sequence[str]) -> AbstractContextManager[None]:
-    """`folder.writing`, or nothing if the folder cannot be written to: what is in it can still be shown."""
-    return folder.writing(command) if _is_writable(folder) else nullcontext()
-
-
-def _is_writable(folder: RunFolder) -> bool:
-    return not folder.path.exists() or os.access(folder.path, os.W_OK)

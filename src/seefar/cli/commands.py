@@ -104,7 +104,9 @@ class Evaluate:
 
         progress = begin(self.output)
         run, data = load(self.run, self.finished, progress)
-        evaluation = evaluate_run(run, data, progress=progress, command=["seefar", *words])
+        evaluation = evaluate_run(
+            run, data, data_dir=self.finished.data_dir, progress=progress, command=["seefar", *words]
+        )
         print_evaluation(evaluation, self.output.json)
         if not self.output.json:
             print_next("explain", run.folder)
@@ -126,7 +128,14 @@ class Explain:
 
         progress = begin(self.output)
         run, data = load(self.run, self.finished, progress)
-        result = explain_run(run, data, progress=progress, command=["seefar", *words], **asdict(self.choices))
+        result = explain_run(
+            run,
+            data,
+            data_dir=self.finished.data_dir,
+            progress=progress,
+            command=["seefar", *words],
+            **asdict(self.choices),
+        )
         if not self.output.json:
             print_evaluation(result.evaluation)
         print_result(result, self.output.json)

@@ -42,12 +42,18 @@ def print_result(result: Result, as_json: bool) -> None:
     """The repair rates and what lies in the folder; as JSON, the metrics too."""
     folder, explanation = result.run.folder, result.explanation
     if as_json:
-        sections = {"test": asdict(result.evaluation.metrics), "occlusion": asdict(explanation.rates)}
+        test, occlusion = asdict(result.evaluation.metrics), asdict(explanation.rates)
+        sections = {"test": test, **result.findings.sections, "occlusion": occlusion}
         print(json.dumps(sections, indent=2))
         return
     print(explanation.rates)
+    for line in result.findings.lines:
+        print(line)
+    if result.neighbours is not None:
+        print(f"nearest training images vote right in {result.neighbours.knn_accuracy:.2%}; ", end="")
+        print(f"{len(result.neighbours.duplicates)} test images are nearly training images")
     print(f"{len(result.shown)} of {result.evaluation.metrics.mistakes} mistakes are shown; in {folder}:")
-    figures = (folder.figure(name) for name in ("history", "mistakes", "maps"))
+    figures = (folder.figure(name) for name in ("history", "mistakes", "maps", "faults", "confusion", "reliability"))
     for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
         if path.exists():
             print(f"  {path}")

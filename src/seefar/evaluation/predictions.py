@@ -68,6 +68,12 @@ class Predictions:
         return log_softmax(self.logits)
 
     @property
+    def confidence(self) -> NDArray[np.float64]:
+        """Probability of the predicted class, float64 (N,)."""
+        highest: NDArray[np.float64] = np.exp(self.log_probabilities.max(1))
+        return highest
+
+    @property
     def losses(self) -> NDArray[np.float64]:
         """Cross-entropy of each image in nats, without label smoothing, float64 (N,)."""
         return -self.log_probabilities[np.arange(len(self.labels)), self.labels]

@@ -102,7 +102,7 @@ def make_report(
         reference = load_reference(data_dir, fetch=False) if data.name == "cifar10" else None
     except DataError:  # not fetched
         reference = None
-    near = _saved_neighbours(run.folder, evaluation, data)
+    near = saved_neighbours(run.folder, evaluation, data)
     about = {"command": list(command), **provenance()}
     content = gather(run, data, evaluation, explanation, reference=reference, neighbours=near, provenance=about)
     write_text(run.folder.report, render_report(content))
@@ -126,7 +126,7 @@ def nearest_images(neighbours: Neighbours, mistakes: Sequence[Mistake], training
     return NearestImages(indices, distances, training[used], places)
 
 
-def _saved_neighbours(folder: RunFolder, evaluation: Evaluation, data: Data) -> Neighbours | None:
+def saved_neighbours(folder: RunFolder, evaluation: Evaluation, data: Data) -> Neighbours | None:
     """The neighbours in the run folder, if they are of these weights and images."""
     try:
         saved = Neighbours.load(folder.neighbours)

@@ -1,0 +1,47 @@
+"""What a run folder holds already, and whether it can be written to: results of other weights or images do not count."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from seefar.choices import Choices
+from seefar.data import Split
+from seefar.errors import RunError
+from seefar.evaluation.evaluate import Evaluation
+from seefar.explanation.explain import Explanation
+from seefar.runs.folder import RunFolder
+from seefar.training.run import Run
+
+
+def saved_explanation(run: Run, evaluation: Evaluation, choices: Choices | None = None) -> Explanation | None:
+    """The explanation in the run folder, if it is of these predictions and was made with these settings, or any."""
+    try:
+        saved = Explanation.load(run.folder.maps)
+    except RunError:  # missing, damaged, or of an older form
+        return None
+    if (saved.model, saved.images) != (evaluation.predictions.model, evaluation.predictions.images):
+        return None
+    if choices is None:
+        return saved
+    wanted = (choices.method, choices.layer, choices.cells, choices.hide)
+    return saved if (saved.method, saved.layer, saved.cells, saved.hide) == wanted else None
+
+
+def saved_evaluation(run: Run, test: Split) -> Evaluation | None:
+    """The evaluation in the run folder, if it is of these weights and images."""
+    try:
+        saved = Evaluation.load(run.folder.predictions)
+    except RunError:  # missing, damaged, or of an older form
+        return None
+    return saved if saved.predictions.are_of(run.model, test) else None
+
+
+def writing_if_possible(folder: RunFolder, command: Sequence[str]) -> AbstractContextManager[None]:
+    """`folder.writing`, or nothing if the folder cannot be written to: what is in it can still be shown."""
+    return folder.writing(command) if is_writable(folder) else nullcontext()
+
+
+def is_writable(folder: RunFolder) -> bool:
+    return not folder.path.exists() or os.access(folder.path, os.W_OK)
