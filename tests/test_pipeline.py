@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -235,3 +237,33 @@ def test_a_job_without_a_name_says_when_it_takes_another_folder(in_folder: Path)
     result = seefar.run(TINY, DATA, explain="shown", top=1, progress=Lines())
     assert lines[0].endswith(f"this goes into {Path('runs') / 'demo-2'}")
     assert result.run.folder.path == Path("runs") / "demo-2"
+
+
+def test_what_is_found_of_the_mistakes_is_in_the_folder(finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["calibration"]["accuracy"] == pytest.approx(metrics["test"]["accuracy"])
+    assert metrics["faults"] is None  # nobody was asked about shapes
+    rows = list(csv.DictReader((finished / "mistakes.csv").open(encoding="utf-8", newline="")))
+    assert len(rows) == metrics["test"]["mistakes"]
+    for row in rows:
+        of_true = [int(index) for index in row["neighbours_true"].split()]
+        assert of_true
+        assert {DATA.classes[DATA.train.labels[index]] for index in of_true} == {row["true"]}
+        assert row["outcome"] in ("repaired", "other", "stays")
+    for name in ("history", "mistakes", "maps", "confusion", "reliability"):
+        assert (finished / "figures" / f"{name}.png").stat().st_size > 5_000
+
+
+def test_neighbours_are_left_out_if_they_are_not_wanted(tmp_path: Path) -> None:
+    result = job(tmp_path / "run", neighbours=False)
+    assert result.neighbours is None
+    assert "neighbours_true" not in (tmp_path / "run" / "mistakes.csv").read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_a_temperature_is_fitted_on_held_out_images_only(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    seefar.run(replace(TINY, held_out=10), DATA, folder, progress=seefar.SILENT, neighbours=False)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["calibration"]["temperature"] == 1
+    assert metrics["calibration_after_temperature"]["temperature"] != 1
+    assert metrics["calibration_after_temperature"]["accuracy"] == metrics["calibration"]["accuracy"]

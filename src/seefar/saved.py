@@ -1,4 +1,4 @@
-"""What a run folder holds already, and whether it can be written to: results of other weights or images do not count."""
+"""What a run folder holds already of these weights and images, and whether it can be written to."""
 
 from __future__ import annotations
 
@@ -44,4 +44,5 @@ def writing_if_possible(folder: RunFolder, command: Sequence[str]) -> AbstractCo
 
 
 def is_writable(folder: RunFolder) -> bool:
+    """Whether files can be made in the folder; also if it is not there yet."""
     return not folder.path.exists() or os.access(folder.path, os.W_OK)

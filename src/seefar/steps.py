@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from seefar.report.figures import plot_history, plot_maps, plot_mistakes
 from seefar.report.page import make_report, saved_neighbours
 from seefar.report.tables import files_table, neighbours_table, occlusion_table, write_metrics, write_mistakes
 from seefar.runs.files import write_text
-from seefar.runs.folder import RunFolder
 from seefar.saved import is_writable, saved_evaluation, saved_explanation, writing_if_possible
 from seefar.training.run import Run
 
@@ -107,7 +106,6 @@ def evaluate_run(
         write_metrics(folder.metrics, {"test": evaluation.metrics, **findings.sections})
         draw_findings(folder, evaluation, findings)
         if not folder.mistakes.exists():
-            folder.explanation.unlink(missing_ok=True)  # so that the next explanation adds its columns
             columns = findings.analysis.columns
             write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, files_table(test), columns)
         save_figure(history, plot_history(run.history, evaluation.metrics.accuracy))
@@ -160,17 +158,13 @@ def explain_run(
             part = Part(display, start // PART + 1, -(-len(rest) // PART))
             explanation = _explain_part(run, test, evaluation, chosen, rest[start : start + PART], explanation, part)
         findings = find(run, data, evaluation, data_dir, display)
-        neighbours = saved_neighbours(folder, evaluation, data)
-        if not folder.explanation.exists():
-            write_text(folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
-            _write_table(folder, test, evaluation, explanation, findings, neighbours)
+        result = Result(run, evaluation, explanation, shown, findings, saved_neighbours(folder, evaluation, data))
         if is_writable(folder):
-            make_report(run, data, evaluation, explanation, command, data_dir)
-            if chosen.neighbours and neighbours is None and evaluation.mistakes:  # all else is there by now
-                neighbours = neighbours_of(run, data, evaluation, display)
-                _write_table(folder, test, evaluation, explanation, findings, neighbours)
-                make_report(run, data, evaluation, explanation, command, data_dir)
-    return Result(run, evaluation, explanation, shown, findings, neighbours)
+            _report(result, data, command, data_dir)
+            if chosen.neighbours and result.neighbours is None and evaluation.mistakes:  # all else is there by now
+                result = replace(result, neighbours=neighbours_of(run, data, evaluation, display))
+                _report(result, data, command, data_dir)
+    return result
 
 
 def report_run(
@@ -202,22 +196,15 @@ def report_run(
         return make_report(run, data, evaluation, saved_explanation(run, evaluation), command, data_dir)
 
 
-def _write_table(
-    folder: RunFolder,
-    test: Split,
-    evaluation: Evaluation,
-    explanation: Explanation,
-    findings: Findings,
-    neighbours: Neighbours | None,
-) -> None:
-    """Write `mistakes.csv` with all columns that there are."""
-    tables = (
-        files_table(test),
-        occlusion_table(explanation, test.classes),
-        findings.analysis.columns,
-        neighbours_table(neighbours),
-    )
-    write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, *tables)
+def _report(result: Result, data: Data, command: Sequence[str], data_dir: str | Path | None) -> None:
+    """Write `explanation.json`, `mistakes.csv` with all its columns, and the page."""
+    run, evaluation, explanation = result.run, result.evaluation, result.explanation
+    write_text(run.folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
+    tables = [files_table(data.test), occlusion_table(explanation, data.classes), result.findings.analysis.columns]
+    if result.neighbours is not None:
+        tables.append(neighbours_table(result.neighbours))
+    write_mistakes(run.folder.mistakes, evaluation.mistakes, data.classes, *tables)
+    make_report(run, data, evaluation, explanation, command, data_dir)
 
 
 def _explain_part(
@@ -243,7 +230,6 @@ def _explain_part(
         progress=progress,
     )
     if explanation is not known:
-        run.folder.explanation.unlink(missing_ok=True)  # written anew when all parts are there
         explanation.save(run.folder.maps)
     return explanation
 
