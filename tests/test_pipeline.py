@@ -212,9 +212,9 @@ def test_only_the_shown_mistakes_are_explained_if_that_is_asked_for(run: Run) ->
     run.folder.maps.unlink()
     result = seefar.explain_run(run, DATA, top=4, explain="shown", progress=seefar.SILENT)
     assert [len(result.explanation), len(result.shown)] == [4, 4]
-    lines = run.folder.mistakes.read_text().splitlines()
-    assert len(lines) == 1 + len(result.evaluation.mistakes)
-    assert sum(not line.endswith(",") for line in lines[1:]) == 4
+    rows = list(csv.DictReader(run.folder.mistakes.read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == len(result.evaluation.mistakes)
+    assert sum(row["sentence"] != "" for row in rows) == 4
 
 
 def test_other_settings_are_explained_anew(run: Run) -> None:
@@ -243,7 +243,7 @@ def test_what_is_found_of_the_mistakes_is_in_the_folder(finished: Path) -> None:
     metrics = json.loads((finished / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["calibration"]["accuracy"] == pytest.approx(metrics["test"]["accuracy"])
     assert metrics["faults"] is None  # nobody was asked about shapes
-    rows = list(csv.DictReader((finished / "mistakes.csv").open(encoding="utf-8", newline="")))
+    rows = list(csv.DictReader((finished / "mistakes.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == metrics["test"]["mistakes"]
     for row in rows:
         of_true = [int(index) for index in row["neighbours_true"].split()]
