@@ -111,6 +111,7 @@ if TYPE_CHECKING:
     from seefar.report.figures import plot_mistakes as plot_mistakes
     from seefar.report.figures import plot_picture as plot_picture
     from seefar.report.page import show_report as show_report
+    from seefar.report.write import write_report as write_report
     from seefar.runs.folder import RunFolder as RunFolder
     from seefar.runs.folder import verify as verify
     from seefar.steps import Result as Result
@@ -225,6 +226,7 @@ _HOMES = {
     "plot_mistakes": "report.figures",
     "plot_picture": "report.figures",
     "show_report": "report.page",
+    "write_report": "report.write",
     "RunFolder": "runs.folder",
     "verify": "runs.folder",
     "Result": "steps",

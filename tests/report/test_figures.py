@@ -21,6 +21,8 @@ from seefar.explanation.health import Health
 from seefar.explanation.repair import Repair
 from seefar.maps.grid import Grid
 from seefar.report.draw import save_figure
+from seefar.report.figures.maps import show_scale
+from seefar.report.style import new_figure
 from seefar.training.history import HistoryRow
 
 
@@ -268,3 +270,12 @@ def test_a_picture_of_ones_own_is_named_by_its_file(shapes: Data) -> None:
     assert "test/cat/0001.jpg, test image 1" in words_of(plot_maps(explanation(maps, maps, maps), test))
     cut = [words for words in words_of(plot_mistakes(mistakes(2), test)) if words.startswith("test/cat")]
     assert cut == ["test/cat/0000.jpg, test image 0", "test/cat/0001.jpg, test image 1"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "end"), [(0.034, "0.034"), (9.5, "9.5"), (112.3, "112"), (9999, "9999"), (1e-12, "1e-12")]
+)
+def test_the_ends_of_the_scale_are_short(scale: float, end: str) -> None:
+    axes = new_figure(1, 1).add_axes((0, 0, 1, 1))
+    show_scale(axes, scale)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [f"\N{MINUS SIGN}{end}", "0", f"+{end}"]

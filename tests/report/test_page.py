@@ -12,7 +12,8 @@ import seefar
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.explanation.neighbours import find_neighbours, training_features
-from seefar.report.page import gather, nearest_images
+from seefar.report.page import nearest_images
+from seefar.report.write import gather
 from seefar.steps import explain_run, report_run
 from seefar.training.run import Run
 
@@ -73,7 +74,7 @@ def test_neighbours_of_other_weights_are_not_shown(run: Run, trained_data: Data)
 
 def test_without_an_explanation_the_page_is_whole(run: Run, trained_data: Data) -> None:
     evaluation = seefar.evaluate(run.model, trained_data.test, progress=seefar.SILENT)
-    content = gather(run, trained_data, evaluation)
+    content = gather(trained_data.test, evaluation, name="run", data="shapes")
     assert content.explanation is content.verdicts is content.neighbours is None
     shutil.rmtree(run.folder.path / "figures", ignore_errors=True)
     report_run(run, trained_data, progress=seefar.SILENT)

@@ -17,6 +17,7 @@ from seefar.explanation.explanation import Explanation as Explanation
 from seefar.explanation.parts import PairOfMaps
 from seefar.explanation.settings import check_hide, check_map_settings, layer_name
 from seefar.explanation.work import Work
+from seefar.maps.logits import logits_of
 from seefar.maps.network import original
 from seefar.model.inference import weights_fingerprint
 from seefar.names import HideName, MethodName
@@ -58,7 +59,8 @@ def explain(
         The explanation of the mistakes that were asked for and of those in `known`, the costliest first.
 
     Raises:
-        DataError: the predictions are of another model or other images, or something asked for is no mistake of theirs.
+        DataError: the predictions are of another model or other images, or were made with another normalisation, or
+            something asked for is no mistake of theirs.
         MapError: the layer does not exist or its maps are too coarse; the method does not tell classes apart; `known`
             was made with other settings.
 
@@ -78,6 +80,8 @@ def explain(
     if known is not None:
         _check_known(known, predictions, (method, name, cells, hide))
     ranked = find_mistakes(predictions)
+    if ranked:
+        _check_logits(model, split, predictions, ranked[0].index)
     explained = set() if known is None else {mistake.index for mistake in known.mistakes}
     todo = [rank for rank in _ranks(ranked, mistakes) if ranked[rank].index not in explained]
     with showing(progress) as shown:
@@ -113,6 +117,17 @@ def _check_predictions(model: nn.Module, split: Split, predictions: Predictions)
         raise DataError(
             f"These predictions are of {of} than the model and the split that were passed: seefar.predict(model, "
             "split) makes them anew."
+        )
+
+
+def _check_logits(model: nn.Module, split: Split, predictions: Predictions, index: int) -> None:
+    """Ask the model for one image again: weights alone do not say how images were normalised for them."""
+    given = logits_of(model, split.images[index : index + 1])[0]
+    expected = predictions.logits[index]
+    if np.abs(given - expected).max() > 0.02 * max(1.0, float(np.abs(expected).max())):
+        raise DataError(
+            f"For test image {index} the model gives other logits than these predictions hold: pass a module that "
+            "normalises pictures itself to both seefar.predict and seefar.explain, without normalize."
         )
 
 

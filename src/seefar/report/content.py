@@ -46,8 +46,8 @@ class ReportContent:
         data: name of the data set.
         classes: names of the K classes.
         metrics: of the test set.
-        history: rows of the training.
-        recipe: what the network was trained with.
+        history: rows of the training; empty for a network that was trained elsewhere.
+        recipe: what the network was trained with; likewise None.
         provenance: command, versions and machine, as in `manifest.json`.
         mistakes: M mistakes, all of the test set.
         images: their images, uint8 (M, H, W, 3).
@@ -68,7 +68,7 @@ class ReportContent:
     classes: tuple[str, ...]
     metrics: Metrics
     history: Sequence[HistoryRow]
-    recipe: Recipe
+    recipe: Recipe | None
     provenance: Mapping[str, Any]
     mistakes: Sequence[Mistake]
     images: Images

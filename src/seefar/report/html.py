@@ -64,19 +64,20 @@ def render_report(content: ReportContent) -> str:
         "high": f"{100 * metrics.interval[1]:.2f}",
         "scale": scale,
         "scale_summary": _scale_summary(metrics, scale),
-        "recipe_name": recipe.name,
-        "epochs": recipe.epochs,
-        "seed": recipe.seed,
+        "recipe": recipe,
         "blocks": _blocks(content, pairs),
         "charts": _charts(content),
+        "charts_title": "Training" if content.history else "Calibration",
         "matrix": _matrix(metrics),
         "pairs": pairs,
         "reading": how_to_read(content),
         "has_verdicts": bool(content.verdicts),
         "rows": payload.values["mistakes"],
-        "command": command_of(recipe),
+        "command": command_of(recipe) if recipe else "",
         "origin": origin_of(content),
-        "settings": [(name.replace("_", " "), str(value)) for name, value in asdict(recipe).items()],
+        "settings": [
+            (name.replace("_", " "), str(value)) for name, value in (asdict(recipe) if recipe else {}).items()
+        ],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.from_string(assets["report.html.j2"]).render(page=page)

@@ -3,78 +3,26 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from seefar.data import Data
 from seefar.data.images import Images
-from seefar.data.reference import Reference, load_reference
+from seefar.data.reference import load_reference
 from seefar.errors import DataError, RunError
-from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.mistakes import Mistake
-from seefar.evaluation.triage import triage
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
-from seefar.report.content import NearestImages, ReportContent
+from seefar.report.content import NearestImages
 from seefar.report.html import render_report
+from seefar.report.write import gather
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
 from seefar.training.run import Run
-
-
-def gather(
-    run: Run,
-    data: Data,
-    evaluation: Evaluation,
-    explanation: Explanation | None = None,
-    *,
-    reference: Reference | None = None,
-    neighbours: Neighbours | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> ReportContent:
-    """What the page of a run shows; the network is not asked again.
-
-    Args:
-        run: the trained network and its history.
-        data: the data that it was trained on and evaluated on.
-        evaluation: of the test images.
-        explanation: of all its mistakes or some.
-        reference: what people and other networks say of CIFAR-10's test images; left out for other images.
-        neighbours: of the same predictions and of this training data.
-        provenance: command, versions and machine.
-    """
-    predictions, mistakes, test = evaluation.predictions, evaluation.mistakes, data.test
-    index = np.array([mistake.index for mistake in mistakes], dtype=np.int64)
-    verdicts = votes = None
-    if reference is not None:
-        try:
-            verdicts = triage(predictions.labels, predictions.predicted, reference)
-            votes = reference.counts[index]
-        except DataError:  # other images than those that people and networks were asked about
-            verdicts = None
-    return ReportContent(
-        name=run.folder.path.name,
-        data=data.name,
-        classes=data.classes,
-        metrics=evaluation.metrics,
-        history=run.history,
-        recipe=run.recipe,
-        provenance=provenance or {},
-        mistakes=mistakes,
-        images=test.images[index],
-        log_probabilities=predictions.log_probabilities[index],
-        explanation=explanation,
-        files=None if test.files is None else [test.files[at] for at in index],
-        verdicts=verdicts,
-        votes=votes,
-        neighbours=None if neighbours is None else nearest_images(neighbours, mistakes, data.train.images),
-        calibration=measure_calibration(predictions.logits, predictions.labels),
-    )
 
 
 def make_report(
@@ -103,8 +51,18 @@ def make_report(
     except DataError:  # not fetched
         reference = None
     near = saved_neighbours(run.folder, evaluation, data)
-    about = {"command": list(command), **provenance()}
-    content = gather(run, data, evaluation, explanation, reference=reference, neighbours=near, provenance=about)
+    content = gather(
+        data.test,
+        evaluation,
+        explanation,
+        name=run.folder.path.name,
+        data=data.name,
+        history=run.history,
+        recipe=run.recipe,
+        reference=reference,
+        neighbours=None if near is None else nearest_images(near, evaluation.mistakes, data.train.images),
+        provenance={"command": list(command), **provenance()},
+    )
     write_text(run.folder.report, render_report(content))
     return run.folder.report
 

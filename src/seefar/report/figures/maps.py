@@ -197,7 +197,8 @@ def show_scale(axes: Axes, scale: float) -> None:
     axes.imshow(values, cmap=SIGNED_COLOURS, alpha=_cover(values, scale), aspect="auto", origin="lower")
     axes.set_xticks([])
     axes.yaxis.tick_right()
-    axes.set_yticks([0, 127.5, 255], [f"\N{MINUS SIGN}{scale:.2g}", "0", f"+{scale:.2g}"])
+    end = f"{scale:.0f}" if 100 <= scale < 10000 else f"{scale:.2g}"  # not 1.1e+02
+    axes.set_yticks([0, 127.5, 255], [f"\N{MINUS SIGN}{end}", "0", f"+{end}"])
     axes.tick_params(labelsize=SMALL, colors=QUIET, length=2, color=PALE)
     axes.spines[:].set_color(PALE)
 

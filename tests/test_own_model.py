@@ -1,0 +1,130 @@
+"""A model of other make through evaluation, maps, occlusion test, figures and page, as docs/your-own-model.md shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+import seefar
+from seefar.data import Data
+from seefar.errors import DataError
+
+PAGE = Path(__file__).parents[1] / "docs" / "your-own-model.md"
+
+
+class SmallVGG(nn.Module):
+    """Three convolutions and two poolings, then two linear layers: nothing that a ResNet has."""
+
+    def __init__(self, classes: int = 10, width: int = 16) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(width, 2 * width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+            nn.ReLU(inplace=True),
+        )
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(2 * width * 64, 64), nn.ReLU(), nn.Linear(64, classes))
+
+    def forward(self, normalized: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.features(normalized))
+        return logits
+
+
+@pytest.fixture(scope="module")
+def network(shapes: Data) -> SmallVGG:
+    """Trained for 60 steps on the built-in shapes, normalised by 0.45 and 0.25."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = SmallVGG()
+        inputs = (torch.from_numpy(np.array(shapes.train.images)).permute(0, 3, 1, 2) / 255 - 0.45) / 0.25
+        labels = torch.from_numpy(np.array(shapes.train.labels))
+        optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+        for _ in range(60):
+            rows = torch.randperm(len(labels))[:100]
+            optimizer.zero_grad()
+            F.cross_entropy(network(inputs[rows]), labels[rows]).backward()
+            optimizer.step()
+    return network
+
+
+def run_page(names: dict[str, Any]) -> dict[str, Any]:
+    """Every block of Python on the page, one after the other."""
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(block, names)
+    return names
+
+
+def test_the_page_as_it_stands(network: SmallVGG, shapes: Data, in_folder: Path) -> None:
+    test = shapes.test.take(np.arange(60))
+    Image.fromarray(test.images[0]).save("picture.png")
+    found = run_page({"network": network, "test": test})
+    evaluation, explanation = found["evaluation"], found["explanation"]
+    # The network's own answers: computed here without seefar.
+    inputs = (torch.from_numpy(np.array(test.images)).permute(0, 3, 1, 2) / 255 - 0.45) / 0.25
+    with torch.no_grad():
+        logits = network(inputs).numpy()
+    np.testing.assert_allclose(evaluation.predictions.logits, logits, atol=1e-4)
+    assert {m.index for m in evaluation.mistakes} == set(np.flatnonzero(logits.argmax(1) != test.labels).tolist())
+    assert len(explanation) == len(evaluation.mistakes) >= 3
+    assert explanation.contrast.shape == (len(explanation), 8, 8)
+    assert explanation.layer == "network.features.7"
+    assert len(explanation.damaged) > 0
+    assert found["found"][0].predicted == logits[0].argmax()
+    for name in ("mistakes.png", "maps.png"):
+        with Image.open(in_folder / name) as figure:
+            assert min(figure.size) > 300
+    page = (in_folder / "report.html").read_text(encoding="utf-8")
+    for words in ("my network", "shapes test set", "Calibration", "Hiding "):
+        assert words in page
+    for words in ("Recipe <b>", "To make it again", "All settings of the recipe", ">Training</a>"):
+        assert words not in page
+
+
+def test_the_maps_are_those_of_an_independent_implementation(network: SmallVGG, shapes: Data) -> None:
+    captum = pytest.importorskip("captum.attr")
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0], names)
+    model = names["TakesPictures"](network, mean=(0.45,) * 3, std=(0.25,) * 3).eval()
+    pictures = torch.from_numpy(np.array(shapes.test.images[:5])).permute(0, 3, 1, 2) / 255
+    oracle = captum.LayerGradCam(model, model.network.features[6])
+    ours = seefar.gradcam(model, pictures, 3, "network.features.6")
+    expected = oracle.attribute(pictures, target=3)[:, 0].detach().numpy()
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(ours / np.abs(ours).max(), expected / scale, atol=1e-4)
+
+
+def test_predictions_with_another_normalisation_than_the_model_has_are_refused(network: SmallVGG, shapes: Data) -> None:
+    """Their weights are the same, so that their fingerprints are."""
+    predictions = seefar.predict(
+        network, shapes.test, normalize=lambda pictures: (pictures - 0.45) / 0.25, progress=seefar.SILENT
+    )
+    with pytest.raises(DataError, match=r"gives other logits .* normalises pictures itself"):
+        seefar.explain(network, shapes.test, predictions, layer="features.7", progress=seefar.SILENT)
+
+
+def test_a_page_of_things_that_do_not_belong_together_is_refused(
+    network: SmallVGG, shapes: Data, tmp_path: Path
+) -> None:
+    some, others = shapes.test.take(np.arange(20)), shapes.test.take(np.arange(20, 40))
+    evaluation = seefar.evaluate(network, some, progress=seefar.SILENT)
+    with pytest.raises(DataError, match="of other images than the split"):
+        seefar.write_report(tmp_path / "a.html", others, evaluation, name="a", data="b")
+    of_others = seefar.predict(network, others, progress=seefar.SILENT)
+    explanation = seefar.explain(
+        network, others, of_others, seefar.find_mistakes(of_others)[:1], layer="features.7", progress=seefar.SILENT
+    )
+    with pytest.raises(DataError, match="of other predictions than the evaluation"):
+        seefar.write_report(tmp_path / "a.html", some, evaluation, explanation, name="a", data="b")
+    assert not list(tmp_path.iterdir())
