@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import tarfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def unpack(archive: Path, batches: Path) -> None:
                     raise KeyError(name)
                 (beside / name).write_bytes(member.read())
         os.replace(beside, batches)
-    except (KeyError, EOFError, OSError, tarfile.TarError) as error:
+    except (KeyError, EOFError, OSError, ValueError, tarfile.TarError, zlib.error) as error:
         raise DataError(
             f"{archive} cannot be unpacked ({error}): it should hold {FOLDER}/ with {', '.join(MD5)}. "
             "Delete it and run the command again to fetch it anew."

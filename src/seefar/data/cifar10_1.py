@@ -11,6 +11,7 @@ from seefar.data.cifar10 import default_folder
 from seefar.data.images import Split
 from seefar.data.reference import CLASSES
 from seefar.errors import DataError
+from seefar.runs.arrays import load_array
 
 FILES = ("cifar10.1_v6_data.npy", "cifar10.1_v6_labels.npy")
 COUNT = 2000
@@ -52,6 +53,6 @@ def load_cifar10_1(folder: str | Path | None = None) -> Split | None:
 
 def _read(path: Path) -> Any:
     try:
-        return np.load(path, allow_pickle=False)
+        return load_array(path)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path} cannot be read as an .npy file ({error}): fetch it from {ADDRESS}.") from error

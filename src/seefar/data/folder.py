@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import warnings
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +19,8 @@ from seefar.data.layout import File, read_layout
 from seefar.data.pictures import Picture, printable, read_picture, unreadable
 from seefar.errors import DataError
 from seefar.progress import Progress, showing
-from seefar.runs.files import write_text, written_beside
+from seefar.runs.arrays import load_array
+from seefar.runs.files import read_json, write_text, written_beside
 
 FORM = "1"
 """Part of the key of what is kept: raise it when pictures are made into images in another way."""
@@ -89,9 +91,11 @@ def _decoded(folder: Path, files: Sequence[File], image_size: int, cache: Path, 
     shape = (len(files), image_size, image_size, 3)
     kept, about = stem.with_suffix(".npy"), stem.with_suffix(".json")
     with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or not whole: decode anew
-        cropped = int(json.loads(about.read_text(encoding="utf-8"))["cropped"])
-        images = np.load(kept, mmap_mode="c", allow_pickle=False)  # what is written to it stays in memory
-        if images.shape == shape and images.dtype == np.uint8:
+        found = read_json(about)
+        cropped = int(found["cropped"])
+        images = load_array(kept, mmap_mode="c")  # what is written to it stays in memory
+        fits = images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous
+        if fits and found["crc32"] == zlib.crc32(images.data):
             with suppress(OSError):
                 os.utime(about)
             return images, cropped
@@ -100,7 +104,9 @@ def _decoded(folder: Path, files: Sequence[File], image_size: int, cache: Path, 
     with suppress(OSError):  # a home that is full or cannot be written to: the next start decodes again
         with written_beside(kept) as beside:
             np.save(beside, images)
-        write_text(about, json.dumps({"cropped": cropped}) + "\n")  # last, so that it stands for a whole array
+        write_text(
+            about, json.dumps({"cropped": cropped, "crc32": zlib.crc32(images.data)}) + "\n"
+        )  # last, so that it stands for a whole array
         _forget_oldest(cache)
     return images, cropped
 

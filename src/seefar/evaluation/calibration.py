@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
 from seefar.model.inference import log_softmax
-from seefar.runs.files import write_text
+from seefar.runs.files import read_json, write_text
 from seefar.seeds import Stream
 
 BINS = 15
@@ -92,7 +92,7 @@ class Calibration:
             DataError: the file is missing or holds something else.
         """
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found: dict[str, Any] = read_json(path)
             bins = tuple(ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in found.pop("bins"))
             ece, brier = (Estimate(found[key]["value"], tuple(found[key]["interval"])) for key in ("ece", "brier"))
             return cls(**{**found, "bins": bins, "ece": ece, "brier": brier})

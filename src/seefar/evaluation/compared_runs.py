@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from seefar.errors import RunError
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.progress import Progress
+from seefar.runs.files import read_json
 from seefar.runs.folder import RunFolder, find_run
 from seefar.training.run import load_run, read_recipe
 
@@ -81,14 +81,14 @@ def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | No
 def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
     predicted = test.labels.copy()
     try:
-        count = int(json.loads(folder.metrics.read_text(encoding="utf-8"))["test"]["mistakes"])
+        count = int(read_json(folder.metrics)["test"]["mistakes"])
         with folder.mistakes.open(encoding="utf-8", newline="") as file:
             rows = [(int(row["index"]), row["true"], row["predicted"]) for row in csv.DictReader(file)]
         fits = len(rows) == count
         for index, true, answer in rows:
             fits &= test.classes[test.labels[index]] == true
             predicted[index] = test.classes.index(answer)
-    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
+    except (OSError, KeyError, ValueError, TypeError, IndexError, csv.Error) as error:
         raise RunError(f"{folder.mistakes} cannot be read ({error}): evaluate the run again.") from error
     if not fits or int((predicted != test.labels).sum()) != count:
         raise RunError(f"{folder.mistakes} is of other test images: only runs on the same images are compared.")

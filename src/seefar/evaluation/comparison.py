@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from seefar.errors import DataError
 from seefar.evaluation.metrics import mcnemar, wilson_interval
-from seefar.runs.files import write_text
+from seefar.runs.files import read_json, write_text
 
 Classes = NDArray[np.int64]  # (N,), the class of each image
 
@@ -121,7 +121,7 @@ class Comparison:
             DataError: the file is missing or holds something else.
         """
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found: dict[str, Any] = read_json(path)
             runs, pairs = found.pop("runs"), found.pop("pairs")
             return cls(
                 runs=tuple(ComparedRun(**_with_tuples(one)) for one in runs),

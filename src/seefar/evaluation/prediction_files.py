@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import numpy as np
 from seefar.data.images import Labels
 from seefar.errors import DataError
 from seefar.evaluation.triage import check_classes
+from seefar.runs.arrays import load_array
+from seefar.runs.files import parse_json
 
 SUFFIXES = (".json", ".npy", ".csv")
 
@@ -47,7 +48,12 @@ def read_predicted(path: str | Path, count: int, num_classes: int) -> Labels:
         values = np.asarray(_read(path))
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: give a file of predictions ({', '.join(SUFFIXES)}).") from error
-    except (OSError, EOFError, ValueError) as error:  # ValueError: no JSON, no array, lines of different lengths
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        csv.Error,
+    ) as error:  # ValueError: no JSON, no array, lines of different lengths
         raise DataError(f"{wanted}; it cannot be read: {error}") from error
     if values.dtype.kind not in "iuf":
         raise DataError(f"{wanted}; found {values.dtype.name} of shape {values.shape}, not numbers.")
@@ -71,9 +77,9 @@ def read_predicted(path: str | Path, count: int, num_classes: int) -> Labels:
 
 def _read(path: Path) -> Any:
     if path.suffix.lower() == ".npy":
-        return np.load(path, allow_pickle=False)
+        return load_array(path)
     text = path.read_text(encoding="utf-8-sig")
-    return json.loads(text) if path.suffix.lower() == ".json" else _numbers(text)
+    return parse_json(text) if path.suffix.lower() == ".json" else _numbers(text)
 
 
 def _numbers(text: str) -> list[list[float]]:

@@ -99,6 +99,8 @@ class Predictions:
         labels, classes = arrays["labels"], tuple(str(name) for name in arrays["classes"])
         if len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
             raise RunError(f"{path}: labels should be 0 to {len(classes) - 1}: delete it and compute it anew.")
+        if not (np.isfinite(arrays["logits"]).all() and np.isfinite(arrays["features"]).all()):
+            raise RunError(f"{path} holds numbers that are not finite: delete it and compute it anew.")
         return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,13 @@ from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.health import Health
 from seefar.explanation.rates import RepairRates, repair_rates
-from seefar.explanation.repair import Repair
+from seefar.explanation.repair import Outcome, Repair
 from seefar.maps.grid import Grid, Maps
 from seefar.maps.removal import Pixels
 from seefar.maps.sanity import BLOCK
 from seefar.names import HideName, MethodName
 from seefar.runs.arrays import load_arrays, save_arrays
+from seefar.runs.files import parse_json
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -139,7 +141,7 @@ class Explanation:
         """
         arrays: dict[str, Any] = load_arrays(path, _FORM)
         try:
-            about: dict[str, Any] = json.loads(arrays.pop("about").tobytes())
+            about: dict[str, Any] = parse_json(arrays.pop("about").tobytes())
             index = arrays.pop("index").tolist()
             tables: dict[str, Any] = {
                 "mistakes": [Mistake(**row) for row in about.pop("mistakes")],
@@ -154,9 +156,33 @@ class Explanation:
                 len(index)
             }:
                 raise ValueError("its tables are not of one length")
+            _check(found)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{path} cannot be read ({error}): delete it and explain the mistakes anew.") from error
         return found
+
+
+def _check(found: Explanation) -> None:
+    """Refuse values that no explanation has; the arrays' types and shapes are right already."""
+    rows = [
+        (*astuple(mistake), *astuple(repair)) for mistake, repair in zip(found.mistakes, found.repairs, strict=True)
+    ]
+    numbers = [value for row in rows for value in row if value is not None and not isinstance(value, (str, tuple))]
+    if not all(type(value) in (int, float) and math.isfinite(value) for value in numbers):
+        raise ValueError("a number in its tables is none")
+    chosen = [
+        c for one, two in zip(found.mistakes, found.repairs, strict=True) for c in (one.true, one.predicted, two.answer)
+    ]
+    if not all(type(c) is int and 0 <= c < len(found.classes) for c in chosen):
+        raise ValueError("a class in its tables is none")
+    if not all(
+        outcome in get_args(Outcome) for one in found.repairs for outcome in (one.outcome, one.shifted, one.least)
+    ):
+        raise ValueError("an outcome in its tables is none")
+    if not all(np.isfinite(maps).all() for maps in (found.contrast, found.predicted, found.true)):
+        raise ValueError("its maps are not finite")
+    if not all(isinstance(text, str) for text in (*found.classes, found.method, found.hide, found.model, found.images)):
+        raise ValueError("a name in it is none")
 
 
 _TABLES = ("mistakes", "repairs", "health")

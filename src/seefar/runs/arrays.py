@@ -1,10 +1,13 @@
-"""Arrays on disk: one `.npz` without pickle, whole or not there, checked when it is read."""
+"""Arrays on disk: `.npz` and `.npy` without pickle, whole or not there, checked before they take any memory."""
 
 from __future__ import annotations
 
+import math
+import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +34,12 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
         RunError: the file is missing, is damaged, or holds arrays of another form.
     """
     try:
-        # Opened here, since numpy leaves a damaged archive open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[name]) for name in form}
+        with zipfile.ZipFile(path) as archive:
+            arrays = {name: _member(archive, name) for name in form}
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: compute it and save it first.") from error
     except KeyError as error:
-        raise RunError(f"{path} holds no {error.args[0]}: delete it and compute it anew.") from error
+        raise RunError(f"{path} holds not all of {', '.join(form)}: delete it and compute it anew.") from error
     except Exception as error:  # a damaged archive may raise anything at all
         raise RunError(f"{path} cannot be read ({_one_line(error)}): delete it and compute it anew.") from error
     lengths: dict[str, int] = {}
@@ -54,6 +56,51 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
                 "delete it and compute it anew."
             )
     return arrays
+
+
+def load_array(path: str | Path, mmap_mode: Literal["c"] | None = None) -> NDArray[Any]:
+    """Read one `.npy` file without pickle.
+
+    Args:
+        path: the file.
+        mmap_mode: see `numpy.load`.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+        ValueError: it is no `.npy` file of numbers or text, or its length is not what its header says.
+    """
+    with open(path, "rb") as file:
+        _check_header(file, os.fstat(file.fileno()).st_size)
+    found: NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    return found
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    about = archive.getinfo(f"{name}.npy")
+    if about.compress_type != zipfile.ZIP_STORED:  # so that nothing in it is larger than the file
+        raise ValueError(f"{name} is compressed")
+    with archive.open(about) as file:
+        _check_header(file, about.file_size)
+    with archive.open(about) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _check_header(file: IO[bytes], size: int) -> None:
+    """Refuse a header that promises another number of bytes than the `size` there are: numpy would reserve them."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, dtype = read_header(file)
+    except Exception as error:  # a damaged header may raise anything at all
+        raise ValueError(f"no header of an .npy file: {_one_line(error)}") from error
+    if dtype.hasobject:
+        raise ValueError("Object arrays are not read, since they can run code")
+    promised, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if promised != there or any(length < 0 for length in shape):
+        raise ValueError(f"{dtype} {shape} takes {promised} bytes, it holds {there}")
 
 
 def _one_line(error: BaseException) -> str:

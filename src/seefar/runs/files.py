@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from seefar.errors import RunError
 
@@ -47,3 +49,25 @@ def write_text(path: Path, text: str) -> None:
     """
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, or is nested so deeply that nobody can have meant it.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+        ValueError: it is no JSON in UTF-8.
+    """
+    return parse_json(path.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seefar.errors import RunError
-from seefar.runs.files import write_text
+from seefar.runs.files import read_json, write_text
 from seefar.runs.provenance import provenance
 
 NAME = "manifest.json"
@@ -90,7 +90,7 @@ def problems(folder: Path) -> list[str]:
 def _read(path: Path) -> dict[str, Any] | None:
     """A manifest, or None if there is none."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
         if not isinstance(manifest["files"], dict):
             raise TypeError("no table of files")
     except FileNotFoundError:

@@ -1,40 +1,54 @@
-"""Tensors on disk as safetensors, whole or not there: reading them cannot run code."""
+"""Tensors on disk as safetensors, whole or not there, with a checksum: reading them cannot run code."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
+import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from seefar.errors import RunError
-from seefar.runs.files import written_beside
+from seefar.runs.files import parse_json, written_beside
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors of any memory layout as safetensors, whole or not at all."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors of any memory layout as safetensors, whole or not at all, with plain values about them."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One key, since safetensors writes several in an order that changes from one process to the next.
+    metadata = {"seefar": json.dumps({**about, "sha256": _sha256(plain, about)})}
     with written_beside(path) as beside:
         beside.write_bytes(save(plain, metadata))  # save_file would make it readable for its owner only
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a safetensors file.
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a safetensors file, and what `save_tensors` was given about them; empty if another wrote it.
 
     Raises:
-        RunError: the file is missing or damaged.
+        RunError: the file is missing or damaged, be it by one bit.
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+            metadata = dict(file.metadata() or {})
+        about = parse_json(metadata.get("seefar") or metadata.get("position") or "{}")  # position: before version 0.2
+        if not isinstance(about, dict):
+            raise ValueError("its metadata is no table")
+        wanted = about.pop("sha256", None)
+        if wanted is not None and wanted != _sha256(tensors, about):
+            raise ValueError("its content is not what its checksum says")
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         raise RunError(
             f"{path} is no whole safetensors file ({error}): delete it and train again, or restore it from a copy."
         ) from error
+    return tensors, about
 
 
 def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
@@ -52,3 +66,12 @@ def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> No
     if wrong:
         raise RunError(f"{path} holds the weights of another network ({'; '.join(wrong[:3])}): choose another run.")
     model.load_state_dict(weights)
+
+
+def _sha256(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """SHA-256 over names, types, shapes and values, and what is about them."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

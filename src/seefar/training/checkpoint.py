@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ class TrainingState:
             "scaler": self.scaler.state_dict() or self._scaler_at_rest,  # empty where it is off
             "precision": self.precision,
         }
-        save_tensors(path, tensors, {"position": json.dumps(position)})
+        save_tensors(path, tensors, position)
 
     def load(self, path: Path) -> None:
         """Put the state back as it was saved.
@@ -91,15 +90,16 @@ class TrainingState:
         Raises:
             RunError: the file is damaged or belongs to another network.
         """
-        tensors, metadata = load_tensors(path)
+        tensors, position = load_tensors(path)
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         load_weights(path, self.model, weights)
         for name, parameter in self.model.named_parameters():
             if f"momentum.{name}" in tensors:
+                if tensors[f"momentum.{name}"].shape != parameter.shape:
+                    raise RunError(f"{path} holds the momentum of another network: delete it to begin that run anew.")
                 momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum
         try:
-            position = json.loads(metadata["position"])
             self.step, self.seconds = position["step"], position["seconds"]
             for part, sums in ((self.tally.interval, position["interval"]), (self.tally.epoch, position["epoch"])):
                 part.copy_(torch.tensor(sums, dtype=part.dtype))

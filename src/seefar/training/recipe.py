@@ -15,6 +15,7 @@ import tyro
 
 from seefar.errors import RecipeError
 from seefar.names import Border, Flip
+from seefar.runs.files import parse_json
 
 Schedule = Literal["one-cycle", "constant"]
 LATER = ("final_rate", "norm_bias_rate", "crop_border")
@@ -144,7 +145,7 @@ class Recipe:
             RecipeError: the text is no JSON object, or has fields a recipe does not have.
         """
         try:
-            fields = json.loads(text)
+            fields = parse_json(text)
         except ValueError as error:
             raise RecipeError(
                 f"This is no recipe: a JSON object was wanted, found text that is none ({error})."

@@ -13,7 +13,7 @@ from seefar.data.images import Data
 from seefar.errors import RecipeError, RunError
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
-from seefar.runs.files import write_text
+from seefar.runs.files import read_json, write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.tensors import load_tensors, load_weights, save_tensors
 from seefar.training.device import choose_compute
@@ -61,15 +61,14 @@ def read_recipe(folder: RunFolder) -> Recipe:
         if (beside / folder.recipe.name).exists():
             known = f"{beside} is a run itself, perhaps copied there before {beside} was made: move it to {folder}"
         raise RunError(f"{folder} holds no run ({known}): train one, or choose another.") from error
-    except RecipeError as error:
+    except (RecipeError, UnicodeDecodeError) as error:
         raise RunError(f"{folder.recipe} cannot be read. {error}") from error
 
 
 def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data) -> None:
     """Write the finished network; what it was trained as, and on, goes into the header of the file."""
     about = {"recipe": recipe.to_json(), "classes": data.classes, "image_size": data.image_size}
-    # One key, since safetensors writes several in an order that changes from one process to the next.
-    save_tensors(folder.weights, dict(model.state_dict()), {"seefar": json.dumps(about)})
+    save_tensors(folder.weights, dict(model.state_dict()), about)
 
 
 def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run:
@@ -89,9 +88,8 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         raise RunError(
             f"{folder} holds an unfinished training: the call or command that began it, given again, goes on with it."
         )
-    tensors, metadata = load_tensors(folder.weights)
+    tensors, about = load_tensors(folder.weights)
     try:
-        about = json.loads(metadata["seefar"])
         trained, classes = Recipe.from_json(about["recipe"]), tuple(about["classes"])
         size = int(about["image_size"])
     except (KeyError, TypeError, ValueError, RecipeError) as error:
@@ -174,7 +172,7 @@ def begin_run(folder: RunFolder, recipe: Recipe, data: Data, *, write: bool = Fa
             "choose another name, or the values it was begun with."
         )
     try:
-        fingerprint = json.loads(folder.data.read_text(encoding="utf-8"))["fingerprint"]
+        fingerprint = read_json(folder.data)["fingerprint"]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.data} is missing or damaged ({error}): choose another name.") from error
     if fingerprint != data.fingerprint:

@@ -1,0 +1,181 @@
+"""Damaged and hostile files are refused by name, before they take memory; each of these once got through."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import struct
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from seefar.data.cifar10 import unpack
+from seefar.data.cifar10_1 import FILES, load_cifar10_1
+from seefar.data.folder import load_folder
+from seefar.errors import DataError, RecipeError, RunError
+from seefar.evaluation.evaluate import evaluate
+from seefar.evaluation.prediction_files import read_predicted
+from seefar.evaluation.predictions import Predictions
+from seefar.progress import SILENT
+from seefar.runs.arrays import load_array, load_arrays, save_arrays
+from seefar.runs.tensors import load_tensors, save_tensors
+from seefar.training.history import COLUMNS, read_history
+from seefar.training.recipe import Recipe
+from seefar.training.run import Run, load_run
+
+FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {"a": ("float32", ("N",))}
+
+
+def npy(header: str, body: bytes = b"") -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + body
+
+
+@pytest.mark.parametrize("shape", ["(99999999999,)", "(4611686018427387904,)", "(-1,)", "(2, -2)"])
+def test_an_array_is_not_larger_than_its_file(tmp_path: Path, shape: str) -> None:
+    content = npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n", bytes(16))
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"takes -?\d+ bytes, it holds 16"):
+        load_array(tmp_path / "a.npy")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", content)
+    with pytest.raises(RunError, match=r"a\.npz cannot be read .*it holds 16"):
+        load_arrays(tmp_path / "a.npz", FORM)
+
+
+def test_a_compressed_array_is_refused_unread(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10**6, np.float32))
+    with pytest.raises(RunError, match=r"a\.npz cannot be read \(a is compressed\)"):
+        load_arrays(tmp_path / "a.npz", FORM)
+
+
+@pytest.mark.parametrize("name", ["p.npy", FILES[1]])
+def test_a_header_that_python_cannot_read_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(npy("(" * 100 + "\n"))
+    np.save(tmp_path / FILES[0], np.zeros((2000, 32, 32, 3), np.uint8))
+    with pytest.raises(DataError, match=name):
+        read_predicted(tmp_path / name, 3, 3) if name == "p.npy" else load_cifar10_1(tmp_path)
+
+
+def test_json_nested_without_end_is_refused(tmp_path: Path) -> None:
+    deep = "[" * 200_000
+    with pytest.raises(RecipeError, match="nested too deeply"):
+        Recipe.from_json(deep)
+    (tmp_path / "p.json").write_text(deep)
+    with pytest.raises(DataError, match=r"p\.json.*nested too deeply"):
+        read_predicted(tmp_path / "p.json", 3, 3)
+
+
+def test_a_recipe_that_is_no_text_is_named(run: Run) -> None:
+    run.folder.recipe.write_bytes(b"\xff\xfe{}")
+    with pytest.raises(RunError, match=r"recipe\.json cannot be read"):
+        load_run(run.folder)
+
+
+def test_one_flipped_bit_of_the_weights_is_found(run: Run) -> None:
+    content = bytearray(run.folder.weights.read_bytes())
+    content[-5] ^= 1
+    run.folder.weights.write_bytes(content)
+    with pytest.raises(RunError, match="not what its checksum says"):
+        load_run(run.folder)
+
+
+def test_one_changed_letter_beside_the_weights_is_found(run: Run) -> None:
+    content = run.folder.weights.read_bytes()
+    assert run.classes[0].encode() in content
+    run.folder.weights.write_bytes(content.replace(run.classes[0].encode(), run.classes[0].upper().encode()))
+    with pytest.raises(RunError, match="not what its checksum says"):
+        load_run(run.folder)
+
+
+def test_files_written_before_there_were_checksums_are_read(tmp_path: Path) -> None:
+    from safetensors.torch import save
+
+    for key in ("seefar", "position"):
+        (tmp_path / "a").write_bytes(save({"w": torch.ones(2)}, {key: json.dumps({"step": 3})}))
+        tensors, about = load_tensors(tmp_path / "a")
+        assert tensors["w"].tolist() == [1, 1]
+        assert about == {"step": 3}
+
+
+def test_tensors_of_every_shape_and_type_come_back(tmp_path: Path) -> None:
+    tensors = {"a": torch.tensor(3), "b": torch.zeros(0, 4), "c": torch.ones(2, 3).bfloat16().T}
+    save_tensors(tmp_path / "a", tensors, {"x": 1.5})
+    found, about = load_tensors(tmp_path / "a")
+    assert about == {"x": 1.5}
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("2,1,1,8,0.1,1,0.5,,", "1,1,1,8,0.1,1,0.5,,"),
+        ("1,1,1,8,0.1,1,0.5,,", "1,1,1,8,0.1,1,0.5,,"),
+        ("1,1,1,8,0.1,nan,0.5,,", "2,1,1,8,0.1,1,0.5,,"),
+        ("1,1,1,8,0.1,1,1.5,,", "2,1,1,8,0.1,1,0.5,,"),
+    ],
+    ids=["backwards", "twice", "not finite", "no share"],
+)
+def test_a_history_that_no_training_writes_is_refused(tmp_path: Path, first: str, second: str) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("\n".join((",".join(COLUMNS), first, second, "")))
+    with pytest.raises(RunError, match=r"history\.csv is no training history"):
+        read_history(path)
+
+
+def test_predictions_that_are_not_finite_are_refused(run: Run, tmp_path: Path) -> None:
+    from seefar.data.shapes import load_shapes
+
+    good = evaluate(run.model, load_shapes(20, 10).test, progress=SILENT).predictions
+    path = tmp_path / "predictions.npz"
+    names = ("logits", "features", "labels", "classes", "model", "images")
+    save_arrays(path, {name: getattr(good, name) for name in names} | {"logits": np.full_like(good.logits, np.nan)})
+    with pytest.raises(RunError, match=r"predictions\.npz holds numbers that are not finite"):
+        Predictions.load(path)
+
+
+def test_an_archive_damaged_within_its_compression_is_named(tmp_path: Path) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        member = tarfile.TarInfo("x")
+        member.size = 10**5
+        tar.addfile(member, io.BytesIO(bytes(range(256)) * 400))
+    packed = bytearray(zlib.compress(plain.getvalue(), 6, 31))
+    packed[len(packed) // 2 :] = b"\xff" * (len(packed) // 2)
+    path = tmp_path / "cifar-10-python.tar.gz"
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz cannot be unpacked"):
+        unpack(path, tmp_path / "out")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_decoded_pictures_that_were_damaged_are_decoded_anew(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (20, 20), (number, 100, 200)).save(tmp_path / "data" / name / f"{number}.png")
+    first = load_folder(tmp_path / "data", 16, cache=tmp_path / "cache", progress=SILENT).fingerprint
+    kept = next((tmp_path / "cache").glob("*.npy"))
+    content = bytearray(kept.read_bytes())
+    content[-1] ^= 1
+    kept.write_bytes(content)
+    assert load_folder(tmp_path / "data", 16, cache=tmp_path / "cache", progress=SILENT).fingerprint == first
+
+
+def test_no_code_in_an_npz_is_run(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return eval, (f"open({str(tmp_path / 'hostile')!r}, 'w')",)
+
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", pickle.dumps(Trap()))
+    with pytest.raises(RunError, match=r"a\.npz cannot be read"):
+        load_arrays(tmp_path / "a.npz", FORM)
+    assert not (tmp_path / "hostile").exists()
