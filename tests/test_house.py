@@ -24,6 +24,7 @@ ORDER = (
     "findings",
     "steps",
     "pipeline",
+    "app",
     "cli",
     "__main__",
 )

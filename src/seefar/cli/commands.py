@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from seefar.choices import Choices
+from seefar.cli.app import App
 from seefar.cli.compare import Compare
 from seefar.cli.export import Export
 from seefar.cli.options import Finished, JsonOutput, Machine, Output, Place, RunName
@@ -211,6 +212,7 @@ COMMANDS: dict[str, type[Any]] = {
     "explain": Explain,
     "report": Report,
     "predict": Predict,
+    "app": App,
     "verify": Verify,
     "compare": Compare,
     "triage": Triage,

@@ -15,8 +15,6 @@ from seefar.names import DeviceName
 
 if TYPE_CHECKING:
     from seefar.explanation.picture_prediction import PicturePrediction
-    from seefar.maps.grid import Grid
-    from seefar.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Predict:
         from seefar.data.picture_files import read_pictures
         from seefar.data.pictures import unreadable
         from seefar.explanation.parts import PairOfMaps
-        from seefar.explanation.pictures import explain_pictures
+        from seefar.explanation.pictures import explain_pictures, measured_grid
         from seefar.progress import SILENT, showing
         from seefar.report.draw import save_figure
         from seefar.report.figures import plot_picture
@@ -49,7 +47,7 @@ class Predict:
         with showing(SILENT if self.output.quiet else None) as shown:
             read = read_pictures(self.pictures, run.image_size, shown)
             pair = PairOfMaps("gradcam", None, None)
-            grid = _measured_grid(run)
+            grid = measured_grid(run)
             found = explain_pictures(run.model, read.names, read.pictures, run.classes, pair, "blur", grid, shown)
             figures = _figure_paths(folder, read.names)
             for number, (one, figure) in enumerate(zip(found, figures, strict=True)):
@@ -86,17 +84,3 @@ def _figure_paths(folder: Path, names: Sequence[str]) -> list[Path]:
         taken.add(own.lower())
         paths.append(folder / f"{own}.png")
     return paths
-
-
-def _measured_grid(run: Run) -> Grid | None:
-    """Where the cells of this network's maps lie, as measured on its mistakes; None if that has not been done."""
-    from seefar.errors import RunError
-    from seefar.explanation.explanation import Explanation
-    from seefar.model.inference import weights_fingerprint
-
-    try:
-        saved = Explanation.load(run.folder.maps)
-    except RunError:  # not explained yet, or of an older form
-        return None
-    is_same = (saved.layer, saved.cells) == (None, None) and saved.model == weights_fingerprint(run.model)
-    return saved.grid if is_same else None

@@ -12,7 +12,8 @@ from torch import nn
 from seefar.data.images import Images, Labels
 from seefar.data.picture_files import Places, read_pictures
 from seefar.data.pictures import Picture, unreadable
-from seefar.errors import DataError
+from seefar.errors import DataError, RunError
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.health import check_health
 from seefar.explanation.occlusion import occlude, random_steps
 from seefar.explanation.parts import PairOfMaps, answers, parts
@@ -21,9 +22,10 @@ from seefar.explanation.settings import check_hide, check_map_settings, layer_na
 from seefar.maps.grid import Grid, grid_of
 from seefar.maps.network import original
 from seefar.maps.sanity import evidence_inside, randomized
-from seefar.model.inference import log_softmax
+from seefar.model.inference import log_softmax, weights_fingerprint
 from seefar.names import HideName, MethodName
 from seefar.progress import Progress, showing
+from seefar.training.run import Run
 
 
 def predict_pictures(
@@ -78,6 +80,16 @@ def predict_pictures(
             raise unreadable(read.bad, len(read.bad) + len(read.names))
         pair, how = PairOfMaps(method, layer_name(model, layer), cells), hide
         return explain_pictures(model, read.names, read.pictures, classes, pair, how, grid, shown)
+
+
+def measured_grid(run: Run) -> Grid | None:
+    """Where the cells of a run's default maps lie, as measured on its mistakes; None if they are not explained."""
+    try:
+        saved = Explanation.load(run.folder.maps)
+    except RunError:  # not explained yet, or of an older form
+        return None
+    is_same = (saved.layer, saved.cells) == (None, None) and saved.model == weights_fingerprint(run.model)
+    return saved.grid if is_same else None
 
 
 def explain_pictures(

@@ -1,0 +1,244 @@
+"""Interactive app of a trained network in the browser: drop a picture, paint over pixels, watch the answer change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from seefar.data.images import Images, Split
+from seefar.data.pictures import read_picture
+from seefar.errors import DataError, MissingExtraError, RunError
+from seefar.evaluation.mistakes import Mistake, find_mistakes
+from seefar.evaluation.predictions import Predictions, predict
+from seefar.explanation.pictures import measured_grid
+from seefar.inputs import load_for
+from seefar.maps.class_maps import class_maps
+from seefar.maps.grid import Grid, grid_of
+from seefar.model.inference import log_softmax
+from seefar.model.resnet import ResNet18
+from seefar.names import DeviceName
+from seefar.progress import Progress, showing
+from seefar.report.figures.maps import PANEL, show_map, show_scale
+from seefar.report.figures.mistakes import where
+from seefar.report.style import new_figure, place
+from seefar.training.run import load_run
+
+SIDE = 384  # pixels on a side of the canvas, or a little less: a whole number for each pixel of the image
+POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; base-uri 'self'; form-action 'self'"
+)
+"""The browser loads nothing from other hosts, whatever the page asks for."""
+HEAD = "Paint over the picture, and the network answers again. Dropping a file here opens another one."
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What the app works on.
+
+    Attributes:
+        model: the network.
+        classes: names of its K classes.
+        image_size: height and width in pixels.
+        grid: where the cells of its maps lie; None: as the network's form says.
+        test: images to look at; None: only files that are dropped.
+        mistakes: which of them, in order.
+    """
+
+    model: ResNet18
+    classes: tuple[str, ...]
+    image_size: int
+    grid: Grid | None = None
+    test: Split | None = None
+    mistakes: Sequence[Mistake] = ()
+
+    @property
+    def canvas(self) -> int:
+        """Pixels on a side of the canvas."""
+        return SIDE // self.image_size * self.image_size
+
+    def enlarge(self, image: Images) -> Image.Image:
+        """An image as it lies on the canvas, its pixels as squares."""
+        return Image.fromarray(image).resize((self.canvas, self.canvas), Image.Resampling.NEAREST)
+
+    def reduce(self, canvas: Image.Image) -> Images:
+        """The canvas as the network is given it; of a canvas without paint exactly the image."""
+        small = canvas.convert("RGB").resize((self.image_size, self.image_size), Image.Resampling.BOX)
+        return np.asarray(small)
+
+    def answer(self, image: Images) -> tuple[dict[str, float], Image.Image, str]:
+        """Probabilities by class, a picture of the contrast map, and what it shows."""
+        found = class_maps(self.model, image[None])
+        probabilities = np.exp(log_softmax(found.logits))[0]
+        first, second = (int(index) for index in np.argsort(-found.logits[0], kind="stable")[:2])
+        contrast = found.contrast(first, second)[0]
+        rows, columns = contrast.shape
+        grid = self.grid or grid_of(self.model, (rows, columns), self.image_size)
+        scale = max(float(np.abs(contrast).max()), 1e-12)
+        figure = new_figure(PANEL + 0.8, PANEL + 0.1)
+        show_map(place(figure, 0.02, 0.05, PANEL, PANEL), image, contrast, scale, grid)
+        show_scale(place(figure, PANEL + 0.1, 0.05, 0.1, PANEL), scale)
+        words = f"Why {self.classes[first]}, not {self.classes[second]}, in logits: red for, blue against"
+        return dict(zip(self.classes, probabilities.tolist(), strict=True)), _picture(figure), words
+
+    def mistake(self, number: int) -> tuple[Images, str]:
+        """The image of a mistake, and what the network takes it for."""
+        assert self.test is not None
+        one = self.mistakes[number % len(self.mistakes)]
+        label, named = self.classes[one.true], self.classes[one.predicted]
+        about = f"Mistake {number % len(self.mistakes) + 1} of {len(self.mistakes)}, {where(one, self.test)}: "
+        return self.test.images[one.index], f"{about}labelled {label}, taken for {named} at {one.confidence:.1%}"
+
+
+def _picture(figure: Figure) -> Image.Image:
+    stored = BytesIO()
+    figure.savefig(stored, format="png", facecolor="white", dpi=200)
+    return Image.open(stored)
+
+
+def open_studio(
+    name: str | Path,
+    *,
+    device: DeviceName = "auto",
+    data: str | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Studio, str]:
+    """A finished run with its mistakes, or without them where its data is not to be had; and its name.
+
+    Args:
+        name: the run folder: a path, or a bare name under `runs/`.
+        device: where to compute.
+        data: where the data lies now, see `seefar.inputs.load_for`.
+        data_dir: likewise.
+        progress: see `seefar.progress`.
+
+    Raises:
+        RunError: there is no finished run there.
+    """
+    run = load_run(name, device)
+    studio = Studio(run.model, run.classes, run.image_size, measured_grid(run))
+    with showing(progress) as shown:
+        try:
+            test = load_for(run.recipe, data_dir, data, progress=shown).test
+        except DataError as error:
+            shown.line(f"There are no mistakes to look through: {error}")
+            return studio, run.folder.path.resolve().name
+        try:
+            predictions = Predictions.load(run.folder.predictions)
+        except RunError:
+            predictions = None
+        if predictions is None or not predictions.are_of(run.model, test):
+            predictions = predict(run.model, test, progress=shown)
+    return replace(studio, test=test, mistakes=find_mistakes(predictions)), run.folder.path.resolve().name
+
+
+def make_app(studio: Studio, name: str) -> Any:
+    """The app as a gradio `Blocks`, which `serve` runs.
+
+    Args:
+        studio: the network, and the images to look at.
+        name: of the run, as the page shows it.
+
+    Raises:
+        MissingExtraError: gradio is not installed.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        import gradio
+    except ImportError as error:
+        raise MissingExtraError("app", "The app", error) from error
+    blank = np.full((studio.image_size, studio.image_size, 3), 128, np.uint8)
+    begin, about = studio.mistake(0) if studio.mistakes else (blank, "Drop a picture to begin.")
+
+    def on_canvas(image: Images) -> dict[str, Any]:
+        picture = studio.enlarge(image)
+        return {"background": picture, "layers": [], "composite": picture}
+
+    def turn(number: int, step: int) -> tuple[Any, ...]:
+        image, about = studio.mistake(number + step)
+        return (number + step) % len(studio.mistakes), on_canvas(image), about, *studio.answer(image)
+
+    def opened(path: str | None) -> tuple[Any, ...]:
+        if path is None:
+            return (gradio.skip(),) * 5
+        try:
+            picture = read_picture(path, studio.image_size)
+        except DataError as error:
+            raise gradio.Error(str(error).replace(path, os.path.basename(path))) from error
+        about = f"{os.path.basename(path)}: {picture.describe()}"
+        return on_canvas(picture.image), about, *studio.answer(picture.image)
+
+    def painted(canvas: dict[str, Any] | None) -> tuple[Any, ...]:
+        picture = canvas and (canvas["composite"] or canvas["background"])
+        return studio.answer(studio.reduce(picture)) if picture else (gradio.skip(),) * 3
+
+    with gradio.Blocks(title=f"seefar: {name}", analytics_enabled=False) as app:
+        gradio.Markdown(f"# {name}\n{HEAD}")
+        number = gradio.State(0)
+        with gradio.Row():
+            with gradio.Column():
+                told = gradio.Markdown(about, elem_id="about")
+                canvas = gradio.ImageEditor(
+                    on_canvas(begin),
+                    type="pil",
+                    image_mode="RGB",
+                    format="png",
+                    sources=(),
+                    transforms=(),
+                    layers=False,
+                    brush=gradio.Brush(default_size=24, colors=["#808080", "#000000", "#ffffff"]),
+                    canvas_size=(studio.canvas, studio.canvas),
+                    fixed_canvas=True,
+                    label="Picture",
+                    elem_id="canvas",
+                )
+                with gradio.Row(visible=bool(studio.mistakes)):
+                    previous, following = gradio.Button("Previous mistake"), gradio.Button("Next mistake")
+                file = gradio.File(label="Another picture", height=120, elem_id="file")
+            with gradio.Column():
+                label = gradio.Label(num_top_classes=5, label="Answer", elem_id="answer")
+                words = gradio.Markdown(elem_id="words")
+                shown = gradio.Image(type="pil", label="Contrast map", buttons=[], elem_id="map", interactive=False)
+        answers = [label, shown, words]
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        for button, step in ((previous, -1), (following, 1)):
+            button.click(partial(turn, step=step), number, [number, canvas, told, *answers], **quiet)
+        file.change(opened, file, [canvas, told, *answers], **quiet)
+        canvas.input(painted, canvas, answers, trigger_mode="always_last", **quiet)
+        app.load(lambda: studio.answer(begin), None, answers, **quiet)
+    return app
+
+
+def serve(app: Any, host: str = "127.0.0.1", port: int = 7860) -> None:
+    """Run the app until it is interrupted; the page loads nothing from other hosts and sends nothing to any.
+
+    Args:
+        app: what `make_app` gives.
+        host: where it listens; 127.0.0.1: only on this machine.
+        port: likewise.
+    """
+    import gradio
+    import uvicorn
+    from fastapi import FastAPI, Request, Response
+
+    site = FastAPI(openapi_url=None)
+
+    @site.middleware("http")  # type: ignore[untyped-decorator,unused-ignore]  # untyped where it is not installed
+    async def with_policy(request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        response.headers["Content-Security-Policy"] = POLICY
+        return response
+
+    theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    gradio.mount_gradio_app(site, app, path="", theme=theme, footer_links=[])
+    uvicorn.run(site, host=host, port=port, log_level="warning")

@@ -1,0 +1,75 @@
+"""The app: what it computes, without a browser; tests/browser/test_app.py drives the page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import seefar
+from seefar.app import Studio, make_app, open_studio
+from seefar.data import Data
+from seefar.errors import MissingExtraError
+from seefar.maps.class_maps import class_maps
+from seefar.model import ResNet18
+from seefar.model.inference import compute_logits, log_softmax
+from seefar.training.run import Run
+
+
+@pytest.fixture
+def studio(make_net: Callable[..., ResNet18], shapes: Data) -> Studio:
+    net, test = make_net(10), shapes.test.take(np.arange(12))
+    return Studio(
+        net,
+        shapes.classes,
+        32,
+        test=test,
+        mistakes=seefar.find_mistakes(seefar.predict(net, test, progress=seefar.SILENT)),
+    )
+
+
+@pytest.mark.parametrize("size", [16, 32, 50, 96])
+def test_a_canvas_without_paint_is_the_image_itself(studio: Studio, size: int) -> None:
+    other = Studio(studio.model, studio.classes, size)
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    canvas = other.enlarge(image)
+    assert 288 < canvas.size[0] <= 384
+    np.testing.assert_array_equal(other.reduce(canvas), image)
+
+
+def test_the_answer_is_the_networks(studio: Studio, shapes: Data) -> None:
+    image = shapes.test.images[0]
+    probabilities, picture, words = studio.answer(image)
+    logits = compute_logits(studio.model, image[None])
+    np.testing.assert_allclose(list(probabilities.values()), np.exp(log_softmax(logits))[0], rtol=1e-5)
+    second, first = (shapes.classes[c] for c in logits[0].argsort()[-2:])
+    assert words.startswith(f"Why {first}, not {second}, ")
+    assert picture.size[0] > picture.size[1] > 200
+    # The end of the scale is the strongest cell of the contrast map.
+    strongest = np.abs(class_maps(studio.model, image[None]).contrast(*logits[0].argsort()[:-3:-1])).max()
+    assert strongest > 0
+
+
+def test_mistakes_go_round(studio: Studio) -> None:
+    image, about = studio.mistake(0)
+    one, count = studio.mistakes[0], len(studio.mistakes)
+    assert studio.test is not None
+    np.testing.assert_array_equal(image, studio.test.images[one.index])
+    assert about.startswith(f"Mistake 1 of {count}, test image {one.index}: labelled {studio.classes[one.true]}, ")
+    assert studio.mistake(count)[1] == about
+    assert studio.mistake(-1)[1].startswith(f"Mistake {count} of {count}, ")
+
+
+@pytest.mark.slow
+def test_a_run_without_its_data_has_no_mistakes_to_look_through(run: Run, tmp_path: Path) -> None:
+    studio, name = open_studio(run.folder.path, data=str(tmp_path / "gone"), progress=seefar.SILENT)
+    assert (studio.mistakes, studio.test, studio.classes, name) == ((), None, run.classes, "run")
+
+
+def test_without_gradio_the_extra_is_named(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(MissingExtraError, match=r"The app needs more packages .* pip install 'seefar\[app\]'"):
+        make_app(studio, "mine")
