@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import shlex
+import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import seefar
 from seefar.cli import main as cli
+from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.metrics import wilson_interval
 from seefar.training.recipe import RECIPES, Recipe
@@ -24,9 +29,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def commands() -> list[str]:
+def commands(also: tuple[str, ...] = ()) -> list[str]:
     lines = [line.split("  #")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-    return [line for line in lines if line.startswith("seefar ")]
+    return [line for line in lines if line.startswith(("seefar ", *also))]
 
 
 def test_there_are_commands_to_check() -> None:
@@ -38,6 +43,40 @@ def test_the_command_line_knows_every_command(command: str) -> None:
     words = shlex.split(command)[1:]
     if words != ["--help"]:
         cli.parse(words)
+
+
+def write_photos(folder: Path) -> None:
+    for number, (part, kind) in enumerate((part, kind) for part in ("train", "test") for kind in ("cat", "dog")):
+        pixels = np.random.default_rng(number).integers(0, 256, (4, 60, 50, 3), dtype=np.uint8)
+        (folder / part / kind).mkdir(parents=True)
+        for image, array in enumerate(pixels):
+            Image.fromarray(array).save(folder / part / kind / f"{image}.png")
+
+
+@pytest.mark.slow
+def test_the_commands_work_in_the_order_printed(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one folder, with narrow nets in place of the recipes, and shapes in place of CIFAR-10."""
+    shapes = load_shapes(60, 40)
+    names = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+    stand_in = Data("cifar10", replace(shapes.train, classes=names), replace(shapes.test, classes=names))
+    monkeypatch.setattr("seefar.data.load_cifar10", lambda *_args, **_options: stand_in)
+    monkeypatch.setattr("seefar.data.load_shapes", lambda: shapes)
+    for name, whole in RECIPES.items():
+        monkeypatch.setitem(RECIPES, name, replace(whole, width=2, epochs=1, batch_size=16, scales=(1.0,)))
+    write_photos(in_folder / "photos")
+    shutil.copytree(ROOT / "results" / "fast", in_folder / "results" / "fast")
+    for command in commands(also=("mkdir",)):
+        if command.startswith("mkdir"):
+            subprocess.run(command, shell=True, check=True)
+        elif command == "seefar explain fast":  # all of its mistakes: thousands, of pictures that it does not know
+            assert cli.main(["explain", "fast", "--explain", "shown", "--top", "1", "--quiet"]) == 0
+        elif "--help" in command:
+            with pytest.raises(SystemExit):
+                cli.main(shlex.split(command)[1:])
+        else:
+            words = [word.replace("5000", "20") for word in shlex.split(command)[1:]]  # to hold out, of 60
+            assert cli.main([*words, "--quiet"]) == 0, command
+    assert cli.main(["verify", "quick"]) == 0
 
 
 @pytest.fixture
@@ -54,23 +93,6 @@ def test_the_python_example_runs(in_folder: Path) -> None:
     exec(example, {})
     assert (in_folder / "mistakes.png").stat().st_size > 10_000
     assert (in_folder / "maps.png").stat().st_size > 10_000
-
-
-@pytest.mark.usefixtures("narrow", "in_folder")
-def test_the_notebook_runs_and_shows_its_figures() -> None:
-    cells = json.loads((ROOT / "notebooks" / "seefar.ipynb").read_text(encoding="utf-8"))["cells"]
-    names: dict[str, object] = {}
-    shown = []
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            *statements, last = ast.parse("".join(cell["source"])).body
-            shows = isinstance(last, ast.Expr)  # a notebook shows the value of a cell's last expression
-            exec(compile(ast.Module(statements if shows else [*statements, last], []), "cell", "exec"), names)
-            if isinstance(last, ast.Expr):
-                shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
-    pictures = [value._repr_png_() for value in shown if hasattr(value, "_repr_png_")]
-    assert len(pictures) == 3
-    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
 
 
 def test_pictures_and_linked_files_are_there() -> None:
