@@ -67,3 +67,19 @@ def test_the_shares_of_faults_are_those_of_the_results() -> None:
         assert f"- **`{fault}`, {measured[fault]}" in page
         assert f" {measured[fault]} " in f"{line} {readme[readme.index(line) + len(line) + 1 :].splitlines()[0]} "
     assert f"{measured['border']['odds_ratio']:.1f} times" in page
+
+
+def test_every_column_and_section_is_documented() -> None:
+    page = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    columns, sections = page.split("## Columns of mistakes.csv")[1].split("## Sections of metrics.json")
+    table = (ROOT / "results" / "fast" / "mistakes.csv").read_text(encoding="utf-8")
+    named = {
+        name
+        for line in columns.splitlines()
+        for name in re.findall(r"`(\w+)`", line.split("|")[1] if "|" in line else "")
+    }
+    assert set(table.splitlines()[0].split(",")) | {"file"} == named
+    metrics = json.loads((ROOT / "results" / "fast" / "metrics.json").read_text(encoding="utf-8"))
+    assert set(metrics) | {"calibration_after_temperature"} == set(
+        re.findall(r"^\| `(\w+)` \|", sections, re.MULTILINE)
+    )

@@ -57,7 +57,7 @@ def write_photos(folder: Path) -> None:
 def test_the_commands_work_in_the_order_printed(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one folder, with narrow nets in place of the recipes, and shapes in place of CIFAR-10."""
     shapes = load_shapes(60, 40)
-    names = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+    names = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
     stand_in = Data("cifar10", replace(shapes.train, classes=names), replace(shapes.test, classes=names))
     monkeypatch.setattr("seefar.data.load_cifar10", lambda *_args, **_options: stand_in)
     monkeypatch.setattr("seefar.data.load_shapes", lambda: shapes)
