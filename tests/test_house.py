@@ -22,6 +22,7 @@ ORDER = (
     "inputs",
     "saved",
     "findings",
+    "result",
     "steps",
     "pipeline",
     "app",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from importlib import import_module
 from pathlib import Path
 
@@ -35,3 +36,9 @@ def test_the_types_of_results_are_public() -> None:
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = seefar.trian
+
+
+def test_every_public_function_has_an_example_that_doctest_runs() -> None:
+    functions = [name for name in seefar.__all__ if inspect.isfunction(getattr(seefar, name))]
+    assert len(functions) > 30
+    assert [name for name in functions if ">>>" not in (getattr(seefar, name).__doc__ or "")] == []

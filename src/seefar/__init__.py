@@ -112,9 +112,9 @@ if TYPE_CHECKING:
     from seefar.report.figures import plot_picture as plot_picture
     from seefar.report.page import show_report as show_report
     from seefar.report.write import write_report as write_report
+    from seefar.result import Result as Result
     from seefar.runs.folder import RunFolder as RunFolder
     from seefar.runs.folder import verify as verify
-    from seefar.steps import Result as Result
     from seefar.steps import evaluate_run as evaluate_run
     from seefar.steps import explain_run as explain_run
     from seefar.steps import report_run as report_run
@@ -229,7 +229,7 @@ _HOMES = {
     "write_report": "report.write",
     "RunFolder": "runs.folder",
     "verify": "runs.folder",
-    "Result": "steps",
+    "Result": "result",
     "evaluate_run": "steps",
     "explain_run": "steps",
     "report_run": "steps",

@@ -13,9 +13,10 @@ from seefar.evaluation.evaluate import Evaluation
 from seefar.inputs import check_choices, load_for
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import Progress, showing
+from seefar.result import Result
 from seefar.runs.folder import RunFolder, find_run
 from seefar.saved import writing_if_possible
-from seefar.steps import Result, evaluate_run, explain_run
+from seefar.steps import evaluate_run, explain_run
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +20,20 @@ from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.explanation.explain import Explanation, explain
-from seefar.explanation.neighbours import Neighbours
-from seefar.findings import Findings, draw_findings, find, neighbours_of
+from seefar.findings import draw_findings, find, neighbours_of
 from seefar.inputs import check_choices
 from seefar.progress import Part, Progress, showing
 from seefar.report.draw import save_figure
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
 from seefar.report.page import make_report, saved_neighbours
 from seefar.report.tables import files_table, neighbours_table, occlusion_table, write_metrics, write_mistakes
+from seefar.result import Result
 from seefar.runs.files import write_text
 from seefar.saved import is_writable, saved_evaluation, saved_explanation, writing_if_possible
 from seefar.training.run import Run
 
 PART = 100
 """So many mistakes are explained before what is there is saved."""
-
-
-@dataclass(frozen=True, repr=False)
-class Result:
-    """What the main job gives.
-
-    Attributes:
-        run: the trained network and its history.
-        evaluation: predictions, metrics and all mistakes.
-        explanation: of the mistakes that are explained; `explanation.of(shown)` are those in the figure.
-        shown: the mistakes in the figures, in their order.
-        findings: whose fault the mistakes are, patterns, calibration.
-        neighbours: the nearest training images of all mistakes; None if they were not asked for.
-    """
-
-    run: Run
-    evaluation: Evaluation
-    explanation: Explanation
-    shown: list[Mistake]
-    findings: Findings
-    neighbours: Neighbours | None
-
-    def __repr__(self) -> str:
-        return f"Result({self.run!r}, {self.evaluation!r})"
 
 
 def evaluate_run(
@@ -83,6 +59,15 @@ def evaluate_run(
     Raises:
         DataError: the data has other classes or another image size than the run.
         RunError: the folder cannot be written to.
+
+    Example:
+        >>> import tempfile, seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> data, folder = load_shapes(40, 20), Path(tempfile.mkdtemp()) / "tiny"
+        >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
+        >>> run = seefar.train(tiny, data, folder, progress=seefar.SILENT)
+        >>> evaluate_run(run, data, progress=seefar.SILENT).metrics.n, run.folder.metrics.exists()
+        (20, True)
     """
     if run.classes != data.classes:
         raise DataError(
@@ -138,6 +123,16 @@ def explain_run(
     Raises:
         ChoiceError, DataError, MapError: a choice cannot be met.
         RunError: the folder cannot be written to.
+
+    Example:
+        >>> import tempfile, seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> data, folder = load_shapes(40, 20), Path(tempfile.mkdtemp()) / "tiny"
+        >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
+        >>> run = seefar.train(tiny, data, folder, progress=seefar.SILENT)
+        >>> result = explain_run(run, data, top=2, explain="shown", neighbours=False, progress=seefar.SILENT)
+        >>> len(result.shown), run.folder.report.exists()
+        (2, True)
     """
     chosen, test, folder = Choices(**choices), data.test, run.folder
     check_choices(chosen, data)

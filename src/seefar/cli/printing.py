@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from seefar.data import Data
     from seefar.evaluation.evaluate import Evaluation
+    from seefar.result import Result
     from seefar.runs.folder import RunFolder
-    from seefar.steps import Result
 
 CONFUSED_PAIRS = 3
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from seefar.data.download import download
+from seefar.data.download import download, user_cache
 from seefar.data.images import Data, Images, Labels, Split
 from seefar.errors import DataError
 from seefar.progress import SILENT, Progress, showing
@@ -43,9 +43,7 @@ MD5 = {
 
 def default_folder() -> Path:
     """Where data sets are kept: the environment variable SEEFAR_DATA, else the user's cache folder."""
-    import pooch
-
-    return Path(os.environ.get("SEEFAR_DATA") or pooch.os_cache("seefar"))
+    return Path(os.environ.get("SEEFAR_DATA") or user_cache())
 
 
 def load_cifar10(folder: str | Path | None = None, *, create: bool = False, progress: Progress | None = None) -> Data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 from seefar.errors import DataError
@@ -10,6 +11,15 @@ from seefar.progress import SILENT, Progress
 
 CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30
+
+
+def user_cache() -> Path:
+    """The folder for seefar in the user's cache folder; it may not be there yet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm's, which pooch imports, in notebooks without widgets
+        import pooch
+
+        return Path(pooch.os_cache("seefar"))
 
 
 def download(urls: tuple[str, ...], path: Path, md5: str, progress: Progress = SILENT) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, Split
 from seefar.data.layout import File, read_layout
 from seefar.data.pictures import Picture, printable, read_picture, unreadable
@@ -75,9 +76,7 @@ def load_folder(
 
 def cache_folder() -> Path:
     """Where decoded pictures are kept: the environment variable SEEFAR_CACHE, else the user's cache folder."""
-    import pooch
-
-    return Path(os.environ.get("SEEFAR_CACHE") or pooch.os_cache("seefar")) / "pictures"
+    return Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
 
 
 def _decoded(folder: Path, files: Sequence[File], image_size: int, cache: Path, shown: Progress) -> tuple[Images, int]:

@@ -117,6 +117,11 @@ def find_origin(maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int]
         of_mirrored: maps of the mirrored images, as they come, (N, h, w).
         image_size: height and width of the images.
         grid: spacing of the cells, see `grid_of`.
+
+    Example:
+        >>> few = np.zeros((2, 8, 8), np.float32)
+        >>> find_origin(few, few, 32, Grid(cells=(8, 8), spacing=4.0, origin=1.5)).origin
+        1.75
     """
     last = BLOCK - 1  # of the block's pixels
     if len(maps) < FEWEST_MAPS:
@@ -156,6 +161,13 @@ def evidence_inside(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = No
     """Share of the positive evidence that is in the mask, float64 (N,); 0 for a map without any.
 
     Arguments as `pointing_hits`.
+
+    Example:
+        >>> import numpy as np
+        >>> left = np.zeros((1, 8, 8), bool)
+        >>> left[:, :, :4] = True
+        >>> evidence_inside(np.ones((1, 8, 8), np.float32), left).tolist()
+        [0.5]
     """
     positive = np.maximum(to_pixels(maps, (masks.shape[1], masks.shape[2]), grid), 0).astype(np.float64)
     total = positive.sum((1, 2))

@@ -27,6 +27,13 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
 
     Raises:
         MapError: `doublings` is not 0 to 3.
+
+    Example:
+        >>> import torch
+        >>> net = ResNet18(num_classes=10, width=2).eval()
+        >>> inputs = torch.zeros(1, 3, 32, 32)
+        >>> net.features(inputs).shape[2:], dense_twin(net).features(inputs).shape[2:]
+        (torch.Size([4, 4]), torch.Size([8, 8]))
     """
     if doublings not in range(4):
         raise MapError(f"{doublings} strides cannot be taken away: the network has three, pass 0 to 3.")

@@ -220,6 +220,11 @@ def recipe(name: str = "fast", **changes: Any) -> Recipe:
 
     Raises:
         RecipeError: there is no recipe or no field of that name, or a value is out of range.
+
+    Example:
+        >>> chosen = recipe("quick", epochs=8)
+        >>> chosen.name, chosen.epochs, chosen.batch_size
+        ('quick', 8, 128)
     """
     if name not in RECIPES:
         raise RecipeError(f"There is no recipe {name!r}: choose one of {', '.join(RECIPES)}.")

@@ -81,6 +81,15 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     Raises:
         RunError: there is no finished run there, or a file of it is damaged.
         DeviceError: the device is not there.
+
+    Example:
+        >>> import tempfile, seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> folder = Path(tempfile.mkdtemp()) / "tiny"
+        >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
+        >>> _ = seefar.train(tiny, load_shapes(40, 20), folder, progress=seefar.SILENT)
+        >>> load_run(folder).recipe == tiny
+        True
     """
     folder = folder if isinstance(folder, RunFolder) else find_run(folder)
     recipe = read_recipe(folder)

@@ -59,6 +59,17 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
 
     Returns:
         A figure 13 inches wide, and about 2.3 inches high for each mistake.
+
+    Example:
+        >>> import seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test, net = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
+        >>> evaluation = seefar.evaluate(net, test, progress=seefar.SILENT)
+        >>> two = evaluation.mistakes[:2]
+        >>> explanation = seefar.explain(net, test, evaluation.predictions, two, progress=seefar.SILENT)
+        >>> figure = plot_maps(explanation, test)
+        >>> round(float(figure.get_figwidth()))
+        13
     """
     head = _head(explanation)
     blocks = [_words(explanation, split, number) for number in range(len(explanation.mistakes))]
