@@ -11,6 +11,7 @@ import pytest
 
 import seefar
 from seefar.app import Studio, make_app, open_studio
+from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import MissingExtraError
 from seefar.maps.class_maps import class_maps
@@ -69,7 +70,11 @@ def test_a_run_without_its_data_has_no_mistakes_to_look_through(run: Run, tmp_pa
     assert (studio.mistakes, studio.test, studio.classes, name) == ((), None, run.classes, "run")
 
 
-def test_without_gradio_the_extra_is_named(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_gradio_the_extra_is_named(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(MissingExtraError, match=r"The app needs more packages .* pip install 'seefar\[app\]'"):
         make_app(studio, "mine")
+    assert main(["app", "no such run"]) == 2  # before the run is looked for
+    assert "pip install 'seefar[app]'" in capsys.readouterr().err

@@ -38,7 +38,7 @@ POLICY = (
     "style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; base-uri 'self'; form-action 'self'"
 )
 """The browser loads nothing from other hosts, whatever the page asks for."""
-HEAD = "Paint over the picture, and the network answers again. Dropping a file here opens another one."
+HEAD = "Paint over the picture, and the network answers again. Drop a file below it to open another one."
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,16 @@ def open_studio(
     return replace(studio, test=test, mistakes=find_mistakes(predictions)), run.folder.path.resolve().name
 
 
+def load_gradio() -> Any:
+    """The package gradio, with its telemetry off."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        import gradio
+    except ImportError as error:
+        raise MissingExtraError("app", "The app", error) from error
+    return gradio
+
+
 def make_app(studio: Studio, name: str) -> Any:
     """The app as a gradio `Blocks`, which `serve` runs.
 
@@ -152,11 +162,7 @@ def make_app(studio: Studio, name: str) -> Any:
     Raises:
         MissingExtraError: gradio is not installed.
     """
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    try:
-        import gradio
-    except ImportError as error:
-        raise MissingExtraError("app", "The app", error) from error
+    gradio = load_gradio()
     blank = np.full((studio.image_size, studio.image_size, 3), 128, np.uint8)
     begin, about = studio.mistake(0) if studio.mistakes else (blank, "Drop a picture to begin.")
 
