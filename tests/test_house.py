@@ -16,6 +16,7 @@ ORDER = (
     "names",
     "choices",
     "seeds",
+    "processes",
     "progress",
     "runs",
     *STEPS,

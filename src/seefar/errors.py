@@ -33,6 +33,12 @@ class DivergedError(SeefarError):
     """Training met a number that is not finite."""
 
 
+class ProcessError(SeefarError):
+    """Another process of a distributed training failed or ended; that one says why."""
+
+    exit_code = 1
+
+
 class MapError(SeefarError):
     """A class activation map was asked for that cannot be made, or is too coarse to be of use."""
 

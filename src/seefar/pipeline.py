@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from seefar import processes
 from seefar.choices import Choices
 from seefar.data import Data
 from seefar.evaluation.evaluate import Evaluation
 from seefar.inputs import check_choices, load_for
 from seefar.names import DeviceName, PrecisionName
-from seefar.progress import Progress, showing
+from seefar.progress import SILENT, Progress, showing
 from seefar.result import Result
+from seefar.runs.copies import copied
 from seefar.runs.folder import RunFolder, find_run
 from seefar.saved import writing_if_possible
 from seefar.steps import evaluate_run, explain_run
@@ -73,9 +75,14 @@ def run(
         plan = replace(plan, data=data.name, image_size=data.image_size)
     elif data is not None:
         plan = replace(plan, data=data)
-    images = data if isinstance(data, Data) else load_for(plan, data_dir, progress=progress)
+    progress = progress if processes.first() else SILENT
+    images = (
+        data
+        if isinstance(data, Data)
+        else processes.first_then_others(lambda: load_for(plan, data_dir, progress=progress))
+    )
     check_choices(chosen, images)
-    folder = choose_folder(plan, images) if name is None else find_run(name)
+    folder = copied(lambda: choose_folder(plan, images) if name is None else find_run(name))
     begin_run(folder, plan, images)  # another recipe's folder is refused before it is touched
     with writing_if_possible(folder, command), showing(progress) as shown:
         if name is None and folder != find_run(plan.name):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from seefar import processes
 from seefar.choices import Choices
 from seefar.data import Split
 from seefar.errors import RunError
@@ -44,5 +45,5 @@ def writing_if_possible(folder: RunFolder, command: Sequence[str]) -> AbstractCo
 
 
 def is_writable(folder: RunFolder) -> bool:
-    """Whether files can be made in the folder; also if it is not there yet."""
-    return not folder.path.exists() or os.access(folder.path, os.W_OK)
+    """Whether files can be made in the folder, also if it is not there yet; of several processes only by the first."""
+    return processes.first() and (not folder.path.exists() or os.access(folder.path, os.W_OK))

@@ -14,6 +14,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from seefar import processes
 from seefar.choices import Choices
 from seefar.data import Data, Split
 from seefar.errors import DataError
@@ -156,8 +157,10 @@ def explain_run(
         result = Result(run, evaluation, explanation, shown, findings, saved_neighbours(folder, evaluation, data))
         if is_writable(folder):
             _report(result, data, command, data_dir)
-            if chosen.neighbours and result.neighbours is None and evaluation.mistakes:  # all else is there by now
-                result = replace(result, neighbours=neighbours_of(run, data, evaluation, display))
+        (kept,) = processes.agree(is_writable(folder))  # by the first of several processes; all ask the network
+        if kept and chosen.neighbours and result.neighbours is None and evaluation.mistakes:  # all else is there by now
+            result = replace(result, neighbours=neighbours_of(run, data, evaluation, display))
+            if is_writable(folder):
                 _report(result, data, command, data_dir)
     return result
 

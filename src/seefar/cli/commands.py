@@ -16,11 +16,11 @@ from seefar.choices import Choices
 from seefar.cli.app import App
 from seefar.cli.compare import Compare
 from seefar.cli.export import Export
-from seefar.cli.options import Finished, JsonOutput, Machine, Output, Place, RunName
+from seefar.cli.options import Finished, JsonOutput, Launch, Machine, Output, Place, RunName
 from seefar.cli.predict import Predict
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_result
 from seefar.cli.triage import Triage, print_reference
-from seefar.errors import RunError
+from seefar.cli.verify import Verify
 from seefar.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -39,25 +39,32 @@ class Run:
     recipe: Recipe
     place: Place = field(default_factory=Place)
     machine: Machine = field(default_factory=Machine)
+    launch: Launch = field(default_factory=Launch)
     choices: Choices = field(default_factory=Choices)
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
         """Do all of it; print the accuracy as soon as it is known, and the files."""
+        from seefar.cli.launch import begun_elsewhere
         from seefar.pipeline import run
+        from seefar.processes import first, joined
 
+        if begun_elsewhere(self.launch, self.recipe, self.place, self.machine, words, self.choices):
+            return
         as_json = self.output.json
-        result = run(
-            self.recipe,
-            name=self.place.name,
-            data_dir=self.place.data_dir,
-            **asdict(self.machine),
-            progress=begin(self.output),
-            evaluated=lambda evaluation: None if as_json else print_evaluation(evaluation),
-            command=["seefar", *words],
-            **asdict(self.choices),
-        )
-        print_result(result, as_json)
+        with joined():
+            result = run(
+                self.recipe,
+                name=self.place.name,
+                data_dir=self.place.data_dir,
+                **asdict(self.machine),
+                progress=begin(self.output),
+                evaluated=lambda evaluation: None if as_json or not first() else print_evaluation(evaluation),
+                command=["seefar", *words],
+                **asdict(self.choices),
+            )
+            if first():
+                print_result(result, as_json)
 
 
 @dataclass(frozen=True)
@@ -70,24 +77,30 @@ class Train:
     recipe: Recipe
     place: Place = field(default_factory=Place)
     machine: Machine = field(default_factory=Machine)
+    launch: Launch = field(default_factory=Launch)
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
         """Train, and print where the weights are."""
+        from seefar.cli.launch import begun_elsewhere
         from seefar.inputs import load_for
         from seefar.pipeline import train_run
+        from seefar.processes import first, first_then_others, joined
+        from seefar.runs.copies import copied
         from seefar.runs.folder import find_run
         from seefar.training.run import choose_folder
 
-        progress = begin(self.output)
-        data = load_for(self.recipe, self.place.data_dir, progress=progress)
-        name = self.place.name
-        folder = choose_folder(self.recipe, data) if name is None else find_run(name)
-        run = train_run(
-            self.recipe, data, folder, **asdict(self.machine), progress=progress, command=["seefar", *words]
-        )
-        print(run.folder.weights)
-        print_next("evaluate", run.folder)
+        if begun_elsewhere(self.launch, self.recipe, self.place, self.machine, words):
+            return
+        name, command = self.place.name, ["seefar", *words]
+        with joined():
+            progress = begin(self.output)
+            data = first_then_others(lambda: load_for(self.recipe, self.place.data_dir, progress=progress))
+            folder = copied(lambda: choose_folder(self.recipe, data) if name is None else find_run(name))
+            run = train_run(self.recipe, data, folder, **asdict(self.machine), progress=progress, command=command)
+            if first():
+                print(run.folder.weights)
+                print_next("evaluate", run.folder)
 
 
 @dataclass(frozen=True)
@@ -161,24 +174,6 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Verify:
-    """Check a run folder against its manifest: which files are missing, changed or extra."""
-
-    run: RunName
-    """Run folder: a path, or a bare name under runs/."""
-    output: Output = field(default_factory=Output)
-
-    def __call__(self, words: Sequence[str]) -> None:
-        """Print that the folder is whole, or what is wrong with it."""
-        from seefar.runs.folder import find_run, verify
-
-        folder, problems = find_run(self.run), verify(self.run)
-        if problems:
-            raise RunError(f"{folder} is not as its manifest says:\n  " + "\n  ".join(problems))
-        print(f"{folder} is whole: every file is as its manifest says")
-
-
-@dataclass(frozen=True)
 class FetchData:
     """Fetch or make a data set, check it, and print where it lies and what it holds."""
 
@@ -224,11 +219,12 @@ COMMANDS: dict[str, type[Any]] = {
 
 def begin(output: Output) -> Progress | None:
     """Make the process ready to compute, and choose the progress display: None shows one where it runs."""
+    from seefar.processes import first
     from seefar.progress import SILENT
     from seefar.training.device import keep_freed_memory
 
     keep_freed_memory()
-    return SILENT if output.quiet else None
+    return SILENT if output.quiet or not first() else None
 
 
 def load(name: str, finished: Finished, progress: Progress | None) -> tuple[FinishedRun, Data]:

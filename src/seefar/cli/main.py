@@ -14,8 +14,8 @@ import tyro
 
 from seefar.choices import Choices
 from seefar.cli.commands import COMMANDS
-from seefar.cli.options import Machine
-from seefar.errors import RecipeError, SeefarError
+from seefar.cli.options import Launch, Machine
+from seefar.errors import DivergedError, Interrupted, RecipeError, SeefarError
 from seefar.training.recipe import RECIPES, Recipe, recipe
 
 DESCRIPTION = (
@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SeefarError, OSError) as error:  # OSError: a folder that cannot be read, ...
         if "--debug" in words:
             raise
-        print(f"seefar: {error}{_flag_of(error)}", file=sys.stderr)
+        others = os.environ.get("RANK", "0") != "0"  # what all processes meet, the first says
+        if not (others and isinstance(error, (DivergedError, Interrupted))):
+            print(f"seefar: {error}{_flag_of(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, SeefarError) else 2
     except KeyboardInterrupt:
         print("seefar: interrupted; the same command goes on from what is saved", file=sys.stderr)
@@ -95,7 +97,7 @@ def _make_printing_safe() -> None:
 def _flag_of(error: BaseException) -> str:
     """The flags that an error is about; the functions that raise it know only arguments."""
     text = str(error)
-    known = [field.name for part in (Recipe, Choices, Machine) for field in fields(part)]
+    known = [field.name for part in (Recipe, Choices, Machine, Launch) for field in fields(part)]
     about = r"\b{name} is |choose (?:a |0 )?(?:lower )?{name}\b"
     names = [name for name in known if re.search(about.format(name=name), text)]
     names += ["name"] if re.search("(another|new) name", text) else []

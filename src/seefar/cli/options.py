@@ -43,6 +43,16 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Launch:
+    """Several processes, one for each GPU; see docs/scaling.md. The batch is shared out among them."""
+
+    processes: int = 1
+    """Processes on this machine that train, evaluate and explain together."""
+    max_restarts: int = 0
+    """How often all of them are begun again, from what is saved, after one of them ended before its time."""
+
+
+@dataclass(frozen=True)
 class Finished:
     """Where a finished run computes, and where its data lies now."""
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from seefar import processes
 from seefar.data.images import Images, Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.model.inference import (
@@ -148,7 +149,10 @@ def predict(
         raise DataError("There is no image in this split: at least one is needed for predictions.")
     with showing(progress) as shown, torch.no_grad(), eval_mode(model), true_float32():
         if isinstance(model, ResNet18) and normalize is None:
-            features = torch.cat([pooled_features(model, images) for images in _batches(split, shown)])  # (N, C)
+            (gathered,) = processes.in_parts(
+                lambda rows: (_features(model, rows, shown),), split.images, unit=BATCH_SIZE
+            )
+            features = torch.from_numpy(gathered).to(device_of(model))  # (N, C)
             logits = model.fc(features)  # (N, K)
         else:
             logits, features = _ask_any_module(model, split, normalize or nn.Identity(), shown)
@@ -167,11 +171,15 @@ def predict(
     )
 
 
-def _batches(split: Split, shown: Progress) -> Iterator[Images]:
-    for start in range(0, len(split), BATCH_SIZE):
-        images = split.images[start : start + BATCH_SIZE]
-        yield images
-        shown.update("evaluation", start + len(images), len(split))
+def _features(model: ResNet18, images: Images, shown: Progress) -> Floats:
+    return torch.cat([pooled_features(model, batch) for batch in _batches(images, shown)]).cpu().numpy()
+
+
+def _batches(images: Images, shown: Progress) -> Iterator[Images]:
+    for start in range(0, len(images), BATCH_SIZE):
+        batch = images[start : start + BATCH_SIZE]
+        yield batch
+        shown.update("evaluation", start + len(batch), len(images))
 
 
 def _ask_any_module(
@@ -183,7 +191,7 @@ def _ask_any_module(
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
     hooks = [layer.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0])) for layer in linear]
     try:
-        for images in _batches(split, shown):
+        for images in _batches(split.images, shown):
             pictures = torch.from_numpy(images).to(device_of(model)).permute(0, 3, 1, 2).float() / 255
             given = model(normalize(pictures))
             if not isinstance(given, Tensor) or given.ndim != 2 or len(given) != len(images):

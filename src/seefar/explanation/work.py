@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from seefar import processes
 from seefar.data.images import Images, Labels, Split
 from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.health import check_health
-from seefar.explanation.occlusion import hide_more_and_more, occlude, random_steps
-from seefar.explanation.parts import PairOfMaps, answers, parts
+from seefar.explanation.occlusion import Hidden, Occlusion, hide_more_and_more, occlude, random_steps
+from seefar.explanation.parts import PART, PairOfMaps, answers, parts
 from seefar.explanation.repair import repairs
 from seefar.maps.grid import Grid, Maps, grid_of, rank_pixels, to_pixels
 from seefar.maps.sanity import MOST_MAPS, find_origin, randomized
@@ -24,6 +26,9 @@ from seefar.seeds import Stream
 
 RIGHT_ANSWERS = 300
 """At most so many images that the network gets right are tried for the damage rate: enough for 6 points either way."""
+
+
+HIDDEN = tuple(field.name for field in fields(Hidden))
 
 
 @dataclass(frozen=True)
@@ -67,24 +72,14 @@ class Work:
         found, health = [], []
         # Drawn for all mistakes, so that each has its own step whichever others are explained with it.
         steps = random_steps(len(self.ranked), int(np.prod(self.image_size)))[todo]
-        for rows in parts(len(todo)):
-            occlusion = occlude(
-                answers(self.network),
-                images[rows],
-                predicted[rows],
-                true[rows],
-                contrast[rows],
-                grid,
-                self.hide,
-                steps=steps[rows],
-            )
+        occlusions = self.occlude(grid, images, predicted, true, contrast, steps) if todo else []
+        for rows, occlusion in zip(parts(len(todo)), occlusions, strict=True):
             hidden[rows] = occlusion.top.pixels
             found += repairs(chosen[rows], occlusion, contrast[rows], grid)
             about_image = None if masks is None else masks[rows]
             health += check_health(
                 contrast[rows], maps["mirrored"][rows], maps["random"][rows], occlusion, grid, about_image
             )
-            self.shown.update("occlusion test", rows.stop, len(todo))
         return Explanation(
             mistakes=chosen,
             classes=self.split.classes,
@@ -104,6 +99,27 @@ class Work:
             images=self.predictions.images,
         )
 
+    def occlude(self, grid: Grid, *mistakes: NDArray[Any]) -> list[Occlusion]:
+        """The occlusion test of each part of the mistakes: of their images, two classes, contrast maps and steps."""
+
+        def test(*mistakes: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+            found = []
+            for rows in parts(len(mistakes[0])):
+                images, predicted, true, contrast, steps = (array[rows] for array in mistakes)
+                ask = answers(self.network)
+                occlusion = occlude(ask, images, predicted, true, contrast, grid, self.hide, steps=steps)
+                tries = (occlusion.top, occlusion.shifted, occlusion.least)
+                found.append([getattr(hidden, name) for hidden in tries for name in HIDDEN])
+                self.shown.update("occlusion test", rows.stop, len(mistakes[0]))
+            return tuple(np.concatenate(arrays) for arrays in zip(*found, strict=True))
+
+        tested, count = processes.in_parts(test, *mistakes, unit=PART), len(HIDDEN)
+        tries = [tested[start : start + count] for start in range(0, len(tested), count)]
+        return [
+            Occlusion(*(Hidden(*(array[rows] for array in arrays)) for arrays in tries))
+            for rows in parts(len(mistakes[0]))
+        ]
+
     def make_maps(self, todo: list[int], grid: Grid | None) -> tuple[Grid, dict[str, Maps]]:
         """The grid, and maps of the mistakes with these ranks.
 
@@ -117,14 +133,20 @@ class Work:
         images, finished = self.split.images[index], [0]
 
         def done(count: int) -> None:
-            finished[0] += count
-            self.shown.update("maps", finished[0], 2 * len(ranks) + len(todo))
+            wanted = 2 * len(ranks) + len(todo)
+            finished[0] = min(wanted, finished[0] + count * processes.size())  # as far as the others are, about
+            self.shown.update("maps", finished[0], wanted)
 
         def make(network: nn.Module, images: Images, index: Labels) -> tuple[Maps, Maps]:
             if not len(index):
                 return (nothing := np.zeros((0, *self.shape), np.float32)), nothing
             predicted, true = self.predictions.predicted[index], self.predictions.labels[index]
-            return self.pair(network, images, predicted, true, done)
+
+            def pair(images: Images, predicted: Labels, true: Labels) -> tuple[Maps, Maps]:
+                return self.pair(network, images, predicted, true, done)
+
+            first, second = processes.in_parts(pair, images, predicted, true, unit=PART)
+            return first, second
 
         of_predicted, of_true = make(self.network, images, index)
         mirrored = np.subtract(*make(self.network, images[:, :, ::-1], index))
@@ -142,7 +164,13 @@ class Work:
         correct = np.flatnonzero(predictions.predicted == predictions.labels)
         count = min(len(self.ranked), RIGHT_ANSWERS)
         intact = np.sort(np.random.default_rng(Stream.RIGHT_ANSWERS).permutation(correct)[:count])
-        damaged = np.zeros(len(intact), dtype=bool)
+        if not len(intact):
+            return np.zeros(0, dtype=bool)
+        (damaged,) = processes.in_parts(lambda index: (self._damaged(grid, index),), intact, unit=PART)
+        return damaged
+
+    def _damaged(self, grid: Grid, intact: NDArray[np.int64]) -> NDArray[np.bool_]:
+        predictions, damaged = self.predictions, np.zeros(len(intact), dtype=bool)
         for rows in parts(len(intact)):
             index = intact[rows]
             images, right = self.split.images[index], predictions.labels[index]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seefar import processes
 from seefar.errors import RunError
 from seefar.model.resnet import ResNet18
 from seefar.runs.tensors import load_tensors, load_weights, save_tensors
@@ -41,6 +42,17 @@ class Tally:
         batch = torch.stack((loss.detach().to(self.interval.dtype) * len(labels), correct, images))
         self.interval += batch
         self.epoch += batch
+
+    def collect(self) -> None:
+        """Add up what the processes of a distributed training have counted; alone nothing."""
+        for counted in (self.interval, self.epoch):
+            counted.copy_(processes.total(counted))
+
+    def keep_on_first(self) -> None:
+        """After `collect`, or a checkpoint: the first process goes on from the sums, the others from nothing."""
+        if not processes.first():
+            self.interval.zero_()
+            self.epoch.zero_()
 
 
 @dataclass

@@ -17,6 +17,7 @@ from torch import Tensor
 from seefar.errors import DeviceError
 from seefar.model.resnet import ResNet18, memory_format
 from seefar.names import DeviceName, PrecisionName
+from seefar.processes import local_size
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,11 @@ def worker_count(asked: int | None, compute: Compute) -> int:
             raise DeviceError(f"{asked!r} processes cannot make batches: choose 0 workers or more.")
         return asked
     start_method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-    return 0 if compute.device.type == "cpu" or start_method != "fork" else max(0, min(8, core_count() - 1))
+    return (
+        0
+        if compute.device.type == "cpu" or start_method != "fork"
+        else max(0, min(8, core_count() // local_size() - 1))
+    )
 
 
 def core_count() -> int:

@@ -8,17 +8,20 @@ from time import perf_counter as seconds
 
 import torch.nn.functional as F
 
+from seefar import processes
 from seefar.data.augmentation import training_batches
 from seefar.data.images import Data
 from seefar.errors import DataError, DivergedError, Interrupted, RecipeError
 from seefar.model.inference import device_errors, true_float32
 from seefar.names import DeviceName, PrecisionName
-from seefar.progress import Progress, showing
+from seefar.progress import SILENT, Progress, showing
+from seefar.runs.copies import copied
 from seefar.runs.folder import RunFolder, find_run
 from seefar.training.advice import few_steps_warning
 from seefar.training.device import Compute, choose_compute, worker_count
 from seefar.training.history import HistoryRow, append_row
 from seefar.training.interrupt import Interrupts
+from seefar.training.parallel import even_out, shared
 from seefar.training.progress import TrainingLog, duration
 from seefar.training.recipe import Recipe
 from seefar.training.run import Run, begin_run, choose_folder, load_run, save_weights
@@ -91,13 +94,13 @@ def train(
         raise RecipeError(f"A Recipe was wanted, found {recipe!r}: pass one, such as seefar.recipe('quick').")
     if not isinstance(data, Data):
         raise DataError(f"A Data was wanted, found {data!r}: pass one, such as seefar.load_data('cifar10').")
-    run_folder = choose_folder(recipe, data) if folder is None else find_run(folder)
+    run_folder = copied(lambda: choose_folder(recipe, data) if folder is None else find_run(folder))
     compute = choose_compute(device, precision)
-    processes = worker_count(workers, compute)
+    worker_processes = worker_count(workers, compute)
     if not begin_run(run_folder, recipe, data):
-        with run_folder.writing(["seefar.train"]), showing(progress) as shown:
+        with run_folder.writing(["seefar.train"]), showing(progress if processes.first() else SILENT) as shown:
             begin_run(run_folder, recipe, data, write=True)
-            _train(run_folder, recipe, data, compute, processes, checkpoint_minutes, shown)
+            _train(run_folder, recipe, data, compute, worker_processes, checkpoint_minutes, shown)
     return load_run(run_folder, device)
 
 
@@ -121,6 +124,8 @@ def _train(
     warning = few_steps_warning(len(data.train), recipe.batch_size, recipe.epochs)
     if warning and state.step == 0:
         progress.line(warning)
+    classify = shared(model, model.classify)
+    together = f" in {processes.size()} processes" if processes.size() > 1 else ""
     last_logged = state.step - round(tally.interval[2].item() / recipe.batch_size)
 
     with (
@@ -130,7 +135,7 @@ def _train(
         training_batches(dataset, positions, workers, compute.pins) as batches,  # before a progress bar's thread
         TrainingLog(run_folder.log, progress, steps, state.step, work, data.image_size) as log,
     ):
-        log.line(f"{recipe.name}: {len(data.train)} images, {steps} steps, {state.step} done, on {compute}")
+        log.line(f"{recipe.name}: {len(data.train)} images, {steps} steps, {state.step} done, on {compute}{together}")
         if state.earlier_precision not in (None, state.precision):
             log.line(f"{state.earlier_precision} until now, {state.precision} from here: other weights than in one go")
         saved = seconds()
@@ -140,25 +145,31 @@ def _train(
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["rate_factor"]
             size = image_size(recipe, data, batch.epoch)
-            images, labels = compute.copy(batch.images), compute.copy(batch.labels)  # uint8 (B, H, W, 3), (B,)
+            part = processes.part(len(batch.labels))  # alone: all
+            images = compute.copy(batch.images[part.rows])  # uint8 (B, H, W, 3)
+            labels = compute.copy(batch.labels[part.rows])  # (B,)
             inputs = resize(model.normalize(images), size)  # (B, 3, size, size)
 
             with compute.autocast():
-                logits = model.classify(inputs)  # (B, K)
+                logits = classify(inputs)  # (B, K)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.scale(part.weigh(loss)).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)  # in float16 it waits for the GPU, to learn whether the gradients are finite
             scaler.update()
 
-            tally.add(loss, logits, labels)
-            log.advance(len(labels), image_cost(recipe, data, batch.epoch))
+            if part.count:
+                tally.add(loss, logits, labels)
+            log.advance(len(batch.labels), image_cost(recipe, data, batch.epoch))
             epoch_ends = batch.number + 1 == len(dataset)
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
-            stops = interrupts.asked and step < steps  # once a step: what is asked for later is heard in the next
             age = seconds() - saved
-            saves = stops or age > 60 * checkpoint_minutes or (epoch_ends and age > SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
+            due = age > 60 * checkpoint_minutes or (epoch_ends and age > SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
+            asked, due = processes.agree(interrupts.asked, due)  # signals and clocks differ between processes
+            stops = asked and step < steps  # once a step: what is asked for later is heard in the next
+            saves = stops or due
             if logs or saves:
+                tally.collect()
                 loss_sum, correct, seen = tally.interval.tolist()  # a GPU is waited for here, so the time is read after
                 now = seconds()
                 if not math.isfinite(loss_sum):
@@ -167,6 +178,8 @@ def _train(
                         f"(epoch {batch.epoch + 1}, learning rate {rate:.3g}), a finite number was wanted: choose a "
                         "lower learning_rate, and a new name for the run."
                     )
+            if epoch_ends:
+                even_out(model)
             if logs:
                 _, epoch_correct, epoch_seen = tally.epoch.tolist()
                 row = HistoryRow(
@@ -188,7 +201,10 @@ def _train(
                     tally.epoch.zero_()
             if saves:
                 state.step, state.seconds, saved = step, now - started, now
-                state.save(run_folder.checkpoint)
+                if processes.first():
+                    state.save(run_folder.checkpoint)
+            if logs or saves:
+                tally.keep_on_first()
             if stops:
                 log.line(f"interrupted after step {step}")
                 raise Interrupted(f"{run_folder.path}: saved after step {step} of {steps}; the same command goes on.")

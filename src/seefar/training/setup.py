@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from seefar import processes
 from seefar.data.augmentation import AugmentedBatches, pipeline
-from seefar.data.images import Data, Split
-from seefar.model.inference import pooled_features
+from seefar.data.images import Data, Images, Labels, Split
+from seefar.model.inference import BATCH_SIZE, pooled_features
 from seefar.model.resnet import ResNet18, memory_format
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
@@ -73,6 +76,7 @@ def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> 
     rows = []
     if folder.checkpoint.exists():
         state.load(folder.checkpoint)
+        state.tally.keep_on_first()
         rows = [row for row in read_history(folder.history) if row.step <= state.step]
     write_text(folder.history, to_csv(rows))
     return state
@@ -119,9 +123,13 @@ def resize(inputs: Tensor, size: int) -> Tensor:
 
 def accuracy(model: ResNet18, split: Split) -> float:
     """Share of a split's images that the network answers rightly, in float32, without augmentation."""
-    logits = model.fc(pooled_features(model, split.images))  # (N, K)
-    labels = torch.from_numpy(split.labels).to(logits.device)
-    return int((logits.argmax(1) == labels).sum()) / len(labels)
+
+    def right(images: Images, labels: Labels) -> tuple[NDArray[np.bool_]]:
+        logits = model.fc(pooled_features(model, images))  # (n, K)
+        return ((logits.argmax(1) == torch.from_numpy(labels).to(logits.device)).cpu().numpy(),)
+
+    (answered,) = processes.in_parts(right, split.images, split.labels, unit=BATCH_SIZE)
+    return int(answered.sum()) / len(split)
 
 
 def all_finite(model: nn.Module) -> bool:
