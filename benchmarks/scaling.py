@@ -1,0 +1,106 @@
+"""Images per second of one process with two threads beside two processes with one, and what communication takes.
+
+    python benchmarks/scaling.py [--width 64] [--rounds 3] > results/scaling.json
+
+Both train `seefar.train`'s recipe `fast` at 32x32 pixels on noise, on the CPU, with the same global batch of 128, and
+take turns. The first steps, while memory is taken, are left out. Beside them: one all-reduce of as many bytes as the
+gradients have, and one `agree`, each alone. Two processes on two cores show what the group itself costs; they cannot
+show what more GPUs bring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import torch
+from throughput import noise
+
+import seefar
+from seefar import processes
+from seefar.runs.provenance import provenance
+
+CONTENDERS = {"1 process x 2 threads": (1, 2), "2 processes x 1 thread": (2, 1), "1 process x 1 thread": (1, 1)}
+CALLS = 10
+
+
+def measure(width: int, batches: int) -> dict[str, float]:
+    """In each process of a group: images per second of the loop, and milliseconds of its communication."""
+    recipe = seefar.recipe("fast", epochs=1, scales=(1.0,), width=width, log_every=batches // 4)
+    gradients = sum(parameter.numel() for parameter in seefar.ResNet18(width=width).parameters())
+    with processes.joined(), tempfile.TemporaryDirectory() as folder:
+        data = noise(recipe.batch_size * batches)
+        history = seefar.train(recipe, data, f"{folder}/run", device="cpu", progress=seefar.SILENT).history
+        first, last = history[0], history[-1]
+        speed = (last.step - first.step) * recipe.batch_size / (last.seconds - first.seconds)
+        found = {"images_per_second": speed, "gradient_bytes": 4 * gradients}
+        if processes.size() > 1:
+            content = torch.zeros(gradients)
+            found["all_reduce_ms"] = 1000 * seconds(lambda: processes.total(content))
+            found["agree_ms"] = 1000 * seconds(lambda: processes.agree(False, False))
+            step_ms = 1000 * recipe.batch_size / speed
+            found["communication_share"] = (found["all_reduce_ms"] + found["agree_ms"]) / step_ms
+    return found
+
+
+def seconds(call: object) -> float:
+    """Median time of a call, without the first."""
+    assert callable(call)
+    times = []
+    for _ in range(CALLS + 1):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def run(size: int, threads: int, width: int, batches: int) -> dict[str, float]:
+    """What the first of so many processes measures."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, __file__, "--one", "--width", str(width), "--batches", str(batches)]
+    begun = []
+    for rank in range(size):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+        place |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "OMP_NUM_THREADS": threads}
+        environment = {**os.environ, **{name: str(value) for name, value in place.items()}}
+        begun.append(subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True))
+    outputs = [process.communicate()[0] for process in begun]
+    if any(process.returncode for process in begun):
+        raise SystemExit("a process failed")
+    measured: dict[str, float] = json.loads(outputs[0])
+    return measured
+
+
+def main() -> None:
+    """Measure in turns; print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--batches", type=int, default=12)
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.width, arguments.batches)))
+        return
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    for _ in range(arguments.rounds):
+        for name, (size, threads) in CONTENDERS.items():
+            rounds[name].append(run(size, threads, arguments.width, arguments.batches))
+    medians = {
+        name: {key: statistics.median(one[key] for one in found) for key in found[0]} for name, found in rounds.items()
+    }
+    settings = {"width": arguments.width, "batches": arguments.batches, "rounds": arguments.rounds}
+    print(json.dumps({**settings, "median": medians, "all": rounds, "provenance": provenance()}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
