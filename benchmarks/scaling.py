@@ -21,11 +21,11 @@ import tempfile
 import time
 
 import torch
-from throughput import noise
 
 import seefar
 from seefar import processes
 from seefar.runs.provenance import provenance
+from throughput import noise
 
 CONTENDERS = {"1 process x 2 threads": (1, 2), "2 processes x 1 thread": (2, 1), "1 process x 1 thread": (1, 1)}
 CALLS = 10

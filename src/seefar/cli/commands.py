@@ -51,20 +51,18 @@ class Run:
 
         if begun_elsewhere(self.launch, self.recipe, self.place, self.machine, words, self.choices):
             return
-        as_json = self.output.json
         with joined():
             result = run(
                 self.recipe,
-                name=self.place.name,
-                data_dir=self.place.data_dir,
+                **asdict(self.place),
                 **asdict(self.machine),
                 progress=begin(self.output),
-                evaluated=lambda evaluation: None if as_json or not first() else print_evaluation(evaluation),
+                evaluated=lambda evaluation: None if self.output.json or not first() else print_evaluation(evaluation),
                 command=["seefar", *words],
                 **asdict(self.choices),
             )
             if first():
-                print_result(result, as_json)
+                print_result(result, self.output.json)
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,7 @@ class Tally:
 
     def collect(self) -> None:
         """Add up what the processes of a distributed training have counted; alone nothing."""
-        for counted in (self.interval, self.epoch):
-            counted.copy_(processes.total(counted))
+        self.interval, self.epoch = processes.total(self.interval), processes.total(self.epoch)
 
     def keep_on_first(self) -> None:
         """After `collect`, or a checkpoint: the first process goes on from the sums, the others from nothing."""
