@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SeefarError, OSError) as error:  # OSError: a folder that cannot be read, ...
         if "--debug" in words:
             raise
-        others = os.environ.get("RANK", "0") != "0"  # what all processes meet, the first says
-        if not (others and isinstance(error, (DivergedError, Interrupted))):
+        others = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
+        if not (others and isinstance(error, (DivergedError, Interrupted))):  # all meet it: the first tells
             print(f"seefar: {error}{_flag_of(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, SeefarError) else 2
     except KeyboardInterrupt:
