@@ -270,7 +270,7 @@ def archive(rng: random.Random, content: bytes) -> bytes:
                     member.type = rng.choice((tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE))
                     member.size, text = 0, b""
                 if kind == 5:
-                    text = bytes(3 << 30) if rng.random() < 0.01 else raw(rng, text)
+                    text = bytes(200 << 20) if rng.random() < 0.01 else raw(rng, text)
                     member.size = len(text)
             new.addfile(member, io.BytesIO(text))
     if kind == 6:

@@ -19,6 +19,8 @@ from seefar.data.cifar10 import unpack
 from seefar.data.cifar10_1 import FILES, load_cifar10_1
 from seefar.data.folder import load_folder
 from seefar.errors import DataError, RecipeError, RunError
+from seefar.evaluation.calibration import Calibration
+from seefar.evaluation.compared_runs import compare_runs
 from seefar.evaluation.evaluate import evaluate
 from seefar.evaluation.prediction_files import read_predicted
 from seefar.evaluation.predictions import Predictions
@@ -167,6 +169,24 @@ def test_decoded_pictures_that_were_damaged_are_decoded_anew(tmp_path: Path) -> 
     content[-1] ^= 1
     kept.write_bytes(content)
     assert load_folder(tmp_path / "data", 16, cache=tmp_path / "cache", progress=SILENT).fingerprint == first
+
+
+def test_json_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text("true")
+    with pytest.raises(DataError, match=r"c\.json holds no calibration"):
+        Calibration.load(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize("runs", [(), ("one",)])
+def test_fewer_than_two_runs_are_not_compared(runs: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match="at least two"):
+        compare_runs(runs)
+
+
+def test_a_number_that_no_float_holds_is_refused() -> None:
+    text = Recipe().to_json().replace('"momentum": 0.9', f'"momentum": {10**400}')
+    with pytest.raises(RecipeError, match="momentum is 1000"):
+        Recipe.from_json(text)
 
 
 def test_no_code_in_an_npz_is_run(tmp_path: Path) -> None:

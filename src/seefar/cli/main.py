@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         others = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
         if not (others and isinstance(error, (DivergedError, Interrupted))):  # all meet it: the first tells
-            print(f"seefar: {error}{_flag_of(error)}", file=sys.stderr)
+            _print_error(error)
         return error.exit_code if isinstance(error, SeefarError) else 2
     except KeyboardInterrupt:
         print("seefar: interrupted; the same command goes on from what is saved", file=sys.stderr)
@@ -92,6 +92,14 @@ def _make_printing_safe() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for the rest of the process
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _print_error(error: BaseException) -> None:
+    """Print it to standard error; names of files and folders in it may hold escape sequences."""
+    from seefar.data.pictures import printable
+
+    lines = f"seefar: {error}{_flag_of(error)}".split("\n")
+    print("\n".join(printable(line) for line in lines), file=sys.stderr)
 
 
 def _flag_of(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ def print_result(result: Result, as_json: bool) -> None:
 
 def print_next(command: str, folder: RunFolder, flags: str = "") -> None:
     """The command that a user may want next."""
-    print(f"next: seefar {command} {folder.name} {flags}".rstrip())
+    print(f"next: seefar {command} {shlex.quote(folder.name)} {flags}".rstrip())
 
 
 def print_data(data: Data, place: str) -> None:

@@ -89,7 +89,7 @@ def _decoded(folder: Path, files: Sequence[File], image_size: int, cache: Path, 
     stem = cache / key.hexdigest()[:40]
     shape = (len(files), image_size, image_size, 3)
     kept, about = stem.with_suffix(".npy"), stem.with_suffix(".json")
-    with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or not whole: decode anew
+    with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):  # not there, or not whole: decode anew
         found = read_json(about)
         cropped = int(found["cropped"])
         images = load_array(kept, mmap_mode="c")  # what is written to it stays in memory

@@ -115,7 +115,7 @@ def read_picture(path: str | Path, size: int) -> Picture:
             image = np.asarray(plain.resize((size, size), Image.Resampling.LANCZOS, box, reducing_gap=3.0))
     except FileNotFoundError as error:
         raise DataError(f"{printable(str(path))} is missing.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise DataError(f"{printable(str(path))} has too many pixels to be read safely ({error}).") from error
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error) as error:
         reason = printable(str(error).replace(str(path), "it")) or type(error).__name__

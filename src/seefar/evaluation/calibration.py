@@ -96,7 +96,7 @@ class Calibration:
             bins = tuple(ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in found.pop("bins"))
             ece, brier = (Estimate(found[key]["value"], tuple(found[key]["interval"])) for key in ("ece", "brier"))
             return cls(**{**found, "bins": bins, "ece": ece, "brier": brier})
-        except (OSError, TypeError, KeyError, ValueError) as error:
+        except (OSError, TypeError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"{path} holds no calibration ({error}): measure it again.") from error
 
 

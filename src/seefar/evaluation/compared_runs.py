@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seefar.data import load_data
 from seefar.data.images import Labels, Split
-from seefar.errors import RunError
+from seefar.errors import DataError, RunError
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.progress import Progress
@@ -49,6 +49,8 @@ def compare_runs(
         >>> compare_runs(paths, progress=quiet).n  # the test images of `shapes`
         1000
     """
+    if len(runs) < 2:
+        raise DataError(f"{len(runs)} run was given, at least two are compared: name two or more.")
     folders = [find_run(run) for run in runs]
     for position, folder in enumerate(folders):
         if folder.path.resolve() in [other.path.resolve() for other in folders[:position]]:

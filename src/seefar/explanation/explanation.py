@@ -157,7 +157,7 @@ class Explanation:
             }:
                 raise ValueError("its tables are not of one length")
             _check(found)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise RunError(f"{path} cannot be read ({error}): delete it and explain the mistakes anew.") from error
         return found
 

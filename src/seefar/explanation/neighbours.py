@@ -90,6 +90,10 @@ class Neighbours:
             RunError: the file is missing, damaged, or holds something else.
         """
         arrays = load_arrays(path, _FORM)
+        if min(arrays[name].min(initial=0) for name in ("index", "knn", "duplicate_index", "duplicate_training")) < 0:
+            raise RunError(f"{path} holds indices below 0: delete it and compute it anew.")
+        if min(arrays[name].min(initial=0) for name in ("of_predicted", "of_true")) < -1:
+            raise RunError(f"{path} holds indices below -1: delete it and compute it anew.")
         columns = (arrays.pop(f"duplicate_{name}").tolist() for name in ("index", "training", "likeness", "mirrored"))
         duplicates = tuple(Duplicate(*row) for row in zip(*columns, strict=True))
         low, high = arrays.pop("knn_interval").tolist()

@@ -169,8 +169,13 @@ class Recipe:
 
 def _is_like(value: object, default: object) -> bool:
     if isinstance(default, tuple):
-        return isinstance(value, list) and all(type(part) in (int, float) for part in value)
-    return type(value) in (int, float) if isinstance(default, float) else type(value) is type(default)
+        return isinstance(value, list) and all(_is_number(part) for part in value)
+    return _is_number(value) if isinstance(default, float) else type(value) is type(default)
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number that a float can hold."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)
 
 
 RECIPES = {
