@@ -16,7 +16,7 @@ from seefar.evaluation.calibration import Calibration, measure_calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.predictions import predict
 from seefar.evaluation.temperature import fit_temperature
-from seefar.evaluation.triage import count_faults
+from seefar.evaluation.triage import FAULTS, count_faults
 from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
 from seefar.progress import Progress
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
@@ -90,7 +90,8 @@ def draw_findings(folder: RunFolder, evaluation: Evaluation, findings: Findings)
     if verdicts is None:
         folder.figure("faults").unlink(missing_ok=True)
     else:
-        save_figure(folder.figure("faults"), plot_faults(count_faults(verdicts)))
+        counts = count_faults(verdicts)
+        save_figure(folder.figure("faults"), plot_faults({fault: counts[fault] for fault in FAULTS}))
 
 
 def neighbours_of(run: Run, data: Data, evaluation: Evaluation, progress: Progress | None) -> Neighbours | None:
