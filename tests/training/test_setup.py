@@ -148,3 +148,11 @@ def test_accuracy_counts_right_answers(shapes: Data) -> None:
         model.fc.weight.zero_()
         model.fc.bias.copy_(torch.eye(10)[3])  # always class 3, which a tenth of the images have
     assert accuracy(model, shapes.test) == pytest.approx(0.1)
+
+
+def test_first_weights_do_not_reseed_the_generators_of_gpus(shapes: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    monkeypatch.setattr(torch.mps, "manual_seed", seeded.append)
+    build_model(recipe("fast", width=2), shapes)
+    assert seeded == []
