@@ -77,7 +77,7 @@ def test_what_cannot_be_compared_is_one_clear_message(
     two_runs: tuple[RunFolder, RunFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words, message in (
-        (["a"], "at least two runs, not 1"),
+        (["a"], "at least two are compared"),
         (["a", "runs/a"], "runs/a is named twice"),
         (["a", "missing"], "runs/missing"),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from seefar.names import Border, Flip
 from seefar.seeds import Stream
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or it asks the network for a newer release
-import albumentations as A
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # tqdm's, which it may import, in notebooks without widgets
+    import albumentations as A
 import cv2
 
 
