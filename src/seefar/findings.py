@@ -21,7 +21,6 @@ from seefar.explanation.neighbours import Neighbours, find_neighbours, training_
 from seefar.progress import Progress
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
 from seefar.report.draw import save_figure
-from seefar.report.page import saved_neighbours
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run
 
@@ -94,11 +93,9 @@ def draw_findings(folder: RunFolder, evaluation: Evaluation, findings: Findings)
         save_figure(folder.figure("faults"), plot_faults({fault: counts[fault] for fault in FAULTS}))
 
 
-def neighbours_of(run: Run, data: Data, evaluation: Evaluation, progress: Progress | None) -> Neighbours | None:
-    """The nearest training images of all mistakes, read back or computed and saved in the run folder."""
-    saved = saved_neighbours(run.folder, evaluation, data)
-    if saved is None:
-        features = training_features(run.model, data.train, progress=progress)
-        saved = find_neighbours(evaluation.predictions, features, data)
-        saved.save(run.folder.neighbours)
-    return saved
+def compute_neighbours(run: Run, data: Data, evaluation: Evaluation, progress: Progress | None) -> Neighbours:
+    """The nearest training images of all mistakes, saved in the run folder."""
+    features = training_features(run.model, data.train, progress=progress)
+    neighbours = find_neighbours(evaluation.predictions, features, data)
+    neighbours.save(run.folder.neighbours)
+    return neighbours

@@ -21,7 +21,7 @@ from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.explanation.explain import Explanation, explain
-from seefar.findings import draw_findings, find, neighbours_of
+from seefar.findings import compute_neighbours, draw_findings, find
 from seefar.inputs import check_choices
 from seefar.progress import Part, Progress, showing
 from seefar.report.draw import save_figure
@@ -159,7 +159,7 @@ def explain_run(
             _report(result, data, command, data_dir)
         (kept,) = processes.agree(is_writable(folder))  # by the first of several processes; all ask the network
         if kept and chosen.neighbours and result.neighbours is None and evaluation.mistakes:  # all else is there by now
-            result = replace(result, neighbours=neighbours_of(run, data, evaluation, display))
+            result = replace(result, neighbours=compute_neighbours(run, data, evaluation, display))
             if is_writable(folder):
                 _report(result, data, command, data_dir)
     return result
