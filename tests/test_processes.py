@@ -212,10 +212,10 @@ for number in (0, 1):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
 def test_all_end_with_the_same_weights_and_the_history_is_of_all_images(size: int, tmp_path: Path) -> None:
-    """33 images: the last batch of each epoch has one, so that all processes but one have none."""
+    """33 images: the last batch of each epoch has one, so that all processes but one have none; two steps averaged."""
     script = """
 from seefar.model.inference import weights_fingerprint
-plan = seefar.recipe("demo", width=2, epochs=2, batch_size=16, held_out=7)
+plan = seefar.recipe("demo", width=2, epochs=2, batch_size=16, held_out=7, average=0.4)
 run = seefar.train(plan, load_shapes(40, 20), pathlib.Path("run"), progress=SILENT)
 found = [weights_fingerprint(run.model), [[row.step, row.loss, row.epoch_accuracy, row.held_out_accuracy]
          for row in run.history]]

@@ -38,6 +38,8 @@ def data() -> Data:
 
 
 def small(name: str = "fast", **changes: Any) -> Recipe:
+    if name == "averaged":  # over steps 6 to 10
+        name, changes = "fast", {"average": 0.5, "final_rate": 0.1, **changes}
     return recipe(name, **{"width": 2, "epochs": 2, "batch_size": 16, "log_every": 2, "scales": (0.5,), **changes})
 
 
@@ -139,8 +141,8 @@ def test_the_log_has_the_asked_for_lines(data: Data, tmp_path: Path) -> None:
     assert lines[-1].startswith("Finished Training")
 
 
-FAST = [("fast", 4), ("quick", 5), ("seed", 8), ("demo", 1)]
-SLOW = [(name, step) for name in RECIPES for step in (1, 4, 5, 8) if (name, step) not in FAST]
+FAST = [("fast", 4), ("quick", 5), ("seed", 8), ("demo", 1), ("averaged", 8)]
+SLOW = [(name, step) for name in (*RECIPES, "averaged") for step in (1, 4, 5, 8) if (name, step) not in FAST]
 
 
 @pytest.mark.parametrize(("name", "step"), [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)])

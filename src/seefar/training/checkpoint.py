@@ -13,6 +13,7 @@ from seefar import processes
 from seefar.errors import RunError
 from seefar.model.resnet import ResNet18
 from seefar.runs.tensors import load_tensors, load_weights, save_tensors
+from seefar.training.average import WeightAverage
 
 
 @dataclass
@@ -65,6 +66,7 @@ class TrainingState:
         tally: loss and right answers so far.
         precision: what this sitting computes in, such as `bfloat16`.
         earlier_precision: what the sitting before computed in; None if there was none.
+        average: the mean of the weights over the last steps, for recipes that end with it.
         step: steps done, counted over the whole run.
         seconds: time spent in training so far, over all sittings.
     """
@@ -75,6 +77,7 @@ class TrainingState:
     tally: Tally
     precision: str
     earlier_precision: str | None = None
+    average: WeightAverage = field(default_factory=WeightAverage)
     step: int = 0
     seconds: float = 0.0
     _scaler_at_rest: dict[str, Any] = field(default_factory=dict)  # from a sitting in float16, if this one is not
@@ -85,6 +88,7 @@ class TrainingState:
         for name, parameter in self.model.named_parameters():
             if (momentum := self.optimizer.state[parameter].get("momentum_buffer")) is not None:
                 tensors[f"momentum.{name}"] = momentum
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.weights.items()}
         position = {
             "step": self.step,
             "seconds": self.seconds,
@@ -92,6 +96,7 @@ class TrainingState:
             "epoch": self.tally.epoch.tolist(),
             "scaler": self.scaler.state_dict() or self._scaler_at_rest,  # empty where it is off
             "precision": self.precision,
+            "averaged": self.average.count,
         }
         save_tensors(path, tensors, position)
 
@@ -110,11 +115,14 @@ class TrainingState:
                     raise RunError(f"{path} holds the momentum of another network: delete it to begin that run anew.")
                 momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum
+            if f"average.{name}" in tensors:
+                self.average.weights[name] = torch.empty_like(parameter).copy_(tensors[f"average.{name}"])
         try:
             self.step, self.seconds = position["step"], position["seconds"]
             for part, sums in ((self.tally.interval, position["interval"]), (self.tally.epoch, position["epoch"])):
                 part.copy_(torch.tensor(sums, dtype=part.dtype))
             self.earlier_precision = position.get("precision")
+            self.average.count = position.get("averaged", 0)
             self._scaler_at_rest = position["scaler"]
             if self._scaler_at_rest and self.scaler.is_enabled():
                 self.scaler.load_state_dict(self._scaler_at_rest)

@@ -18,6 +18,7 @@ from seefar.progress import SILENT, Progress, showing
 from seefar.runs.copies import copied
 from seefar.runs.folder import RunFolder, find_run
 from seefar.training.advice import few_steps_warning
+from seefar.training.average import renew_statistics
 from seefar.training.device import Compute, choose_compute, worker_count
 from seefar.training.history import HistoryRow, append_row
 from seefar.training.interrupt import Interrupts
@@ -157,6 +158,8 @@ def _train(
             scaler.scale(part.weigh(loss)).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)  # in float16 it waits for the GPU, to learn whether the gradients are finite
             scaler.update()
+            if step > steps - round(recipe.average * steps):
+                state.average.add(model)
 
             if part.count:
                 tally.add(loss, logits, labels)
@@ -178,6 +181,9 @@ def _train(
                         f"(epoch {batch.epoch + 1}, learning rate {rate:.3g}), a finite number was wanted: choose a "
                         "lower learning_rate, and a new name for the run."
                     )
+            if step == steps and state.average.count:
+                state.average.put_into(model)
+                renew_statistics(model, dataset, recipe.epochs, compute)
             if epoch_ends:
                 even_out(model)
             if logs:

@@ -18,7 +18,7 @@ from seefar.names import Border, Flip
 from seefar.runs.files import parse_json
 
 Schedule = Literal["one-cycle", "constant"]
-LATER = ("final_rate", "norm_bias_rate", "crop_border")
+LATER = ("final_rate", "norm_bias_rate", "crop_border", "average")
 """Fields that recipes written by version 0.1 do not have; their defaults are what was done then."""
 
 
@@ -56,6 +56,8 @@ class Recipe:
     """Share of the peak that one-cycle falls to."""
     norm_bias_rate: float = 1.0
     """How many times as large the rate of the norms' biases is."""
+    average: float = 0.0
+    """Share of the steps, the last ones, over which the weights are averaged; 0: the last step's are taken."""
     momentum: float = 0.9
     """Momentum of SGD."""
     nesterov: bool = True
@@ -99,6 +101,7 @@ class Recipe:
             "schedule": (self.schedule in get_args(Schedule), " or ".join(get_args(Schedule))),
             "warm_up": (0 <= self.warm_up < 1, "0 or more and less than 1"),
             "final_rate": (0 <= self.final_rate <= 1, "0 to 1"),
+            "average": (0 <= self.average <= 1, "0 to 1"),
             "norm_bias_rate": (0 < self.norm_bias_rate < float("inf"), "a positive number"),
             "momentum": (0 <= self.momentum < 1, "0 or more and less than 1"),
             "nesterov": (not self.nesterov or self.momentum > 0, "a momentum above 0 with it"),
