@@ -186,8 +186,9 @@ def disturbed(folder: Path, wanted: dict[str, str], seed: int, seconds: float) -
     return {"kind": kind, "workers": workers, "strikes": strikes, "where": dict(where), "lost": lost}
 
 
-# A signal before the loop handles it, or between two steps, ends Python as it always does.
-EXPECTED = ("KeyboardInterrupt", "seefar.errors.Interrupted", "RuntimeError: DataLoader worker")
+# A signal before the loop handles it, or between two steps, ends Python as it always does; the rest are errors that the
+# command line tells in one paragraph.
+EXPECTED = ("KeyboardInterrupt", "seefar.errors.Interrupted", "seefar.errors.WorkerError")
 
 
 def half_written(folder: Path) -> Iterator[Path]:

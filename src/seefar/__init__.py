@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from seefar.errors import RecipeError as RecipeError
     from seefar.errors import RunError as RunError
     from seefar.errors import SeefarError as SeefarError
+    from seefar.errors import WorkerError as WorkerError
     from seefar.evaluation.accuracy_views import AccuracyView as AccuracyView
     from seefar.evaluation.accuracy_views import accuracy_views as accuracy_views
     from seefar.evaluation.analysis import MistakeAnalysis as MistakeAnalysis
@@ -144,6 +145,7 @@ _HOMES = {
     "RecipeError": "errors",
     "RunError": "errors",
     "SeefarError": "errors",
+    "WorkerError": "errors",
     "AccuracyView": "evaluation.accuracy_views",
     "accuracy_views": "evaluation.accuracy_views",
     "MistakeAnalysis": "evaluation.analysis",

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from seefar.data.images import Images, Labels, Split
 from seefar.names import Border, Flip
@@ -132,38 +129,3 @@ class AugmentedBatches(Dataset[Batch]):
             return random.random(len(indices)) < 0.5
         first = np.random.default_rng((Stream.FLIP, self.seed)).random(len(self.split)) < 0.5
         return first[indices] ^ bool(epoch % 2)
-
-
-@contextmanager
-def training_batches(
-    dataset: AugmentedBatches, positions: Sequence[tuple[int, int]], workers: int, pin_memory: bool
-) -> Iterator[Iterator[Batch]]:
-    """The batches at these (epoch, number) positions, in order, made ahead by `workers` processes (0: by this one).
-
-    The processes live within `with`: they are begun when it begins, and ended when it ends, however it ends.
-    """
-    loader: DataLoader[Batch] = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=positions,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_signals_to_the_parent,
-        generator=torch.Generator(),  # the loader would draw from the process's own
-    )
-    batches = iter(loader)
-    try:
-        yield batches
-    finally:
-        # Left alone, they live as long as the iterator, which a notebook keeps with the error of an interrupted cell.
-        getattr(batches, "_shutdown_workers", lambda: None)()
-
-
-def _leave_signals_to_the_parent(_worker: int) -> None:
-    """Ctrl-C, and the end of a job, reach a whole process group; the training, not its workers, decides when to stop.
-
-    A worker whose parent is killed notices by itself.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

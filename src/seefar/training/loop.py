@@ -9,8 +9,8 @@ from time import perf_counter as seconds
 import torch.nn.functional as F
 
 from seefar import processes
-from seefar.data.augmentation import training_batches
 from seefar.data.images import Data
+from seefar.data.loader import training_batches
 from seefar.errors import DataError, DivergedError, Interrupted, RecipeError
 from seefar.model.inference import device_errors, true_float32
 from seefar.names import DeviceName, PrecisionName
@@ -80,6 +80,7 @@ def train(
         DeviceError: the device or precision is not there, or the device's memory is full.
         DivergedError: the loss or the weights are not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
+        WorkerError: a process that makes batches died; the state is saved.
 
     Example:
         >>> import tempfile
@@ -168,7 +169,8 @@ def _train(
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
             age = seconds() - saved
             due = age > 60 * checkpoint_minutes or (epoch_ends and age > SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
-            asked, due = processes.agree(interrupts.asked, due)  # signals and clocks differ between processes
+            ends = interrupts.asked or batches.failure is not None
+            asked, due = processes.agree(ends, due)  # signals and clocks differ between processes
             stops = asked and step < steps  # once a step: what is asked for later is heard in the next
             saves = stops or due
             if logs or saves:

@@ -1,0 +1,165 @@
+"""Training batches made ahead by worker processes; the death of one loses nothing and breaks no step in the middle."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from seefar.data.augmentation import AugmentedBatches, Batch
+from seefar.errors import Interrupted, WorkerError
+
+CAUSES = {
+    "SIGKILL": ", most likely because memory ran out",
+    "SIGBUS": ", most likely because the shared memory in /dev/shm is full",
+}
+
+
+@contextmanager
+def training_batches(
+    dataset: AugmentedBatches, positions: Sequence[tuple[int, int]], workers: int, pin_memory: bool
+) -> Iterator[LoadedBatches]:
+    """The batches at these (epoch, number) positions, in order, made ahead by `workers` processes (0: by this one).
+
+    The processes live within `with`: they are begun when it begins, and ended when it ends, however it ends.
+
+    Raises:
+        WorkerError: in place of `Interrupted`, after one of the processes has died.
+    """
+    with _Deaths() as deaths:
+        batches = LoadedBatches(dataset, positions, workers, pin_memory, deaths)
+        try:
+            yield batches
+        except Interrupted as error:
+            if batches.failure is None:
+                raise
+            raise WorkerError(f"{error} {batches.failure}. If that happens again choose 0 workers.") from error
+        finally:
+            batches.close()
+
+
+class LoadedBatches(Iterator[Batch]):
+    """Batches from worker processes; when one of these has died, the next ones are made in this process.
+
+    They are the same batches, since a batch depends on nothing but its position.
+
+    Attributes:
+        failure: what has become of the worker processes, if they are of no more use; a training had better end then.
+    """
+
+    def __init__(
+        self,
+        dataset: AugmentedBatches,
+        positions: Sequence[tuple[int, int]],
+        workers: int,
+        pin_memory: bool,
+        deaths: _Deaths,
+    ) -> None:
+        self.failure: str | None = None
+        self._dataset, self._positions, self._pin_memory, self._deaths = dataset, positions, pin_memory, deaths
+        self._workers, self._done = workers, 0
+        self._made = self._begin()
+        if workers:
+            deaths.listen()
+
+    def __next__(self) -> Batch:
+        try:
+            with self._deaths.heard():
+                batch: Batch = next(self._made)
+        except StopIteration:
+            raise
+        except Exception as error:
+            if not self._workers:
+                raise
+            self.failure = _fate(self._made, error)
+            self.close()
+            self._workers = 0
+            self._made = self._begin()
+            batch = next(self._made)
+        self._done += 1
+        return batch
+
+    def close(self) -> None:
+        """End the worker processes."""
+        # Left alone, they live as long as the iterator, which a notebook keeps with the error of an interrupted cell.
+        getattr(self._made, "_shutdown_workers", lambda: None)()
+
+    def _begin(self) -> Any:
+        loader: DataLoader[Batch] = DataLoader(
+            self._dataset,
+            batch_size=None,
+            sampler=self._positions[self._done :],
+            num_workers=self._workers,
+            pin_memory=self._pin_memory,
+            prefetch_factor=4 if self._workers else None,
+            worker_init_fn=_leave_signals_to_the_parent,
+            generator=torch.Generator(),  # the loader would draw from the process's own
+        )
+        return iter(loader)
+
+
+class _Deaths:
+    """Within `with`, torch's error of a dead worker is raised only where the next batch is waited for.
+
+    By itself torch raises it when the signal arrives, be it in the middle of a step, with half of the weights changed.
+    """
+
+    def __init__(self) -> None:
+        self._of_torch: Any = None
+        self._told = self._hears = False
+
+    def __enter__(self) -> _Deaths:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._of_torch is not None:
+            signal.signal(signal.SIGCHLD, self._of_torch)
+
+    def listen(self) -> None:
+        """Take the place of the handler that torch has set; elsewhere than in the main thread it sets none."""
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+            handler = signal.getsignal(signal.SIGCHLD)
+            if callable(handler):
+                self._of_torch = handler
+                signal.signal(signal.SIGCHLD, self._tell)
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Within `with`, the error is raised, that of a death before it too."""
+        self._hears = True
+        try:
+            if self._told:
+                self._of_torch(signal.SIGCHLD, None)
+            yield
+        finally:
+            self._hears = False
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        self._told = True
+        if self._hears:
+            self._of_torch(number, frame)
+
+
+def _fate(loader: Any, error: Exception) -> str:
+    """What became of the worker processes, as a sentence without its full stop."""
+    for worker in getattr(loader, "_workers", ()):
+        code = worker.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return f"A process that makes batches was ended by {name}{CAUSES.get(name, '')}"
+    return f"The processes that make batches failed ({str(error).strip().splitlines()[-1]})"
+
+
+def _leave_signals_to_the_parent(_worker: int) -> None:
+    """Ctrl-C, and the end of a job, reach a whole process group; the training, not its workers, decides when to stop.
+
+    A worker whose parent is killed notices by itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
