@@ -71,7 +71,8 @@ def test_the_shares_of_faults_are_those_of_the_results() -> None:
 
 def test_every_column_and_section_is_documented() -> None:
     page = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
-    columns, sections = page.split("## Columns of mistakes.csv")[1].split("## Sections of metrics.json")
+    columns, rest = page.split("## Columns of mistakes.csv")[1].split("## Sections of metrics.json")
+    sections, fields = rest.split("## Fields of manifest.json")
     table = (ROOT / "results" / "fast" / "mistakes.csv").read_text(encoding="utf-8")
     named = {
         name
@@ -83,3 +84,6 @@ def test_every_column_and_section_is_documented() -> None:
     assert set(metrics) | {"calibration_after_temperature"} == set(
         re.findall(r"^\| `(\w+)` \|", sections, re.MULTILINE)
     )
+    manifest = json.loads((ROOT / "results" / "fast" / "manifest.json").read_text(encoding="utf-8"))
+    first_cells = re.findall(r"^\| (`.*?`) \|", fields, re.MULTILINE)
+    assert set(manifest) | {"training"} == set(re.findall(r"`(\w+)`", " ".join(first_cells)))

@@ -58,6 +58,14 @@ def test_a_job_from_python_is_sealed_and_read_back(finished: Path) -> None:
     assert seefar.verify(finished) == []
 
 
+def test_the_manifest_names_the_precision_of_the_training(finished: Path) -> None:
+    for _ in range(2):  # of the job, and of a later step
+        manifest = json.loads((finished / "manifest.json").read_text(encoding="utf-8"))
+        (sitting,) = manifest["training"]
+        assert sitting == {"device": f"cpu ({torch.get_num_threads()} threads)", "precision": "float32"}
+        seefar.report_run(load_run(finished), DATA, progress=seefar.SILENT)
+
+
 def test_the_accuracy_and_two_figures_are_there_before_the_explanation(tmp_path: Path) -> None:
     seen = []
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import torch
 
 from seefar.errors import RunError
 from seefar.runs.folder import RunFolder, verify
-from seefar.runs.manifest import write_manifest
+from seefar.runs.manifest import add_sitting, write_manifest
 from seefar.runs.provenance import provenance
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -52,6 +53,32 @@ def test_what_wrote_before_is_kept_also_over_a_command_that_failed(folder: RunFo
     assert manifest["command"] == ["seefar", "explain"]
 
 
+def test_the_sittings_of_the_training_are_named_also_those_that_were_killed(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    for precision in ("bfloat16", "bfloat16", "float32"):
+        with suppress(KeyboardInterrupt), folder.writing(["seefar", "train"]):
+            add_sitting(folder.path, "cpu (2 threads)", precision)
+            folder.log.write_text(precision)
+            raise KeyboardInterrupt
+        assert "manifest.json is missing" in verify(folder)[0]
+    for command in ("train", "explain"):
+        with folder.writing(["seefar", command]):
+            pass
+        assert json.loads(folder.manifest.read_text())["training"] == [
+            {"device": "cpu (2 threads)", "precision": "bfloat16"},
+            {"device": "cpu (2 threads)", "precision": "float32"},
+        ]
+        assert verify(folder) == []
+
+
+def test_a_sitting_that_failed_before_it_wrote_anything_seals_nothing(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with suppress(KeyboardInterrupt), folder.writing(["seefar", "train"]):
+        add_sitting(folder.path, "cpu", "float32")
+        raise KeyboardInterrupt
+    assert "manifest.json is missing" in verify(folder)[0]
+
+
 def test_verify_names_each_file_that_is_missing_changed_or_extra(folder: RunFolder) -> None:
     assert verify(folder) == []
     (folder.path / "a.txt").write_bytes(b"One")
@@ -77,6 +104,14 @@ def test_a_damaged_manifest_does_not_hinder_the_next(folder: RunFolder) -> None:
     folder.manifest.write_text("[")
     with folder.writing(["seefar", "explain"]):
         pass
+    assert verify(folder) == []
+
+
+def test_a_manifest_whose_lists_are_none_is_damaged(folder: RunFolder) -> None:
+    folder.manifest.write_text(json.dumps({"files": {}, "training": 5}))
+    assert verify(folder) == ["manifest.json is damaged (training is no list)"]
+    with folder.writing(["seefar", "train"]):
+        add_sitting(folder.path, "cpu", "float32")
     assert verify(folder) == []
 
 

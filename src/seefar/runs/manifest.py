@@ -32,14 +32,33 @@ def restore_manifest(folder: Path) -> None:
     """Put the dropped manifest back if the folder still is what it says."""
     with suppress(RunError, OSError):
         manifest = _read(folder / DROPPED)
-        if manifest is not None and manifest["files"] == sums(folder):
+        if manifest is not None and manifest["files"] and manifest["files"] == sums(folder):
             os.replace(folder / DROPPED, folder / NAME)
+
+
+def add_sitting(folder: Path, device: str, precision: str) -> None:
+    """Note what a sitting of the training computes on, and in; the next manifest, and all after it, name it.
+
+    It is kept at once, so that a sitting that is killed is named too. One like the one before it adds nothing.
+
+    Args:
+        folder: one that is being written to.
+        device: such as `cpu (2 threads)`, or the name of a GPU.
+        precision: such as `bfloat16`.
+    """
+    dropped: dict[str, Any] = {}
+    with suppress(RunError):  # a damaged one has nothing to add to
+        dropped = _read(folder / DROPPED) or {}
+    sitting, before = {"device": device, "precision": precision}, dropped.get("training", [])
+    if before[-1:] != [sitting]:
+        write_text(folder / DROPPED, json.dumps({"files": {}, **dropped, "training": [*before, sitting]}))
 
 
 def write_manifest(folder: Path, command: Sequence[str], note: str | None = None) -> Path:
     """Write `manifest.json` for the files that now lie in the folder.
 
-    What wrote into the folder before, and on which machine, is kept under `earlier`, the first first.
+    What wrote into the folder before, and on which machine, is kept under `earlier`, the first first; the sittings of
+    its training under `training`.
 
     Args:
         folder: where to write it.
@@ -53,10 +72,10 @@ def write_manifest(folder: Path, command: Sequence[str], note: str | None = None
     about = {"command": list(command), **provenance()}
     last = {key: before[key] for key in about if key in before}
     earlier = [*before.get("earlier", []), *([last] if last and last != about else [])]
-    notes = {"note": note or before.get("note")} if note or before.get("note") else {}
-    write_text(
-        folder / NAME, json.dumps({**about, "earlier": earlier, **notes, "files": sums(folder)}, indent=2) + "\n"
-    )
+    kept = {"training": before.get("training"), "note": note or before.get("note")}
+    more = {name: value for name, value in kept.items() if value}
+    manifest = {**about, **more, "earlier": earlier, "files": sums(folder)}
+    write_text(folder / NAME, json.dumps(manifest, indent=2) + "\n")
     (folder / DROPPED).unlink(missing_ok=True)
     return folder / NAME
 
@@ -93,6 +112,9 @@ def _read(path: Path) -> dict[str, Any] | None:
         manifest = read_json(path)
         if not isinstance(manifest["files"], dict):
             raise TypeError("no table of files")
+        for name in ("earlier", "training"):
+            if not isinstance(manifest.get(name, []), list):
+                raise TypeError(f"{name} is no list")
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, ValueError) as error:

@@ -33,9 +33,19 @@ class Compute:
     precision: torch.dtype
 
     def __str__(self) -> str:
+        return f"{self.device_name}, {self.precision_name}"
+
+    @property
+    def device_name(self) -> str:
+        """Name of the GPU, or `cpu` with its threads, or `mps`."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         threads = f" ({torch.get_num_threads()} threads)" if self.device.type == "cpu" else ""
-        return f"{name}{threads}, {str(self.precision).removeprefix('torch.')}"
+        return f"{name}{threads}"
+
+    @property
+    def precision_name(self) -> str:
+        """Such as `bfloat16`."""
+        return str(self.precision).removeprefix("torch.")
 
     @property
     def pins(self) -> bool:
