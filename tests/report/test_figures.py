@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from seefar import plot_history, plot_maps, plot_mistakes
@@ -21,7 +22,7 @@ from seefar.explanation.health import Health
 from seefar.explanation.repair import Repair
 from seefar.maps.grid import Grid
 from seefar.report.draw import save_figure
-from seefar.report.figures.maps import show_scale
+from seefar.report.figures.panels import show_scale
 from seefar.report.style import new_figure
 from seefar.training.history import HistoryRow
 
@@ -37,8 +38,19 @@ def mistakes(count: int) -> list[Mistake]:
     return [Mistake(index, 1, 2, 0.876, 0.1, 2.3) for index in range(count)]
 
 
-def with_images(figure: Figure) -> list[Axes]:
-    return [axes for axes in figure.axes if axes.images]
+def pictures(figure: Figure) -> list[AxesImage]:
+    """All that is drawn on the canvas; a map is two pictures, grey image and cells, in one place."""
+    return [image for axes in figure.axes if axes.get_label() == "canvas" for image in axes.images]
+
+
+def places(figure: Figure) -> list[tuple[float, ...]]:
+    """Where pictures stand: left, right, bottom and top in inches from the upper left corner; each place once."""
+    return list(dict.fromkeys(tuple(image.get_extent()) for image in pictures(figure)))
+
+
+def cells(figure: Figure) -> list[AxesImage]:
+    """The maps' cells, without the grey images below them."""
+    return [image for image in pictures(figure) if image.get_cmap().name == "RdBu_r"]
 
 
 def words_of(figure: Figure) -> list[str]:
@@ -49,18 +61,24 @@ def assert_nothing_overlaps(figure: Figure) -> None:
     """No text lies on another, on an image, or outside of the figure; all images are of one size."""
     drawn(figure)
     boxes = [text.get_window_extent() for text in figure.texts if text.get_text().strip()]
-    images = [axes.get_window_extent() for axes in with_images(figure)]
-    for one, other in [*combinations(boxes, 2), *((box, image) for box in boxes for image in images)]:
+    images = [box_of(figure, place) for place in places(figure)]
+    scales = [axes.get_window_extent() for axes in figure.axes if axes.images and axes.get_label() != "canvas"]
+    for one, other in [*combinations(boxes, 2), *((box, image) for box in boxes for image in [*images, *scales])]:
         wide = min(one.x1, other.x1) - max(one.x0, other.x0)
         high = min(one.y1, other.y1) - max(one.y0, other.y0)
         assert wide <= 0.5 or high <= 0.5, (one, other)
-    for box in [*boxes, *images]:
+    for box in [*boxes, *images, *scales]:
         assert box.x0 >= 0
         assert box.y0 >= 0
         assert box.x1 <= figure.bbox.x1
         assert box.y1 <= figure.bbox.y1
-    sizes = {(round(image.width), round(image.height)) for image in images if image.width > 30}  # colour bars are thin
-    assert len(sizes) <= 1
+    assert len({(round(image.width), round(image.height)) for image in images}) <= 1
+
+
+def box_of(figure: Figure, place: tuple[float, ...]) -> Bbox:
+    """A place in pixels from the lower left corner."""
+    left, right, bottom, top = (figure.dpi * edge for edge in place)
+    return Bbox.from_extents(left, figure.bbox.y1 - bottom, right, figure.bbox.y1 - top)
 
 
 def history(rows: int) -> list[HistoryRow]:
@@ -108,10 +126,10 @@ def test_ten_mistakes_stand_in_a_grid_of_5x2_more_in_more_columns(
     shapes: Data, count: int, columns: int, rows: int
 ) -> None:
     figure = plot_mistakes(mistakes(count), shapes.test)
-    assert len({round(axes.get_position().x0, 6) for axes in figure.axes}) == columns
-    assert len({round(axes.get_position().y0, 6) for axes in figure.axes}) == rows
-    for index, axes in enumerate(figure.axes):
-        np.testing.assert_array_equal(axes.images[0].get_array(), shapes.test.images[index])
+    assert len({round(left, 6) for left, *_ in places(figure)}) == columns
+    assert len({round(top, 6) for *_, top in places(figure)}) == rows
+    for index, picture in enumerate(pictures(figure)):
+        np.testing.assert_array_equal(picture.get_array(), shapes.test.images[index])
 
 
 def test_a_mistake_stands_with_both_classes_and_their_probabilities(shapes: Data) -> None:
@@ -151,9 +169,8 @@ def test_a_row_shows_the_image_three_maps_on_one_scale_and_the_image_without_its
     predicted, true = np.zeros((2, 8, 8)), np.zeros((2, 8, 8))
     predicted[0, 2, 5], true[0, 6, 1], true[1, 0, 0] = 4.0, -7.0, 1.5
     figure = plot_maps(explanation(predicted - true, predicted, true), shapes.test)
-    panels = [axes for axes in with_images(figure) if axes.get_window_extent().width > 30]  # colour bars are thin
-    assert len(panels) == 2 * 5
-    maps = [axes.images[1] for axes in panels if len(axes.images) == 2]
+    assert len(places(figure)) == 2 * 5
+    maps = cells(figure)
     assert [image.get_clim() for image in maps] == [(-7.0, 7.0)] * 3 + [(-1.5, 1.5)] * 3
     # As it is, signed; cell 5 lies on the pixels 20 to 23.
     drawn_map = maps[1].get_array()
@@ -167,7 +184,7 @@ def test_a_row_shows_the_image_three_maps_on_one_scale_and_the_image_without_its
     words = words_of(figure)
     begin = words.index("image")
     assert words[begin : begin + 10] == titles
-    covered = panels[4].images[0].get_array()
+    covered = pictures(figure)[1 + 3 * 2].get_array()
     assert (covered[4:12, 8:20] == 128).all()
     np.testing.assert_array_equal(covered[12:], shapes.test.images[0, 12:])
 
@@ -177,8 +194,7 @@ def test_evidence_for_is_red_and_evidence_against_is_blue(shapes: Data) -> None:
     maps[:, :, 4:] = -1.0
     figure = plot_maps(explanation(maps, maps, maps), shapes.test)
     pixels = drawn(figure).astype(int)
-    axes = next(a for a in with_images(figure) if len(a.images) == 2)
-    box = axes.get_window_extent()
+    box = box_of(figure, tuple(cells(figure)[0].get_extent()))
     rows = slice(round(len(pixels) - box.y1), round(len(pixels) - box.y0))
     quarter = (box.x1 - box.x0) / 4
     left = pixels[rows, round(box.x0 + quarter)].mean(0)
@@ -189,9 +205,15 @@ def test_evidence_for_is_red_and_evidence_against_is_blue(shapes: Data) -> None:
 
 def test_the_border_of_the_hidden_pixels_is_drawn_on_the_image(shapes: Data) -> None:
     flat = np.zeros((1, 8, 8))
-    image = with_images(plot_maps(explanation(flat, flat, flat), shapes.test))[0]
-    under, over = image.collections
-    lines = {tuple(sorted((float(x), float(y)) for x, y in segment)) for segment in over.get_segments()}
+    figure = plot_maps(explanation(flat, flat, flat), shapes.test)
+    under, over = figure.axes[0].collections
+    left, right, _, top = places(figure)[0]
+
+    def pixel(x: float, y: float) -> tuple[float, ...]:
+        """From inches to pixels of the image, whose middles are whole numbers."""
+        return tuple(round(float(32 * inches / (right - left) - 0.5), 6) for inches in (x - left, y - top))
+
+    lines = {tuple(sorted(pixel(x, y) for x, y in segment)) for segment in over.get_segments()}
     assert len(lines) == len(under.get_segments()) == 2 * (8 + 12)  # rows 4 to 11, columns 8 to 19
     assert {x for line in lines for x, _ in line} == {column - 0.5 for column in range(8, 21)}
     assert {y for line in lines for _, y in line} == {row - 0.5 for row in range(4, 13)}
@@ -203,8 +225,7 @@ def test_without_evidence_the_image_is_seen_as_it_is_in_grey(shapes: Data) -> No
     maps = np.zeros((1, 8, 8))
     maps[0, 0, 0] = 5.0
     figure = plot_maps(explanation(maps, maps, maps), shapes.test)
-    cells = next(axes for axes in with_images(figure) if len(axes.images) == 2).images[1]
-    cover = np.asarray(cells.get_alpha())
+    cover = np.asarray(cells(figure)[0].get_alpha())
     assert (cover[4:] == 0).all()
     assert 0.7 < cover[0, 0] < 0.9
 
@@ -247,7 +268,7 @@ def test_a_hundred_rows_are_drawn_in_half_a_minute(shapes: Data, tmp_path: Path)
     figure = plot_maps(explanation(maps, maps, maps), shapes.test)
     figure.savefig(tmp_path / "maps.png")
     assert time.process_time() - before < 60  # 30 s where nothing else runs
-    assert len(with_images(figure)) == 600
+    assert len(places(figure)) == 500
 
 
 def test_the_ground_is_opaque_white(shapes: Data, tmp_path: Path) -> None:

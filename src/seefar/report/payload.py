@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from seefar.evaluation.triage import MEANING
 from seefar.explanation.explain import Explanation
 from seefar.report.content import ReportContent
-from seefar.report.figures.maps import IN_LOGITS
+from seefar.report.figures.panels import IN_LOGITS
 from seefar.report.sprites import Sheet, make_sheet
 
 MANY_CELLS = 256

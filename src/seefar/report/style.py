@@ -24,10 +24,16 @@ LARGE, NORMAL, SMALL = 12.0, 9.0, 8.0  # points
 LINE_HEIGHT, BASELINE = 1.3, 0.92  # in sizes of the type, from the top of a line
 INK, QUIET, PALE = "#1c1f24", "#5c6470", "#d5d9de"
 BLUE, ORANGE, RED = "#2166ac", "#d9730d", "#b2182b"
+BADGE_COLOURS = {"good": "#1a7f37", "fair": ORANGE, "poor": RED}
 SIGNED_COLOURS = "RdBu_r"  # perceptual and diverging: red is positive, blue negative, white zero
 COUNT_COLOURS = "cividis"  # perceptual, and the same to readers who do not tell red from green
 FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure looks the same on every machine
 MISSING = "\N{WHITE SQUARE}"
+
+Extent = tuple[float, float, float, float]
+"""Left, right, bottom and top of a picture on the canvas, in inches."""
+Block = list[tuple[list[str], float, str, bool]]
+"""Paragraphs from top to bottom: their lines, size of the type, colour, and whether they are bold."""
 
 
 class NotebookFigure(Figure):
@@ -49,6 +55,25 @@ def place(figure: Figure, left: float, top: float, width: float, height: float) 
     all_width, all_height = figure.get_size_inches()
     below = 1 - (top + height) / all_height
     return figure.add_axes((left / all_width, below, width / all_width, height / all_height), facecolor="white")
+
+
+def canvas(figure: Figure) -> Axes:
+    """Axes over the whole figure for pictures, in inches from its upper left corner; made once.
+
+    To make axes takes longer than to draw a picture, so pictures share these.
+    """
+    for axes in figure.axes:
+        if axes.get_label() == "canvas":
+            return axes
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((0, 0, 1, 1), label="canvas", autoscale_on=False, xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    return axes
+
+
+def square(left: float, top: float, side: float) -> Extent:
+    """The extent of a square picture on the canvas."""
+    return left, left + side, top + side, top
 
 
 def text(figure: Figure, left: float, top: float, words: str, size: float = NORMAL, **style: Any) -> list[Text]:
@@ -93,6 +118,9 @@ def wrap(words: str, width: float, size: float = NORMAL, *, bold: bool = False, 
         if lines and text_width(longer, size, bold) <= width:
             lines[-1] = longer
             continue
+        if text_width(word, size, bold) <= width:
+            lines.append(word)
+            continue
         lines.append("")
         for character in word:
             if lines[-1] and text_width(lines[-1] + character, size, bold) > width:
@@ -114,11 +142,24 @@ def shorten(words: str, width: float, size: float = NORMAL, *, bold: bool = Fals
     return words + end
 
 
+@lru_cache(maxsize=4096)
 def text_width(words: str, size: float = NORMAL, bold: bool = False) -> float:
     """How wide a line of text is, in inches."""
     fonts = _fonts(_unusual(words))[0]
     points, *_ = text_to_path.get_text_width_height_descent(drawable(words), _properties(fonts, size, bold), False)
     return float(points) / 72 * 1.02  # the renderer moves letters to whole pixels
+
+
+def block_height(block: Block) -> float:
+    """How high paragraphs are, in inches."""
+    return sum(text_height(len(lines), size) + 0.04 for lines, size, _, _ in block)
+
+
+def write_block(figure: Figure, left: float, top: float, block: Block) -> None:
+    """Paragraphs at a place of the figure, in inches from its upper left corner."""
+    for lines, size, colour, bold in block:
+        text(figure, left, top, "\n".join(lines), size, color=colour, weight="bold" if bold else "normal")
+        top += text_height(len(lines), size) + 0.04
 
 
 def text_height(lines: int, size: float = NORMAL) -> float:

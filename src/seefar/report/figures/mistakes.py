@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seefar.data.images import Images, Split
+from seefar.data.images import Split
 from seefar.evaluation.mistakes import Mistake
-from seefar.report.style import NORMAL, QUIET, SMALL, new_figure, place, shorten, text, text_height, wrap
+from seefar.report.figures.panels import PANEL, show_image
+from seefar.report.style import NORMAL, QUIET, SMALL, canvas, new_figure, shorten, square, text, text_height, wrap
 
-MARGIN, PANEL, GAP = 0.35, 1.6, 0.45  # inches; 1.6 are 192 dots: 6 for each pixel of CIFAR-10
+MARGIN, GAP = 0.35, 0.45  # inches
 WORDS = 2 * text_height(1, NORMAL) + text_height(1, SMALL) + 0.06
 BETWEEN_ROWS = 0.25
 TWO_COLUMNS = 10  # at most so many pictures stand in two columns
@@ -49,7 +49,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
         row, column = divmod(number, columns)
         left, top = MARGIN + column * (PANEL + GAP), begin + row * (WORDS + PANEL + BETWEEN_ROWS)
         _words(figure, left, top, mistake, split)
-        show_image(place(figure, left, top + WORDS, PANEL, PANEL), split.images[mistake.index])
+        show_image(canvas(figure), split.images[mistake.index], square(left, top + WORDS, PANEL))
     return figure
 
 
@@ -67,9 +67,3 @@ def where(mistake: Mistake, split: Split) -> str:
     """Which image of the data set a mistake is: the file it was read from, if it was, and its number."""
     number = f"test image {mistake.index}"
     return number if split.files is None else f"{split.files[mistake.index]}, {number}"
-
-
-def show_image(axes: Axes, image: Images) -> None:
-    """Draw one image, uint8 (H, W, 3), its pixels as they are."""
-    axes.imshow(image, interpolation="nearest")
-    axes.set_axis_off()

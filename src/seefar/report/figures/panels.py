@@ -1,0 +1,166 @@
+"""Five panels of one image: itself, three maps on one scale, and itself with the evidence hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from seefar.data.images import Images
+from seefar.maps.grid import Grid, to_pixels
+from seefar.maps.removal import hide
+from seefar.names import HideName, MethodName
+from seefar.report.style import (
+    PALE,
+    QUIET,
+    SIGNED_COLOURS,
+    SMALL,
+    Extent,
+    canvas,
+    place,
+    shorten,
+    square,
+    text,
+    text_height,
+)
+
+IN_LOGITS = ("gradcam", "hirescam", "layercam")  # the other methods' values have no unit
+GAP, PANEL = 0.14, 1.6  # inches; 1.6 are 192 dots: 6 for each pixel of CIFAR-10
+BESIDE_MAPS, BAR, TICKS = 0.08, 0.1, 0.62
+TITLES = text_height(2, SMALL) + 0.05
+PANELS_WIDTH = 5 * PANEL + 3 * GAP + BESIDE_MAPS + BAR + TICKS
+PANELS_HEIGHT = TITLES + PANEL
+DARKEST = -110  # black pixels are drawn this much lighter, on the scale to 255
+STRONGEST = 0.8  # cover of the strongest cell
+
+
+@dataclass(frozen=True, eq=False)
+class Panels:
+    """What five panels show of one image.
+
+    Attributes:
+        image: uint8 (H, W, 3).
+        maps: of the first class minus the second, of the first, and of the second, (h, w) each.
+        grid: where their cells lie.
+        method: that made them.
+        hidden: bool (H, W), the pixels that the last panel hides.
+        hide: what takes their place there.
+        share: of the image that they are.
+        classes: names of the first and the second class.
+        roles: what these are to the image, such as predicted and true.
+        answer: the class that is named with the pixels hidden.
+        probability: of that class then.
+    """
+
+    image: Images
+    maps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+    grid: Grid
+    method: MethodName
+    hidden: NDArray[np.bool_]
+    hide: HideName
+    share: float
+    classes: tuple[str, str]
+    roles: tuple[str, str]
+    answer: str
+    probability: float
+
+    def draw(self, figure: Figure, left: float, top: float) -> None:
+        """Draw them with their titles and the scale of the maps; their upper left corner lies there, in inches."""
+        scale = max(float(np.abs(self.maps).max()), 1e-12)
+        lefts = [left + (PANEL + GAP) * number for number in range(4)]
+        bar = lefts[3] + PANEL + BESIDE_MAPS
+        lefts.append(bar + BAR + TICKS)
+        extents = [square(each, top + TITLES, PANEL) for each in lefts]
+        axes = canvas(figure)
+        show_image(axes, self.image, extents[0])
+        draw_outline(axes, self.hidden, extents[0])
+        for map_, extent in zip(self.maps, extents[1:4], strict=True):
+            show_map(axes, self.image, map_, scale, self.grid, extent)
+        show_image(axes, hide(self.image[None], self.hidden[None], self.hide)[0], extents[4])
+        for each, lines in zip(lefts, self._titles(), strict=True):
+            text(figure, each, top, "\n".join(lines), SMALL)
+        show_scale(place(figure, bar, top + TITLES, BAR, PANEL), scale)
+        unit = "logits" if self.method in IN_LOGITS else "no unit"
+        text(figure, bar, top + text_height(1, SMALL), unit, SMALL, color=QUIET)
+
+    def _titles(self) -> tuple[tuple[str, str], ...]:
+        """Two lines above each panel."""
+        (first, second), (its, other) = self.classes, self.roles
+        answer = shorten(self.answer, PANEL, SMALL, end=f" {self.probability:.1%}")
+        return (
+            ("image", f"outlined: {self.share:.0%} of it"),
+            (shorten(f"why {first}", PANEL, SMALL), shorten(f"not {second}", PANEL, SMALL)),
+            (shorten(f"for {first}", PANEL, SMALL), f"({its})"),
+            (shorten(f"for {second}", PANEL, SMALL), f"({other})"),
+            (f"{self.share:.0%} hidden:", answer),
+        )
+
+
+def show_image(axes: Axes, image: Images, extent: Extent) -> None:
+    """Draw one image, uint8 (H, W, 3), its pixels as they are, on axes that show more than it."""
+    axes.imshow(image, interpolation="nearest", extent=extent, aspect="auto")
+
+
+def show_map(
+    axes: Axes,
+    image: Images,
+    map_: NDArray[np.float32],
+    scale: float,
+    grid: Grid | None = None,
+    extent: Extent | None = None,
+) -> None:
+    """Draw one map, (h, w) cells coloured from -scale to scale, over a grey copy of its image, uint8 (H, W, 3).
+
+    Args:
+        axes: on which.
+        image: that the map is of.
+        map_: signed.
+        scale: what the strongest colours stand for.
+        grid: where the cells lie.
+        extent: left, right, bottom and top on axes that show more than it.
+    """
+    # Light grey, so that dark parts of the image are not taken for strong evidence.
+    aspect = "equal" if extent is None else "auto"
+    where: dict[str, Any] = {"interpolation": "nearest", "extent": extent, "aspect": aspect}
+    axes.imshow(image.mean(2), cmap="gray", vmin=DARKEST, vmax=255, **where)
+    values = to_pixels(map_[None], image.shape[:2], grid, smooth=False)[0]
+    axes.imshow(values, cmap=SIGNED_COLOURS, vmin=-scale, vmax=scale, alpha=_cover(values, scale), **where)
+    axes.set_axis_off()
+
+
+def _cover(values: NDArray[np.floating], scale: float) -> NDArray[np.float64]:
+    """How much of the image a cell covers: where there is no evidence the image is seen as it is."""
+    return np.asarray(STRONGEST * np.sqrt(np.abs(values) / scale), dtype=np.float64)
+
+
+def show_scale(axes: Axes, scale: float) -> None:
+    """A colour bar from -scale to scale, in the colours of `show_map` over white."""
+    values = np.linspace(-scale, scale, 256)[:, None]
+    axes.imshow(values, cmap=SIGNED_COLOURS, alpha=_cover(values, scale), aspect="auto", origin="lower")
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    end = f"{scale:.0f}" if 100 <= scale < 10000 else f"{scale:.2g}"  # not 1.1e+02
+    axes.set_yticks([0, 127.5, 255], [f"\N{MINUS SIGN}{end}", "0", f"+{end}"])
+    axes.tick_params(labelsize=SMALL, colors=QUIET, length=2, color=PALE)
+    axes.spines[:].set_color(PALE)
+
+
+def draw_outline(axes: Axes, hidden: NDArray[np.bool_], extent: Extent) -> None:
+    """The border of some pixels, bool (H, W), of an image that is shown there: white on black, seen on any ground."""
+    padded = np.pad(hidden, 1)
+    row, column = np.argwhere(np.diff(padded, axis=1)).T  # pixels whose right neighbour differs
+    upright = np.array([[column, row - 1], [column, row]])
+    row, column = np.argwhere(np.diff(padded, axis=0)).T  # pixels whose lower neighbour differs
+    level = np.array([[column - 1, row], [column, row]])
+    corners = np.concatenate([upright, level], axis=2).transpose(2, 0, 1)  # (lines, ends, column and row)
+    left, right, bottom, top = extent
+    pixel = np.array([(right - left) / hidden.shape[1], (bottom - top) / hidden.shape[0]])
+    segments = list((left, top) + corners * pixel)
+    for colour, width in (("black", 3.0), ("white", 1.3)):
+        lines = LineCollection(segments, colors=colour, linewidths=width, capstyle="projecting", clip_on=False)
+        axes.add_collection(lines, autolim=False)
