@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from seefar.evaluation.metrics import measure
 from seefar.evaluation.mistakes import find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import Verdict
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.health import Health
 from seefar.explanation.repair import Repair
 from seefar.maps.grid import Grid
@@ -57,8 +57,7 @@ def make_content(
         )
         for number, mistake in enumerate(mistakes)
     ]
-    rate = SimpleNamespace(n=count, share=0.5, interval=(0.4, 0.6))
-    explanation: Any = SimpleNamespace(
+    explanation = Explanation(
         mistakes=mistakes,
         classes=classes,
         contrast=pair[0] - pair[1],
@@ -69,8 +68,12 @@ def make_content(
         health=[Health(BADGES[n % 3], ("a reason",) * (n % 3)) for n in range(count)],
         grid=Grid((cells, cells), 32 / cells, (32 / cells - 1) / 2),
         method="gradcam",
+        layer=None,
+        cells=None,
         hide="blur",
-        rates=SimpleNamespace(repaired=rate, shifted=rate, damaged=rate),
+        damaged=np.zeros(0, bool),
+        model="model",
+        images="images",
     )
     verdicts = [
         Verdict(

@@ -210,6 +210,60 @@ def test_what_is_explained_is_not_explained_again(run: Run, monkeypatch: pytest.
     assert times(run.folder.path)["maps.npz"] == before
 
 
+def test_other_choices_draw_other_figures_and_leave_table_and_page_as_they_are(run: Run) -> None:
+    seefar.explain_run(run, DATA, progress=seefar.SILENT)
+    before = times(run.folder.path)
+    seefar.explain_run(run, DATA, top=3, order="index", progress=seefar.SILENT)
+    after = times(run.folder.path)
+    assert {name for name in before if before[name] != after[name]} == {
+        "figures/mistakes.png",
+        "figures/maps.png",
+        "manifest.json",
+    }
+    assert seefar.verify(run.folder) == []
+
+
+def test_what_is_new_is_in_table_and_page(run: Run) -> None:
+    """Nothing of the page may be of another method, of other predictions, or without neighbours that are there."""
+    folder = run.folder
+
+    def renewed(**choices: Any) -> set[str]:
+        """Which of the page and the two files beside it are written anew."""
+        before = {path.name: path.read_bytes() for path in (folder.explanation, folder.mistakes, folder.report)}
+        seefar.explain_run(run, DATA, progress=seefar.SILENT, **choices)
+        return {name for name, content in before.items() if (folder.path / name).read_bytes() != content}
+
+    assert renewed() == set()
+    assert renewed(hide="grey") == {"explanation.json", "mistakes.csv", "report.html"}
+    assert renewed(hide="blur") == {"explanation.json", "mistakes.csv", "report.html"}
+    folder.neighbours.unlink()
+    assert renewed(neighbours=False) == {"mistakes.csv", "report.html"}
+    assert renewed() == {"mistakes.csv", "report.html"}
+    with torch.no_grad():
+        run.model.fc.weight.neg_()
+    assert renewed() == {"explanation.json", "mistakes.csv", "report.html"}
+
+
+@pytest.mark.parametrize("last", ["explanation.json", "mistakes.csv"])
+def test_a_page_that_a_kill_kept_from_being_written_is_made_later(
+    run: Run, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """Killed behind the last file that was written, the old page must not be taken for the new one."""
+    first, after = run.folder.report.read_bytes(), "write_mistakes" if last == "explanation.json" else "make_report"
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, after, killed)
+        with pytest.raises(KeyboardInterrupt):
+            seefar.explain_run(run, DATA, hide="grey", progress=seefar.SILENT)
+    assert run.folder.report.read_bytes() == first
+    seefar.explain_run(run, DATA, hide="grey", progress=seefar.SILENT)
+    assert '"hide":"grey"' in run.folder.report.read_text(encoding="utf-8")
+    assert '"hide": "grey"' in run.folder.explanation.read_text()
+
+
 def test_a_table_that_was_deleted_has_the_columns_of_the_explanation_again(run: Run, finished: Path) -> None:
     run.folder.mistakes.unlink()
     seefar.explain_run(run, DATA, progress=seefar.SILENT)

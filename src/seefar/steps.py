@@ -29,7 +29,7 @@ from seefar.report.figures import plot_history, plot_maps, plot_mistakes
 from seefar.report.page import make_report, saved_neighbours
 from seefar.report.tables import files_table, neighbours_table, occlusion_table, write_metrics, write_mistakes
 from seefar.result import Result
-from seefar.runs.files import write_text
+from seefar.runs.files import write_changed
 from seefar.saved import is_writable, saved_evaluation, saved_explanation, writing_if_possible
 from seefar.training.run import Run
 
@@ -195,14 +195,24 @@ def report_run(
 
 
 def _report(result: Result, data: Data, command: Sequence[str], data_dir: str | Path | None) -> None:
-    """Write `explanation.json`, `mistakes.csv` with all its columns, and the page."""
-    run, evaluation, explanation = result.run, result.evaluation, result.explanation
-    write_text(run.folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
-    tables = [files_table(data.test), occlusion_table(explanation, data.classes), result.findings.analysis.columns]
+    """Write `explanation.json`, `mistakes.csv` with all its columns, and the page, each if anything in it is new."""
+    run, evaluation, explanation, findings = result.run, result.evaluation, result.explanation, result.findings
+    write_changed(run.folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
+    tables = [files_table(data.test), occlusion_table(explanation, data.classes), findings.analysis.columns]
     if result.neighbours is not None:
         tables.append(neighbours_table(result.neighbours))
     write_mistakes(run.folder.mistakes, evaluation.mistakes, data.classes, *tables)
-    make_report(run, data, evaluation, explanation, command, data_dir)
+    make_report(
+        run,
+        data,
+        evaluation,
+        explanation,
+        command,
+        data_dir,
+        verdicts=findings.analysis.verdicts,
+        calibration=findings.calibration,
+        only_changed=True,
+    )
 
 
 def _explain_part(

@@ -5,6 +5,7 @@ A new one is a class here or in a file of its own, and a line in `COMMANDS`.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -216,12 +217,17 @@ COMMANDS: dict[str, type[Any]] = {
 
 
 def begin(output: Output) -> Progress | None:
-    """Make the process ready to compute, and choose the progress display: None shows one where it runs."""
+    """Make the process ready to compute, and choose the progress display: None shows one where it runs.
+
+    What is imported by now stays until the end; Python is told not to look through it for garbage again and again,
+    which takes as long as drawing two figures.
+    """
     from seefar.processes import first
     from seefar.progress import SILENT
     from seefar.training.device import keep_freed_memory
 
     keep_freed_memory()
+    gc.freeze()
     return SILENT if output.quiet or not first() else None
 
 

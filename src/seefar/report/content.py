@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seefar import __version__
 from seefar.data.images import Images
 from seefar.errors import DataError
 from seefar.evaluation.calibration import Calibration
@@ -94,3 +96,29 @@ class ReportContent:
                 raise DataError(
                     f"The report has {len(self.mistakes)} mistakes, but {len(values)} {name}: pass one each."
                 )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that is shown but the provenance: a page that names the same one need not be made again."""
+        digest = hashlib.sha256(__version__.encode())
+        for field in fields(self):
+            if field.name != "provenance":
+                _add(digest, getattr(self, field.name))
+        return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, value: object) -> None:
+    """Add a value to a digest: dataclasses and sequences part by part, and with their lengths."""
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype} {value.shape} ".encode())
+        digest.update(value.tobytes())
+    elif isinstance(value, (list, tuple)):
+        digest.update(f"{len(value)} ".encode())
+        for one in value:
+            _add(digest, one)
+    elif is_dataclass(value):
+        for field in fields(value):
+            _add(digest, getattr(value, field.name))
+    else:
+        plain = value.item() if isinstance(value, np.generic) else value
+        digest.update(f"{plain!r} ".encode())

@@ -47,6 +47,7 @@ def render_report(content: ReportContent) -> str:
     scale = accuracy_scale(metrics, content.data)
     pairs = _confused_pairs(metrics)
     page = {
+        "fingerprint": content.fingerprint,
         "policy": _policy([assets["report.css"]], [assets["first.js"], script]),
         "style": Markup(assets["report.css"]),
         "first_script": Markup(assets["first.js"]),

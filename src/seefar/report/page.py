@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from seefar.data import Data
 from seefar.data.images import Images
 from seefar.data.reference import load_reference
 from seefar.errors import DataError, RunError
+from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.mistakes import Mistake
+from seefar.evaluation.triage import Verdict
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
-from seefar.report.content import NearestImages
+from seefar.report.content import NearestImages, ReportContent
 from seefar.report.html import render_report
 from seefar.report.write import gather
 from seefar.runs.files import write_text
@@ -32,6 +35,10 @@ def make_report(
     explanation: Explanation | None,
     command: Sequence[str],
     data_dir: str | Path | None = None,
+    *,
+    verdicts: Sequence[Verdict] | None = None,
+    calibration: Calibration | None = None,
+    only_changed: bool = False,
 ) -> Path:
     """Write `report.html` into the run folder, whole or not at all.
 
@@ -42,6 +49,9 @@ def make_report(
         explanation: of all its mistakes or some.
         command: what made the files.
         data_dir: where the reference data for CIFAR-10 lie, if they were fetched.
+        verdicts: whose fault the mistakes are; default: found here.
+        calibration: of the predictions; default: measured here.
+        only_changed: leave a page as it is that shows the same already.
 
     Returns:
         The path of the page.
@@ -61,10 +71,22 @@ def make_report(
         recipe=run.recipe,
         reference=reference,
         neighbours=None if near is None else nearest_images(near, evaluation.mistakes, data.train.images),
-        provenance={"command": list(command), **provenance()},
+        verdicts=verdicts,
+        calibration=calibration,
     )
-    write_text(run.folder.report, render_report(content))
+    if not (only_changed and _shows(run.folder.report, content)):
+        content = replace(content, provenance={"command": list(command), **provenance()})
+        write_text(run.folder.report, render_report(content))
     return run.folder.report
+
+
+def _shows(page: Path, content: ReportContent) -> bool:
+    """Whether a page was made of this content, whatever command made it."""
+    try:
+        with page.open("rb") as file:
+            return f'content="{content.fingerprint}"'.encode() in file.read(4096)
+    except OSError:
+        return False
 
 
 def nearest_images(neighbours: Neighbours, mistakes: Sequence[Mistake], training: Images) -> NearestImages:

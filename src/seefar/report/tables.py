@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -13,14 +14,14 @@ from seefar.data.images import Split
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
-from seefar.runs.files import write_text, written_beside
+from seefar.runs.files import write_changed, write_text
 
 Table = Mapping[str, Mapping[int, object]]
 """Columns by name; each gives values by data set index."""
 
 
 def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[str], *tables: Table) -> None:
-    """A CSV with one line a mistake, classes by name.
+    """A CSV with one line a mistake, classes by name; a file that is the same already is left as it is.
 
     Args:
         path: where to.
@@ -29,13 +30,14 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[st
         tables: further columns, in this order. A mistake that a column has no value for, or None, gets an empty cell.
     """
     columns = {name: column for table in tables for name, column in table.items()}
-    with written_beside(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["index", "true", "predicted", "confidence", "true_probability", "loss", *columns])
-        for m in mistakes:
-            numbers = (f"{m.confidence:.6f}", f"{m.true_probability:.6g}", f"{m.loss:.6f}")
-            more = (column.get(m.index) for column in columns.values())
-            writer.writerow([m.index, classes[m.true], classes[m.predicted], *numbers, *more])
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["index", "true", "predicted", "confidence", "true_probability", "loss", *columns])
+    for m in mistakes:
+        numbers = (f"{m.confidence:.6f}", f"{m.true_probability:.6g}", f"{m.loss:.6f}")
+        more = (column.get(m.index) for column in columns.values())
+        writer.writerow([m.index, classes[m.true], classes[m.predicted], *numbers, *more])
+    write_changed(path, lines.getvalue())
 
 
 def write_metrics(path: Path, sections: Mapping[str, Any]) -> None:

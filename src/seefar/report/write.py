@@ -11,9 +11,9 @@ import numpy as np
 from seefar.data.images import Split
 from seefar.data.reference import Reference
 from seefar.errors import DataError
-from seefar.evaluation.calibration import measure_calibration
+from seefar.evaluation.calibration import Calibration, measure_calibration
 from seefar.evaluation.evaluate import Evaluation
-from seefar.evaluation.triage import triage
+from seefar.evaluation.triage import Verdict, triage
 from seefar.explanation.explain import Explanation
 from seefar.report.content import NearestImages, ReportContent
 from seefar.report.html import render_report
@@ -90,6 +90,8 @@ def gather(
     recipe: Recipe | None = None,
     reference: Reference | None = None,
     neighbours: NearestImages | None = None,
+    verdicts: Sequence[Verdict] | None = None,
+    calibration: Calibration | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> ReportContent:
     """What the page shows; the network is not asked again.
@@ -104,14 +106,17 @@ def gather(
         recipe: of the training, likewise.
         reference: what people and other networks say of CIFAR-10's test images; left out for other images.
         neighbours: the nearest training images of the mistakes.
+        verdicts: whose fault the mistakes are; default: found by `reference`.
+        calibration: of the predictions; default: measured.
         provenance: command, versions and machine.
     """
     predictions, mistakes = evaluation.predictions, evaluation.mistakes
     index = np.array([mistake.index for mistake in mistakes], dtype=np.int64)
-    verdicts = votes = None
+    votes = None
     if reference is not None:
         try:
-            verdicts = triage(predictions.labels, predictions.predicted, reference)
+            if verdicts is None:
+                verdicts = triage(predictions.labels, predictions.predicted, reference)
             votes = reference.counts[index]
         except DataError:  # other images than those that people and networks were asked about
             verdicts = None
@@ -131,5 +136,5 @@ def gather(
         verdicts=verdicts,
         votes=votes,
         neighbours=neighbours,
-        calibration=measure_calibration(predictions.logits, predictions.labels),
+        calibration=calibration or measure_calibration(predictions.logits, predictions.labels),
     )

@@ -51,6 +51,16 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_changed(path: Path, text: str) -> None:
+    """`write_text`, unless the file holds this text already; then it is left as it is, with its time.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+        write_text(path, text)
+
+
 def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
 
