@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class SeefarError(Exception):
     """Anything the command line reports in one paragraph, without a traceback."""
@@ -64,3 +66,10 @@ class MissingExtraError(SeefarError):
 
     def __init__(self, extra: str, feature: str, error: ImportError) -> None:
         super().__init__(f"{feature} needs more packages ({error}): pip install 'seefar[{extra}]'.")
+
+
+def next_step(error: OSError) -> str:
+    """What to do when the system refuses to write, as the beginning of a sentence."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "Let it open more files (ulimit -n)"
+    return "Make room, or make the folder writable,"

@@ -7,6 +7,7 @@ import json
 import pickle
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from seefar.data.cifar10 import unpack
 from seefar.data.cifar10_1 import FILES, load_cifar10_1
 from seefar.data.folder import load_folder
+from seefar.data.pictures import read_picture
 from seefar.errors import DataError, RecipeError, RunError
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.compared_runs import compare_runs
@@ -199,3 +201,22 @@ def test_no_code_in_an_npz_is_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"a\.npz cannot be read"):
         load_arrays(tmp_path / "a.npz", FORM)
     assert not (tmp_path / "hostile").exists()
+
+
+def test_a_picture_whose_parts_are_longer_than_its_file_takes_no_memory(tmp_path: Path) -> None:
+    """A box of a JPEG 2000 file says that it is 2 GB long; Pillow reads as many bytes as it says."""
+    from PIL import Image
+
+    path = tmp_path / "a.jp2"
+    Image.new("RGB", (40, 30), "red").save(path)
+    content = bytearray(path.read_bytes())
+    header = content.index(b"jp2h") - 4
+    content[header : header + 4] = struct.pack(">I", 0x7FFFFF00)
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"a\.jp2 cannot be read as a picture"):
+            read_picture(path, 32)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()

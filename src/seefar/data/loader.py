@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
@@ -148,12 +149,15 @@ class _Deaths:
 
 def _fate(loader: Any, error: Exception) -> str:
     """What became of the worker processes, as a sentence without its full stop."""
-    for worker in getattr(loader, "_workers", ()):
-        code = worker.exitcode
+    workers = {worker.sentinel: worker for worker in getattr(loader, "_workers", ())}
+    for ended in wait(workers, timeout=1.0):  # a process is found gone before its exit code is there
+        workers[ended].join(1.0)
+        code = workers[ended].exitcode
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             return f"A process that makes batches was ended by {name}{CAUSES.get(name, '')}"
-    return f"The processes that make batches failed ({str(error).strip().splitlines()[-1]})"
+    why = str(error).strip() or type(error).__name__
+    return f"The processes that make batches failed ({why.splitlines()[-1]})"
 
 
 def _leave_signals_to_the_parent(_worker: int) -> None:

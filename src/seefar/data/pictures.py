@@ -6,6 +6,8 @@ done to it.
 
 from __future__ import annotations
 
+import io
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,7 +100,7 @@ def read_picture(path: str | Path, size: int) -> Picture:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path, formats=sorted(_formats())) as picture:
+        with _Bounded(path) as file, Image.open(file, formats=sorted(_formats())) as picture:
             frames = getattr(picture, "n_frames", 1)
             # A camera's MPO holds further views of the same photograph.
             notes = [f"the first of {frames} frames"] if frames > 1 and picture.format != "MPO" else []
@@ -123,6 +125,24 @@ def read_picture(path: str | Path, size: int) -> Picture:
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     return Picture(image, (width, height), (left, top, left + side, top + side), tuple(notes))
+
+
+class _Bounded(io.BufferedReader):
+    """A file that is never asked for more bytes than it has left.
+
+    Formats say how long their parts are. Pillow believes them, and Python takes the memory before it reads.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._length = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, self._length - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+    def __repr__(self) -> str:
+        return repr(self.name)  # Pillow's messages name it
 
 
 def printable(text: str) -> str:

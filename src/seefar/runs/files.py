@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seefar.errors import RunError
+from seefar.errors import RunError, next_step
+from seefar.runs.lock import check_locked
 
 PART = ".part-"
 """What the names of files begin with that are not whole yet."""
@@ -22,8 +23,10 @@ def written_beside(path: Path) -> Iterator[Path]:
     A kill at any moment leaves either the old file or the new one.
 
     Raises:
-        RunError: the file cannot be written, such as on a full disk.
+        RunError: the file cannot be written, such as on a full disk; or it lies in a folder that this process had
+            locked and that was taken away.
     """
+    check_locked(path)
     beside = path.with_name(f"{PART}{os.getpid()}-{path.name}")  # the suffix stays: numpy and matplotlib go by it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +38,7 @@ def written_beside(path: Path) -> Iterator[Path]:
         kept = "the file that was there before is kept" if path.exists() else "every file written before is kept"
         raise RunError(
             f"{path} cannot be written ({error.strerror or error}); {kept}. "
-            "Make room, or make the folder writable, and do the same again: it goes on from there."
+            f"{next_step(error)} and do the same again: it goes on from there."
         ) from error
     finally:
         beside.unlink(missing_ok=True)

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from seefar.errors import RunError
+from seefar.errors import RunError, next_step
 from seefar.runs.files import PART
-from seefar.runs.lock import locked
+from seefar.runs.lock import check_locked, locked
 from seefar.runs.manifest import NAME, drop_manifest, problems, restore_manifest, write_manifest
+
+BY_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS}
+"""Errors that concern the run folder even where they name no file of it."""
 
 
 @dataclass(frozen=True)
@@ -126,23 +129,28 @@ class RunFolder:
             RunError: another process writes into the folder, or it cannot be written to.
         """
         with locked(self.path) as outermost:
-            if outermost:
-                for part in self.path.rglob(f"{PART}*"):  # what a killed process left half written
-                    part.unlink()
-                drop_manifest(self.path)
             try:
+                if outermost:
+                    for part in self.path.rglob(f"{PART}*"):  # what a killed process left half written
+                        part.unlink()
+                    drop_manifest(self.path)
                 yield
+                if outermost:
+                    write_manifest(self.path, command)
             except BaseException as error:
                 if outermost:
                     restore_manifest(self.path)
-                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if isinstance(error, OSError) and (error.errno in BY_THE_SYSTEM or self._holds(error.filename)):
+                    check_locked(self.manifest)
+                    where = error.filename if self._holds(error.filename) else self
                     raise RunError(
-                        f"{self} cannot be written to ({error.strerror}); every file written before is kept, the last "
-                        "checkpoint too. Make room and do the same again: it goes on from there."
+                        f"{where} cannot be written to ({error.strerror}); every file written before is kept, the last "
+                        f"checkpoint too. {next_step(error)} and do the same again: it goes on from there."
                     ) from error
                 raise
-            if outermost:
-                write_manifest(self.path, command)
+
+    def _holds(self, name: object) -> bool:
+        return isinstance(name, str | os.PathLike) and self.path in Path(name).parents
 
 
 def find_run(name: str | Path) -> RunFolder:

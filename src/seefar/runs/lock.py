@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from seefar.errors import RunError
+from seefar.errors import RunError, next_step
 
-_held: dict[Path, int] = {}
-"""The folders that this process has locked, and the thread that did."""
+_held: dict[Path, tuple[int, int]] = {}
+"""The lock files of this process: the thread that locked each, and its file descriptor."""
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def locked(folder: Path) -> Iterator[bool]:
         RunError: another process, or another thread, writes into the folder; or the folder cannot be written to.
     """
     path = folder.resolve() / ".lock"
-    if _held.get(path) == threading.get_ident():
+    if path in _held and _held[path][0] == threading.get_ident():
         yield False
         return
     if path in _held:
@@ -36,22 +36,52 @@ def locked(folder: Path) -> Iterator[bool]:
         file = _open_locked(path)
     except OSError as error:
         raise RunError(
-            f"{folder} cannot be written to ({error.strerror or error}): make it writable, or choose another folder."
+            f"{folder} cannot be written to ({error.strerror or error}). {next_step(error)} or choose another folder."
         ) from error
     if file is None:
         raise RunError(
             f"Another process{_holder(path)} writes into {folder}: wait until it has ended, or choose another folder."
         )
-    _held[path] = threading.get_ident()
+    _held[path] = threading.get_ident(), file
     try:
-        os.truncate(file, 0)
-        os.write(file, str(os.getpid()).encode())
+        with suppress(OSError):  # on a full disk the lock does not say whose it is; it binds nevertheless
+            os.truncate(file, 0)
+            os.write(file, str(os.getpid()).encode())
         yield True
     finally:
-        del _held[path]
         with suppress(OSError):  # Windows keeps a file that is open
-            path.unlink()
+            if not _is_lost(path):
+                path.unlink()
+        del _held[path]
         os.close(file)
+
+
+def check_locked(path: Path) -> None:
+    """Make sure that the folder above `path` that this process has locked, if there is one, is still the same.
+
+    Raises:
+        RunError: it was deleted, moved or replaced, so that another process may write into one of its name.
+    """
+    if not _held:
+        return
+    above = set(path.resolve().parents)
+    for lock in list(_held):
+        if lock.parent in above and _is_lost(lock):
+            raise RunError(
+                f"{lock.parent} was deleted, moved or replaced while it was written to ({lock.name} is gone): nothing "
+                "more is written there. Put it back and do the same again, or do the same again to begin anew."
+            )
+
+
+def _is_lost(lock: Path) -> bool:
+    """Whether a lock file of this process is no longer the one it opened."""
+    try:
+        found, own = lock.stat(), os.fstat(_held[lock][1])
+    except FileNotFoundError:
+        return True
+    except OSError:  # nothing is known
+        return False
+    return (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino)
 
 
 def _open_locked(path: Path) -> int | None:

@@ -33,6 +33,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RunError: the file is missing or damaged, be it by one bit.
     """
     try:
+        path.open("rb").close()  # safetensors says "not found" whatever the system says
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be read ({error.strerror or error}), which says nothing of its content: let this process "
+            "read it (owner, permissions, ulimit -n) and do the same again."
+        ) from error
+    try:
         with safetensors.safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             metadata = dict(file.metadata() or {})
@@ -42,8 +51,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         wanted = about.pop("sha256", None)
         if wanted is not None and wanted != _sha256(tensors, about):
             raise ValueError("its content is not what its checksum says")
-    except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
     except (OSError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         raise RunError(
             f"{path} is no whole safetensors file ({error}): delete it and train again, or restore it from a copy."

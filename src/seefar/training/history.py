@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
@@ -54,8 +55,13 @@ def to_csv(rows: Sequence[HistoryRow]) -> str:
 
 
 def append_row(path: Path, row: HistoryRow) -> None:
-    """Add one row to the end of a history that `to_csv` began."""
-    with path.open("a", encoding="utf-8", newline="") as file:
+    """Add one row to the end of a history that `to_csv` began.
+
+    Raises:
+        FileNotFoundError: it was taken away; a row alone would be no history.
+    """
+    with path.open("r+", encoding="utf-8", newline="") as file:
+        file.seek(0, os.SEEK_END)
         csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(asdict(row))
 
 
@@ -73,7 +79,7 @@ def read_history(path: Path) -> list[HistoryRow]:
         rows = [HistoryRow(**{name: _value(name, row[name]) for name in COLUMNS}) for row in csv.DictReader(whole)]
         _check(rows)
     except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
+        raise RunError(f"{path} is missing: put it back from a copy, or choose another run.") from error
     except (TypeError, ValueError, csv.Error) as error:
         columns = ",".join(COLUMNS)
         raise RunError(f"{path} is no training history ({error}): its columns should be {columns}.") from error

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from seefar import processes
 from seefar.data.augmentation import AugmentedBatches, pipeline
 from seefar.data.images import Data, Images, Labels, Split
+from seefar.errors import RunError
 from seefar.model.inference import BATCH_SIZE, pooled_features
 from seefar.model.resnet import ResNet18, memory_format
 from seefar.runs.files import write_text
@@ -68,6 +69,9 @@ def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> 
     """The state that a training begins with, or goes on from where the folder holds a checkpoint.
 
     The history is cut back to the checkpoint: what came after it will be trained, and logged, again.
+
+    Raises:
+        RunError: the checkpoint or its history is damaged, or of another network.
     """
     model = compute.place(build_model(recipe, data)).train()
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
@@ -77,7 +81,12 @@ def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> 
     if folder.checkpoint.exists():
         state.load(folder.checkpoint)
         state.tally.keep_on_first()
-        rows = [row for row in read_history(folder.history) if row.step <= state.step]
+        try:
+            rows = [row for row in read_history(folder.history) if row.step <= state.step]
+        except RunError as error:
+            raise RunError(
+                f"{error} Or delete {folder.checkpoint}, which cannot go on without it, to begin that training anew."
+            ) from error
     write_text(folder.history, to_csv(rows))
     return state
 

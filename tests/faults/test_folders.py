@@ -1,0 +1,180 @@
+"""A run folder that is deleted, moved, edited or fought over while it is written to, and a clock that is set back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import seefar
+from seefar.cli.main import main
+from seefar.data import Data
+from seefar.data.shapes import load_shapes
+from seefar.errors import Interrupted, RunError
+from seefar.progress import Silent
+from seefar.runs.folder import RunFolder, verify
+
+TINY = seefar.recipe("demo", width=2, epochs=2, batch_size=16, log_every=1)
+
+
+@pytest.fixture(scope="module")
+def few() -> Data:
+    return load_shapes(40, 20)
+
+
+class At(Silent):
+    """Does something in a step of the training."""
+
+    def __init__(self, step: int, what: Callable[[], object]) -> None:
+        self.left, self.what = step, what
+
+    def update(self, *_shown: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.what()
+
+
+def train(few: Data, folder: Path, progress: seefar.Progress = seefar.SILENT, minutes: float = 0.0) -> bytes:
+    return seefar.train(
+        TINY, few, folder, device="cpu", checkpoint_minutes=minutes, progress=progress
+    ).folder.weights.read_bytes()
+
+
+@pytest.mark.parametrize("minutes", [0.0, 5.0], ids=["at a checkpoint", "at a row"])
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "there again"])
+def test_a_folder_that_was_deleted_is_not_made_again_in_part(
+    few: Data, tmp_path: Path, minutes: float, again: bool
+) -> None:
+    run = RunFolder(tmp_path / "run")
+
+    def delete() -> None:
+        shutil.rmtree(run.path)
+        if again:
+            run.path.mkdir()
+
+    with pytest.raises(RunError, match=r"run was deleted, moved or replaced while it was written to"):
+        train(few, run.path, At(3, delete), minutes)
+    assert list(tmp_path.rglob("*")) == ([run.path] if again else [])
+    assert train(few, run.path) == train(few, tmp_path / "whole")
+    assert verify(run) == []
+
+
+def test_a_folder_that_was_moved_goes_on_where_it_is(few: Data, tmp_path: Path) -> None:
+    run, moved = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "moved")
+    with pytest.raises(RunError, match="deleted, moved or replaced"):
+        train(few, run.path, At(4, lambda: run.path.rename(moved.path)))
+    assert not run.path.exists()
+    rows = []
+    assert train(few, moved.path, At(1, lambda: rows.extend(moved.history.read_text().splitlines()))) == train(
+        few, tmp_path / "whole"
+    )
+    assert len(rows) == 1 + 3  # it went on from the third step
+    assert verify(moved) == []
+
+
+def test_the_lock_of_the_one_who_took_the_place_is_left_alone(few: Data, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+
+    def replace() -> None:
+        run.path.rename(tmp_path / "old")
+        run.path.mkdir()
+        (run.path / ".lock").write_text("1234")
+
+    with pytest.raises(RunError, match="deleted, moved or replaced"):
+        train(few, run.path, At(3, replace))
+    assert [path.name for path in run.path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("history.csv", r"history\.csv"), ("recipe.json", "holds no run"), ("data.json", r"data\.json is missing")],
+)
+def test_a_file_that_was_deleted_meanwhile_need_only_be_put_back(
+    few: Data, tmp_path: Path, name: str, said: str
+) -> None:
+    run, copy = RunFolder(tmp_path / "run"), tmp_path / "copy"
+
+    def delete() -> None:
+        shutil.copy(run.path / name, copy)
+        (run.path / name).unlink()
+
+    def train_twice() -> None:
+        train(few, run.path, At(3, delete))
+        train(few, run.path)  # the data are looked at when a run is begun
+
+    with pytest.raises(RunError, match=said):
+        train_twice()
+    shutil.copy(copy, run.path / name)
+    assert train(few, run.path) == train(few, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["log.txt", "checkpoint.safetensors"])
+def test_the_log_and_the_last_checkpoint_can_be_done_without(few: Data, tmp_path: Path, name: str) -> None:
+    run = RunFolder(tmp_path / "run")
+    assert train(few, run.path, At(3, (run.path / name).unlink)) == train(few, tmp_path / "whole")
+    assert verify(run) == []
+
+
+def test_an_edited_recipe_is_found_at_the_end_and_putting_it_back_is_enough(few: Data, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    before: list[str] = []
+
+    def edit() -> None:
+        before.append(run.recipe.read_text())
+        run.recipe.write_text(before[0].replace('"epochs": 2', '"epochs": 3'))
+
+    with pytest.raises(RunError, match=r"recipe\.json is not what the weights were trained with \(epochs"):
+        train(few, run.path, At(3, edit))
+    run.recipe.write_text(before[0])
+    assert train(few, run.path) == train(few, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_of_two_processes_the_second_is_refused_and_the_first_goes_on(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "demo", "--width", "1", "--epochs", "200", "--log-every", "1", "--quiet"]
+    history = RunFolder(Path("runs/demo")).history
+
+    def wait_for_another_row() -> None:
+        rows = history.read_bytes().count(b"\n") if history.exists() else 0
+        while not history.exists() or history.read_bytes().count(b"\n") <= rows:
+            assert first.poll() is None
+            time.sleep(0.02)
+
+    with subprocess.Popen([sys.executable, "-m", "seefar", *words]) as first:
+        wait_for_another_row()
+        assert main(words) == 2
+        assert capsys.readouterr().err == (
+            f"seefar: Another process ({first.pid}) writes into runs/demo: wait until it has ended, or choose another "
+            "folder.\n"
+        )
+        wait_for_another_row()
+        first.terminate()
+        assert first.wait(60) == 130
+
+
+def test_a_clock_that_is_set_back_changes_nothing(few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are taken from a clock that only rises, and no file is taken for newer than another."""
+    whole, run = train(few, tmp_path / "whole"), RunFolder(tmp_path / "run")
+    now = time.time()
+
+    def set_back() -> None:
+        monkeypatch.setattr(time, "time", lambda: now - 10 * 365 * 86400)
+        monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * (now - 10 * 365 * 86400)))
+
+    with pytest.raises(Interrupted):
+        train(few, run.path, At(4, lambda: (set_back(), os.kill(os.getpid(), 15))))
+    for path in run.path.rglob("*"):
+        os.utime(path, (now + 1e9, now + 1e9))  # written in what is now the future
+    assert train(few, run.path) == whole
+    seconds = [row.seconds for row in seefar.load_run(run.path).history]
+    assert len(seconds) == 6
+    assert seconds == sorted(seconds)
+    assert verify(run) == []
