@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import seefar
 from seefar.cli import main as cli
 from seefar.cli.predict import _figure_paths
-from seefar.data import Data
+from seefar.data import Data, picture_files
 from seefar.explanation.explanation import Explanation
 from seefar.training.run import Run
 
@@ -95,6 +98,56 @@ def test_the_grid_that_was_measured_on_the_mistakes_is_used(
     monkeypatch.setattr(report.figures, "plot_picture", lambda one: grids.append(one.grid) or _figure())
     assert call("predict", run.folder.path, odd_pictures / "plain.png", "--out", tmp_path / "here", "--quiet") == 0
     assert grids == [Explanation.load(run.folder.maps).grid]
+
+
+@pytest.mark.slow
+def test_maps_are_made_as_asked(run: Run, odd_pictures: Path, in_folder: Path) -> None:
+    words = ["predict", run.folder.path, odd_pictures / "plain.png", "--json", "--quiet"]
+    how = ["--method", "hirescam", "--layer", "layer2", "--hide", "grey"]
+    printed = []
+    for more in ([], how):
+        with contextlib.redirect_stdout(io.StringIO()) as caught:
+            assert call(*words, *more) == 0
+        printed.append(json.loads(caught.getvalue())["pictures"][0])
+    default, chosen = printed
+    assert [default["map"][name] for name in ("method", "layer", "cells")] == ["gradcam", None, [8, 8]]
+    assert [chosen["map"][name] for name in ("method", "layer", "cells")] == ["hirescam", "layer2", [16, 16]]
+    assert [one["hidden"]["by"] for one in printed] == ["blur", "grey"]
+    assert chosen["probabilities"] == default["probabilities"]
+    (same,) = seefar.predict_pictures(
+        run.model,
+        odd_pictures / "plain.png",
+        run.classes,
+        method="hirescam",
+        layer="layer2",
+        hide="grey",
+        progress=seefar.SILENT,
+    )
+    assert json.loads(json.dumps({**same.summary(), "figure": "predictions/run/plain.png"})) == chosen
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--layer", "layer9"), "has no layer 'layer9'"),
+        (("--layer", "layer4"), "at least 6x6 are wanted"),
+        (("--cells", "7"), "7 cells cannot be had of 32-pixel images"),
+        (("--cells", "16", "--layer", "layer2"), "cells"),
+    ],
+)
+def test_maps_that_cannot_be_made_are_refused_before_pictures_are_read(
+    run: Run,
+    words: tuple[str, ...],
+    said: str,
+    in_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(picture_files, "read_pictures", None)
+    (in_folder / "a.png").write_text("no picture")
+    assert call("predict", run.folder.path, "a.png", "--quiet", *words) == 2
+    assert said in capsys.readouterr().err
+    assert not (in_folder / "predictions").exists()
 
 
 def _figure() -> object:

@@ -10,7 +10,22 @@ from seefar.names import HideName, MethodName, Order
 
 
 @dataclass(frozen=True)
-class Choices:
+class MapChoices:
+    """How maps are made, and what takes the place of hidden evidence."""
+
+    method: MethodName = "gradcam"
+    """Which of the family of class activation maps. scorecam asks the network 512 times for each map, which takes
+    hours on a CPU if all mistakes are explained."""
+    layer: str | None = None
+    """Layer to map, such as layer3. Default: the last stage of the dense twin."""
+    cells: int | None = None
+    """Cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images. Default: 8."""
+    hide: HideName = "blur"
+    """What the occlusion test puts in place of the evidence: the blurred surroundings, grey, or the image's mean."""
+
+
+@dataclass(frozen=True)
+class Choices(MapChoices):
     """Which mistakes to show, and how mistakes are explained.
 
     Example:
@@ -28,16 +43,6 @@ class Choices:
     """Only mistakes that name this class."""
     explain: Literal["all", "shown"] = "all"
     """Which mistakes to explain: all, those that are shown first; or only those."""
-    method: MethodName = "gradcam"
-    """Which of the family of class activation maps. scorecam asks the network 512 times for each map, which takes
-    hours on a CPU if all mistakes are explained."""
-    layer: str | None = None
-    """Layer to map, such as layer3. Default: the last stage of the dense twin."""
-    cells: int | None = None
-    """Cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images. Default: 8."""
-    hide: HideName = "blur"
-    """What the occlusion test puts in place of the evidence: the blurred surroundings, grey, or the image's mean."""
-
     neighbours: bool = True
     """Whether to look for the nearest training images of each mistake, after all else is there. That takes as long as
     five evaluations of the test set, once."""

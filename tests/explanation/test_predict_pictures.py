@@ -119,8 +119,11 @@ def test_settings_that_do_not_fit_are_refused(patch: Path) -> None:
         seefar.predict_pictures(Colours(), patch, CLASSES[:2], layer="scaled", progress=seefar.SILENT)
     with pytest.raises(MapError, match="pass layer="):
         predict(patch, layer=None)
+    gone = patch.parent / "gone.png"  # settings are checked before files are read
     with pytest.raises(MapError, match="hide='fog' is unknown"):
-        predict(patch, hide="fog")
+        predict(gone, hide="fog")
+    with pytest.raises(MapError, match="no layer 'scale'"):
+        predict(gone, layer="scale")
 
 
 def test_a_measured_grid_moves_what_is_hidden(patch: Path) -> None:

@@ -26,6 +26,16 @@ def test_every_number_comes_back(tmp_path: Path) -> None:
     assert [(one.step, one.value) for one in events.Scalars("held_out_accuracy")] == [(100, 0.625)]
 
 
+def test_a_second_export_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    write_scalars([HistoryRow(10, 1, 1.0, 24, 0.1, 9.0, 0.0)], tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    events = accumulator.EventAccumulator(str(write_scalars(ROWS, tmp_path)))
+    events.Reload()
+    assert [one.step for one in events.Scalars("loss")] == [50, 100]
+    assert sorted(path.name.split(".")[0] for path in tmp_path.iterdir()) == ["events", "notes"]
+
+
 def test_without_tensorboard_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'seefar\[tensorboard\]'"):

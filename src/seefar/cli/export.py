@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seefar.cli.options import Output, RunName, Switch
+
+if TYPE_CHECKING:
+    from seefar.evaluation.metrics import Metrics
+    from seefar.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -29,22 +36,27 @@ class Export:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Write the files, and print their paths."""
-        from seefar.evaluation.evaluate import Evaluation
-        from seefar.model.export import export_onnx
+        from seefar.model.export import export_onnx, load_onnx
         from seefar.report.model_card import model_card
         from seefar.runs.files import write_text
         from seefar.training.run import load_run
-        from seefar.training.scalars import write_scalars
+        from seefar.training.scalars import load_writer, write_scalars
 
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
+        if self.onnx or self.int8:  # what may be missing is known before anything is written
+            load_onnx()
+        if self.tensorboard:
+            load_writer()
         run = load_run(self.run, "cpu")
-        folder = self.to or Path("exported") / run.folder.path.name
+        folder = self.to or Path("exported") / run.folder.path.resolve().name
         folder.mkdir(parents=True, exist_ok=True)
         written = [Path(shutil.copyfile(run.folder.weights, folder / run.folder.weights.name))]
         for wanted, name, int8 in ((self.onnx, "model.onnx", False), (self.int8, "model-int8.onnx", True)):
             if wanted:
                 written.append(export_onnx(run.model, folder / name, run.classes, run.image_size, int8=int8))
-        metrics = Evaluation.load(run.folder.predictions).metrics if run.folder.predictions.exists() else None
+        metrics = _saved_metrics(run)
+        if metrics is None:
+            print(f"The card names no accuracy: `seefar evaluate {self.run}` measures it.", file=sys.stderr)
         card = folder / "README.md"
         write_text(card, model_card(run.recipe, run.classes, metrics, [path.name for path in written]))
         written.append(card)
@@ -52,3 +64,19 @@ class Export:
             written.append(write_scalars(run.history, folder / "tensorboard"))
         for path in written:
             print(path)
+
+
+def _saved_metrics(run: Run) -> Metrics | None:
+    """What was measured with these weights: from the predictions, or where they were not kept from a whole folder."""
+    from seefar.evaluation.evaluate import Evaluation
+    from seefar.evaluation.metrics import Metrics
+    from seefar.model.inference import weights_fingerprint
+    from seefar.runs.folder import verify
+
+    if run.folder.predictions.exists():
+        evaluation = Evaluation.load(run.folder.predictions)
+        return evaluation.metrics if evaluation.predictions.model == weights_fingerprint(run.model) else None
+    if run.folder.metrics.exists() and not verify(run.folder.path):
+        with suppress(ValueError, KeyError, TypeError):
+            return Metrics.from_json(run.folder.metrics.read_text(encoding="utf-8"))
+    return None

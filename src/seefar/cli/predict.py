@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from seefar.choices import MapChoices
 from seefar.cli.options import JsonOutput, RunName
 from seefar.names import DeviceName
 
@@ -29,6 +30,7 @@ class Predict:
     """Folder for a figure of each picture. Default: predictions/ and the run's name."""
     device: DeviceName = "auto"
     """Where to compute."""
+    maps: MapChoices = field(default_factory=MapChoices)
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
@@ -36,7 +38,7 @@ class Predict:
         from seefar.data.picture_files import read_pictures
         from seefar.data.pictures import unreadable
         from seefar.explanation.parts import PairOfMaps
-        from seefar.explanation.pictures import explain_pictures, measured_grid
+        from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid
         from seefar.progress import SILENT, showing
         from seefar.report.draw import save_figure
         from seefar.report.figures import plot_picture
@@ -44,11 +46,13 @@ class Predict:
 
         run = load_run(self.run, self.device)
         folder = self.out or Path("predictions") / run.folder.path.resolve().name
+        maps = self.maps
+        pair = PairOfMaps(maps.method, maps.layer, maps.cells)
+        by_form = checked_grid(run.model, run.image_size, pair, maps.hide)
+        grid = measured_grid(run, maps.layer, maps.cells) or by_form
         with showing(SILENT if self.output.quiet else None) as shown:
             read = read_pictures(self.pictures, run.image_size, shown)
-            pair = PairOfMaps("gradcam", None, None)
-            grid = measured_grid(run)
-            found = explain_pictures(run.model, read.names, read.pictures, run.classes, pair, "blur", grid, shown)
+            found = explain_pictures(run.model, read.names, read.pictures, run.classes, pair, maps.hide, grid, shown)
             figures = _figure_paths(folder, read.names)
             for number, (one, figure) in enumerate(zip(found, figures, strict=True)):
                 save_figure(figure, plot_picture(one))

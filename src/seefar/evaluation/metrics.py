@@ -56,6 +56,18 @@ class Metrics:
         """As JSON text, under the key `test`."""
         return json.dumps({"test": asdict(self)}, indent=2) + "\n"
 
+    @classmethod
+    def from_json(cls, text: str) -> Metrics:
+        """Those of JSON text that `to_json` made, or of a run's `metrics.json`.
+
+        Raises:
+            ValueError, KeyError, TypeError: the text is of another form.
+        """
+        saved = json.loads(text)["test"]
+        classes = tuple(ClassMetrics(**one) for one in saved["classes"])
+        confusion = tuple(tuple(row) for row in saved["confusion"])
+        return cls(**{**saved, "interval": tuple(saved["interval"]), "classes": classes, "confusion": confusion})
+
 
 def wilson_interval(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Wilson's interval of a share (Wilson 1927, JASA 22:209); z = 1.96 gives 95 %. Never leaves 0 to 1.

@@ -32,6 +32,7 @@ class PicturePrediction:
         hidden: bool (H, W), the pixels that speak most for the predicted class rather than the runner-up: as many as
             make the answer the runner-up; else as many as change it; else the most that were tried.
         method: how the maps were made.
+        layer: of which layer; None: of the last stage of the dense twin.
         hide: what took the place of hidden pixels.
         share: share of the pixels that were hidden so.
         evidence: share of the positive part of the contrast map that lies in them.
@@ -52,6 +53,7 @@ class PicturePrediction:
     grid: Grid
     hidden: NDArray[np.bool_]
     method: MethodName
+    layer: str | None
     hide: HideName
     share: float
     evidence: float
@@ -108,6 +110,7 @@ class PicturePrediction:
             "crop": list(self.picture.crop),
             "notes": list(self.picture.notes),
             "hidden": {
+                "by": self.hide,
                 "share": self.share,
                 "evidence": self.evidence,
                 "class": names[answer],
@@ -115,5 +118,10 @@ class PicturePrediction:
                 "probability_before": float(self.probabilities[answer]),
                 "control_share": self.control_share,
             },
-            "map": asdict(self.health),
+            "map": {
+                "method": self.method,
+                "layer": self.layer,
+                "cells": list(self.contrast.shape),
+                **asdict(self.health),
+            },
         }

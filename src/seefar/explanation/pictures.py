@@ -74,21 +74,33 @@ def predict_pictures(
         >>> found.contrast.shape, found.picture.crop, found.classes[found.predicted] in classes
         ((8, 8), (10, 0, 50, 40), True)
     """
+    pair, how = PairOfMaps(method, layer_name(model, layer), cells), hide
+    by_form = checked_grid(model, image_size, pair, how)
     with showing(progress) as shown:
         read = read_pictures(pictures, image_size, shown)
         if read.bad:
             raise unreadable(read.bad, len(read.bad) + len(read.names))
-        pair, how = PairOfMaps(method, layer_name(model, layer), cells), hide
-        return explain_pictures(model, read.names, read.pictures, classes, pair, how, grid, shown)
+        return explain_pictures(model, read.names, read.pictures, classes, pair, how, grid or by_form, shown)
 
 
-def measured_grid(run: Run) -> Grid | None:
-    """Where the cells of a run's default maps lie, as measured on its mistakes; None if they are not explained."""
+def checked_grid(model: nn.Module, image_size: int, pair: PairOfMaps, hide: HideName) -> Grid:
+    """Where the cells of such maps lie as the network's form says; before any picture is read.
+
+    Raises:
+        MapError: no such maps can be made, or there is no such way of hiding.
+    """
+    check_hide(hide)
+    shape = check_map_settings(model, image_size, pair.method, pair.layer, pair.cells)
+    return grid_of(original(model), shape, (image_size, image_size))
+
+
+def measured_grid(run: Run, layer: str | None = None, cells: int | None = None) -> Grid | None:
+    """Where the cells of a run's maps lie, as measured on its mistakes; None if none are explained by such maps."""
     try:
         saved = Explanation.load(run.folder.maps)
     except RunError:  # not explained yet, or of an older form
         return None
-    is_same = (saved.layer, saved.cells) == (None, None) and saved.model == weights_fingerprint(run.model)
+    is_same = (saved.layer, saved.cells) == (layer, cells) and saved.model == weights_fingerprint(run.model)
     return saved.grid if is_same else None
 
 
@@ -99,18 +111,14 @@ def explain_pictures(
     classes: Sequence[str],
     pair: PairOfMaps,
     hide: HideName,
-    grid: Grid | None,
+    grid: Grid,
     shown: Progress,
 ) -> list[PicturePrediction]:
-    """The predictions of pictures that are read already; the arguments are those of `predict_pictures`."""
-    check_hide(hide)
+    """The predictions of pictures that are read already, with settings that are checked: see `predict_pictures`."""
     if not pictures:
         return []
     images = np.stack([picture.image for picture in pictures])
-    size = images.shape[1], images.shape[2]
-    shape = check_map_settings(model, size, pair.method, pair.layer, pair.cells)
     network = original(model)
-    grid = grid or grid_of(network, shape, size)
     *_, (_, with_random_weights) = randomized(network)
     found: list[PicturePrediction] = []
     for rows in parts(len(pictures)):
@@ -135,6 +143,7 @@ def explain_pictures(
                     runner_up=int(order[number, 1]),
                     grid=grid,
                     method=pair.method,
+                    layer=pair.layer,
                     hide=hide,
                     **own,
                 )

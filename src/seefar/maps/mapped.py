@@ -103,5 +103,5 @@ def _check_size(activations: Tensor, network: nn.Module, layer: str, force: bool
         )
         raise MapError(
             f"Layer {layer} gives maps of {height}x{width} cells, at least {SMALLEST_MAP}x{SMALLEST_MAP} are wanted "
-            f"to see a region: {other}. force=True gives them all the same."
+            f"to see a region: {other}. seefar.gradcam(..., force=True) gives them all the same."
         )

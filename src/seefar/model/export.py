@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,20 @@ class LogitsAndMaps(nn.Module):
         return self.twin.fc(self.twin.pool(features)), maps
 
 
+def load_onnx() -> Any:
+    """The package onnx.
+
+    Raises:
+        MissingExtraError: it is not installed, or what torch exports with is not.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  # what torch exports with
+    except ImportError as error:
+        raise MissingExtraError("onnx", "ONNX export", error) from error
+    return onnx
+
+
 def export_onnx(
     model: ResNet18, path: str | Path, classes: Sequence[str], image_size: int = 32, *, int8: bool = False
 ) -> Path:
@@ -70,12 +84,7 @@ def export_onnx(
         >>> export_onnx(ResNet18(2, width=2), f"{folder}/net.onnx", ("cat", "dog")).name  # doctest: +SKIP
         'net.onnx'
     """
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  # what torch exports with
-    except ImportError as error:
-        raise MissingExtraError("onnx", "ONNX export", error) from error
-    path = Path(path)
+    onnx, path = load_onnx(), Path(path)
     wrapped = LogitsAndMaps(model)
     example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
     with eval_mode(wrapped), warnings.catch_warnings():

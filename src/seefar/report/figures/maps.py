@@ -113,10 +113,14 @@ def _head(explanation: Explanation) -> tuple[Block, Block]:
     return [([title], LARGE, INK, True), *first], [([" "], LARGE, INK, True), *second]
 
 
+def how_made(method: str, layer: str | None, shape: tuple[int, ...]) -> str:
+    """Method, layer, rows and columns of maps, in words."""
+    return f"{method}, {layer or 'last stage of the dense twin'}, {'x'.join(map(str, shape))} cells."
+
+
 def _made_with(explanation: Explanation) -> str:
     """What of the maps is exact."""
-    height, width = explanation.contrast.shape[1:]
-    made = f"{explanation.method}, {explanation.layer or 'last stage of the dense twin'}, {height}x{width} cells."
+    made = how_made(explanation.method, explanation.layer, explanation.contrast.shape[1:])
     if explanation.layer is not None:
         return made
     return (

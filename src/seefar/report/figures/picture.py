@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from seefar.data.pictures import printable
 from seefar.explanation.picture_prediction import PicturePrediction
-from seefar.report.figures.maps import LONGEST_NAME, MARGIN
+from seefar.report.figures.maps import LONGEST_NAME, MARGIN, how_made
 from seefar.report.figures.panels import PANELS_HEIGHT, PANELS_WIDTH, Panels
 from seefar.report.style import (
     BADGE_COLOURS,
@@ -28,7 +28,7 @@ WIDTH = 2 * MARGIN + PANELS_WIDTH
 READING = (
     "Red cells speak for the class, blue cells against it, and no colour is no evidence; the three maps share one "
     "scale. Outlined are the pixels that speak most for the answer rather than its runner-up, and the last picture is "
-    "what the network answers without them. A poor map failed the checks: take it for no map."
+    "what the network answers without them. A poor map failed the checks: take it for no map. Maps: "
 )
 
 
@@ -61,10 +61,11 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
         (wrap(prediction.describe(), width, LARGE, most=2), LARGE, INK, False),
         (wrap(prediction.picture.describe(), width, SMALL), SMALL, QUIET, False),
     ]
+    made = how_made(prediction.method, prediction.layer, prediction.contrast.shape)
     foot: Block = [
         (wrap(prediction.sentence(short), width, NORMAL), NORMAL, INK, False),
         (wrap(f"map: {health.badge}{reasons}", width, NORMAL, bold=True), NORMAL, BADGE_COLOURS[health.badge], True),
-        (wrap(READING, width, SMALL), SMALL, QUIET, False),
+        (wrap(READING + made, width, SMALL), SMALL, QUIET, False),
     ]
     panels = MARGIN + block_height(head) + BETWEEN
     words = panels + PANELS_HEIGHT + BETWEEN
