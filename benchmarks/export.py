@@ -2,7 +2,7 @@
 
     python benchmarks/export.py --run results/fast > results/export.json
 
-The exported network is the dense twin, twice the multiplications of the network itself, and the test set is asked three
+The exported network is the dense twin, 1.7 times the multiplications of the network, and the test set is asked three
 times: eight minutes of one AVX2 core.
 """
 

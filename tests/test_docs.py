@@ -69,6 +69,18 @@ def test_the_shares_of_faults_are_those_of_the_results() -> None:
     assert f"{measured['border']['odds_ratio']:.1f} times" in page
 
 
+def test_what_exported_files_reach_is_that_of_the_results() -> None:
+    measured = json.loads((ROOT / "results" / "export.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "elsewhere.md").read_text(encoding="utf-8")
+    assert f"on the {measured['n']:,} test images" in page
+    for name, of_it, digits in (("model.onnx", "float32", 6), ("model-int8.onnx", "int8_weights", 2)):
+        found = measured[of_it]
+        difference = f"{found['largest_difference_of_a_logit']:.{digits}f}"
+        row = f"{found['bytes'] / 1e6:.1f} MB | {found['accuracy']:.2%} | {found['answers_that_differ']} | {difference}"
+        assert f"| `{name}` | {row} |".replace("%", " %") in page
+    assert f"reach {measured['torch']['largest_logit']:.1f}." in page
+
+
 def test_every_column_and_section_is_documented() -> None:
     page = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
     columns, rest = page.split("## Columns of mistakes.csv")[1].split("## Sections of metrics.json")

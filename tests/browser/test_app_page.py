@@ -29,10 +29,12 @@ def address(run: Run) -> Iterator[str]:
         port = free.getsockname()[1]
     words = [sys.executable, "-m", "seefar", "app", str(run.folder.path), "--port", str(port), "--quiet"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith(f"http://127.0.0.1:{port} shows run")
-        yield f"http://127.0.0.1:{port}"
-        process.terminate()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(f"http://127.0.0.1:{port} shows run")
+            yield f"http://127.0.0.1:{port}"
+        finally:  # or a failed test would wait for it
+            process.terminate()
 
 
 def test_paint_turn_and_drop(address: str, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def export_onnx(
         classes: names of the K classes.
         image_size: H and W.
         int8: keep the weights of convolutions and of the linear layer as int8 with one scale an output channel: a
-            quarter of the size. They are turned back into float32 when the file is loaded, so it is no faster.
+            quarter of the size. They are turned back into float32 to compute, so it is no faster.
 
     Returns:
         The path.
