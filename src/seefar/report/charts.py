@@ -101,26 +101,7 @@ def plot_reliability(
     below = place(figure, 0.75, 5.8, 4.6, 1.1)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     drawn = [(calibration, BLUE, "o")] + ([(after, ORANGE, "s")] if after else [])
-    lowest = 1.0
-    for one, colour, marker in drawn:
-        x = np.array([group.confidence for group in one.bins])
-        y = np.array([group.accuracy for group in one.bins])
-        low, high = np.array([group.interval for group in one.bins]).T
-        label = f"ECE {one.ece.value:.1%} ({one.ece.interval[0]:.1%} to {one.ece.interval[1]:.1%})"
-        label = f"temperature {one.temperature:.2f}: {label}" if after else label
-        axes.errorbar(
-            x,
-            y,
-            (np.maximum(y - low, 0), np.maximum(high - y, 0)),
-            color=colour,
-            marker=marker,
-            markersize=5,
-            linewidth=1,
-            elinewidth=1,
-            capsize=0,
-            label=label,
-        )
-        lowest = min(lowest, float(x.min()), float(low.min()))
+    lowest = min(_draw_bins(axes, *one, named=after is not None) for one in drawn)
     start = max(0.0, np.floor(lowest * 10 - 0.1) / 10)
     for across, side in ((0.27, "less sure than right"), (0.73, "surer than right")):
         axes.text(across, 1 - across, side, transform=axes.transAxes, fontsize=SMALL, color=QUIET, ha="center")
@@ -140,6 +121,28 @@ def plot_reliability(
     words = f"{calibration.n:,} images, about {size:,} a point, with 95 % intervals; dashed: as sure as right"
     text(figure, 0.25, 0.5, words, SMALL, color=QUIET)
     return figure
+
+
+def _draw_bins(axes: Axes, calibration: Calibration, colour: str, marker: str, *, named: bool) -> float:
+    """Draw the bins with their intervals, named by their temperature if there are others; gives the lowest value."""
+    x = np.array([group.confidence for group in calibration.bins])
+    y = np.array([group.accuracy for group in calibration.bins])
+    low, high = np.array([group.interval for group in calibration.bins]).T
+    error = calibration.ece
+    label = f"ECE {error.value:.1%} ({error.interval[0]:.1%} to {error.interval[1]:.1%})"
+    axes.errorbar(
+        x,
+        y,
+        (np.maximum(y - low, 0), np.maximum(high - y, 0)),
+        color=colour,
+        marker=marker,
+        markersize=5,
+        linewidth=1,
+        elinewidth=1,
+        capsize=0,
+        label=f"temperature {calibration.temperature:.2f}: {label}" if named else label,
+    )
+    return min(1.0, float(x.min()), float(low.min()))
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], classes: Sequence[str]) -> Figure:
