@@ -138,6 +138,8 @@ def test_what_is_harmless_is_converted() -> None:
         assert (split.classes, split.files) == (CLASSES, ("a.png", "b.png"))
         # What a foreign error was about before: torch takes no negative strides.
         torch.from_numpy(split.images)
+    turned = Split(IMAGES, np.array([1, 0])[::-1], CLASSES).labels
+    assert torch.from_numpy(turned).tolist() == [0, 1]
     assert Split(IMAGES, [0, 1], CLASSES).images is IMAGES  # and nothing is copied without need
 
 

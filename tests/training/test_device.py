@@ -113,6 +113,15 @@ def test_memory_format_and_copies_suit_the_device() -> None:
     assert memory_format(CPU.device) == memory_format(CUDA.device) == torch.channels_last
     assert memory_format(MPS.device) == torch.contiguous_format
     assert [compute.pins for compute in (CPU, CUDA, MPS)] == [False, True, False]
+    asked = []
+
+    class Batch:
+        def to(self, device: torch.device, *, non_blocking: bool) -> None:
+            asked.append((device.type, non_blocking))
+
+    for compute in (CPU, CUDA, MPS):
+        compute.copy(Batch())  # type: ignore[arg-type]
+    assert asked == [("cpu", False), ("cuda", True), ("mps", False)]
     placed = CPU.place(ResNet18(width=2))
     assert placed.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
 

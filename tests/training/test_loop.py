@@ -22,7 +22,7 @@ from seefar.errors import DataError, DivergedError, Interrupted, RecipeError, Ru
 from seefar.progress import SILENT, Silent
 from seefar.runs.folder import RunFolder
 from seefar.runs.tensors import load_tensors
-from seefar.training import loop
+from seefar.training import loop, setup
 from seefar.training.checkpoint import Tally, TrainingState
 from seefar.training.history import COLUMNS, read_history
 from seefar.training.loop import train
@@ -339,11 +339,23 @@ def test_a_change_of_precision_is_told(data: Data, tmp_path: Path) -> None:
     assert lines[0].endswith(", bfloat16")
 
 
-def test_statistics_and_fill_are_of_the_images_that_are_trained_on(data: Data, tmp_path: Path) -> None:
-    run = train(small(held_out=40, epochs=1), data, tmp_path / "run", progress=SILENT)
+def test_statistics_and_fill_are_of_the_images_that_are_trained_on(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fills, made = [], setup.pipeline
+
+    def pipeline(*settings: Any) -> Any:
+        fills.append(settings[4])
+        return made(*settings)
+
+    monkeypatch.setattr(setup, "pipeline", pipeline)
+    run = train(small(held_out=40, epochs=1, cutout_fill=-1), data, tmp_path / "run", progress=SILENT)
     fit, _ = data.hold_out(40, 0)
     assert run.model.normalize.mean.flatten().tolist() == pytest.approx(fit.statistics[0])
     assert run.model.normalize.mean.flatten().tolist() != pytest.approx(data.statistics[0])
+    of_fit, of_all = (tuple(round(255 * value) for value in one.statistics[0]) for one in (fit, data))
+    assert fills == [of_fit]
+    assert of_fit != of_all
 
 
 def test_loader_processes_end_with_an_interrupted_training(data: Data, tmp_path: Path) -> None:
