@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
@@ -277,3 +278,13 @@ def test_letters_that_the_output_cannot_show_and_a_closed_output_are_no_error(
     monkeypatch.setattr(sys, "stdout", None)  # as Python has it after `>&-`
     assert call("data") == 0
     sys.stdout.close()
+
+
+def test_a_warning_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli, "parse", lambda words: lambda words: warnings.warn("no \x1b[31m letter", stacklevel=2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        shown = warnings.showwarning
+        assert cli.main(["predict"]) == 0
+        assert warnings.showwarning is shown
+    assert capsys.readouterr().err == "seefar: no \\x1b[31m letter\n"

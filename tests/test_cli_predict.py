@@ -88,6 +88,18 @@ def test_words_and_figures_of_a_picture(
 
 
 @pytest.mark.slow
+def test_a_files_name_cannot_write_to_the_terminal(
+    run: Run, shapes: Data, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(shapes.test.images[0]).save("\x1b[31mred\n.png")
+    assert call("predict", run.folder.path, "\x1b[31mred\n.png") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(r"\x1b[31mred\n.png: ")
+    assert lines[-1] == r"  predictions/run/\x1b[31mred\n.png"
+    assert "\x1b" not in "".join(lines)
+
+
+@pytest.mark.slow
 def test_the_grid_that_was_measured_on_the_mistakes_is_used(
     run: Run, shapes: Data, odd_pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import pairwise
@@ -38,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"seefar {__version__}")
         return 0
     try:
-        parse(words)(words)
+        with warnings.catch_warnings():
+            if "--debug" not in words:
+                warnings.showwarning = _print_warning
+            parse(words)(words)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -92,6 +96,13 @@ def _make_printing_safe() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for the rest of the process
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """One line, without the place in the source that Python adds; names of files in it may hold escape sequences."""
+    from seefar.data.pictures import printable
+
+    print(printable(f"seefar: {message}"), file=sys.stderr)
 
 
 def _print_error(error: BaseException) -> None:

@@ -74,7 +74,7 @@ def _print(prediction: PicturePrediction, figure: Path) -> None:
     print(f"  {prediction.picture.describe()}")
     print(f"  {prediction.sentence()}")
     print(f"  map: {'; '.join((prediction.health.badge, *prediction.health.reasons))}")
-    print(f"  {figure}")
+    print(f"  {printable(str(figure))}")
 
 
 def _figure_paths(folder: Path, names: Sequence[str]) -> list[Path]:

@@ -97,7 +97,7 @@ def read_picture(path: str | Path, size: int) -> Picture:
         ...     read_picture(f"{folder}/a.png", 32)
         Picture(60x40 pixels, the centre square, columns 10 to 49 and rows 0 to 39, resized to 32x32)
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with _Bounded(path) as file, Image.open(file, formats=sorted(_formats())) as picture:
@@ -119,6 +119,10 @@ def read_picture(path: str | Path, size: int) -> Picture:
         raise DataError(f"{printable(str(path))} is missing.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise DataError(f"{printable(str(path))} has too many pixels to be read safely ({error}).") from error
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{printable(str(path))} cannot be read as a picture (its content is in no picture format)."
+        ) from error
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error) as error:
         reason = printable(str(error).replace(str(path), "it")) or type(error).__name__
         raise DataError(f"{printable(str(path))} cannot be read as a picture ({reason}).") from error
