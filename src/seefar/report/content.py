@@ -21,6 +21,11 @@ from seefar.explanation.explain import Explanation
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
 
+MOST_MISTAKES = 5_000
+"""So many mistakes are on a page at the most; a browser shows them, and their pictures, without waiting."""
+MOST_PROBABILITIES = 2_500_000
+"""So many probabilities, one for each mistake and class, are in a page at the most: 10 MB."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NearestImages:
@@ -51,7 +56,7 @@ class ReportContent:
         history: rows of the training; empty for a network that was trained elsewhere.
         recipe: what the network was trained with; likewise None.
         provenance: command, versions and machine, as in `manifest.json`.
-        mistakes: M mistakes, all of the test set.
+        mistakes: M mistakes, all of the test set, or those that `on_page` chooses.
         images: their images, uint8 (M, H, W, 3).
         log_probabilities: natural logarithms of the network's probabilities, float (M, K).
         explanation: maps, occlusion test and health of the mistakes, or of some of them.
@@ -105,6 +110,17 @@ class ReportContent:
             if field.name != "provenance":
                 _add(digest, getattr(self, field.name))
         return digest.hexdigest()
+
+
+def on_page(mistakes: Sequence[Mistake], num_classes: int, explanation: Explanation | None = None) -> list[Mistake]:
+    """The mistakes that a page has room for, in their order: those that are explained, and then the first."""
+    most = min(MOST_MISTAKES, MOST_PROBABILITIES // num_classes)
+    if len(mistakes) <= most:
+        return list(mistakes)
+    explained = set() if explanation is None else {mistake.index for mistake in explanation.mistakes}
+    chosen = sorted(mistakes, key=lambda mistake: mistake.index not in explained)[:most]
+    kept = {mistake.index for mistake in chosen}
+    return [mistake for mistake in mistakes if mistake.index in kept]
 
 
 def _add(digest: hashlib._Hash, value: object) -> None:

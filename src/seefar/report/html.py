@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import quote_plus
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
@@ -28,6 +29,7 @@ OUTCOMES = {
 }
 LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
+MOST_CLASSES = 50  # in the confusion matrix
 DATA_NAMES = {"cifar10": "CIFAR-10"}
 
 
@@ -69,6 +71,7 @@ def render_report(content: ReportContent) -> str:
         "blocks": _blocks(content, pairs),
         "charts": _charts(content),
         "charts_title": "Training" if content.history else "Calibration",
+        "on_page": f"{len(content.mistakes):,}",
         "matrix": _matrix(metrics),
         "pairs": pairs,
         "reading": how_to_read(content),
@@ -191,9 +194,12 @@ def _charts(content: ReportContent) -> list[Any]:
 
 
 def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
+    """Rows and columns of the confusion matrix; of very many classes those that most mistakes are of, or go to."""
     names = [one.name for one in metrics.classes]
-    off = [count for t, row in enumerate(metrics.confusion) for p, count in enumerate(row) if t != p]
-    most = max(off, default=0) or 1
+    confusion = np.array(metrics.confusion).reshape(len(names), -1)
+    wrong = confusion * ~np.eye(len(names), dtype=bool)
+    most = int(wrong.max(initial=0)) or 1
+    chosen = sorted(np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:MOST_CLASSES].tolist())
     return [
         {
             "name": names[t],
@@ -205,8 +211,9 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
                     "link": _link(true=names[t], predicted=names[p]),
                     "text": f"{count} {'image' if count == 1 else 'images'} of {names[t]} called {names[p]}",
                 }
-                for p, count in enumerate(row)
+                for p in chosen
+                for count in [int(confusion[t, p])]
             ],
         }
-        for t, row in enumerate(metrics.confusion)
+        for t in chosen
     ]

@@ -19,7 +19,7 @@ from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.triage import Verdict
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
-from seefar.report.content import NearestImages, ReportContent
+from seefar.report.content import NearestImages, ReportContent, on_page
 from seefar.report.html import render_report
 from seefar.report.write import gather
 from seefar.runs.files import write_text
@@ -61,6 +61,7 @@ def make_report(
     except DataError:  # not fetched
         reference = None
     near = saved_neighbours(run.folder, evaluation, data)
+    mistakes = on_page(evaluation.mistakes, len(data.classes), explanation)
     content = gather(
         data.test,
         evaluation,
@@ -70,7 +71,7 @@ def make_report(
         history=run.history,
         recipe=run.recipe,
         reference=reference,
-        neighbours=None if near is None else nearest_images(near, evaluation.mistakes, data.train.images),
+        neighbours=None if near is None else nearest_images(near, mistakes, data.train.images),
         verdicts=verdicts,
         calibration=calibration,
     )

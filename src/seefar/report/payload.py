@@ -31,7 +31,7 @@ class Payload:
 def make_payload(content: ReportContent) -> Payload:
     """Everything the script of the page reads."""
     pictures = make_sheet(content.images, exact=True)
-    near = content.neighbours
+    near, explanation = content.neighbours, _explanation_on_page(content)
     sheet = None if near is None or not len(near.images) else make_sheet(near.images, exact=False)
     values: dict[str, Any] = {
         "run": content.name,
@@ -41,7 +41,7 @@ def make_payload(content: ReportContent) -> Payload:
         "mistakes": mistake_rows(content),
         "probabilities": pack(np.exp(content.log_probabilities).astype("<f4")),
         "pictures": _sheet_values(pictures),
-        "maps": None if content.explanation is None else _map_values(content.explanation),
+        "maps": None if explanation is None else _map_values(explanation),
         "votes": None if content.votes is None else pack(content.votes.astype("<u2")),
         "neighbours": None,
     }
@@ -59,7 +59,8 @@ def make_payload(content: ReportContent) -> Payload:
 def mistake_rows(content: ReportContent) -> list[dict[str, Any]]:
     """One plain dictionary a mistake, for the script and for the table of a page without script."""
     verdicts = {verdict.index: verdict for verdict in content.verdicts or ()}
-    explained = {} if content.explanation is None else _explained(content.explanation, content.classes)
+    explanation = _explanation_on_page(content)
+    explained = {} if explanation is None else _explained(explanation, content.classes)
     rows = []
     for number, mistake in enumerate(content.mistakes):
         row: dict[str, Any] = {
@@ -94,6 +95,14 @@ def disagreement(votes: NDArray[np.int64]) -> float:
 def pack(array: NDArray[Any]) -> str:
     """The bytes of an array, little-endian by its type, in base64."""
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+
+
+def _explanation_on_page(content: ReportContent) -> Explanation | None:
+    """The explanation without the mistakes that a page has no room for."""
+    if content.explanation is None or len(content.mistakes) == content.metrics.mistakes:
+        return content.explanation
+    there = {mistake.index for mistake in content.explanation.mistakes}
+    return content.explanation.of([mistake for mistake in content.mistakes if mistake.index in there])
 
 
 def _explained(explanation: Explanation, classes: tuple[str, ...]) -> dict[int, dict[str, Any]]:

@@ -15,7 +15,7 @@ from seefar.evaluation.calibration import Calibration, measure_calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.triage import Verdict, triage
 from seefar.explanation.explain import Explanation
-from seefar.report.content import NearestImages, ReportContent
+from seefar.report.content import NearestImages, ReportContent, on_page
 from seefar.report.html import render_report
 from seefar.runs.files import write_text
 from seefar.runs.provenance import provenance
@@ -105,12 +105,13 @@ def gather(
         history: rows of the training, if it was here.
         recipe: of the training, likewise.
         reference: what people and other networks say of CIFAR-10's test images; left out for other images.
-        neighbours: the nearest training images of the mistakes.
+        neighbours: the nearest training images of those mistakes that `on_page` chooses.
         verdicts: whose fault the mistakes are; default: found by `reference`.
         calibration: of the predictions; default: measured.
         provenance: command, versions and machine.
     """
-    predictions, mistakes = evaluation.predictions, evaluation.mistakes
+    predictions = evaluation.predictions
+    mistakes = on_page(evaluation.mistakes, len(test.classes), explanation)
     index = np.array([mistake.index for mistake in mistakes], dtype=np.int64)
     votes = None
     if reference is not None:
