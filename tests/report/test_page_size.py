@@ -14,6 +14,7 @@ import seefar
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.mistakes import Mistake
 from seefar.report import content as content_of_page
+from seefar.report.charts import plot_confusion
 from seefar.report.content import on_page
 from seefar.report.html import render_report
 
@@ -84,3 +85,10 @@ def test_of_very_many_classes_the_matrix_shows_those_with_the_most_mistakes() ->
     assert taken[left_out].max() <= min(taken[classes.index(name)] for name in rows)
     (first, *_) = [one for one in content.mistakes if {classes[one.true], classes[one.predicted]} <= set(rows)]
     assert f"of {classes[first.true]} called {classes[first.predicted]}" in matrix
+
+
+def test_a_figure_of_very_many_classes_names_some_of_them() -> None:
+    classes = [f"class {number:03d}" for number in range(200)]
+    axes = plot_confusion(np.eye(200, dtype=int), classes).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == classes[::5]
+    assert axes.get_yticks().tolist() == list(range(0, 200, 5))

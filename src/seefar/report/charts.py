@@ -160,9 +160,8 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     matrix = np.asarray(confusion)
     k = len(classes)
     cell = 0.52 if k <= MOST_NUMBERS else 10.4 / k
-    names = [shorten(name, 1.3, NORMAL) for name in classes]
-    if k > MOST_NUMBERS:
-        names = ["" if number % -(-k // 40) else name for number, name in enumerate(names)]
+    named = range(0, k, 1 if k <= MOST_NUMBERS else -(-k // 40))
+    names = [shorten(classes[number], 1.3, NORMAL) for number in named]
     margin = max(text_width(name, NORMAL) for name in names)
     left, top, side = 0.75 + margin, 1.0 + 0.75 * margin, cell * k
     figure = new_figure(max(left + side + 0.6, 5.4), top + side + 0.95)
@@ -177,15 +176,16 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     if k <= MOST_NUMBERS:
         _write_cells(axes, matrix, most)
     axes.xaxis.tick_top()
-    axes.set_xticks(range(k), map(drawable, names), rotation=40, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(k), map(drawable, names))
+    axes.set_xticks(named, map(drawable, names), rotation=40, ha="left", rotation_mode="anchor")
+    axes.set_yticks(named, map(drawable, names))
     for label, name in zip((*axes.get_xticklabels(), *axes.get_yticklabels()), (*names, *names), strict=True):
         label.set(**plain(name))
     axes.tick_params(length=0, labelsize=NORMAL, labelcolor=INK)
-    axes.set_xticks(np.arange(1, k) - 0.5, minor=True)
-    axes.set_yticks(np.arange(1, k) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1 if k <= MOST_NUMBERS else 0.2)
-    axes.tick_params(which="minor", length=0)
+    if k <= 100:  # smaller cells would vanish behind the lines
+        axes.set_xticks(np.arange(1, k) - 0.5, minor=True)
+        axes.set_yticks(np.arange(1, k) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1 if k <= MOST_NUMBERS else 0.2)
+        axes.tick_params(which="minor", length=0)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("true class", fontsize=NORMAL, color=QUIET)
     text(figure, left, 0.62, "predicted class", NORMAL, color=QUIET)
