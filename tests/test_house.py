@@ -1,4 +1,4 @@
-"""The layout of the source: imports follow the way of the data, and nothing is undocumented."""
+"""The layout of the source: imports follow the way of the data, modules stay small, figures need no pyplot."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ def imported(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("seefar."):
             yield node.module.split(".")[1]
+        if isinstance(node, ast.ImportFrom) and node.module == "seefar":
+            yield from (name.name for name in node.names if name.name in ORDER)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(SOURCE).as_posix())

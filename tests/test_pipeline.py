@@ -17,7 +17,7 @@ import torch
 import seefar
 from seefar import steps
 from seefar.data.shapes import load_shapes
-from seefar.errors import ChoiceError, DataError, MapError, RunError, SeefarError
+from seefar.errors import ChoiceError, DataError, DeviceError, MapError, RunError, SeefarError
 from seefar.inputs import load_for
 from seefar.training.run import Run, load_run
 
@@ -131,6 +131,17 @@ def test_choices_that_cannot_be_met_are_refused_before_the_training(
     with pytest.raises(kind, match=message):
         job(tmp_path / "run", **choices)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_memory_cannot_hold_is_refused_in_one_paragraph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_wide(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 360000000000 bytes.")
+
+    monkeypatch.setattr("seefar.pipeline.train", too_wide)
+    with pytest.raises(DeviceError, match="choose a smaller batch size or width"):
+        job(tmp_path / "run")
 
 
 def test_a_folder_of_another_recipe_is_refused_and_left_as_it_is(run: Run) -> None:

@@ -12,6 +12,7 @@ from seefar.choices import Choices
 from seefar.data import Data
 from seefar.evaluation.evaluate import Evaluation
 from seefar.inputs import check_choices, load_for
+from seefar.model.inference import device_errors
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import SILENT, Progress, showing
 from seefar.result import Result
@@ -123,7 +124,7 @@ def train_run(
     if begin_run(folder, recipe, data):
         return load_run(folder, device)
     compute = choose_compute(device, precision)
-    with folder.writing(command):
+    with folder.writing(command), device_errors():
         if processes.first():
             add_sitting(folder.path, compute.device_name, compute.precision_name)
         return train(

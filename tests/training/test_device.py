@@ -131,6 +131,10 @@ def test_memory_format_and_copies_suit_the_device() -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried\nmore"), "out of memory. Tried.: choose a smaller batch"),
         (RuntimeError("MPS backend out of memory (1 GB)"), "device cpu"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+            "can't allocate memory.: choose a smaller batch size or width",
+        ),
         (RuntimeError("CUDA error: no kernel image is available for execution on the device\n"), "choose device cpu"),
     ],
 )

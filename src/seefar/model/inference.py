@@ -51,6 +51,10 @@ def device_errors() -> Iterator[None]:
             raise DeviceError(
                 f"The device has too little memory left ({first}): choose a smaller batch size, or device cpu."
             ) from error
+        if "can't allocate memory" in first:  # the CPU's
+            raise DeviceError(
+                f"This machine has too little memory left ({first}): choose a smaller batch size or width."
+            ) from error
         if "no kernel image" in str(error):
             raise DeviceError(
                 f"This torch {torch.__version__} was not built for this GPU ({first}): choose device cpu, or install a "
