@@ -11,6 +11,7 @@ from seefar.evaluation.metrics import measure
 from seefar.evaluation.mistakes import find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import Verdict
+from seefar.explanation.duplicates import Duplicate
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.health import Health
 from seefar.explanation.repair import Repair
@@ -83,6 +84,7 @@ def make_content(
     ]
     near = random.integers(0, 9, (count, 6))
     index = np.array([mistake.index for mistake in mistakes])
+    copies = tuple(Duplicate(mistake.index, 4321, 0.875, True) for mistake in mistakes[:1])
     values: dict[str, Any] = {
         "name": "made-up",
         "data": "cifar10",
@@ -99,7 +101,9 @@ def make_content(
         "explanation": explanation,
         "verdicts": verdicts,
         "votes": random.integers(0, 9, (count, k)),
-        "neighbours": NearestImages(near + 100, near / 10, random.integers(0, 256, (9, 32, 32, 3), np.uint8), near),
+        "neighbours": NearestImages(
+            near + 100, near / 10, random.integers(0, 256, (9, 32, 32, 3), np.uint8), near, copies
+        ),
         "calibration": measure_calibration(logits, labels),
     }
     return ReportContent(**{**values, **more})

@@ -145,6 +145,17 @@ def test_the_keyboard_moves_through_tiles_and_card(opened: Opened, content: Repo
     assert focused() == order[1]
 
 
+def test_a_mistake_that_is_nearly_a_training_image_says_so(opened: Opened, content: ReportContent) -> None:
+    page, (first, second, *_) = opened.page, content.mistakes
+    page.evaluate(f"location.hash = 'card={first.index}'")
+    page.wait_for_selector("#card-near canvas")
+    copy = "The image itself is nearly training image 4321, mirrored: their fine detail correlates 0.88."
+    assert page.inner_text("#card-copy") == copy
+    page.keyboard.press("ArrowRight")
+    assert f"Test image {second.index} " in page.text_content("#card-place")
+    assert not page.is_visible("#card-copy")
+
+
 def test_a_view_is_shared_by_its_address(browser: Any, file: Path, content: ReportContent) -> None:
     chosen = next(m for m in content.mistakes if m.true == 2)
     one = Opened(browser, file, f"#true=dog&order=index&card={chosen.index}")

@@ -11,6 +11,7 @@ import pytest
 import seefar
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
+from seefar.explanation.duplicates import Duplicate
 from seefar.explanation.neighbours import find_neighbours, training_features
 from seefar.report.page import nearest_images
 from seefar.report.write import gather
@@ -35,6 +36,7 @@ def test_neighbours_are_put_in_the_order_of_the_mistakes() -> None:
         of_true=np.array([[2, 9], [0, 5]]),
         distance_predicted=np.array([[0.1, 0.2], [0.3, np.nan]]),
         distance_true=np.array([[0.5, 0.6], [0.7, 0.8]]),
+        duplicates=(Duplicate(2, 1, 0.7, False), Duplicate(8, 6, 0.9, True)),  # image 2 is no mistake
     )
     training = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1).repeat(3, 3)
     near = nearest_images(found, [SimpleNamespace(index=8), SimpleNamespace(index=3)], training)
@@ -42,6 +44,7 @@ def test_neighbours_are_put_in_the_order_of_the_mistakes() -> None:
     assert near.distances[1].tolist() == [0.1, 0.2, 0.5, 0.6]
     assert near.images[:, 0, 0, 0].tolist() == [0, 2, 5, 7, 9]  # each that occurs, once
     assert near.rows.tolist() == [[3, -1, 0, 2], [2, 1, 1, 4]]
+    assert near.duplicates == (Duplicate(8, 6, 0.9, True),)
 
 
 def test_the_page_is_the_last_file_of_an_explained_run_and_can_be_made_again(run: Run, trained_data: Data) -> None:

@@ -17,6 +17,7 @@ from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.triage import Verdict
+from seefar.explanation.duplicates import Duplicate
 from seefar.explanation.explain import Explanation
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
@@ -36,12 +37,14 @@ class NearestImages:
         distances: float (M, 2n), cosine distances of the features.
         images: uint8 (T, H, W, 3), every training image that occurs, once.
         rows: int (M, 2n), where in `images` each of them is; -1: there is none.
+        duplicates: those of the mistakes that are nearly training images.
     """
 
     indices: NDArray[np.int64]
     distances: NDArray[np.float64]
     images: Images
     rows: NDArray[np.int64]
+    duplicates: tuple[Duplicate, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

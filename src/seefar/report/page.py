@@ -104,7 +104,8 @@ def nearest_images(neighbours: Neighbours, mistakes: Sequence[Mistake], training
     distances = np.concatenate([neighbours.distance_predicted, neighbours.distance_true], axis=1)[rows]
     used = np.unique(indices[indices >= 0])
     places = np.where(indices < 0, -1, np.searchsorted(used, indices))
-    return NearestImages(indices, distances, training[used], places)
+    copies = tuple(duplicate for duplicate in neighbours.duplicates if duplicate.index in place)
+    return NearestImages(indices, distances, training[used], places, copies)
 
 
 def saved_neighbours(folder: RunFolder, evaluation: Evaluation, data: Data) -> Neighbours | None:

@@ -61,6 +61,7 @@ def mistake_rows(content: ReportContent) -> list[dict[str, Any]]:
     verdicts = {verdict.index: verdict for verdict in content.verdicts or ()}
     explanation = _explanation_on_page(content)
     explained = {} if explanation is None else _explained(explanation, content.classes)
+    copies = {} if content.neighbours is None else {copy.index: copy for copy in content.neighbours.duplicates}
     rows = []
     for number, mistake in enumerate(content.mistakes):
         row: dict[str, Any] = {
@@ -77,6 +78,13 @@ def mistake_rows(content: ReportContent) -> list[dict[str, Any]]:
             row["fault"], row["why"] = verdicts[mistake.index].fault, verdicts[mistake.index].sentence
         if content.votes is not None and content.votes[number].any():
             row["disagreement"] = round(disagreement(content.votes[number]), 4)
+        if mistake.index in copies:
+            copy = copies[mistake.index]
+            turned = ", mirrored" if copy.mirrored else ""
+            row["copy"] = (
+                f"The image itself is nearly training image {copy.training}{turned}: their fine detail correlates "
+                f"{copy.likeness:.2f}."
+            )
         rows.append(row | explained.get(mistake.index, {}))
     return rows
 

@@ -262,6 +262,8 @@ function amount(share, text, kind) {
 function showNear(mistake) {
   byId("part-near").hidden = !near || !trainingPictures;
   if (byId("part-near").hidden) return;
+  byId("card-copy").textContent = mistake.copy ?? "";
+  byId("card-copy").hidden = !mistake.copy;
   const each = neighbours.each, half = each / 2;
   const groups = [mistake.predicted, mistake.true].map((one, group) => {
     const box = document.createElement("div");
