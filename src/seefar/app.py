@@ -214,9 +214,7 @@ def make_app(studio: Studio, name: str) -> Any:
             with gradio.Column():
                 label = gradio.Label(num_top_classes=5, label="Answer", elem_id="answer")
                 words = gradio.Markdown(elem_id="words")
-                shown = gradio.Image(
-                    type="pil", label="Contrast map", show_label=False, buttons=[], elem_id="map", interactive=False
-                )
+                shown = gradio.Image(type="pil", label="Contrast map", show_label=False, buttons=[], elem_id="map")
         answers = [label, shown, words]
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         for button, step in ((previous, -1), (following, 1)):
