@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,12 +92,21 @@ class Calibration:
             DataError: the file is missing or holds something else.
         """
         try:
-            found: dict[str, Any] = read_json(path)
-            bins = tuple(ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in found.pop("bins"))
-            ece, brier = (Estimate(found[key]["value"], tuple(found[key]["interval"])) for key in ("ece", "brier"))
-            return cls(**{**found, "bins": bins, "ece": ece, "brier": brier})
+            return cls.from_values(read_json(path))
         except (OSError, TypeError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"{path} holds no calibration ({error}): measure it again.") from error
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Calibration:
+        """The calibration of the values in JSON, such as a section of a run's `metrics.json`.
+
+        Raises:
+            TypeError, KeyError, ValueError, AttributeError: they are of another form.
+        """
+        found = dict(values)
+        bins = tuple(ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in found.pop("bins"))
+        ece, brier = (Estimate(found[key]["value"], tuple(found[key]["interval"])) for key in ("ece", "brier"))
+        return cls(**{**found, "bins": bins, "ece": ece, "brier": brier})
 
 
 def measure_calibration(

@@ -68,6 +68,7 @@ class ReportContent:
         votes: how many people chose each class, int (M, K); all zero where nobody was asked.
         neighbours: the nearest training images.
         calibration: for the reliability diagram.
+        calibration_after: likewise, with a temperature fitted on held-out images.
 
     Raises:
         DataError: the lengths do not fit.
@@ -89,6 +90,7 @@ class ReportContent:
     votes: NDArray[np.int64] | None = None
     neighbours: NearestImages | None = None
     calibration: Calibration | None = None
+    calibration_after: Calibration | None = None
 
     def __post_init__(self) -> None:
         """Refuse values of different lengths, which would show one mistake's facts under another's picture."""

@@ -121,10 +121,16 @@ def history_charts(history: Sequence[HistoryRow], test_accuracy: float) -> list[
     return [loss, accuracy]
 
 
-def reliability_chart(calibration: Calibration) -> Chart:
-    """Accuracy over confidence; on the diagonal a network is as often right as it is sure."""
-    bins = calibration.bins
+def reliability_chart(calibration: Calibration, after: Calibration | None = None) -> Chart:
+    """Accuracy over confidence; on the diagonal a network is as often right as it is sure.
+
+    Args:
+        calibration: of the network as it is.
+        after: of the network with a temperature, drawn as a curve.
+    """
+    bins, bins_after = calibration.bins, () if after is None else after.bins
     low = min(min(one.confidence, one.interval[0]) for one in bins)
+    low = min([low, *(min(one.confidence, one.accuracy) for one in bins_after)])
     ticks = nice_ticks(100 * low, 100, 5)
     bottom = ticks[0] / 100
 
@@ -148,7 +154,14 @@ def reliability_chart(calibration: Calibration) -> Chart:
         f"Expected calibration error {calibration.ece.value:.1%}."
     )
     x = tuple(Tick(place(tick / 100), f"{tick:g}%") for tick in ticks)
-    return Chart("Reliability", summary, "how sure", x, _vertical(ticks, "%"), (), dots, diagonal=True)
+    lines: tuple[Line, ...] = ()
+    keys: tuple[Key, ...] = ()
+    if after is not None:
+        summary += f" With a temperature of {after.temperature:.2f}, fitted on held-out images, {after.ece.value:.1%}."
+        sure = [one.confidence - bottom for one in bins_after]
+        points = _points(sure, [one.accuracy for one in bins_after], 1 - bottom, bottom, 1)
+        lines, keys = (Line("second", points),), (Key(f"with temperature {after.temperature:.2f}", "second"),)
+    return Chart("Reliability", summary, "how sure", x, _vertical(ticks, "%"), lines, dots, keys, diagonal=True)
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def _confused_pairs(metrics: Metrics) -> Bars:
 def _charts(content: ReportContent) -> list[Any]:
     charts = history_charts(content.history, content.metrics.accuracy)
     if content.calibration is not None:
-        charts.append(reliability_chart(content.calibration))
+        charts.append(reliability_chart(content.calibration, content.calibration_after))
     return charts
 
 

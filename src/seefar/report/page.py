@@ -22,7 +22,7 @@ from seefar.explanation.neighbours import Neighbours
 from seefar.report.content import NearestImages, ReportContent, on_page
 from seefar.report.html import render_report
 from seefar.report.write import gather
-from seefar.runs.files import write_text
+from seefar.runs.files import read_json, write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
 from seefar.training.run import Run
@@ -75,10 +75,19 @@ def make_report(
         verdicts=verdicts,
         calibration=calibration,
     )
+    content = replace(content, calibration_after=_calibration_after(run.folder))
     if not (only_changed and _shows(run.folder.report, content)):
         content = replace(content, provenance={"command": list(command), **provenance()})
         write_text(run.folder.report, render_report(content))
     return run.folder.report
+
+
+def _calibration_after(folder: RunFolder) -> Calibration | None:
+    """The calibration with a temperature, which `metrics.json` has if training images were held out."""
+    try:
+        return Calibration.from_values(read_json(folder.metrics)["calibration_after_temperature"])
+    except (OSError, TypeError, KeyError, ValueError, AttributeError):  # not measured, or of an older form
+        return None
 
 
 def _shows(page: Path, content: ReportContent) -> bool:
