@@ -99,3 +99,11 @@ def test_every_column_and_section_is_documented() -> None:
     manifest = json.loads((ROOT / "results" / "fast" / "manifest.json").read_text(encoding="utf-8"))
     first_cells = re.findall(r"^\| (`.*?`) \|", fields, re.MULTILINE)
     assert set(manifest) | {"training"} == set(re.findall(r"`(\w+)`", " ".join(first_cells)))
+
+
+def test_the_counts_of_kills_and_mutations_are_those_of_the_results() -> None:
+    page = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
+    kills, mutations = (json.loads((ROOT / "results" / f"{name}.json").read_text()) for name in ("faults", "fuzz"))
+    assert kills["losses"] == mutations["escapes"] == []
+    assert f"{kills['moments']} moments in {kills['runs']} runs, nothing lost" in page
+    assert f"{mutations['inputs']:,} inputs, no escape" in page
