@@ -9,7 +9,6 @@ import pickle
 import tarfile
 import zlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +134,10 @@ def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
         classes = tuple(name.decode() for name in meta[b"label_names"])
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{batches / META_FILE} holds no label_names: it is not CIFAR-10's.") from error
-    names = (*TRAIN_FILES, *TEST_FILES)
-    with ThreadPoolExecutor(2) as pool:  # most of the time goes into checksums and copies, which leave Python's lock
-        parts = list(pool.map(lambda name: _read_batch(batches / name, checksums[name]), names))
-    train, test = (_join(some, classes) for some in (parts[: len(TRAIN_FILES)], parts[len(TRAIN_FILES) :]))
+    train, test = (
+        _join([_read_batch(batches / name, checksums[name]) for name in names], classes)
+        for names in (TRAIN_FILES, TEST_FILES)
+    )
     return Data("cifar10", train, test)
 
 
