@@ -107,3 +107,15 @@ def test_the_counts_of_kills_and_mutations_are_those_of_the_results() -> None:
     assert kills["losses"] == mutations["escapes"] == []
     assert f"{kills['moments']} moments in {kills['runs']} runs, nothing lost" in page
     assert f"{mutations['inputs']:,} inputs, no escape" in page
+
+
+def test_the_table_of_sizes_is_that_of_the_results() -> None:
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    cases = json.loads((ROOT / "results" / "size.json").read_text(encoding="utf-8"))["cases"]
+    measured = [
+        f"{case[step]['peak_mib']:,} | {case[step]['seconds']:,} |"
+        for case in cases.values()
+        for step in ("load", "load_again", "evaluate", "report")
+        if step in case
+    ]
+    assert re.findall(r"\| (?:load[a-z, ]*|evaluate|report) \| (.*\|)", page) == measured
