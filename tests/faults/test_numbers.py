@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +59,32 @@ def test_metrics_tables_and_rates_follow_from_the_arrays(tmp_path: Path) -> None
     assert occlusion["repaired"]["share"] == pytest.approx(repaired / len(wrong))
     for repair, pixels in zip(about["repairs"], hidden, strict=True):
         assert repair["share"] == pytest.approx(pixels.mean(), abs=1 / pixels.size)
+
+    page = folder.report.read_text(encoding="utf-8")
+    values = json.loads(re.search(r'<script type="application/json" id="values">(.*?)</script>', page, re.S)[1])
+    assert [row["index"] for row in values["mistakes"]] == [int(row["index"]) for row in rows]
+    probabilities = np.frombuffer(base64.b64decode(values["probabilities"]), "<f4").reshape(-1, 10)
+    np.testing.assert_allclose(probabilities, np.exp(logs[[row["index"] for row in values["mistakes"]]]), atol=1e-6)
+    outcomes = {mistake: repair["outcome"] for mistake, repair in zip(indices.tolist(), about["repairs"], strict=True)}
+    for row in values["mistakes"]:
+        assert (row["true"], row["predicted"]) == (labels[row["index"]], predicted[row["index"]])
+        assert row["confidence"] == pytest.approx(np.exp(logs[row["index"]].max()), abs=1e-6)
+        assert row["loss"] == pytest.approx(losses[row["index"]], abs=1e-5)
+        assert row["outcome"] == outcomes[row["index"]]
+    assert f"{(predicted == labels).mean():.2%}" in page.replace("\u2009", "").replace(" %", "%")
+
+
+def test_the_history_is_that_of_the_log(tmp_path: Path) -> None:
+    """Loss and accuracy of each logged step: in `history.csv` and in the lines that were asked for."""
+    run = seefar.train(
+        replace(TINY, log_every=2), load_shapes(40, 20), tmp_path / "run", device="cpu", progress=seefar.SILENT
+    )
+    log = run.folder.log.read_text()
+    losses = [float(found) for found in re.findall(r"\[1, +\d+\] loss: ([\d.]+)", log)]
+    accuracies = [float(found) for found in re.findall(r"Accuracy is: ([\d.]+)", log)]
+    assert losses == [pytest.approx(row.loss, abs=5e-4) for row in run.history]
+    ends = [row.epoch_accuracy for row in run.history if row.epoch_accuracy is not None]
+    assert accuracies == [pytest.approx(100 * end, abs=5e-4) for end in ends]
 
 
 @pytest.mark.parametrize("name", ["fast", "quick", "seed", "demo"])
