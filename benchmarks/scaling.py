@@ -5,7 +5,7 @@
 Both train `seefar.train`'s recipe `fast` at 32x32 pixels on noise, on the CPU, with the same global batch of 128, and
 take turns. The first steps, while memory is taken, are left out. Beside them: one all-reduce of as many bytes as the
 gradients have, and one `agree`, each alone. Two processes on two cores show what the group itself costs; they cannot
-show what more GPUs bring.
+show what more GPUs bring. For those there is a model of the cost, from numbers that are assumed: `predict`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,33 @@ from throughput import noise
 
 CONTENDERS = {"1 process x 2 threads": (1, 2), "2 processes x 1 thread": (2, 1), "1 process x 1 thread": (1, 1)}
 CALLS = 10
+ASSUMED = {
+    "gradient_bytes": 4 * 11_173_962,  # of width 64
+    "host_ms": 8.0,  # of a step, whatever its size
+    "images_per_second_of_a_gpu": 20_000,
+    "bytes_per_second_within_a_machine": 200e9,
+    "bytes_per_second_between_machines": 25e9,  # for each GPU
+    "hop_ms": 0.01,
+    "agree_ms_within_a_machine": 0.1,
+    "agree_ms_between_machines": 0.3,
+    "gpus_of_a_machine": 8,
+}
+PREDICTED = ((1, 128), (8, 128), (64, 128), (512, 128), (8, 16))  # GPUs, and images that each gets in a step
+
+
+def predict(gpus: int, images: int) -> dict[str, float]:
+    """A step of so many GPUs with so many images each: reasoned, not measured.
+
+    A ring all-reduce sends 2 (N - 1) / N times the gradients through the slowest link, in 2 (N - 1) hops. Nothing of it
+    is hidden behind the backward pass.
+    """
+    between = "between_machines" if gpus > ASSUMED["gpus_of_a_machine"] else "within_a_machine"
+    sent = 2 * (gpus - 1) / gpus * ASSUMED["gradient_bytes"]
+    compute = max(ASSUMED["host_ms"], 1000 * images / ASSUMED["images_per_second_of_a_gpu"])
+    all_reduce = 1000 * sent / ASSUMED[f"bytes_per_second_{between}"] + 2 * (gpus - 1) * ASSUMED["hop_ms"]
+    agree = ASSUMED[f"agree_ms_{between}"] if gpus > 1 else 0.0
+    speed = 1000 * gpus * images / (compute + all_reduce + agree)
+    return {"compute_ms": compute, "all_reduce_ms": all_reduce, "agree_ms": agree, "images_per_second": speed}
 
 
 def measure(width: int, batches: int) -> dict[str, float]:
@@ -99,7 +126,9 @@ def main() -> None:
         name: {key: statistics.median(one[key] for one in found) for key in found[0]} for name, found in rounds.items()
     }
     settings = {"width": arguments.width, "batches": arguments.batches, "rounds": arguments.rounds}
-    print(json.dumps({**settings, "median": medians, "all": rounds, "provenance": provenance()}, indent=2))
+    predicted = [{"gpus": gpus, "images": images, **predict(gpus, images)} for gpus, images in PREDICTED]
+    model = {"assumed": ASSUMED, "predicted": predicted}
+    print(json.dumps({**settings, "median": medians, "all": rounds, "model": model, **provenance()}, indent=2))
 
 
 if __name__ == "__main__":

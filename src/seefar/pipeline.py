@@ -18,10 +18,8 @@ from seefar.progress import SILENT, Progress, showing
 from seefar.result import Result
 from seefar.runs.copies import copied
 from seefar.runs.folder import RunFolder, find_run
-from seefar.runs.manifest import add_sitting
 from seefar.saved import writing_if_possible
 from seefar.steps import evaluate_run, explain_run
-from seefar.training.device import choose_compute
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
@@ -123,10 +121,7 @@ def train_run(
     """The first step: `seefar.train`, with the command that the manifest keeps."""
     if begin_run(folder, recipe, data):
         return load_run(folder, device)
-    compute = choose_compute(device, precision)
     with folder.writing(command), device_errors():
-        if processes.first():
-            add_sitting(folder.path, compute.device_name, compute.precision_name)
         return train(
             recipe,
             data,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,13 @@ def test_a_missing_run_names_its_neighbours(run: Run) -> None:
 
 def test_a_training_from_python_is_sealed(trained: Run) -> None:
     assert verify(trained.folder) == []
+
+
+def test_a_training_from_python_says_what_it_computed_on(trained: Run) -> None:
+    manifest = json.loads((trained.folder.path / "manifest.json").read_text(encoding="utf-8"))
+    (sitting,) = manifest["training"]
+    assert sitting["device"].startswith("cpu (")
+    assert sitting["precision"] in ("float32", "bfloat16")
 
 
 def test_without_a_name_the_folder_is_that_of_the_same_recipe_and_images_or_the_next_free_one(in_folder: Path) -> None:

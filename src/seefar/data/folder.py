@@ -25,6 +25,8 @@ from seefar.runs.files import read_json, write_text, written_beside
 
 FORM = "1"
 """Part of the key of what is kept: raise it when pictures are made into images in another way."""
+PART = 1_000
+"""So many pictures wait for a thread at once."""
 KEPT = 8
 """So many decoded data sets are kept; the one used longest ago goes first."""
 
@@ -125,13 +127,14 @@ def _decode(folder: Path, files: Sequence[File], image_size: int, images: Images
     with warnings.catch_warnings(), ThreadPoolExecutor(_threads(), "pictures") as pool:
         warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
         try:
-            for number, found in enumerate(pool.map(read, files)):
-                if isinstance(found, DataError):
-                    bad.append(str(found))
-                else:
-                    images[number] = found.image
-                    cropped += found.is_cropped
-                shown.update("reading pictures", number + 1, len(files))
+            for start in range(0, len(files), PART):  # all at once, a million files would wait in 2 GB
+                for number, found in enumerate(pool.map(read, files[start : start + PART]), start):
+                    if isinstance(found, DataError):
+                        bad.append(str(found))
+                    else:
+                        images[number] = found.image
+                        cropped += found.is_cropped
+                    shown.update("reading pictures", number + 1, len(files))
         except BaseException:
             pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
             raise

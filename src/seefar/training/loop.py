@@ -17,6 +17,7 @@ from seefar.names import DeviceName, PrecisionName
 from seefar.progress import SILENT, Progress, showing
 from seefar.runs.copies import copied
 from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.manifest import add_sitting
 from seefar.training.advice import few_steps_warning
 from seefar.training.average import renew_statistics
 from seefar.training.device import Compute, choose_compute, worker_count
@@ -102,6 +103,8 @@ def train(
     if not begin_run(run_folder, recipe, data):
         with run_folder.writing(["seefar.train"]), showing(progress if processes.first() else SILENT) as shown:
             begin_run(run_folder, recipe, data, write=True)
+            if processes.first():
+                add_sitting(run_folder.path, compute.device_name, compute.precision_name)
             _train(run_folder, recipe, data, compute, worker_processes, checkpoint_minutes, shown)
     return load_run(run_folder, device)
 
