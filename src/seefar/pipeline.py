@@ -23,7 +23,7 @@ from seefar.steps import evaluate_run, explain_run
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
-from seefar.training.run import Run, begin_run, choose_folder, load_run
+from seefar.training.run import Run, begin_run, choose_folder, load_run, taken_instead
 
 
 def run(
@@ -86,8 +86,8 @@ def run(
     folder = copied(lambda: choose_folder(plan, images) if name is None else find_run(name))
     begin_run(folder, plan, images)  # another recipe's folder is refused before it is touched
     with writing_if_possible(folder, command), showing(progress) as shown:
-        if name is None and folder != find_run(plan.name):
-            shown.line(f"{find_run(plan.name)} belongs to another recipe or other images: this goes into {folder}")
+        if name is None and (instead := taken_instead(folder, plan)):
+            shown.line(instead)
         trained = train_run(
             plan,
             images,

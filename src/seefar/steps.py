@@ -237,7 +237,7 @@ def _explain_part(
         known=known,
         progress=progress,
     )
-    if explanation is not known:
+    if explanation is not known and is_writable(run.folder):
         explanation.save(run.folder.maps)
     return explanation
 

@@ -60,7 +60,10 @@ def test_paint_turn_and_drop(address: str, tmp_path: Path) -> None:
         assert said(page) == answered(page)
         page.get_by_role("button", name="Next mistake").click()
         page.wait_for_function("document.querySelector('#about').innerText.startsWith('Mistake 2 of')")
-        page.wait_for_timeout(2000)
+        for _ in range(300):  # the answer comes after the words
+            if said(page) == answered(page):
+                break
+            page.wait_for_timeout(200)
         assert said(page) == answered(page)
 
         before = page.locator("#answer").inner_text()

@@ -145,3 +145,42 @@ def test_a_gpu_is_named_with_its_driver_and_precision(monkeypatch: pytest.Monkey
     assert "--id=3" in asked[-1]  # as nvidia-smi counts
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert provenance()["machine"]["gpu"] is None
+
+
+def test_what_was_altered_from_outside_is_named_until_it_is_written_anew(tmp_path: Path) -> None:
+    """Changed, taken away, and put there; then another file is written, and the changed one is written as it was."""
+    folder = RunFolder(tmp_path)
+    with folder.writing(["first"]):
+        for name in ("changed", "gone", "kept"):
+            (tmp_path / name).write_text("as it was")
+    (tmp_path / "changed").write_text("altered")
+    (tmp_path / "gone").unlink()
+    (tmp_path / "extra").write_text("put there")
+    named = ["changed is changed", "extra is extra: the manifest does not have it", "gone is missing"]
+    assert verify(folder) == named
+    for text in ("new", "newer"):
+        with folder.writing(["later"]):
+            (tmp_path / "kept").write_text(text)
+        assert verify(folder) == named
+    with folder.writing(["last"]):
+        (tmp_path / "changed").write_text("as it was")
+        (tmp_path / "gone").write_text("made anew")
+        (tmp_path / "extra").unlink()
+    assert verify(folder) == []
+
+
+def test_an_error_before_anything_is_written_leaves_the_manifest_as_it_was(tmp_path: Path) -> None:
+    """Also where a file is damaged, which may be what the error is about."""
+    folder = RunFolder(tmp_path)
+    with folder.writing(["first"]):
+        (tmp_path / "weights").write_text("as they were")
+    (tmp_path / "weights").write_text("damaged")
+    before = folder.manifest.read_bytes()
+    with pytest.raises(RunError, match="of no use"), folder.writing(["second"]):
+        raise RunError("of no use")
+    assert folder.manifest.read_bytes() == before
+    assert verify(folder) == ["weights is changed"]
+    with pytest.raises(RunError, match="half"), folder.writing(["third"]):
+        (tmp_path / "new").write_text("half of the work")
+        raise RunError("half")
+    assert not folder.manifest.exists()

@@ -103,6 +103,13 @@ def test_a_stop_that_is_asked_for_while_a_line_is_logged_is_saved_too(data: Data
     assert position["step"] == 3  # it came in step 2 and was heard in the next
 
 
+def test_a_stop_that_is_asked_for_in_the_last_step_is_not_forgotten(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="trained, and saved; the same command goes on"):
+        train(small(), data, tmp_path / "run", progress=Stop(10))
+    assert (tmp_path / "run" / "weights.safetensors").exists()
+    assert train(small(), data, tmp_path / "run", progress=SILENT).history[-1].step == 10
+
+
 def test_a_training_starts_from_fresh_weights(data: Data, tmp_path: Path) -> None:
     """The published log begins at 1.06: its net was trained before. Fresh weights know nothing: about ln 10 = 2.30."""
     short = recipe("seed", width=4, epochs=1, log_every=5, batch_size=8)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,3 +99,19 @@ def test_a_relative_path_is_trained_into_and_read_back(in_folder: Path) -> None:
     run = train(tiny, few, Path("./mine"), progress=SILENT)
     assert (in_folder / "mine" / "weights.safetensors").exists()
     assert load_run(run.folder.path).recipe == tiny
+
+
+def test_weights_whose_recipe_is_gone_are_not_trained_over(run: Run) -> None:
+    run.folder.recipe.unlink()
+    weights = run.folder.weights.read_bytes()
+    with pytest.raises(
+        RunError, match=r"recipe.json is missing, and weights.safetensors is there.*put the recipe back"
+    ):
+        train(run.recipe, load_shapes(40, 20), run.folder.path, progress=SILENT)
+    assert run.folder.weights.read_bytes() == weights
+
+
+def test_a_folder_with_weights_and_no_recipe_is_not_free(run: Run, in_folder: Path) -> None:
+    shutil.copytree(run.folder.path, in_folder / "runs" / "demo")
+    (in_folder / "runs" / "demo" / "recipe.json").unlink()
+    assert choose_folder(recipe("demo"), load_shapes(40, 20)).name == "demo-2"

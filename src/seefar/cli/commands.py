@@ -87,7 +87,7 @@ class Train:
         from seefar.processes import first, first_then_others, joined
         from seefar.runs.copies import copied
         from seefar.runs.folder import find_run
-        from seefar.training.run import choose_folder
+        from seefar.training.run import choose_folder, taken_instead
 
         if begun_elsewhere(self.launch, self.recipe, self.place, self.machine, words):
             return
@@ -96,6 +96,8 @@ class Train:
             progress = begin(self.output)
             data = first_then_others(lambda: load_for(self.recipe, self.place.data_dir, progress=progress))
             folder = copied(lambda: choose_folder(self.recipe, data) if name is None else find_run(name))
+            if name is None and first() and not self.output.quiet and (instead := taken_instead(folder, self.recipe)):
+                print(instead)
             run = train_run(self.recipe, data, folder, **asdict(self.machine), progress=progress, command=command)
             if first():
                 print(run.folder.weights)

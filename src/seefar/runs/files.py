@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ def written_beside(path: Path) -> Iterator[Path]:
             f"{next_step(error)} and do the same again: it goes on from there."
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that cannot be written to; the error that says so is on its way
+            beside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

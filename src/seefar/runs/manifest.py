@@ -23,17 +23,33 @@ DROPPED = f".{NAME}"
 
 
 def drop_manifest(folder: Path) -> None:
-    """Take the manifest away: the folder is not whole until `write_manifest`."""
-    with suppress(FileNotFoundError):
+    """Take the manifest away: the folder is not whole until `write_manifest`.
+
+    What differs from it already was altered by somebody else. That is kept beside it, so that the next manifest does
+    not vouch for it.
+    """
+    try:
+        manifest = _read(folder / NAME)
+    except RunError:  # a damaged one vouches for nothing
         os.replace(folder / NAME, folder / DROPPED)
+        return
+    if manifest is not None:
+        wanted, found = manifest["files"], sums(folder)
+        altered = {name: found.get(name) for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)}
+        write_text(folder / DROPPED, json.dumps({**manifest, "altered": altered}))
+        (folder / NAME).unlink()
 
 
 def restore_manifest(folder: Path) -> None:
-    """Put the dropped manifest back if the folder still is what it says."""
+    """Put the dropped manifest back if nothing was written since."""
     with suppress(RunError, OSError):
         manifest = _read(folder / DROPPED)
-        if manifest is not None and manifest["files"] and manifest["files"] == sums(folder):
-            os.replace(folder / DROPPED, folder / NAME)
+        if manifest is not None and manifest["files"]:
+            altered = manifest.pop("altered", {})
+            then = {name: found for name, found in {**manifest["files"], **altered}.items() if found is not None}
+            if then == sums(folder):
+                write_text(folder / NAME, json.dumps(manifest, indent=2) + "\n")
+                (folder / DROPPED).unlink()
 
 
 def add_sitting(folder: Path, device: str, precision: str) -> None:
@@ -58,7 +74,8 @@ def write_manifest(folder: Path, command: Sequence[str], note: str | None = None
     """Write `manifest.json` for the files that now lie in the folder.
 
     What wrote into the folder before, and on which machine, is kept under `earlier`, the first first; the sittings of
-    its training under `training`.
+    its training under `training`. A file that was altered or taken away from outside, and not written since, keeps the
+    sum that it had, so that `verify` goes on to name it; one that was put there from outside keeps having none.
 
     Args:
         folder: where to write it.
@@ -74,7 +91,12 @@ def write_manifest(folder: Path, command: Sequence[str], note: str | None = None
     earlier = [*before.get("earlier", []), *([last] if last and last != about else [])]
     kept = {"training": before.get("training"), "note": note or before.get("note")}
     more = {name: value for name, value in kept.items() if value}
-    manifest = {**about, **more, "earlier": earlier, "files": sums(folder)}
+    files = sums(folder)
+    for name, then in before.get("altered", {}).items():
+        if files.get(name) == then:
+            files.pop(name, None)
+            files |= {name: before["files"][name]} if name in before["files"] else {}
+    manifest = {**about, **more, "earlier": earlier, "files": dict(sorted(files.items()))}
     write_text(folder / NAME, json.dumps(manifest, indent=2) + "\n")
     (folder / DROPPED).unlink(missing_ok=True)
     return folder / NAME
@@ -112,9 +134,9 @@ def _read(path: Path) -> dict[str, Any] | None:
         manifest = read_json(path)
         if not isinstance(manifest["files"], dict):
             raise TypeError("no table of files")
-        for name in ("earlier", "training"):
-            if not isinstance(manifest.get(name, []), list):
-                raise TypeError(f"{name} is no list")
+        for name, kind in (("earlier", list), ("training", list), ("altered", dict)):
+            if not isinstance(manifest.get(name, kind()), kind):
+                raise TypeError(f"{name} is no {kind.__name__}")
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a training after the step at hand, with its state saved."""
+"""Ctrl-C, SIGTERM and a closed terminal end a training after the step at hand, with its state saved."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ such as from the process group and from a launcher."""
 
 
 class Interrupts:
-    """Within `with`, the first Ctrl-C or SIGTERM only sets `asked`; one after `REPEATED` seconds acts as without this.
+    """Within `with`, the first Ctrl-C, SIGTERM or SIGHUP only sets `asked`; one after `REPEATED` seconds acts as without.
 
-    Outside the main thread, where Python admits no handlers, nothing is changed.
+    SIGHUP is what a closed terminal or a lost connection sends; under nohup it stays ignored. Outside the main thread,
+    where Python admits no handlers, nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -25,8 +26,10 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         self.before = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.before[number] = signal.signal(number, self._ask)
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                if number and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+                    self.before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -226,6 +226,9 @@ def _train(
                 "and a new name for the run."
             )
         log.line(f"Finished Training in {duration(seconds() - started)}")
+        (asked,) = processes.agree(interrupts.asked)  # while the last step was done
 
     save_weights(run_folder, model, recipe, data)
     run_folder.checkpoint.unlink(missing_ok=True)
+    if asked:
+        raise Interrupted(f"{run_folder.path}: trained, and saved; the same command goes on.")

@@ -128,13 +128,24 @@ def choose_folder(recipe: Recipe, data: Data) -> RunFolder:
     names = (recipe.name if number == 1 else f"{recipe.name}-{number}" for number in count(1))
     free = None
     for folder in map(find_run, names):
-        if not folder.recipe.exists():
+        if not folder.path.exists():
+            return free or folder
+        if _trained(folder) is None and not folder.recipe.exists():
             free = free or folder
-            if not folder.path.exists():
-                return free
         elif _belongs(folder, recipe, data):
             return folder
     raise AssertionError  # the names do not end
+
+
+def taken_instead(folder: RunFolder, recipe: Recipe) -> str | None:
+    """One line if `choose_folder` did not choose the folder of the recipe's name."""
+    named = find_run(recipe.name)
+    return None if folder == named else f"{named} belongs to another recipe or other images: this goes into {folder}"
+
+
+def _trained(folder: RunFolder) -> Path | None:
+    """What a folder holds of a training, finished or not."""
+    return next((path for path in (folder.weights, folder.checkpoint) if path.exists()), None)
 
 
 def _belongs(folder: RunFolder, recipe: Recipe, data: Data) -> bool:
@@ -155,6 +166,11 @@ def begin_run(folder: RunFolder, recipe: Recipe, data: Data, *, write: bool = Fa
         RunError: the folder belongs to another recipe or other data.
     """
     if not folder.recipe.exists():
+        if trained := _trained(folder):
+            raise RunError(
+                f"{folder.recipe} is missing, and {trained.name} is there, which a training would write over: put the "
+                "recipe back from a copy, or choose another name."
+            )
         if write:
             about = {
                 "name": data.name,
