@@ -119,3 +119,31 @@ def test_the_table_of_sizes_is_that_of_the_results() -> None:
         if step in case
     ]
     assert re.findall(r"\| (?:load[a-z, ]*|evaluate|report) \| (.*\|)", page) == measured
+
+
+def test_the_tables_of_scaling_are_those_of_the_results() -> None:
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "results" / "scaling.json").read_text(encoding="utf-8"))
+    for name, one in found["median"].items():
+        alone = "all_reduce_ms" not in one
+        times = (
+            "| | |"
+            if alone
+            else f"{one['all_reduce_ms']:.1f} | {one['agree_ms']:.2f} | {one['communication_share']:.1%} |"
+        )
+        assert f"| {name} | {one['images_per_second']:.1f} | {times.replace('%', ' %')}".rstrip() in page
+    single = found["model"]["predicted"][0]
+    for one in found["model"]["predicted"][1:4]:
+        share = one["images_per_second"] / one["gpus"] / single["images_per_second"]
+        cells = [f"{one['gpus']} | {one['images']} | {one['compute_ms']:.1f} | {one['all_reduce_ms']:.1f}"]
+        cells += [f"{one['agree_ms']:.1f}", f"{round(one['images_per_second'], -3):,.0f}", f"{share:.0%}"]
+        assert f"| {' | '.join(cells).replace('%', ' %')} |" in page
+
+
+def test_the_times_of_the_app_are_those_of_the_results() -> None:
+    page = (ROOT / "docs" / "space.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "results" / "app.json").read_text(encoding="utf-8"))
+    names = ("next_mistake_ms", "dropped_ms", "painted_ms")
+    told = [found[name]["median"] for name in names]
+    told += [found["painted_ms"]["most"], found["network_and_figure_alone_ms"]["median"]]
+    assert [f"{one / 1000:.2f}" for one in told] == re.findall(r"(\d\.\d\d) s\b", page)

@@ -197,17 +197,16 @@ def test_too_few_open_files_are_told_and_the_same_call_goes_on(
     few: Data, tmp_path: Path, wanted: dict[str, Any]
 ) -> None:
     run = RunFolder(tmp_path / "run")
-    refused = 0
+    told: list[str] = []
     for more in range(20):  # about seven are what a job needs; what is loaded once, others may have loaded before
         try:
             with open_files(more):
                 job(few, run.path)
             break
         except RunError as error:
-            refused += 1
-            assert re.search(r"Too many open files\).*more files \(ulimit -n\)", str(error))
-            assert not run.manifest.exists()
-    assert refused > 2
+            told.append(str(error))
+    assert len(told) > 2
+    assert all(re.search(r"Too many open files\).*more files \(ulimit -n\)", one) for one in told)
     assert content(run.path) == wanted
     assert verify(run) == []
 

@@ -14,7 +14,7 @@ such as from the process group and from a launcher."""
 
 
 class Interrupts:
-    """Within `with`, the first Ctrl-C, SIGTERM or SIGHUP only sets `asked`; one after `REPEATED` seconds acts as without.
+    """Within `with`, the first Ctrl-C, SIGTERM or SIGHUP only sets `asked`; one `REPEATED` seconds later ends it.
 
     SIGHUP is what a closed terminal or a lost connection sends; under nohup it stays ignored. Outside the main thread,
     where Python admits no handlers, nothing is changed.
