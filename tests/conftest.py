@@ -36,6 +36,12 @@ def shapes() -> Data:
 
 
 @pytest.fixture(scope="session")
+def few() -> Data:
+    """40 training and 20 test images of `shapes`: three steps of 16 an epoch."""
+    return load_shapes(40, 20)
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A narrow net, trained for real, if not for long: about 80 % on the 150 test images of `shapes`.
 

@@ -17,33 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_job import TINY, At
 
 import seefar
 from seefar.data import Data
-from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted, RunError
-from seefar.progress import Silent
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.tensors import load_tensors, save_tensors
-
-TINY = seefar.recipe("demo", width=2, epochs=2, batch_size=16, log_every=1)
-
-
-@pytest.fixture(scope="module")
-def few() -> Data:
-    return load_shapes(40, 20)
-
-
-class At(Silent):
-    """Does something in a step of the training."""
-
-    def __init__(self, step: int, what: Callable[[], object]) -> None:
-        self.left, self.what = step, what
-
-    def update(self, *_shown: object) -> None:
-        self.left -= 1
-        if self.left == 0:
-            self.what()
 
 
 def job(few: Data, folder: Path, **options: Any) -> seefar.Result:
