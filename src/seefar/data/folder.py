@@ -18,7 +18,7 @@ from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, Split
 from seefar.data.layout import File, read_layout
 from seefar.data.pictures import Picture, printable, read_picture, unreadable
-from seefar.errors import DataError
+from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array
 from seefar.runs.files import read_json, write_text, written_beside
@@ -102,7 +102,7 @@ def _decoded(folder: Path, files: Sequence[File], image_size: int, cache: Path, 
             return images, cropped
     images = np.empty(shape, np.uint8)
     cropped = _decode(folder, files, image_size, images, shown)
-    with suppress(OSError):  # a home that is full or cannot be written to: the next start decodes again
+    with suppress(RunError, OSError):  # a home that is full or cannot be written to: the next start decodes again
         with written_beside(kept) as beside:
             np.save(beside, images)
         write_text(
