@@ -75,7 +75,7 @@ def write_manifest(folder: Path, command: Sequence[str], note: str | None = None
 
     What wrote into the folder before, and on which machine, is kept under `earlier`, the first first; the sittings of
     its training under `training`. A file that was altered or taken away from outside, and not written since, keeps the
-    sum that it had, so that `verify` goes on to name it; one that was put there from outside keeps having none.
+    sum that it had, so that `verify` goes on to name it.
 
     Args:
         folder: where to write it.
@@ -93,9 +93,8 @@ def write_manifest(folder: Path, command: Sequence[str], note: str | None = None
     more = {name: value for name, value in kept.items() if value}
     files = sums(folder)
     for name, then in before.get("altered", {}).items():
-        if files.get(name) == then:
-            files.pop(name, None)
-            files |= {name: before["files"][name]} if name in before["files"] else {}
+        if name in before["files"] and files.get(name) == then:
+            files[name] = before["files"][name]
     manifest = {**about, **more, "earlier": earlier, "files": dict(sorted(files.items()))}
     write_text(folder / NAME, json.dumps(manifest, indent=2) + "\n")
     (folder / DROPPED).unlink(missing_ok=True)
