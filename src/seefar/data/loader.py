@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader
 from seefar.data.augmentation import AugmentedBatches, Batch
 from seefar.errors import Interrupted, WorkerError
 
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What asks a training to stop. SIGHUP, which Windows has not, comes of a closed terminal or a lost connection."""
 CAUSES = {
     "SIGKILL": ", most likely because memory ran out",
     "SIGBUS": ", most likely because the shared memory in /dev/shm is full",
@@ -165,5 +167,5 @@ def _leave_signals_to_the_parent(_worker: int) -> None:
 
     A worker whose parent is killed notices by itself.
     """
-    for name in {"SIGINT", "SIGTERM", "SIGHUP"} & set(dir(signal)):  # Windows has no SIGHUP
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)

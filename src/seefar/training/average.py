@@ -40,16 +40,15 @@ class WeightAverage:
 
     @torch.no_grad()
     def put_into(self, model: nn.Module) -> None:
-        """Give the network the mean for its parameters; without a step in it, nothing changes.
+        """Give the network the mean for its parameters; without a step in it nothing changes.
 
         Raises:
             RunError: it is the mean of another network.
         """
-        for name, parameter in model.named_parameters():
-            if self.count:
-                if name not in self.weights or self.weights[name].shape != parameter.shape:
-                    raise RunError(f"The average of the weights is that of another network: {name} does not fit.")
-                parameter.copy_(self.weights[name])
+        for name, parameter in model.named_parameters() if self.count else ():
+            if name not in self.weights or self.weights[name].shape != parameter.shape:
+                raise RunError(f"The average of the weights is that of another network: {name} does not fit.")
+            parameter.copy_(self.weights[name])
 
 
 def renew_statistics(model: nn.Module, dataset: AugmentedBatches, epoch: int, compute: Compute) -> None:

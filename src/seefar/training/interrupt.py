@@ -8,6 +8,8 @@ import threading
 import time
 from types import FrameType
 
+from seefar.data.loader import STOPS
+
 REPEATED = 3.0
 """Seconds in which a signal that comes again means the first one: a job's end reaches a process in more than one way,
 such as from the process group and from a launcher."""
@@ -26,9 +28,8 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         self.before = {}
         if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)  # Windows has no SIGHUP
-                if number and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+            for number in STOPS:
+                if not (number.name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
                     self.before[number] = signal.signal(number, self._ask)
         return self
 
