@@ -45,6 +45,8 @@ TINY = seefar.recipe("demo", width=2, epochs=3, batch_size=16, log_every=1)
 KINDS = ("SIGKILL", "SIGTERM", "SIGINT", "group SIGTERM", "worker SIGKILL")
 TRIES = 8
 SECONDS = 120
+WORKERS_LIVE = 0.5
+"""About so many seconds: the moments to kill one are drawn from these."""
 
 
 @dataclass
@@ -135,18 +137,29 @@ def strike(process: Process, kind: str) -> bool:
         if kind == "group SIGTERM":
             os.killpg(process.pid, signal.SIGTERM)
         elif kind == "worker SIGKILL":
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            if not children:
+            if not (found := workers_of(process)):
                 return False
-            os.kill(int(children[0]), signal.SIGKILL)
+            os.kill(found[0], signal.SIGKILL)
         else:
             os.kill(process.pid, getattr(signal, kind))
         return True
     return False
 
 
-def wait_for(process: Process, folder: Path, rng: random.Random, seconds: float) -> str:
+def workers_of(process: Process) -> list[int]:
+    """The process ids of its workers; they live while it trains."""
+    try:
+        return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    except OSError:  # it has ended
+        return []
+
+
+def wait_for(process: Process, folder: Path, rng: random.Random, seconds: float, kind: str) -> str:
     """Wait for a random moment: by the clock, or, every other time, until a file is half written."""
+    if kind == "worker SIGKILL":
+        while process.poll() is None and not workers_of(process):
+            time.sleep(0.001)
+        seconds = WORKERS_LIVE
     ends = time.monotonic() + rng.uniform(0, seconds)
     if rng.random() < 0.5:
         time.sleep(max(0.0, ends - time.monotonic()))
@@ -165,7 +178,7 @@ def disturbed(folder: Path, wanted: dict[str, str], seed: int, seconds: float) -
     strikes, where, lost = 0, Counter[str](), []
     for _ in range(TRIES):
         process = start(folder, workers)
-        place = wait_for(process, folder, rng, seconds) if strikes < 6 else ""
+        place = wait_for(process, folder, rng, seconds, kind) if strikes < 6 else ""
         if place and strike(process, kind):
             strikes += 1
             where[place] += 1
