@@ -8,14 +8,16 @@ import os
 import pickle
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seefar.data.download import download, user_cache
-from seefar.data.images import Data, Images, Labels, Split
+from seefar.data.images import Data, Labels, Split
 from seefar.errors import DataError
 from seefar.progress import SILENT, Progress, showing
 
@@ -39,6 +41,10 @@ MD5 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+
+
+THREADS = 2
+Planes = NDArray[np.uint8]  # (N, 3, 32, 32)
 
 
 def default_folder() -> Path:
@@ -134,28 +140,37 @@ def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
         classes = tuple(name.decode() for name in meta[b"label_names"])
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{batches / META_FILE} holds no label_names: it is not CIFAR-10's.") from error
-    train, test = (
-        _join([_read_batch(batches / name, checksums[name]) for name in names], classes)
-        for names in (TRAIN_FILES, TEST_FILES)
-    )
+    names = (*TRAIN_FILES, *TEST_FILES)
+    with ThreadPoolExecutor(THREADS, "batches") as pool:  # hashing and copying happen outside Python's lock
+        found = list(pool.map(lambda name: _read_batch(batches / name, checksums[name]), names))
+        train, test = (_join(parts, classes, pool) for parts in (found[: len(TRAIN_FILES)], found[len(TRAIN_FILES) :]))
     return Data("cifar10", train, test)
 
 
-def _join(parts: list[tuple[Images, Labels]], classes: tuple[str, ...]) -> Split:
-    images, labels = zip(*parts, strict=True)
-    return Split(np.concatenate(images), np.concatenate(labels), classes)
+def _join(parts: Sequence[tuple[Planes, Labels]], classes: tuple[str, ...], pool: Executor) -> Split:
+    """One split of several batches, their colours brought together."""
+    ends = np.cumsum([len(labels) for _, labels in parts])
+    images = np.empty((ends[-1], 32, 32, 3), np.uint8)
+
+    def fill(planes: Planes, end: int) -> None:
+        own = images[end - len(planes) : end]
+        for channel in range(3):  # one at a time: numpy copies three bytes at a time slowly
+            own[..., channel] = planes[:, channel]
+
+    list(pool.map(fill, (planes for planes, _ in parts), ends))
+    return Split(images, np.concatenate([labels for _, labels in parts]), classes)
 
 
-def _read_batch(path: Path, md5: str) -> tuple[Images, Labels]:
+def _read_batch(path: Path, md5: str) -> tuple[Planes, Labels]:
     batch = _read(path, md5)
     try:
-        planes = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)  # (N, 3, H, W)
+        planes = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
         labels = np.asarray(batch[b"labels"], dtype=np.int64)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} holds no batch of 32x32 colour images with labels ({error}).") from error
     if len(planes) != len(labels):
         raise DataError(f"{path} holds {len(planes)} images and {len(labels)} labels: it should hold as many of each.")
-    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
+    return planes, labels
 
 
 def _read(path: Path, md5: str) -> Mapping[bytes, Any]:
