@@ -86,7 +86,7 @@ class Studio:
         scale = max(float(np.abs(contrast).max()), 1e-12)
         figure = new_figure(PANEL + 0.8, PANEL + 0.1)
         show_map(place(figure, 0.02, 0.05, PANEL, PANEL), image, contrast, scale, grid)
-        show_scale(place(figure, PANEL + 0.1, 0.05, 0.1, PANEL), scale)
+        show_scale(figure, PANEL + 0.1, 0.05, PANEL, scale)
         words = f"Why {self.classes[first]}, not {self.classes[second]}, in logits: red for, blue against"
         return dict(zip(self.classes, probabilities.tolist(), strict=True)), _picture(figure), words
 

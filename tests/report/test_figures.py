@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -39,18 +40,28 @@ def mistakes(count: int) -> list[Mistake]:
 
 
 def pictures(figure: Figure) -> list[AxesImage]:
-    """All that is drawn on the canvas; a map is two pictures, grey image and cells, in one place."""
+    """All that is drawn on the canvas but the colour bars."""
+    return [image for image in on_canvas(figure) if image.get_label() != "scale"]
+
+
+def on_canvas(figure: Figure) -> list[AxesImage]:
     return [image for axes in figure.axes if axes.get_label() == "canvas" for image in axes.images]
 
 
 def places(figure: Figure) -> list[tuple[float, ...]]:
-    """Where pictures stand: left, right, bottom and top in inches from the upper left corner; each place once."""
-    return list(dict.fromkeys(tuple(image.get_extent()) for image in pictures(figure)))
+    """Where pictures stand: left, right, bottom and top in inches from the upper left corner."""
+    return [tuple(image.get_extent()) for image in pictures(figure)]
 
 
-def cells(figure: Figure) -> list[AxesImage]:
-    """The maps' cells, without the grey images below them."""
-    return [image for image in pictures(figure) if image.get_cmap().name == "RdBu_r"]
+def maps_of(figure: Figure) -> list[AxesImage]:
+    return [image for image in pictures(figure) if image.get_label() == "map"]
+
+
+def painted(image: np.ndarray, share: float) -> np.ndarray:
+    """The colours of pixels whose evidence is this share of the scale: RdBu_r over light grey, 0 to 255."""
+    grey = (image.mean(-1, keepdims=True) + 110) / 365
+    cover = 0.8 * abs(share) ** 0.5
+    return 255 * (cover * np.array(colormaps["RdBu_r"]((1 + share) / 2)[:3]) + (1 - cover) * grey)
 
 
 def words_of(figure: Figure) -> list[str]:
@@ -63,6 +74,7 @@ def assert_nothing_overlaps(figure: Figure) -> None:
     boxes = [text.get_window_extent() for text in figure.texts if text.get_text().strip()]
     images = [box_of(figure, place) for place in places(figure)]
     scales = [axes.get_window_extent() for axes in figure.axes if axes.images and axes.get_label() != "canvas"]
+    scales += [box_of(figure, tuple(bar.get_extent())) for bar in on_canvas(figure) if bar.get_label() == "scale"]
     for one, other in [*combinations(boxes, 2), *((box, image) for box in boxes for image in [*images, *scales])]:
         wide = min(one.x1, other.x1) - max(one.x0, other.x0)
         high = min(one.y1, other.y1) - max(one.y0, other.y0)
@@ -170,13 +182,16 @@ def test_a_row_shows_the_image_three_maps_on_one_scale_and_the_image_without_its
     predicted[0, 2, 5], true[0, 6, 1], true[1, 0, 0] = 4.0, -7.0, 1.5
     figure = plot_maps(explanation(predicted - true, predicted, true), shapes.test)
     assert len(places(figure)) == 2 * 5
-    maps = cells(figure)
-    assert [image.get_clim() for image in maps] == [(-7.0, 7.0)] * 3 + [(-1.5, 1.5)] * 3
-    # As it is, signed; cell 5 lies on the pixels 20 to 23.
-    drawn_map = maps[1].get_array()
-    assert (drawn_map != 0).sum() == 16
-    assert (drawn_map[8:12, 20:24] == 4.0).all()
+    # As it is, signed, on a scale to 7; cell 5 lies on the pixels 20 to 23.
+    assert len(maps_of(figure)) == 2 * 3
+    for_predicted, for_true = (np.asarray(image.get_array(), float) for image in maps_of(figure)[1:3])
+    wanted = np.broadcast_to(painted(shapes.test.images[0], 0.0), (32, 32, 3)).copy()
+    wanted[8:12, 20:24] = painted(shapes.test.images[0, 8:12, 20:24], 4 / 7)
+    np.testing.assert_allclose(for_predicted, wanted, atol=0.51)
+    np.testing.assert_allclose(for_true[24:28, 4:8], painted(shapes.test.images[0, 24:28, 4:8], -1.0), atol=0.51)
     named, true, answer = (shapes.classes[c] for c in (2, 1, 3))
+    ends = [word for word in words_of(figure) if word[0] in "+\N{MINUS SIGN}"]
+    assert ends == ["+7", "\N{MINUS SIGN}7", "+1.5", "\N{MINUS SIGN}1.5"]
     titles = [
         *("image", "outlined: 10% of it", f"why {named}", f"not {true}", f"for {named}", "(predicted)"),
         *(f"for {true}", "(true)", "10% hidden:", f"{answer} 62.5%"),
@@ -184,7 +199,7 @@ def test_a_row_shows_the_image_three_maps_on_one_scale_and_the_image_without_its
     words = words_of(figure)
     begin = words.index("image")
     assert words[begin : begin + 10] == titles
-    covered = pictures(figure)[1 + 3 * 2].get_array()
+    covered = pictures(figure)[4].get_array()
     assert (covered[4:12, 8:20] == 128).all()
     np.testing.assert_array_equal(covered[12:], shapes.test.images[0, 12:])
 
@@ -194,7 +209,7 @@ def test_evidence_for_is_red_and_evidence_against_is_blue(shapes: Data) -> None:
     maps[:, :, 4:] = -1.0
     figure = plot_maps(explanation(maps, maps, maps), shapes.test)
     pixels = drawn(figure).astype(int)
-    box = box_of(figure, tuple(cells(figure)[0].get_extent()))
+    box = box_of(figure, tuple(maps_of(figure)[0].get_extent()))
     rows = slice(round(len(pixels) - box.y1), round(len(pixels) - box.y0))
     quarter = (box.x1 - box.x0) / 4
     left = pixels[rows, round(box.x0 + quarter)].mean(0)
@@ -206,7 +221,7 @@ def test_evidence_for_is_red_and_evidence_against_is_blue(shapes: Data) -> None:
 def test_the_border_of_the_hidden_pixels_is_drawn_on_the_image(shapes: Data) -> None:
     flat = np.zeros((1, 8, 8))
     figure = plot_maps(explanation(flat, flat, flat), shapes.test)
-    under, over = figure.axes[0].collections
+    under, over = figure.axes[0].collections[:2]
     left, right, _, top = places(figure)[0]
 
     def pixel(x: float, y: float) -> tuple[float, ...]:
@@ -225,9 +240,11 @@ def test_without_evidence_the_image_is_seen_as_it_is_in_grey(shapes: Data) -> No
     maps = np.zeros((1, 8, 8))
     maps[0, 0, 0] = 5.0
     figure = plot_maps(explanation(maps, maps, maps), shapes.test)
-    cover = np.asarray(cells(figure)[0].get_alpha())
-    assert (cover[4:] == 0).all()
-    assert 0.7 < cover[0, 0] < 0.9
+    pixels = np.asarray(maps_of(figure)[0].get_array(), float)
+    without = painted(shapes.test.images[0], 0.0)
+    np.testing.assert_allclose(pixels[4:], np.broadcast_to(without, (32, 32, 3))[4:], atol=0.51)
+    assert np.ptp(pixels[4:], axis=2).max() == 0  # no colour at all
+    np.testing.assert_allclose(pixels[0, 0], painted(shapes.test.images[0, 0, 0], 1.0), atol=0.51)
 
 
 def test_flat_maps_and_no_mistakes_are_drawn_too(shapes: Data) -> None:
@@ -297,6 +314,6 @@ def test_a_picture_of_ones_own_is_named_by_its_file(shapes: Data) -> None:
     ("scale", "end"), [(0.034, "0.034"), (9.5, "9.5"), (112.3, "112"), (9999, "9999"), (1e-12, "1e-12")]
 )
 def test_the_ends_of_the_scale_are_short(scale: float, end: str) -> None:
-    axes = new_figure(1, 1).add_axes((0, 0, 1, 1))
-    show_scale(axes, scale)
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == [f"\N{MINUS SIGN}{end}", "0", f"+{end}"]
+    figure = new_figure(1, 1)
+    show_scale(figure, 0.1, 0.1, 0.8, scale)
+    assert words_of(figure) == [f"+{end}", "0", f"\N{MINUS SIGN}{end}"]

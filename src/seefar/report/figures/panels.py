@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -22,7 +22,6 @@ from seefar.report.style import (
     SMALL,
     Extent,
     canvas,
-    place,
     shorten,
     square,
     text,
@@ -31,7 +30,8 @@ from seefar.report.style import (
 
 IN_LOGITS = ("gradcam", "hirescam", "layercam")  # the other methods' values have no unit
 GAP, PANEL = 0.14, 1.6  # inches; 1.6 are 192 dots: 6 for each pixel of CIFAR-10
-BESIDE_MAPS, BAR, TICKS = 0.08, 0.1, 0.62
+BESIDE_MAPS, BAR, TICK, TICKS = 0.08, 0.1, 2 / 72, 0.62
+MIDDLE = 0.56  # of a line of digits, in sizes of the type from its top
 TITLES = text_height(2, SMALL) + 0.05
 PANELS_WIDTH = 5 * PANEL + 3 * GAP + BESIDE_MAPS + BAR + TICKS
 PANELS_HEIGHT = TITLES + PANEL
@@ -84,7 +84,7 @@ class Panels:
         show_image(axes, hide(self.image[None], self.hidden[None], self.hide)[0], extents[4])
         for each, lines in zip(lefts, self._titles(), strict=True):
             text(figure, each, top, "\n".join(lines), SMALL)
-        show_scale(place(figure, bar, top + TITLES, BAR, PANEL), scale)
+        show_scale(figure, bar, top + TITLES, PANEL, scale)
         unit = "logits" if self.method in IN_LOGITS else "no unit"
         text(figure, bar, top + text_height(1, SMALL), unit, SMALL, color=QUIET)
 
@@ -124,30 +124,52 @@ def show_map(
         grid: where the cells lie.
         extent: left, right, bottom and top on axes that show more than it.
     """
-    # Light grey, so that dark parts of the image are not taken for strong evidence.
-    aspect = "equal" if extent is None else "auto"
-    where: dict[str, Any] = {"interpolation": "nearest", "extent": extent, "aspect": aspect}
-    axes.imshow(image.mean(2), cmap="gray", vmin=DARKEST, vmax=255, **where)
     values = to_pixels(map_[None], image.shape[:2], grid, smooth=False)[0]
-    axes.imshow(values, cmap=SIGNED_COLOURS, vmin=-scale, vmax=scale, alpha=_cover(values, scale), **where)
+    # Light grey, so that dark parts of the image are not taken for strong evidence.
+    grey = (image.mean(2) - DARKEST) / (255 - DARKEST)
+    axes.imshow(tint(grey, values, scale), interpolation="nearest", extent=extent, label="map")
+    axes.set_aspect("equal" if extent is None else "auto")
     axes.set_axis_off()
 
 
-def _cover(values: NDArray[np.floating], scale: float) -> NDArray[np.float64]:
-    """How much of the image a cell covers: where there is no evidence the image is seen as it is."""
-    return np.asarray(STRONGEST * np.sqrt(np.abs(values) / scale), dtype=np.float64)
+def tint(grey: NDArray[np.floating], values: NDArray[np.floating], scale: float) -> Images:
+    """A grey image in the colours of signed values; where these are 0 it is seen as it is.
+
+    Args:
+        grey: 0, black, to 1, white, (H, W).
+        values: (H, W).
+        scale: what the strongest colours stand for.
+
+    Returns:
+        uint8 (H, W, 3). To mix the colours here is faster than to have matplotlib lay one picture over another.
+    """
+    cover = (STRONGEST * np.sqrt(np.abs(values) / scale))[..., None]
+    colours = colormaps[SIGNED_COLOURS](0.5 + values / (2 * scale))[..., :3]
+    mixed: Images = (255 * (cover * colours + (1 - cover) * grey[..., None])).round().astype(np.uint8)
+    return mixed
 
 
-def show_scale(axes: Axes, scale: float) -> None:
-    """A colour bar from -scale to scale, in the colours of `show_map` over white."""
-    values = np.linspace(-scale, scale, 256)[:, None]
-    axes.imshow(values, cmap=SIGNED_COLOURS, alpha=_cover(values, scale), aspect="auto", origin="lower")
-    axes.set_xticks([])
-    axes.yaxis.tick_right()
+def show_scale(figure: Figure, left: float, top: float, height: float, scale: float) -> None:
+    """A colour bar from -scale to scale, in the colours of `show_map` over white, with its numbers at its right.
+
+    Args:
+        figure: on which.
+        left: of its upper left corner, in inches.
+        top: likewise.
+        height: in inches.
+        scale: what the strongest colours stand for.
+    """
+    axes, right = canvas(figure), left + BAR
+    values = np.linspace(scale, -scale, 256)[:, None]
+    extent = left, right, top + height, top
+    axes.imshow(tint(np.ones_like(values), values, scale), extent=extent, aspect="auto", label="scale")
+    levels = top, top + height / 2, top + height
+    ticks = [[(right, level), (right + TICK, level)] for level in levels]
+    frame = [[(left, levels[0]), (right, levels[0]), (right, levels[2]), (left, levels[2]), (left, levels[0])]]
+    axes.add_collection(LineCollection([*frame, *ticks], colors=PALE, linewidths=0.8), autolim=False)
     end = f"{scale:.0f}" if 100 <= scale < 10000 else f"{scale:.2g}"  # not 1.1e+02
-    axes.set_yticks([0, 127.5, 255], [f"\N{MINUS SIGN}{end}", "0", f"+{end}"])
-    axes.tick_params(labelsize=SMALL, colors=QUIET, length=2, color=PALE)
-    axes.spines[:].set_color(PALE)
+    for level, words in zip(levels, (f"+{end}", "0", f"\N{MINUS SIGN}{end}"), strict=True):
+        text(figure, right + 2.5 * TICK, level - MIDDLE * SMALL / 72, words, SMALL, color=QUIET)
 
 
 def draw_outline(axes: Axes, hidden: NDArray[np.bool_], extent: Extent) -> None:
