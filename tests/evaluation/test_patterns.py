@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import hypergeom
+from scipy.stats import fisher_exact, hypergeom
 
 from seefar.evaluation.patterns import confused_pairs, mistakes_by_class
 from seefar.evaluation.slices import error_slices, evidence_off_centre, holm
@@ -55,6 +55,23 @@ def test_mistakes_in_the_dark_are_found_with_fishers_p() -> None:
     assert slices["bright"].meaning == "mean brightness at least 36 of 255"
     assert next(iter(slices)) == "dark"
     assert "at the border" not in slices
+
+
+@pytest.mark.parametrize("mistakes", [0, 1, 7, 60, 599, 600])
+def test_p_and_odds_of_a_slice_are_those_of_scipy(mistakes: int) -> None:
+    rng = np.random.default_rng(mistakes)
+    levels = rng.permutation(600) % 256
+    wrong = rng.permutation(600) < mistakes
+    found = {one.name: one for one in error_slices(images(levels), np.zeros(600, int), wrong.astype(int))}
+    for name, inside in (
+        ("dark", np.argsort(levels, kind="stable")[:60]),
+        ("bright", np.argsort(-levels, kind="stable")[:60]),
+    ):
+        dark = np.isin(np.arange(600), inside)
+        table = [[int((wrong & side).sum()), int((~wrong & side).sum())] for side in (dark, ~dark)]
+        odds_ratio, p = fisher_exact(table)
+        assert found[name].p == pytest.approx(p, rel=1e-9)
+        assert found[name].odds_ratio == (pytest.approx(odds_ratio) if np.isfinite(odds_ratio) else None)
 
 
 def test_busy_and_flat_images_are_told_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_printing_safe()
+    gc.set_threshold(10_000)  # not 700: imports make many objects, and to search them for garbage takes 0.2 s
     if words == ["--version"]:
         from seefar import __version__
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from seefar.evaluation.calibration import check_logits
 from seefar.model.inference import log_softmax
@@ -38,6 +37,8 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
         >>> round(float(1 / (1 + np.exp(-4 / temperature))), 3)
         0.75
     """
+    from scipy.optimize import minimize_scalar  # here: most commands need it not, and it takes a while
+
     check_logits(logits, labels)
     rows = np.arange(len(labels))
 

@@ -100,7 +100,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
     check_classes(predicted, len(labels), len(reference.classes))
     others = (reference.answers == labels).mean(1) > GOOD_ACCURACY
     others &= ~reference.same_answers(predicted)
-    wrong = (reference.answers[others] != labels).sum(0)  # (N,)
+    wrong, nets = (reference.answers[others] != labels).sum(0), int(others.sum())  # (N,), and how many there are
     entropy, majority, errors = reference.entropy, reference.majority, reference.label_errors
     verdicts = []
     for index in np.flatnonzero(predicted != labels).tolist():
@@ -119,13 +119,13 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
                 true,
                 answer,
                 fault,
-                _sentence(reference, index, true, answer, fault, int(wrong[index]), int(others.sum())),
+                _sentence(reference, index, true, answer, int(majority[index]), fault, int(wrong[index]), nets),
                 people=int(counts.sum()),
                 people_true=int(counts[true]),
                 people_predicted=int(counts[answer]),
                 entropy=float(entropy[index]),
                 confirmed=int(reference.confirmed[index]) if reference.confirmed[index] >= 0 else None,
-                nets=int(others.sum()),
+                nets=nets,
                 nets_wrong=int(wrong[index]),
             )
         )
@@ -133,9 +133,9 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
 
 
 def _sentence(
-    reference: Reference, index: int, true: int, predicted: int, fault: Fault, nets_wrong: int, nets: int
+    reference: Reference, index: int, true: int, predicted: int, majority: int, fault: Fault, nets_wrong: int, nets: int
 ) -> str:
-    counts, classes, majority = reference.counts[index], reference.classes, int(reference.majority[index])
+    counts, classes = reference.counts[index], reference.classes
     said = [f"{counts[predicted]} of {counts.sum()} people chose {classes[predicted]}"]
     said.append(f"{counts[true]} chose {classes[true]} (the label)")
     if majority not in (true, predicted):

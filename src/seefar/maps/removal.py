@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solveh_banded
 from scipy.ndimage import gaussian_filter
 
 from seefar.data.images import Images
@@ -90,6 +89,8 @@ def _solve(
     weights: dict[int, NDArray[np.float64]], known: NDArray[np.float64], gone: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """All pixels, (H * W, 3), with those that are gone in balance with their neighbours."""
+    from scipy.linalg import solveh_banded  # here: only ROAD needs it, and every command would wait for it
+
     size, bandwidth = len(gone), max(weights)
     bands = np.zeros((bandwidth + 1, size))  # upper form: row bandwidth - d holds the entries (p - d, p)
     right = np.where(gone[:, None], 0.0, known)

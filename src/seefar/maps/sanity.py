@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import nn
 
 from seefar.maps.grid import Grid, Maps, to_pixels
@@ -74,6 +73,8 @@ def rank_correlation(first: Maps, second: Maps) -> Scores:
         >>> rank_correlation(maps, np.exp(maps)), rank_correlation(maps, -maps)
         (array([1.]), array([-1.]))
     """
+    from scipy.stats import rankdata  # here: a command that computes no map need not wait a third of a second for it
+
     ranks = [rankdata(_flat(maps), axis=1) for maps in (first, second)]
     centred = [rank - rank.mean(1, keepdims=True) for rank in ranks]
     scale = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))
