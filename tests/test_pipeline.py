@@ -340,3 +340,26 @@ def test_a_temperature_is_fitted_on_held_out_images_only(tmp_path: Path) -> None
     assert metrics["calibration"]["temperature"] == 1
     assert metrics["calibration_after_temperature"]["temperature"] != 1
     assert metrics["calibration_after_temperature"]["accuracy"] == metrics["calibration"]["accuracy"]
+
+
+def test_calibrations_are_read_back_and_the_network_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, quiet = tmp_path / "run", {"neighbours": False, "progress": seefar.SILENT}
+    first = seefar.run(replace(TINY, held_out=10), DATA, folder, **quiet)
+    run, metrics = seefar.load_run(folder), folder / "metrics.json"
+    whole = metrics.read_text(encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr("seefar.findings.predict", lambda *_, **__: pytest.fail("the network was asked"))
+        patch.setattr("seefar.report.write.measure_calibration", lambda *_: pytest.fail("measured again"))
+        found = seefar.explain_run(run, DATA, **quiet).findings
+        assert (found.calibration, found.after) == (first.findings.calibration, first.findings.after)
+        assert f"temperature of {found.after.temperature:.2f}" in (folder / "report.html").read_text(encoding="utf-8")
+        seefar.report_run(run, DATA, progress=seefar.SILENT)
+    others = json.loads(whole)
+    others["calibration"]["accuracy"] = 0.123
+    others["test"]["loss"] += 1e-9
+    for text in (json.dumps(others), "", "[" * 100_000, whole.replace('"temperature": ', '"temperature": "1", "n": ')):
+        metrics.write_text(text, encoding="utf-8")  # of other predictions, or damaged
+        found = seefar.explain_run(run, DATA, **quiet).findings
+        assert (found.calibration, found.after) == (first.findings.calibration, first.findings.after)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seefar import processes
 from seefar.data import Data
 from seefar.evaluation.analysis import MistakeAnalysis, analyse_mistakes
 from seefar.evaluation.calibration import Calibration, measure_calibration
@@ -22,6 +23,7 @@ from seefar.progress import Progress
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
 from seefar.report.draw import save_figure
 from seefar.runs.folder import RunFolder
+from seefar.saved import saved_calibrations
 from seefar.training.run import Run
 
 
@@ -62,6 +64,8 @@ def find(
 ) -> Findings:
     """Everything that follows from the predictions, and, where training images were held out, a temperature.
 
+    Calibrations that are saved are read back.
+
     Args:
         run: a finished training.
         data: what it was trained on.
@@ -71,6 +75,10 @@ def find(
     """
     predictions = evaluation.predictions
     analysis = analyse_mistakes(predictions, data.test, data_dir, progress=progress)
+    saved = saved_calibrations(run, evaluation)
+    (missing,) = processes.agree(saved is None)  # of several processes all ask the network, or none does
+    if saved and not missing:
+        return Findings(analysis, *saved)
     after = None
     if run.recipe.held_out:
         held_out = predict(run.model, data.hold_out(run.recipe.held_out, run.recipe.seed)[1], progress=progress)

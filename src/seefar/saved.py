@@ -10,8 +10,11 @@ from seefar import processes
 from seefar.choices import Choices
 from seefar.data import Split
 from seefar.errors import RunError
+from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.metrics import Metrics
 from seefar.explanation.explain import Explanation
+from seefar.runs.files import parse_json
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run
 
@@ -37,6 +40,23 @@ def saved_evaluation(run: Run, test: Split) -> Evaluation | None:
     except RunError:  # missing, damaged, or of an older form
         return None
     return saved if saved.predictions.are_of(run.model, test) else None
+
+
+def saved_calibrations(run: Run, evaluation: Evaluation) -> tuple[Calibration, Calibration | None] | None:
+    """The calibration in `metrics.json`, and that with a temperature if training images were held out.
+
+    None if they are not there, or the other numbers in the file are not those of these predictions. Resampling takes
+    long, and held-out images ask the network.
+    """
+    try:
+        text = run.folder.metrics.read_text(encoding="utf-8")
+        values = parse_json(text)
+        if Metrics.from_json(text) != evaluation.metrics:
+            return None
+        after = Calibration.from_values(values["calibration_after_temperature"]) if run.recipe.held_out else None
+        return Calibration.from_values(values["calibration"]), after
+    except (OSError, TypeError, KeyError, ValueError, AttributeError):  # missing, damaged, or of an older form
+        return None
 
 
 def writing_if_possible(folder: RunFolder, command: Sequence[str]) -> AbstractContextManager[None]:

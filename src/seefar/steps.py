@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from seefar import processes
 from seefar.choices import Choices
 from seefar.data import Data, Split
@@ -30,7 +28,7 @@ from seefar.report.page import make_report, saved_neighbours
 from seefar.report.tables import files_table, neighbours_table, occlusion_table, write_metrics, write_mistakes
 from seefar.result import Result
 from seefar.runs.files import write_changed
-from seefar.saved import is_writable, saved_evaluation, saved_explanation, writing_if_possible
+from seefar.saved import is_writable, saved_calibrations, saved_evaluation, saved_explanation, writing_if_possible
 from seefar.training.run import Run
 
 PART = 100
@@ -83,9 +81,8 @@ def evaluate_run(
     with folder.writing(command):
         if evaluation is None:
             evaluation = evaluate(run.model, test, progress=progress)
-            maps = folder.figure("maps")
             of_others = (folder.mistakes, folder.maps, folder.explanation, folder.neighbours, folder.report)
-            for path in (*of_others, mistakes, maps):
+            for path in (*of_others, mistakes, folder.figure("maps")):
                 path.unlink(missing_ok=True)  # of other predictions
             evaluation.save(folder.predictions)
         findings = find(run, data, evaluation, data_dir, progress)
@@ -142,12 +139,12 @@ def explain_run(
         ranked = find_mistakes(evaluation.predictions, chosen.order, true=chosen.true, predicted=chosen.predicted)
         shown = ranked[: chosen.top]
         if is_writable(folder):
-            _draw(folder.figure("mistakes"), plot_mistakes(shown, test) if shown else None)
+            save_figure(folder.figure("mistakes"), plot_mistakes(shown, test) if shown else None)
         explanation = _explain_part(
             run, test, evaluation, chosen, shown, saved_explanation(run, evaluation, chosen), display
         )
         if is_writable(folder):
-            _draw(folder.figure("maps"), plot_maps(explanation.of(shown), test) if shown else None)
+            save_figure(folder.figure("maps"), plot_maps(explanation.of(shown), test) if shown else None)
         there = {mistake.index for mistake in explanation.mistakes}
         rest = [one for one in evaluation.mistakes if one.index not in there] if chosen.explain == "all" else []
         for start in range(0, len(rest), PART):
@@ -191,7 +188,8 @@ def report_run(
     """
     with run.folder.writing(command):
         evaluation = evaluate_run(run, data, data_dir=data_dir, progress=progress)
-        return make_report(run, data, evaluation, saved_explanation(run, evaluation), command, data_dir)
+        explanation, calibrations = saved_explanation(run, evaluation), saved_calibrations(run, evaluation)
+        return make_report(run, data, evaluation, explanation, command, data_dir, calibrations=calibrations)
 
 
 def _report(result: Result, data: Data, command: Sequence[str], data_dir: str | Path | None) -> None:
@@ -210,7 +208,7 @@ def _report(result: Result, data: Data, command: Sequence[str], data_dir: str | 
         command,
         data_dir,
         verdicts=findings.analysis.verdicts,
-        calibration=findings.calibration,
+        calibrations=(findings.calibration, findings.after),
         only_changed=True,
     )
 
@@ -224,7 +222,11 @@ def _explain_part(
     known: Explanation | None,
     progress: Progress,
 ) -> Explanation:
-    """Explain some mistakes beside those that are known, and save all of them."""
+    """Explain some mistakes beside those that are known, and save all of them; nothing is done if all are known."""
+    there = set() if known is None else {mistake.index for mistake in known.mistakes}
+    tried = known is not None and (len(known.damaged) > 0 or len(there) < len(evaluation.mistakes))
+    if known and tried and there.issuperset(mistake.index for mistake in mistakes):
+        return known
     explanation = explain(
         run.model,
         test,
@@ -240,11 +242,3 @@ def _explain_part(
     if explanation is not known and is_writable(run.folder):
         explanation.save(run.folder.maps)
     return explanation
-
-
-def _draw(path: Path, figure: Figure | None) -> None:
-    """Save a figure; None takes away the one that is there, since it is of another choice."""
-    if figure is None:
-        path.unlink(missing_ok=True)
-    else:
-        save_figure(path, figure)

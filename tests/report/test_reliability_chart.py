@@ -1,18 +1,9 @@
-"""The reliability diagram of the page: its curve with a temperature, and where a run's page has it from."""
+"""The reliability diagram of the page, and its curve with a temperature."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from pathlib import Path
-
-import numpy as np
-import pytest
-
-from seefar.evaluation.calibration import Calibration, Estimate, ReliabilityBin, measure_calibration
+from seefar.evaluation.calibration import Calibration, Estimate, ReliabilityBin
 from seefar.report.curves import reliability_chart
-from seefar.report.page import _calibration_after
-from seefar.runs.folder import RunFolder
 
 
 def calibration(temperature: float, *bins: tuple[float, float]) -> Calibration:
@@ -30,17 +21,3 @@ def test_the_curve_with_a_temperature_lies_where_its_bins_do() -> None:
     assert [key.name for key in chart.keys] == ["with temperature 1.50"]
     assert chart.summary.endswith("With a temperature of 1.50, fitted on held-out images, 10.0%.")
     assert reliability_chart(one).lines == ()
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"calibration_after_temperature": {"n": 1}}', None])
-def test_without_such_a_section_there_is_no_curve(tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / "metrics.json").write_text(text)
-    assert _calibration_after(RunFolder(tmp_path)) is None
-
-
-def test_the_section_of_metrics_json_is_read(tmp_path: Path) -> None:
-    logits = np.random.default_rng(0).normal(0, 2, (60, 3)).astype(np.float32)
-    found = measure_calibration(logits, np.arange(60) % 3, 2.0)
-    (tmp_path / "metrics.json").write_text(json.dumps({"calibration_after_temperature": asdict(found)}))
-    assert _calibration_after(RunFolder(tmp_path)) == found

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,16 @@ class Calibration:
         found = dict(values)
         bins = tuple(ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in found.pop("bins"))
         ece, brier = (Estimate(found[key]["value"], tuple(found[key]["interval"])) for key in ("ece", "brier"))
-        return cls(**{**found, "bins": bins, "ece": ece, "brier": brier})
+        made = cls(**{**found, "bins": bins, "ece": ece, "brier": brier})
+        if not all(type(number) in (int, float) and math.isfinite(number) for number in _numbers(astuple(made))):
+            raise ValueError("a number in it is none")
+        return made
+
+
+def _numbers(values: object) -> Iterator[Any]:
+    """All that is in nested tuples."""
+    for value in values if isinstance(values, tuple) else ():
+        yield from _numbers(value) if isinstance(value, tuple) else (value,)
 
 
 def measure_calibration(

@@ -22,7 +22,7 @@ from seefar.explanation.neighbours import Neighbours
 from seefar.report.content import NearestImages, ReportContent, on_page
 from seefar.report.html import render_report
 from seefar.report.write import gather
-from seefar.runs.files import read_json, write_text
+from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
 from seefar.training.run import Run
@@ -37,7 +37,7 @@ def make_report(
     data_dir: str | Path | None = None,
     *,
     verdicts: Sequence[Verdict] | None = None,
-    calibration: Calibration | None = None,
+    calibrations: tuple[Calibration, Calibration | None] | None = None,
     only_changed: bool = False,
 ) -> Path:
     """Write `report.html` into the run folder, whole or not at all.
@@ -50,7 +50,8 @@ def make_report(
         command: what made the files.
         data_dir: where the reference data for CIFAR-10 lie, if they were fetched.
         verdicts: whose fault the mistakes are; default: found here.
-        calibration: of the predictions; default: measured here.
+        calibrations: of the predictions, without and, if training images were held out, with a temperature; default:
+            measured here, without.
         only_changed: leave a page as it is that shows the same already.
 
     Returns:
@@ -73,21 +74,12 @@ def make_report(
         reference=reference,
         neighbours=None if near is None else nearest_images(near, mistakes, data.train.images),
         verdicts=verdicts,
-        calibration=calibration,
+        calibrations=calibrations,
     )
-    content = replace(content, calibration_after=_calibration_after(run.folder))
     if not (only_changed and _shows(run.folder.report, content)):
         content = replace(content, provenance={"command": list(command), **provenance()})
         write_text(run.folder.report, render_report(content))
     return run.folder.report
-
-
-def _calibration_after(folder: RunFolder) -> Calibration | None:
-    """The calibration with a temperature, which `metrics.json` has if training images were held out."""
-    try:
-        return Calibration.from_values(read_json(folder.metrics)["calibration_after_temperature"])
-    except (OSError, TypeError, KeyError, ValueError, AttributeError):  # not measured, or of an older form
-        return None
 
 
 def _shows(page: Path, content: ReportContent) -> bool:

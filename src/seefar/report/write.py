@@ -91,7 +91,7 @@ def gather(
     reference: Reference | None = None,
     neighbours: NearestImages | None = None,
     verdicts: Sequence[Verdict] | None = None,
-    calibration: Calibration | None = None,
+    calibrations: tuple[Calibration, Calibration | None] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> ReportContent:
     """What the page shows; the network is not asked again.
@@ -107,12 +107,13 @@ def gather(
         reference: what people and other networks say of CIFAR-10's test images; left out for other images.
         neighbours: the nearest training images of those mistakes that `on_page` chooses.
         verdicts: whose fault the mistakes are; default: found by `reference`.
-        calibration: of the predictions; default: measured.
+        calibrations: of the predictions, without and, if there is one, with a temperature; default: measured, without.
         provenance: command, versions and machine.
     """
     predictions = evaluation.predictions
     mistakes = on_page(evaluation.mistakes, len(test.classes), explanation)
     index = np.array([mistake.index for mistake in mistakes], dtype=np.int64)
+    before, after = calibrations or (measure_calibration(predictions.logits, predictions.labels), None)
     votes = None
     if reference is not None:
         try:
@@ -137,5 +138,6 @@ def gather(
         verdicts=verdicts,
         votes=votes,
         neighbours=neighbours,
-        calibration=calibration or measure_calibration(predictions.logits, predictions.labels),
+        calibration=before,
+        calibration_after=after,
     )
