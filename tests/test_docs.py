@@ -147,3 +147,17 @@ def test_the_times_of_the_app_are_those_of_the_results() -> None:
     told = [found[name]["median"] for name in names]
     told += [found["painted_ms"]["most"], found["network_and_figure_alone_ms"]["median"]]
     assert [f"{one / 1000:.2f}" for one in told] == re.findall(r"(\d\.\d\d) s\b", page)
+
+
+def test_what_bfloat16_costs_is_that_of_the_results() -> None:
+    compared = json.loads((ROOT / "results" / "compare_precision.json").read_text(encoding="utf-8"))
+    of_float32 = json.loads((ROOT / "results" / "quick.json").read_text(encoding="utf-8"))["runs"][0]["accuracy"]
+    (one, other), (pair,) = compared["runs"], compared["pairs"]
+    assert one["accuracy"] == of_float32
+    assert abs(one["accuracy"] - other["accuracy"]) < 0.003
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    alone = len(pair["repaired"]), len(pair["broken"])
+    for figure in (f"{other['accuracy']:.2%}".replace("%", " %"), f"{one['mistakes'] - alone[0]:,} mistakes"):
+        assert figure in text
+    comparison = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    assert f"on {sum(alone)} images" in " ".join(comparison.split())
