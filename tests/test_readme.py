@@ -161,5 +161,5 @@ def test_two_views_are_those_of_the_results_and_of_the_same_run() -> None:
 def test_the_seeds_of_quick_are_those_of_the_results() -> None:
     measured = json.loads((ROOT / "results" / "quick.json").read_text(encoding="utf-8"))
     *first, last = [f"{100 * run['accuracy']:.2f}" for run in measured["runs"]]
-    assert f"{', '.join(first)} and {last} %" in README
+    assert f"{', '.join(first)} and {last} %" in " ".join(README.split())
     assert measured["n"] == len(measured["runs"]) == 3
