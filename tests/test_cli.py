@@ -153,7 +153,11 @@ def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["run", "quik"], "no recipe 'quik': choose one of fast, quick, seed, demo"),
         (["run", "demo", "--data", "nowhere"], "no data set 'nowhere'"),
-        (["train", "demo", "--epochs", "0"], "epochs is 0, 1 or more was wanted. (flag: --epochs)"),
+        (["train", "demo", "--epochs", "0"], "epochs is 0, 1 to 10000 was wanted. (flag: --epochs)"),
+        (
+            ["run", "demo", "--epochs", "100000000000"],
+            "epochs is 100000000000, 1 to 10000 was wanted. (flag: --epochs)",
+        ),
         (["train", "demo", "--device", "cuda"], "no cuda"),
         (["train", "--epochs", "1", "demo"], "The recipe comes before the flags: seefar train demo"),
         (["train", "demo", "--name", ".."], "'..' is no name for a run"),

@@ -46,6 +46,15 @@ def predicted(split: Split) -> np.ndarray:
     return found
 
 
+@pytest.mark.parametrize(("right", "told"), [(18, False), (38, True)])
+def test_a_network_that_is_mostly_wrong_says_nothing_of_labels(split: Split, right: int, told: bool) -> None:
+    """With 18 of 40 right it confidently contradicts 22 labels, and it is not the labels that are wrong."""
+    found = np.where(np.arange(40) < right, split.labels, (split.labels + 1) % 10)
+    analysis = analyse_mistakes(predictions_of(split, found), split, progress=SILENT)
+    assert len(analysis.issues.issues) > 0
+    assert any("labels may be wrong" in line for line in analysis.lines) is told
+
+
 def test_other_data_have_patterns_and_label_issues_but_no_faults(split: Split, predicted: np.ndarray) -> None:
     analysis = analyse_mistakes(predictions_of(split, predicted), split, progress=SILENT)
     assert analysis.verdicts is None

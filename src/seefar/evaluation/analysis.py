@@ -25,6 +25,8 @@ from seefar.progress import Progress
 
 MOST_PAIRS = 10
 """Confused pairs in `metrics.json`."""
+KNOWS_LABELS = 0.5
+"""The end of a run says nothing of wrong labels where the accuracy, for all that is known, may be lower."""
 SURE = 0.05
 """Slices with a corrected p below this are told at the end of a run."""
 
@@ -82,7 +84,7 @@ class MistakeAnalysis:
         elif self.missing:
             lines.append(f"whose fault: not known. {self.missing}")
         lines += [str(view) for view in self.views[1:]]
-        for first in self.issues.issues[:1]:
+        for first in self.issues.issues[:1] if self.views[0].interval[0] > KNOWS_LABELS else ():
             count = len(self.issues.issues)
             lines.append(f"{count} labels may be wrong, first of all that of image {first.index}: {first.sentence}")
         for pair in self.pairs[:1]:
