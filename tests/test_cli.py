@@ -162,6 +162,15 @@ def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--epochs", "1", "demo"], "The recipe comes before the flags: seefar train demo"),
         (["train", "demo", "--name", ".."], "'..' is no name for a run"),
         (["train", "demo", "--name", ""], "'' is no name for a run"),
+        (
+            ["train", "demo", "--name", "\x1b[31mred"],
+            r"'\x1b[31mred' is no name for a run, since it has control characters",
+        ),
+        (["train", "demo", *TINY, "--checkpoint-minutes", "nan"], "checkpoint_minutes is nan, 0 or more was wanted."),
+        (
+            ["train", "demo", *TINY, "--checkpoint-minutes", "-3"],
+            "-3.0, 0 or more was wanted. (flag: --checkpoint-minutes)",
+        ),
         (["train", "demo", "--name", "/dev/null/x", *TINY], "/dev/null/x"),
         (["train", "demo", "--workers", "-1"], "(flag: --workers)"),
         (["run", "demo", "--true", "whale"], "no class 'whale'"),

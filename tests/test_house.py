@@ -17,6 +17,7 @@ ORDER = (
     "choices",
     "seeds",
     "processes",
+    "output",
     "progress",
     "runs",
     *STEPS,

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from seefar.output import LastingOutput
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
@@ -72,7 +74,8 @@ class Display:
         if self.bar:
             self.bar.console.print(text, soft_wrap=True)
         else:
-            print(text, file=sys.stdout if self.notebook else sys.stderr, flush=True)
+            out: Any = LastingOutput(sys.stdout if self.notebook else sys.stderr, drops_all=True)
+            print(text, file=out, flush=True)
 
     def update(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Move the bar, or print a line if the last one is a while ago."""
@@ -99,7 +102,8 @@ class Display:
 
             left = TextColumn("{task.fields[note]}") if note else TimeRemainingColumn()
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left)
-            console = Console(stderr=True, highlight=False, markup=False)
+            out: Any = LastingOutput(sys.stderr, drops_all=True)
+            console = Console(file=out, highlight=False, markup=False)
             self.bar = Progress(*columns, console=console, transient=True)
             self.task = self.bar.add_task(self.stage, total=total, note=note)
             self.bar.start()

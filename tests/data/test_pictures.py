@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seefar.data.pictures import picture_suffixes, printable, read_picture
+from seefar.data.pictures import picture_suffixes, read_picture
 from seefar.errors import DataError
+from seefar.output import printable
 
 
 def test_every_usual_format_is_read(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import fields
 from itertools import pairwise
 from typing import Annotated, Any, Union
@@ -18,6 +19,7 @@ from seefar.choices import Choices
 from seefar.cli.commands import COMMANDS
 from seefar.cli.options import Launch, Machine
 from seefar.errors import DivergedError, Interrupted, RecipeError, SeefarError
+from seefar.output import LastingOutput, printable
 from seefar.training.recipe import RECIPES, Recipe, recipe
 
 DESCRIPTION = (
@@ -35,6 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_printing_safe()
     gc.set_threshold(10_000)  # not 700: imports make many objects, and to search them for garbage takes 0.2 s
+    out: Any = LastingOutput(sys.stdout)
+    errors: Any = LastingOutput(sys.stderr, drops_all=True)
+    with redirect_stdout(out), redirect_stderr(errors):
+        try:
+            return _call(words)
+        finally:
+            with suppress(OSError):
+                out.flush()  # else Python does it when it ends, and complains if nobody reads
+
+
+def _call(words: list[str]) -> int:
+    """Call the command; its exit code."""
     if words == ["--version"]:
         from seefar import __version__
 
@@ -46,9 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 warnings.showwarning = _print_warning
             parse(words)(words)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (SeefarError, OSError) as error:  # OSError: a folder that cannot be read, ...
         if "--debug" in words:
             raise
@@ -102,15 +113,11 @@ def _make_printing_safe() -> None:
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     """One line, without the place in the source that Python adds; names of files in it may hold escape sequences."""
-    from seefar.data.pictures import printable
-
     print(printable(f"seefar: {message}"), file=sys.stderr)
 
 
 def _print_error(error: BaseException) -> None:
     """Print it to standard error; names of files and folders in it may hold escape sequences."""
-    from seefar.data.pictures import printable
-
     lines = f"seefar: {error}{_flag_of(error)}".split("\n")
     print("\n".join(printable(line) for line in lines), file=sys.stderr)
 

@@ -68,7 +68,7 @@ class Predict:
 
 
 def _print(prediction: PicturePrediction, figure: Path) -> None:
-    from seefar.data.pictures import printable
+    from seefar.output import printable
 
     print(f"{printable(prediction.file)}: {prediction.describe()}")
     print(f"  {prediction.picture.describe()}")

@@ -17,8 +17,9 @@ import numpy as np
 from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, Split
 from seefar.data.layout import File, read_layout
-from seefar.data.pictures import Picture, printable, read_picture, unreadable
+from seefar.data.pictures import Picture, read_picture, unreadable
 from seefar.errors import DataError, RunError
+from seefar.output import printable
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array
 from seefar.runs.files import read_json, write_text, written_beside

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seefar.data.pictures import picture_suffixes, printable
+from seefar.data.pictures import picture_suffixes
 from seefar.errors import DataError
+from seefar.output import printable
 
 PARTS = {"train": ("train", "training"), "test": ("test", "testing"), "val": ("val", "valid", "validation")}
 NO_CLASSES = {"__MACOSX", "__pycache__"}

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seefar.data.layout import NO_CLASSES
-from seefar.data.pictures import Picture, picture_suffixes, printable, read_picture
+from seefar.data.pictures import Picture, picture_suffixes, read_picture
 from seefar.errors import DataError
+from seefar.output import printable
 from seefar.progress import SILENT, Progress
 
 Places = str | Path | Sequence[str | Path]

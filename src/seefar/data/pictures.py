@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.errors import DataError
+from seefar.output import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -147,11 +148,6 @@ class _Bounded(io.BufferedReader):
 
     def __repr__(self) -> str:
         return repr(self.name)  # Pillow's messages name it
-
-
-def printable(text: str) -> str:
-    """Text that is safe in a terminal: control characters, such as those of escape sequences, are spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.pictures import Picture, printable
+from seefar.data.pictures import Picture
 from seefar.explanation.health import Health
 from seefar.maps.grid import Grid
 from seefar.names import HideName, MethodName
+from seefar.output import printable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

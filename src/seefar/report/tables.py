@@ -14,6 +14,7 @@ from seefar.data.images import Split
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
+from seefar.output import printable
 from seefar.runs.files import write_changed, write_text
 
 Table = Mapping[str, Mapping[int, object]]
@@ -46,8 +47,11 @@ def write_metrics(path: Path, sections: Mapping[str, Any]) -> None:
 
 
 def files_table(split: Split) -> Table:
-    """The column `file`: the name of the file that each image was read from; no column where there are none."""
-    return {} if split.files is None else {"file": dict(enumerate(split.files))}
+    """The column `file`: the name of the file that each image was read from; no column where there are none.
+
+    Control characters in names are spelled out: a terminal that the table is printed to would obey them.
+    """
+    return {} if split.files is None else {"file": {at: printable(name) for at, name in enumerate(split.files)}}
 
 
 def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:

@@ -14,7 +14,7 @@ from seefar.runs.files import PART
 from seefar.runs.lock import check_locked, locked
 from seefar.runs.manifest import NAME, drop_manifest, problems, restore_manifest, write_manifest
 
-BY_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS}
+BY_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS}
 """Errors that concern the run folder even where they name no file of it."""
 
 
@@ -157,12 +157,14 @@ def find_run(name: str | Path) -> RunFolder:
     """The folder of a run: a bare name lies under `runs/`; a string with a slash, and every `Path`, is a path.
 
     Raises:
-        RunError: the name is empty or only dots.
+        RunError: the name is empty or only dots, or has characters that a terminal would obey.
 
     Example:
         >>> find_run("mine").path.as_posix(), find_run(Path("mine")).path.as_posix()
         ('runs/mine', 'mine')
     """
+    if any(ord(character) < 32 or ord(character) == 127 for character in str(name)):
+        raise RunError(f"{str(name)!r} is no name for a run, since it has control characters: choose another.")
     if isinstance(name, Path):
         return RunFolder(name.expanduser())
     if name.strip(".") == "":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seefar.errors import RunError
+from seefar.output import printable
 from seefar.runs.files import read_json, write_text
 from seefar.runs.provenance import provenance
 
@@ -119,11 +120,11 @@ def problems(folder: Path) -> list[str]:
     lines = []
     for name in sorted({*wanted, *found}):
         if name not in found:
-            lines.append(f"{name} is missing")
+            lines.append(f"{printable(name)} is missing")
         elif name not in wanted:
-            lines.append(f"{name} is extra: the manifest does not have it")
+            lines.append(f"{printable(name)} is extra: the manifest does not have it")
         elif wanted[name] != found[name]:
-            lines.append(f"{name} is changed")
+            lines.append(f"{printable(name)} is changed")
     return lines
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from seefar.data.pictures import printable
 from seefar.explanation.picture_prediction import PicturePrediction
+from seefar.output import printable
 from seefar.report.figures.maps import LONGEST_NAME, MARGIN, how_made
 from seefar.report.figures.panels import PANELS_HEIGHT, PANELS_WIDTH, Panels
 from seefar.report.style import (
