@@ -72,4 +72,6 @@ def next_step(error: OSError) -> str:
     """What to do when the system refuses to write, as the beginning of a sentence."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return "Let it open more files (ulimit -n)"
+    if error.errno == errno.ENOENT:
+        return "Put back what was taken away"
     return "Make room, or make the folder writable,"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tiny_job import TINY, At
 import seefar
 from seefar.cli.main import main
 from seefar.data import Data
+from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted, RunError
 from seefar.runs.folder import RunFolder, verify
 
@@ -91,6 +94,58 @@ def test_a_file_that_was_deleted_meanwhile_need_only_be_put_back(
         train_twice()
     shutil.copy(copy, run.path / name)
     assert train(few, run.path) == train(few, tmp_path / "whole")
+
+
+def test_a_history_that_was_changed_meanwhile_is_no_history(few: Data, tmp_path: Path) -> None:
+    """Cut to its first line it was gone on with, rows missing in silence."""
+    run, copy = RunFolder(tmp_path / "run"), tmp_path / "copy"
+
+    def cut() -> None:
+        shutil.copy(run.history, copy)
+        run.history.write_text(copy.read_text().splitlines(keepends=True)[0])
+
+    with pytest.raises(RunError, match=r"history\.csv was changed while it was written \([\d,]+ bytes were in it"):
+        train(few, run.path, At(3, cut))
+    with pytest.raises(RunError, match=r"history\.csv has 0 rows up to step 2, 2 were written: put it back.*Or delete"):
+        train(few, run.path)
+    shutil.copy(copy, run.history)
+    assert train(few, run.path) == train(few, tmp_path / "whole")
+    assert len(seefar.load_run(run.path).history) == 6
+
+
+@pytest.mark.parametrize("what", ["recipe", "images"])
+def test_the_checkpoint_of_another_training_is_refused(few: Data, tmp_path: Path, what: str) -> None:
+    """It fits: the network has the same shape."""
+    run, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "other")
+    recipe = TINY if what == "images" else replace(TINY, seed=1)
+    data = load_shapes(40, 20) if what == "recipe" else Data("few", few.train.take(slice(1, None)), few.test)
+    for folder, its, images in ((run, TINY, few), (other, recipe, data)):
+        with pytest.raises(Interrupted):
+            seefar.train(its, images, folder.path, device="cpu", progress=At(2, interrupt))
+    shutil.copy(run.checkpoint, tmp_path / "copy")
+    shutil.copy(other.checkpoint, run.checkpoint)
+    why = "seed 0, not 1" if what == "recipe" else "other training images"
+    with pytest.raises(RunError, match=rf"checkpoint\.safetensors belongs to another training \({why}\)"):
+        train(few, run.path)
+    shutil.copy(tmp_path / "copy", run.checkpoint)
+    assert train(few, run.path) == train(few, tmp_path / "whole")
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_checkpoint_that_a_kill_left_in_a_finished_folder_is_taken_away(few: Data, tmp_path: Path) -> None:
+    """A scheduler that asks for it would queue the job for ever."""
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(Interrupted):
+        seefar.train(TINY, few, run.path, device="cpu", progress=At(2, interrupt))
+    shutil.copy(run.checkpoint, tmp_path / "copy")
+    weights = train(few, run.path)
+    shutil.copy(tmp_path / "copy", run.checkpoint)
+    assert train(few, run.path) == weights
+    assert not run.checkpoint.exists()
+    assert verify(run) == []
 
 
 @pytest.mark.parametrize("name", ["log.txt", "checkpoint.safetensors"])

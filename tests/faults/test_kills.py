@@ -58,7 +58,7 @@ def test_a_table_of_mistakes_that_could_not_be_written_gets_its_columns_later(
     whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
     seefar.run(TINY, few, whole.path, top=2, progress=seefar.SILENT)
     with monkeypatch.context() as patch:
-        patch.setattr("seefar.steps.write_mistakes", full)
+        patch.setattr("seefar.result.write_mistakes", full)
         with pytest.raises(RunError, match=r"mistakes\.csv"):
             seefar.run(TINY, few, folder.path, top=2, progress=seefar.SILENT)
     seefar.run(TINY, few, folder.path, top=2, progress=seefar.SILENT)

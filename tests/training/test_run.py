@@ -11,12 +11,12 @@ import torch
 from seefar.data.shapes import load_shapes
 from seefar.errors import RunError
 from seefar.progress import SILENT
-from seefar.runs.folder import RunFolder, verify
+from seefar.runs.folder import RunFolder, find_run, verify
 from seefar.runs.tensors import load_tensors, save_tensors
 from seefar.training.history import read_history
 from seefar.training.loop import train
 from seefar.training.recipe import recipe
-from seefar.training.run import Run, choose_folder, load_run
+from seefar.training.run import Run, begin_run, choose_folder, load_run, taken_instead
 
 
 def test_a_run_is_read_back_as_it_was(run: Run, trained: Run) -> None:
@@ -115,3 +115,15 @@ def test_a_folder_with_weights_and_no_recipe_is_not_free(run: Run, in_folder: Pa
     shutil.copytree(run.folder.path, in_folder / "runs" / "demo")
     (in_folder / "runs" / "demo" / "recipe.json").unlink()
     assert choose_folder(recipe("demo"), load_shapes(40, 20)).name == "demo-2"
+
+
+def test_why_another_folder_was_taken_is_said(in_folder: Path) -> None:
+    own, other, few = recipe("demo"), RunFolder(Path("runs/demo-2")), load_shapes(40, 20)
+    with find_run("demo").writing(["a test"]):
+        begin_run(find_run("demo"), own, few, write=True)
+    assert taken_instead(find_run("demo"), own) is None
+    assert taken_instead(other, own) == (
+        "runs/demo belongs to another recipe or other images: this goes into runs/demo-2"
+    )
+    find_run("demo").data.unlink()
+    assert taken_instead(other, own) == "runs/demo lacks data.json: this goes into runs/demo-2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -104,7 +105,14 @@ class LoadedBatches(Iterator[Batch]):
             worker_init_fn=_leave_signals_to_the_parent,
             generator=torch.Generator(),  # the loader would draw from the process's own
         )
-        return iter(loader)
+        others = set(multiprocessing.active_children())
+        try:
+            return iter(loader)
+        except BaseException:
+            for begun in set(multiprocessing.active_children()) - others:
+                begun.kill()  # it does not listen to SIGTERM, by which Python would end it and then wait for ever
+                begun.join()
+            raise
 
 
 class _Deaths:

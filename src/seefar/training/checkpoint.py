@@ -69,6 +69,8 @@ class TrainingState:
         average: the mean of the weights over the last steps, for recipes that end with it.
         step: steps done, counted over the whole run.
         seconds: time spent in training so far, over all sittings.
+        rows: of the history, up to this step; -1 in checkpoints that were written before they were counted.
+        training: the recipe as JSON and the fingerprint of the training images; {} in such checkpoints too.
     """
 
     model: ResNet18
@@ -80,6 +82,8 @@ class TrainingState:
     average: WeightAverage = field(default_factory=WeightAverage)
     step: int = 0
     seconds: float = 0.0
+    rows: int = 0
+    training: dict[str, str] = field(default_factory=dict)
     _scaler_at_rest: dict[str, Any] = field(default_factory=dict)  # from a sitting in float16, if this one is not
 
     def save(self, path: Path) -> None:
@@ -97,6 +101,8 @@ class TrainingState:
             "scaler": self.scaler.state_dict() or self._scaler_at_rest,  # empty where it is off
             "precision": self.precision,
             "averaged": self.average.count,
+            "rows": self.rows,
+            "training": self.training,
         }
         save_tensors(path, tensors, position)
 
@@ -123,6 +129,7 @@ class TrainingState:
                 part.copy_(torch.tensor(sums, dtype=part.dtype))
             self.earlier_precision = position.get("precision")
             self.average.count = position.get("averaged", 0)
+            self.rows, self.training = int(position.get("rows", -1)), dict(position.get("training", {}))
             self._scaler_at_rest = position["scaler"]
             if self._scaler_at_rest and self.scaler.is_enabled():
                 self.scaler.load_state_dict(self._scaler_at_rest)

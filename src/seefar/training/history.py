@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seefar.errors import RunError
+from seefar.runs.lock import check_locked
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,44 @@ def to_csv(rows: Sequence[HistoryRow]) -> str:
     return text.getvalue()
 
 
-def append_row(path: Path, row: HistoryRow) -> None:
+def append_row(path: Path, row: HistoryRow, size: int) -> int:
     """Add one row to the end of a history that `to_csv` began.
 
+    Args:
+        path: of the history.
+        row: the next one.
+        size: bytes that it has if nobody but the training wrote into it.
+
+    Returns:
+        Bytes that it has now.
+
     Raises:
-        FileNotFoundError: it was taken away; a row alone would be no history.
+        RunError: it was taken away or changed; what is in it by now would be no history.
     """
-    with path.open("r+", encoding="utf-8", newline="") as file:
-        file.seek(0, os.SEEK_END)
-        csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(asdict(row))
+    try:
+        with path.open("r+b") as file:
+            found = file.seek(0, os.SEEK_END)
+            if found != size:
+                check_locked(path)
+                raise RunError(
+                    f"{path} was changed while it was written ({size:,} bytes were in it, {found:,} are): put it back "
+                    "from a copy and do the same again, which goes on from the last checkpoint."
+                )
+            line = io.StringIO()
+            csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(asdict(row))
+            return size + file.write(line.getvalue().encode())
+    except FileNotFoundError as error:
+        check_locked(path)
+        raise RunError(
+            f"{path} was taken away while it was written: put it back from a copy and do the same again, which goes on "
+            "from the last checkpoint."
+        ) from error
+
+
+def bring_to_disk(path: Path) -> None:
+    """Wait until the disk has the rows, so that no power cut leaves a checkpoint with rows behind it that are gone."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def read_history(path: Path) -> list[HistoryRow]:

@@ -21,12 +21,12 @@ from seefar.runs.manifest import add_sitting
 from seefar.training.advice import few_steps_warning
 from seefar.training.average import renew_statistics
 from seefar.training.device import Compute, choose_compute, worker_count
-from seefar.training.history import HistoryRow, append_row
+from seefar.training.history import HistoryRow, append_row, bring_to_disk
 from seefar.training.interrupt import Interrupts
 from seefar.training.parallel import even_out, shared
 from seefar.training.progress import TrainingLog, duration
 from seefar.training.recipe import Recipe
-from seefar.training.run import Run, begin_run, choose_folder, load_run, save_weights
+from seefar.training.run import Run, begin_run, choose_folder, drop_checkpoint, load_run, save_weights
 from seefar.training.setup import (
     accuracy,
     all_finite,
@@ -97,6 +97,8 @@ def train(
         raise RecipeError(f"A Recipe was wanted, found {recipe!r}: pass one, such as seefar.recipe('quick').")
     if not isinstance(data, Data):
         raise DataError(f"A Data was wanted, found {data!r}: pass one, such as seefar.load_data('cifar10').")
+    if not checkpoint_minutes >= 0:  # nor if it is no number
+        raise RecipeError(f"checkpoint_minutes is {checkpoint_minutes}, 0 or more was wanted.")
     run_folder = copied(lambda: choose_folder(recipe, data) if folder is None else find_run(folder))
     compute = choose_compute(device, precision)
     worker_processes = worker_count(workers, compute)
@@ -106,6 +108,7 @@ def train(
             if processes.first():
                 add_sitting(run_folder.path, compute.device_name, compute.precision_name)
             _train(run_folder, recipe, data, compute, worker_processes, checkpoint_minutes, shown)
+    drop_checkpoint(run_folder)
     return load_run(run_folder, device)
 
 
@@ -131,6 +134,7 @@ def _train(
         progress.line(warning)
     classify = shared(model, model.classify)
     together = f" in {processes.size()} processes" if processes.size() > 1 else ""
+    history_size = run_folder.history.stat().st_size
     last_logged = state.step - round(tally.interval[2].item() / recipe.batch_size)
 
     with (
@@ -204,7 +208,8 @@ def _train(
                     epoch_accuracy=epoch_correct / epoch_seen if epoch_ends else None,
                     held_out_accuracy=accuracy(model, held_out) if epoch_ends and len(held_out) else None,
                 )
-                append_row(run_folder.history, row)
+                history_size = append_row(run_folder.history, row, history_size)
+                state.rows += 1
                 log.log(row, batch.number + 1)
                 tally.interval.zero_()
                 last_logged = step
@@ -213,6 +218,7 @@ def _train(
             if saves:
                 state.step, state.seconds, saved = step, now - started, now
                 if processes.first():
+                    bring_to_disk(run_folder.history)
                     state.save(run_folder.checkpoint)
             if logs or saves:
                 tally.keep_on_first()

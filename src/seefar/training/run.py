@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -140,7 +141,13 @@ def choose_folder(recipe: Recipe, data: Data) -> RunFolder:
 def taken_instead(folder: RunFolder, recipe: Recipe) -> str | None:
     """One line if `choose_folder` did not choose the folder of the recipe's name."""
     named = find_run(recipe.name)
-    return None if folder == named else f"{named} belongs to another recipe or other images: this goes into {folder}"
+    if folder == named:
+        return None
+    why = "belongs to another recipe or other images"
+    for path in (named.recipe, named.data):
+        if not path.exists():
+            why = f"lacks {path.name}"
+    return f"{named} {why}: this goes into {folder}"
 
 
 def _trained(folder: RunFolder) -> Path | None:
@@ -154,6 +161,13 @@ def _belongs(folder: RunFolder, recipe: Recipe, data: Data) -> bool:
     except RunError:
         return False
     return True
+
+
+def drop_checkpoint(folder: RunFolder) -> None:
+    """Take away the checkpoint of a finished training, which a kill after the last step may have left."""
+    if folder.checkpoint.exists() and os.access(folder.path, os.W_OK):
+        with folder.writing(["seefar.train"]):
+            folder.checkpoint.unlink(missing_ok=True)
 
 
 def begin_run(folder: RunFolder, recipe: Recipe, data: Data, *, write: bool = False) -> bool:
