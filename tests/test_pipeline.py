@@ -19,6 +19,7 @@ from seefar import steps
 from seefar.data.shapes import load_shapes
 from seefar.errors import ChoiceError, DataError, DeviceError, MapError, RunError, SeefarError
 from seefar.inputs import load_for
+from seefar.progress import Silent
 from seefar.training.run import Run, load_run
 
 TINY = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
@@ -266,7 +267,7 @@ def test_a_page_that_a_kill_kept_from_being_written_is_made_later(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(steps, after, killed)
+        patch.setattr(f"seefar.result.{after}", killed)
         with pytest.raises(KeyboardInterrupt):
             seefar.explain_run(run, DATA, hide="grey", progress=seefar.SILENT)
     assert run.folder.report.read_bytes() == first
@@ -340,6 +341,41 @@ def test_a_temperature_is_fitted_on_held_out_images_only(tmp_path: Path) -> None
     assert metrics["calibration"]["temperature"] == 1
     assert metrics["calibration_after_temperature"]["temperature"] != 1
     assert metrics["calibration_after_temperature"]["accuracy"] == metrics["calibration"]["accuracy"]
+
+
+@pytest.mark.parametrize("name", ["history", "mistakes", "maps", "confusion", "reliability"])
+def test_a_figure_that_was_taken_away_is_drawn_again(finished: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    figure = folder / "figures" / f"{name}.png"
+    figure.unlink()
+    seefar.explain_run(seefar.load_run(folder), DATA, progress=seefar.SILENT)
+    assert figure.stat().st_size > 5_000
+    assert seefar.verify(folder) == []
+
+
+def test_a_page_made_anew_says_what_it_lacks(finished: Path, tmp_path: Path) -> None:
+    folder, lines = tmp_path / "run", Lines()
+    shutil.copytree(finished, folder)
+    run = seefar.load_run(folder)
+    seefar.report_run(run, DATA, progress=lines)
+    assert lines.found == []
+    (folder / "maps.npz").write_bytes((folder / "maps.npz").read_bytes()[:1000])
+    (folder / "neighbours.npz").write_bytes(b"")
+    seefar.report_run(run, DATA, progress=lines)
+    again = f"`seefar explain {folder}` makes it anew"
+    assert lines.found == [
+        f"the page has no maps, since {folder}/maps.npz cannot be used: {again}",
+        f"the page has no neighbours, since {folder}/neighbours.npz cannot be used: {again}",
+    ]
+
+
+class Lines(Silent):
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.found.append(text)
 
 
 def test_calibrations_are_read_back_and_the_network_is_not_asked_again(

@@ -88,17 +88,18 @@ def find(
 
 
 def draw_findings(folder: RunFolder, evaluation: Evaluation, findings: Findings) -> None:
-    """Write `confusion.png`, `reliability.png` and, where the faults are known, `faults.png`."""
-    predictions, metrics = evaluation.predictions, evaluation.metrics
-    confidence = predictions.confidence
-    save_figure(folder.figure("confusion"), plot_confusion(metrics.confusion, predictions.classes))
-    save_figure(folder.figure("reliability"), plot_reliability(findings.calibration, confidence, findings.after))
-    verdicts = findings.analysis.verdicts
-    if verdicts is None:
-        folder.figure("faults").unlink(missing_ok=True)
-    else:
+    """Write `confusion.png`, `reliability.png` and, where the faults are known, `faults.png`; those that are not there.
+
+    `steps.evaluate_run` takes them away when they are of other predictions.
+    """
+    predictions, verdicts = evaluation.predictions, findings.analysis.verdicts
+    if not (path := folder.figure("confusion")).exists():
+        save_figure(path, plot_confusion(evaluation.metrics.confusion, predictions.classes))
+    if not (path := folder.figure("reliability")).exists():
+        save_figure(path, plot_reliability(findings.calibration, predictions.confidence, findings.after))
+    if verdicts is not None and not (path := folder.figure("faults")).exists():
         counts = count_faults(verdicts)
-        save_figure(folder.figure("faults"), plot_faults({fault: counts[fault] for fault in FAULTS}))
+        save_figure(path, plot_faults({fault: counts[fault] for fault in FAULTS}))
 
 
 def compute_neighbours(run: Run, data: Data, evaluation: Evaluation, progress: Progress | None) -> Neighbours:

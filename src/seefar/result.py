@@ -1,14 +1,21 @@
-"""The result of the main job, as Python gets it."""
+"""The result of the main job, as Python gets it and as it is written into the run folder."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from seefar.data import Data
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.findings import Findings
+from seefar.report.page import make_report
+from seefar.report.tables import files_table, neighbours_table, occlusion_table, write_mistakes
+from seefar.runs.files import write_changed
 from seefar.training.run import Run
 
 
@@ -34,3 +41,24 @@ class Result:
 
     def __repr__(self) -> str:
         return f"Result({self.run!r}, {self.evaluation!r})"
+
+
+def write_result(result: Result, data: Data, command: Sequence[str], data_dir: str | Path | None) -> None:
+    """Write `explanation.json`, `mistakes.csv` with all its columns, and the page, each if anything in it is new."""
+    run, evaluation, explanation, findings = result.run, result.evaluation, result.explanation, result.findings
+    write_changed(run.folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
+    tables = [files_table(data.test), occlusion_table(explanation, data.classes), findings.analysis.columns]
+    if result.neighbours is not None:
+        tables.append(neighbours_table(result.neighbours))
+    write_mistakes(run.folder.mistakes, evaluation.mistakes, data.classes, *tables)
+    make_report(
+        run,
+        data,
+        evaluation,
+        explanation,
+        command,
+        data_dir,
+        verdicts=findings.analysis.verdicts,
+        calibrations=(findings.calibration, findings.after),
+        only_changed=True,
+    )

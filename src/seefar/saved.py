@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from seefar import processes
 from seefar.choices import Choices
-from seefar.data import Split
+from seefar.data import Data, Split
 from seefar.errors import RunError
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
 from seefar.explanation.explain import Explanation
+from seefar.report.page import saved_neighbours
 from seefar.runs.files import parse_json
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run
@@ -57,6 +59,18 @@ def saved_calibrations(run: Run, evaluation: Evaluation) -> tuple[Calibration, C
         return Calibration.from_values(values["calibration"]), after
     except (OSError, TypeError, KeyError, ValueError, AttributeError):  # missing, damaged, or of an older form
         return None
+
+
+def left_out(run: Run, data: Data, evaluation: Evaluation, explanation: Explanation | None) -> list[str]:
+    """What a page of the folder lacks since its file is missing or damaged, and how it gets there; one line each."""
+    folder, lines = run.folder, []
+    again = f"`seefar explain {shlex.quote(folder.name)}` makes it anew"
+    if explanation is None and evaluation.mistakes:
+        what = "cannot be used" if folder.maps.exists() else "is missing"
+        lines.append(f"the page has no maps, since {folder.maps} {what}: {again}")
+    if folder.neighbours.exists() and saved_neighbours(folder, evaluation, data) is None:
+        lines.append(f"the page has no neighbours, since {folder.neighbours} cannot be used: {again}")
+    return lines
 
 
 def writing_if_possible(folder: RunFolder, command: Sequence[str]) -> AbstractContextManager[None]:

@@ -6,7 +6,6 @@ call after an interruption goes on where it stopped. A folder that cannot be wri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +24,16 @@ from seefar.progress import Part, Progress, showing
 from seefar.report.draw import save_figure
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
 from seefar.report.page import make_report, saved_neighbours
-from seefar.report.tables import files_table, neighbours_table, occlusion_table, write_metrics, write_mistakes
-from seefar.result import Result
-from seefar.runs.files import write_changed
-from seefar.saved import is_writable, saved_calibrations, saved_evaluation, saved_explanation, writing_if_possible
+from seefar.report.tables import files_table, write_metrics, write_mistakes
+from seefar.result import Result, write_result
+from seefar.saved import (
+    is_writable,
+    left_out,
+    saved_calibrations,
+    saved_evaluation,
+    saved_explanation,
+    writing_if_possible,
+)
 from seefar.training.run import Run
 
 PART = 100
@@ -81,8 +86,9 @@ def evaluate_run(
     with folder.writing(command):
         if evaluation is None:
             evaluation = evaluate(run.model, test, progress=progress)
-            of_others = (folder.mistakes, folder.maps, folder.explanation, folder.neighbours, folder.report)
-            for path in (*of_others, mistakes, folder.figure("maps")):
+            figures = (folder.figure(name) for name in ("mistakes", "maps", "confusion", "reliability", "faults"))
+            files = (folder.mistakes, folder.maps, folder.explanation, folder.neighbours, folder.report)
+            for path in (*files, *figures):
                 path.unlink(missing_ok=True)  # of other predictions
             evaluation.save(folder.predictions)
         findings = find(run, data, evaluation, data_dir, progress)
@@ -153,12 +159,13 @@ def explain_run(
         findings = find(run, data, evaluation, data_dir, display)
         result = Result(run, evaluation, explanation, shown, findings, saved_neighbours(folder, evaluation, data))
         if is_writable(folder):
-            _report(result, data, command, data_dir)
+            draw_findings(folder, evaluation, findings)
+            write_result(result, data, command, data_dir)
         (kept,) = processes.agree(is_writable(folder))  # by the first of several processes; all ask the network
         if kept and chosen.neighbours and result.neighbours is None and evaluation.mistakes:  # all else is there by now
             result = replace(result, neighbours=compute_neighbours(run, data, evaluation, display))
             if is_writable(folder):
-                _report(result, data, command, data_dir)
+                write_result(result, data, command, data_dir)
     return result
 
 
@@ -189,28 +196,10 @@ def report_run(
     with run.folder.writing(command):
         evaluation = evaluate_run(run, data, data_dir=data_dir, progress=progress)
         explanation, calibrations = saved_explanation(run, evaluation), saved_calibrations(run, evaluation)
+        with showing(progress) as shown:
+            for line in left_out(run, data, evaluation, explanation):
+                shown.line(line)
         return make_report(run, data, evaluation, explanation, command, data_dir, calibrations=calibrations)
-
-
-def _report(result: Result, data: Data, command: Sequence[str], data_dir: str | Path | None) -> None:
-    """Write `explanation.json`, `mistakes.csv` with all its columns, and the page, each if anything in it is new."""
-    run, evaluation, explanation, findings = result.run, result.evaluation, result.explanation, result.findings
-    write_changed(run.folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
-    tables = [files_table(data.test), occlusion_table(explanation, data.classes), findings.analysis.columns]
-    if result.neighbours is not None:
-        tables.append(neighbours_table(result.neighbours))
-    write_mistakes(run.folder.mistakes, evaluation.mistakes, data.classes, *tables)
-    make_report(
-        run,
-        data,
-        evaluation,
-        explanation,
-        command,
-        data_dir,
-        verdicts=findings.analysis.verdicts,
-        calibrations=(findings.calibration, findings.after),
-        only_changed=True,
-    )
 
 
 def _explain_part(

@@ -17,6 +17,7 @@ from seefar.evaluation.metrics import wilson_interval
 from seefar.maps.grid import Grid, Maps
 
 SLICE_SHARE = 0.1
+PART = 100  # images at a time, which stay in the cache
 LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue (ITU-R BT.601)
 
 
@@ -132,8 +133,8 @@ def holm(p_values: list[float]) -> list[float]:
 def _grey_facts(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Mean, standard deviation and mean step of the grey image, each (N,), in levels of 255."""
     facts = []
-    for start in range(0, len(images), 1000):
-        grey = images[start : start + 1000] @ LUMA  # (n, H, W)
+    for start in range(0, len(images), PART):
+        grey = images[start : start + PART] @ LUMA  # (n, H, W)
         steps = (np.abs(np.diff(grey, axis=1)).mean((1, 2)) + np.abs(np.diff(grey, axis=2)).mean((1, 2))) / 2
         facts.append((grey.mean((1, 2)), grey.std((1, 2)), steps))
     brightness, contrast, steps = (np.concatenate(part) for part in zip(*facts, strict=True))
