@@ -8,8 +8,8 @@ import os
 import pickle
 import tarfile
 import zlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,6 @@ MD5 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
-
-
-THREADS = 2
-Planes = NDArray[np.uint8]  # (N, 3, 32, 32)
 
 
 def default_folder() -> Path:
@@ -135,34 +131,37 @@ def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
     Raises:
         DataError: a file is missing, differs from its checksum, or holds something other than a batch.
     """
-    meta = _read(batches / META_FILE, checksums[META_FILE])
-    try:
-        classes = tuple(name.decode() for name in meta[b"label_names"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{batches / META_FILE} holds no label_names: it is not CIFAR-10's.") from error
-    names = (*TRAIN_FILES, *TEST_FILES)
-    with ThreadPoolExecutor(THREADS, "batches") as pool:  # hashing and copying happen outside Python's lock
-        found = list(pool.map(lambda name: _read_batch(batches / name, checksums[name]), names))
-        train, test = (_join(parts, classes, pool) for parts in (found[: len(TRAIN_FILES)], found[len(TRAIN_FILES) :]))
+    names = (META_FILE, *TRAIN_FILES, *TEST_FILES)
+    with ThreadPoolExecutor(1, "batches") as pool:  # it reads and checks a file while the one before is decoded
+        contents = pool.map(lambda name: _checked_content(batches / name, checksums[name]), names)
+        meta = unpickle_batch(next(contents), batches / META_FILE)
+        try:
+            classes = tuple(name.decode() for name in meta[b"label_names"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{batches / META_FILE} holds no label_names: it is not CIFAR-10's.") from error
+        train = _split([batches / name for name in TRAIN_FILES], contents, classes)
+        test = _split([batches / name for name in TEST_FILES], contents, classes)
     return Data("cifar10", train, test)
 
 
-def _join(parts: Sequence[tuple[Planes, Labels]], classes: tuple[str, ...], pool: Executor) -> Split:
-    """One split of several batches, their colours brought together."""
-    ends = np.cumsum([len(labels) for _, labels in parts])
-    images = np.empty((ends[-1], 32, 32, 3), np.uint8)
-
-    def fill(planes: Planes, end: int) -> None:
-        own = images[end - len(planes) : end]
+def _split(paths: Sequence[Path], contents: Iterator[bytes], classes: tuple[str, ...]) -> Split:
+    """One split of the next batches, each brought into its place as soon as it is decoded."""
+    most = sum(path.stat().st_size // 3072 for path in paths if path.exists())  # images, and some
+    images, labels = np.empty((most, 32, 32, 3), np.uint8), []
+    end = 0
+    for path in paths:
+        planes, its_labels = _planes(next(contents), path)
+        own = images[end : end + len(planes)]
         for channel in range(3):  # one at a time: numpy copies three bytes at a time slowly
             own[..., channel] = planes[:, channel]
+        end += len(planes)
+        labels.append(its_labels)
+    return Split(images[:end], np.concatenate(labels), classes)
 
-    list(pool.map(fill, (planes for planes, _ in parts), ends))
-    return Split(images, np.concatenate([labels for _, labels in parts]), classes)
 
-
-def _read_batch(path: Path, md5: str) -> tuple[Planes, Labels]:
-    batch = _read(path, md5)
+def _planes(content: bytes, path: Path) -> tuple[NDArray[np.uint8], Labels]:
+    """Images of a batch as they lie in the file, (N, 3, 32, 32), and labels (N,)."""
+    batch = unpickle_batch(content, path)
     try:
         planes = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
         labels = np.asarray(batch[b"labels"], dtype=np.int64)
@@ -173,7 +172,7 @@ def _read_batch(path: Path, md5: str) -> tuple[Planes, Labels]:
     return planes, labels
 
 
-def _read(path: Path, md5: str) -> Mapping[bytes, Any]:
+def _checked_content(path: Path, md5: str) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
@@ -187,7 +186,7 @@ def _read(path: Path, md5: str) -> Mapping[bytes, Any]:
             f"{path} is not the official file: MD5 {md5} was wanted, {found} found ({len(content):,} bytes). "
             f"It is damaged or another file under this name; delete {path.parent} and run `seefar data cifar10`."
         )
-    return unpickle_batch(content, path)
+    return content
 
 
 class _BatchUnpickler(pickle.Unpickler):
