@@ -111,9 +111,8 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
             f"{folder.recipe} is not what the weights were trained with ({recipe.differences(trained)}): "
             "put the file back as it was, or train a run with a new name."
         )
-    with torch.device("meta"):  # first weights, soon replaced, need not be drawn
+    with torch.random.fork_rng(devices=[]):  # the first weights, soon replaced, are drawn at random
         model = ResNet18(len(classes), recipe.width)
-    model.to_empty(device="cpu")  # everything in it is in the file too
     load_weights(folder.weights, model, tensors)
     history = read_history(folder.history)
     if not history:
