@@ -64,7 +64,9 @@ def contenders() -> dict[str, MapMethod]:
     return found
 
 
-def scores(run: str, index: np.ndarray, named: Labels, grid: Grid, kept: Path) -> dict[str, dict[str, np.ndarray]]:
+def scores(
+    run: str, index: np.ndarray, named: Labels, grids: list[Grid], kept: Path
+) -> dict[str, dict[str, np.ndarray]]:
     """Of every contender, each of the three scores, float64 (N,); what is `kept` already is read, not measured."""
     keep_freed_memory()
     model, images = seefar.load_run(run).model, load_test(run).images[index]
@@ -75,7 +77,8 @@ def scores(run: str, index: np.ndarray, named: Labels, grid: Grid, kept: Path) -
         if not path.exists():
             count = SCORECAM_IMAGES if name.startswith("scorecam") else len(images)
             maps = method(model, images[:count], named[:count])
-            ranks = rank_pixels(to_pixels(maps, images.shape[1], grid if "twin" in name else None))
+            placed = {grid.cells: grid for grid in grids} if "twin" in name else {}
+            ranks = rank_pixels(to_pixels(maps, images.shape[1], placed.get(maps.shape[1:])))
             with torch.autocast(device_of(model).type, torch.bfloat16), written_beside(path) as beside:
                 measured = {
                     score: measure(model, images[:count], named[:count], ranks) for score, measure in SCORES.items()
@@ -142,17 +145,17 @@ def main() -> None:
         random.permutation(np.flatnonzero(part)) for part in (named != test.labels, named == test.labels)
     )
     count = min(chosen.images or len(mistakes), len(mistakes), len(right))
-    # Where the twin's cells lie on this network's images, as `seefar.explain` finds it.
+    # Where the twin's cells lie on this network's images, as `seefar.explain` finds it: of 8x8 cells and of 16x16.
     some = mistakes[:MOST_MAPS]
-    _, grid = placed_contrast(run.model, test.images[some], named[some], test.labels[some])
+    grids = [placed_contrast(run.model, test.images[some], named[some], test.labels[some], n)[1] for n in (8, 16)]
     about = {
         "command": f"python benchmarks/faithfulness.py --run {chosen.run}",
         **provenance(),
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed, "accuracy": evaluation.metrics.accuracy},
         "all_mistakes": len(mistakes),
         "images": count,
-        "first_cell": grid.origin,
-        "precision": precision_check(run.model, test.images[mistakes], named[mistakes], grid),
+        "first_cell": grids[0].origin,
+        "precision": precision_check(run.model, test.images[mistakes], named[mistakes], grids[0]),
     }
     # The two groups side by side, each on half of the cores: small equations are slower on several.
     kept = Path("runs") / f"faithfulness-{str(about['commit'])[:8]}-{count}"
@@ -160,7 +163,7 @@ def main() -> None:
     groups = {"mistakes": mistakes[:count], "right": right[:count]}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         found = {
-            group: pool.submit(scores, chosen.run, index, named[index], grid, kept / group)
+            group: pool.submit(scores, chosen.run, index, named[index], grids, kept / group)
             for group, index in groups.items()
         }
         print(json.dumps({**about, **{group: summary(future.result()) for group, future in found.items()}}, indent=2))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from seefar.errors import MapError
 from seefar.maps.grid import Grid, grid_of, rank_pixels, to_pixels
 from seefar.maps.network import fine_twin
 from seefar.maps.sanity import pointing_hits
@@ -86,6 +87,12 @@ def test_cells_of_other_networks_share_the_image_evenly_and_need_not_be_square()
     maps = np.zeros((1, 2, 3), np.float32)
     maps[0, 1, 2] = 1
     assert np.argwhere(to_pixels(maps, (4, 6), smooth=False)[0]).tolist() == [[2, 4], [2, 5], [3, 4], [3, 5]]
+
+
+def test_the_grid_of_other_maps_is_refused() -> None:
+    """The grid of 8x8 cells put maps of 16x16 into the upper left quarter, and a benchmark measured that."""
+    with pytest.raises(MapError, match="The grid is of 8x8 cells, the maps have 16x16: pass the grid of these maps"):
+        to_pixels(np.zeros((1, 16, 16), np.float32), 32, Grid((8, 8), 4.0, 1.5))
 
 
 def test_maps_that_cannot_be_written_to_are_no_trouble() -> None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from seefar.errors import MapError
 from seefar.model.resnet import ResNet18
 from seefar.seeds import Stream
 
@@ -84,6 +85,9 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
     Returns:
         float32 (N, H, W).
 
+    Raises:
+        MapError: the grid is of other cells than the maps have.
+
     Example:
         >>> to_pixels(np.array([[[1, 2]]], np.float32), (2, 4), smooth=False)[0]
         array([[1., 1., 2., 2.],
@@ -91,7 +95,13 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
     """
     size = both(image_size)
     tensor = torch.from_numpy(np.array(maps, dtype=np.float32, order="C"))  # (N, h, w)
-    grid = grid or Grid.even((tensor.shape[1], tensor.shape[2]), size)
+    cells = tensor.shape[1], tensor.shape[2]
+    grid = grid or Grid.even(cells, size)
+    if grid.cells != cells:
+        raise MapError(
+            f"The grid is of {grid.cells[0]}x{grid.cells[1]} cells, the maps have {cells[0]}x{cells[1]}: pass the grid "
+            "of these maps."
+        )
     for axis, pixels in enumerate(size, start=1):
         count = tensor.shape[axis]
         place = ((torch.arange(pixels) - grid.origin) / grid.spacing).clamp(0, count - 1)
