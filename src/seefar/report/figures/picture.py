@@ -49,8 +49,8 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
         >>> Image.new("RGB", (60, 40), "red").save(file)
         >>> net = seefar.ResNet18(num_classes=3, width=2).eval()
         >>> (found,) = seefar.predict_pictures(net, file, ("cat", "dog", "fox"), progress=seefar.SILENT)
-        >>> len(seefar.plot_picture(found).axes)  # of the pictures, and of the scale of the maps
-        2
+        >>> round(float(seefar.plot_picture(found).get_figwidth()))
+        10
     """
     width = WIDTH - 2 * MARGIN
     health = prediction.health
