@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 import seefar
-from seefar.app import Studio, make_app, open_studio
+from seefar.app import make_app
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import MissingExtraError
 from seefar.maps.class_maps import class_maps
 from seefar.model import ResNet18
 from seefar.model.inference import compute_logits, log_softmax
+from seefar.studio import Studio, open_studio
 from seefar.training.run import Run
 
 
@@ -39,6 +40,23 @@ def test_a_canvas_without_paint_is_the_image_itself(studio: Studio, size: int) -
     canvas = other.enlarge(image)
     assert 288 < canvas.size[0] <= 384
     np.testing.assert_array_equal(other.reduce(canvas), image)
+
+
+def test_only_paint_on_the_picture_that_is_shown_is_answered(studio: Studio, shapes: Data) -> None:
+    """The browser told of the picture before, and the answer to it came last."""
+    shown, before = shapes.test.images[:2]
+    picture, painted = studio.enlarge(shown), studio.enlarge(shown)
+    painted.paste((0, 0, 0), (0, 0, 192, 192))
+    of_before = {"background": studio.enlarge(before), "composite": painted}
+    for canvas in (None, {"background": None, "composite": None}, of_before):
+        assert studio.painted(canvas, shown) is None
+    for composite in (picture, None):  # what was painted is taken away again
+        found = studio.painted({"background": picture, "composite": composite}, shown)
+        np.testing.assert_array_equal(found, shown)
+    found = studio.painted({"background": picture, "composite": painted}, shown)
+    assert found is not None
+    assert (found[:16, :16] == 0).all()
+    np.testing.assert_array_equal(found[16:], shown[16:])
 
 
 def test_the_answer_is_the_networks(studio: Studio, shapes: Data) -> None:

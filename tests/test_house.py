@@ -27,6 +27,7 @@ ORDER = (
     "result",
     "steps",
     "pipeline",
+    "studio",
     "app",
     "cli",
     "__main__",

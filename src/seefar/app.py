@@ -3,143 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
 
-from seefar.data.images import Images, Split
+from seefar.data.images import Images
 from seefar.data.pictures import read_picture
-from seefar.errors import DataError, MissingExtraError, RunError
-from seefar.evaluation.mistakes import Mistake, find_mistakes
-from seefar.evaluation.predictions import Predictions, predict
-from seefar.explanation.pictures import measured_grid
-from seefar.inputs import load_for
-from seefar.maps.class_maps import class_maps
-from seefar.maps.grid import Grid, grid_of
-from seefar.model.inference import log_softmax
-from seefar.model.resnet import ResNet18
-from seefar.names import DeviceName
-from seefar.progress import Progress, showing
-from seefar.report.figures.mistakes import where
-from seefar.report.figures.panels import PANEL, show_map, show_scale
-from seefar.report.style import new_figure, place
-from seefar.training.run import load_run
+from seefar.errors import DataError, MissingExtraError
+from seefar.studio import Studio
 
-SIDE = 384  # pixels on a side of the canvas, or a little less: a whole number for each pixel of the image
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; base-uri 'self'; form-action 'self'"
 )
 """The browser loads nothing from other hosts, whatever the page asks for."""
 HEAD = "Paint over the picture, and the network answers again. Drop a file below it to open another one."
-
-
-@dataclass(frozen=True)
-class Studio:
-    """What the app works on.
-
-    Attributes:
-        model: the network.
-        classes: names of its K classes.
-        image_size: height and width in pixels.
-        grid: where the cells of its maps lie; None: as the network's form says.
-        test: images to look at; None: only files that are dropped.
-        mistakes: which of them, in order.
-    """
-
-    model: ResNet18
-    classes: tuple[str, ...]
-    image_size: int
-    grid: Grid | None = None
-    test: Split | None = None
-    mistakes: Sequence[Mistake] = ()
-
-    @property
-    def canvas(self) -> int:
-        """Pixels on a side of the canvas."""
-        return SIDE // self.image_size * self.image_size
-
-    def enlarge(self, image: Images) -> Image.Image:
-        """An image as it lies on the canvas, its pixels as squares."""
-        return Image.fromarray(image).resize((self.canvas, self.canvas), Image.Resampling.NEAREST)
-
-    def reduce(self, canvas: Image.Image) -> Images:
-        """The canvas as the network is given it; of a canvas without paint exactly the image."""
-        small = canvas.convert("RGB").resize((self.image_size, self.image_size), Image.Resampling.BOX)
-        return np.asarray(small)
-
-    def answer(self, image: Images) -> tuple[dict[str, float], Image.Image, str]:
-        """Probabilities by class, a picture of the contrast map, and what it shows."""
-        found = class_maps(self.model, image[None])
-        probabilities = np.exp(log_softmax(found.logits))[0]
-        first, second = (int(index) for index in np.argsort(-found.logits[0], kind="stable")[:2])
-        contrast = found.contrast(first, second)[0]
-        rows, columns = contrast.shape
-        grid = self.grid or grid_of(self.model, (rows, columns), self.image_size)
-        scale = max(float(np.abs(contrast).max()), 1e-12)
-        figure = new_figure(PANEL + 0.8, PANEL + 0.1)
-        show_map(place(figure, 0.02, 0.05, PANEL, PANEL), image, contrast, scale, grid)
-        show_scale(figure, PANEL + 0.1, 0.05, PANEL, scale)
-        words = f"Why {self.classes[first]}, not {self.classes[second]}, in logits: red for, blue against"
-        return dict(zip(self.classes, probabilities.tolist(), strict=True)), _picture(figure), words
-
-    def mistake(self, number: int) -> tuple[Images, str]:
-        """The image of a mistake, and what the network takes it for."""
-        assert self.test is not None
-        one = self.mistakes[number % len(self.mistakes)]
-        label, named = self.classes[one.true], self.classes[one.predicted]
-        about = f"Mistake {number % len(self.mistakes) + 1} of {len(self.mistakes)}, {where(one, self.test)}: "
-        return self.test.images[one.index], f"{about}labelled {label}, taken for {named} at {one.confidence:.1%}"
-
-
-def _picture(figure: Figure) -> Image.Image:
-    stored = BytesIO()
-    figure.savefig(stored, format="png", facecolor="white", dpi=200)
-    return Image.open(stored)
-
-
-def open_studio(
-    name: str | Path,
-    *,
-    device: DeviceName = "auto",
-    data: str | None = None,
-    data_dir: str | Path | None = None,
-    progress: Progress | None = None,
-) -> tuple[Studio, str]:
-    """A finished run with its mistakes, or without them where its data is not to be had; and its name.
-
-    Args:
-        name: the run folder: a path, or a bare name under `runs/`.
-        device: where to compute.
-        data: where the data lies now, see `seefar.inputs.load_for`.
-        data_dir: likewise.
-        progress: see `seefar.progress`.
-
-    Raises:
-        RunError: there is no finished run there.
-    """
-    run = load_run(name, device)
-    studio = Studio(run.model, run.classes, run.image_size, measured_grid(run))
-    with showing(progress) as shown:
-        try:
-            test = load_for(run.recipe, data_dir, data, progress=shown).test
-        except DataError as error:
-            shown.line(f"There are no mistakes to look through: {error}")
-            return studio, run.folder.path.resolve().name
-        try:
-            predictions = Predictions.load(run.folder.predictions)
-        except RunError:
-            predictions = None
-        if predictions is None or not predictions.are_of(run.model, test):
-            predictions = predict(run.model, test, progress=shown)
-    return replace(studio, test=test, mistakes=find_mistakes(predictions)), run.folder.path.resolve().name
 
 
 def load_gradio() -> Any:
@@ -172,25 +51,25 @@ def make_app(studio: Studio, name: str) -> Any:
 
     def turn(number: int, step: int) -> tuple[Any, ...]:
         image, about = studio.mistake(number + step)
-        return (number + step) % len(studio.mistakes), on_canvas(image), about, *studio.answer(image)
+        return (number + step) % len(studio.mistakes), image, on_canvas(image), about, *studio.answer(image)
 
     def opened(path: str | None) -> tuple[Any, ...]:
         if path is None:
-            return (gradio.skip(),) * 5
+            return (gradio.skip(),) * 6
         try:
             picture = read_picture(path, studio.image_size)
         except DataError as error:
             raise gradio.Error(str(error).replace(path, os.path.basename(path))) from error
         about = f"{os.path.basename(path)}: {picture.describe()}"
-        return on_canvas(picture.image), about, *studio.answer(picture.image)
+        return picture.image, on_canvas(picture.image), about, *studio.answer(picture.image)
 
-    def painted(canvas: dict[str, Any] | None) -> tuple[Any, ...]:
-        picture = canvas and (canvas["composite"] or canvas["background"])
-        return studio.answer(studio.reduce(picture)) if picture else (gradio.skip(),) * 3
+    def painted(canvas: dict[str, Any] | None, current: Images) -> tuple[Any, ...]:
+        image = studio.painted(canvas, current)
+        return (gradio.skip(),) * 3 if image is None else studio.answer(image)
 
     with gradio.Blocks(title=f"seefar: {name}", analytics_enabled=False) as app:
         gradio.Markdown(f"# {name}\n{HEAD}")
-        number = gradio.State(0)
+        number, current = gradio.State(0), gradio.State(begin)
         with gradio.Row():
             with gradio.Column():
                 told = gradio.Markdown(about, elem_id="about")
@@ -215,12 +94,12 @@ def make_app(studio: Studio, name: str) -> Any:
                 label = gradio.Label(num_top_classes=5, label="Answer", elem_id="answer")
                 words = gradio.Markdown(elem_id="words")
                 shown = gradio.Image(type="pil", label="Contrast map", show_label=False, buttons=[], elem_id="map")
-        answers = [label, shown, words]
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        answers, one_by_one = [label, shown, words], "answers"  # else the answer to an older picture may come last
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_id": one_by_one}
         for button, step in ((previous, -1), (following, 1)):
-            button.click(partial(turn, step=step), number, [number, canvas, told, *answers], **quiet)
-        file.change(opened, file, [canvas, told, *answers], **quiet)
-        canvas.input(painted, canvas, answers, trigger_mode="always_last", **quiet)
+            button.click(partial(turn, step=step), number, [number, current, canvas, told, *answers], **quiet)
+        file.change(opened, file, [current, canvas, told, *answers], **quiet)
+        canvas.input(painted, [canvas, current], answers, trigger_mode="always_last", **quiet)
         app.load(lambda: studio.answer(begin), None, answers, **quiet)
     return app
 
