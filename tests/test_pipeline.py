@@ -370,6 +370,19 @@ def test_a_page_made_anew_says_what_it_lacks(finished: Path, tmp_path: Path) -> 
     ]
 
 
+def test_predictions_that_were_damaged_take_nothing_with_them(finished: Path, tmp_path: Path) -> None:
+    """The maps are of the same weights and images, and hours of work."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    maps = (folder / "maps.npz").read_bytes()
+    (folder / "predictions.npz").write_bytes((folder / "predictions.npz").read_bytes()[:500])
+    evaluate = seefar.evaluate_run(seefar.load_run(folder), DATA, progress=seefar.SILENT)
+    assert evaluate.metrics.n == 30
+    assert (folder / "maps.npz").read_bytes() == maps
+    assert (folder / "neighbours.npz").exists()
+    assert seefar.verify(folder) == []
+
+
 class Lines(Silent):
     def __init__(self) -> None:
         self.found: list[str] = []

@@ -7,6 +7,8 @@ import os
 from contextlib import suppress
 from typing import Any
 
+from seefar.errors import RunError
+
 GONE = {errno.EPIPE, errno.EIO}
 """What the system says of a pipe that nobody reads any more, and of a terminal that was closed."""
 
@@ -45,7 +47,10 @@ class LastingOutput:
     def _drop(self, error: OSError) -> None:
         """From now on into nothing, also what Python itself still holds back and would write when it ends."""
         if not self.drops_all and error.errno not in GONE:
-            raise error
+            raise RunError(
+                f"Standard output cannot be written to ({error.strerror}): make room where it goes, and do the same "
+                "again."
+            ) from error
         with suppress(OSError, ValueError):  # no file of the system's
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, self.stream.fileno())

@@ -88,8 +88,9 @@ def evaluate_run(
             evaluation = evaluate(run.model, test, progress=progress)
             figures = (folder.figure(name) for name in ("mistakes", "maps", "confusion", "reliability", "faults"))
             files = (folder.mistakes, folder.maps, folder.explanation, folder.neighbours, folder.report)
-            for path in (*files, *figures):
-                path.unlink(missing_ok=True)  # of other predictions
+            if saved_explanation(run, evaluation) is None:  # else they are of these predictions, whose file was damaged
+                for path in (*files, *figures):
+                    path.unlink(missing_ok=True)
             evaluation.save(folder.predictions)
         findings = find(run, data, evaluation, data_dir, progress)
         write_metrics(folder.metrics, {"test": evaluation.metrics, **findings.sections})

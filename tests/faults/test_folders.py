@@ -146,6 +146,9 @@ def test_a_checkpoint_that_a_kill_left_in_a_finished_folder_is_taken_away(few: D
     assert train(few, run.path) == weights
     assert not run.checkpoint.exists()
     assert verify(run) == []
+    run.manifest.unlink()  # as a kill leaves it
+    assert train(few, run.path) == weights
+    assert verify(run) == []
 
 
 @pytest.mark.parametrize("name", ["log.txt", "checkpoint.safetensors"])

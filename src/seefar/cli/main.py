@@ -18,7 +18,7 @@ import tyro
 from seefar.choices import Choices
 from seefar.cli.commands import COMMANDS
 from seefar.cli.options import Launch, Machine
-from seefar.errors import DivergedError, Interrupted, RecipeError, SeefarError
+from seefar.errors import DivergedError, Interrupted, RecipeError, RunError, SeefarError
 from seefar.output import LastingOutput, printable
 from seefar.training.recipe import RECIPES, Recipe, recipe
 
@@ -43,18 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _call(words)
         finally:
-            with suppress(OSError):
+            with suppress(OSError, RunError):
                 out.flush()  # else Python does it when it ends, and complains if nobody reads
 
 
 def _call(words: list[str]) -> int:
     """Call the command; its exit code."""
-    if words == ["--version"]:
-        from seefar import __version__
-
-        print(f"seefar {__version__}")
-        return 0
     try:
+        if words == ["--version"]:
+            from seefar import __version__
+
+            print(f"seefar {__version__}", flush=True)
+            return 0
         with warnings.catch_warnings():
             if "--debug" not in words:
                 warnings.showwarning = _print_warning

@@ -164,8 +164,8 @@ def _belongs(folder: RunFolder, recipe: Recipe, data: Data) -> bool:
 
 
 def drop_checkpoint(folder: RunFolder) -> None:
-    """Take away the checkpoint of a finished training, which a kill after the last step may have left."""
-    if folder.checkpoint.exists() and os.access(folder.path, os.W_OK):
+    """Take away the checkpoint of a finished training, which a kill after the last step may have left, and seal it."""
+    if (folder.checkpoint.exists() or not folder.manifest.exists()) and os.access(folder.path, os.W_OK):
         with folder.writing(["seefar.train"]):
             folder.checkpoint.unlink(missing_ok=True)
 
