@@ -45,13 +45,9 @@ def make_app(studio: Studio, name: str) -> Any:
     blank = np.full((studio.image_size, studio.image_size, 3), 128, np.uint8)
     begin, about = studio.mistake(0) if studio.mistakes else (blank, "Drop a picture to begin.")
 
-    def on_canvas(image: Images) -> dict[str, Any]:
-        picture = studio.enlarge(image)
-        return {"background": picture, "layers": [], "composite": picture}
-
     def turn(number: int, step: int) -> tuple[Any, ...]:
         image, about = studio.mistake(number + step)
-        return (number + step) % len(studio.mistakes), image, on_canvas(image), about, *studio.answer(image)
+        return (number + step) % len(studio.mistakes), image, studio.on_canvas(image), about, *studio.answer(image)
 
     def opened(path: str | None) -> tuple[Any, ...]:
         if path is None:
@@ -61,7 +57,7 @@ def make_app(studio: Studio, name: str) -> Any:
         except DataError as error:
             raise gradio.Error(str(error).replace(path, os.path.basename(path))) from error
         about = f"{os.path.basename(path)}: {picture.describe()}"
-        return picture.image, on_canvas(picture.image), about, *studio.answer(picture.image)
+        return picture.image, studio.on_canvas(picture.image), about, *studio.answer(picture.image)
 
     def painted(canvas: dict[str, Any] | None, current: Images) -> tuple[Any, ...]:
         image = studio.painted(canvas, current)
@@ -73,20 +69,7 @@ def make_app(studio: Studio, name: str) -> Any:
         with gradio.Row():
             with gradio.Column():
                 told = gradio.Markdown(about, elem_id="about")
-                canvas = gradio.ImageEditor(
-                    on_canvas(begin),
-                    type="pil",
-                    image_mode="RGB",
-                    format="png",
-                    sources=(),
-                    transforms=(),
-                    layers=False,
-                    brush=gradio.Brush(default_size=24, colors=["#808080", "#000000", "#ffffff"]),
-                    canvas_size=(studio.canvas, studio.canvas),
-                    fixed_canvas=True,
-                    label="Picture",
-                    elem_id="canvas",
-                )
+                canvas = make_canvas(studio, begin)
                 with gradio.Row(visible=bool(studio.mistakes)):
                     previous, following = gradio.Button("Previous mistake"), gradio.Button("Next mistake")
                 file = gradio.File(label="Another picture", height=120, elem_id="file")
@@ -94,14 +77,37 @@ def make_app(studio: Studio, name: str) -> Any:
                 label = gradio.Label(num_top_classes=5, label="Answer", elem_id="answer")
                 words = gradio.Markdown(elem_id="words")
                 shown = gradio.Image(type="pil", label="Contrast map", show_label=False, buttons=[], elem_id="map")
-        answers, one_by_one = [label, shown, words], "answers"  # else the answer to an older picture may come last
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_id": one_by_one}
+        answers = [label, shown, words]
+        quiet: dict[str, Any] = {
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "concurrency_id": "answers",  # one at a time, or the answer to an older picture may come last
+        }
         for button, step in ((previous, -1), (following, 1)):
             button.click(partial(turn, step=step), number, [number, current, canvas, told, *answers], **quiet)
         file.change(opened, file, [current, canvas, told, *answers], **quiet)
         canvas.input(painted, [canvas, current], answers, trigger_mode="always_last", **quiet)
         app.load(lambda: studio.answer(begin), None, answers, **quiet)
     return app
+
+
+def make_canvas(studio: Studio, image: Images) -> Any:
+    """The gradio component on which pictures are painted over, with an image on it."""
+    gradio = load_gradio()
+    return gradio.ImageEditor(
+        studio.on_canvas(image),
+        type="pil",
+        image_mode="RGB",
+        format="png",
+        sources=(),
+        transforms=(),
+        layers=False,
+        brush=gradio.Brush(default_size=24, colors=["#808080", "#000000", "#ffffff"]),
+        canvas_size=(studio.canvas, studio.canvas),
+        fixed_canvas=True,
+        label="Picture",
+        elem_id="canvas",
+    )
 
 
 def serve(app: Any, host: str = "127.0.0.1", port: int = 7860) -> None:

@@ -23,7 +23,7 @@ from seefar.steps import evaluate_run, explain_run
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
-from seefar.training.run import Run, begin_run, choose_folder, drop_checkpoint, load_run, taken_instead
+from seefar.training.run import Run, begin_run, choose_folder, load_run, seal_finished, taken_instead
 
 
 def run(
@@ -120,7 +120,7 @@ def train_run(
 ) -> Run:
     """The first step: `seefar.train`, with the command that the manifest keeps."""
     if begin_run(folder, recipe, data):
-        drop_checkpoint(folder)
+        seal_finished(folder)
         return load_run(folder, device)
     with folder.writing(command), device_errors():
         return train(

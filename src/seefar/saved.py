@@ -16,7 +16,7 @@ from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
 from seefar.explanation.explain import Explanation
 from seefar.report.page import saved_neighbours
-from seefar.runs.files import parse_json
+from seefar.runs.files import read_json
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run
 
@@ -51,9 +51,8 @@ def saved_calibrations(run: Run, evaluation: Evaluation) -> tuple[Calibration, C
     long, and held-out images ask the network.
     """
     try:
-        text = run.folder.metrics.read_text(encoding="utf-8")
-        values = parse_json(text)
-        if Metrics.from_json(text) != evaluation.metrics:
+        values = read_json(run.folder.metrics)
+        if Metrics.from_values(values["test"]) != evaluation.metrics:
             return None
         after = Calibration.from_values(values["calibration_after_temperature"]) if run.recipe.held_out else None
         return Calibration.from_values(values["calibration"]), after

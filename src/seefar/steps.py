@@ -26,6 +26,7 @@ from seefar.report.figures import plot_history, plot_maps, plot_mistakes
 from seefar.report.page import make_report, saved_neighbours
 from seefar.report.tables import files_table, write_metrics, write_mistakes
 from seefar.result import Result, write_result
+from seefar.runs.folder import RunFolder
 from seefar.saved import (
     is_writable,
     left_out,
@@ -86,11 +87,8 @@ def evaluate_run(
     with folder.writing(command):
         if evaluation is None:
             evaluation = evaluate(run.model, test, progress=progress)
-            figures = (folder.figure(name) for name in ("mistakes", "maps", "confusion", "reliability", "faults"))
-            files = (folder.mistakes, folder.maps, folder.explanation, folder.neighbours, folder.report)
-            if saved_explanation(run, evaluation) is None:  # else they are of these predictions, whose file was damaged
-                for path in (*files, *figures):
-                    path.unlink(missing_ok=True)
+            if saved_explanation(run, evaluation) is None:  # else all is of these predictions, whose file was damaged
+                _forget_predictions(folder)
             evaluation.save(folder.predictions)
         findings = find(run, data, evaluation, data_dir, progress)
         write_metrics(folder.metrics, {"test": evaluation.metrics, **findings.sections})
@@ -201,6 +199,13 @@ def report_run(
             for line in left_out(run, data, evaluation, explanation):
                 shown.line(line)
         return make_report(run, data, evaluation, explanation, command, data_dir, calibrations=calibrations)
+
+
+def _forget_predictions(folder: RunFolder) -> None:
+    """Take away everything that follows from predictions: it is of others than those that are to come."""
+    figures = (folder.figure(name) for name in ("mistakes", "maps", "confusion", "reliability", "faults"))
+    for path in (folder.mistakes, folder.maps, folder.explanation, folder.neighbours, folder.report, *figures):
+        path.unlink(missing_ok=True)
 
 
 def _explain_part(

@@ -66,6 +66,11 @@ class Studio:
         small = canvas.convert("RGB").resize((self.image_size, self.image_size), Image.Resampling.BOX)
         return np.asarray(small)
 
+    def on_canvas(self, image: Images) -> dict[str, Any]:
+        """An image as the browser's canvas has it, without paint."""
+        picture = self.enlarge(image)
+        return {"background": picture, "layers": [], "composite": picture}
+
     def painted(self, canvas: dict[str, Any] | None, current: Images) -> Images | None:
         """The image with what is painted on it; None of a canvas that is not of the current image, or is no more there.
 

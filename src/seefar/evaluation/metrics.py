@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +65,15 @@ class Metrics:
         Raises:
             ValueError, KeyError, TypeError: the text is of another form.
         """
-        saved = json.loads(text)["test"]
+        return cls.from_values(json.loads(text)["test"])
+
+    @classmethod
+    def from_values(cls, saved: Mapping[str, Any]) -> Metrics:
+        """Those of the values in JSON, such as the section `test` of a run's `metrics.json`.
+
+        Raises:
+            ValueError, KeyError, TypeError: they are of another form.
+        """
         classes = tuple(ClassMetrics(**one) for one in saved["classes"])
         confusion = tuple(tuple(row) for row in saved["confusion"])
         return cls(**{**saved, "interval": tuple(saved["interval"]), "classes": classes, "confusion": confusion})

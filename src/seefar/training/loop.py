@@ -26,7 +26,7 @@ from seefar.training.interrupt import Interrupts
 from seefar.training.parallel import even_out, shared
 from seefar.training.progress import TrainingLog, duration
 from seefar.training.recipe import Recipe
-from seefar.training.run import Run, begin_run, choose_folder, drop_checkpoint, load_run, save_weights
+from seefar.training.run import Run, begin_run, choose_folder, load_run, save_weights, seal_finished
 from seefar.training.setup import (
     accuracy,
     all_finite,
@@ -108,7 +108,7 @@ def train(
             if processes.first():
                 add_sitting(run_folder.path, compute.device_name, compute.precision_name)
             _train(run_folder, recipe, data, compute, worker_processes, checkpoint_minutes, shown)
-    drop_checkpoint(run_folder)
+    seal_finished(run_folder)
     return load_run(run_folder, device)
 
 

@@ -163,7 +163,7 @@ def _belongs(folder: RunFolder, recipe: Recipe, data: Data) -> bool:
     return True
 
 
-def drop_checkpoint(folder: RunFolder) -> None:
+def seal_finished(folder: RunFolder) -> None:
     """Take away the checkpoint of a finished training, which a kill after the last step may have left, and seal it."""
     if (folder.checkpoint.exists() or not folder.manifest.exists()) and os.access(folder.path, os.W_OK):
         with folder.writing(["seefar.train"]):
