@@ -21,7 +21,7 @@ from seefar.data.cifar10_1 import FILES, load_cifar10_1
 from seefar.data.folder import load_folder
 from seefar.data.pictures import read_picture
 from seefar.errors import DataError, RecipeError, RunError
-from seefar.evaluation.calibration import Calibration
+from seefar.evaluation.calibration import Calibration, measure_calibration
 from seefar.evaluation.compared_runs import compare_runs
 from seefar.evaluation.evaluate import evaluate
 from seefar.evaluation.prediction_files import read_predicted
@@ -73,6 +73,16 @@ def test_json_nested_without_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(deep)
     with pytest.raises(DataError, match=r"p\.json.*nested too deeply"):
         read_predicted(tmp_path / "p.json", 3, 3)
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-" + "9" * 5000])
+def test_an_integer_that_no_float_holds_is_refused(tmp_path: Path, number: str) -> None:
+    made = measure_calibration(np.eye(4, dtype=np.float32), np.arange(4))
+    made.save(tmp_path / "calibration.json")
+    text = (tmp_path / "calibration.json").read_text().replace('"n": 4', f'"n": {number}', 1)
+    (tmp_path / "calibration.json").write_text(text)
+    with pytest.raises(DataError, match=r"calibration\.json holds no calibration"):
+        Calibration.load(tmp_path / "calibration.json")
 
 
 def test_a_recipe_that_is_no_text_is_named(run: Run) -> None:

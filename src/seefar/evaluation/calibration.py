@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
 from seefar.model.inference import log_softmax
-from seefar.runs.files import read_json, write_text
+from seefar.runs.files import is_finite_number, read_json, write_text
 from seefar.seeds import Stream
 
 BINS = 15
@@ -107,7 +107,7 @@ class Calibration:
         bins = tuple(ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in found.pop("bins"))
         ece, brier = (Estimate(found[key]["value"], tuple(found[key]["interval"])) for key in ("ece", "brier"))
         made = cls(**{**found, "bins": bins, "ece": ece, "brier": brier})
-        if not all(type(number) in (int, float) and math.isfinite(number) for number in _numbers(astuple(made))):
+        if not all(map(is_finite_number, _numbers(astuple(made)))):
             raise ValueError("a number in it is none")
         return made
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from seefar.evaluation.predictions import Predictions
+from seefar.runs.files import parse_json
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Metrics:
         Raises:
             ValueError, KeyError, TypeError: the text is of another form.
         """
-        return cls.from_values(json.loads(text)["test"])
+        return cls.from_values(parse_json(text)["test"])
 
     @classmethod
     def from_values(cls, saved: Mapping[str, Any]) -> Metrics:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from seefar.maps.removal import Pixels
 from seefar.maps.sanity import BLOCK
 from seefar.names import HideName, MethodName
 from seefar.runs.arrays import load_arrays, save_arrays
-from seefar.runs.files import parse_json
+from seefar.runs.files import is_finite_number, parse_json
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -168,7 +167,7 @@ def _check(found: Explanation) -> None:
         (*astuple(mistake), *astuple(repair)) for mistake, repair in zip(found.mistakes, found.repairs, strict=True)
     ]
     numbers = [value for row in rows for value in row if value is not None and not isinstance(value, (str, tuple))]
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in numbers):
+    if not all(map(is_finite_number, numbers)):
         raise ValueError("a number in its tables is none")
     chosen = [
         c for one, two in zip(found.mistakes, found.repairs, strict=True) for c in (one.true, one.predicted, two.answer)

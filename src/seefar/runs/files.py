@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -75,6 +76,11 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether a value of JSON is a number that a float holds; `math.isfinite` fails at an integer that is none."""
+    return (type(value) is int or type(value) is float) and abs(value) <= sys.float_info.max  # not so for NaN
 
 
 def read_json(path: Path) -> Any:
