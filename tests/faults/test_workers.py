@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -51,6 +53,36 @@ def test_the_rest_of_the_batches_is_the_same(few: Data) -> None:
     assert [(batch.epoch, batch.number) for batch in found] == positions
     assert all(a.images.equal(b.images) and a.labels.equal(b.labels) for a, b in zip(found, wanted, strict=True))
     assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_is_killed_while_they_are_begun_breaks_nothing(few: Data) -> None:
+    # In a process of its own, since torch sets its handler once: only the first training was open to this.
+    found = subprocess.run([sys.executable, "-c", KILLED_AT_ONCE], capture_output=True, text=True)
+    assert found.stdout == "20 batches; A process that makes batches was ended by SIGKILL\n", found.stderr
+
+
+KILLED_AT_ONCE = """
+import multiprocessing, os, signal, time
+import seefar
+from seefar.data.loader import LoadedBatches, training_batches
+from seefar.data.shapes import load_shapes
+from seefar.training.setup import build_batches
+
+begin = LoadedBatches._begin
+
+def begin_and_kill(batches):
+    made = begin(batches)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGKILL)
+        time.sleep(0.2)
+    return made
+
+LoadedBatches._begin = begin_and_kill
+recipe = seefar.recipe("demo", width=2, epochs=2, batch_size=16)
+positions = [(epoch, number) for epoch in range(2) for number in range(10)]
+with training_batches(build_batches(recipe, load_shapes(160, 20)), positions, 1, False) as batches:
+    print(len(list(batches)), "batches;", batches.failure.partition(",")[0])
+"""
 
 
 class Killing(Silent):

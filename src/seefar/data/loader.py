@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.data._utils import signal_handling
 
 from seefar.data.augmentation import AugmentedBatches, Batch
 from seefar.errors import Interrupted, WorkerError
@@ -68,9 +69,9 @@ class LoadedBatches(Iterator[Batch]):
         self.failure: str | None = None
         self._dataset, self._positions, self._pin_memory, self._deaths = dataset, positions, pin_memory, deaths
         self._workers, self._done = workers, 0
-        self._made = self._begin()
         if workers:
-            deaths.listen()
+            deaths.listen()  # before they are begun, since one may be killed at once
+        self._made = self._begin()
 
     def __next__(self) -> Batch:
         try:
@@ -133,8 +134,9 @@ class _Deaths:
             signal.signal(signal.SIGCHLD, self._of_torch)
 
     def listen(self) -> None:
-        """Take the place of the handler that torch has set; elsewhere than in the main thread it sets none."""
+        """Take the place of the handler that torch sets; elsewhere than in the main thread it sets none."""
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+            signal_handling._set_SIGCHLD_handler()  # once in a process, by itself only after it has begun workers
             handler = signal.getsignal(signal.SIGCHLD)
             if callable(handler):
                 self._of_torch = handler
