@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import multiprocessing
 import os
 import signal
@@ -131,6 +132,19 @@ def test_a_last_batch_of_one_small_image_is_trained_on(tmp_path: Path) -> None:
     quick = recipe("quick", image_size=16, width=2, batch_size=16)
     run = train(quick, replace(whole, train=train_split, test=test_split), tmp_path / "run", progress=SILENT)
     assert [row.image_size for row in run.history] == [12, 12, 12, 12, 16]
+
+
+def test_a_channel_that_is_the_same_in_all_pictures_says_nothing_and_harms_nothing(tmp_path: Path) -> None:
+    """Green is 200 everywhere, blue 0; augmentation lays black on green too."""
+    whole = load_shapes(train=32, test=10)
+    for part in (whole.train, whole.test):
+        part.images[..., 1:] = (200, 0)
+    run = train(small(epochs=1, batch_size=16, crop_padding=2), whole, tmp_path / "run", progress=SILENT)
+    assert all(math.isfinite(row.loss) for row in run.history)
+    inputs = run.model.normalize(torch.from_numpy(whole.test.images))
+    np.testing.assert_allclose(inputs[:, 1:], 0, atol=1e-7)
+    assert run.model.normalize.std.flatten().tolist()[1:] == [1.0, 1.0]
+    assert inputs[:, 0].std() == pytest.approx(1, abs=0.2)
 
 
 def test_it_learns(trained: Run) -> None:

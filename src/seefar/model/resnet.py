@@ -25,6 +25,9 @@ class Normalize(nn.Module):
 
     The constants are buffers of the network, so they travel with the weights: a net cannot be explained with
     other constants than it was trained with.
+
+    A channel that is the same in all training pictures, such as the blue of a set without blue, has a deviation of 0;
+    it is taken as 1, so that the channel becomes 0.
     """
 
     mean: Tensor
@@ -33,7 +36,8 @@ class Normalize(nn.Module):
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        deviation = torch.tensor([value or 1.0 for value in std], dtype=torch.float32)
+        self.register_buffer("std", deviation.view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Pictures to network input, float (N, 3, H, W), laid out as `memory_format` has it.
@@ -122,7 +126,7 @@ class ResNet18(nn.Module):
         num_classes: K, at least 2.
         width: channels of the stem and of layer1; the later stages have 2, 4 and 8 times as many.
         mean: per-channel mean of the training images, on the scale 0 to 1.
-        std: per-channel standard deviation, likewise.
+        std: per-channel standard deviation, likewise; 0 is taken as 1.
 
     Example:
         >>> import torch
