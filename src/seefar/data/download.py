@@ -35,13 +35,18 @@ def download(urls: tuple[str, ...], path: Path, md5: str, progress: Progress = S
         progress: see `seefar.progress`; counts MB.
 
     Raises:
-        DataError: no address gave the file; the message holds what each of them answered.
+        DataError: no address gave the file; the message holds what each of them answered, and whether a damaged one
+            is there.
     """
     import pooch
     import requests
 
-    if path.exists() and pooch.file_hash(str(path), alg="md5") == md5:
-        return
+    damaged = ""
+    if path.exists():
+        there = pooch.file_hash(str(path), alg="md5")
+        if there == md5:
+            return
+        damaged = f"The file there is damaged or another one: MD5 {there} was found.\n"
     progress.line(f"fetching {path.name} into {path.parent}")
     part = path.with_name(f"{path.name}.part")
     failures = []
@@ -59,10 +64,10 @@ def download(urls: tuple[str, ...], path: Path, md5: str, progress: Progress = S
             failures.append(f"{url}: no connection")
         except (requests.RequestException, OSError) as error:
             failures.append(f"{url}: {error}")
+    tried = "\n  ".join(failures)
     raise DataError(
-        f"{path} could not be fetched (MD5 {md5} was wanted):\n  "
-        + "\n  ".join(failures)
-        + f"\nTry again to go on from there, or put the file at {path} by hand."
+        f"{path} could not be fetched (MD5 {md5} was wanted):\n  {tried}\n{damaged}"
+        f"Try again to go on from there, or put the file at {path} by hand."
     )
 
 
