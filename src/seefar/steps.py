@@ -143,6 +143,8 @@ def explain_run(
         evaluation = evaluation or evaluate_run(run, data, data_dir=data_dir, progress=display)
         ranked = find_mistakes(evaluation.predictions, chosen.order, true=chosen.true, predicted=chosen.predicted)
         shown = ranked[: chosen.top]
+        if evaluation.mistakes and not shown:
+            display.line("no mistake is of the chosen classes: the figures mistakes and maps are left out")
         if is_writable(folder):
             save_figure(folder.figure("mistakes"), plot_mistakes(shown, test) if shown else None)
         explanation = _explain_part(

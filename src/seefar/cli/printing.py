@@ -58,7 +58,8 @@ def print_result(result: Result, as_json: bool) -> None:
     for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
         if path.exists():
             print(f"  {path}")
-    print_next("explain", folder, "--top 20 --order confidence")
+    if result.evaluation.mistakes:
+        print_next("explain", folder, "--top 20 --order confidence")
 
 
 def print_next(command: str, folder: RunFolder, flags: str = "") -> None:

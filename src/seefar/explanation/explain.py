@@ -90,7 +90,7 @@ def explain(
             found = work.explain(todo, None)
         else:
             found = _joined(known, work.explain(todo, known.grid), ranked) if todo else known
-        if len(found.mistakes) == len(ranked) and not len(found.damaged):
+        if ranked and len(found.mistakes) == len(ranked) and not len(found.damaged):
             found = replace(found, damaged=work.try_right_answers(found.grid))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +135,7 @@ def _explained(explanation: Explanation, classes: tuple[str, ...]) -> dict[int, 
 def _map_values(explanation: Explanation) -> dict[str, Any]:
     """The maps of both classes as integers, each mistake's with a scale of its own; contrast is their difference."""
     pair = np.stack([explanation.predicted, explanation.true], axis=1)  # (M, 2, h, w)
-    h, w = pair.shape[2:]
+    (h, w), image_size = pair.shape[2:], explanation.hidden.shape[1:]
     largest, kind = (127, "<i1") if h * w > MANY_CELLS else (32767, "<i2")
     finite = np.nan_to_num(pair, nan=0.0, posinf=0.0, neginf=0.0)
     scales = np.maximum(np.abs(finite).max((1, 2, 3), initial=0), 1e-12)
@@ -146,7 +147,7 @@ def _map_values(explanation: Explanation) -> dict[str, Any]:
         "bits": 8 if largest == 127 else 16,
         "values": pack(values.astype(kind)),
         "scales": pack((scales / largest).astype("<f4")),
-        "hidden": pack(np.packbits(explanation.hidden.reshape(len(pair), -1), axis=1)),
+        "hidden": pack(np.packbits(explanation.hidden.reshape(len(pair), math.prod(image_size)), axis=1)),
         "hide": explanation.hide,
         "method": explanation.method,
         "unit": "logits" if explanation.method in IN_LOGITS else "no unit",

@@ -1,0 +1,97 @@
+"""No mistake at all, or none of the chosen classes: every step and command works, and says so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import seefar
+from seefar.cli.printing import print_evaluation, print_result
+from seefar.data.shapes import load_shapes
+from seefar.progress import Silent
+from seefar.report.payload import make_payload
+from seefar.report.write import gather
+from seefar.training.recipe import recipe
+
+TINY = recipe("demo", width=2, epochs=6, batch_size=8, learning_rate=0.03)
+
+
+def dark_or_light(split: seefar.Split) -> seefar.Split:
+    """The images of a split, every second so light that no network mistakes it."""
+    labels = (np.arange(len(split)) % 2).astype(np.int64)
+    images = split.images // 12 + np.where(labels, 220, 10).astype(np.uint8)[:, None, None, None]
+    return replace(split, images=images, labels=labels, classes=("dark", "light"), masks=None)
+
+
+EASY = load_shapes(40, 20)
+EASY = replace(EASY, train=dark_or_light(EASY.train), test=dark_or_light(EASY.test))
+
+
+@pytest.fixture(scope="module")
+def faultless(tmp_path_factory: pytest.TempPathFactory) -> seefar.Result:
+    return seefar.run(TINY, EASY, tmp_path_factory.mktemp("runs") / "easy", progress=seefar.SILENT)
+
+
+def test_a_run_without_mistakes_is_whole_and_stays_as_it_is(faultless: seefar.Result) -> None:
+    folder = faultless.run.folder
+    assert (faultless.evaluation.metrics.mistakes, len(faultless.explanation), faultless.shown) == (0, 0, [])
+    assert seefar.verify(folder) == []
+    assert len(folder.mistakes.read_text(encoding="utf-8").splitlines()) == 1
+    assert json.loads(folder.explanation.read_text())["occlusion"]["repaired"] == {
+        "n": 0,
+        "share": None,
+        "interval": None,
+    }
+    page, maps = folder.report.read_text(encoding="utf-8"), folder.maps.stat().st_mtime_ns
+    assert "<h2>All 0 mistakes</h2>" in page
+    again = seefar.explain_run(seefar.load_run(folder.path), EASY, true="dark", progress=seefar.SILENT)
+    assert str(again.explanation.rates) == "no mistake to repair"
+    assert folder.maps.stat().st_mtime_ns == maps
+    seefar.report_run(seefar.load_run(folder.path), EASY, progress=seefar.SILENT)
+    assert seefar.verify(folder) == []
+
+
+def test_an_explanation_of_nothing_is_saved_drawn_and_shown(faultless: seefar.Result, tmp_path: Path) -> None:
+    evaluation = faultless.evaluation
+    none = seefar.explain(faultless.run.model, EASY.test, evaluation.predictions, progress=seefar.SILENT)
+    none.save(tmp_path / "maps.npz")
+    read = seefar.Explanation.load(tmp_path / "maps.npz")
+    assert (len(read), read.contrast.shape, read.of([]).hidden.shape) == (0, (0, 8, 8), (0, 32, 32))
+    for figure in (seefar.plot_maps(read, EASY.test), seefar.plot_mistakes([], EASY.test)):
+        figure.savefig(tmp_path / "a.png")
+    page = seefar.write_report(tmp_path / "a.html", EASY.test, evaluation, read, name="a", data="b")
+    assert "<h2>All 0 mistakes</h2>" in page.read_text(encoding="utf-8")
+    maps = make_payload(gather(EASY.test, evaluation, read, name="a", data="b")).values["maps"]
+    assert (maps["values"], maps["hidden"], maps["cells"]) == ("", "", [8, 8])
+
+
+def test_a_choice_that_no_mistake_meets_is_said(tmp_path: Path) -> None:
+    data, lines = load_shapes(40, 20), []
+
+    class Lines(Silent):
+        def line(self, text: str) -> None:
+            lines.append(text)
+
+    run = seefar.train(recipe("demo", width=2, epochs=1, batch_size=16), data, tmp_path / "run", progress=seefar.SILENT)
+    mistakes = seefar.evaluate_run(run, data, progress=seefar.SILENT).mistakes
+    made = {(one.true, one.predicted) for one in mistakes}
+    true, predicted = next((t, p) for t in range(10) for p in range(10) if t != p and (t, p) not in made)
+    chosen = {"true": data.classes[true], "predicted": data.classes[predicted]}
+    result = seefar.explain_run(run, data, explain="shown", neighbours=False, progress=Lines(), **chosen)
+    assert (result.shown, len(result.explanation)) == ([], 0)
+    assert [line for line in lines if "chosen" in line] == [
+        "no mistake is of the chosen classes: the figures mistakes and maps are left out"
+    ]
+    assert seefar.verify(run.folder) == []
+
+
+def test_what_is_printed_of_no_mistakes(faultless: seefar.Result, capsys: pytest.CaptureFixture[str]) -> None:
+    print_evaluation(faultless.evaluation)
+    print_result(faultless, as_json=False)
+    told = capsys.readouterr().out
+    assert "\n0 mistakes\n" in told
+    assert "next:" not in told
