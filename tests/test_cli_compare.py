@@ -56,6 +56,39 @@ def test_json_and_the_figure(
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("ending", ["pdf", "svg"])
+def test_a_figure_for_a_paper_has_the_same_bytes_each_time(
+    two_runs: tuple[RunFolder, RunFolder], tmp_path: Path, ending: str
+) -> None:
+    paths = [tmp_path / f"{number}.{ending}" for number in range(2)]
+    for path in paths:
+        assert main(["compare", "a", "b", "--quiet", "--figure", str(path)]) == 0
+    first, second = (path.read_bytes() for path in paths)
+    assert first[:5] == {"pdf": b"%PDF-", "svg": b"<?xml"}[ending]
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("figure", "message"),
+    [
+        ("x.jpg", "x.jpg has the ending '.jpg': choose a name for the figure that ends with .png or .pdf or .svg."),
+        ("x", "x has no ending: choose"),
+        ("folder.png", "folder.png is a folder: choose a file"),
+        ("file/deep/x.png", "Nothing can be written into file/deep, since file is a file: choose another folder."),
+    ],
+)
+def test_a_figure_that_cannot_be_written_is_refused_before_any_work(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], figure: str, message: str
+) -> None:
+    Path("folder.png").mkdir()
+    Path("file").write_text("")
+    assert main(["compare", "no", "such", "--figure", figure]) == 2  # the runs would be missed next
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert {path.name for path in in_folder.iterdir()} == {"folder.png", "file"}
+
+
 def test_a_run_without_predictions_is_read_from_its_table_of_mistakes(
     two_runs: tuple[RunFolder, RunFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,6 +58,20 @@ def test_weights_and_a_card_that_claims_nothing_unmeasured(
     assert Path("exported/run/weights.safetensors").read_bytes() == run.folder.weights.read_bytes()
 
 
+def test_what_cannot_be_told_or_written_is_refused_before_anything_is_written(
+    run: Run, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("")
+    for to, message in (("file/deep", "since file is a file"), ("./run", "run is the run folder itself")):
+        assert call("export", "./run", "--to", to) == 2
+        assert message in capsys.readouterr().err
+    run.folder.predictions.write_text("damaged")
+    assert call("export", "./run") == 2
+    assert "predictions.npz cannot be read" in capsys.readouterr().err
+    assert not Path("exported").exists()
+    assert not (run.folder.path / "README.md").exists()
+
+
 @pytest.mark.skipif(not FAST.exists(), reason="an sdist holds no results/")
 def test_the_card_of_a_run_without_predictions_has_its_metrics(in_folder: Path) -> None:
     shutil.copytree(FAST, "runs/fast")

@@ -168,6 +168,17 @@ def _figure() -> object:
     return new_figure(1, 1)
 
 
+def test_a_place_for_figures_that_is_none_is_refused_before_pictures_are_read(
+    run: Run, in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_files, "read_picture", lambda *_: pytest.fail("read"))
+    Path("file").write_text("")
+    assert call("predict", run.folder.path, "file", "--out", "file") == 2
+    assert capsys.readouterr().err == (
+        "seefar: Nothing can be written into file, since file is a file: choose another folder.\n"
+    )
+
+
 def test_pictures_of_one_name_get_figures_of_their_own() -> None:
     names = ("a/cat.png", "b/cat.jpg", "CAT.gif", "dog.png", "a/cat-2.png")
     assert [path.name for path in _figure_paths(Path("out"), names)] == [

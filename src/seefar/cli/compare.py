@@ -28,7 +28,7 @@ class Compare:
     data_dir: Path | None = None
     """Where CIFAR-10 lies. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
     figure: Path | None = None
-    """Also draw it, into this file, such as comparison.png."""
+    """Also draw it, into this file, such as comparison.png; .pdf and .svg can be written too."""
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
@@ -36,6 +36,10 @@ class Compare:
         from seefar.evaluation.compared_runs import compare_runs
         from seefar.progress import SILENT
 
+        if self.figure is not None:
+            from seefar.report.draw import check_figure
+
+            check_figure(self.figure)
         progress = SILENT if self.output.quiet else None
         comparison = compare_runs(self.runs, data=self.data, data_dir=self.data_dir, progress=progress)
         if self.figure is not None:

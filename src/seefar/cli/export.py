@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seefar.cli.options import Output, RunName, Switch
+from seefar.errors import ChoiceError
 
 if TYPE_CHECKING:
     from seefar.evaluation.metrics import Metrics
@@ -38,7 +39,7 @@ class Export:
         """Write the files, and print their paths."""
         from seefar.model.export import export_onnx, load_onnx
         from seefar.report.model_card import model_card
-        from seefar.runs.files import write_text
+        from seefar.runs.files import check_place, write_text, written_beside
         from seefar.training.run import load_run
         from seefar.training.scalars import load_writer, write_scalars
 
@@ -49,12 +50,16 @@ class Export:
             load_writer()
         run = load_run(self.run, "cpu")
         folder = self.to or Path("exported") / run.folder.path.resolve().name
-        folder.mkdir(parents=True, exist_ok=True)
-        written = [Path(shutil.copyfile(run.folder.weights, folder / run.folder.weights.name))]
+        if folder.resolve() == run.folder.path.resolve():
+            raise ChoiceError(f"{folder} is the run folder itself: choose another folder to export to.")
+        check_place(folder)
+        metrics = _saved_metrics(run)
+        written = [folder / run.folder.weights.name]
+        with written_beside(written[0]) as beside:
+            shutil.copyfile(run.folder.weights, beside)
         for wanted, name, int8 in ((self.onnx, "model.onnx", False), (self.int8, "model-int8.onnx", True)):
             if wanted:
                 written.append(export_onnx(run.model, folder / name, run.classes, run.image_size, int8=int8))
-        metrics = _saved_metrics(run)
         if metrics is None:
             print(f"The card names no accuracy: `seefar evaluate {self.run}` measures it.", file=sys.stderr)
         card = folder / "README.md"

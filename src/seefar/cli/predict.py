@@ -42,10 +42,12 @@ class Predict:
         from seefar.progress import SILENT, showing
         from seefar.report.draw import save_figure
         from seefar.report.figures import plot_picture
+        from seefar.runs.files import check_place
         from seefar.training.run import load_run
 
         run = load_run(self.run, self.device)
         folder = self.out or Path("predictions") / run.folder.path.resolve().name
+        check_place(folder)
         maps = self.maps
         pair = PairOfMaps(maps.method, maps.layer, maps.cells)
         by_form = checked_grid(run.model, run.image_size, pair, maps.hide)

@@ -46,6 +46,18 @@ def written_beside(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+def check_place(folder: Path) -> None:
+    """Refuse, before any work, a folder that nothing can be written into; one that is not there yet can be made.
+
+    Raises:
+        RunError: it is a file, lies in one, or may not be written to.
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())  # in the end it is . or /
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "may not be written to" if there.is_dir() else "is a file"
+        raise RunError(f"Nothing can be written into {folder}, since {there} {why}: choose another folder.")
+
+
 def write_text(path: Path, text: str) -> None:
     """Put `text` into `path` as UTF-8, whole or not at all.
 
