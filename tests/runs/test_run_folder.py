@@ -109,6 +109,28 @@ def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
+def test_files_of_the_user_stay_whatever_their_names(tmp_path: Path) -> None:
+    (tmp_path / ".part-mine").touch()
+    (tmp_path / ".part-7-mine").mkdir()
+    with RunFolder(tmp_path).writing([]):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-7-mine", ".part-mine", "manifest.json"]
+
+
+@pytest.mark.parametrize("name", [".lock", "log.txt", "history.csv", "figures"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
+    precious, run = tmp_path / "precious", tmp_path / "run"
+    run.mkdir()
+    precious.write_text("mine")
+    (run / name).symlink_to(precious)
+    with pytest.raises(RunError, match=rf"{name} is a link to .*precious.*: delete the link"), RunFolder(run).writing([]):
+        pytest.fail("it may not begin")
+    assert precious.read_text() == "mine"
+    (run / name).unlink()
+    with RunFolder(run).writing([]):
+        pass
+
+
 def test_a_full_disk_names_the_file_and_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log.txt"
     write_text(path, "first")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seefar.data.shapes import load_shapes
-from seefar.errors import RunError
+from seefar.errors import DataError, RunError
 from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder, find_run, verify
 from seefar.runs.tensors import load_tensors, save_tensors
@@ -115,6 +115,18 @@ def test_a_folder_with_weights_and_no_recipe_is_not_free(run: Run, in_folder: Pa
     shutil.copytree(run.folder.path, in_folder / "runs" / "demo")
     (in_folder / "runs" / "demo" / "recipe.json").unlink()
     assert choose_folder(recipe("demo"), load_shapes(40, 20)).name == "demo-2"
+
+
+def test_a_folder_with_nothing_to_go_on_from_is_free_for_a_corrected_recipe(in_folder: Path) -> None:
+    few = load_shapes(40, 20)
+    tiny = recipe("demo", width=2, epochs=1, batch_size=16)
+    with pytest.raises(DataError, match="400"):
+        train(replace(tiny, held_out=400), few, "mine", progress=SILENT)
+    assert train(tiny, few, "mine", progress=SILENT).recipe == tiny
+    (in_folder / "runs/mine/weights.safetensors").unlink()  # its predictions would be of no network that is there
+    (in_folder / "runs/mine/predictions.npz").touch()
+    with pytest.raises(RunError, match=r"belongs to another recipe \(epochs 2, not 1\)"):
+        train(replace(tiny, epochs=2), few, "mine", progress=SILENT)
 
 
 def test_why_another_folder_was_taken_is_said(in_folder: Path) -> None:

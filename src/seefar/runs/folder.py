@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seefar.errors import RunError, next_step
 from seefar.runs.files import PART
-from seefar.runs.lock import check_locked, locked
+from seefar.runs.lock import check_locked, check_no_link, locked
 from seefar.runs.manifest import NAME, drop_manifest, problems, restore_manifest, write_manifest
 
 BY_THE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS}
@@ -110,9 +110,14 @@ class RunFolder:
         """Checksums of all files; written last, so it is there only if the folder is whole."""
         return self.path / NAME
 
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures."""
+        return self.path / "figures"
+
     def figure(self, name: str) -> Path:
         """A figure, such as `maps`."""
-        return self.path / "figures" / f"{name}.png"
+        return self.figures / f"{name}.png"
 
     @contextmanager
     def writing(self, command: Sequence[str]) -> Iterator[None]:
@@ -126,13 +131,17 @@ class RunFolder:
             command: the command line or function that writes; the manifest keeps it.
 
         Raises:
-            RunError: another process writes into the folder, or it cannot be written to.
+            RunError: another process writes into the folder, or it cannot be written to, or holds a link through which
+                something elsewhere would be.
         """
         with locked(self.path) as outermost:
             try:
                 if outermost:
-                    for part in self.path.rglob(f"{PART}*"):  # what a killed process left half written
-                        part.unlink()
+                    for written_into in (self.history, self.log, self.figures):
+                        check_no_link(written_into)
+                    for part in self.path.rglob(f"{PART}*-*"):  # what a killed process left half written
+                        if part.name.removeprefix(PART).partition("-")[0].isdigit() and part.is_file():
+                            part.unlink()
                     drop_manifest(self.path)
                 yield
                 if outermost:

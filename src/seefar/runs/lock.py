@@ -35,6 +35,7 @@ def locked(folder: Path) -> Iterator[bool]:
         folder.mkdir(parents=True, exist_ok=True)
         file = _open_locked(path)
     except OSError as error:
+        check_no_link(path)
         raise RunError(
             f"{folder} cannot be written to ({error.strerror or error}). {next_step(error)} or choose another folder."
         ) from error
@@ -73,6 +74,19 @@ def check_locked(path: Path) -> None:
             )
 
 
+def check_no_link(path: Path) -> None:
+    """Refuse a link where a file is to be written that keeps what it held, or a folder is: the target would change.
+
+    Raises:
+        RunError: `path` is a symbolic link.
+    """
+    if path.is_symlink():
+        raise RunError(
+            f"{path} is a link to {os.readlink(path)}, which would be written to, while a file or folder of the run "
+            "was wanted there: delete the link."
+        )
+
+
 def _is_lost(lock: Path) -> bool:
     """Whether a lock file of this process is no longer the one it opened."""
     try:
@@ -87,7 +101,7 @@ def _is_lost(lock: Path) -> bool:
 def _open_locked(path: Path) -> int | None:
     """The open and locked file, or None if another process has locked it."""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             if not _lock(file):
                 os.close(file)

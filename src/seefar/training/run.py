@@ -157,7 +157,7 @@ def _trained(folder: RunFolder) -> Path | None:
 
 def _belongs(folder: RunFolder, recipe: Recipe, data: Data) -> bool:
     try:
-        begin_run(folder, recipe, data)
+        _check_belongs(folder, recipe, data)
     except RunError:
         return False
     return True
@@ -173,30 +173,42 @@ def seal_finished(folder: RunFolder) -> None:
 def begin_run(folder: RunFolder, recipe: Recipe, data: Data, *, write: bool = False) -> bool:
     """Make sure that the folder is free or can be continued; write the recipe of a new training into it if asked to.
 
+    A training that was refused or ended before its first checkpoint leaves nothing to go on from: its folder is free.
+
     Returns:
         Whether its training is finished.
 
     Raises:
         RunError: the folder belongs to another recipe or other data.
     """
-    if not folder.recipe.exists():
-        if trained := _trained(folder):
-            raise RunError(
-                f"{folder.recipe} is missing, and {trained.name} is there, which a training would write over: put the "
-                "recipe back from a copy, or choose another name."
-            )
-        if write:
-            about = {
-                "name": data.name,
-                "classes": data.classes,
-                "train": len(data.train),
-                "test": len(data.test),
-                "image_size": data.image_size,
-                "fingerprint": data.fingerprint,
-            }
-            write_text(folder.data, json.dumps(about, indent=2) + "\n")
-            write_text(folder.recipe, recipe.to_json())
-        return False
+    if folder.recipe.exists():
+        try:
+            _check_belongs(folder, recipe, data)
+            return folder.weights.exists()
+        except RunError:
+            if _trained(folder) or folder.predictions.exists():
+                raise
+    elif trained := _trained(folder):
+        raise RunError(
+            f"{folder.recipe} is missing, and {trained.name} is there, which a training would write over: put the "
+            "recipe back from a copy, or choose another name."
+        )
+    if write:
+        about = {
+            "name": data.name,
+            "classes": data.classes,
+            "train": len(data.train),
+            "test": len(data.test),
+            "image_size": data.image_size,
+            "fingerprint": data.fingerprint,
+        }
+        write_text(folder.data, json.dumps(about, indent=2) + "\n")
+        write_text(folder.recipe, recipe.to_json())
+    return False
+
+
+def _check_belongs(folder: RunFolder, recipe: Recipe, data: Data) -> None:
+    """Refuse a folder with another recipe, or that was begun with other images."""
     found = read_recipe(folder)
     if found != recipe:
         longer = folder.weights.exists() and replace(found, epochs=recipe.epochs) == recipe
@@ -216,4 +228,3 @@ def begin_run(folder: RunFolder, recipe: Recipe, data: Data, *, write: bool = Fa
         raise RunError(f"{folder.data} is missing or damaged ({error}): choose another name.") from error
     if fingerprint != data.fingerprint:
         raise RunError(f"{folder} was begun with other images than {data.name} holds now: choose another name.")
-    return folder.weights.exists()
