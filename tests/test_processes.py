@@ -97,6 +97,13 @@ def ranks(launcher: int) -> dict[int, int]:
     return found
 
 
+def lives(process: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 120
     while not path.exists():
@@ -301,6 +308,26 @@ def test_sigterm_to_all_is_saved_once_and_one_process_goes_on(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     assert main([*TRAIN, "--log-every", "5", "--name", "stopped", "--quiet"]) == 0
     assert [row.step for row in seefar.load_run(folder).history] == [*range(5, 61, 5), 63]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process is not told that its launcher was killed")
+def test_the_processes_of_a_launcher_that_is_killed_save_and_end(tmp_path: Path) -> None:
+    begun = command(*TRAIN, "--processes", "2", "--log-every", "5", "--name", "left", folder=tmp_path)
+    folder = tmp_path / "runs" / "left"
+    wait_for(folder / "log.txt", begun)
+    end = time.monotonic() + 120
+    while "[1," not in (folder / "log.txt").read_text() and time.monotonic() < end:
+        time.sleep(0.02)
+    left = ranks(begun.pid)
+    assert len(left) == 2
+    begun.kill()
+    begun.communicate(timeout=60)  # they hold its output open until they end
+    end = time.monotonic() + 10
+    while any(map(lives, left.values())) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(lives, left.values()))
+    assert load_tensors(folder / "checkpoint.safetensors")[1]["step"] < 63
 
 
 @pytest.mark.parametrize(

@@ -74,4 +74,8 @@ def next_step(error: OSError) -> str:
         return "Let it open more files (ulimit -n)"
     if error.errno == errno.ENOENT:
         return "Put back what was taken away"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "Make the folder writable"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "Make room"
     return "Make room, or make the folder writable,"

@@ -10,8 +10,11 @@ or on files that are the same for all, see `seefar.runs.copies`.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,6 +88,7 @@ def joined() -> Iterator[None]:
     if _group is not None or not launched():
         yield
         return
+    _end_with_launcher()
     backend, local = "gloo", int(os.environ.get("LOCAL_RANK", "0"))
     if torch.cuda.is_available() and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
@@ -108,6 +112,12 @@ def joined() -> Iterator[None]:
     finally:
         _group = None
         dist.destroy_process_group()  # else gloo's threads abort the process at its end
+
+
+def _end_with_launcher() -> None:
+    """Ask for SIGTERM when the launcher is killed, which then tells nobody: else its processes would go on unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def size() -> int:

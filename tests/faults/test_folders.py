@@ -60,6 +60,32 @@ def test_a_folder_that_was_moved_goes_on_where_it_is(few: Data, tmp_path: Path) 
     assert verify(moved) == []
 
 
+def test_nothing_is_written_into_a_copy_that_took_the_place(few: Data, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+
+    def replace() -> None:
+        run.path.rename(tmp_path / "old")
+        shutil.copytree(tmp_path / "old", run.path)
+
+    with pytest.raises(RunError, match=r"deleted, moved or replaced .*\(\.lock is gone, or another\)"):
+        train(few, run.path, At(3, replace), minutes=5.0)
+    assert run.history.read_bytes() == (tmp_path / "old" / "history.csv").read_bytes()
+
+
+def test_a_history_that_is_gone_when_a_checkpoint_is_due_is_named(few: Data, tmp_path: Path) -> None:
+    """Between two rows, so that no row is written first."""
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(RunError, match=r"history\.csv was taken away while it was written"):
+        seefar.train(
+            replace(TINY, log_every=3),
+            few,
+            run.path,
+            device="cpu",
+            checkpoint_minutes=0.0,
+            progress=At(1, run.history.unlink),
+        )
+
+
 def test_the_lock_of_the_one_who_took_the_place_is_left_alone(few: Data, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
 
@@ -113,18 +139,18 @@ def test_a_history_that_was_changed_meanwhile_is_no_history(few: Data, tmp_path:
     assert len(seefar.load_run(run.path).history) == 6
 
 
-@pytest.mark.parametrize("what", ["recipe", "images"])
+@pytest.mark.parametrize("what", ["recipe", "width", "images"])
 def test_the_checkpoint_of_another_training_is_refused(few: Data, tmp_path: Path, what: str) -> None:
-    """It fits: the network has the same shape."""
+    """It fits, but for that of another width: the network has the same shape."""
     run, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "other")
-    recipe = TINY if what == "images" else replace(TINY, seed=1)
-    data = load_shapes(40, 20) if what == "recipe" else Data("few", few.train.take(slice(1, None)), few.test)
+    recipe = {"images": TINY, "recipe": replace(TINY, seed=1), "width": replace(TINY, width=3)}[what]
+    data = Data("few", few.train.take(slice(1, None)), few.test) if what == "images" else load_shapes(40, 20)
     for folder, its, images in ((run, TINY, few), (other, recipe, data)):
         with pytest.raises(Interrupted):
             seefar.train(its, images, folder.path, device="cpu", progress=At(2, interrupt))
     shutil.copy(run.checkpoint, tmp_path / "copy")
     shutil.copy(other.checkpoint, run.checkpoint)
-    why = "seed 0, not 1" if what == "recipe" else "other training images"
+    why = {"images": "other training images", "recipe": "seed 0, not 1", "width": "width 2, not 3"}[what]
     with pytest.raises(RunError, match=rf"checkpoint\.safetensors belongs to another training \({why}\)"):
         train(few, run.path)
     shutil.copy(tmp_path / "copy", run.checkpoint)

@@ -123,7 +123,8 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
     run.mkdir()
     precious.write_text("mine")
     (run / name).symlink_to(precious)
-    with pytest.raises(RunError, match=rf"{name} is a link to .*precious.*: delete the link"), RunFolder(run).writing([]):
+    refused = pytest.raises(RunError, match=rf"{name} is a link to .*precious.*: delete the link")
+    with refused, RunFolder(run).writing([]):
         pytest.fail("it may not begin")
     assert precious.read_text() == "mine"
     (run / name).unlink()

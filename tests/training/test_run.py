@@ -129,6 +129,14 @@ def test_a_folder_with_nothing_to_go_on_from_is_free_for_a_corrected_recipe(in_f
         train(replace(tiny, epochs=2), few, "mine", progress=SILENT)
 
 
+def test_of_many_neighbours_the_first_are_named(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"run-{number:02}").mkdir()
+        (tmp_path / f"run-{number:02}" / "recipe.json").touch()
+    with pytest.raises(RunError, match=r"its neighbours are run-00, .*, run-09 and 2 more\)"):
+        load_run(tmp_path / "mine")
+
+
 def test_why_another_folder_was_taken_is_said(in_folder: Path) -> None:
     own, other, few = recipe("demo"), RunFolder(Path("runs/demo-2")), load_shapes(40, 20)
     with find_run("demo").writing(["a test"]):

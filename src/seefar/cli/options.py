@@ -29,7 +29,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the training runs on. None of it changes what is learnt."""
+    """What the training runs on: what is learnt depends on it to rounding only."""
 
     device: DeviceName = "auto"
     """Where to compute."""

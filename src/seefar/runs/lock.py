@@ -69,8 +69,9 @@ def check_locked(path: Path) -> None:
     for lock in list(_held):
         if lock.parent in above and _is_lost(lock):
             raise RunError(
-                f"{lock.parent} was deleted, moved or replaced while it was written to ({lock.name} is gone): nothing "
-                "more is written there. Put it back and do the same again, or do the same again to begin anew."
+                f"{lock.parent} was deleted, moved or replaced while it was written to ({lock.name} is gone, or "
+                "another): nothing more is written there. Put it back and do the same again, or do the same again to "
+                "begin anew."
             )
 
 

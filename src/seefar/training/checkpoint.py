@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from seefar import processes
-from seefar.errors import RunError
+from seefar.errors import RecipeError, RunError
 from seefar.model.resnet import ResNet18
 from seefar.runs.tensors import load_tensors, load_weights, save_tensors
 from seefar.training.average import WeightAverage
+from seefar.training.recipe import Recipe
 
 
 @dataclass
@@ -70,7 +71,7 @@ class TrainingState:
         step: steps done, counted over the whole run.
         seconds: time spent in training so far, over all sittings.
         rows: of the history, up to this step; -1 in checkpoints that were written before they were counted.
-        training: the recipe as JSON and the fingerprint of the training images; {} in such checkpoints too.
+        training: the recipe as JSON and the fingerprint of the training images, which a checkpoint must be of.
     """
 
     model: ResNet18
@@ -110,9 +111,10 @@ class TrainingState:
         """Put the state back as it was saved.
 
         Raises:
-            RunError: the file is damaged or belongs to another network.
+            RunError: the file is damaged or belongs to another training than `training` says.
         """
         tensors, position = load_tensors(path)
+        _check_training(path, position.get("training"), self.training)
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         load_weights(path, self.model, weights)
         for name, parameter in self.model.named_parameters():
@@ -129,7 +131,7 @@ class TrainingState:
                 part.copy_(torch.tensor(sums, dtype=part.dtype))
             self.earlier_precision = position.get("precision")
             self.average.count = position.get("averaged", 0)
-            self.rows, self.training = int(position.get("rows", -1)), dict(position.get("training", {}))
+            self.rows = int(position.get("rows", -1))
             self._scaler_at_rest = position["scaler"]
             if self._scaler_at_rest and self.scaler.is_enabled():
                 self.scaler.load_state_dict(self._scaler_at_rest)
@@ -137,3 +139,21 @@ class TrainingState:
             raise RunError(
                 f"{path} does not say how far its training had come: delete it to begin that run anew."
             ) from error
+
+
+def _check_training(path: Path, found: object, wanted: dict[str, str]) -> None:
+    """Refuse the checkpoint of another training, which may fit a network of the same shape just as well."""
+    if not found or not wanted:  # an old one, which does not say
+        return
+    try:
+        assert isinstance(found, dict)
+        other = Recipe.from_json(wanted["recipe"]).differences(Recipe.from_json(found["recipe"]))
+    except (AssertionError, KeyError, TypeError, RecipeError) as error:
+        raise RunError(f"{path} does not say what it was trained as: delete it to begin that run anew.") from error
+    if not other and found.get("data") != wanted["data"]:
+        other = "other training images"
+    if other:
+        raise RunError(
+            f"{path} belongs to another training ({other}): put the right one back, or delete it to begin this "
+            "training anew."
+        )

@@ -6,11 +6,12 @@ import csv
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from seefar.errors import RunError
 from seefar.runs.lock import check_locked
@@ -67,32 +68,37 @@ def append_row(path: Path, row: HistoryRow, size: int) -> int:
         Bytes that it has now.
 
     Raises:
-        RunError: it was taken away or changed; what is in it by now would be no history.
+        RunError: it was taken away or changed; what is in it by now would be no history. Or the folder is another.
     """
-    try:
-        with path.open("r+b") as file:
-            found = file.seek(0, os.SEEK_END)
-            if found != size:
-                check_locked(path)
-                raise RunError(
-                    f"{path} was changed while it was written ({size:,} bytes were in it, {found:,} are): put it back "
-                    "from a copy and do the same again, which goes on from the last checkpoint."
-                )
-            line = io.StringIO()
-            csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(asdict(row))
-            return size + file.write(line.getvalue().encode())
-    except FileNotFoundError as error:
-        check_locked(path)
-        raise RunError(
-            f"{path} was taken away while it was written: put it back from a copy and do the same again, which goes on "
-            "from the last checkpoint."
-        ) from error
+    with _opened(path) as file:
+        found = file.seek(0, os.SEEK_END)
+        if found != size:
+            raise RunError(
+                f"{path} was changed while it was written ({size:,} bytes were in it, {found:,} are): put it back "
+                "from a copy and do the same again, which goes on from the last checkpoint."
+            )
+        line = io.StringIO()
+        csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(asdict(row))
+        return size + file.write(line.getvalue().encode())
 
 
 def bring_to_disk(path: Path) -> None:
     """Wait until the disk has the rows, so that no power cut leaves a checkpoint with rows behind it that are gone."""
-    with path.open("r+b") as file:
+    with _opened(path) as file:
         os.fsync(file.fileno())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    check_locked(path)
+    try:
+        with path.open("r+b") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{path} was taken away while it was written: put it back from a copy and do the same again, which goes on "
+            "from the last checkpoint."
+        ) from error
 
 
 def read_history(path: Path) -> list[HistoryRow]:

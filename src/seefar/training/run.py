@@ -58,7 +58,8 @@ def read_recipe(folder: RunFolder) -> Recipe:
     except FileNotFoundError as error:
         beside = folder.path.parent
         others = sorted(path.parent.name for path in beside.glob("*/recipe.json"))
-        known = f"its neighbours are {', '.join(others)}" if others else "none lies beside it either"
+        more = f" and {len(others) - 10} more" if len(others) > 10 else ""
+        known = f"its neighbours are {', '.join(others[:10])}{more}" if others else "none lies beside it either"
         if (beside / folder.recipe.name).exists():
             known = f"{beside} is a run itself, perhaps copied there before {beside} was made: move it to {folder}"
         raise RunError(f"{folder} holds no run ({known}): train one, or choose another.") from error

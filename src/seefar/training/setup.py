@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from seefar import processes
 from seefar.data.augmentation import AugmentedBatches, pipeline
 from seefar.data.images import Data, Images, Labels, Split
-from seefar.errors import RecipeError, RunError
+from seefar.errors import RunError
 from seefar.model.inference import BATCH_SIZE, pooled_features
 from seefar.model.resnet import ResNet18, memory_format
 from seefar.runs.files import write_text
@@ -78,10 +77,10 @@ def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> 
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
     precision = str(compute.precision).removeprefix("torch.")
     state = TrainingState(model, build_optimizer(model, recipe), scaler, Tally.begin(compute.device), precision)
+    state.training = {"recipe": recipe.to_json(), "data": data.fingerprint}
     rows = []
     if folder.checkpoint.exists():
         state.load(folder.checkpoint)
-        _check_training(folder.checkpoint, state, recipe, data)
         state.tally.keep_on_first()
         try:
             rows = [row for row in read_history(folder.history) if row.step <= state.step]
@@ -94,28 +93,9 @@ def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> 
             raise RunError(
                 f"{error} Or delete {folder.checkpoint}, which cannot go on without it, to begin that training anew."
             ) from error
-    state.rows, state.training = len(rows), {"recipe": recipe.to_json(), "data": data.fingerprint}
+    state.rows = len(rows)
     write_text(folder.history, to_csv(rows))
     return state
-
-
-def _check_training(checkpoint: Path, state: TrainingState, recipe: Recipe, data: Data) -> None:
-    """Refuse the checkpoint of another training, which fits a network of the same shape just as well."""
-    if not state.training:  # an old one, which does not say
-        return
-    try:
-        other = recipe.differences(Recipe.from_json(state.training["recipe"]))
-    except (KeyError, TypeError, RecipeError) as error:
-        raise RunError(
-            f"{checkpoint} does not say what it was trained as: delete it to begin that run anew."
-        ) from error
-    if not other and state.training.get("data") != data.fingerprint:
-        other = "other training images"
-    if other:
-        raise RunError(
-            f"{checkpoint} belongs to another training ({other}): put the right one back, or delete it to begin this "
-            "training anew."
-        )
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
