@@ -211,6 +211,27 @@ def test_changed_files_are_decoded_again(folder: Path, own_cache: Path, change: 
         assert data.train.images[-1, 0, 0].tolist() == [0, 200, 0]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not keep when a file was changed")
+def test_a_picture_replaced_by_one_of_the_same_size_and_time_is_decoded_again(folder: Path, tmp_path: Path) -> None:
+    path, other = folder / "train" / "red" / "d.bmp", tmp_path / "other.bmp"
+    picture(path, (255, 0, 0))
+    picture(other, (0, 200, 0))
+    before, about = load_data(folder, progress=SILENT), path.stat()
+    time.sleep(0.02)
+    os.utime(other, ns=(about.st_atime_ns, about.st_mtime_ns))
+    os.replace(other, path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (about.st_size, about.st_mtime_ns)
+    data = load_data(folder, progress=SILENT)
+    assert data.train.images[-1, 0, 0].tolist() == [0, 200, 0]
+    assert data.fingerprint != before.fingerprint
+
+
+def test_a_copy_of_the_folder_is_the_same_data_set(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copies" / "copy")
+    (copy / "train" / "red" / "c.png").chmod(0o600)
+    assert load_data(copy, progress=SILENT).fingerprint == load_data(folder, progress=SILENT).fingerprint
+
+
 def test_a_damaged_or_unwritable_cache_does_no_harm(folder: Path, own_cache: Path) -> None:
     images = load_data(folder, progress=SILENT).train.images
     (kept,) = own_cache.glob("*.npy")

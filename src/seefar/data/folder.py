@@ -45,7 +45,8 @@ def load_folder(
     The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`), or only class folders, of which a fifth
     of the pictures is set aside for the test. Every format that Pillow reads is read, also in folders within a class
     folder; `read_picture` says what becomes of sizes and modes. The decoded images are kept and mapped into memory the
-    next time, as long as names, sizes and times of the files are the same.
+    next time, as long as names, sizes and times of the files are the same. A picture that is replaced by one of the
+    same size and time is noticed where the system keeps when a file was last changed, which Windows does not.
 
     Args:
         folder: the data folder.
@@ -88,7 +89,7 @@ def _decoded(folder: Path, files: Sequence[File], image_size: int, cache: Path, 
 
     key = hashlib.sha256(f"{FORM} {PIL.__version__} {image_size}\n".encode())
     for file in files:
-        key.update(os.fsencode(f"{file.name}\0{file.size} {file.time}\n"))
+        key.update(os.fsencode(f"{file.name}\0{file.size} {file.times}\n"))
     stem = cache / key.hexdigest()[:40]
     shape = (len(files), image_size, image_size, 3)
     kept, about = stem.with_suffix(".npy"), stem.with_suffix(".json")

@@ -21,12 +21,20 @@ TEST_SHARE = 0.2
 
 @dataclass(frozen=True)
 class File:
-    """One picture file: its name relative to the data folder, the index of its class, its size and time."""
+    """One picture file.
+
+    Attributes:
+        name: relative to the data folder.
+        label: index of its class.
+        size: in bytes.
+        times: when it was written and, which nobody can set, when anything about it was changed, in ns; on Windows
+            the second is when it was made.
+    """
 
     name: str
     label: int
     size: int
-    time: int
+    times: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,8 @@ def _pictures(folder: Path, place: Path, label: int, skipped: Counter[str]) -> I
             skipped["broken links"] += 1
         else:
             about = entry.stat()
-            yield File(path.relative_to(folder).as_posix(), label, about.st_size, about.st_mtime_ns)
+            times = about.st_mtime_ns, about.st_ctime_ns
+            yield File(path.relative_to(folder).as_posix(), label, about.st_size, times)
 
 
 def _split(files: Sequence[File], classes: Sequence[str], seed: int) -> tuple[tuple[File, ...], tuple[File, ...]]:
