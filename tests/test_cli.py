@@ -173,6 +173,10 @@ def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["train", "demo", "--name", "/dev/null/x", *TINY], "/dev/null/x"),
         (["train", "demo", "--workers", "-1"], "(flag: --workers)"),
+        (["run", "demo", "--workers", "-1"], "(flag: --workers)"),
+        (["run", "demo", "--checkpoint-minutes", "-1"], "(flag: --checkpoint-minutes)"),
+        (["run", "demo", "--device", "cuda"], "no cuda"),
+        (["run", "demo", "--precision", "float16"], "float16 needs CUDA"),
         (["run", "demo", "--true", "whale"], "no class 'whale'"),
         (["run", "demo", "--layer", "layer9"], "no layer 'layer9'"),
         (["run", "demo", "--cells", "7"], "7"),
@@ -193,6 +197,7 @@ def test_wrong_input_is_one_clear_message_and_exit_code_2(
     assert caught.out == ""
     assert message in caught.err
     assert "Traceback" not in caught.err
+    assert list(in_folder.iterdir()) == []
 
 
 def test_wrong_classes_and_layers_of_a_finished_run(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

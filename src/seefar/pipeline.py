@@ -20,6 +20,7 @@ from seefar.runs.copies import copied
 from seefar.runs.folder import RunFolder, find_run
 from seefar.saved import writing_if_possible
 from seefar.steps import evaluate_run, explain_run
+from seefar.training.device import plan_training
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
@@ -84,7 +85,8 @@ def run(
     )
     check_choices(chosen, images)
     folder = copied(lambda: choose_folder(plan, images) if name is None else find_run(name))
-    begin_run(folder, plan, images)  # another recipe's folder is refused before it is touched
+    if not begin_run(folder, plan, images):  # another recipe's folder is refused before it is touched
+        plan_training(device, precision, workers, checkpoint_minutes)
     with writing_if_possible(folder, command), showing(progress) as shown:
         if name is None and (instead := taken_instead(folder, plan)):
             shown.line(instead)
@@ -122,6 +124,7 @@ def train_run(
     if begin_run(folder, recipe, data):
         seal_finished(folder)
         return load_run(folder, device)
+    plan_training(device, precision, workers, checkpoint_minutes)  # what cannot be is refused before a folder is made
     with folder.writing(command), device_errors():
         return train(
             recipe,

@@ -53,12 +53,12 @@ def _check(launch: Launch, recipe: Recipe, place: Place, machine: Machine, choic
 
     from seefar.inputs import check_choices, load_for
     from seefar.runs.folder import find_run
-    from seefar.training.device import choose_compute, worker_count
+    from seefar.training.device import plan_training
     from seefar.training.run import begin_run, choose_folder
 
     # An automatic precision depends on the GPU, which this process, that does not compute, would then take memory of.
-    compute = choose_compute(machine.device, "float32" if machine.precision == "auto" else machine.precision)
-    worker_count(machine.workers, compute)
+    precision = "float32" if machine.precision == "auto" else machine.precision
+    compute, _ = plan_training(machine.device, precision, machine.workers, machine.checkpoint_minutes)
     kind, gpus = compute.device.type, torch.cuda.device_count()
     if kind == "mps" or (kind == "cuda" and launch.processes > gpus):
         there = "MPS computes in one process only" if kind == "mps" else f"this machine has {gpus} GPUs"

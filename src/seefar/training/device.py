@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from seefar.errors import DeviceError
+from seefar.errors import DeviceError, RecipeError
 from seefar.model.resnet import ResNet18, memory_format
 from seefar.names import DeviceName, PrecisionName
 from seefar.processes import local_size
@@ -134,6 +134,21 @@ def worker_count(asked: int | None, compute: Compute) -> int:
         if compute.device.type == "cpu" or start_method != "fork"
         else max(0, min(8, core_count() // local_size() - 1))
     )
+
+
+def plan_training(
+    device: DeviceName, precision: PrecisionName, workers: int | None, checkpoint_minutes: float
+) -> tuple[Compute, int]:
+    """What a training computes on and how many processes make its batches, known before anything is written.
+
+    Raises:
+        DeviceError: see `choose_compute` and `worker_count`.
+        RecipeError: the minutes between checkpoints are less than 0 or no number.
+    """
+    if not checkpoint_minutes >= 0:  # nor if it is no number
+        raise RecipeError(f"checkpoint_minutes is {checkpoint_minutes}, 0 or more was wanted.")
+    compute = choose_compute(device, precision)
+    return compute, worker_count(workers, compute)
 
 
 def core_count() -> int:

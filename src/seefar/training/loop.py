@@ -20,7 +20,7 @@ from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.manifest import add_sitting
 from seefar.training.advice import few_steps_warning
 from seefar.training.average import renew_statistics
-from seefar.training.device import Compute, choose_compute, worker_count
+from seefar.training.device import Compute, plan_training
 from seefar.training.history import HistoryRow, append_row, bring_to_disk
 from seefar.training.interrupt import Interrupts
 from seefar.training.parallel import even_out, shared
@@ -97,11 +97,8 @@ def train(
         raise RecipeError(f"A Recipe was wanted, found {recipe!r}: pass one, such as seefar.recipe('quick').")
     if not isinstance(data, Data):
         raise DataError(f"A Data was wanted, found {data!r}: pass one, such as seefar.load_data('cifar10').")
-    if not checkpoint_minutes >= 0:  # nor if it is no number
-        raise RecipeError(f"checkpoint_minutes is {checkpoint_minutes}, 0 or more was wanted.")
+    compute, worker_processes = plan_training(device, precision, workers, checkpoint_minutes)
     run_folder = copied(lambda: choose_folder(recipe, data) if folder is None else find_run(folder))
-    compute = choose_compute(device, precision)
-    worker_processes = worker_count(workers, compute)
     if not begin_run(run_folder, recipe, data):
         with run_folder.writing(["seefar.train"]), showing(progress if processes.first() else SILENT) as shown:
             begin_run(run_folder, recipe, data, write=True)
