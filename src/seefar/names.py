@@ -1,7 +1,9 @@
-"""The named choices that functions and flags share; imports nothing heavy, so that --help is quick."""
+"""The named choices that functions and flags share, and a data set's one spelling; light, so that --help is quick."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -11,3 +13,9 @@ Flip = Literal["alternating", "random", "none"]
 Order = Literal["loss", "confidence", "index"]
 MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam", "scorecam"]
 HideName = Literal["blur", "grey", "mean"]
+
+
+def one_spelling(data: str) -> str:
+    """`pics` for `pics/` and `./pics`, which are the same folder; one of a built-in's name keeps its dot."""
+    plain = str(Path(data)) if os.path.basename(data) != data else data
+    return os.path.join(os.curdir, plain) if plain != data and plain in ("cifar10", "shapes") else plain

@@ -114,3 +114,18 @@ def test_numpys_numbers_become_plain_ones() -> None:
     ]
     assert recipe("fast", scales=np.array([0.5, 1])).scales == recipe("fast", scales=[0.5, 1]).scales == (0.5, 1.0)
     assert Recipe.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        *((spelling, "pics") for spelling in ("pics", "pics/", "./pics", "./pics//")),
+        *((spelling, "../pics") for spelling in ("../pics", ".././pics/")),
+        *((name, name) for name in ("cifar10", "shapes", "", "/pics", ".")),
+        *((spelling, "./shapes") for spelling in ("./shapes", "shapes/", ".//shapes/")),  # a folder, not the built-in
+    ],
+)
+def test_a_folder_is_the_same_data_however_it_is_spelled(given: str, meant: str) -> None:
+    found = recipe("demo", data=given)
+    assert found.data == meant
+    assert Recipe.from_json(found.to_json().replace(f'"data": "{meant}"', f'"data": "{given}"')) == found

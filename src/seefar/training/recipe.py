@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 import tyro
 
 from seefar.errors import RecipeError
-from seefar.names import Border, Flip
+from seefar.names import Border, Flip, one_spelling
 from seefar.runs.files import parse_json
 
 Schedule = Literal["one-cycle", "constant"]
@@ -89,6 +89,7 @@ class Recipe:
         """Make plain Python values of numpy's, and refuse what no training can use."""
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, self._plain(field.name, getattr(self, field.name), field.default))
+        object.__setattr__(self, "data", one_spelling(self.data))
         wanted = {
             "image_size": (16 <= self.image_size <= 96, "16 to 96"),
             "held_out": (self.held_out >= 0, "0 or more"),
