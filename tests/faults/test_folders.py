@@ -192,7 +192,7 @@ def test_an_edited_recipe_is_found_at_the_end_and_putting_it_back_is_enough(few:
         before.append(run.recipe.read_text())
         run.recipe.write_text(before[0].replace('"epochs": 2', '"epochs": 3'))
 
-    with pytest.raises(RunError, match=r"recipe\.json is not what the weights were trained with \(epochs"):
+    with pytest.raises(RunError, match=r"recipe\.json do not belong together \(the recipe says epochs 3"):
         train(few, run.path, At(3, edit))
     run.recipe.write_text(before[0])
     assert train(few, run.path) == train(few, tmp_path / "whole")

@@ -16,7 +16,7 @@ from seefar.runs.tensors import load_tensors, save_tensors
 from seefar.training.history import read_history
 from seefar.training.loop import train
 from seefar.training.recipe import recipe
-from seefar.training.run import Run, begin_run, choose_folder, load_run, taken_instead
+from seefar.training.run import Run, begin_run, choose_folder, load_run, save_weights, taken_instead
 
 
 def test_a_run_is_read_back_as_it_was(run: Run, trained: Run) -> None:
@@ -28,7 +28,7 @@ def test_a_run_is_read_back_as_it_was(run: Run, trained: Run) -> None:
 def test_a_recipe_that_was_changed_afterwards_is_told(run: Run) -> None:
     path = run.folder.recipe
     path.write_text(path.read_text().replace('"epochs": 4', '"epochs": 40'))
-    with pytest.raises(RunError, match=r"not what the weights were trained with \(epochs 40, not 4\)"):
+    with pytest.raises(RunError, match=r"do not belong together \(the recipe says epochs 40, not 4\)"):
         load_run(run.folder)
 
 
@@ -93,6 +93,34 @@ def test_without_a_name_the_folder_is_that_of_the_same_recipe_and_images_or_the_
         train(longer, few, "demo", progress=SILENT)
 
 
+def test_a_class_that_was_renamed_makes_other_data(in_folder: Path) -> None:
+    """Its pictures and labels, of which the fingerprint is, are the same."""
+    tiny, few = recipe("demo", width=2, epochs=1, batch_size=16), load_shapes(40, 20)
+    names = ("disc", *few.classes[1:])
+    renamed = replace(few, **{part: replace(getattr(few, part), classes=names) for part in ("train", "test")})
+    assert renamed.fingerprint == few.fingerprint
+    train(tiny, few, progress=SILENT)
+    with pytest.raises(RunError, match=r"other classes than shapes has now \(disc, not circle\): choose another name"):
+        train(tiny, renamed, "demo", progress=SILENT)
+    assert train(tiny, renamed, progress=SILENT).folder.path == Path("runs/demo-2")
+    assert load_run("demo-2").classes == names
+
+
+def test_weights_of_another_run_and_missing_ones_are_told_apart(run: Run, tmp_path: Path) -> None:
+    save_weights(run.folder, run.model, replace(run.recipe, seed=1), load_shapes(40, 20))
+    with pytest.raises(
+        RunError,
+        match=r"weights\.safetensors and .*recipe\.json do not belong together \(the recipe says seed 0, not 1\)",
+    ):
+        load_run(run.folder)
+    run.folder.weights.unlink()
+    with pytest.raises(RunError, match="given again, begins it anew, since no checkpoint is there either"):
+        load_run(run.folder)
+    run.folder.checkpoint.touch()
+    with pytest.raises(RunError, match="given again, goes on with it"):
+        load_run(run.folder)
+
+
 def test_a_relative_path_is_trained_into_and_read_back(in_folder: Path) -> None:
     few = load_shapes(40, 20)
     tiny = recipe("demo", width=2, epochs=1, batch_size=16)
@@ -142,8 +170,9 @@ def test_why_another_folder_was_taken_is_said(in_folder: Path) -> None:
     with find_run("demo").writing(["a test"]):
         begin_run(find_run("demo"), own, few, write=True)
     assert taken_instead(find_run("demo"), own) is None
-    assert taken_instead(other, own) == (
-        "runs/demo belongs to another recipe or other images: this goes into runs/demo-2"
+    assert taken_instead(other, own) == ("runs/demo was begun with other images or classes: this goes into runs/demo-2")
+    assert taken_instead(other, replace(own, epochs=9, seed=2)) == (
+        "runs/demo belongs to another recipe (seed 2, not 0; epochs 9, not 5): this goes into runs/demo-2"
     )
     find_run("demo").data.unlink()
     assert taken_instead(other, own) == "runs/demo lacks data.json: this goes into runs/demo-2"

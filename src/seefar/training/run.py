@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -96,8 +97,11 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     folder = folder if isinstance(folder, RunFolder) else find_run(folder)
     recipe = read_recipe(folder)
     if not folder.weights.exists():
+        then = (
+            "goes on with it" if folder.checkpoint.exists() else "begins it anew, since no checkpoint is there either"
+        )
         raise RunError(
-            f"{folder} holds an unfinished training: the call or command that began it, given again, goes on with it."
+            f"{folder} holds an unfinished training: the call or command that began it, given again, {then}."
         )
     tensors, about = load_tensors(folder.weights)
     try:
@@ -109,8 +113,8 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         ) from error
     if trained != recipe:
         raise RunError(
-            f"{folder.recipe} is not what the weights were trained with ({recipe.differences(trained)}): "
-            "put the file back as it was, or train a run with a new name."
+            f"{folder.weights} and {folder.recipe} do not belong together (the recipe says "
+            f"{recipe.differences(trained)}): put back the one that is not of this run, or train a run with a new name."
         )
     with torch.random.fork_rng(devices=[]):  # the first weights, soon replaced, are drawn at random
         model = ResNet18(len(classes), recipe.width)
@@ -144,7 +148,10 @@ def taken_instead(folder: RunFolder, recipe: Recipe) -> str | None:
     named = find_run(recipe.name)
     if folder == named:
         return None
-    why = "belongs to another recipe or other images"
+    why = "was begun with other images or classes"
+    with suppress(RunError):  # no recipe; that is said below
+        if other := recipe.differences(read_recipe(named)):
+            why = f"belongs to another recipe ({other})"
     for path in (named.recipe, named.data):
         if not path.exists():
             why = f"lacks {path.name}"
@@ -209,7 +216,7 @@ def begin_run(folder: RunFolder, recipe: Recipe, data: Data, *, write: bool = Fa
 
 
 def _check_belongs(folder: RunFolder, recipe: Recipe, data: Data) -> None:
-    """Refuse a folder with another recipe, or that was begun with other images."""
+    """Refuse a folder with another recipe, or that was begun with other images or classes."""
     found = read_recipe(folder)
     if found != recipe:
         longer = folder.weights.exists() and replace(found, epochs=recipe.epochs) == recipe
@@ -224,8 +231,13 @@ def _check_belongs(folder: RunFolder, recipe: Recipe, data: Data) -> None:
             "choose another name, or the values it was begun with."
         )
     try:
-        fingerprint = read_json(folder.data)["fingerprint"]
+        about = read_json(folder.data)
+        fingerprint, classes = about["fingerprint"], tuple(map(str, about["classes"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.data} is missing or damaged ({error}): choose another name.") from error
     if fingerprint != data.fingerprint:
         raise RunError(f"{folder} was begun with other images than {data.name} holds now: choose another name.")
+    if classes != data.classes:
+        pairs = zip(classes, data.classes, strict=False)
+        odd = "; ".join(f"{now}, not {then}" for then, now in pairs if then != now) or f"{len(data.classes)} of them"
+        raise RunError(f"{folder} was begun with other classes than {data.name} has now ({odd}): choose another name.")
