@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +119,19 @@ def test_without_the_reference_data_the_way_to_get_them_is_printed(
     printed = capsys.readouterr().err
     assert "no connection" in printed
     assert "32 files are missing" in printed
+
+
+def test_a_flipped_bit_in_the_reference_data_is_named(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("cifar10h", "label-errors", "published-predictions"):
+        shutil.copytree(data_folder / name, tmp_path / name)
+    damaged = tmp_path / "label-errors" / "cifar10_mturk.json"
+    content = bytearray(damaged.read_bytes())
+    content[100] ^= 1
+    damaged.write_bytes(content)
+    assert cli.main(["data", "reference", "--data-dir", str(tmp_path)]) == 2
+    printed = capsys.readouterr().err
+    assert f"{damaged} is not the published file: SHA-256 81b2c16c9eee" in printed
+    assert hashlib.sha256(content).hexdigest() in printed
+    assert "delete it, and `seefar data reference` fetches it again" in printed

@@ -118,6 +118,7 @@ def test_what_was_deleted_is_made_again_from_what_is_there(run: Run, monkeypatch
     [
         ({"true": "whale"}, DataError, "whale"),
         ({"predicted": "whale"}, DataError, "whale"),
+        ({"true": "circle", "predicted": "circle"}, DataError, "no mistakes: choose two different classes"),
         ({"layer": "layer9"}, MapError, "layer9"),
         ({"cells": 7}, MapError, "7"),
         ({"method": "eigencam"}, MapError, "eigencam"),

@@ -11,19 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from seefar import processes
-from seefar.data import Data
-from seefar.evaluation.analysis import MistakeAnalysis, analyse_mistakes
+from seefar.data import Data, Split
+from seefar.data.reference import has_reference
+from seefar.errors import RunError
+from seefar.evaluation.analysis import MistakeAnalysis, analyse_mistakes, reference_of
 from seefar.evaluation.calibration import Calibration, measure_calibration
 from seefar.evaluation.evaluate import Evaluation
-from seefar.evaluation.predictions import predict
+from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.temperature import fit_temperature
 from seefar.evaluation.triage import FAULTS, count_faults
 from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
-from seefar.progress import Progress
+from seefar.progress import Progress, showing
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
 from seefar.report.draw import save_figure
-from seefar.runs.folder import RunFolder
-from seefar.saved import saved_calibrations
+from seefar.report.tables import write_metrics
+from seefar.runs.files import read_json
+from seefar.runs.folder import RunFolder, begun_with
+from seefar.saved import CALIBRATIONS_SHA256, calibrations_sha256, is_writable, saved_calibrations
 from seefar.training.run import Run
 
 
@@ -34,7 +38,8 @@ class Findings:
     Attributes:
         analysis: whose fault they are, accuracy seen several ways, label issues, confused pairs, slices.
         calibration: how far the probabilities can be believed.
-        after: the same with a temperature fitted on the held-out training images; None if none were held out.
+        after: the same with a temperature fitted on the held-out training images; None if none were held out, or they
+            are not there any more.
     """
 
     analysis: MistakeAnalysis
@@ -79,12 +84,52 @@ def find(
     (missing,) = processes.agree(saved is None)  # of several processes all ask the network, or none does
     if saved and not missing:
         return Findings(analysis, *saved)
-    after = None
-    if run.recipe.held_out:
-        held_out = predict(run.model, data.hold_out(run.recipe.held_out, run.recipe.seed)[1], progress=progress)
-        temperature = fit_temperature(held_out.logits, held_out.labels)
-        after = measure_calibration(predictions.logits, predictions.labels, temperature)
+    after = _after_temperature(run, data, predictions, progress) if run.recipe.held_out else None
     return Findings(analysis, measure_calibration(predictions.logits, predictions.labels), after)
+
+
+def _after_temperature(run: Run, data: Data, predictions: Predictions, progress: Progress | None) -> Calibration | None:
+    """Calibration with a temperature fitted on the held-out images; None, and a line, if others are there by now."""
+    try:
+        same = begun_with(run.folder)[0] == data.fingerprint
+        why = "" if same else "the training images are others than when the run was begun"
+    except RunError:
+        why = f"{run.folder.data}, which says what the run was trained on, is missing or damaged"
+    if why:
+        with showing(progress) as shown:
+            shown.line(f"no temperature is fitted, since {why}: put them back as they were and evaluate again")
+        return None
+    held_out = predict(run.model, data.hold_out(run.recipe.held_out, run.recipe.seed)[1], progress=progress)
+    temperature = fit_temperature(held_out.logits, held_out.labels)
+    return measure_calibration(predictions.logits, predictions.labels, temperature)
+
+
+def can_judge_now(folder: RunFolder, test: Split, data_dir: str | Path | None, progress: Progress | None) -> bool:
+    """Whether reference data are there by now, and `metrics.json` does not say whose fault the mistakes are."""
+    try:
+        if not has_reference(test) or read_json(folder.metrics)["faults"] is not None:
+            return False
+    except (OSError, ValueError, KeyError, TypeError):  # damaged: `seefar verify` names it
+        return False
+    reference, missing = reference_of(test, data_dir, progress=progress)
+    say_missing(missing, progress)
+    (writable,) = processes.agree(is_writable(folder))
+    return reference is not None and writable
+
+
+def say_missing(missing: str | None, progress: Progress | None) -> None:
+    """One line of reference data that are missing or damaged."""
+    if missing:
+        with showing(progress) as shown:
+            shown.line(f"faults are left out: {missing}")
+
+
+def save_metrics(folder: RunFolder, evaluation: Evaluation, findings: Findings) -> None:
+    """Write `metrics.json` if anything in it is new; one that is there is kept while reference data are missing."""
+    if findings.analysis.missing is None or not folder.metrics.exists():
+        sections = findings.sections
+        sha256 = calibrations_sha256(evaluation, sections)
+        write_metrics(folder.metrics, {"test": evaluation.metrics, **sections, CALIBRATIONS_SHA256: sha256})
 
 
 def draw_findings(folder: RunFolder, evaluation: Evaluation, findings: Findings) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from seefar.choices import Choices
 from seefar.data import Data, load_data
 from seefar.errors import DataError
+from seefar.evaluation.mistakes import chosen_classes
 from seefar.explanation.settings import check_map_settings
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
@@ -41,11 +42,9 @@ def check_choices(choices: Choices, data: Data) -> None:
     """Refuse, before anything is computed, classes, layers and cells that do not exist.
 
     Raises:
-        DataError: there is no class of that name.
+        DataError: there is no class of that name, or both are the same.
         MapError: the layer does not exist or its maps are too coarse, or the method gives one map for all classes.
     """
-    for name in (choices.true, choices.predicted):
-        if name is not None:
-            data.test.class_index(name)
+    chosen_classes(data.classes, choices.true, choices.predicted)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
     check_map_settings(model, data.image_size, choices.method, choices.layer, choices.cells)

@@ -47,10 +47,7 @@ def write_result(result: Result, data: Data, command: Sequence[str], data_dir: s
     """Write `explanation.json`, `mistakes.csv` with all its columns, and the page, each if anything in it is new."""
     run, evaluation, explanation, findings = result.run, result.evaluation, result.explanation, result.findings
     write_changed(run.folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
-    tables = [files_table(data.test), occlusion_table(explanation, data.classes), findings.analysis.columns]
-    if result.neighbours is not None:
-        tables.append(neighbours_table(result.neighbours))
-    write_mistakes(run.folder.mistakes, evaluation.mistakes, data.classes, *tables)
+    write_table(run, data, evaluation, findings, explanation, result.neighbours)
     make_report(
         run,
         data,
@@ -62,3 +59,21 @@ def write_result(result: Result, data: Data, command: Sequence[str], data_dir: s
         calibrations=(findings.calibration, findings.after),
         only_changed=True,
     )
+
+
+def write_table(
+    run: Run,
+    data: Data,
+    evaluation: Evaluation,
+    findings: Findings,
+    explanation: Explanation | None,
+    neighbours: Neighbours | None,
+) -> None:
+    """Write `mistakes.csv` with the columns of all that is there, if anything in it is new."""
+    tables = [
+        files_table(data.test),
+        {} if explanation is None else occlusion_table(explanation, data.classes),
+        findings.analysis.columns,
+        {} if neighbours is None else neighbours_table(neighbours),
+    ]
+    write_mistakes(run.folder.mistakes, evaluation.mistakes, data.classes, *tables)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from seefar import processes
 from seefar.choices import Choices
@@ -13,12 +16,14 @@ from seefar.data import Data, Split
 from seefar.errors import RunError
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
-from seefar.evaluation.metrics import Metrics
 from seefar.explanation.explain import Explanation
 from seefar.report.page import saved_neighbours
 from seefar.runs.files import read_json
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run
+
+CALIBRATIONS_SHA256 = "calibrations_sha256"
+"""The key of `metrics.json` under which `calibrations_sha256` stands."""
 
 
 def saved_explanation(run: Run, evaluation: Evaluation, choices: Choices | None = None) -> Explanation | None:
@@ -44,19 +49,39 @@ def saved_evaluation(run: Run, test: Split) -> Evaluation | None:
     return saved if saved.predictions.are_of(run.model, test) else None
 
 
+def calibrations_sha256(evaluation: Evaluation, sections: Mapping[str, Any]) -> str:
+    """SHA-256 of the calibrations among the sections of `metrics.json` and of the logits and labels they are of."""
+    digest = hashlib.sha256(evaluation.predictions.logits.tobytes())
+    digest.update(evaluation.predictions.labels.tobytes())
+    kept = {
+        name: value
+        for name, value in sections.items()
+        if name.startswith("calibration") and name != CALIBRATIONS_SHA256
+    }
+    digest.update(json.dumps(kept, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
 def saved_calibrations(run: Run, evaluation: Evaluation) -> tuple[Calibration, Calibration | None] | None:
     """The calibration in `metrics.json`, and that with a temperature if training images were held out.
 
-    None if they are not there, or the other numbers in the file are not those of these predictions. Resampling takes
-    long, and held-out images ask the network.
+    None if they are not there, or not as they were measured of these predictions. Resampling takes long, and held-out
+    images ask the network.
     """
     try:
         values = read_json(run.folder.metrics)
-        if Metrics.from_values(values["test"]) != evaluation.metrics:
+        if values[CALIBRATIONS_SHA256] != calibrations_sha256(evaluation, values):
             return None
         after = Calibration.from_values(values["calibration_after_temperature"]) if run.recipe.held_out else None
         return Calibration.from_values(values["calibration"]), after
-    except (OSError, TypeError, KeyError, ValueError, AttributeError):  # missing, damaged, or of an older form
+    except (
+        OSError,
+        TypeError,
+        KeyError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ):  # missing, damaged, or of an older form
         return None
 
 
@@ -80,3 +105,18 @@ def writing_if_possible(folder: RunFolder, command: Sequence[str]) -> AbstractCo
 def is_writable(folder: RunFolder) -> bool:
     """Whether files can be made in the folder, also if it is not there yet; of several processes only by the first."""
     return processes.first() and (not folder.path.exists() or os.access(folder.path, os.W_OK))
+
+
+def forget_predictions(folder: RunFolder) -> None:
+    """Take away everything that follows from predictions: it is of others than those that are to come."""
+    figures = (folder.figure(name) for name in ("mistakes", "maps", "confusion", "reliability", "faults"))
+    for path in (
+        folder.metrics,
+        folder.mistakes,
+        folder.maps,
+        folder.explanation,
+        folder.neighbours,
+        folder.report,
+        *figures,
+    ):
+        path.unlink(missing_ok=True)

@@ -18,16 +18,15 @@ from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.explanation.explain import Explanation, explain
-from seefar.findings import compute_neighbours, draw_findings, find
+from seefar.findings import can_judge_now, compute_neighbours, draw_findings, find, save_metrics, say_missing
 from seefar.inputs import check_choices
 from seefar.progress import Part, Progress, showing
 from seefar.report.draw import save_figure
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
 from seefar.report.page import make_report, saved_neighbours
-from seefar.report.tables import files_table, write_metrics, write_mistakes
-from seefar.result import Result, write_result
-from seefar.runs.folder import RunFolder
+from seefar.result import Result, write_result, write_table
 from seefar.saved import (
+    forget_predictions,
     is_writable,
     left_out,
     saved_calibrations,
@@ -82,20 +81,22 @@ def evaluate_run(
     folder, test = run.folder, data.test
     history, mistakes = folder.figure("history"), folder.figure("mistakes")
     evaluation = saved_evaluation(run, test)
-    if evaluation and all(path.exists() for path in (folder.metrics, folder.mistakes, history)):
+    there = evaluation and all(path.exists() for path in (folder.metrics, folder.mistakes, history))
+    if evaluation and there and not can_judge_now(folder, test, data_dir, progress):
         return evaluation
     with folder.writing(command):
-        if evaluation is None:
-            evaluation = evaluate(run.model, test, progress=progress)
-            if saved_explanation(run, evaluation) is None:  # else all is of these predictions, whose file was damaged
-                _forget_predictions(folder)
+        saved = evaluation is not None
+        evaluation = evaluation or evaluate(run.model, test, progress=progress)
+        explanation = saved_explanation(run, evaluation)
+        if not saved:
+            if explanation is None:  # else all is of these predictions, whose file was damaged
+                forget_predictions(folder)
             evaluation.save(folder.predictions)
         findings = find(run, data, evaluation, data_dir, progress)
-        write_metrics(folder.metrics, {"test": evaluation.metrics, **findings.sections})
+        say_missing(findings.analysis.missing, progress)
+        save_metrics(folder, evaluation, findings)
         draw_findings(folder, evaluation, findings)
-        if not folder.mistakes.exists():
-            columns = findings.analysis.columns
-            write_mistakes(folder.mistakes, evaluation.mistakes, test.classes, files_table(test), columns)
+        write_table(run, data, evaluation, findings, explanation, saved_neighbours(folder, evaluation, data))
         save_figure(history, plot_history(run.history, evaluation.metrics.accuracy))
         if evaluation.mistakes and not mistakes.exists():
             save_figure(mistakes, plot_mistakes(evaluation.mistakes[: Choices().top], test))
@@ -160,6 +161,7 @@ def explain_run(
         findings = find(run, data, evaluation, data_dir, display)
         result = Result(run, evaluation, explanation, shown, findings, saved_neighbours(folder, evaluation, data))
         if is_writable(folder):
+            save_metrics(folder, evaluation, findings)
             draw_findings(folder, evaluation, findings)
             write_result(result, data, command, data_dir)
         (kept,) = processes.agree(is_writable(folder))  # by the first of several processes; all ask the network
@@ -201,13 +203,6 @@ def report_run(
             for line in left_out(run, data, evaluation, explanation):
                 shown.line(line)
         return make_report(run, data, evaluation, explanation, command, data_dir, calibrations=calibrations)
-
-
-def _forget_predictions(folder: RunFolder) -> None:
-    """Take away everything that follows from predictions: it is of others than those that are to come."""
-    figures = (folder.figure(name) for name in ("mistakes", "maps", "confusion", "reliability", "faults"))
-    for path in (folder.mistakes, folder.maps, folder.explanation, folder.neighbours, folder.report, *figures):
-        path.unlink(missing_ok=True)
 
 
 def _explain_part(

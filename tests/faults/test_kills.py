@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import seefar
-from seefar import steps
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import RunError
+from seefar.report.tables import write_mistakes
 from seefar.runs.folder import RunFolder, verify
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "faults.py"
@@ -54,7 +54,7 @@ def test_a_table_of_mistakes_that_could_not_be_written_gets_its_columns_later(
             raise RunError(f"{path} cannot be written (No space left on device)")
         write(path, *_tables)
 
-    write = steps.write_mistakes
+    write = write_mistakes
     whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
     seefar.run(TINY, few, whole.path, top=2, progress=seefar.SILENT)
     with monkeypatch.context() as patch:

@@ -63,3 +63,20 @@ def test_metrics_are_sections_of_plain_values(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="object cannot be written"):
         write_metrics(tmp_path / "metrics.json", {"test": object()})
     assert found == json.loads((tmp_path / "metrics.json").read_text())  # what was there is not lost
+
+
+def test_no_name_is_run_as_a_formula_and_numbers_stay_numbers(tmp_path: Path) -> None:
+    names = ("=1+1", "cat", "@sum(a1)")
+    more = {
+        "file": {1: "+a.png", 3: "-1+cmd|'/c calc'!a0"},
+        "margin": {1: "-0.0000", 3: -0.5},
+        "note": {1: "a=b", 3: "'s"},
+    }
+    write_mistakes(tmp_path / "mistakes.csv", MISTAKES, names, more)
+    found = rows(tmp_path / "mistakes.csv")
+    assert {row["true"] for row in found} | {row["predicted"] for row in found} == {
+        name if name == "cat" else f"'{name}"
+        for name in (names[one] for m in MISTAKES for one in (m.true, m.predicted))
+    }
+    assert [row["file"] for row in found] == ["'+a.png", "'-1+cmd|'/c calc'!a0"]
+    assert [(row["margin"], row["note"]) for row in found] == [("-0.0000", "a=b"), ("-0.5", "'s")]

@@ -185,7 +185,7 @@ def _check(where: Path | str, content: bytes, sha256: str) -> None:
     if found != sha256:
         raise DataError(
             f"{where} is not the published file: SHA-256 {sha256} was wanted, {found} found ({len(content):,} bytes). "
-            "It is damaged or another file under this name; delete it and fetch it again."
+            "It is damaged or another file under this name: delete it, and `seefar data reference` fetches it again."
         )
 
 

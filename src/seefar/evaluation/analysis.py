@@ -134,7 +134,7 @@ def analyse_mistakes(
     labels, predicted = predictions.labels, predictions.predicted
     if predictions.images != split.fingerprint:
         raise DataError("The predictions are of other images or labels than this split: pass the split they are of.")
-    reference, missing = _reference_of(split, folder, fetch, progress)
+    reference, missing = reference_of(split, folder, fetch, progress)
     return MistakeAnalysis(
         split.classes,
         None if reference is None else triage(labels, predicted, reference),
@@ -147,10 +147,10 @@ def analyse_mistakes(
     )
 
 
-def _reference_of(
-    split: Split, folder: str | Path | None, fetch: bool, progress: Progress | None
+def reference_of(
+    split: Split, folder: str | Path | None, fetch: bool = True, progress: Progress | None = None
 ) -> tuple[Reference | None, str | None]:
-    """The reference data of a split, or None and, where there are some for it, what is missing."""
+    """The reference data of a split, or None and, where there are some for it, what is missing or damaged."""
     if not has_reference(split):
         return None, None
     try:

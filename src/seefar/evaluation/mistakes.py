@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seefar.data.checks import find_class
@@ -30,6 +31,27 @@ class Mistake:
     confidence: float
     true_probability: float
     loss: float
+
+
+def chosen_classes(
+    classes: Sequence[str], true: str | int | None, predicted: str | int | None
+) -> tuple[int | None, int | None]:
+    """The indices of the classes that mistakes are chosen by, each None where any will do.
+
+    Args:
+        classes: names of the K classes.
+        true: name or index of the class that the images are of.
+        predicted: of the class that the mistakes name.
+
+    Raises:
+        DataError: there is no such class, or both are the same.
+    """
+    one, other = (None if name is None else find_class(classes, name) for name in (true, predicted))
+    if one is not None and one == other:
+        raise DataError(
+            f"Images of {classes[one]} that are called {classes[one]} are no mistakes: choose two different classes."
+        )
+    return one, other
 
 
 def find_mistakes(
@@ -63,12 +85,7 @@ def find_mistakes(
     keys = {"loss": lambda m: -m.loss, "confidence": lambda m: -m.confidence, "index": lambda m: m.index}
     if order not in keys:
         raise SeefarError(f"order={order!r} is unknown: choose one of {', '.join(keys)}.")
-    true, predicted = (None if one is None else find_class(predictions.classes, one) for one in (true, predicted))
-    if true is not None and true == predicted:
-        raise DataError(
-            f"Images of {predictions.classes[true]} that are called {predictions.classes[true]} are no mistakes: "
-            "choose two different classes."
-        )
+    true, predicted = chosen_classes(predictions.classes, true, predicted)
     logs, guesses = predictions.log_probabilities, predictions.predicted
     mistakes = [
         Mistake(

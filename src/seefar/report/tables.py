@@ -15,14 +15,18 @@ from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.output import printable
-from seefar.runs.files import write_changed, write_text
+from seefar.runs.files import write_changed
 
 Table = Mapping[str, Mapping[int, object]]
 """Columns by name; each gives values by data set index."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that a spreadsheet takes for a formula."""
 
 
 def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[str], *tables: Table) -> None:
     """A CSV with one line a mistake, classes by name; a file that is the same already is left as it is.
+
+    An apostrophe is put before text that a spreadsheet would run as a formula, as the page does in its CSV.
 
     Args:
         path: where to.
@@ -37,13 +41,24 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[st
     for m in mistakes:
         numbers = (f"{m.confidence:.6f}", f"{m.true_probability:.6g}", f"{m.loss:.6f}")
         more = (column.get(m.index) for column in columns.values())
-        writer.writerow([m.index, classes[m.true], classes[m.predicted], *numbers, *more])
+        writer.writerow(map(_cell, [m.index, classes[m.true], classes[m.predicted], *numbers, *more]))
     write_changed(path, lines.getvalue())
 
 
+def _cell(value: object) -> object:
+    """The value, or with an apostrophe before it if it is a formula to a spreadsheet (OWASP, CSV injection)."""
+    if not isinstance(value, str) or not value.startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
 def write_metrics(path: Path, sections: Mapping[str, Any]) -> None:
-    """A JSON object of sections, such as `test`: dataclasses or plain values."""
-    write_text(path, json.dumps(sections, indent=2, default=_plain) + "\n")
+    """A JSON object of sections, such as `test`: dataclasses or plain values; the same file is left as it is."""
+    write_changed(path, json.dumps(sections, indent=2, default=_plain) + "\n")
 
 
 def files_table(split: Split) -> Table:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seefar.errors import RunError, next_step
-from seefar.runs.files import PART
+from seefar.runs.files import PART, read_json
 from seefar.runs.lock import check_locked, check_no_link, locked
 from seefar.runs.manifest import NAME, drop_manifest, problems, restore_manifest, write_manifest
 
@@ -209,3 +209,16 @@ def verify(folder: RunFolder | str | Path) -> list[str]:
     if not found.path.is_dir():
         raise RunError(f"There is no folder {found.path}: choose a run folder, or the name of one under runs/.")
     return problems(found.path)
+
+
+def begun_with(folder: RunFolder) -> tuple[str, tuple[str, ...]]:
+    """Fingerprint of the training images and names of the classes that a run was begun with.
+
+    Raises:
+        RunError: `data.json`, which says so, is missing or damaged.
+    """
+    try:
+        about = read_json(folder.data)
+        return str(about["fingerprint"]), tuple(map(str, about["classes"]))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{folder.data} is missing or damaged ({error}): choose another name.") from error

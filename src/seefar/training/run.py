@@ -15,8 +15,8 @@ from seefar.data.images import Data
 from seefar.errors import RecipeError, RunError
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
-from seefar.runs.files import read_json, write_text
-from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.files import write_text
+from seefar.runs.folder import RunFolder, begun_with, find_run
 from seefar.runs.tensors import load_tensors, load_weights, save_tensors
 from seefar.training.device import choose_compute
 from seefar.training.history import HistoryRow, read_history
@@ -230,11 +230,7 @@ def _check_belongs(folder: RunFolder, recipe: Recipe, data: Data) -> None:
             f"{folder} belongs to another recipe ({recipe.differences(found)}): {why}"
             "choose another name, or the values it was begun with."
         )
-    try:
-        about = read_json(folder.data)
-        fingerprint, classes = about["fingerprint"], tuple(map(str, about["classes"]))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder.data} is missing or damaged ({error}): choose another name.") from error
+    fingerprint, classes = begun_with(folder)
     if fingerprint != data.fingerprint:
         raise RunError(f"{folder} was begun with other images than {data.name} holds now: choose another name.")
     if classes != data.classes:
