@@ -161,6 +161,36 @@ def test_a_finished_run_in_a_read_only_folder_is_shown(run: Run, monkeypatch: py
     assert times(run.folder.path) == before
 
 
+@pytest.mark.parametrize(
+    "name", ["predictions.npz", "metrics.json", "mistakes.csv", "figures/history.png", "maps.npz", "neighbours.npz"]
+)
+def test_a_run_that_lacks_a_file_in_a_read_only_folder_is_shown_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    wanted = job(run.folder.path, top=2)
+    (run.folder.path / name).write_bytes(b"damaged")
+    if name not in ("predictions.npz", "maps.npz", "neighbours.npz"):
+        (run.folder.path / name).unlink()
+    before, lines = times(run.folder.path), Lines()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not hold for root
+    monkeypatch.setattr("seefar.runs.folder.locked", lambda _: pytest.fail("written to"))
+    result = seefar.explain_run(run, DATA, top=2, progress=lines)
+    assert result.evaluation.metrics == wanted.evaluation.metrics
+    assert result.explanation.summary() == wanted.explanation.summary()
+    told = f"{run.folder} cannot be written to, so these are not written: {name}"
+    assert [line for line in lines.found if "cannot be written" in line] == [told]
+    assert seefar.evaluate_run(run, DATA, progress=seefar.SILENT).metrics == wanted.evaluation.metrics
+    assert times(run.folder.path) == before
+
+
+def test_a_report_in_a_read_only_folder_is_the_one_that_is_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = seefar.report_run(run, DATA, progress=seefar.SILENT)
+    before = times(run.folder.path)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert seefar.report_run(run, DATA, progress=seefar.SILENT) == page
+    assert times(run.folder.path) == before
+
+
 def test_other_classes_are_refused(run: Run) -> None:
     other = replace(DATA, train=_renamed(DATA.train), test=_renamed(DATA.test))
     with pytest.raises(DataError, match="was trained on this data"):

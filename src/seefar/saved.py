@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from seefar import processes
@@ -17,6 +18,7 @@ from seefar.errors import RunError
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.explanation.explain import Explanation
+from seefar.progress import Progress, showing
 from seefar.report.page import saved_neighbours
 from seefar.runs.files import read_json
 from seefar.runs.folder import RunFolder
@@ -100,6 +102,14 @@ def left_out(run: Run, data: Data, evaluation: Evaluation, explanation: Explanat
 def writing_if_possible(folder: RunFolder, command: Sequence[str]) -> AbstractContextManager[None]:
     """`folder.writing`, or nothing if the folder cannot be written to: what is in it can still be shown."""
     return folder.writing(command) if is_writable(folder) else nullcontext()
+
+
+def tell_unwritten(folder: RunFolder, there: Mapping[Path, bool], progress: Progress | None) -> None:
+    """One line that names the files which a folder that cannot be written to does not get; none if all are there."""
+    lost = [path.relative_to(folder.path).as_posix() for path, is_there in there.items() if not is_there]
+    if lost and processes.first():
+        with showing(progress) as shown:
+            shown.line(f"{folder} cannot be written to, so these are not written: {', '.join(lost)}")
 
 
 def is_writable(folder: RunFolder) -> bool:

@@ -1,7 +1,8 @@
 """Steps of the main job after training: evaluate, explain and report into a run folder.
 
 Each step reads back what is there if it was made from the same weights and images, and goes on from it; so the same
-call after an interruption goes on where it stopped. A folder that cannot be written to is read only.
+call after an interruption goes on where it stopped. A folder that cannot be written to is read only: what is computed
+anew is given, and not kept.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from seefar.saved import (
     saved_calibrations,
     saved_evaluation,
     saved_explanation,
+    tell_unwritten,
     writing_if_possible,
 )
 from seefar.training.run import Run
@@ -62,7 +64,7 @@ def evaluate_run(
 
     Raises:
         DataError: the data has other classes or another image size than the run.
-        RunError: the folder cannot be written to.
+        RunError: another process writes into the folder, or there is no room.
 
     Example:
         >>> import tempfile, seefar
@@ -81,9 +83,13 @@ def evaluate_run(
     folder, test = run.folder, data.test
     history, mistakes = folder.figure("history"), folder.figure("mistakes")
     evaluation = saved_evaluation(run, test)
-    there = evaluation and all(path.exists() for path in (folder.metrics, folder.mistakes, history))
-    if evaluation and there and not can_judge_now(folder, test, data_dir, progress):
+    there = {path: path.exists() for path in (folder.metrics, folder.mistakes, history)}
+    if evaluation and all(there.values()) and not can_judge_now(folder, test, data_dir, progress):
         return evaluation
+    (kept,) = processes.agree(is_writable(folder))  # by the first of several processes; all ask the network
+    if not kept:
+        tell_unwritten(folder, {folder.predictions: evaluation is not None, **there}, progress)
+        return evaluation or evaluate(run.model, test, progress=progress)
     with folder.writing(command):
         saved = evaluation is not None
         evaluation = evaluation or evaluate(run.model, test, progress=progress)
@@ -126,7 +132,7 @@ def explain_run(
 
     Raises:
         ChoiceError, DataError, MapError: a choice cannot be met.
-        RunError: the folder cannot be written to.
+        RunError: see `evaluate_run`.
 
     Example:
         >>> import tempfile, seefar
@@ -148,9 +154,8 @@ def explain_run(
             display.line("no mistake is of the chosen classes: the figures mistakes and maps are left out")
         if is_writable(folder):
             save_figure(folder.figure("mistakes"), plot_mistakes(shown, test) if shown else None)
-        explanation = _explain_part(
-            run, test, evaluation, chosen, shown, saved_explanation(run, evaluation, chosen), display
-        )
+        saved = saved_explanation(run, evaluation, chosen)
+        explanation = _explain_part(run, test, evaluation, chosen, shown, saved, display)
         if is_writable(folder):
             save_figure(folder.figure("maps"), plot_maps(explanation.of(shown), test) if shown else None)
         there = {mistake.index for mistake in explanation.mistakes}
@@ -169,6 +174,10 @@ def explain_run(
             result = replace(result, neighbours=compute_neighbours(run, data, evaluation, display))
             if is_writable(folder):
                 write_result(result, data, command, data_dir)
+        if not kept:
+            looked = result.neighbours is not None or not (chosen.neighbours and evaluation.mistakes)
+            held = {folder.maps: explanation is saved, folder.neighbours: looked}
+            tell_unwritten(folder, {**held, folder.report: folder.report.exists()}, display)
     return result
 
 
@@ -196,13 +205,16 @@ def report_run(
         >>> report_run(run, data, progress=quiet).name
         'report.html'
     """
-    with run.folder.writing(command):
+    with writing_if_possible(run.folder, command):
         evaluation = evaluate_run(run, data, data_dir=data_dir, progress=progress)
         explanation, calibrations = saved_explanation(run, evaluation), saved_calibrations(run, evaluation)
         with showing(progress) as shown:
             for line in left_out(run, data, evaluation, explanation):
                 shown.line(line)
-        return make_report(run, data, evaluation, explanation, command, data_dir, calibrations=calibrations)
+        kept = is_writable(run.folder)  # else a page that shows this already is good enough
+        return make_report(
+            run, data, evaluation, explanation, command, data_dir, calibrations=calibrations, only_changed=not kept
+        )
 
 
 def _explain_part(

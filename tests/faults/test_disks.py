@@ -160,6 +160,19 @@ def test_a_finished_run_on_a_read_only_disk_is_shown(few: Data, disk: Path, read
     assert verify(disk / "run") == []
 
 
+def test_a_run_on_a_read_only_disk_that_lacks_files_is_shown_and_its_report_refused(
+    few: Data, disk: Path, read_only: Callable[[], None]
+) -> None:
+    wanted, run = job(few, disk / "run"), seefar.load_run(disk / "run")
+    for path in (run.folder.figure("history"), run.folder.predictions, run.folder.report):
+        path.unlink()
+    read_only()
+    assert len(job(few, disk / "run").shown) == 2
+    assert seefar.evaluate_run(run, few, progress=seefar.SILENT).metrics == wanted.evaluation.metrics
+    with pytest.raises(RunError, match=r"report\.html cannot be written \(Read-only file system\)"):
+        seefar.report_run(run, few, progress=seefar.SILENT)
+
+
 @contextmanager
 def open_files(more: int) -> Iterator[None]:
     """Within `with` this process can have so many more files open than now."""
