@@ -104,6 +104,11 @@ def test_damaged_reference_data_are_said_and_left_out(run: Run, asked: dict[str,
     assert lines.found == [f"faults are left out: {DAMAGED}"]
     assert metrics_of(run)["faults"] is None
     assert run.folder.manifest.exists()
+    seefar.report_run(run, DATA, progress=lines)
+    assert len(lines.found) == 2
+    edit_metrics(run, lambda values: values.update(faults={"errors": 3}))  # as if they had been whole before
+    seefar.report_run(run, DATA, progress=lines)
+    assert lines.found[2:] == [f"the page does not say whose fault the mistakes are: {DAMAGED}"]
 
 
 def test_an_edited_calibration_is_measured_again(run: Run) -> None:

@@ -25,9 +25,8 @@ from seefar.progress import Progress, showing
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
 from seefar.report.draw import save_figure
 from seefar.report.tables import write_metrics
-from seefar.runs.files import read_json
 from seefar.runs.folder import RunFolder, begun_with
-from seefar.saved import CALIBRATIONS_SHA256, calibrations_sha256, is_writable, saved_calibrations
+from seefar.saved import CALIBRATIONS_SHA256, calibrations_sha256, is_writable, judged, saved_calibrations
 from seefar.training.run import Run
 
 
@@ -106,10 +105,7 @@ def _after_temperature(run: Run, data: Data, predictions: Predictions, progress:
 
 def can_judge_now(folder: RunFolder, test: Split, data_dir: str | Path | None, progress: Progress | None) -> bool:
     """Whether reference data are there by now, and `metrics.json` does not say whose fault the mistakes are."""
-    try:
-        if not has_reference(test) or read_json(folder.metrics)["faults"] is not None:
-            return False
-    except (OSError, ValueError, KeyError, TypeError):  # damaged: `seefar verify` names it
+    if not has_reference(test) or judged(folder):
         return False
     reference, missing = reference_of(test, data_dir, progress=progress)
     say_missing(missing, progress)

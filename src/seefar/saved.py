@@ -15,6 +15,7 @@ from seefar import processes
 from seefar.choices import Choices
 from seefar.data import Data, Split
 from seefar.errors import RunError
+from seefar.evaluation.analysis import reference_of
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.explanation.explain import Explanation
@@ -87,7 +88,17 @@ def saved_calibrations(run: Run, evaluation: Evaluation) -> tuple[Calibration, C
         return None
 
 
-def left_out(run: Run, data: Data, evaluation: Evaluation, explanation: Explanation | None) -> list[str]:
+def judged(folder: RunFolder) -> bool:
+    """Whether `metrics.json` says whose fault the mistakes are; one that cannot be read counts as if it did."""
+    try:
+        return read_json(folder.metrics)["faults"] is not None
+    except (OSError, ValueError, KeyError, TypeError):  # `seefar verify` names it
+        return True
+
+
+def left_out(
+    run: Run, data: Data, evaluation: Evaluation, explanation: Explanation | None, data_dir: str | Path | None
+) -> list[str]:
     """What a page of the folder lacks since its file is missing or damaged, and how it gets there; one line each."""
     folder, lines = run.folder, []
     again = f"`seefar explain {shlex.quote(folder.name)}` makes it anew"
@@ -96,6 +107,9 @@ def left_out(run: Run, data: Data, evaluation: Evaluation, explanation: Explanat
         lines.append(f"the page has no maps, since {folder.maps} {what}: {again}")
     if folder.neighbours.exists() and saved_neighbours(folder, evaluation, data) is None:
         lines.append(f"the page has no neighbours, since {folder.neighbours} cannot be used: {again}")
+    _, missing = reference_of(data.test, data_dir, fetch=False)
+    if missing and judged(folder):  # else the evaluation has just said so
+        lines.append(f"the page does not say whose fault the mistakes are: {missing}")
     return lines
 
 

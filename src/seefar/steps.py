@@ -209,7 +209,7 @@ def report_run(
         evaluation = evaluate_run(run, data, data_dir=data_dir, progress=progress)
         explanation, calibrations = saved_explanation(run, evaluation), saved_calibrations(run, evaluation)
         with showing(progress) as shown:
-            for line in left_out(run, data, evaluation, explanation):
+            for line in left_out(run, data, evaluation, explanation, data_dir):
                 shown.line(line)
         kept = is_writable(run.folder)  # else a page that shows this already is good enough
         return make_report(
