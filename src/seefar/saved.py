@@ -19,10 +19,12 @@ from seefar.evaluation.analysis import reference_of
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.explanation.explain import Explanation
+from seefar.explanation.kept import kept_explanation
 from seefar.progress import Progress, showing
 from seefar.report.page import saved_neighbours
 from seefar.runs.files import read_json
 from seefar.runs.folder import RunFolder
+from seefar.runs.values import from_plain
 from seefar.training.run import Run
 
 CALIBRATIONS_SHA256 = "calibrations_sha256"
@@ -31,11 +33,11 @@ CALIBRATIONS_SHA256 = "calibrations_sha256"
 
 def saved_explanation(run: Run, evaluation: Evaluation, choices: Choices | None = None) -> Explanation | None:
     """The explanation in the run folder, if it is of these predictions and was made with these settings, or any."""
-    try:
-        saved = Explanation.load(run.folder.maps)
-    except RunError:  # missing, damaged, or of an older form
+    saved, predictions = kept_explanation(run), evaluation.predictions
+    if saved is None or (saved.model, saved.images) != (predictions.model, predictions.images):
         return None
-    if (saved.model, saved.images) != (evaluation.predictions.model, evaluation.predictions.images):
+    known = {(mistake.index, mistake.true, mistake.predicted) for mistake in evaluation.mistakes}
+    if not known.issuperset((mistake.index, mistake.true, mistake.predicted) for mistake in saved.mistakes):
         return None
     if choices is None:
         return saved
@@ -75,16 +77,9 @@ def saved_calibrations(run: Run, evaluation: Evaluation) -> tuple[Calibration, C
         values = read_json(run.folder.metrics)
         if values[CALIBRATIONS_SHA256] != calibrations_sha256(evaluation, values):
             return None
-        after = Calibration.from_values(values["calibration_after_temperature"]) if run.recipe.held_out else None
-        return Calibration.from_values(values["calibration"]), after
-    except (
-        OSError,
-        TypeError,
-        KeyError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-    ):  # missing, damaged, or of an older form
+        after = from_plain(Calibration, values["calibration_after_temperature"]) if run.recipe.held_out else None
+        return from_plain(Calibration, values["calibration"]), after
+    except (OSError, TypeError, KeyError, ValueError, RecursionError):  # missing, damaged, or of an older form
         return None
 
 

@@ -178,3 +178,8 @@ def test_the_fingerprint_is_of_old(shapes: Data) -> None:
     """SHA-256 of the pixels, then of the labels as int64: run folders hold it, and must be found to match."""
     expected = hashlib.sha256(shapes.train.images.tobytes() + shapes.train.labels.astype("<i8").tobytes()).hexdigest()
     assert shapes.fingerprint == shapes.train.fingerprint == expected
+
+
+def test_class_names_have_no_characters_that_a_terminal_obeys() -> None:
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    assert Split(images, [0, 1], ["\x1b[31mcat", "dög"]).classes == (r"\x1b[31mcat", "dög")

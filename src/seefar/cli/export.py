@@ -83,5 +83,6 @@ def _saved_metrics(run: Run) -> Metrics | None:
         return evaluation.metrics if evaluation.predictions.model == weights_fingerprint(run.model) else None
     if run.folder.metrics.exists() and not verify(run.folder.path):
         with suppress(ValueError, KeyError, TypeError):
-            return Metrics.from_json(run.folder.metrics.read_text(encoding="utf-8"))
+            metrics = Metrics.from_json(run.folder.metrics.read_text(encoding="utf-8"))
+            return metrics if tuple(one.name for one in metrics.classes) == run.classes else None
     return None

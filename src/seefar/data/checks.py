@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.errors import DataError
+from seefar.output import printable
 
-SMALLEST = 8
-"""Images of fewer pixels on a side leave the last stage of the network, which sees one in eight, with nothing."""
+SMALLEST, LARGEST = 8, 4096
+"""Images of fewer pixels on a side leave the last stage of the network, which sees one in eight, with nothing. On
+images of more no network was trained: the activations of two of them take more memory than machines have."""
 
 
 def check_images(images: Any) -> NDArray[np.uint8]:
@@ -85,7 +88,7 @@ def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[n
 
 
 def check_classes(classes: Any) -> tuple[str, ...]:
-    """Class names as a tuple of str.
+    """Class names as a tuple of str, with control characters spelled out, since a terminal obeys them.
 
     Raises:
         DataError: they are no sequence of at least two different names.
@@ -93,10 +96,11 @@ def check_classes(classes: Any) -> tuple[str, ...]:
     names = () if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__") else tuple(classes)
     if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
         raise DataError(f"classes should be the names of at least two classes, in order; {_short(classes)} was found.")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    names = tuple(map(printable, names))  # which makes strings of numpy's too
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DataError(f"classes should have different names; {', '.join(twice)} stands there more than once.")
-    return tuple(str(name) for name in names)  # numpy's strings are not JSON's
+    return names
 
 
 def check_masks(masks: Any, images: NDArray[np.uint8]) -> NDArray[np.bool_] | None:

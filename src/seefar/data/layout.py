@@ -101,7 +101,7 @@ def read_layout(folder: Path, seed: int = 0) -> Layout:
     if skipped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
         notes.append(f"skipped {skipped.total()} files: {reasons}")
-    return Layout(tuple(printable(name) for name in classes), trained, testing, tuple(notes))
+    return Layout(classes, trained, testing, tuple(notes))
 
 
 def _class_folders(folder: Path) -> list[Path]:

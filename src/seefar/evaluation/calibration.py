@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
 from seefar.model.inference import log_softmax
-from seefar.runs.files import is_finite_number, read_json, write_text
+from seefar.runs.files import read_json, write_text
+from seefar.runs.values import Count, Share, from_plain
 from seefar.seeds import Stream
 
 BINS = 15
@@ -38,10 +38,10 @@ class ReliabilityBin:
         interval: 95 % Wilson interval of the accuracy.
     """
 
-    n: int
-    confidence: float
-    accuracy: float
-    interval: tuple[float, float]
+    n: Count
+    confidence: Share
+    accuracy: Share
+    interval: tuple[Share, Share]
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Calibration:
     """
 
     temperature: float
-    n: int
-    confidence: float
-    accuracy: float
+    n: Count
+    confidence: Share
+    accuracy: Share
     bins: tuple[ReliabilityBin, ...]
     ece: Estimate
     ece_by_chance: float
@@ -92,30 +92,9 @@ class Calibration:
             DataError: the file is missing or holds something else.
         """
         try:
-            return cls.from_values(read_json(path))
-        except (OSError, TypeError, KeyError, ValueError, AttributeError) as error:
+            return from_plain(cls, read_json(path))
+        except (OSError, ValueError) as error:
             raise DataError(f"{path} holds no calibration ({error}): measure it again.") from error
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> Calibration:
-        """The calibration of the values in JSON, such as a section of a run's `metrics.json`.
-
-        Raises:
-            TypeError, KeyError, ValueError, AttributeError: they are of another form.
-        """
-        found = dict(values)
-        bins = tuple(ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in found.pop("bins"))
-        ece, brier = (Estimate(found[key]["value"], tuple(found[key]["interval"])) for key in ("ece", "brier"))
-        made = cls(**{**found, "bins": bins, "ece": ece, "brier": brier})
-        if not all(map(is_finite_number, _numbers(astuple(made)))):
-            raise ValueError("a number in it is none")
-        return made
-
-
-def _numbers(values: object) -> Iterator[Any]:
-    """All that is in nested tuples."""
-    for value in values if isinstance(values, tuple) else ():
-        yield from _numbers(value) if isinstance(value, tuple) else (value,)
 
 
 def measure_calibration(

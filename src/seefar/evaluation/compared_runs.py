@@ -14,6 +14,7 @@ from seefar.evaluation.predictions import Predictions, predict
 from seefar.progress import Progress
 from seefar.runs.files import read_json
 from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.values import from_plain
 from seefar.training.run import load_run, read_recipe
 
 
@@ -69,7 +70,7 @@ def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | No
     """
     if folder.predictions.exists():
         predictions = Predictions.load(folder.predictions)
-        if predictions.images != test.fingerprint or predictions.classes != test.classes:
+        if not predictions.are_for(test):
             raise RunError(f"{folder.predictions} is of other test images: only runs on the same images are compared.")
         return predictions.predicted
     if folder.mistakes.exists() and folder.metrics.exists():
@@ -83,7 +84,7 @@ def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | No
 def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
     predicted = test.labels.copy()
     try:
-        count = int(read_json(folder.metrics)["test"]["mistakes"])
+        count = from_plain(int, read_json(folder.metrics)["test"]["mistakes"], "mistakes in metrics.json")
         with folder.mistakes.open(encoding="utf-8", newline="") as file:
             rows = [(int(row["index"]), row["true"], row["predicted"]) for row in csv.DictReader(file)]
         fits = len(rows) == count

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from seefar.errors import DataError
 from seefar.evaluation.metrics import mcnemar, wilson_interval
 from seefar.runs.files import read_json, write_text
+from seefar.runs.values import Count, Share, from_plain
 
 Classes = NDArray[np.int64]  # (N,), the class of each image
 
@@ -37,10 +37,10 @@ class ComparedRun:
     """
 
     name: str
-    accuracy: float
-    interval: tuple[float, float]
-    mistakes: int
-    recall: tuple[float | None, ...]
+    accuracy: Share
+    interval: tuple[Share, Share]
+    mistakes: Count
+    recall: tuple[Share | None, ...]
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,16 @@ class RunPair:
 
     first: str
     second: str
-    repaired: tuple[int, ...]
-    broken: tuple[int, ...]
-    p: float
-    shared: int
+    repaired: tuple[Count, ...]
+    broken: tuple[Count, ...]
+    p: Share
+    shared: Count
     shared_by_chance: float
-    same_answer: int
+    same_answer: Count
     kappa: float
     error_kappa: float
-    repaired_by_class: tuple[int, ...]
-    broken_by_class: tuple[int, ...]
+    repaired_by_class: tuple[Count, ...]
+    broken_by_class: tuple[Count, ...]
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,15 @@ class Comparison:
         settled: indices of the first run's mistakes that all others get wrong too.
     """
 
-    n: int
+    n: Count
     classes: tuple[str, ...]
-    images: tuple[int, ...]
+    images: tuple[Count, ...]
     runs: tuple[ComparedRun, ...]
     pairs: tuple[RunPair, ...]
-    shared: int
+    shared: Count
     shared_by_chance: float
-    luck: tuple[int, ...]
-    settled: tuple[int, ...]
+    luck: tuple[Count, ...]
+    settled: tuple[Count, ...]
 
     def columns(self) -> dict[str, dict[int, object]]:
         """The column `luck` of the first run's table of mistakes: {"luck": {index: "luck" or "settled"}}."""
@@ -121,14 +121,8 @@ class Comparison:
             DataError: the file is missing or holds something else.
         """
         try:
-            found: dict[str, Any] = read_json(path)
-            runs, pairs = found.pop("runs"), found.pop("pairs")
-            return cls(
-                runs=tuple(ComparedRun(**_with_tuples(one)) for one in runs),
-                pairs=tuple(RunPair(**_with_tuples(one)) for one in pairs),
-                **_with_tuples(found),
-            )
-        except (OSError, TypeError, KeyError, ValueError, AttributeError) as error:
+            return from_plain(cls, read_json(path))
+        except (OSError, ValueError) as error:
             raise DataError(f"{path} holds no comparison ({error}): compare the runs again.") from error
 
 
@@ -228,7 +222,3 @@ def _shared_by_chance(wrong: list[NDArray[np.bool_]], labels: Classes, images: C
     filled = np.maximum(images, 1)
     rates = [np.bincount(labels[one], minlength=len(images)) / filled for one in wrong]
     return float((images * np.prod(rates, axis=0)).sum())
-
-
-def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

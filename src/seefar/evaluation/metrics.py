@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from scipy.special import bdtr
 
 from seefar.evaluation.predictions import Predictions
 from seefar.runs.files import parse_json
+from seefar.runs.values import Count, Share, from_plain
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,9 @@ class ClassMetrics:
     """
 
     name: str
-    n: int
-    recall: float | None
-    precision: float | None
+    n: Count
+    recall: Share | None
+    precision: Share | None
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,13 @@ class Metrics:
         confusion: confusion[t][p] is how many images of class t were called p.
     """
 
-    accuracy: float
-    interval: tuple[float, float]
-    n: int
-    mistakes: int
+    accuracy: Share
+    interval: tuple[Share, Share]
+    n: Count
+    mistakes: Count
     loss: float
     classes: tuple[ClassMetrics, ...] = field(repr=False)
-    confusion: tuple[tuple[int, ...], ...] = field(repr=False)
+    confusion: tuple[tuple[Count, ...], ...] = field(repr=False)
 
     def to_json(self) -> str:
         """As JSON text, under the key `test`."""
@@ -66,18 +65,7 @@ class Metrics:
         Raises:
             ValueError, KeyError, TypeError: the text is of another form.
         """
-        return cls.from_values(parse_json(text)["test"])
-
-    @classmethod
-    def from_values(cls, saved: Mapping[str, Any]) -> Metrics:
-        """Those of the values in JSON, such as the section `test` of a run's `metrics.json`.
-
-        Raises:
-            ValueError, KeyError, TypeError: they are of another form.
-        """
-        classes = tuple(ClassMetrics(**one) for one in saved["classes"])
-        confusion = tuple(tuple(row) for row in saved["confusion"])
-        return cls(**{**saved, "interval": tuple(saved["interval"]), "classes": classes, "confusion": confusion})
+        return from_plain(cls, parse_json(text)["test"], "test")
 
 
 def wilson_interval(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from seefar.data.checks import find_class
 from seefar.errors import DataError, SeefarError
 from seefar.evaluation.predictions import Predictions
 from seefar.names import Order
+from seefar.runs.values import Count, Share
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Mistake:
         loss: cross-entropy in nats, minus the logarithm of `true_probability`.
     """
 
-    index: int
-    true: int
-    predicted: int
-    confidence: float
-    true_probability: float
+    index: Count
+    true: Count
+    predicted: Count
+    confidence: Share
+    true_probability: Share
     loss: float
 
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seefar import processes
+from seefar.data.checks import check_classes, check_labels
 from seefar.data.images import Images, Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.model.inference import (
     BATCH_SIZE,
+    check_finite,
     device_of,
     eval_mode,
     log_softmax,
@@ -81,8 +83,14 @@ class Predictions:
 
     def are_of(self, model: nn.Module, split: Split) -> bool:
         """Whether they were computed with these weights for these images, labels and classes."""
-        same_images = self.images == split.fingerprint and self.classes == split.classes
-        return same_images and self.model == weights_fingerprint(model)
+        last = [module.in_features for module in model.modules() if isinstance(module, nn.Linear)][-1:]
+        fits = self.features.shape[1] in (0, *last)
+        return fits and self.are_for(split) and self.model == weights_fingerprint(model)
+
+    def are_for(self, split: Split) -> bool:
+        """Whether they are of these images, labels and classes, whatever the weights."""
+        same_labels = self.classes == split.classes and np.array_equal(self.labels, split.labels)
+        return same_labels and self.images == split.fingerprint
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays, from which `load` gives back exactly the same."""
@@ -97,9 +105,13 @@ class Predictions:
             RunError: the file is missing, damaged, or holds something else.
         """
         arrays = load_arrays(path, _FORM)
-        labels, classes = arrays["labels"], tuple(str(name) for name in arrays["classes"])
-        if len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
-            raise RunError(f"{path}: labels should be 0 to {len(classes) - 1}: delete it and compute it anew.")
+        try:
+            classes = check_classes(arrays["classes"])
+            labels = check_labels(arrays["labels"], len(arrays["logits"]), classes)
+        except DataError as error:
+            raise RunError(f"{path}: {error} Delete it and compute it anew.") from error
+        if not len(labels):
+            raise RunError(f"{path} holds predictions for no image: delete it and compute it anew.")
         if not (np.isfinite(arrays["logits"]).all() and np.isfinite(arrays["features"]).all()):
             raise RunError(f"{path} holds numbers that are not finite: delete it and compute it anew.")
         return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
@@ -136,7 +148,7 @@ def predict(
         progress: see `seefar.progress`.
 
     Raises:
-        DataError: the model does not give one logit for each class of the split.
+        DataError: the model does not give one finite logit for each class of the split.
 
     Example:
         >>> import seefar
@@ -161,8 +173,10 @@ def predict(
             f"The model gives {logits.shape[1]} logits for an image, the data has {len(split.classes)} classes "
             f"({', '.join(split.classes[:3])}, ...): a model trained on this data is wanted."
         )
+    found = logits.float().cpu().numpy()
+    check_finite(found)
     return Predictions(
-        logits.float().cpu().numpy(),
+        found,
         features.float().cpu().numpy(),
         split.labels,
         split.classes,

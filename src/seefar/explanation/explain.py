@@ -111,7 +111,7 @@ def _ranks(ranked: list[Mistake], mistakes: Sequence[Mistake] | None) -> list[in
 
 def _check_predictions(model: nn.Module, split: Split, predictions: Predictions) -> None:
     of = "other weights" if predictions.model != weights_fingerprint(model) else None
-    if predictions.images != split.fingerprint or predictions.classes != split.classes:
+    if not predictions.are_for(split):
         of = "other images"
     if of:
         raise DataError(

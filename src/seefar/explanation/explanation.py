@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,14 @@ from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.health import Health
 from seefar.explanation.rates import RepairRates, repair_rates
-from seefar.explanation.repair import Outcome, Repair
+from seefar.explanation.repair import Repair
 from seefar.maps.grid import Grid, Maps
 from seefar.maps.removal import Pixels
 from seefar.maps.sanity import BLOCK
 from seefar.names import HideName, MethodName
 from seefar.runs.arrays import load_arrays, save_arrays
-from seefar.runs.files import is_finite_number, parse_json
+from seefar.runs.files import parse_json
+from seefar.runs.values import Count, from_plain
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -140,48 +141,56 @@ class Explanation:
         """
         arrays: dict[str, Any] = load_arrays(path, _FORM)
         try:
-            about: dict[str, Any] = parse_json(arrays.pop("about").tobytes())
+            about = from_plain(_About, parse_json(arrays.pop("about").tobytes()), "about")
             index = arrays.pop("index").tolist()
-            tables: dict[str, Any] = {
-                "mistakes": [Mistake(**row) for row in about.pop("mistakes")],
-                "repairs": [Repair(**{**row, "box": tuple(row["box"])}) for row in about.pop("repairs")],
-                "health": [Health(row["badge"], tuple(row["reasons"])) for row in about.pop("health")],
-            }
-            grid = about.pop("grid")
-            about["grid"] = Grid(tuple(grid["cells"]), grid["spacing"], grid["origin"])
-            about["classes"] = tuple(about["classes"])
-            found = cls(**arrays, **tables, **about)
-            if [mistake.index for mistake in found.mistakes] != index or {len(table) for table in tables.values()} != {
-                len(index)
-            }:
-                raise ValueError("its tables are not of one length")
-            _check(found)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            found = cls(**arrays, **vars(about))
+            _check(found, index)
+        except ValueError as error:
             raise RunError(f"{path} cannot be read ({error}): delete it and explain the mistakes anew.") from error
         return found
 
 
-def _check(found: Explanation) -> None:
-    """Refuse values that no explanation has; the arrays' types and shapes are right already."""
-    rows = [
-        (*astuple(mistake), *astuple(repair)) for mistake, repair in zip(found.mistakes, found.repairs, strict=True)
-    ]
-    numbers = [value for row in rows for value in row if value is not None and not isinstance(value, (str, tuple))]
-    if not all(map(is_finite_number, numbers)):
-        raise ValueError("a number in its tables is none")
-    chosen = [
-        c for one, two in zip(found.mistakes, found.repairs, strict=True) for c in (one.true, one.predicted, two.answer)
-    ]
-    if not all(type(c) is int and 0 <= c < len(found.classes) for c in chosen):
-        raise ValueError("a class in its tables is none")
-    if not all(
-        outcome in get_args(Outcome) for one in found.repairs for outcome in (one.outcome, one.shifted, one.least)
-    ):
-        raise ValueError("an outcome in its tables is none")
-    if not all(np.isfinite(maps).all() for maps in (found.contrast, found.predicted, found.true)):
-        raise ValueError("its maps are not finite")
-    if not all(isinstance(text, str) for text in (*found.classes, found.method, found.hide, found.model, found.images)):
-        raise ValueError("a name in it is none")
+@dataclass(frozen=True)
+class _About:
+    """What of an explanation is kept as JSON."""
+
+    classes: tuple[str, ...]
+    mistakes: list[Mistake]
+    repairs: list[Repair]
+    health: list[Health]
+    grid: Grid
+    method: MethodName
+    layer: str | None
+    cells: Count | None
+    hide: HideName
+    model: str
+    images: str
+
+
+def _check(found: Explanation, index: list[int]) -> None:
+    """Refuse what no explanation holds; types and shapes of the arrays and values of the JSON are right by now."""
+    height, width = found.hidden.shape[1:]
+    classes = [c for mistake in found.mistakes for c in (mistake.true, mistake.predicted)]
+    wrong = {
+        "its tables are not of one length": {len(found.mistakes), len(found.repairs), len(found.health)}
+        != {len(index)},
+        "its tables are not of the same mistakes": [mistake.index for mistake in found.mistakes] != index,
+        "a mistake is in it twice": len(set(index)) < len(index),
+        "a class in its tables is none": any(
+            c >= len(found.classes) for c in (*classes, *(repair.answer for repair in found.repairs))
+        ),
+        "a box in its tables is none": not all(
+            top < bottom <= height and left < right <= width
+            for top, left, bottom, right in (repair.box for repair in found.repairs)
+        ),
+        "its maps are not finite": not all(np.isfinite(m).all() for m in (found.contrast, found.predicted, found.true)),
+        "its grid is not of its maps": found.grid.cells != found.contrast.shape[1:] or found.grid.spacing <= 0,
+        "a text in it has control characters": not all(
+            reason.isprintable() for health in found.health for reason in health.reasons
+        ),
+    }
+    if any(wrong.values()):
+        raise ValueError(next(what for what, is_so in wrong.items() if is_so))
 
 
 _TABLES = ("mistakes", "repairs", "health")

@@ -12,9 +12,9 @@ from torch import nn
 from seefar.data.images import Images, Labels
 from seefar.data.picture_files import Places, read_pictures
 from seefar.data.pictures import Picture, unreadable
-from seefar.errors import DataError, RunError
-from seefar.explanation.explanation import Explanation
+from seefar.errors import DataError
 from seefar.explanation.health import check_health
+from seefar.explanation.kept import kept_explanation
 from seefar.explanation.occlusion import occlude, random_steps
 from seefar.explanation.parts import PairOfMaps, answers, parts
 from seefar.explanation.picture_prediction import PicturePrediction
@@ -96,9 +96,8 @@ def checked_grid(model: nn.Module, image_size: int, pair: PairOfMaps, hide: Hide
 
 def measured_grid(run: Run, layer: str | None = None, cells: int | None = None) -> Grid | None:
     """Where the cells of a run's maps lie, as measured on its mistakes; None if none are explained by such maps."""
-    try:
-        saved = Explanation.load(run.folder.maps)
-    except RunError:  # not explained yet, or of an older form
+    saved = kept_explanation(run)
+    if saved is None:
         return None
     is_same = (saved.layer, saved.cells) == (layer, cells) and saved.model == weights_fingerprint(run.model)
     return saved.grid if is_same else None

@@ -13,6 +13,7 @@ from seefar.explanation.occlusion import Hidden, Occlusion
 from seefar.maps.grid import Grid, Maps
 from seefar.maps.sanity import evidence_inside
 from seefar.model.inference import log_softmax
+from seefar.runs.values import Count, Share
 
 Outcome = Literal["repaired", "other", "stays"]
 
@@ -36,16 +37,16 @@ class Repair:
     """
 
     outcome: Outcome
-    share: float
-    box: tuple[int, int, int, int]
-    evidence: float
-    answer: int
-    answer_probability: float
-    predicted_before: float
-    predicted_after: float
-    true_before: float
-    true_after: float
-    control_share: float | None
+    share: Share
+    box: tuple[Count, Count, Count, Count]
+    evidence: Share
+    answer: Count
+    answer_probability: Share
+    predicted_before: Share
+    predicted_after: Share
+    true_before: Share
+    true_after: Share
+    control_share: Share | None
     shifted: Outcome = "stays"
     least: Outcome = "stays"
 

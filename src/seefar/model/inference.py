@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seefar.data.images import Images
-from seefar.errors import DeviceError
+from seefar.errors import DataError, DeviceError
 from seefar.model.resnet import ResNet18
 
 BATCH_SIZE = 250
@@ -126,7 +126,21 @@ def compute_logits(model: ResNet18, images: Images) -> NDArray[np.float32]:
     features = pooled_features(model, images)
     with true_float32():
         logits: NDArray[np.float32] = model.fc(features).float().cpu().numpy()
+    check_finite(logits)
     return logits
+
+
+def check_finite(logits: NDArray[np.float32]) -> None:
+    """Refuse logits of a network that has no answer.
+
+    Raises:
+        DataError: a number is infinite or NaN.
+    """
+    if not np.isfinite(logits).all():
+        raise DataError(
+            "The network gives logits that are not finite, so it has no answer: its weights are damaged or too large, "
+            "restore them from a copy or train anew."
+        )
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from seefar.evaluation.metrics import Metrics
+from seefar.output import printable
 from seefar.training.recipe import Recipe
 
 CIFAR10 = "CIFAR-10 (Krizhevsky 2009, *Learning Multiple Layers of Features from Tiny Images*)"
@@ -43,9 +44,9 @@ def _front_matter(recipe: Recipe, metrics: Metrics | None) -> list[str]:
 
 
 def _text(recipe: Recipe, classes: Sequence[str], metrics: Metrics | None, files: Sequence[str]) -> list[str]:
-    data = CIFAR10 if recipe.data == "cifar10" else f"`{recipe.data}`"
+    data = CIFAR10 if recipe.data == "cifar10" else f"`{printable(recipe.data)}`"
     side = recipe.image_size
-    lines = ["", f"# ResNet-18, recipe `{recipe.name}`", ""]
+    lines = ["", f"# ResNet-18, recipe `{printable(recipe.name)}`", ""]
     network = f"A ResNet-18 of BasicBlocks (width {recipe.width})"
     lines += [f"{network}, trained with seefar for {recipe.epochs} epochs on {data}."]
     lines += ["", "## How good it is", ""]

@@ -110,14 +110,12 @@ def nearest_images(neighbours: Neighbours, mistakes: Sequence[Mistake], training
 
 
 def saved_neighbours(folder: RunFolder, evaluation: Evaluation, data: Data) -> Neighbours | None:
-    """The neighbours in the run folder, if they are of these weights and images."""
+    """The neighbours in the run folder, if they are of these predictions and training images."""
     try:
         saved = Neighbours.load(folder.neighbours)
     except RunError:  # missing or damaged
         return None
-    predictions = evaluation.predictions
-    wanted = (predictions.model, predictions.images, data.train.fingerprint)
-    return saved if (saved.model, saved.images, saved.training) == wanted else None
+    return saved if saved.are_of(evaluation.predictions, data) else None
 
 
 class ReportFrame:

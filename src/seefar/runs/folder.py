@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seefar.errors import RunError, next_step
+from seefar.output import printable
 from seefar.runs.files import PART, read_json
 from seefar.runs.lock import check_locked, check_no_link, locked
 from seefar.runs.manifest import NAME, drop_manifest, problems, restore_manifest, write_manifest
@@ -219,6 +220,6 @@ def begun_with(folder: RunFolder) -> tuple[str, tuple[str, ...]]:
     """
     try:
         about = read_json(folder.data)
-        return str(about["fingerprint"]), tuple(map(str, about["classes"]))
+        return str(about["fingerprint"]), tuple(printable(str(name)) for name in about["classes"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.data} is missing or damaged ({error}): choose another name.") from error

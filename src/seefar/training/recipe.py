@@ -94,7 +94,7 @@ class Recipe:
             "image_size": (16 <= self.image_size <= 96, "16 to 96"),
             "held_out": (self.held_out >= 0, "0 or more"),
             "seed": (0 <= self.seed < 2**31, "0 to 2147483647"),
-            "width": (self.width >= 1, "1 or more"),
+            "width": (1 <= self.width <= 4096, "1 to 4096"),
             "epochs": (1 <= self.epochs <= 10_000, "1 to 10000"),
             "batch_size": (self.batch_size >= 2, "2 or more (batch norm needs two images)"),
             "scales": (bool(self.scales) and all(0.25 <= scale <= 1 for scale in self.scales), "scales of 0.25 to 1"),

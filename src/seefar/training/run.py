@@ -11,13 +11,16 @@ from pathlib import Path
 
 import torch
 
+from seefar.data.checks import LARGEST, SMALLEST, check_classes
 from seefar.data.images import Data
-from seefar.errors import RecipeError, RunError
+from seefar.errors import DataError, RecipeError, RunError
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
+from seefar.output import printable
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, begun_with, find_run
 from seefar.runs.tensors import load_tensors, load_weights, save_tensors
+from seefar.runs.values import from_plain
 from seefar.training.device import choose_compute
 from seefar.training.history import HistoryRow, read_history
 from seefar.training.recipe import Recipe
@@ -45,7 +48,7 @@ class Run:
 
     def __repr__(self) -> str:
         epochs = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs > 1 else ''}"
-        return f"Run({str(self.folder)!r}: {self.recipe.name}, {epochs}, {len(self.classes)} classes)"
+        return f"Run({str(self.folder)!r}: {printable(self.recipe.name)}, {epochs}, {len(self.classes)} classes)"
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
@@ -105,18 +108,20 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         )
     tensors, about = load_tensors(folder.weights)
     try:
-        trained, classes = Recipe.from_json(about["recipe"]), tuple(about["classes"])
-        size = int(about["image_size"])
-    except (KeyError, TypeError, ValueError, RecipeError) as error:
+        trained, classes = Recipe.from_json(about["recipe"]), check_classes(about["classes"])
+        size = from_plain(int, about["image_size"], "image_size")
+        if not SMALLEST <= size <= LARGEST:
+            raise ValueError(f"image_size is {size}, {SMALLEST} to {LARGEST} was wanted")
+    except (KeyError, TypeError, ValueError, RecipeError, DataError) as error:
         raise RunError(
-            f"{folder.weights} does not say what it was trained as: it is not the weights of a run."
+            f"{folder.weights} does not say what it was trained as: it is not the weights of a run ({error})."
         ) from error
     if trained != recipe:
         raise RunError(
             f"{folder.weights} and {folder.recipe} do not belong together (the recipe says "
             f"{recipe.differences(trained)}): put back the one that is not of this run, or train a run with a new name."
         )
-    with torch.random.fork_rng(devices=[]):  # the first weights, soon replaced, are drawn at random
+    with torch.device("meta"):  # shapes without numbers: memory is taken when the file is known to fill it
         model = ResNet18(len(classes), recipe.width)
     load_weights(folder.weights, model, tensors)
     history = read_history(folder.history)
