@@ -68,10 +68,25 @@ class MissingExtraError(SeefarError):
         super().__init__(f"{feature} needs more packages ({error}): pip install 'seefar[{extra}]'.")
 
 
+def not_read(path: object, error: OSError) -> RunError:
+    """The error that says that the system does not give a file of a run, and what to do."""
+    step = (
+        "move that folder away and put the file back from a copy"
+        if error.errno == errno.EISDIR
+        else "let this process read it (owner, permissions, ulimit -n)"
+    )
+    return RunError(
+        f"{path} cannot be read ({error.strerror or error}), which says nothing of its content: {step} and do the same "
+        "again."
+    )
+
+
 def next_step(error: OSError) -> str:
     """What to do when the system refuses to write, as the beginning of a sentence."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return "Let it open more files (ulimit -n)"
+    if error.errno == errno.EISDIR:
+        return "Move that folder away, since a file belongs there,"
     if error.errno == errno.ENOENT:
         return "Put back what was taken away"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):

@@ -241,3 +241,23 @@ def test_a_clock_that_is_set_back_changes_nothing(few: Data, tmp_path: Path, mon
     assert len(seconds) == 6
     assert seconds == sorted(seconds)
     assert verify(run) == []
+
+
+FILES = ("recipe.json", "history.csv", "weights.safetensors", "manifest.json", "predictions.npz", "report.html")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_folder_in_the_place_of_a_file_is_named(
+    few: Data, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("seefar.inputs.load_data", lambda *_, **__: few)
+    run = RunFolder(tmp_path / "run")
+    train(few, run.path)
+    (run.path / name).unlink(missing_ok=True)
+    (run.path / name).mkdir()
+    assert main(["report", str(run)]) == 2
+    printed = capsys.readouterr().err
+    assert f"{run.path / name} cannot be " in printed
+    assert "Is a directory" in printed
+    assert "ove that folder away" in printed
+    assert "Errno" not in printed

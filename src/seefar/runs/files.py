@@ -36,7 +36,7 @@ def written_beside(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
-        kept = "the file that was there before is kept" if path.exists() else "every file written before is kept"
+        kept = "the file that was there before is kept" if path.is_file() else "every file written before is kept"
         raise RunError(
             f"{path} cannot be written ({error.strerror or error}); {kept}. "
             f"{next_step(error)} and do the same again: it goes on from there."

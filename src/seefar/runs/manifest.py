@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from seefar.errors import RunError
+from seefar.errors import RunError, not_read
 from seefar.output import printable
 from seefar.runs.files import read_json, write_text
 from seefar.runs.provenance import provenance
@@ -32,6 +32,8 @@ def drop_manifest(folder: Path) -> None:
     try:
         manifest = _read(folder / NAME)
     except RunError:  # a damaged one vouches for nothing
+        if (folder / NAME).is_dir():
+            raise
         os.replace(folder / NAME, folder / DROPPED)
         return
     if manifest is not None:
@@ -139,6 +141,8 @@ def _read(path: Path) -> dict[str, Any] | None:
                 raise TypeError(f"{name} is no {kind.__name__}")
     except FileNotFoundError:
         return None
+    except IsADirectoryError as error:
+        raise not_read(path, error) from error
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path.name} is damaged ({error})") from error
     return dict(manifest)

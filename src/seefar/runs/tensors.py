@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from seefar.errors import RunError
+from seefar.errors import RunError, not_read
 from seefar.runs.files import parse_json, written_beside
 
 
@@ -37,10 +37,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be read ({error.strerror or error}), which says nothing of its content: let this process "
-            "read it (owner, permissions, ulimit -n) and do the same again."
-        ) from error
+        raise not_read(path, error) from error
     try:
         with safetensors.safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}

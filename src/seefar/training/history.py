@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seefar.errors import RunError
+from seefar.errors import RunError, not_read
 from seefar.runs.lock import check_locked
 
 
@@ -116,6 +116,8 @@ def read_history(path: Path) -> list[HistoryRow]:
         _check(rows)
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: put it back from a copy, or choose another run.") from error
+    except OSError as error:
+        raise not_read(path, error) from error
     except (TypeError, ValueError, csv.Error) as error:
         columns = ",".join(COLUMNS)
         raise RunError(f"{path} is no training history ({error}): its columns should be {columns}.") from error

@@ -13,7 +13,7 @@ import torch
 
 from seefar.data.checks import LARGEST, SMALLEST, check_classes
 from seefar.data.images import Data
-from seefar.errors import DataError, RecipeError, RunError
+from seefar.errors import DataError, RecipeError, RunError, not_read
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
 from seefar.output import printable
@@ -67,6 +67,8 @@ def read_recipe(folder: RunFolder) -> Recipe:
         if (beside / folder.recipe.name).exists():
             known = f"{beside} is a run itself, perhaps copied there before {beside} was made: move it to {folder}"
         raise RunError(f"{folder} holds no run ({known}): train one, or choose another.") from error
+    except OSError as error:
+        raise not_read(folder.recipe, error) from error
     except (RecipeError, UnicodeDecodeError) as error:
         raise RunError(f"{folder.recipe} cannot be read. {error}") from error
 
