@@ -58,9 +58,10 @@ from seefar.model.inference import weights_fingerprint
 from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.provenance import provenance
+from seefar.training.begin import begin_run
 from seefar.training.device import choose_compute
 from seefar.training.history import read_history
-from seefar.training.run import begin_run, load_run, read_recipe
+from seefar.training.run import load_run, read_recipe
 from seefar.training.setup import prepare
 
 MEMORY = 1 << 30  # bytes

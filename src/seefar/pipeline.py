@@ -20,11 +20,12 @@ from seefar.runs.copies import copied
 from seefar.runs.folder import RunFolder, find_run
 from seefar.saved import writing_if_possible
 from seefar.steps import evaluate_run, explain_run
+from seefar.training.begin import begin_run, choose_folder, taken_instead
 from seefar.training.device import plan_training
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
-from seefar.training.run import Run, begin_run, choose_folder, load_run, seal_finished, taken_instead
+from seefar.training.run import Run, load_run, seal_finished
 
 
 def run(

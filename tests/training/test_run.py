@@ -13,10 +13,11 @@ from seefar.errors import DataError, RunError
 from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder, find_run, verify
 from seefar.runs.tensors import load_tensors, save_tensors
+from seefar.training.begin import begin_run, choose_folder, taken_instead
 from seefar.training.history import read_history
 from seefar.training.loop import train
 from seefar.training.recipe import recipe
-from seefar.training.run import Run, begin_run, choose_folder, load_run, save_weights, taken_instead
+from seefar.training.run import Run, load_run, save_weights
 
 
 def test_a_run_is_read_back_as_it_was(run: Run, trained: Run) -> None:
@@ -155,6 +156,18 @@ def test_a_folder_with_nothing_to_go_on_from_is_free_for_a_corrected_recipe(in_f
     (in_folder / "runs/mine/predictions.npz").touch()
     with pytest.raises(RunError, match=r"belongs to another recipe \(epochs 2, not 1\)"):
         train(replace(tiny, epochs=2), few, "mine", progress=SILENT)
+
+
+def test_weights_of_other_images_do_not_belong_to_a_run(tmp_path: Path) -> None:
+    tiny = recipe("demo", width=2, epochs=1, batch_size=16, held_out=5)
+    one, two = (train(tiny, load_shapes(n, 20), tmp_path / str(n), progress=SILENT).folder for n in (40, 50))
+    shutil.copy(two.weights, one.weights)
+    with pytest.raises(
+        RunError, match=r"weights\.safetensors and .*data\.json do not belong together \(other training"
+    ):
+        load_run(one)
+    one.data.unlink()  # nothing but a training needs it
+    assert load_run(one).recipe == tiny
 
 
 def test_of_many_neighbours_the_first_are_named(tmp_path: Path) -> None:

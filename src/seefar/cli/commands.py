@@ -87,7 +87,7 @@ class Train:
         from seefar.processes import first, first_then_others, joined
         from seefar.runs.copies import copied
         from seefar.runs.folder import find_run
-        from seefar.training.run import choose_folder, taken_instead
+        from seefar.training.begin import choose_folder, taken_instead
 
         if begun_elsewhere(self.launch, self.recipe, self.place, self.machine, words):
             return

@@ -53,8 +53,8 @@ def _check(launch: Launch, recipe: Recipe, place: Place, machine: Machine, choic
 
     from seefar.inputs import check_choices, load_for
     from seefar.runs.folder import find_run
+    from seefar.training.begin import begin_run, choose_folder
     from seefar.training.device import plan_training
-    from seefar.training.run import begin_run, choose_folder
 
     # An automatic precision depends on the GPU, which this process, that does not compute, would then take memory of.
     precision = "float32" if machine.precision == "auto" else machine.precision

@@ -20,13 +20,14 @@ from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.manifest import add_sitting
 from seefar.training.advice import few_steps_warning
 from seefar.training.average import renew_statistics
+from seefar.training.begin import begin_run, choose_folder
 from seefar.training.device import Compute, plan_training
 from seefar.training.history import HistoryRow, append_row, bring_to_disk
 from seefar.training.interrupt import Interrupts
 from seefar.training.parallel import even_out, shared
 from seefar.training.progress import TrainingLog, duration
 from seefar.training.recipe import Recipe
-from seefar.training.run import Run, begin_run, choose_folder, load_run, save_weights, seal_finished
+from seefar.training.run import Run, load_run, save_weights, seal_finished
 from seefar.training.setup import (
     accuracy,
     all_finite,
@@ -119,7 +120,7 @@ def _train(
     progress: Progress,
 ) -> None:
     """The loop, from the state in the folder to the finished network in it."""
-    data, held_out = data.hold_out(recipe.held_out, recipe.seed)
+    whole, (data, held_out) = data, data.hold_out(recipe.held_out, recipe.seed)
     dataset = build_batches(recipe, data)
     steps = recipe.epochs * len(dataset)
     state = prepare(run_folder, recipe, data, compute)
@@ -231,7 +232,7 @@ def _train(
         log.line(f"Finished Training in {duration(seconds() - started)}")
         (asked,) = processes.agree(interrupts.asked)  # while the last step was done
 
-    save_weights(run_folder, model, recipe, data)
+    save_weights(run_folder, model, recipe, whole)
     run_folder.checkpoint.unlink(missing_ok=True)
     if asked:
         raise Interrupted(f"{run_folder.path}: trained, and saved; the same command goes on.")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,7 +15,6 @@ from seefar.errors import DataError, RecipeError, RunError, not_read
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
 from seefar.output import printable
-from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, begun_with, find_run
 from seefar.runs.tensors import load_tensors, load_weights, save_tensors
 from seefar.runs.values import from_plain
@@ -75,7 +72,12 @@ def read_recipe(folder: RunFolder) -> Recipe:
 
 def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data) -> None:
     """Write the finished network; what it was trained as, and on, goes into the header of the file."""
-    about = {"recipe": recipe.to_json(), "classes": data.classes, "image_size": data.image_size}
+    about = {
+        "recipe": recipe.to_json(),
+        "classes": data.classes,
+        "image_size": data.image_size,
+        "images": data.fingerprint,
+    }
     save_tensors(folder.weights, dict(model.state_dict()), about)
 
 
@@ -123,6 +125,14 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
             f"{folder.weights} and {folder.recipe} do not belong together (the recipe says "
             f"{recipe.differences(trained)}): put back the one that is not of this run, or train a run with a new name."
         )
+    begun = None
+    with suppress(RunError):  # only a training needs that file
+        begun, _ = begun_with(folder)
+    if "images" in about and begun not in (None, about["images"]):  # older weights do not say
+        raise RunError(
+            f"{folder.weights} and {folder.data} do not belong together (other training images): put back the one that "
+            "is not of this run, or train a run with a new name."
+        )
     with torch.device("meta"):  # shapes without numbers: memory is taken when the file is known to fill it
         model = ResNet18(len(classes), recipe.width)
     load_weights(folder.weights, model, tensors)
@@ -132,115 +142,8 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     return Run(choose_compute(device).place(model.eval()), history, folder, recipe, classes, size)
 
 
-def choose_folder(recipe: Recipe, data: Data) -> RunFolder:
-    """The folder under `runs/` that a training without a name goes to.
-
-    Of the recipe's name, the name with `-2`, `-3` and so on: the one that this recipe was begun in on these images,
-    else the first that is free.
-    """
-    names = (recipe.name if number == 1 else f"{recipe.name}-{number}" for number in count(1))
-    free = None
-    for folder in map(find_run, names):
-        if not folder.path.exists():
-            return free or folder
-        if _trained(folder) is None and not folder.recipe.exists():
-            free = free or folder
-        elif _belongs(folder, recipe, data):
-            return folder
-    raise AssertionError  # the names do not end
-
-
-def taken_instead(folder: RunFolder, recipe: Recipe) -> str | None:
-    """One line if `choose_folder` did not choose the folder of the recipe's name."""
-    named = find_run(recipe.name)
-    if folder == named:
-        return None
-    why = "was begun with other images or classes"
-    with suppress(RunError):  # no recipe; that is said below
-        if other := recipe.differences(read_recipe(named)):
-            why = f"belongs to another recipe ({other})"
-    for path in (named.recipe, named.data):
-        if not path.exists():
-            why = f"lacks {path.name}"
-    return f"{named} {why}: this goes into {folder}"
-
-
-def _trained(folder: RunFolder) -> Path | None:
-    """What a folder holds of a training, finished or not."""
-    return next((path for path in (folder.weights, folder.checkpoint) if path.exists()), None)
-
-
-def _belongs(folder: RunFolder, recipe: Recipe, data: Data) -> bool:
-    try:
-        _check_belongs(folder, recipe, data)
-    except RunError:
-        return False
-    return True
-
-
 def seal_finished(folder: RunFolder) -> None:
     """Take away the checkpoint of a finished training, which a kill after the last step may have left, and seal it."""
     if (folder.checkpoint.exists() or not folder.manifest.exists()) and os.access(folder.path, os.W_OK):
         with folder.writing(["seefar.train"]):
             folder.checkpoint.unlink(missing_ok=True)
-
-
-def begin_run(folder: RunFolder, recipe: Recipe, data: Data, *, write: bool = False) -> bool:
-    """Make sure that the folder is free or can be continued; write the recipe of a new training into it if asked to.
-
-    A training that was refused or ended before its first checkpoint leaves nothing to go on from: its folder is free.
-
-    Returns:
-        Whether its training is finished.
-
-    Raises:
-        RunError: the folder belongs to another recipe or other data.
-    """
-    if folder.recipe.exists():
-        try:
-            _check_belongs(folder, recipe, data)
-            return folder.weights.exists()
-        except RunError:
-            if _trained(folder) or folder.predictions.exists():
-                raise
-    elif trained := _trained(folder):
-        raise RunError(
-            f"{folder.recipe} is missing, and {trained.name} is there, which a training would write over: put the "
-            "recipe back from a copy, or choose another name."
-        )
-    if write:
-        about = {
-            "name": data.name,
-            "classes": data.classes,
-            "train": len(data.train),
-            "test": len(data.test),
-            "image_size": data.image_size,
-            "fingerprint": data.fingerprint,
-        }
-        write_text(folder.data, json.dumps(about, indent=2) + "\n")
-        write_text(folder.recipe, recipe.to_json())
-    return False
-
-
-def _check_belongs(folder: RunFolder, recipe: Recipe, data: Data) -> None:
-    """Refuse a folder with another recipe, or that was begun with other images or classes."""
-    found = read_recipe(folder)
-    if found != recipe:
-        longer = folder.weights.exists() and replace(found, epochs=recipe.epochs) == recipe
-        why = (
-            "a finished training cannot go on for more epochs, since its learning rate and image sizes were planned "
-            "for those it had; "
-            if longer
-            else ""
-        )
-        raise RunError(
-            f"{folder} belongs to another recipe ({recipe.differences(found)}): {why}"
-            "choose another name, or the values it was begun with."
-        )
-    fingerprint, classes = begun_with(folder)
-    if fingerprint != data.fingerprint:
-        raise RunError(f"{folder} was begun with other images than {data.name} holds now: choose another name.")
-    if classes != data.classes:
-        pairs = zip(classes, data.classes, strict=False)
-        odd = "; ".join(f"{now}, not {then}" for then, now in pairs if then != now) or f"{len(data.classes)} of them"
-        raise RunError(f"{folder} was begun with other classes than {data.name} has now ({odd}): choose another name.")
