@@ -19,6 +19,7 @@ import os
 import random
 import resource
 import select
+import shutil
 import signal
 import sys
 import tarfile
@@ -43,21 +44,28 @@ from seefar.cli.main import main as command_line
 from seefar.cli.main import parse
 from seefar.data import cifar10, cifar10_1
 from seefar.data.folder import load_folder
+from seefar.data.picture_files import read_pictures
 from seefar.data.pictures import read_picture
 from seefar.data.reference_files import Source, find_files
 from seefar.data.shapes import load_shapes
-from seefar.errors import Interrupted, SeefarError
+from seefar.errors import Interrupted, RunError, SeefarError
 from seefar.evaluation.calibration import Calibration, measure_calibration
 from seefar.evaluation.compared_runs import predicted_classes
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.prediction_files import read_predicted
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours, find_neighbours
+from seefar.explanation.parts import PairOfMaps
+from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import SILENT
+from seefar.report.model_card import model_card
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.provenance import provenance
+from seefar.runs.tensors import load_tensors, save_tensors
+from seefar.steps import explain_run, report_run
 from seefar.training.begin import begin_run
 from seefar.training.device import choose_compute
 from seefar.training.history import read_history
@@ -218,6 +226,31 @@ def sane_predicted(path: Path) -> None:
     check(found.shape == (20,) and found.min() >= 0 and found.max() < 10, "no classes")
 
 
+def use_run(path: Path, picture: Path) -> None:
+    """All that reads a run: a page, explanations, a card, a comparison, the prediction of a picture."""
+    folder = RunFolder(path)
+    with contextlib.suppress(SeefarError):  # the recipe that is said to belong to the weights
+        folder.recipe.write_text(str(load_tensors(folder.weights)[1].get("recipe")), "utf-8", "replace")
+    run = load_run(folder, "cpu")
+    check(run.image_size < 1000 and "\x1b" not in "".join(run.classes), "an image size or a class that is none")
+    metrics = None
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        metrics = Metrics.from_json(folder.metrics.read_text(encoding="utf-8"))
+    repr((model_card(run.recipe, run.classes, metrics, []), verify(folder)))
+    with contextlib.suppress(RunError):  # the same predictions are computed anew below
+        check((predicted_classes(folder, DATA.test) < 10).all(), "unknown classes")
+    report_run(run, DATA, progress=SILENT)
+    result = explain_run(run, DATA, top=2, explain="shown", progress=SILENT)
+    check(result.evaluation.metrics.n == len(DATA.test), "another number of images")
+    check((result.evaluation.predictions.labels == DATA.test.labels).all(), "other labels")
+    pair = PairOfMaps("gradcam", None, None)
+    grid = measured_grid(run) or checked_grid(run.model, run.image_size, pair, "blur")
+    read = read_pictures([picture], run.image_size, SILENT)
+    (found,) = explain_pictures(run.model, read.names, read.pictures, run.classes, pair, "blur", grid, SILENT)
+    check("\x1b" not in found.describe() + found.sentence(), "an escape sequence in a sentence")
+    check("\x1b" not in folder.mistakes.read_text(encoding="utf-8"), "an escape sequence in a table")
+
+
 def sane_text(load: Callable[[Path], Any]) -> Callable[[Path], None]:
     """JSON that `save` wrote."""
 
@@ -260,6 +293,7 @@ def make(home: Path) -> dict[str, Target]:
     two = {"a": predictions.predicted, "b": predictions.labels}
     compare(two, predictions.labels, DATA.classes).save(home / "comparison.json")
     add("comparison", home / "comparison.json", sane_text(Comparison.load), mutations.json_text)
+    _add_used(add, home, run.folder)
     _add_tables(add, home, run.folder)
     _add_checkpoint(add, home)
     _add_cifar10(add, home)
@@ -281,6 +315,45 @@ def _about(rng: random.Random, content: bytes) -> bytes:
     packed = io.BytesIO()
     np.savez(packed, **arrays)
     return packed.getvalue()
+
+
+def _add_used(add: Add, home: Path, folder: RunFolder) -> None:
+    """Files of a run with the right checksum and other values, which the commands then use."""
+    picture = home / "picture.png"
+    Image.fromarray(DATA.test.images[0]).save(picture)
+
+    def used(path: Path) -> None:
+        use_run(path.parent, picture)
+
+    for name in ("predictions", "maps", "neighbours", "manifest", "metrics", "weights"):
+        own = RunFolder(home / f"used_{name}")
+        shutil.copytree(folder.path, own.path)
+        ways: dict[str, tuple[Mutation, ...]] = {
+            "maps": (mutations.npz_values, _about),
+            "manifest": (mutations.json_text,),
+            "metrics": (mutations.json_text,),
+            "weights": (_sealed,),
+        }
+        add(own.path.name, getattr(own, name), used, *ways.get(name, (mutations.npz_values,)))
+
+
+def _sealed(rng: random.Random, content: bytes) -> bytes:
+    """Weights of other values, or other things said about them, under a checksum that is right."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "weights.safetensors"
+        path.write_bytes(content)
+        tensors, about = load_tensors(path)
+        if rng.random() < 0.3:
+            name = rng.choice(sorted(tensors))
+            other = torch.tensor(mutations.values(rng, tensors[name].numpy()))
+            tensors[name] = other.clone(memory_format=torch.contiguous_format)  # numpy gives empty ones odd strides
+        elif rng.random() < 0.5:
+            about["recipe"] = mutations.json_text(rng, about["recipe"].encode()).decode("utf-8", "replace")
+        else:
+            about = mutations.changed(rng, about)
+        with contextlib.suppress(TypeError, ValueError):  # what is no table
+            save_tensors(path, tensors, about)
+        return path.read_bytes()
 
 
 def _add_tables(add: Add, home: Path, folder: RunFolder) -> None:

@@ -17,6 +17,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 Mutation = Callable[[random.Random, bytes], bytes]
 EDGES = (0, 1, -1, 2, 127, 128, 255, 256, 65535, 2**31 - 1, -(2**31), 2**32, 2**53, 2**63 - 1, -(2**63), 2**64)
 VALUES: tuple[Any, ...] = (
@@ -60,17 +62,12 @@ def raw(rng: random.Random, content: bytes) -> bytes:
 
 def changed(rng: random.Random, value: Any) -> Any:
     """Plain values with one of them, somewhere within, changed, removed, repeated or renamed."""
-    places: list[tuple[Any, Any]] = []
-
-    def walk(part: Any) -> None:
-        inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
-        for key, one in list(inner)[:200]:
-            places.append((part, key))
-            walk(one)
-
     root = [copy.deepcopy(value)]
-    walk(root)
-    part, key = rng.choice(places)
+    part: Any = root
+    key: Any = 0
+    while isinstance(part[key], (dict, list)) and part[key] and rng.random() < 0.9:  # few fields are as likely as many
+        part = part[key]
+        key = rng.choice(sorted(part) if isinstance(part, dict) else range(len(part)))
     match rng.randrange(6):
         case 0 | 1 | 2:
             part[key] = rng.choice(VALUES)
@@ -139,6 +136,46 @@ def npy(rng: random.Random, content: bytes) -> bytes:
                 body[at : at + len(special)] = special
     encoded = (header.rstrip() + "\n").encode("latin1")
     return content[:8] + struct.pack("<H", len(encoded)) + encoded + bytes(body)
+
+
+def values(rng: random.Random, array: Any) -> Any:
+    """An array of the same type with another number of rows, or other numbers or texts in it."""
+    found = array.copy()
+    size = len(found) if found.ndim else 0
+    if size and rng.random() < 0.4:
+        return np.resize(found, (rng.choice((0, 1, size - 1, size + 1, 1000)), *found.shape[1:]))
+    if found.ndim > 1 and rng.random() < 0.2:
+        return np.resize(found, (size, *(rng.choice((0, 1, 3, 50)) for _ in found.shape[1:])))
+    odd: dict[str, tuple[Any, ...]] = {
+        "i": (-1, -2, 3, 10**9, 2**62, -(2**63)),
+        "f": (np.nan, np.inf, -np.inf, -1.0, 0.0, 2.0, 1e9, 1e38),
+        "U": ("", "x", "\x1b[31mred", "<b>"),
+        "b": (True, False),
+        "u": (0, 34, 255),
+    }
+    wrong = rng.choice(odd[found.dtype.kind])
+    if found.ndim and found.size and rng.random() < 0.7:
+        found.reshape(-1)[rng.randrange(found.size)] = wrong
+        return found
+    return np.full_like(found, wrong)
+
+
+def npz_values(rng: random.Random, content: bytes) -> bytes:
+    """Arrays of an .npz, one or all of the same length, with other rows or values: whole, right by every checksum."""
+    with np.load(io.BytesIO(content)) as archive:
+        arrays = dict(archive)
+    name = rng.choice(sorted(arrays))
+    size = len(arrays[name]) if arrays[name].ndim else 0
+    if size and rng.random() < 0.3:
+        rows = rng.choice((0, 1, size - 1, size + 1, 1000))
+        for one, array in arrays.items():
+            if array.ndim and len(array) == size:
+                arrays[one] = np.resize(array, (rows, *array.shape[1:]))
+    else:
+        arrays[name] = values(rng, arrays[name])
+    packed = io.BytesIO()
+    np.savez(packed, **arrays)
+    return packed.getvalue()
 
 
 def npz(rng: random.Random, content: bytes) -> bytes:

@@ -49,6 +49,7 @@ def test_a_csv_may_have_titles_and_empty_lines(tmp_path: Path) -> None:
         ("a.json", '{"a": 1}', "found object"),
         ("a.json", '["cat", "dog", "frog"]', "found str"),
         ("a.json", "[true, false, true]", "found bool"),
+        ("a.json", "NaN", r"found shape \(\)"),
         ("a.json", "[0, 1]", r"found shape \(2,\)"),
         ("a.json", "[[0, 1], [1, 0], [1, 0]]", r"found shape \(3, 2\)"),
         ("a.json", "[0, 1, 3]", "found 0 to 3"),

@@ -57,13 +57,13 @@ def read_predicted(path: str | Path, count: int, num_classes: int) -> Labels:
         raise DataError(f"{wanted}; it cannot be read: {error}") from error
     if values.dtype.kind not in "iuf":
         raise DataError(f"{wanted}; found {values.dtype.name} of shape {values.shape}, not numbers.")
+    if values.shape not in ((count,), (count, 1), (count, num_classes)):
+        raise DataError(f"{wanted}; found shape {values.shape}.")
     if not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
         raise DataError(f"{wanted}; found a number that is not finite for image {row}.")
     if values.shape == (count, num_classes):
         return np.asarray(values.argmax(1), dtype=np.int64)
-    if values.shape not in ((count,), (count, 1)):
-        raise DataError(f"{wanted}; found shape {values.shape}.")
     if (values != np.round(values)).any():
         row = int(np.argwhere(values != np.round(values))[0][0])
         raise DataError(f"{wanted}; found {values.reshape(-1)[row]} for image {row}, which is no class.")
