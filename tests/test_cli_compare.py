@@ -71,7 +71,7 @@ def test_a_figure_for_a_paper_has_the_same_bytes_each_time(
 @pytest.mark.parametrize(
     ("figure", "message"),
     [
-        ("x.jpg", "x.jpg has the ending '.jpg': choose a name for the figure that ends with .png or .pdf or .svg."),
+        ("x.jpg", "x.jpg has the ending '.jpg': choose a file for the figure that ends with .png or .pdf or .svg."),
         ("x", "x has no ending: choose"),
         ("folder.png", "folder.png is a folder: choose a file"),
         ("file/deep/x.png", "Nothing can be written into file/deep, since file is a file: choose another folder."),

@@ -15,6 +15,7 @@ from typing import Any
 from seefar import processes
 from seefar.choices import Choices
 from seefar.data import Data, Split
+from seefar.data.checks import differing_names
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
@@ -77,8 +78,8 @@ def evaluate_run(
     """
     if run.classes != data.classes:
         raise DataError(
-            f"{run.folder} knows {len(run.classes)} classes ({', '.join(run.classes[:3])}, ...), {data.name} has "
-            f"{len(data.classes)} ({', '.join(data.classes[:3])}, ...): choose a run that was trained on this data."
+            f"{run.folder} knows other classes than {data.name} has ({differing_names(data.classes, run.classes)}): "
+            "choose a run that was trained on this data."
         )
     folder, test = run.folder, data.test
     history, mistakes = folder.figure("history"), folder.figure("mistakes")

@@ -226,3 +226,19 @@ def test_a_checkpoint_that_cannot_be_opened_is_not_called_damaged(few: Data, tmp
     with open_files(0), pytest.raises(RunError, match=r"a cannot be read \(.*Too many open files") as told:
         load_tensors(tmp_path / "a")
     assert "delete" not in str(told.value)
+
+
+def test_weights_that_cannot_be_opened_for_want_of_descriptors_are_not_called_damaged(
+    few: Data, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    seefar.train(TINY, few, run.path, progress=seefar.SILENT)
+    told = []
+    for more in range(1, 4):  # one is enough for looking whether it can be opened, not for reading it
+        try:
+            with open_files(more):
+                seefar.load_run(run.path)
+        except RunError as error:
+            told.append(str(error))
+    assert told
+    assert all(re.search(r"weights\.safetensors cannot be read \(Too many open files\)", one) for one in told)

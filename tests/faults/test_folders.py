@@ -101,7 +101,11 @@ def test_the_lock_of_the_one_who_took_the_place_is_left_alone(few: Data, tmp_pat
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("history.csv", r"history\.csv"), ("recipe.json", "holds no run"), ("data.json", r"data\.json is missing")],
+    [
+        ("history.csv", r"history\.csv"),
+        ("recipe.json", r"recipe\.json is missing, and weights\.safetensors is there"),
+        ("data.json", r"data\.json is missing"),
+    ],
 )
 def test_a_file_that_was_deleted_meanwhile_need_only_be_put_back(
     few: Data, tmp_path: Path, name: str, said: str

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from seefar.data import Data, Split
+from seefar.data.checks import differing_names
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, RunError
 from seefar.progress import SILENT
@@ -133,6 +135,8 @@ def test_a_relative_path_is_trained_into_and_read_back(in_folder: Path) -> None:
 def test_weights_whose_recipe_is_gone_are_not_trained_over(run: Run) -> None:
     run.folder.recipe.unlink()
     weights = run.folder.weights.read_bytes()
+    with pytest.raises(RunError, match=r"recipe\.json is missing, and weights\.safetensors is there: put the rec"):
+        load_run(run.folder)
     with pytest.raises(
         RunError, match=r"recipe.json is missing, and weights.safetensors is there.*put the recipe back"
     ):
@@ -168,6 +172,21 @@ def test_weights_of_other_images_do_not_belong_to_a_run(tmp_path: Path) -> None:
         load_run(one)
     one.data.unlink()  # nothing but a training needs it
     assert load_run(one).recipe == tiny
+
+
+def test_how_classes_differ_is_said_also_if_their_order_does() -> None:
+    assert differing_names(("a", "b", "dog"), ("a", "b", "d")) == "dog, not d"
+    assert differing_names(("a", "b"), ("a", "b", "c")) == "2, not 3"
+    assert differing_names("vwxyz", "abcde") == "v, not a; w, not b; x, not c; 2 more"
+
+
+def test_a_class_whose_new_name_sorts_elsewhere_is_no_other_image(tmp_path: Path) -> None:
+    few, tiny = load_shapes(40, 20), recipe("demo", width=2, epochs=1, batch_size=16)
+    train(tiny, few, tmp_path / "run", progress=SILENT)
+    names = (*few.classes[1:], "zebra")  # was the first
+    renamed = [Split(split.images, (split.labels - 1) % len(names), names) for split in (few.train, few.test)]
+    with pytest.raises(RunError, match=r"begun with other classes than few has now \("):
+        train(tiny, Data("few", *renamed), tmp_path / "run", progress=SILENT)
 
 
 def test_of_many_neighbours_the_first_are_named(tmp_path: Path) -> None:

@@ -87,6 +87,14 @@ def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[n
     return np.require(found.astype(np.int64, copy=False), requirements=["C", "W"])
 
 
+def differing_names(found: Sequence[str], wanted: Sequence[str]) -> str:
+    """How class names differ, such as `dog, not cat`: the first three of those that do, or how many there are."""
+    if len(found) != len(wanted):
+        return f"{len(found)}, not {len(wanted)}"
+    pairs = [f"{now}, not {then}" for now, then in zip(found, wanted, strict=True) if now != then]
+    return "; ".join([*pairs[:3], *([f"{len(pairs) - 3} more"] if len(pairs) > 3 else [])])
+
+
 def check_classes(classes: Any) -> tuple[str, ...]:
     """Class names as a tuple of str, with control characters spelled out, since a terminal obeys them.
 

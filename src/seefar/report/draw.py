@@ -29,7 +29,7 @@ def check_figure(path: Path) -> None:
     """
     if path.suffix.lower() not in OPTIONS:
         found = f"the ending {path.suffix!r}" if path.suffix else "no ending"
-        raise ChoiceError(f"{path} has {found}: choose a name for the figure that ends with {' or '.join(OPTIONS)}.")
+        raise ChoiceError(f"{path} has {found}: choose a file for the figure that ends with {' or '.join(OPTIONS)}.")
     if path.is_dir():
         raise ChoiceError(f"{path} is a folder: choose a file for the figure.")
     check_place(path.parent)

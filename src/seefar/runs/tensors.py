@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if wanted is not None and wanted != _sha256(tensors, about):
             raise ValueError("its content is not what its checksum says")
     except (OSError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        if os.strerror(errno.EMFILE) in str(error):  # it needs more than one descriptor, and raises what it likes
+            raise not_read(path, OSError(errno.EMFILE, os.strerror(errno.EMFILE))) from error
         raise RunError(
             f"{path} is no whole safetensors file ({error}): delete it and train again, or restore it from a copy."
         ) from error

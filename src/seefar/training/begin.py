@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+from seefar.data.checks import differing_names
 from seefar.data.images import Data
 from seefar.errors import RunError
 from seefar.runs.files import write_text
@@ -115,9 +116,8 @@ def _check_belongs(folder: RunFolder, recipe: Recipe, data: Data) -> None:
             "choose another name, or the values it was begun with."
         )
     fingerprint, classes = begun_with(folder)
+    if classes != data.classes:  # their order too, and so the labels, may be another
+        odd = differing_names(data.classes, classes)
+        raise RunError(f"{folder} was begun with other classes than {data.name} has now ({odd}): choose another name.")
     if fingerprint != data.fingerprint:
         raise RunError(f"{folder} was begun with other images than {data.name} holds now: choose another name.")
-    if classes != data.classes:
-        pairs = zip(classes, data.classes, strict=False)
-        odd = "; ".join(f"{now}, not {then}" for then, now in pairs if then != now) or f"{len(data.classes)} of them"
-        raise RunError(f"{folder} was begun with other classes than {data.name} has now ({odd}): choose another name.")

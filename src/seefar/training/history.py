@@ -97,7 +97,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     except FileNotFoundError as error:
         raise RunError(
             f"{path} was taken away while it was written: put it back from a copy and do the same again, which goes on "
-            "from the last checkpoint."
+            "from the last checkpoint, or begins anew if there is none."
         ) from error
 
 

@@ -57,6 +57,11 @@ def read_recipe(folder: RunFolder) -> Recipe:
     try:
         return Recipe.from_json(folder.recipe.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if begun := next((path for path in (folder.weights, folder.checkpoint) if path.exists()), None):
+            raise RunError(
+                f"{folder.recipe} is missing, and {begun.name} is there: put the recipe back from a copy, or choose "
+                "another run."
+            ) from error
         beside = folder.path.parent
         others = sorted(path.parent.name for path in beside.glob("*/recipe.json"))
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
@@ -123,7 +128,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     if trained != recipe:
         raise RunError(
             f"{folder.weights} and {folder.recipe} do not belong together (the recipe says "
-            f"{recipe.differences(trained)}): put back the one that is not of this run, or train a run with a new name."
+            f"{recipe.differences(trained)}): put back the one that is not of this run, or train another run."
         )
     begun = None
     with suppress(RunError):  # only a training needs that file
@@ -131,14 +136,14 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     if "images" in about and begun not in (None, about["images"]):  # older weights do not say
         raise RunError(
             f"{folder.weights} and {folder.data} do not belong together (other training images): put back the one that "
-            "is not of this run, or train a run with a new name."
+            "is not of this run, or train another run."
         )
     with torch.device("meta"):  # shapes without numbers: memory is taken when the file is known to fill it
         model = ResNet18(len(classes), recipe.width)
     load_weights(folder.weights, model, tensors)
     history = read_history(folder.history)
     if not history:
-        raise RunError(f"{folder.history} holds no row: restore it from a copy, or train a run with a new name.")
+        raise RunError(f"{folder.history} holds no row: restore it from a copy, or train another run.")
     return Run(choose_compute(device).place(model.eval()), history, folder, recipe, classes, size)
 
 
