@@ -67,6 +67,9 @@ PREDICTIONS: dict[str, Callable[[Arrays], Arrays]] = {
     "five rows": rows(5),
     "two thousand rows": rows(2000),
     "other labels": lambda found: {"labels": (found["labels"] + 1) % 10},
+    "other answers": lambda found: {"logits": found["logits"][::-1]},
+    "another logit": lambda found: {"logits": found["logits"] + np.eye(20, 10, dtype=np.float32)},
+    "huge features": lambda found: {"features": np.full_like(found["features"], 3e38)},
     "other features": lambda found: {"features": found["features"][:, :3]},
 }
 
