@@ -112,6 +112,13 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def wait_for_a_row(log: Path, process: subprocess.Popen[str]) -> None:
+    wait_for(log, process)
+    end = time.monotonic() + 120
+    while "[1," not in log.read_text() and time.monotonic() < end:
+        time.sleep(0.02)
+
+
 def same(one: Path, other: Path, *names: str) -> bool:
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
 
@@ -293,10 +300,7 @@ def test_a_process_that_is_killed_is_begun_again_and_comes_to_the_same_bytes(tmp
 def test_sigterm_to_all_is_saved_once_and_one_process_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = command(*TRAIN, "--processes", "2", "--log-every", "5", "--name", "stopped", folder=tmp_path)
     folder = tmp_path / "runs" / "stopped"
-    wait_for(folder / "log.txt", begun)
-    end = time.monotonic() + 120
-    while "[1," not in (folder / "log.txt").read_text() and time.monotonic() < end:
-        time.sleep(0.02)
+    wait_for_a_row(folder / "log.txt", begun)
     os.killpg(begun.pid, signal.SIGTERM)
     _, errors = begun.communicate(timeout=60)
     assert begun.returncode == 130, errors
@@ -315,10 +319,7 @@ def test_sigterm_to_all_is_saved_once_and_one_process_goes_on(tmp_path: Path, mo
 def test_the_processes_of_a_launcher_that_is_killed_save_and_end(tmp_path: Path) -> None:
     begun = command(*TRAIN, "--processes", "2", "--log-every", "5", "--name", "left", folder=tmp_path)
     folder = tmp_path / "runs" / "left"
-    wait_for(folder / "log.txt", begun)
-    end = time.monotonic() + 120
-    while "[1," not in (folder / "log.txt").read_text() and time.monotonic() < end:
-        time.sleep(0.02)
+    wait_for_a_row(folder / "log.txt", begun)
     left = ranks(begun.pid)
     assert len(left) == 2
     begun.kill()
