@@ -58,6 +58,17 @@ def test_a_compressed_array_is_refused_unread(tmp_path: Path) -> None:
         load_arrays(tmp_path / "a.npz", FORM)
 
 
+@pytest.mark.parametrize("point", [0x110000, 0xFFFFFFFF, 0xD800])
+def test_text_of_characters_that_are_none_is_refused(tmp_path: Path, point: int) -> None:
+    text = np.array([97, point], "u4").view("U2")
+    save_arrays(tmp_path / "a.npz", {"a": text})
+    with pytest.raises(RunError, match=r"a\.npz cannot be read \(a text in it has characters that are none\)"):
+        load_arrays(tmp_path / "a.npz", {"a": ("str", (1,))})
+    np.save(tmp_path / "a.npy", text)
+    with pytest.raises(ValueError, match="characters that are none"):
+        load_array(tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize("name", ["p.npy", FILES[1]])
 def test_a_header_that_python_cannot_read_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(npy("(" * 100 + "\n"))

@@ -72,6 +72,7 @@ def load_array(path: str | Path, mmap_mode: Literal["c"] | None = None) -> NDArr
     with open(path, "rb") as file:
         _check_header(file, os.fstat(file.fileno()).st_size)
     found: NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    _check_text(found)
     return found
 
 
@@ -82,7 +83,17 @@ def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(about) as file:
         _check_header(file, about.file_size)
     with archive.open(about) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        found = np.lib.format.read_array(file, allow_pickle=False)
+    _check_text(found)
+    return found
+
+
+def _check_text(found: NDArray[Any]) -> None:
+    """Refuse text with numbers in it that are no characters: Python fails at them wherever they are used first."""
+    if found.dtype.kind == "U":
+        points = np.frombuffer(found.tobytes(), f"{found.dtype.byteorder}u4")
+        if ((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any():  # the latter are halves of one
+            raise ValueError("a text in it has characters that are none")
 
 
 def _check_header(file: IO[bytes], size: int) -> None:
