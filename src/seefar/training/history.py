@@ -95,6 +95,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         with path.open("r+b") as file:
             yield file
     except FileNotFoundError as error:
+        check_locked(path)  # the folder may be going just now
         raise RunError(
             f"{path} was taken away while it was written: put it back from a copy and do the same again, which goes on "
             "from the last checkpoint, or begins anew if there is none."
