@@ -17,6 +17,13 @@ PART = ".part-"
 """What the names of files begin with that are not whole yet."""
 
 
+def half_written(folder: Path) -> Iterator[Path]:
+    """What `written_beside` left in a folder when its process was killed; files of the user may begin like it."""
+    for path in folder.rglob(f"{PART}*-*"):
+        if path.name.removeprefix(PART).partition("-")[0].isdigit() and path.is_file():
+            yield path
+
+
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the place of `path` at the end, and vanishes on an error.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seefar.errors import RunError, next_step
 from seefar.output import printable
-from seefar.runs.files import PART, read_json
+from seefar.runs.files import half_written, read_json
 from seefar.runs.lock import check_locked, check_no_link, locked
 from seefar.runs.manifest import NAME, drop_manifest, problems, restore_manifest, write_manifest
 
@@ -140,9 +140,8 @@ class RunFolder:
                 if outermost:
                     for written_into in (self.history, self.log, self.figures):
                         check_no_link(written_into)
-                    for part in self.path.rglob(f"{PART}*-*"):  # what a killed process left half written
-                        if part.name.removeprefix(PART).partition("-")[0].isdigit() and part.is_file():
-                            part.unlink()
+                    for part in half_written(self.path):
+                        part.unlink()
                     drop_manifest(self.path)
                 yield
                 if outermost:

@@ -6,7 +6,6 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 from seefar.data.checks import differing_names
 from seefar.data.images import Data
@@ -14,7 +13,7 @@ from seefar.errors import RunError
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, begun_with, find_run
 from seefar.training.recipe import Recipe
-from seefar.training.run import read_recipe
+from seefar.training.run import read_recipe, trained_file
 
 
 def choose_folder(recipe: Recipe, data: Data) -> RunFolder:
@@ -28,7 +27,7 @@ def choose_folder(recipe: Recipe, data: Data) -> RunFolder:
     for folder in map(find_run, names):
         if not folder.path.exists():
             return free or folder
-        if _trained(folder) is None and not folder.recipe.exists():
+        if trained_file(folder) is None and not folder.recipe.exists():
             free = free or folder
         elif _belongs(folder, recipe, data):
             return folder
@@ -48,11 +47,6 @@ def taken_instead(folder: RunFolder, recipe: Recipe) -> str | None:
         if not path.exists():
             why = f"lacks {path.name}"
     return f"{named} {why}: this goes into {folder}"
-
-
-def _trained(folder: RunFolder) -> Path | None:
-    """What a folder holds of a training, finished or not."""
-    return next((path for path in (folder.weights, folder.checkpoint) if path.exists()), None)
 
 
 def _belongs(folder: RunFolder, recipe: Recipe, data: Data) -> bool:
@@ -79,11 +73,11 @@ def begin_run(folder: RunFolder, recipe: Recipe, data: Data, *, write: bool = Fa
             _check_belongs(folder, recipe, data)
             return folder.weights.exists()
         except RunError:
-            if _trained(folder) or folder.predictions.exists():
+            if trained_file(folder) or folder.predictions.exists():
                 raise
-    elif trained := _trained(folder):
+    elif held := trained_file(folder):
         raise RunError(
-            f"{folder.recipe} is missing, and {trained.name} is there, which a training would write over: put the "
+            f"{folder.recipe} is missing, and {held.name} is there, which a training would write over: put the "
             "recipe back from a copy, or choose another name."
         )
     if write:

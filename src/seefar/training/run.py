@@ -48,6 +48,11 @@ class Run:
         return f"Run({str(self.folder)!r}: {printable(self.recipe.name)}, {epochs}, {len(self.classes)} classes)"
 
 
+def trained_file(folder: RunFolder) -> Path | None:
+    """What a folder holds of a training, finished or not."""
+    return next((path for path in (folder.weights, folder.checkpoint) if path.exists()), None)
+
+
 def read_recipe(folder: RunFolder) -> Recipe:
     """The recipe of a run.
 
@@ -57,7 +62,7 @@ def read_recipe(folder: RunFolder) -> Recipe:
     try:
         return Recipe.from_json(folder.recipe.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        if begun := next((path for path in (folder.weights, folder.checkpoint) if path.exists()), None):
+        if begun := trained_file(folder):
             raise RunError(
                 f"{folder.recipe} is missing, and {begun.name} is there: put the recipe back from a copy, or choose "
                 "another run."
