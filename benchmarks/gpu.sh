@@ -12,7 +12,7 @@ measure() {
     shift
     [ -s "results/gpu/$name.json" ] || { "$python" "$@" > "results/gpu/$name.part" && mv "results/gpu/$name.part" "results/gpu/$name.json"; }
 }
-measure throughput benchmarks/throughput.py
+measure throughput benchmarks/throughput.py --rounds 3
 measure profile benchmarks/profile_steps.py
 measure fast benchmarks/seeds.py fast --seeds 5
 measure quick benchmarks/seeds.py quick --seeds 5

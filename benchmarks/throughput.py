@@ -12,6 +12,8 @@ of `fast`'s network, width 64, at 32x32 pixels:
 - `plain_128`: the loop of most tutorials: float32 (as torch computes it by default: TF32 on newer GPUs), channels
   first, torch DataLoader with as many processes, the same augmentation, batch 128.
 - `plain_4`: the same with batch 4, as in the recipe `seed`.
+- `bare_4`: the bare step with batch 4; on a GPU only, as the next two.
+- `replayed_step`, `replayed_4`: the bare step as the loop takes it there, replayed as a CUDA graph.
 
 `convolution_peak` is the best rate of one large convolution, forward and backward, in the same precision.
 """
@@ -28,7 +30,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import seefar
@@ -36,6 +38,7 @@ from seefar.data import Data, Split
 from seefar.data.augmentation import pipeline
 from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute, keep_freed_memory, worker_count
+from seefar.training.graphs import WARM_UP, RecordedStep
 from seefar.training.recipe import RECIPES, Recipe
 from seefar.training.setup import build_model, build_optimizer
 
@@ -52,8 +55,8 @@ def noise(count: int, size: int = 32) -> Data:
     return Data("noise", split, split)
 
 
-def bare_step(data: Data, recipe: Recipe = RECIPES["fast"]) -> float:
-    """Images per second of the step alone."""
+def bare_step(data: Data, recipe: Recipe = RECIPES["fast"], replayed: bool = False) -> float:
+    """Images per second of the step alone, on a GPU also as a CUDA graph."""
     compute, batch = choose_compute(), recipe.batch_size
     model = compute.place(build_model(recipe, data)).train()
     optimizer = build_optimizer(model, recipe)
@@ -61,7 +64,7 @@ def bare_step(data: Data, recipe: Recipe = RECIPES["fast"]) -> float:
     inputs = model.normalize(compute.copy(torch.from_numpy(data.train.images[:batch])))
     labels = compute.copy(torch.from_numpy(data.train.labels[:batch]))
 
-    def step() -> None:
+    def step(inputs: Tensor, labels: Tensor, _size: int) -> None:
         with compute.autocast():
             logits = model.classify(inputs)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
@@ -70,7 +73,8 @@ def bare_step(data: Data, recipe: Recipe = RECIPES["fast"]) -> float:
         scaler.step(optimizer)
         scaler.update()
 
-    return batch / seconds_a_call(step)
+    take_step = RecordedStep(step) if replayed else step
+    return batch / seconds_a_call(lambda: take_step(inputs, labels, data.image_size))
 
 
 def loop(data: Data) -> float:
@@ -131,8 +135,8 @@ def convolution_peak() -> float:
 
 
 def seconds_a_call(call: Callable[[], object]) -> float:
-    """Mean seconds of a call, after two that do not count."""
-    for _ in range(2):
+    """Mean seconds of a call, after those that do not count; with the last of these a graph is recorded."""
+    for _ in range(WARM_UP + 1):
         call()
     synchronize()
     started = time.perf_counter()
@@ -165,6 +169,13 @@ def main() -> None:
         "plain_4": lambda: plain(data, 4, max(100, STEPS)),
         "convolution_peak": convolution_peak,
     }
+    if choose_compute().records:
+        four = seefar.recipe("fast", batch_size=4)
+        contenders |= {
+            "replayed_step": lambda: bare_step(data, replayed=True),
+            "bare_4": lambda: bare_step(data, four),
+            "replayed_4": lambda: bare_step(data, four, replayed=True),
+        }
     measured: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():

@@ -12,11 +12,14 @@ import torch
 
 from seefar import SILENT, Predictions, class_maps, load_run, predict, recipe, train
 from seefar.data import Data
+from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted
 from seefar.maps.methods import BASELINES, METHODS
 from seefar.model.inference import compute_logits, weights_fingerprint
 from seefar.names import PrecisionName
 from seefar.progress import Silent
+from seefar.training.device import Compute
+from seefar.training.graphs import RecordedStep
 from seefar.training.run import Run
 
 pytestmark = [
@@ -99,3 +102,42 @@ def test_a_training_begun_on_the_cpu_goes_on_with_a_loss_scaler(shapes: Data, tm
         train(small, shapes, tmp_path / "run", device="cpu", precision="float32", progress=Stop(3))
     train(small, shapes, tmp_path / "run", device="cuda", precision="float16", progress=SILENT)
     assert "float32 until now, float16 from here" in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_replayed_steps_are_the_steps_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: PrecisionName
+) -> None:
+    """Two image sizes, a smaller last batch, a rate that changes in each step, and an average at the end."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    data = load_shapes(6 * 16 + 10, 20)
+    changes = {"epochs": 8, "batch_size": 16, "scales": (0.5, 1.0), "learning_rate": 0.02, "log_every": 1}
+    small = recipe("demo", width=8, norm_bias_rate=4.0, average=0.25, **changes)
+    runs = []
+    for records in (True, False):
+        monkeypatch.setattr(Compute, "records", records)
+        runs.append(train(small, data, tmp_path / str(records), device="cuda", precision=precision, progress=SILENT))
+    assert f"{precision}, steps replayed as CUDA graphs" in (tmp_path / "True" / "log.txt").read_text()
+    replayed, themselves = ([row.loss for row in run.history] for run in runs)
+    assert len(replayed) == 56
+    np.testing.assert_allclose(replayed, themselves, atol=1e-4)
+    for ours, theirs in zip(*(run.model.parameters() for run in runs), strict=True):
+        assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
+
+
+def test_a_kind_of_step_is_recorded_once_and_reads_each_batch() -> None:
+    total, runs = torch.zeros((), device="cuda"), []
+
+    def step(images: torch.Tensor, labels: torch.Tensor, size: int) -> None:
+        runs.append((len(labels), size))
+        total.add_(images.sum() + size * labels.sum())
+
+    recorded, expected = RecordedStep(step), 0
+    for number in range(10):
+        for count, size in ((2, 5), (3, 5), (2, 7)):
+            images = torch.full((count, 4), float(number), device="cuda")
+            labels = torch.full((count,), number + 1, device="cuda")
+            recorded(images, labels, size)
+            expected += 4 * count * number + size * count * (number + 1)
+    assert int(total) == expected
+    assert {kind: runs.count(kind) for kind in runs} == {(2, 5): 4, (3, 5): 4, (2, 7): 4}  # three as they are

@@ -35,6 +35,14 @@ def test_cuda_is_preferred_and_its_cores_decide(
     assert (compute.device.type, compute.precision) == ("cuda", dtype)
 
 
+def test_steps_are_recorded_on_cuda_without_a_loss_scaler() -> None:
+    kinds = [
+        (device, precision) for device in ("cpu", "cuda", "mps") for precision in ("float32", "bfloat16", "float16")
+    ]
+    records = [kind for kind in kinds if Compute(torch.device(kind[0]), getattr(torch, kind[1])).records]
+    assert records == [("cuda", "float32"), ("cuda", "bfloat16")]
+
+
 def test_what_is_not_there_is_refused_with_what_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="no cuda for torch"):

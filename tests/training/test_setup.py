@@ -14,6 +14,7 @@ from seefar.training.setup import (
     image_size,
     learning_rate,
     resize,
+    set_rate,
 )
 
 
@@ -41,6 +42,15 @@ def test_the_biases_of_norms_have_a_rate_of_their_own(shapes: Data) -> None:
     found = {names[id(parameter)] for parameter in groups[2]["params"]}
     assert found == {name for name in names.values() if name.endswith(".bias")} - {"fc.bias"}
     assert len(found) == 20
+
+
+def test_each_group_gets_its_rate_and_one_in_a_gpus_memory_stays_there(shapes: Data) -> None:
+    fast = recipe("fast", width=2, norm_bias_rate=16)
+    optimizer = build_optimizer(build_model(fast, shapes), fast)
+    there = optimizer.param_groups[2]["lr"] = torch.tensor(1.0)  # as on CUDA
+    set_rate(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25, 4.0]
+    assert optimizer.param_groups[2]["lr"] is there
 
 
 def test_one_cycle_without_warm_up_only_falls_and_never_reaches_zero() -> None:

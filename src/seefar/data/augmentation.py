@@ -79,10 +79,6 @@ class Batch:
     images: Tensor
     labels: Tensor
 
-    def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory; the loader calls it where a GPU waits."""
-        return Batch(self.epoch, self.number, self.images.pin_memory(), self.labels.pin_memory())
-
 
 class AugmentedBatches(Dataset[Batch]):
     """Batch number b of epoch e, for any (e, b): the same in whichever process and order they are asked for.

@@ -5,14 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
 from seefar.data.augmentation import AugmentedBatches, Batch
@@ -24,6 +27,9 @@ CAUSES = {
     "SIGKILL": ", most likely because memory ran out",
     "SIGBUS": ", most likely because the shared memory in /dev/shm is full",
 }
+
+IMAGES_A_MESSAGE = 128
+"""A worker process sends so many images at once: a message takes longer than a GPU needs for a batch of 4."""
 
 
 @contextmanager
@@ -69,14 +75,21 @@ class LoadedBatches(Iterator[Batch]):
         self.failure: str | None = None
         self._dataset, self._positions, self._pin_memory, self._deaths = dataset, positions, pin_memory, deaths
         self._workers, self._done = workers, 0
+        self._there: deque[Batch] = deque()
         if workers:
             deaths.listen()  # before they are begun, since one may be killed at once
         self._made = self._begin()
 
     def __next__(self) -> Batch:
+        if not self._there:
+            self._there.extend(self._next().batches())
+        self._done += 1
+        return self._there.popleft()
+
+    def _next(self) -> _Message:
         try:
             with self._deaths.heard():
-                batch: Batch = next(self._made)
+                message: _Message = next(self._made)
         except StopIteration:
             raise
         except Exception as error:
@@ -86,9 +99,8 @@ class LoadedBatches(Iterator[Batch]):
             self.close()
             self._workers = 0
             self._made = self._begin()
-            batch = next(self._made)
-        self._done += 1
-        return batch
+            message = next(self._made)
+        return message
 
     def close(self) -> None:
         """End the worker processes."""
@@ -96,10 +108,12 @@ class LoadedBatches(Iterator[Batch]):
         getattr(self._made, "_shutdown_workers", lambda: None)()
 
     def _begin(self) -> Any:
-        loader: DataLoader[Batch] = DataLoader(
-            self._dataset,
+        left = self._positions[self._done :]
+        at_once = max(1, IMAGES_A_MESSAGE // self._dataset.batch_size) if self._workers else 1
+        loader: DataLoader[_Message] = DataLoader(
+            _Messages(self._dataset),
             batch_size=None,
-            sampler=self._positions[self._done :],
+            sampler=[left[start : start + at_once] for start in range(0, len(left), at_once)],
             num_workers=self._workers,
             pin_memory=self._pin_memory,
             prefetch_factor=4 if self._workers else None,
@@ -114,6 +128,38 @@ class LoadedBatches(Iterator[Batch]):
                 begun.kill()  # it does not listen to SIGTERM, by which Python would end it and then wait for ever
                 begun.join()
             raise
+
+
+@dataclass(frozen=True)
+class _Message:
+    """Batches that follow each other, as one tensor of images and one of labels."""
+
+    positions: Sequence[tuple[int, int]]
+    sizes: list[int]
+    images: Tensor
+    labels: Tensor
+
+    def pin_memory(self) -> _Message:
+        """The same in page-locked memory; the loader calls it where a GPU waits."""
+        return _Message(self.positions, self.sizes, self.images.pin_memory(), self.labels.pin_memory())
+
+    def batches(self) -> Iterator[Batch]:
+        """Each batch, as a view."""
+        images, labels = torch.split(self.images, self.sizes), torch.split(self.labels, self.sizes)
+        for (epoch, number), of_images, of_labels in zip(self.positions, images, labels, strict=True):
+            yield Batch(epoch, number, of_images, of_labels)
+
+
+class _Messages(Dataset[_Message]):
+    """The batches at some positions at once."""
+
+    def __init__(self, dataset: AugmentedBatches) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, positions: Sequence[tuple[int, int]]) -> _Message:
+        batches = [self.dataset[position] for position in positions]
+        images, labels = (torch.cat(parts) for parts in zip(*((b.images, b.labels) for b in batches), strict=True))
+        return _Message(positions, [len(batch.labels) for batch in batches], images, labels)
 
 
 class _Deaths:

@@ -32,11 +32,12 @@ class WeightAverage:
     def add(self, model: nn.Module) -> None:
         """Count in the parameters as they are now."""
         self.count += 1
-        for name, parameter in model.named_parameters():
-            if self.count == 1:
-                self.weights[name] = parameter.detach().clone()
-            else:
-                self.weights[name].lerp_(parameter, 1 / self.count)
+        parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        if self.count == 1:
+            self.weights = {name: parameter.clone() for name, parameter in parameters.items()}
+        else:
+            means = [self.weights[name] for name in parameters]
+            torch._foreach_lerp_(means, list(parameters.values()), 1 / self.count)  # one kernel on a GPU
 
     @torch.no_grad()
     def put_into(self, model: nn.Module) -> None:

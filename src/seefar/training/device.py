@@ -55,6 +55,11 @@ class Compute:
         """
         return self.device.type == "cuda"
 
+    @property
+    def records(self) -> bool:
+        """Whether training steps are recorded as CUDA graphs; not in float16, whose loss scaler is untried in one."""
+        return self.device.type == "cuda" and self.precision != torch.float16
+
     def place(self, model: ResNet18) -> ResNet18:
         """The network on the device, in the memory format that suits it."""
         placed = model.to(self.device, memory_format=memory_format(self.device))  # type: ignore[call-overload]

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter as seconds
 
 import torch.nn.functional as F
+from torch import Tensor
 
 from seefar import processes
 from seefar.data.images import Data
@@ -22,6 +23,7 @@ from seefar.training.advice import few_steps_warning
 from seefar.training.average import renew_statistics
 from seefar.training.begin import begin_run, choose_folder
 from seefar.training.device import Compute, plan_training
+from seefar.training.graphs import RecordedStep
 from seefar.training.history import HistoryRow, append_row, bring_to_disk
 from seefar.training.interrupt import Interrupts
 from seefar.training.parallel import even_out, shared
@@ -37,6 +39,7 @@ from seefar.training.setup import (
     learning_rate,
     prepare,
     resize,
+    set_rate,
 )
 
 SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 60.0
@@ -135,6 +138,23 @@ def _train(
     history_size = run_folder.history.stat().st_size
     last_logged = state.step - round(tally.interval[2].item() / recipe.batch_size)
 
+    def learn(images: Tensor, labels: Tensor, size: int) -> None:
+        """One step; nothing in it waits for the device, and all it changes is changed in place: a GPU can record it."""
+        inputs = resize(model.normalize(images), size)  # (B, 3, size, size)
+        with compute.autocast():
+            logits = classify(inputs)  # (B, K)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad()
+        scaler.scale(part.weigh(loss)).backward()  # type: ignore[no-untyped-call]
+        scaler.step(optimizer)
+        scaler.update()
+        if part.count:
+            tally.add(loss, logits, labels)
+
+    records = compute.records and processes.size() == 1
+    take_step = RecordedStep(learn) if records else learn
+    how = f"{together}, steps replayed as CUDA graphs" if records else together
+
     with (
         Interrupts() as interrupts,
         true_float32(),
@@ -142,33 +162,22 @@ def _train(
         training_batches(dataset, positions, workers, compute.pins) as batches,  # before a progress bar's thread
         TrainingLog(run_folder.log, progress, steps, state.step, work, data.image_size) as log,
     ):
-        log.line(f"{recipe.name}: {len(data.train)} images, {steps} steps, {state.step} done, on {compute}{together}")
+        log.line(f"{recipe.name}: {len(data.train)} images, {steps} steps, {state.step} done, on {compute}{how}")
         if state.earlier_precision not in (None, state.precision):
             log.line(f"{state.earlier_precision} until now, {state.precision} from here: other weights than in one go")
         saved = seconds()
         started = saved - state.seconds
         for step, batch in enumerate(batches, start=state.step + 1):
             rate = learning_rate(recipe, step, steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["rate_factor"]
+            set_rate(optimizer, rate)
             size = image_size(recipe, data, batch.epoch)
             part = processes.part(len(batch.labels))  # alone: all
             images = compute.copy(batch.images[part.rows])  # uint8 (B, H, W, 3)
             labels = compute.copy(batch.labels[part.rows])  # (B,)
-            inputs = resize(model.normalize(images), size)  # (B, 3, size, size)
-
-            with compute.autocast():
-                logits = classify(inputs)  # (B, K)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad()
-            scaler.scale(part.weigh(loss)).backward()  # type: ignore[no-untyped-call]
-            scaler.step(optimizer)  # in float16 it waits for the GPU, to learn whether the gradients are finite
-            scaler.update()
+            take_step(images, labels, size)
             if step > steps - round(recipe.average * steps):
                 state.average.add(model)
 
-            if part.count:
-                tally.add(loss, logits, labels)
             log.advance(len(batch.labels), image_cost(recipe, data, batch.epoch))
             epoch_ends = batch.number + 1 == len(dataset)
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
