@@ -1,10 +1,11 @@
-"""The two figures of docs/performance.md, from the JSON in results/.
+"""The figures of docs/performance.md and of results/seed, from what lies in results/.
 
 python benchmarks/plots.py
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,34 @@ def step_time(measured: dict[str, Any]) -> Figure:
     return figure
 
 
+def beside_published(history: list[dict[str, str]], published: dict[str, Any]) -> Figure:
+    """Loss of every 2,000 steps and training accuracy of every epoch of the asked-for recipe: ours, and published."""
+    figure = Figure(figsize=(9, 3.6), dpi=DPI, layout="constrained")
+    of_loss, of_accuracy = figure.subplots(1, 2)
+    lines = len(published["epochs"][0]["losses"])
+    whole = IMAGES / 4 / published["steps_a_line"]  # lines that an epoch would fill
+    at = [epoch + (line + 1) / whole for epoch in range(len(published["epochs"])) for line in range(lines)]
+    theirs = [loss for epoch in published["epochs"] for loss in epoch["losses"]]
+    ours = [float(row["loss"]) for row in history if not row["epoch_accuracy"]]  # an epoch's last line has 500 steps
+    ends = [float(row["epoch_accuracy"]) for row in history if row["epoch_accuracy"]]
+    epochs = range(1, len(ends) + 1)
+    for loss, accuracy, colour, label in (
+        (ours, [100 * end for end in ends], "tab:blue", "seed, ours"),
+        (theirs, [epoch["accuracy"] for epoch in published["epochs"]], "tab:red", "published"),
+    ):
+        of_loss.plot(at, loss, color=colour, label=label, linewidth=1)
+        of_accuracy.plot(epochs, accuracy, "o-", color=colour, label=label, markersize=3, linewidth=1)
+    of_loss.set(xlabel="epoch", ylabel="loss, mean of 2,000 steps", ylim=(0, None))
+    of_accuracy.set(xlabel="epoch", ylabel="accuracy on the training images (%)")
+    for axes in (of_loss, of_accuracy):
+        axes.set_xticks(range(0, len(ends) + 1, 5))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
 def main() -> None:
-    """Draw both into docs/figures/."""
+    """Draw them into docs/figures/ and results/seed/figures/."""
 
     def read(name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
@@ -93,6 +120,10 @@ def main() -> None:
     }
     for name, figure in figures.items():
         figure.savefig(ROOT / "docs" / "figures" / f"{name}.png", metadata={"Software": None})
+    seed = ROOT / "results" / "seed"
+    with (seed / "history.csv").open(encoding="utf-8", newline="") as file:
+        beside = beside_published(list(csv.DictReader(file)), read("seed/published"))
+    beside.savefig(seed / "figures" / "beside_published.png", metadata={"Software": None})
 
 
 if __name__ == "__main__":

@@ -19,13 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 
 import torch
 
 import seefar
 from seefar import processes
 from seefar.runs.provenance import provenance
-from throughput import noise
+from throughput import FAST, noise
 
 CONTENDERS = {"1 process x 2 threads": (1, 2), "2 processes x 1 thread": (2, 1), "1 process x 1 thread": (1, 1)}
 CALLS = 10
@@ -60,7 +61,7 @@ def predict(gpus: int, images: int) -> dict[str, float]:
 
 def measure(width: int, batches: int) -> dict[str, float]:
     """In each process of a group: images per second of the loop, and milliseconds of its communication."""
-    recipe = seefar.recipe("fast", epochs=1, scales=(1.0,), width=width, log_every=batches // 4)
+    recipe = replace(FAST, epochs=1, width=width, log_every=batches // 4)
     gradients = sum(parameter.numel() for parameter in seefar.ResNet18(width=width).parameters())
     with processes.joined(), tempfile.TemporaryDirectory() as folder:
         data = noise(recipe.batch_size * batches)

@@ -14,6 +14,7 @@ import seefar
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
+RESULTS = sorted((ROOT / "results").glob("**/*.md"))
 CURVES = sorted((ROOT / "results" / "time_to_accuracy").glob("*.json"))
 
 
@@ -29,7 +30,7 @@ def tables() -> dict[str, Callable[[dict[str, object]], str]]:
 @pytest.mark.parametrize("name", tables())
 def test_tables_are_those_of_the_results(name: str) -> None:
     measured = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
-    pages = "\n".join(path.read_text(encoding="utf-8") for path in DOCS)
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in (*DOCS, *RESULTS))
     for part in tables()[name](measured).split("\n\n"):
         assert part in pages
 
@@ -43,7 +44,7 @@ def test_the_ends_of_the_curves_are_told_and_linked(path: Path) -> None:
     assert f"[`{path.stem}`](../results/time_to_accuracy/{path.name})" in story
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCS, *RESULTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")) if "://" not in link]
     assert links

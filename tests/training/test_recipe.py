@@ -18,10 +18,10 @@ def test_the_asked_for_recipe_is_exactly_what_was_asked_for() -> None:
     assert (seed.flip, seed.standardize, seed.log_every, seed.width) == ("none", False, 2000, 64)
 
 
-def test_the_default_is_fast_with_twenty_epochs_crop_and_cutout() -> None:
+def test_the_default_is_fast_with_twenty_epochs_at_full_size() -> None:
     assert recipe() == RECIPES["fast"] == Recipe()
     fast = recipe()
-    assert (fast.epochs, fast.width, fast.crop_padding, fast.cutout, fast.momentum) == (20, 64, 4, 16, 0.9)
+    assert (fast.epochs, fast.width, fast.scales, fast.crop_padding, fast.momentum) == (20, 64, (1.0,), 4, 0.9)
     assert all(name == one.name for name, one in RECIPES.items())
 
 

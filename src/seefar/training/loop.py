@@ -139,7 +139,7 @@ def _train(
     last_logged = state.step - round(tally.interval[2].item() / recipe.batch_size)
 
     def learn(images: Tensor, labels: Tensor, size: int) -> None:
-        """One step; nothing in it waits for the device, and all it changes is changed in place: a GPU can record it."""
+        """A step on `part` of a batch; it never waits for the device and changes all in place: a GPU can record it."""
         inputs = resize(model.normalize(images), size)  # (B, 3, size, size)
         with compute.autocast():
             logits = classify(inputs)  # (B, K)

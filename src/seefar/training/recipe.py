@@ -18,8 +18,8 @@ from seefar.names import Border, Flip, one_spelling
 from seefar.runs.files import parse_json
 
 Schedule = Literal["one-cycle", "constant"]
-LATER = ("final_rate", "norm_bias_rate", "crop_border", "average")
-"""Fields that recipes written by version 0.1 do not have; their defaults are what was done then."""
+LATER = {"final_rate": 0.0, "norm_bias_rate": 1.0, "crop_border": "black", "average": 0.0}
+"""Fields that recipes written by version 0.1 do not have, and what was done then."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Recipe:
 
     epochs: int = 20
     """How often every training image is seen."""
-    batch_size: int = 128
+    batch_size: int = 256
     """Images in one step."""
-    scales: tuple[float, ...] = (0.75, 0.875, 1.0, 1.0)
+    scales: tuple[float, ...] = (1.0,)
     """Scales the images are shrunk to, to 12 pixels at the least, each for an equal part of the epochs."""
-    learning_rate: float = 0.15
+    learning_rate: float = 0.2
     """Rate of SGD: the peak of one-cycle, or the constant rate."""
     schedule: Schedule = "one-cycle"
     """one-cycle: linear from 0 to the peak and back to 0; constant: the same rate throughout."""
@@ -54,7 +54,7 @@ class Recipe:
     """Share of the steps in which one-cycle rises."""
     final_rate: float = 0.0
     """Share of the peak that one-cycle falls to."""
-    norm_bias_rate: float = 1.0
+    norm_bias_rate: float = 16.0
     """How many times as large the rate of the norms' biases is."""
     average: float = 0.0
     """Share of the steps, the last ones, over which the weights are averaged; 0: the last step's are taken."""
@@ -69,11 +69,11 @@ class Recipe:
 
     crop_padding: int = 4
     """Pixels put around an image before the random crop; 0: the crop changes nothing."""
-    crop_border: Border = "black"
+    crop_border: Border = "reflected"
     """What these pixels are: black, or the image reflected at its edge."""
     flip: Flip = "alternating"
     """Mirroring: at random, or alternating from one epoch to the next."""
-    cutout: int = 16
+    cutout: int = 0
     """Side in pixels of the square that Cutout hides; 0: none."""
     cutout_probability: float = 0.5
     """Share of the images that Cutout is applied to."""
@@ -143,7 +143,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """The recipe that `to_json` wrote; fields in `LATER` may be missing, and have their defaults then.
+        """The recipe that `to_json` wrote; fields in `LATER` may be missing.
 
         Raises:
             RecipeError: the text is no JSON object, or has fields a recipe does not have.
@@ -156,7 +156,7 @@ class Recipe:
             ) from error
         wanted = dataclasses.asdict(cls())
         if isinstance(fields, dict):
-            fields = {**{name: wanted[name] for name in LATER}, **fields}
+            fields = {**LATER, **fields}
         if not isinstance(fields, dict) or set(fields) != set(wanted):
             odd = sorted(set(fields) ^ set(wanted)) if isinstance(fields, dict) else [f"a {type(fields).__name__}"]
             raise RecipeError(f"This is no recipe: {', '.join(wanted)} were wanted, what differs is {', '.join(odd)}.")
@@ -187,22 +187,26 @@ RECIPES = {
     "quick": Recipe(
         name="quick",
         epochs=5,
+        batch_size=128,
         scales=(0.375, 0.5, 0.5, 0.625, 1.0),
+        learning_rate=0.15,
+        norm_bias_rate=1.0,
         crop_padding=2,
-        cutout=0,
+        crop_border="black",
     ),
     "seed": Recipe(
         name="seed",
         batch_size=4,
-        scales=(1.0,),
         learning_rate=0.001,
         schedule="constant",
+        norm_bias_rate=1.0,
         nesterov=False,
         weight_decay=0.0,
         label_smoothing=0.0,
         crop_padding=0,
+        crop_border="black",
         flip="none",
-        cutout_probability=0.5,
+        cutout=16,
         cutout_fill=127,
         standardize=False,
         log_every=2000,
@@ -213,11 +217,11 @@ RECIPES = {
         width=16,
         epochs=5,
         batch_size=32,
-        scales=(1.0,),
         learning_rate=0.1,
+        norm_bias_rate=1.0,
         label_smoothing=0.0,
         crop_padding=2,
-        cutout=0,
+        crop_border="black",
         log_every=25,
     ),
 }
