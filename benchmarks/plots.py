@@ -112,6 +112,10 @@ def main() -> None:
     curves = []
     for path in sorted((ROOT / "results" / "time_to_accuracy").glob("*.json"), reverse=True):
         measured = read(f"time_to_accuracy/{path.stem}")
+        if measured["machine"].get("gpu"):
+            steps = read("gpu/steps")["batch_128"]["replayed"]  # in milliseconds
+            curves.append((measured, 128_000 * len(steps) / sum(steps)))
+            continue
         slower = measured["machine"].get("instructions") == "AVX2"
         curves.append((measured, rate("bare_step", "throughput_avx2" if slower else "throughput")))
     figures = {

@@ -135,7 +135,7 @@ def test_the_speed_is_that_of_the_results() -> None:
         assert figure in README
 
 
-@pytest.mark.parametrize("name", ["fast", "quick"])
+@pytest.mark.parametrize("name", ["fast", "quick", "seed"])
 def test_the_figures_are_those_of_the_results(name: str) -> None:
     test = json.loads((ROOT / "results" / name / "metrics.json").read_text(encoding="utf-8"))["test"]
     (row,) = [line for line in README.splitlines() if line.startswith(f"| `{name}`") and line.count("|") == 7]
@@ -145,7 +145,7 @@ def test_the_figures_are_those_of_the_results(name: str) -> None:
     assert f"| {test['mistakes']:,} |" in row
 
 
-@pytest.mark.parametrize("name", ["fast", "quick"])
+@pytest.mark.parametrize("name", ["fast", "quick", "seed"])
 def test_the_results_were_made_by_the_recipes_as_they_are(name: str) -> None:
     assert Recipe.from_json((ROOT / "results" / name / "recipe.json").read_text(encoding="utf-8")) == RECIPES[name]
 
