@@ -241,6 +241,33 @@ def seed(published: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def gpu_steps(measured: dict[str, Any]) -> str:
+    """Milliseconds of a step on a GPU, as it is and replayed."""
+    lines = ["| batch | the step itself | replayed |", "|---|---|---|"]
+    for batch in (128, 4):
+        times = measured[f"batch_{batch}"]
+        itself, replayed = (", ".join(f"{time:.{n}f}" for time in times[k]) for k, n in (("eager", 1), ("replayed", 2)))
+        lines.append(f"| {batch} | {itself} | {replayed} |")
+    return "\n".join(lines)
+
+
+def gpu_tuning(measured: dict[str, Any]) -> str:
+    """Held-out accuracy of each bundle after 5 and after 20 epochs, and its end on the training images."""
+    runs = {run["name"]: run for run in measured["held_out"]}
+    lines = [
+        "| bundle | 5 epochs at 32 px | 20 epochs | on its own augmented training images |",
+        "|---|---|---|---|",
+    ]
+    for name, run in runs.items():
+        if name.startswith("5 epochs, "):
+            continue
+        short = runs.get(f"5 epochs, {name}")
+        first = f"{short['held_out_accuracy'][-1]:.2%}" if short else "not run"
+        row = f"| {name} | {first} | {run['held_out_accuracy'][-1]:.2%} | {run['training_accuracy']:.1%} |"
+        lines.append(row.replace("%", " %"))
+    return "\n".join(lines)
+
+
 TABLES = {
     "ground_truth": ground_truth,
     "faithfulness": faithfulness,
@@ -252,6 +279,8 @@ TABLES = {
     "triage": triage,
     "label_issues": label_issues,
     "seed/published": seed,
+    "gpu/steps": gpu_steps,
+    "gpu/tuning": gpu_tuning,
 }
 
 

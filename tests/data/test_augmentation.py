@@ -119,16 +119,19 @@ def test_two_epochs_differ_in_more_than_their_order() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_workers_do_not_change_the_images(shapes: Data, name: str) -> None:
-    positions = [(0, 1), (0, 2), (1, 0), (1, 1), (3, 2)]
+def test_workers_do_not_change_the_images(shapes: Data, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches a message, so two processes have work; the 27th batch of an epoch has 2 of the 600 images left."""
+    monkeypatch.setattr("seefar.data.loader.IMAGES_A_MESSAGE", 2 * 23)
+    positions = [(0, 1), (0, 25), (0, 26), (1, 1), (3, 2)]
 
     def made_by(workers: int) -> list[Batch]:
-        dataset = build_batches(recipe(name, batch_size=20), shapes)
+        dataset = build_batches(recipe(name, batch_size=23), shapes)
         with training_batches(dataset, positions, workers, pin_memory=False) as batches:
             return list(batches)
 
     alone, one, two = (made_by(workers) for workers in (0, 1, 2))
     assert [(batch.epoch, batch.number) for batch in two] == positions
+    assert [len(batch.labels) for batch in two] == [23, 23, 2, 23, 23]
     for a, b, c in zip(alone, one, two, strict=True):
         assert same(a, b)
         assert same(a, c)

@@ -44,6 +44,23 @@ def test_the_biases_of_norms_have_a_rate_of_their_own(shapes: Data) -> None:
     assert len(found) == 20
 
 
+def test_fused_sgd_takes_the_same_steps(shapes: Data) -> None:
+    """As on CUDA, with the rates in tensors, which the kernel reads; parameters laid out as there."""
+    small = recipe("fast", width=4)
+    models = [build_model(small, shapes).to(memory_format=torch.channels_last) for _ in range(2)]
+    optimizers = [build_optimizer(model, small, fused) for model, fused in zip(models, (False, True), strict=True)]
+    generator = torch.Generator().manual_seed(0)
+    for rate in (0.1, 0.3, 0.2):
+        for one, other in zip(*(model.parameters() for model in models), strict=True):
+            gradient = torch.randn(one.shape, generator=generator)
+            one.grad, other.grad = torch.empty_like(one).copy_(gradient), torch.empty_like(other).copy_(gradient)
+        for optimizer in optimizers:
+            set_rate(optimizer, rate)
+            optimizer.step()
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_each_group_gets_its_rate_and_one_in_a_gpus_memory_stays_there(shapes: Data) -> None:
     fast = recipe("fast", width=2, norm_bias_rate=16)
     optimizer = build_optimizer(build_model(fast, shapes), fast)

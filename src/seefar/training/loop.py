@@ -139,7 +139,10 @@ def _train(
     last_logged = state.step - round(tally.interval[2].item() / recipe.batch_size)
 
     def learn(images: Tensor, labels: Tensor, size: int) -> None:
-        """A step on `part` of a batch; it never waits for the device and changes all in place: a GPU can record it."""
+        """One step on `part` of a batch.
+
+        A GPU can record it: outside float16 it never waits for the device, and what it changes it changes in place.
+        """
         inputs = resize(model.normalize(images), size)  # (B, 3, size, size)
         with compute.autocast():
             logits = classify(inputs)  # (B, K)

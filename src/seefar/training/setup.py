@@ -35,14 +35,18 @@ def build_model(recipe: Recipe, data: Data) -> ResNet18:
         return ResNet18(len(data.classes), recipe.width, mean, std)
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> torch.optim.SGD:
     """SGD with momentum; weight decay for convolutions and the linear layer, none for norms and biases.
 
     A group's `rate_factor` is what its rate is multiplied by in each step; norms' biases are a group of their own.
-    On CUDA one kernel changes all parameters of a group, and reads the rate from the GPU's memory.
+
+    Args:
+        model: whose parameters it is to change.
+        recipe: momentum, decay, and the rate of the first step.
+        fused: for CUDA: one kernel changes all parameters of a group and reads the rate from the GPU's memory. Not
+            with a loss scaler: where the first step overflows, torch leaves the momentum of fused SGD unwritten.
     """
     parameters = list(model.parameters())
-    fused = parameters[0].is_cuda or None
     norm_biases = {id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
     free = [p for p in parameters if p.ndim == 1]
     groups: list[dict[str, Any]] = [
@@ -57,7 +61,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     if fused:
         for group in groups:
             group["lr"] = torch.tensor(recipe.learning_rate, device=parameters[0].device)
-    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, fused=fused)
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, fused=fused or None)
 
 
 def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
@@ -91,7 +95,8 @@ def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> 
     model = compute.place(build_model(recipe, data)).train()
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
     precision = str(compute.precision).removeprefix("torch.")
-    state = TrainingState(model, build_optimizer(model, recipe), scaler, Tally.begin(compute.device), precision)
+    optimizer = build_optimizer(model, recipe, fused=compute.device.type == "cuda" and not scaler.is_enabled())
+    state = TrainingState(model, optimizer, scaler, Tally.begin(compute.device), precision)
     state.training = {"recipe": recipe.to_json(), "data": data.fingerprint}
     rows = []
     if folder.checkpoint.exists():
