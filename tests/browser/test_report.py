@@ -164,7 +164,7 @@ def test_a_view_is_shared_by_its_address(browser: Any, file: Path, content: Repo
     assert one.page.text_content("#card-title").startswith("dog taken for ")
     assert f"Test image {chosen.index} " in one.page.text_content("#card-place")
     one.page.keyboard.press("Escape")
-    assert one.page.evaluate("location.hash") == "#true=dog&order=index"
+    one.page.wait_for_function("location.hash == '#true=dog&order=index'")  # a dialog tells later that it was closed
     nonsense = Opened(browser, file, "#true=nobody&fault=toString&order=__proto__&card=x")
     assert len(nonsense.shown()) == 60
     assert one.complaints == nonsense.complaints == []
