@@ -16,8 +16,8 @@ WARM_UP = 3
 class RecordedStep:
     """A training step that a GPU records and replays, once for each number of images and each image size.
 
-    A step is some 300 kernels of a few microseconds each, and to start one costs the host as long; a recorded step it
-    starts in one call (NVIDIA's CUDA graphs, `torch.cuda.CUDAGraph`). The arithmetic is the same.
+    A step is a few hundred kernels of a few microseconds each, and to start one costs the host longer; a recorded step
+    it starts in one call (NVIDIA's CUDA graphs, `torch.cuda.CUDAGraph`). The arithmetic is the same.
 
     Args:
         step: takes images (B, H, W, 3) and labels (B,) on the GPU, and the image size; changes tensors in place, never
