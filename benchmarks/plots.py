@@ -5,12 +5,14 @@ python benchmarks/plots.py
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from seefar.training.history import HistoryRow, read_history
 
 ROOT = Path(__file__).parents[1]
 DPI = 120
@@ -72,7 +74,7 @@ def step_time(measured: dict[str, Any]) -> Figure:
     return figure
 
 
-def beside_published(history: list[dict[str, str]], published: dict[str, Any]) -> Figure:
+def beside_published(history: list[HistoryRow], published: dict[str, Any]) -> Figure:
     """Loss of every 2,000 steps and training accuracy of every epoch of the asked-for recipe: ours, and published."""
     figure = Figure(figsize=(9, 3.6), dpi=DPI, layout="constrained")
     of_loss, of_accuracy = figure.subplots(1, 2)
@@ -80,8 +82,8 @@ def beside_published(history: list[dict[str, str]], published: dict[str, Any]) -
     whole = IMAGES / 4 / published["steps_a_line"]  # lines that an epoch would fill
     at = [epoch + (line + 1) / whole for epoch in range(len(published["epochs"])) for line in range(lines)]
     theirs = [loss for epoch in published["epochs"] for loss in epoch["losses"]]
-    ours = [float(row["loss"]) for row in history if not row["epoch_accuracy"]]  # an epoch's last line has 500 steps
-    ends = [float(row["epoch_accuracy"]) for row in history if row["epoch_accuracy"]]
+    ours = [row.loss for row in history if row.epoch_accuracy is None]  # an epoch's last line has 500 steps
+    ends = [row.epoch_accuracy for row in history if row.epoch_accuracy is not None]
     epochs = range(1, len(ends) + 1)
     for loss, accuracy, colour, label in (
         (ours, [100 * end for end in ends], "tab:blue", "seed, ours"),
@@ -109,15 +111,15 @@ def main() -> None:
         median: float = read(throughput)["results"][contender]["median"]
         return median
 
+    def bare_step(machine: dict[str, Any]) -> float:
+        if machine.get("gpu"):
+            return 128_000 / mean(read("gpu/steps")["batch_128"]["replayed"])  # which is in milliseconds
+        return rate("bare_step", "throughput_avx2" if machine.get("instructions") == "AVX2" else "throughput")
+
     curves = []
     for path in sorted((ROOT / "results" / "time_to_accuracy").glob("*.json"), reverse=True):
         measured = read(f"time_to_accuracy/{path.stem}")
-        if measured["machine"].get("gpu"):
-            steps = read("gpu/steps")["batch_128"]["replayed"]  # in milliseconds
-            curves.append((measured, 128_000 * len(steps) / sum(steps)))
-            continue
-        slower = measured["machine"].get("instructions") == "AVX2"
-        curves.append((measured, rate("bare_step", "throughput_avx2" if slower else "throughput")))
+        curves.append((measured, bare_step(measured["machine"])))
     figures = {
         "time_to_accuracy": time_to_accuracy(curves, rate("plain_4") / rate("bare_step")),
         "step_time": step_time(read("profile")),
@@ -125,8 +127,7 @@ def main() -> None:
     for name, figure in figures.items():
         figure.savefig(ROOT / "docs" / "figures" / f"{name}.png", metadata={"Software": None})
     seed = ROOT / "results" / "seed"
-    with (seed / "history.csv").open(encoding="utf-8", newline="") as file:
-        beside = beside_published(list(csv.DictReader(file)), read("seed/published"))
+    beside = beside_published(read_history(seed / "history.csv"), read("seed/published"))
     beside.savefig(seed / "figures" / "beside_published.png", metadata={"Software": None})
 
 

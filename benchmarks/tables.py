@@ -10,11 +10,13 @@ The tests compare them with the pages.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 from typing import Any
+
+from seefar.training.history import read_history
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -225,16 +227,12 @@ def label_issues(measured: dict[str, Any]) -> str:
 
 def seed(published: dict[str, Any]) -> str:
     """The asked-for recipe epoch by epoch, ours and the published log: mean of six lines' losses, training accuracy."""
-    ours: dict[int, list[dict[str, str]]] = {}
-    with (RESULTS / "seed" / "history.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            ours.setdefault(int(row["epoch"]), []).append(row)
+    history = read_history(RESULTS / "seed" / "history.csv")
     lines = ["| epoch | loss, ours | published | training accuracy, ours | published |", "|---|---|---|---|---|"]
     for their in published["epochs"]:
-        rows, losses = ours[their["epoch"]], their["losses"]
-        loss = sum(float(row["loss"]) for row in rows[: len(losses)]) / len(losses)
-        accuracy = 100 * float(rows[-1]["epoch_accuracy"])
-        published_loss = sum(losses) / len(losses)
+        losses, rows = their["losses"], [row for row in history if row.epoch == their["epoch"]]
+        loss, published_loss = mean(row.loss for row in rows[: len(losses)]), mean(losses)
+        accuracy = 100 * rows[-1].epoch_accuracy
         lines.append(
             f"| {their['epoch']} | {loss:.3f} | {published_loss:.3f} | {accuracy:.2f} % | {their['accuracy']:.2f} % |"
         )
@@ -253,15 +251,15 @@ def gpu_steps(measured: dict[str, Any]) -> str:
 
 def gpu_tuning(measured: dict[str, Any]) -> str:
     """Held-out accuracy of each bundle after 5 and after 20 epochs, and its end on the training images."""
-    runs = {run["name"]: run for run in measured["held_out"]}
+    runs = {(run["name"], run["epochs"]): run for run in measured["held_out"]}
     lines = [
         "| bundle | 5 epochs at 32 px | 20 epochs | on its own augmented training images |",
         "|---|---|---|---|",
     ]
-    for name, run in runs.items():
-        if name.startswith("5 epochs, "):
+    for (name, epochs), run in runs.items():
+        if epochs == 5:
             continue
-        short = runs.get(f"5 epochs, {name}")
+        short = runs.get((name, 5))
         first = f"{short['held_out_accuracy'][-1]:.2%}" if short else "not run"
         row = f"| {name} | {first} | {run['held_out_accuracy'][-1]:.2%} | {run['training_accuracy']:.1%} |"
         lines.append(row.replace("%", " %"))

@@ -62,7 +62,7 @@ def bare_step(data: Data, recipe: Recipe = FAST, replayed: bool = False) -> floa
     compute, batch = choose_compute(), recipe.batch_size
     model = compute.place(build_model(recipe, data)).train()
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
-    optimizer = build_optimizer(model, recipe, fused=compute.device.type == "cuda" and not scaler.is_enabled())
+    optimizer = build_optimizer(model, recipe, compute.fuses)
     inputs = model.normalize(compute.copy(torch.from_numpy(data.train.images[:batch])))
     labels = compute.copy(torch.from_numpy(data.train.labels[:batch]))
 

@@ -56,9 +56,18 @@ class Compute:
         return self.device.type == "cuda"
 
     @property
-    def records(self) -> bool:
-        """Whether training steps are recorded as CUDA graphs; not in float16, whose loss scaler is untried in one."""
+    def fuses(self) -> bool:
+        """Whether SGD is one kernel that reads its rate from the GPU's memory.
+
+        Not in float16: where its loss scaler finds that the first step overflows, torch leaves the momentum of fused
+        SGD unwritten.
+        """
         return self.device.type == "cuda" and self.precision != torch.float16
+
+    @property
+    def records(self) -> bool:
+        """Whether training steps are recorded as CUDA graphs: those whose rate lies in the GPU's memory."""
+        return self.fuses
 
     def place(self, model: ResNet18) -> ResNet18:
         """The network on the device, in the memory format that suits it."""

@@ -43,8 +43,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> to
     Args:
         model: whose parameters it is to change.
         recipe: momentum, decay, and the rate of the first step.
-        fused: for CUDA: one kernel changes all parameters of a group and reads the rate from the GPU's memory. Not
-            with a loss scaler: where the first step overflows, torch leaves the momentum of fused SGD unwritten.
+        fused: one kernel changes all parameters of a group and reads the rate from the device's memory; see `Compute`.
     """
     parameters = list(model.parameters())
     norm_biases = {id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
@@ -95,7 +94,7 @@ def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> 
     model = compute.place(build_model(recipe, data)).train()
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
     precision = str(compute.precision).removeprefix("torch.")
-    optimizer = build_optimizer(model, recipe, fused=compute.device.type == "cuda" and not scaler.is_enabled())
+    optimizer = build_optimizer(model, recipe, compute.fuses)
     state = TrainingState(model, optimizer, scaler, Tally.begin(compute.device), precision)
     state.training = {"recipe": recipe.to_json(), "data": data.fingerprint}
     rows = []
