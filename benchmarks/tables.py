@@ -13,7 +13,6 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from seefar.training.history import read_history
@@ -231,7 +230,8 @@ def seed(published: dict[str, Any]) -> str:
     lines = ["| epoch | loss, ours | published | training accuracy, ours | published |", "|---|---|---|---|---|"]
     for their in published["epochs"]:
         losses, rows = their["losses"], [row for row in history if row.epoch == their["epoch"]]
-        loss, published_loss = mean(row.loss for row in rows[: len(losses)]), mean(losses)
+        loss = sum(row.loss for row in rows[: len(losses)]) / len(losses)
+        published_loss = sum(losses) / len(losses)
         accuracy = 100 * rows[-1].epoch_accuracy
         lines.append(
             f"| {their['epoch']} | {loss:.3f} | {published_loss:.3f} | {accuracy:.2f} % | {their['accuracy']:.2f} % |"
