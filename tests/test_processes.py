@@ -23,6 +23,7 @@ import seefar
 from seefar import processes
 from seefar.cli.main import main
 from seefar.data.shapes import load_shapes
+from seefar.errors import DeviceError
 from seefar.progress import SILENT
 from seefar.runs.tensors import load_tensors
 from seefar.training.recipe import recipe
@@ -72,9 +73,9 @@ def group(size: int, script: str, folder: Path, timeout: float = 120) -> list[ob
     return found
 
 
-def command(*words: str, folder: Path, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def command(*words: str, folder: Path, begin: tuple[str, ...] = ("-m", "seefar")) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", *launcher, "seefar", *words],
+        [sys.executable, *begin, *words],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -268,13 +269,13 @@ found = len(result.explanation.mistakes)
 
 
 TRAIN = ("train", "demo", "--width", "2", "--epochs", "1", "--batch-size", "64", "--device", "cpu")
-TORCHRUN = ("torch.distributed.run", "--nproc-per-node", "3", "-m")
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "3", "-m", "seefar")
 
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_begun_again_and_comes_to_the_same_bytes(tmp_path: Path) -> None:
     """Three processes, of which first the last and then the first, which writes, is killed; plain torchrun beside."""
-    undisturbed = command(*TRAIN, "--name", "whole", folder=tmp_path, launcher=TORCHRUN)
+    undisturbed = command(*TRAIN, "--name", "whole", folder=tmp_path, begin=TORCHRUN)
     output, errors = undisturbed.communicate(timeout=240)
     assert undisturbed.returncode == 0, errors
     assert output.splitlines()[0] == "runs/whole/weights.safetensors"  # by one of them
@@ -347,3 +348,48 @@ def test_refusals_come_before_the_launch(
     error = capsys.readouterr().err
     assert told in error
     assert error.count("seefar: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"WORLD_SIZE": "auto"}, "WORLD_SIZE"),
+        ({"RANK": "node-0"}, "RANK"),
+        ({"RANK": "2"}, "RANK"),
+        ({}, "MASTER_PORT"),
+        ({"MASTER_PORT": "99999"}, "99999"),
+        ({"MASTER_PORT": "in use"}, "Address already in use"),
+    ],
+)
+def test_variables_of_a_launcher_that_cannot_be(
+    variables: dict[str, str], named: str, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", **variables}.items():
+            monkeypatch.setenv(name, str(busy.getsockname()[1]) if value == "in use" else value)
+        with pytest.raises(DeviceError, match=named), processes.joined():
+            pass
+
+
+def listening(process: int) -> set[str]:
+    """The addresses, as Linux writes them in hexadecimal, on which a process listens."""
+    files = Path(f"/proc/{process}/fd").iterdir()
+    own = {os.readlink(file) for file in files if file.is_symlink()}
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()]
+    return {words[1].split(":")[0] for words in lines if words[3] == "0A" and f"socket:[{words[9]}]" in own}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_nothing_listens_on_the_network_and_nothing_is_imported_from_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('imported from the current folder')")
+    console = ("-c", "import sys; sys.path.remove(''); from seefar.cli.main import main; sys.exit(main())")
+    words = (*TRAIN, "--processes", "2", "--log-every", "5", "--name", "x")
+    begun = command(*words, folder=tmp_path, begin=console)
+    wait_for_a_row(tmp_path / "runs" / "x" / "log.txt", begun)
+    loopback = "0100007F"
+    assert listening(begun.pid) == set()
+    assert [listening(process) for process in ranks(begun.pid).values()] == [{loopback}, {loopback}]
+    begun.terminate()
+    _, errors = begun.communicate(timeout=60)
+    assert begun.returncode == 130, errors

@@ -14,11 +14,13 @@ import ctypes
 import io
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -27,11 +29,13 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from seefar.errors import ProcessError, SeefarError
+from seefar.errors import DeviceError, ProcessError, SeefarError
 
+LOOPBACK = ("127.0.0.1", "localhost")
+STARTING = timedelta(minutes=5)
+"""How long the processes wait for each other at the start."""
 T = TypeVar("T")
 Arrays = tuple[NDArray[Any], ...]
 
@@ -66,13 +70,30 @@ class Part:
 
 
 def launched() -> bool:
-    """Whether a launcher, such as torchrun, began this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ and "MASTER_ADDR" in os.environ
+    """Whether a launcher, such as torchrun, started this process as one of several.
+
+    Raises:
+        DeviceError: the number of processes in the environment is no number.
+    """
+    return _variable("WORLD_SIZE", 1) > 1 and bool(os.environ.get("RANK")) and bool(os.environ.get("MASTER_ADDR"))
 
 
 def local_size() -> int:
     """Processes of this training on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched() else 1
+    return _variable("LOCAL_WORLD_SIZE", 1) if launched() else 1
+
+
+def _variable(name: str, default: int | None = None, below: int = 1 << 16) -> int:
+    """A whole number that a launcher puts into the environment."""
+    text = os.environ.get(name, "")
+    if not text and default is not None:
+        return default
+    if not text.isdecimal() or int(text) >= below:
+        raise DeviceError(
+            f"The environment variable {name} must be a whole number below {below} (got {text!r}); a launcher such as "
+            "torchrun sets it."
+        )
+    return int(text)
 
 
 @contextmanager
@@ -89,15 +110,14 @@ def joined() -> Iterator[None]:
         yield
         return
     _end_with_launcher()
-    backend, local = "gloo", int(os.environ.get("LOCAL_RANK", "0"))
+    size, local = _variable("WORLD_SIZE"), _variable("LOCAL_RANK", 0)
+    rank = _variable("RANK", below=size)
+    store = _meet(rank, size)
+    backend = "gloo"
     if torch.cuda.is_available() and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else backend
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store, _, _ = next(rendezvous("env://", rank, size))
-    # After a restart the store still holds the addresses of the processes before.
-    attempt = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-    dist.init_process_group(backend, store=attempt, rank=rank, world_size=size)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
         with tempfile.TemporaryDirectory(prefix="seefar-") as scratch:
             _group = _Group(rank, size, Path(scratch))
@@ -112,6 +132,33 @@ def joined() -> Iterator[None]:
     finally:
         _group = None
         dist.destroy_process_group()  # else gloo's threads abort the process at its end
+
+
+def _meet(rank: int, size: int) -> Store:
+    """The store through which the processes find each other; rank 0 runs it, or torchrun.
+
+    torch listens on all network interfaces. If the address is of the loopback interface, so that all processes are on
+    this machine, then neither the store nor the connections between the processes can be reached from outside.
+    """
+    address, port = os.environ["MASTER_ADDR"], _variable("MASTER_PORT")
+    serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    listener = None
+    try:
+        if address in LOOPBACK:
+            for library in ("GLOO", "NCCL"):
+                os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+            listener = socket.create_server((address, port)).detach() if serves else None
+        store = dist.TCPStore(  # type: ignore[attr-defined]  # torch documents it there
+            address, port, size, serves, STARTING, wait_for_workers=False, master_listen_fd=listener
+        )
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise DeviceError(
+            f"Process {rank} of {size} cannot meet the others at {address}, port {port} ({reason}): MASTER_ADDR and "
+            "MASTER_PORT must be the machine of process 0 and a free port of it."
+        ) from error
+    # After a restart by torchrun the store still holds the addresses of the processes before.
+    return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 def _end_with_launcher() -> None:

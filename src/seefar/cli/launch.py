@@ -1,20 +1,35 @@
-"""Launching several processes: torch's elastic launcher on the same words, and its outcome as an exit code."""
+"""Run a command in several processes of this machine, and turn their outcome into an exit code.
+
+They find each other through torch's `env://` variables. Nothing listens on anything but the loopback interface (see
+`seefar.processes`), and nothing is pickled. torch's own launcher unpickles what is stored on a port that is open to
+the network.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
+import signal
+import socket
+import subprocess
 import sys
-import uuid
+import time
 from collections.abc import Sequence
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from seefar.cli.options import Launch, Machine, Place
 from seefar.errors import DeviceError, Interrupted, ProcessError, SeefarError
+from seefar.training.interrupt import STOPS
 from seefar.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from seefar.choices import Choices
+
+RANK = "import sys; sys.path = list(filter(None, sys.path)); from seefar.cli.main import main; sys.exit(main())"
+"""What each process runs: `python -m seefar`, except that nothing is imported from the current folder, which may hold a
+file `random.py` that a stranger wrote."""
+PATIENCE = 10.0
+"""Seconds that the other processes have to end after one has failed, and again after SIGTERM."""
 
 
 class RefusedError(SeefarError):
@@ -74,34 +89,72 @@ def _check(launch: Launch, recipe: Recipe, place: Place, machine: Machine, choic
 
 
 def _launch(launch: Launch, words: Sequence[str]) -> None:
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
     from seefar.training.device import core_count
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // launch.processes)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what went wrong is told below
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=launch.processes,
-        run_id=str(uuid.uuid4()),
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=launch.max_restarts,
-        local_addr="localhost",
-    )
+    for _ in range(launch.max_restarts + 1):
+        codes, stopped = run_ranks(launch.processes, words)
+        failures = {code for code in codes if code}
+        if stopped or not failures or failures & {2, 130}:
+            break
+    if not failures:
+        return
+    if 2 in failures:
+        raise RefusedError("the processes have ended; see what they report.")
+    if stopped or 130 in failures:
+        raise Interrupted("interrupted; the same command resumes from what is saved.")
+    first = min(failures)  # a signal, which is negative, rather than that another process was lost
+    how = f"was killed by signal {-first}" if first < 0 else f"ended with {first}"
+    raise ProcessError(f"Process {codes.index(first)} {how}; the same command resumes from what is saved.")
+
+
+def run_ranks(size: int, words: Sequence[str]) -> tuple[list[int | None], bool]:
+    """Run the command in `size` processes.
+
+    Signals are forwarded to all of them. When one fails the others end by themselves, since they lose their
+    connection to it; those that do not get SIGTERM, and then SIGKILL.
+
+    Returns:
+        Their exit codes by rank, at the first failure if there is one; and whether a signal came.
+    """
+    ranks: list[subprocess.Popen[bytes]] = []
+    signals = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+        for rank in ranks:
+            rank.send_signal(number)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    before = {stop: signal.signal(stop, forward) for stop in STOPS if signal.getsignal(stop) != signal.SIG_IGN}
     try:
-        elastic_launch(config, sys.executable)("-m", "seefar", *words)
-    except SignalException as error:
-        raise Interrupted("interrupted; the same command goes on from what is saved.") from error
-    except ChildFailedError as error:
-        codes = {failure.exitcode for failure in error.failures.values()}
-        if 2 in codes:
-            raise RefusedError("the processes have ended; see what they say.") from error
-        if 130 in codes:
-            raise Interrupted("interrupted; the same command goes on from what is saved.") from error
-        rank, first = error.get_first_failure()
-        how = f"was killed by signal {-first.exitcode}" if first.exitcode < 0 else f"ended with {first.exitcode}"
-        raise ProcessError(f"Process {rank} {how}; the same command goes on from what is saved.") from error
+        for number in range(size):
+            variables = {**shared, "RANK": number, "LOCAL_RANK": number}
+            environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+            ranks.append(subprocess.Popen([sys.executable, "-c", RANK, *words], env=environment))
+        codes = [rank.poll() for rank in ranks]
+        while None in codes and not any(codes):
+            time.sleep(0.1)
+            codes = [rank.poll() for rank in ranks]
+        _end(ranks)
+    finally:
+        for rank in ranks:
+            rank.kill()
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
+    return codes, bool(signals)
+
+
+def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Wait until all have ended, and end those that take longer than `PATIENCE`."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        end = time.monotonic() + PATIENCE
+        while any(rank.poll() is None for rank in ranks) and time.monotonic() < end:
+            time.sleep(0.1)
+        for rank in ranks:
+            rank.send_signal(number)
+    for rank in ranks:
+        rank.wait()
