@@ -69,8 +69,8 @@ from seefar.steps import explain_run, report_run
 from seefar.training.begin import begin_run
 from seefar.training.device import choose_compute
 from seefar.training.history import read_history
+from seefar.training.loop import prepare
 from seefar.training.run import load_run, read_recipe
-from seefar.training.setup import prepare
 
 MEMORY = 1 << 30  # bytes
 SECONDS = 5

@@ -26,8 +26,8 @@ from seefar.data.shapes import load_shapes
 from seefar.errors import DeviceError
 from seefar.progress import SILENT
 from seefar.runs.tensors import load_tensors
+from seefar.training.loop import build_batches, build_model
 from seefar.training.recipe import recipe
-from seefar.training.setup import build_batches, build_model
 
 BEGIN = """
 import json, sys, pathlib
@@ -195,7 +195,7 @@ def test_gradients_are_those_of_one_process_over_the_same_parts(size: int, tmp_p
     script = """
 import torch.nn.functional as F
 from seefar.training.parallel import shared
-from seefar.training.setup import build_batches, build_model
+from seefar.training.loop import build_batches, build_model
 plan, data = seefar.recipe("demo", width=2, batch_size=16), load_shapes(23, 10)
 found = []
 for number in (0, 1):

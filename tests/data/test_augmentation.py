@@ -7,8 +7,8 @@ from seefar.data import Data, Split
 from seefar.data.augmentation import AugmentedBatches, Batch, Flip, pipeline
 from seefar.data.loader import training_batches
 from seefar.seeds import Stream
+from seefar.training.loop import build_batches
 from seefar.training.recipe import RECIPES, recipe
-from seefar.training.setup import build_batches
 
 
 def test_cutout_hides_each_pixel_as_often_as_the_paper_says() -> None:

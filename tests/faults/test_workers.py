@@ -21,7 +21,7 @@ from seefar.data.shapes import load_shapes
 from seefar.errors import WorkerError
 from seefar.progress import Silent
 from seefar.runs.folder import RunFolder
-from seefar.training.setup import build_batches
+from seefar.training.loop import build_batches
 
 TINY = seefar.recipe("demo", width=2, epochs=2, batch_size=16, log_every=1)
 
@@ -66,7 +66,7 @@ import multiprocessing, os, signal, time
 import seefar
 from seefar.data.loader import LoadedBatches, training_batches
 from seefar.data.shapes import load_shapes
-from seefar.training.setup import build_batches
+from seefar.training.loop import build_batches
 
 begin = LoadedBatches._begin
 

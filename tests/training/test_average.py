@@ -11,9 +11,8 @@ from seefar.errors import RunError
 from seefar.progress import SILENT
 from seefar.training.average import WeightAverage, renew_statistics
 from seefar.training.device import choose_compute
-from seefar.training.loop import train
+from seefar.training.loop import build_batches, build_model, train
 from seefar.training.recipe import Recipe, recipe
-from seefar.training.setup import build_batches, build_model
 
 SMALL = recipe("fast", width=2, epochs=2, batch_size=16, log_every=2, scales=(0.5,), average=0.5, final_rate=0.1)
 

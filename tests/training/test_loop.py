@@ -23,13 +23,13 @@ from seefar.errors import DataError, DivergedError, Interrupted, RecipeError, Ru
 from seefar.progress import SILENT, Silent
 from seefar.runs.folder import RunFolder
 from seefar.runs.tensors import load_tensors
-from seefar.training import loop, setup
-from seefar.training.checkpoint import Tally, TrainingState
+from seefar.training import loop
 from seefar.training.history import COLUMNS, read_history
-from seefar.training.loop import train
+from seefar.training.loop import build_batches, build_model, build_optimizer, train
 from seefar.training.recipe import RECIPES, Recipe, recipe
 from seefar.training.run import Run
-from seefar.training.setup import build_batches, build_model, build_optimizer, resize
+from seefar.training.schedule import resize
+from seefar.training.state import Tally, TrainingState
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +318,7 @@ def test_the_time_of_a_row_is_read_after_the_device_was_waited_for(
             queued["seconds"] += 10
             return cast(list[float], self.tensor.tolist())
 
-    monkeypatch.setattr("seefar.training.setup.Tally", Waits)
+    monkeypatch.setattr("seefar.training.loop.Tally", Waits)
     monkeypatch.setattr(loop, "seconds", lambda: queued["seconds"])
     run = train(small(log_every=5), data, tmp_path / "run", progress=SILENT)
     assert [row.seconds for row in run.history] == [10, 20]
@@ -363,13 +363,13 @@ def test_a_change_of_precision_is_told(data: Data, tmp_path: Path) -> None:
 def test_statistics_and_fill_are_of_the_images_that_are_trained_on(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fills, made = [], setup.pipeline
+    fills, made = [], loop.pipeline
 
     def pipeline(*settings: Any) -> Any:
         fills.append(settings[4])
         return made(*settings)
 
-    monkeypatch.setattr(setup, "pipeline", pipeline)
+    monkeypatch.setattr(loop, "pipeline", pipeline)
     run = train(small(held_out=40, epochs=1, cutout_fill=-1), data, tmp_path / "run", progress=SILENT)
     fit, _ = data.hold_out(40, 0)
     assert run.model.normalize.mean.flatten().tolist() == pytest.approx(fit.statistics[0])

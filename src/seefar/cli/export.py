@@ -40,8 +40,8 @@ class Export:
         from seefar.model.export import export_onnx, load_onnx
         from seefar.report.model_card import model_card
         from seefar.runs.files import check_place, write_text, written_beside
+        from seefar.training.history import load_writer, write_scalars
         from seefar.training.run import load_run
-        from seefar.training.scalars import load_writer, write_scalars
 
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
         if self.onnx or self.int8:  # what may be missing is known before anything is written

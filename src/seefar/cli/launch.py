@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from seefar.cli.options import Launch, Machine, Place
 from seefar.errors import DeviceError, Interrupted, ProcessError, SeefarError
-from seefar.training.interrupt import STOPS
+from seefar.training.interrupts import STOPS
 from seefar.training.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a training went through: one row for each logged step, kept as CSV from the first to the last."""
+"""What a training went through: the rows of its history as CSV, the lines of its log, scalars for TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seefar.errors import RunError, not_read
+from seefar.errors import MissingExtraError, RunError, not_read
+from seefar.progress import Progress
 from seefar.runs.lock import check_locked
 
 
@@ -141,3 +143,111 @@ def _value(name: str, text: str) -> Any:
     if name in ("step", "epoch", "image_size"):
         return int(text)
     return None if text == "" and name in ("epoch_accuracy", "held_out_accuracy") else float(text)
+
+
+class TrainingLog:
+    """Writes each line to `log_file` and to `progress`, which also gets every step.
+
+    Args:
+        log_file: lines are added at its end.
+        progress: what shows the lines and the steps.
+        steps: steps of the whole training.
+        done: steps done before this sitting.
+        work: what is left to do, in any unit that takes the same time throughout, such as multiply-adds.
+        image_size: height and width of the images before they are shrunken.
+    """
+
+    def __init__(self, log_file: Path, progress: Progress, steps: int, done: int, work: float, image_size: int) -> None:
+        self.log_file, self.progress, self.steps, self.done, self.work = log_file, progress, steps, done, work
+        self.image_size, self.work_done, self.images, self.note = image_size, 0.0, 0, ""
+        self.started = self.logged = time.perf_counter()
+
+    def __enter__(self) -> TrainingLog:
+        self.file = self.log_file.open("a", encoding="utf-8", newline="\n", buffering=1)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.file.close()
+
+    def advance(self, images: int, work: float) -> None:
+        """One step is done: so many images, so much of the work."""
+        self.done += 1
+        self.images += images
+        self.work_done += work
+        note = f"{self.note}{duration(self._seconds_left())} left" if self.done < self.steps else ""
+        self.progress.update("training", self.done, self.steps, note)
+
+    def line(self, text: str) -> None:
+        """One line for the log."""
+        self.file.write(text + "\n")
+        self.progress.line(text)
+
+    def log(self, row: HistoryRow, step_in_epoch: int) -> None:
+        """A logged step: `[1,  2000] loss: 1.061` as the asked-for log has it, then accuracy, speed and time left.
+
+        At the end of an epoch also `Accuracy is: 65.316`, in percent, and of what.
+        """
+        now = time.perf_counter()
+        speed = f"{self.images / (now - self.logged):.0f} images/s"
+        left = f"{duration(self._seconds_left())} left"
+        self.line(
+            f"[{row.epoch},{step_in_epoch:6d}] loss: {row.loss:.3f}  accuracy: {row.accuracy:.1%}  {speed}  {left}"
+        )
+        self.note = f"epoch {row.epoch}  loss {row.loss:.3f}  accuracy {row.accuracy:.1%}  {speed}  "
+        self.logged, self.images = now, 0
+        if row.epoch_accuracy is not None:
+            shrunken = f" and shrunken to {row.image_size} px" if row.image_size < self.image_size else ""
+            held_out = "" if row.held_out_accuracy is None else f"  held out: {100 * row.held_out_accuracy:.2f}"
+            percent = f"{100 * row.epoch_accuracy:.5g}"
+            self.line(f"Accuracy is: {percent} % of the training images, as augmented{shrunken}{held_out}")
+
+    def _seconds_left(self) -> float:
+        return (time.perf_counter() - self.started) * (self.work - self.work_done) / max(self.work_done, 1e-9)
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: `1:02:03`, `2:03`."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+SCALARS = ("loss", "accuracy", "learning_rate", "image_size", "held_out_accuracy")
+
+
+def load_writer() -> Any:
+    """What writes event files.
+
+    Raises:
+        MissingExtraError: tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("tensorboard", "TensorBoard export", error) from error
+    return SummaryWriter
+
+
+def write_scalars(history: Sequence[HistoryRow], folder: Path) -> Path:
+    """Write one event file with the loss, accuracies, rate and image size of each logged step; older ones are replaced.
+
+    Args:
+        history: the rows of a run.
+        folder: where to; TensorBoard is given this folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        MissingExtraError: tensorboard is not installed.
+    """
+    writer_of = load_writer()
+    for old in folder.glob("events.out.tfevents.*"):  # TensorBoard would draw both
+        old.unlink()
+    with writer_of(str(folder)) as writer:
+        for row in history:
+            for name in SCALARS:
+                value = getattr(row, name)
+                if value is not None:
+                    writer.add_scalar(name, value, row.step)
+    return folder

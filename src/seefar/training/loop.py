@@ -5,42 +5,38 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from time import perf_counter as seconds
+from typing import Any
 
+import numpy as np
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from seefar import processes
-from seefar.data.images import Data
+from seefar.data.augmentation import AugmentedBatches, pipeline
+from seefar.data.images import Data, Images, Labels, Split
 from seefar.data.loader import training_batches
-from seefar.errors import DataError, DivergedError, Interrupted, RecipeError
-from seefar.model.inference import device_errors, true_float32
+from seefar.errors import DataError, DivergedError, Interrupted, RecipeError, RunError
+from seefar.model.inference import BATCH_SIZE, device_errors, pooled_features, true_float32
+from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import SILENT, Progress, showing
 from seefar.runs.copies import copied
+from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.manifest import add_sitting
-from seefar.training.advice import few_steps_warning
 from seefar.training.average import renew_statistics
 from seefar.training.begin import begin_run, choose_folder
 from seefar.training.device import Compute, plan_training
 from seefar.training.graphs import RecordedStep
-from seefar.training.history import HistoryRow, append_row, bring_to_disk
-from seefar.training.interrupt import Interrupts
+from seefar.training.history import HistoryRow, TrainingLog, append_row, bring_to_disk, duration, read_history, to_csv
+from seefar.training.interrupts import Interrupts
 from seefar.training.parallel import even_out, shared
-from seefar.training.progress import TrainingLog, duration
-from seefar.training.recipe import Recipe
+from seefar.training.recipe import Recipe, few_steps_warning
 from seefar.training.run import Run, load_run, save_weights, seal_finished
-from seefar.training.setup import (
-    accuracy,
-    all_finite,
-    build_batches,
-    image_cost,
-    image_size,
-    learning_rate,
-    prepare,
-    resize,
-    set_rate,
-)
+from seefar.training.schedule import image_cost, image_size, learning_rate, resize
+from seefar.training.state import Tally, TrainingState
 
 SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 60.0
 """A GPU does an epoch in seconds; a checkpoint of 90 MB after each would take much of its time."""
@@ -248,3 +244,109 @@ def _train(
     run_folder.checkpoint.unlink(missing_ok=True)
     if asked:
         raise Interrupted(f"{run_folder.path}: trained, and saved; the same command goes on.")
+
+
+def build_model(recipe: Recipe, data: Data) -> ResNet18:
+    """The network with the first weights that the recipe's seed gives, whatever the global random state is."""
+    mean, std = data.statistics if recipe.standardize else ((0.5,) * 3, (0.5,) * 3)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would reseed every GPU's generator too
+        return ResNet18(len(data.classes), recipe.width, mean, std)
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> torch.optim.SGD:
+    """SGD with momentum; weight decay for convolutions and the linear layer, none for norms and biases.
+
+    A group's `rate_factor` is what its rate is multiplied by in each step; norms' biases are a group of their own.
+
+    Args:
+        model: whose parameters it is to change.
+        recipe: momentum, decay, and the rate of the first step.
+        fused: one kernel changes all parameters of a group and reads the rate from the device's memory; see `Compute`.
+    """
+    parameters = list(model.parameters())
+    norm_biases = {id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
+    free = [p for p in parameters if p.ndim == 1]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay, "rate_factor": 1.0},
+        {"params": [p for p in free if id(p) not in norm_biases], "weight_decay": 0.0, "rate_factor": 1.0},
+        {
+            "params": [p for p in free if id(p) in norm_biases],
+            "weight_decay": 0.0,
+            "rate_factor": recipe.norm_bias_rate,
+        },
+    ]
+    if fused:
+        for group in groups:
+            group["lr"] = torch.tensor(recipe.learning_rate, device=parameters[0].device)
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, fused=fused or None)
+
+
+def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
+    """Give each group its rate for the next step; a rate in a GPU's memory is changed there, where it is read."""
+    for group in optimizer.param_groups:
+        own = rate * group["rate_factor"]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(own)
+        else:
+            group["lr"] = own
+
+
+def build_batches(recipe: Recipe, data: Data) -> AugmentedBatches:
+    """The training images, without those held out, as the recipe augments them."""
+    mean = tuple(round(255 * value) for value in data.statistics[0])
+    fill = mean if recipe.cutout_fill < 0 else (recipe.cutout_fill,) * 3
+    transform = pipeline(
+        data.image_size, recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border
+    )
+    return AugmentedBatches(data.train, transform, recipe.flip, recipe.batch_size, recipe.seed)
+
+
+def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> TrainingState:
+    """The state that a training begins with, or goes on from where the folder holds a checkpoint.
+
+    The history is cut back to the checkpoint: what came after it will be trained, and logged, again.
+
+    Raises:
+        RunError: the checkpoint or its history is damaged, or of another network.
+    """
+    model = compute.place(build_model(recipe, data)).train()
+    scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
+    precision = str(compute.precision).removeprefix("torch.")
+    optimizer = build_optimizer(model, recipe, compute.fuses)
+    state = TrainingState(model, optimizer, scaler, Tally.begin(compute.device), precision)
+    state.training = {"recipe": recipe.to_json(), "data": data.fingerprint}
+    rows = []
+    if folder.checkpoint.exists():
+        state.load(folder.checkpoint)
+        state.tally.keep_on_first()
+        try:
+            rows = [row for row in read_history(folder.history) if row.step <= state.step]
+            if state.rows >= 0 and len(rows) != state.rows:
+                raise RunError(
+                    f"{folder.history} has {len(rows)} rows up to step {state.step}, {state.rows} were written: put it "
+                    "back from a copy."
+                )
+        except RunError as error:
+            raise RunError(
+                f"{error} Or delete {folder.checkpoint}, which cannot go on without it, to begin that training anew."
+            ) from error
+    state.rows = len(rows)
+    write_text(folder.history, to_csv(rows))
+    return state
+
+
+def accuracy(model: ResNet18, split: Split) -> float:
+    """Share of a split's images that the network answers rightly, in float32, without augmentation."""
+
+    def right(images: Images, labels: Labels) -> tuple[NDArray[np.bool_]]:
+        logits = model.fc(pooled_features(model, images))  # (n, K)
+        return ((logits.argmax(1) == torch.from_numpy(labels).to(logits.device)).cpu().numpy(),)
+
+    (answered,) = processes.in_parts(right, split.images, split.labels, unit=BATCH_SIZE)
+    return int(answered.sum()) / len(split)
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether every parameter and every running statistic is a finite number."""
+    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
