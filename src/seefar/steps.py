@@ -104,7 +104,7 @@ def evaluate_run(
         save_metrics(folder, evaluation, findings)
         draw_findings(folder, evaluation, findings)
         write_table(run, data, evaluation, findings, explanation, saved_neighbours(folder, evaluation, data))
-        save_figure(history, plot_history(run.history, evaluation.metrics.accuracy))
+        save_figure(history, plot_history(run.history, evaluation.metrics.accuracy) if run.history else None)
         if evaluation.mistakes and not mistakes.exists():
             save_figure(mistakes, plot_mistakes(evaluation.mistakes[: Choices().top], test))
     return evaluation

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seefar.errors import RunError, next_step
 from seefar.output import printable
-from seefar.runs.files import half_written, read_json
+from seefar.runs.files import read_json, remove_temporary
 from seefar.runs.lock import check_locked, check_no_link, locked
 from seefar.runs.manifest import NAME, drop_manifest, problems, restore_manifest, write_manifest
 
@@ -140,8 +140,7 @@ class RunFolder:
                 if outermost:
                     for written_into in (self.history, self.log, self.figures):
                         check_no_link(written_into)
-                    for part in half_written(self.path):
-                        part.unlink()
+                    remove_temporary(self.path, self.figures)
                     drop_manifest(self.path)
                 yield
                 if outermost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from seefar.errors import DataError, RecipeError, RunError, not_read
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
 from seefar.output import printable
+from seefar.runs.files import sync
 from seefar.runs.folder import RunFolder, begun_with, find_run
 from seefar.runs.tensors import load_tensors, load_weights, save_tensors
 from seefar.runs.values import from_plain
@@ -88,6 +90,8 @@ def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data)
         "image_size": data.image_size,
         "images": data.fingerprint,
     }
+    for path in (folder.history, folder.log):  # on the disk before the weights: a power cut keeps them together
+        sync(path)
     save_tensors(folder.weights, dict(model.state_dict()), about)
 
 
@@ -146,10 +150,19 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     with torch.device("meta"):  # shapes without numbers: memory is taken when the file is known to fill it
         model = ResNet18(len(classes), recipe.width)
     load_weights(folder.weights, model, tensors)
-    history = read_history(folder.history)
-    if not history:
-        raise RunError(f"{folder.history} holds no row: restore it from a copy, or train another run.")
-    return Run(choose_compute(device).place(model.eval()), history, folder, recipe, classes, size)
+    return Run(choose_compute(device).place(model.eval()), load_history(folder), folder, recipe, classes, size)
+
+
+def load_history(folder: RunFolder) -> list[HistoryRow]:
+    """The rows of a finished training; none, and a warning, if the file is missing or damaged: it is only drawn."""
+    try:
+        history = read_history(folder.history)
+        problem = None if history else f"{folder.history} has no rows"
+    except RunError as error:
+        history, problem = [], str(error)
+    if problem:
+        warnings.warn(f"The training curves are left out: {problem}", stacklevel=2)
+    return history
 
 
 def seal_finished(folder: RunFolder) -> None:
