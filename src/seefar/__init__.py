@@ -85,8 +85,6 @@ if TYPE_CHECKING:
     from seefar.maps.formulas import gradcam_plus_plus as gradcam_plus_plus
     from seefar.maps.formulas import hirescam as hirescam
     from seefar.maps.formulas import layercam as layercam
-    from seefar.maps.gradient_free import eigencam as eigencam
-    from seefar.maps.gradient_free import scorecam as scorecam
     from seefar.maps.grid import Grid as Grid
     from seefar.maps.grid import rank_pixels as rank_pixels
     from seefar.maps.grid import to_pixels as to_pixels
@@ -164,7 +162,6 @@ _NAMES = {
     "maps.class_maps": "ClassMaps class_maps",
     "maps.faithfulness": "deletion insertion road",
     "maps.formulas": "gradcam gradcam_plus_plus hirescam layercam",
-    "maps.gradient_free": "eigencam scorecam",
     "maps.grid": "rank_pixels to_pixels Grid",
     "maps.methods": "contrast_map map_status",
     "maps.sanity": "evidence_inside find_origin flip_agreement pointing_hits randomized rank_correlation",

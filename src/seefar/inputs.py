@@ -43,7 +43,7 @@ def check_choices(choices: Choices, data: Data) -> None:
 
     Raises:
         DataError: there is no class of that name, or both are the same.
-        MapError: the layer does not exist or its maps are too coarse, or the method gives one map for all classes.
+        MapError: the layer does not exist or its maps are too coarse.
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width

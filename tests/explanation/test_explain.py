@@ -171,7 +171,6 @@ def test_another_method_layer_and_number_of_cells(trained: Run, shapes: Data, pr
     ("settings", "message"),
     [
         ({"method": "gradcam2"}, "no method 'gradcam2': choose one of gradcam, "),
-        ({"method": "eigencam"}, "eigencam gives one map for all classes"),
         ({"layer": "layer9"}, "no layer 'layer9'"),
         ({"layer": "fc"}, r"Layer fc gives \(1, 10\)"),
         ({"layer": "layer4"}, "Layer layer4 gives maps of 4x4 cells"),

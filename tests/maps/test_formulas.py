@@ -13,17 +13,14 @@ from torch import Tensor, nn
 from seefar import (
     class_maps,
     contrast_map,
-    eigencam,
     gradcam,
     gradcam_plus_plus,
     hirescam,
     layercam,
     map_status,
-    scorecam,
 )
 from seefar.data import Data
 from seefar.errors import DataError, MapError
-from seefar.maps.capture import capture
 from seefar.maps.methods import BASELINES, METHODS, MapMethod
 from seefar.model import STAGES, ResNet18, dense_twin
 from seefar.training.run import Run
@@ -72,42 +69,16 @@ def toy_map(first: float, second: float) -> np.ndarray:
 # By hand, for class 0. The gradient is 2/36 at every cell of the first channel and -1/36 at every cell of the second.
 # Grad-CAM++: alpha of the first is g^2 / (2 g^2 + 3 g^3) = 1 / (2 + 3 * 2/36) = 6/13 at all 36 cells, so its weight is
 # 36 * 6/13 * 2/36 = 12/13; the second's gradient is negative and counts nothing.
-# Eigen-CAM: the channels do not overlap, so the stronger one alone is the first singular vector.
-# Score-CAM: shown alone, the first gives a logit of 2 * 3/36 = 1/6, the second one of -5/36.
-GAIN = np.exp([1 / 6, -5 / 36]) / np.exp([1 / 6, -5 / 36]).sum()
 BY_HAND = [
     (gradcam_plus_plus, toy_map(12 / 13 * 3, 0)),
     (hirescam, toy_map(2 * 3, -5)),
     (layercam, toy_map(2 * 3, 0)),
-    (eigencam, toy_map(0, 5)),
-    (scorecam, toy_map(GAIN[0] * 3, GAIN[1] * 5)),
 ]
 
 
 @pytest.mark.parametrize(("method", "expected"), BY_HAND, ids=lambda value: getattr(value, "__name__", ""))
 def test_the_family_by_hand(method: MapMethod, expected: np.ndarray) -> None:
     np.testing.assert_allclose(method(Toy(), toy_inputs(), 0, "cells"), expected, atol=1e-6)
-
-
-def test_eigencam_shows_the_strongest_pattern_whatever_its_sign() -> None:
-    """Every cell of two channels is (2, 1) times a pattern: the projection is sqrt(5) times the pattern."""
-    pattern = torch.arange(36.0).view(6, 6) / 10
-    inputs = -torch.stack((2 * pattern, pattern))[None]
-    np.testing.assert_allclose(eigencam(Toy(), inputs, 0, "cells")[0], 5**0.5 * pattern.numpy(), atol=1e-4)
-
-
-def test_eigencam_is_the_first_singular_vector_with_more_channels_or_more_cells(make_net: MakeNet) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    net = make_net(width=16)
-    for layer, (channels, cells) in {"layer1": (16, 1024), "layer4": (128, 16)}.items():
-        maps = eigencam(net, images, 0, layer, force=True)
-        at = capture(net, net.normalize(torch.from_numpy(images)), torch.tensor([0, 0]), layer).activations
-        assert at[0].flatten(1).shape == (channels, cells)
-        for map_, matrix in zip(maps, at.flatten(2).double(), strict=True):
-            _, values, vectors = torch.linalg.svd(matrix, full_matrices=False)
-            expected = (values[0] * vectors[0]).numpy()
-            expected *= np.sign(expected.sum())
-            np.testing.assert_allclose(map_.ravel(), expected, atol=1e-4 * np.abs(expected).max())
 
 
 def pictures(images: np.ndarray) -> Tensor:

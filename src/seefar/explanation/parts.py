@@ -50,12 +50,11 @@ class PairOfMaps:
             second: int64 (N,).
             done: progress callback; receives the number of images finished.
         """
-        size = 1 if self.method == "scorecam" else PART  # filling up would cost it 512 forward passes an image
         ones, twos = [], []
-        for rows in parts(len(images), size):
-            stored = filled(images[rows], size)
+        for rows in parts(len(images)):
+            stored = filled(images[rows], PART)
             inputs = stored if isinstance(network, ResNet18) else to_pictures(network, stored)
-            classes = filled(first[rows], size), filled(second[rows], size)
+            classes = filled(first[rows], PART), filled(second[rows], PART)
             one, two = maps_of_two(self.method, network, inputs, *classes, self.layer, cells=self.cells)
             count = len(images[rows])
             ones.append(one[:count])

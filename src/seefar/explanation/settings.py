@@ -11,7 +11,7 @@ from seefar.errors import MapError
 from seefar.maps.capture import find_layer
 from seefar.maps.formulas import gradcam
 from seefar.maps.logits import to_pictures
-from seefar.maps.methods import METHODS, SAME_FOR_EVERY_CLASS, find_method
+from seefar.maps.methods import METHODS
 from seefar.maps.network import original
 from seefar.model.resnet import ResNet18
 from seefar.names import HideName
@@ -44,12 +44,8 @@ def check_map_settings(
         >>> check_map_settings(seefar.ResNet18(width=2), 32, layer="layer2")
         (16, 16)
     """
-    find_method(method)
-    if method in SAME_FOR_EVERY_CLASS:
-        raise MapError(
-            f"{method} gives one map for all classes, so there is no contrast to test: choose one of "
-            f"{', '.join(name for name in METHODS if name not in SAME_FOR_EVERY_CLASS)}, or call seefar.{method}."
-        )
+    if method not in METHODS:
+        raise MapError(f"There is no method {method!r}: choose one of {', '.join(METHODS)}.")
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     network, black = original(model), np.zeros((1, height, width, 3), np.uint8)
     inputs = black if isinstance(network, ResNet18) else to_pictures(network, black)

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from seefar.errors import MapError
 from seefar.maps.baselines import centre_blob, random_map, sobel_edges
 from seefar.maps.class_maps import class_maps
 from seefar.maps.formulas import gradcam, gradcam_plus_plus, hirescam, layercam
-from seefar.maps.gradient_free import eigencam, scorecam, scorecam_of_two
 from seefar.maps.grid import Maps
 from seefar.maps.network import Pictures
 
@@ -27,16 +25,11 @@ METHODS: dict[str, MapMethod] = {
     "gradcam++": gradcam_plus_plus,
     "hirescam": hirescam,
     "layercam": layercam,
-    "eigencam": eigencam,
-    "scorecam": scorecam,
 }
 """The family, by the names that `--method` takes."""
 
 BASELINES: dict[str, MapMethod] = {"random": random_map, "centre": centre_blob, "edges": sobel_edges}
 """What every method must beat."""
-
-SAME_FOR_EVERY_CLASS = ("eigencam", *BASELINES)
-"""Whose contrast of two classes is zero everywhere."""
 
 
 def contrast_map(
@@ -73,9 +66,6 @@ def contrast_map(
         >>> float(np.abs(seefar.contrast_map(net, images, predicted=3, true=3)).max())
         0.0
     """
-    if method is scorecam:
-        maps = scorecam_of_two(model, images, predicted, true, layer, cells=cells, force=force)
-        return maps[0] - maps[1]
     one, two = (method(model, images, classes, layer, cells=cells, force=force) for classes in (predicted, true))
     return one - two
 
@@ -104,9 +94,7 @@ def maps_of_two(
     if layer is None and method in ("gradcam", "hirescam"):
         both = class_maps(model, images, cells)  # the same maps, from one forward pass
         return both.of(predicted), both.of(true)
-    if method == "scorecam":
-        return scorecam_of_two(model, images, predicted, true, layer, cells=cells)
-    one, two = (find_method(method)(model, images, classes, layer, cells=cells) for classes in (predicted, true))
+    one, two = (METHODS[method](model, images, classes, layer, cells=cells) for classes in (predicted, true))
     return one, two
 
 
@@ -126,15 +114,3 @@ def map_status(map_: NDArray[np.floating]) -> Status:
     if float(np.ptp(map_)) <= 1e-6 * largest:
         return "flat"
     return "ok" if map_.max() > 0 else "no positive evidence"
-
-
-def find_method(name: str) -> MapMethod:
-    """The method of that name.
-
-    Raises:
-        MapError: there is none.
-    """
-    methods = {**METHODS, **BASELINES}
-    if name not in methods:
-        raise MapError(f"There is no method {name!r}: choose one of {', '.join(methods)}.")
-    return methods[name]
