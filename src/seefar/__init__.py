@@ -73,14 +73,8 @@ if TYPE_CHECKING:
     from seefar.explanation.pictures import predict_pictures as predict_pictures
     from seefar.explanation.rates import RepairRates as RepairRates
     from seefar.explanation.repair import Repair as Repair
-    from seefar.maps.baselines import centre_blob as centre_blob
-    from seefar.maps.baselines import random_map as random_map
-    from seefar.maps.baselines import sobel_edges as sobel_edges
     from seefar.maps.class_maps import ClassMaps as ClassMaps
     from seefar.maps.class_maps import class_maps as class_maps
-    from seefar.maps.faithfulness import deletion as deletion
-    from seefar.maps.faithfulness import insertion as insertion
-    from seefar.maps.faithfulness import road as road
     from seefar.maps.formulas import gradcam as gradcam
     from seefar.maps.formulas import gradcam_plus_plus as gradcam_plus_plus
     from seefar.maps.formulas import hirescam as hirescam
@@ -158,9 +152,7 @@ _NAMES = {
     "explanation.pictures": "predict_pictures",
     "explanation.rates": "RepairRates",
     "explanation.repair": "Repair",
-    "maps.baselines": "centre_blob random_map sobel_edges",
     "maps.class_maps": "ClassMaps class_maps",
-    "maps.faithfulness": "deletion insertion road",
     "maps.formulas": "gradcam gradcam_plus_plus hirescam layercam",
     "maps.grid": "rank_pixels to_pixels Grid",
     "maps.methods": "contrast_map map_status",

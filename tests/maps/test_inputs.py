@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from seefar import gradcam
 from seefar.errors import DataError, MapError
-from seefar.maps.baselines import random_map
 from seefar.maps.methods import METHODS, maps_of_two
 from seefar.model import ResNet18
 
@@ -139,17 +138,6 @@ def test_the_quick_way_to_two_classes_gives_the_maps_of_each(
         found = maps_of_two(method, net, images, [0, 1, 2], 3, layer)
         for maps, classes in zip(found, ([0, 1, 2], 3), strict=True):
             np.testing.assert_allclose(maps, METHODS[method](net, images, classes, layer), atol=1e-4)
-
-
-def test_random_maps_are_drawn_from_the_stored_pixels(make_net: MakeNet, images: np.ndarray) -> None:
-    """Not from normalised floats, whose last bits differ between devices."""
-    net, other = make_net(), make_net()
-    other.normalize.mean += 0.1
-    maps = random_map(net, images)
-    np.testing.assert_array_equal(random_map(other, images), maps)
-    np.testing.assert_array_equal(random_map(net, torch.from_numpy(images).permute(0, 3, 1, 2) / 255), maps)
-    np.testing.assert_array_equal(random_map(net, images[1]), maps[1:2])
-    assert len({map_.tobytes() for map_ in maps}) == 3
 
 
 def test_what_is_no_network_is_refused(images: np.ndarray) -> None:

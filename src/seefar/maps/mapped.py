@@ -21,10 +21,10 @@ def mapped(
     formula: Callable[[Captured], Tensor],
     model: nn.Module,
     images: Pictures,
-    classes: ArrayLike | None,
-    layer: str | nn.Module | None,
-    cells: int | None,
-    force: bool,
+    classes: ArrayLike | None = None,
+    layer: str | nn.Module | None = None,
+    cells: int | None = None,
+    force: bool = False,
 ) -> Maps:
     """The maps that a formula makes of each batch's activations and gradients; the arguments are those of `gradcam`.
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from seefar.maps.baselines import centre_blob, random_map, sobel_edges
 from seefar.maps.class_maps import class_maps
 from seefar.maps.formulas import gradcam, gradcam_plus_plus, hirescam, layercam
 from seefar.maps.grid import Maps
@@ -27,9 +26,6 @@ METHODS: dict[str, MapMethod] = {
     "layercam": layercam,
 }
 """The family, by the names that `--method` takes."""
-
-BASELINES: dict[str, MapMethod] = {"random": random_map, "centre": centre_blob, "edges": sobel_edges}
-"""What every method must beat."""
 
 
 def contrast_map(
