@@ -22,8 +22,7 @@ from seefar.data import load_data
 from seefar.data.images import Split
 from seefar.evaluation.metrics import mcnemar
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation.occlusion import hide_more_and_more
-from seefar.explanation.rates import rate
+from seefar.explanation.occlusion import hide_more_and_more, rate
 from seefar.maps.grid import rank_pixels, to_pixels
 from seefar.names import HideName, MethodName
 from seefar.runs.provenance import provenance

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from seefar.maps.capture import Pictures, original, to_batch, to_inputs
+from seefar.maps.class_maps import MapMethod
+from seefar.maps.formulas import finite, mapped
 from seefar.maps.grid import Maps
-from seefar.maps.mapped import finite, mapped
-from seefar.maps.methods import MapMethod
-from seefar.maps.network import Pictures, original, to_batch, to_inputs
 from seefar.model.resnet import ResNet18
 from seefar.seeds import Stream
 

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seefar.maps.capture import Captured
+from seefar.maps.capture import Captured, Pictures, original, to_logits
+from seefar.maps.formulas import mapped
 from seefar.maps.grid import Maps
-from seefar.maps.mapped import mapped
-from seefar.maps.network import Pictures, original, to_logits
 from seefar.model.inference import eval_mode, true_float32
 
 

@@ -16,8 +16,8 @@ from scipy.linalg import solveh_banded
 from scipy.ndimage import gaussian_filter
 
 from seefar.data.images import Images, Labels
-from seefar.maps.logits import Model, logits_of
-from seefar.maps.removal import GREY, Pixels, hide
+from seefar.explanation.occlusion import GREY, Pixels, hide
+from seefar.maps.capture import Model, logits_of
 from seefar.model.inference import log_softmax
 from seefar.seeds import Stream
 

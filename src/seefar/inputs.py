@@ -8,7 +8,7 @@ from seefar.choices import Choices
 from seefar.data import Data, load_data
 from seefar.errors import DataError
 from seefar.evaluation.mistakes import chosen_classes
-from seefar.explanation.settings import check_map_settings
+from seefar.explanation.explain import check_map_settings
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
 from seefar.training.recipe import Recipe

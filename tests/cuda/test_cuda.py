@@ -14,7 +14,7 @@ from seefar import SILENT, Predictions, class_maps, load_run, predict, recipe, t
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted
-from seefar.maps.methods import METHODS
+from seefar.maps.class_maps import METHODS
 from seefar.model.inference import compute_logits, weights_fingerprint
 from seefar.names import PrecisionName
 from seefar.progress import Silent

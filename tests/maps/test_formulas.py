@@ -21,7 +21,7 @@ from seefar import (
 )
 from seefar.data import Data
 from seefar.errors import DataError, MapError
-from seefar.maps.methods import METHODS, MapMethod
+from seefar.maps.class_maps import METHODS, MapMethod
 from seefar.model import STAGES, ResNet18, dense_twin
 from seefar.training.run import Run
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from seefar import gradcam
 from seefar.errors import DataError, MapError
-from seefar.maps.methods import METHODS, maps_of_two
+from seefar.maps.class_maps import METHODS, maps_of_two
 from seefar.model import ResNet18
 
 MakeNet = Callable[..., ResNet18]

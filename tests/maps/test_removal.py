@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seefar.maps.removal import hide
+from seefar.explanation.occlusion import hide
 
 
 @pytest.fixture
