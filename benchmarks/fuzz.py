@@ -55,9 +55,8 @@ from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.prediction_files import read_predicted
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation, PairOfMaps
 from seefar.explanation.neighbours import Neighbours, find_neighbours
-from seefar.explanation.parts import PairOfMaps
 from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import SILENT

@@ -63,35 +63,27 @@ if TYPE_CHECKING:
     from seefar.evaluation.triage import triage as triage
     from seefar.evaluation.views import TwoViews as TwoViews
     from seefar.evaluation.views import predict_two_views as predict_two_views
+    from seefar.explanation.explain import Explanation as Explanation
     from seefar.explanation.explain import explain as explain
-    from seefar.explanation.explanation import Explanation as Explanation
     from seefar.explanation.health import Health as Health
     from seefar.explanation.neighbours import Neighbours as Neighbours
     from seefar.explanation.neighbours import find_neighbours as find_neighbours
     from seefar.explanation.neighbours import training_features as training_features
-    from seefar.explanation.picture_prediction import PicturePrediction as PicturePrediction
+    from seefar.explanation.occlusion import Repair as Repair
+    from seefar.explanation.occlusion import RepairRates as RepairRates
+    from seefar.explanation.pictures import PicturePrediction as PicturePrediction
     from seefar.explanation.pictures import predict_pictures as predict_pictures
-    from seefar.explanation.rates import RepairRates as RepairRates
-    from seefar.explanation.repair import Repair as Repair
-    from seefar.maps.baselines import centre_blob as centre_blob
-    from seefar.maps.baselines import random_map as random_map
-    from seefar.maps.baselines import sobel_edges as sobel_edges
     from seefar.maps.class_maps import ClassMaps as ClassMaps
     from seefar.maps.class_maps import class_maps as class_maps
-    from seefar.maps.faithfulness import deletion as deletion
-    from seefar.maps.faithfulness import insertion as insertion
-    from seefar.maps.faithfulness import road as road
+    from seefar.maps.class_maps import contrast_map as contrast_map
+    from seefar.maps.class_maps import map_status as map_status
     from seefar.maps.formulas import gradcam as gradcam
     from seefar.maps.formulas import gradcam_plus_plus as gradcam_plus_plus
     from seefar.maps.formulas import hirescam as hirescam
     from seefar.maps.formulas import layercam as layercam
-    from seefar.maps.gradient_free import eigencam as eigencam
-    from seefar.maps.gradient_free import scorecam as scorecam
     from seefar.maps.grid import Grid as Grid
     from seefar.maps.grid import rank_pixels as rank_pixels
     from seefar.maps.grid import to_pixels as to_pixels
-    from seefar.maps.methods import contrast_map as contrast_map
-    from seefar.maps.methods import map_status as map_status
     from seefar.maps.sanity import evidence_inside as evidence_inside
     from seefar.maps.sanity import find_origin as find_origin
     from seefar.maps.sanity import flip_agreement as flip_agreement
@@ -133,40 +125,33 @@ _NAMES = {
     "data": "load_data",
     "data.cifar10_1": "load_cifar10_1",
     "data.images": "Data Split",
-    "data.reference": "Reference load_reference",
-    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted "
-    "MapError RecipeError RunError SeefarError WorkerError",
-    "evaluation.accuracy_views": "AccuracyView accuracy_views",
-    "evaluation.analysis": "MistakeAnalysis analyse_mistakes",
+    "data.reference": "load_reference Reference",
+    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError "
+    "RecipeError RunError SeefarError WorkerError",
+    "evaluation.accuracy_views": "accuracy_views AccuracyView",
+    "evaluation.analysis": "analyse_mistakes MistakeAnalysis",
     "evaluation.calibration": "Calibration measure_calibration",
     "evaluation.compared_runs": "compare_runs",
-    "evaluation.comparison": "Comparison compare",
-    "evaluation.evaluate": "Evaluation evaluate",
-    "evaluation.label_issues": "LabelIssue LabelIssues find_label_issues",
-    "evaluation.metrics": "ClassMetrics Metrics measure",
-    "evaluation.mistakes": "Mistake find_mistakes",
-    "evaluation.patterns": "ClassMistakes ConfusedPair confused_pairs mistakes_by_class",
+    "evaluation.comparison": "compare Comparison",
+    "evaluation.evaluate": "evaluate Evaluation",
+    "evaluation.label_issues": "find_label_issues LabelIssue LabelIssues",
+    "evaluation.metrics": "ClassMetrics measure Metrics",
+    "evaluation.mistakes": "find_mistakes Mistake",
+    "evaluation.patterns": "ClassMistakes confused_pairs ConfusedPair mistakes_by_class",
     "evaluation.prediction_files": "read_predicted",
-    "evaluation.predictions": "Predictions predict",
-    "evaluation.slices": "ErrorSlice error_slices",
+    "evaluation.predictions": "predict Predictions",
+    "evaluation.slices": "error_slices ErrorSlice",
     "evaluation.temperature": "fit_temperature",
-    "evaluation.triage": "Verdict triage",
-    "evaluation.views": "TwoViews predict_two_views",
-    "explanation.explain": "explain",
-    "explanation.explanation": "Explanation",
+    "evaluation.triage": "triage Verdict",
+    "evaluation.views": "predict_two_views TwoViews",
+    "explanation.explain": "explain Explanation",
     "explanation.health": "Health",
-    "explanation.neighbours": "Neighbours find_neighbours training_features",
-    "explanation.picture_prediction": "PicturePrediction",
-    "explanation.pictures": "predict_pictures",
-    "explanation.rates": "RepairRates",
-    "explanation.repair": "Repair",
-    "maps.baselines": "centre_blob random_map sobel_edges",
-    "maps.class_maps": "ClassMaps class_maps",
-    "maps.faithfulness": "deletion insertion road",
+    "explanation.neighbours": "find_neighbours Neighbours training_features",
+    "explanation.occlusion": "Repair RepairRates",
+    "explanation.pictures": "PicturePrediction predict_pictures",
+    "maps.class_maps": "class_maps ClassMaps contrast_map map_status",
     "maps.formulas": "gradcam gradcam_plus_plus hirescam layercam",
-    "maps.gradient_free": "eigencam scorecam",
-    "maps.grid": "rank_pixels to_pixels Grid",
-    "maps.methods": "contrast_map map_status",
+    "maps.grid": "Grid rank_pixels to_pixels",
     "maps.sanity": "evidence_inside find_origin flip_agreement pointing_hits randomized rank_correlation",
     "model.resnet": "ResNet18",
     "model.twin": "dense_twin",
@@ -183,7 +168,7 @@ _NAMES = {
     "training.history": "HistoryRow",
     "training.loop": "train",
     "training.recipe": "Recipe recipe",
-    "training.run": "Run load_run",
+    "training.run": "load_run Run",
 }
 """The public names of each module."""
 

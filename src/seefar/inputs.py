@@ -8,7 +8,7 @@ from seefar.choices import Choices
 from seefar.data import Data, load_data
 from seefar.errors import DataError
 from seefar.evaluation.mistakes import chosen_classes
-from seefar.explanation.settings import check_map_settings
+from seefar.explanation.explain import check_map_settings
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
 from seefar.training.recipe import Recipe
@@ -43,7 +43,7 @@ def check_choices(choices: Choices, data: Data) -> None:
 
     Raises:
         DataError: there is no class of that name, or both are the same.
-        MapError: the layer does not exist or its maps are too coarse, or the method gives one map for all classes.
+        MapError: the layer does not exist or its maps are too coarse.
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width

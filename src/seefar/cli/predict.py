@@ -15,7 +15,7 @@ from seefar.cli.options import JsonOutput, RunName
 from seefar.names import DeviceName
 
 if TYPE_CHECKING:
-    from seefar.explanation.picture_prediction import PicturePrediction
+    from seefar.explanation.pictures import PicturePrediction
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Predict:
         """Predict what can be read, draw and print it; then name all files that cannot be read."""
         from seefar.data.picture_files import read_pictures
         from seefar.data.pictures import unreadable
-        from seefar.explanation.parts import PairOfMaps
+        from seefar.explanation.explain import PairOfMaps
         from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid
         from seefar.progress import SILENT, showing
         from seefar.report.draw import save_figure

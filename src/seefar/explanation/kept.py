@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from seefar.errors import MapError, RunError
-from seefar.explanation.explanation import Explanation
-from seefar.explanation.settings import check_map_settings
+from seefar.explanation.explain import Explanation, check_map_settings
 from seefar.maps.grid import grid_of
 from seefar.model.resnet import ResNet18
 from seefar.training.run import Run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from seefar.explanation.picture_prediction import PicturePrediction
+from seefar.explanation.pictures import PicturePrediction
 from seefar.output import printable
 from seefar.report.figures.maps import LONGEST_NAME, MARGIN, how_made
 from seefar.report.figures.panels import PANELS_HEIGHT, PANELS_WIDTH, Panels
