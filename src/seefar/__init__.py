@@ -95,16 +95,16 @@ if TYPE_CHECKING:
     from seefar.pipeline import run as run
     from seefar.progress import SILENT as SILENT
     from seefar.progress import Progress as Progress
+    from seefar.report.charts import plot_comparison as plot_comparison
     from seefar.report.charts import plot_confusion as plot_confusion
     from seefar.report.charts import plot_faults as plot_faults
     from seefar.report.charts import plot_reliability as plot_reliability
-    from seefar.report.comparison import plot_comparison as plot_comparison
     from seefar.report.figures import plot_history as plot_history
     from seefar.report.figures import plot_maps as plot_maps
     from seefar.report.figures import plot_mistakes as plot_mistakes
     from seefar.report.figures import plot_picture as plot_picture
     from seefar.report.page import show_report as show_report
-    from seefar.report.write import write_report as write_report
+    from seefar.report.page import write_report as write_report
     from seefar.result import Result as Result
     from seefar.runs.folder import RunFolder as RunFolder
     from seefar.runs.folder import verify as verify
@@ -157,11 +157,9 @@ _NAMES = {
     "model.twin": "dense_twin",
     "pipeline": "run",
     "progress": "Progress SILENT",
-    "report.charts": "plot_confusion plot_faults plot_reliability",
-    "report.comparison": "plot_comparison",
+    "report.charts": "plot_comparison plot_confusion plot_faults plot_reliability",
     "report.figures": "plot_history plot_maps plot_mistakes plot_picture",
-    "report.page": "show_report",
-    "report.write": "write_report",
+    "report.page": "show_report write_report",
     "result": "Result",
     "runs.folder": "RunFolder verify",
     "steps": "evaluate_run explain_run report_run",

@@ -23,7 +23,7 @@ from seefar.evaluation.triage import FAULTS, count_faults
 from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
 from seefar.progress import Progress, showing
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
-from seefar.report.draw import save_figure
+from seefar.report.style import save_figure
 from seefar.report.tables import write_metrics
 from seefar.runs.folder import RunFolder, begun_with
 from seefar.saved import CALIBRATIONS_SHA256, calibrations_sha256, is_writable, judged, saved_calibrations

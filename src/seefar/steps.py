@@ -23,9 +23,9 @@ from seefar.explanation.explain import Explanation, explain
 from seefar.findings import can_judge_now, compute_neighbours, draw_findings, find, save_metrics, say_missing
 from seefar.inputs import check_choices
 from seefar.progress import Part, Progress, showing
-from seefar.report.draw import save_figure
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
 from seefar.report.page import make_report, saved_neighbours
+from seefar.report.style import save_figure
 from seefar.result import Result, write_result, write_table
 from seefar.saved import (
     forget_predictions,

@@ -24,8 +24,8 @@ from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
 from seefar.progress import Progress, showing
-from seefar.report.figures.mistakes import where
-from seefar.report.figures.panels import PANEL, show_map, show_scale
+from seefar.report.figures import where
+from seefar.report.panels import PANEL, show_map, show_scale
 from seefar.report.style import new_figure, place
 from seefar.training.run import load_run
 

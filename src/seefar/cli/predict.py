@@ -40,8 +40,8 @@ class Predict:
         from seefar.explanation.explain import PairOfMaps
         from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid
         from seefar.progress import SILENT, showing
-        from seefar.report.draw import save_figure
         from seefar.report.figures import plot_picture
+        from seefar.report.style import save_figure
         from seefar.runs.files import check_place
         from seefar.training.run import load_run
 
