@@ -30,16 +30,15 @@ if TYPE_CHECKING:
     from seefar.errors import RunError as RunError
     from seefar.errors import SeefarError as SeefarError
     from seefar.errors import WorkerError as WorkerError
-    from seefar.evaluation.accuracy_views import AccuracyView as AccuracyView
-    from seefar.evaluation.accuracy_views import accuracy_views as accuracy_views
-    from seefar.evaluation.analysis import MistakeAnalysis as MistakeAnalysis
-    from seefar.evaluation.analysis import analyse_mistakes as analyse_mistakes
     from seefar.evaluation.calibration import Calibration as Calibration
+    from seefar.evaluation.calibration import fit_temperature as fit_temperature
     from seefar.evaluation.calibration import measure_calibration as measure_calibration
     from seefar.evaluation.compared_runs import compare_runs as compare_runs
     from seefar.evaluation.comparison import Comparison as Comparison
     from seefar.evaluation.comparison import compare as compare
     from seefar.evaluation.evaluate import Evaluation as Evaluation
+    from seefar.evaluation.evaluate import MistakeAnalysis as MistakeAnalysis
+    from seefar.evaluation.evaluate import analyse_mistakes as analyse_mistakes
     from seefar.evaluation.evaluate import evaluate as evaluate
     from seefar.evaluation.label_issues import LabelIssue as LabelIssue
     from seefar.evaluation.label_issues import LabelIssues as LabelIssues
@@ -47,19 +46,20 @@ if TYPE_CHECKING:
     from seefar.evaluation.metrics import ClassMetrics as ClassMetrics
     from seefar.evaluation.metrics import Metrics as Metrics
     from seefar.evaluation.metrics import measure as measure
+    from seefar.evaluation.mistakes import ClassMistakes as ClassMistakes
+    from seefar.evaluation.mistakes import ConfusedPair as ConfusedPair
+    from seefar.evaluation.mistakes import ErrorSlice as ErrorSlice
     from seefar.evaluation.mistakes import Mistake as Mistake
+    from seefar.evaluation.mistakes import confused_pairs as confused_pairs
+    from seefar.evaluation.mistakes import error_slices as error_slices
     from seefar.evaluation.mistakes import find_mistakes as find_mistakes
-    from seefar.evaluation.patterns import ClassMistakes as ClassMistakes
-    from seefar.evaluation.patterns import ConfusedPair as ConfusedPair
-    from seefar.evaluation.patterns import confused_pairs as confused_pairs
-    from seefar.evaluation.patterns import mistakes_by_class as mistakes_by_class
-    from seefar.evaluation.prediction_files import read_predicted as read_predicted
+    from seefar.evaluation.mistakes import mistakes_by_class as mistakes_by_class
     from seefar.evaluation.predictions import Predictions as Predictions
     from seefar.evaluation.predictions import predict as predict
-    from seefar.evaluation.slices import ErrorSlice as ErrorSlice
-    from seefar.evaluation.slices import error_slices as error_slices
-    from seefar.evaluation.temperature import fit_temperature as fit_temperature
+    from seefar.evaluation.predictions import read_predicted as read_predicted
+    from seefar.evaluation.triage import AccuracyView as AccuracyView
     from seefar.evaluation.triage import Verdict as Verdict
+    from seefar.evaluation.triage import accuracy_views as accuracy_views
     from seefar.evaluation.triage import triage as triage
     from seefar.evaluation.views import TwoViews as TwoViews
     from seefar.evaluation.views import predict_two_views as predict_two_views
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
     from seefar.maps.sanity import randomized as randomized
     from seefar.maps.sanity import rank_correlation as rank_correlation
     from seefar.model.resnet import ResNet18 as ResNet18
-    from seefar.model.twin import dense_twin as dense_twin
+    from seefar.model.resnet import dense_twin as dense_twin
     from seefar.pipeline import run as run
     from seefar.progress import SILENT as SILENT
     from seefar.progress import Progress as Progress
@@ -136,21 +136,16 @@ _NAMES = {
     "data.reference": "Reference load_reference",
     "errors": "ChoiceError DataError DeviceError DivergedError Interrupted "
     "MapError RecipeError RunError SeefarError WorkerError",
-    "evaluation.accuracy_views": "AccuracyView accuracy_views",
-    "evaluation.analysis": "MistakeAnalysis analyse_mistakes",
-    "evaluation.calibration": "Calibration measure_calibration",
+    "evaluation.calibration": "Calibration fit_temperature measure_calibration",
     "evaluation.compared_runs": "compare_runs",
     "evaluation.comparison": "Comparison compare",
-    "evaluation.evaluate": "Evaluation evaluate",
+    "evaluation.evaluate": "Evaluation MistakeAnalysis analyse_mistakes evaluate",
     "evaluation.label_issues": "LabelIssue LabelIssues find_label_issues",
     "evaluation.metrics": "ClassMetrics Metrics measure",
-    "evaluation.mistakes": "Mistake find_mistakes",
-    "evaluation.patterns": "ClassMistakes ConfusedPair confused_pairs mistakes_by_class",
-    "evaluation.prediction_files": "read_predicted",
-    "evaluation.predictions": "Predictions predict",
-    "evaluation.slices": "ErrorSlice error_slices",
-    "evaluation.temperature": "fit_temperature",
-    "evaluation.triage": "Verdict triage",
+    "evaluation.mistakes": "ClassMistakes ConfusedPair ErrorSlice Mistake confused_pairs error_slices find_mistakes "
+    "mistakes_by_class",
+    "evaluation.predictions": "Predictions predict read_predicted",
+    "evaluation.triage": "AccuracyView Verdict accuracy_views triage",
     "evaluation.views": "TwoViews predict_two_views",
     "explanation.explain": "explain",
     "explanation.explanation": "Explanation",
@@ -168,8 +163,7 @@ _NAMES = {
     "maps.grid": "rank_pixels to_pixels Grid",
     "maps.methods": "contrast_map map_status",
     "maps.sanity": "evidence_inside find_origin flip_agreement pointing_hits randomized rank_correlation",
-    "model.resnet": "ResNet18",
-    "model.twin": "dense_twin",
+    "model.resnet": "ResNet18 dense_twin",
     "pipeline": "run",
     "progress": "Progress SILENT",
     "report.charts": "plot_confusion plot_faults plot_reliability",
