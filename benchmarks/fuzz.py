@@ -54,7 +54,7 @@ from seefar.evaluation.compared_runs import predicted_classes
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
-from seefar.evaluation.prediction_files import read_predicted
+from seefar.evaluation.predictions import read_predicted
 from seefar.explanation.explain import Explanation, PairOfMaps
 from seefar.explanation.neighbours import Neighbours, find_neighbours
 from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid

@@ -14,11 +14,9 @@ from seefar import processes
 from seefar.data import Data, Split
 from seefar.data.reference import has_reference
 from seefar.errors import RunError
-from seefar.evaluation.analysis import MistakeAnalysis, analyse_mistakes, reference_of
-from seefar.evaluation.calibration import Calibration, measure_calibration
-from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
+from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, reference_of
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.evaluation.temperature import fit_temperature
 from seefar.evaluation.triage import FAULTS, count_faults
 from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
 from seefar.progress import Progress, showing

@@ -15,9 +15,8 @@ from seefar import processes
 from seefar.choices import Choices
 from seefar.data import Data, Split
 from seefar.errors import RunError
-from seefar.evaluation.analysis import reference_of
 from seefar.evaluation.calibration import Calibration
-from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.evaluate import Evaluation, reference_of
 from seefar.explanation.explain import Explanation
 from seefar.explanation.kept import kept_explanation
 from seefar.progress import Progress, showing

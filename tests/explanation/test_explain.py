@@ -19,8 +19,8 @@ from seefar.explanation.explain import Explanation, check_map_settings, explain
 from seefar.explanation.occlusion import hide
 from seefar.maps.capture import logits_of
 from seefar.maps.grid import Grid
-from seefar.model import ResNet18
 from seefar.model.inference import weights_fingerprint
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run
 

@@ -24,8 +24,7 @@ from seefar.errors import DataError, RecipeError, RunError
 from seefar.evaluation.calibration import Calibration, measure_calibration
 from seefar.evaluation.compared_runs import compare_runs
 from seefar.evaluation.evaluate import evaluate
-from seefar.evaluation.prediction_files import read_predicted
-from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.predictions import Predictions, read_predicted
 from seefar.progress import SILENT
 from seefar.runs.arrays import load_array, load_arrays, save_arrays
 from seefar.runs.tensors import load_tensors, save_tensors

@@ -10,8 +10,8 @@ from seefar.data import Data
 from seefar.evaluation.predictions import predict
 from seefar.maps.class_maps import class_maps
 from seefar.maps.formulas import gradcam
-from seefar.model import ResNet18
 from seefar.model.inference import compute_logits, pooled_features, true_float32, weights_fingerprint
+from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
 

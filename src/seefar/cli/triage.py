@@ -13,8 +13,7 @@ import tyro
 from seefar.cli.options import JsonOutput
 
 if TYPE_CHECKING:
-    from seefar.evaluation.accuracy_views import AccuracyView
-    from seefar.evaluation.triage import Verdict
+    from seefar.evaluation.triage import AccuracyView, Verdict
 
 EXAMPLES = 3
 
@@ -35,9 +34,8 @@ class Triage:
         """Judge all mistakes, and print how many are whose fault."""
         from seefar.data import load_data
         from seefar.data.reference import load_reference
-        from seefar.evaluation.accuracy_views import accuracy_views
-        from seefar.evaluation.prediction_files import read_predicted
-        from seefar.evaluation.triage import triage
+        from seefar.evaluation.predictions import read_predicted
+        from seefar.evaluation.triage import accuracy_views, triage
         from seefar.progress import SILENT
 
         progress = SILENT if self.output.quiet else None
