@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seefar.data.checks import find_class
+from seefar.data.images import find_class
 from seefar.errors import DataError, SeefarError
 from seefar.evaluation.predictions import Predictions
 from seefar.names import Order
