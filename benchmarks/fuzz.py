@@ -42,11 +42,10 @@ import seefar
 from mutations import Mutation
 from seefar.cli.main import main as command_line
 from seefar.cli.main import parse
-from seefar.data import cifar10, cifar10_1
+from seefar.data import cifar10
 from seefar.data.folder import load_folder
-from seefar.data.picture_files import read_pictures
-from seefar.data.pictures import read_picture
-from seefar.data.reference_files import Source, find_files
+from seefar.data.pictures import read_picture, read_pictures
+from seefar.data.reference import Source, find_files
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted, RunError, SeefarError
 from seefar.evaluation.calibration import Calibration, measure_calibration
@@ -404,13 +403,6 @@ def _add_cifar10(add: Add, home: Path) -> None:
         for name in cifar10.MD5:
             tar.add(batches / name, f"{cifar10.FOLDER}/{name}")
     add("archive", place / cifar10.ARCHIVE, unpacked, mutations.archive)
-    newer = home / "newer"
-    newer.mkdir()
-    labels = np.repeat(np.arange(10), 200)
-    np.save(newer / cifar10_1.FILES[0], np.zeros((2000, 32, 32, 3), np.uint8))
-    np.save(newer / cifar10_1.FILES[1], labels)
-    add("cifar10_1", newer / cifar10_1.FILES[1], lambda path: cifar10_1.load_cifar10_1(path.parent), mutations.npy)
-    add("cifar10_1_images", newer / cifar10_1.FILES[0], lambda path: cifar10_1.load_cifar10_1(path.parent), _small_npy)
     reference = home / "reference" / "counts.npy"
     reference.parent.mkdir()
     np.save(reference, np.zeros((3, 10), np.int64))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seefar.choices import Choices as Choices
     from seefar.data import load_data as load_data
-    from seefar.data.cifar10_1 import load_cifar10_1 as load_cifar10_1
     from seefar.data.images import Data as Data
     from seefar.data.images import Split as Split
     from seefar.data.reference import Reference as Reference
@@ -123,7 +122,6 @@ __version__ = "0.1.0"
 _NAMES = {
     "choices": "Choices",
     "data": "load_data",
-    "data.cifar10_1": "load_cifar10_1",
     "data.images": "Data Split",
     "data.reference": "Reference load_reference",
     "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError RecipeError RunError SeefarError WorkerError",

@@ -15,7 +15,7 @@ from typing import Any
 from seefar import processes
 from seefar.choices import Choices
 from seefar.data import Data, Split
-from seefar.data.checks import differing_names
+from seefar.data.images import differing_names
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes

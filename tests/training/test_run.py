@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seefar.data import Data, Split
-from seefar.data.checks import differing_names
+from seefar.data.images import differing_names
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, RunError
 from seefar.progress import SILENT

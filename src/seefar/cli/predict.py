@@ -35,8 +35,7 @@ class Predict:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Predict what can be read, draw and print it; then name all files that cannot be read."""
-        from seefar.data.picture_files import read_pictures
-        from seefar.data.pictures import unreadable
+        from seefar.data.pictures import read_pictures, unreadable
         from seefar.explanation.explain import PairOfMaps
         from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid
         from seefar.progress import SILENT, showing

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar.data.images import Images, Labels
-from seefar.data.picture_files import Places, read_pictures
-from seefar.data.pictures import Picture, unreadable
+from seefar.data.pictures import Picture, Places, read_pictures, unreadable
 from seefar.errors import DataError
 from seefar.explanation.explain import PairOfMaps, answers, check_hide, check_map_settings, layer_name, parts
 from seefar.explanation.health import Health, check_health

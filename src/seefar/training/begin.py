@@ -7,8 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 
-from seefar.data.checks import differing_names
-from seefar.data.images import Data
+from seefar.data.images import Data, differing_names
 from seefar.errors import RunError
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, begun_with, find_run

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import torch
 
-from seefar.data.checks import LARGEST, SMALLEST, check_classes
-from seefar.data.images import Data
+from seefar.data.images import LARGEST, SMALLEST, Data, check_classes
 from seefar.errors import DataError, RecipeError, RunError, not_read
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
