@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,8 @@ def make_app(studio: Studio, name: str) -> Any:
     def opened(path: str | None) -> tuple[Any, ...]:
         if path is None:
             return (gradio.skip(),) * 6
+        if not is_upload(path):
+            raise gradio.Error("Only uploaded files can be opened.")
         try:
             picture = read_picture(path, studio.image_size)
         except DataError as error:
@@ -110,17 +114,28 @@ def make_canvas(studio: Studio, image: Images) -> Any:
     )
 
 
-def serve(app: Any, host: str = "127.0.0.1", port: int = 7860) -> None:
-    """Run the app until it is interrupted; the page loads nothing from other hosts and sends nothing to any.
+def is_upload(path: str) -> bool:
+    """Whether a path, which any visitor can send, lies in the folder where gradio stores uploads."""
+    uploads = os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio"
+    return Path(path).resolve().is_relative_to(Path(uploads).resolve())
+
+
+def make_site(app: Any, host: str) -> Any:
+    """The ASGI application that serves the app.
+
+    gradio accepts a path as input only if the file was uploaded, but it checks this only after `Blocks.launch`, which
+    is not called here. Without the check, any visitor reads any file of this machine.
+
+    Requests for other host names are refused, or a web page whose name resolves to this machine could use the app
+    (DNS rebinding). Where `host` stands for all interfaces, any name may be right.
 
     Args:
-        app: what `make_app` gives.
-        host: where it listens; 127.0.0.1: only on this machine.
-        port: likewise.
+        app: what `make_app` returns.
+        host: the address to listen on.
     """
     import gradio
-    import uvicorn
     from fastapi import FastAPI, Request, Response
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     site = FastAPI(openapi_url=None)
 
@@ -130,6 +145,23 @@ def serve(app: Any, host: str = "127.0.0.1", port: int = 7860) -> None:
         response.headers["Content-Security-Policy"] = POLICY
         return response
 
+    everywhere = host in ("0.0.0.0", "::")
+    hosts = ["*"] if everywhere else ["localhost", "127.0.0.1", "[::1]", host, f"[{host}]"]
+    site.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    gradio.mount_gradio_app(site, app, path="", theme=theme, footer_links=[])
-    uvicorn.run(site, host=host, port=port, log_level="warning")
+    app.has_launched = True
+    gradio.mount_gradio_app(site, app, path="", theme=theme, footer_links=[], max_file_size="64mb")
+    return site
+
+
+def serve(app: Any, host: str = "127.0.0.1", port: int = 7860) -> None:
+    """Run the app until it is interrupted; the page loads nothing from other hosts and sends nothing to any.
+
+    Args:
+        app: what `make_app` returns.
+        host: the address to listen on; 127.0.0.1: only this machine can connect.
+        port: the port to listen on.
+    """
+    import uvicorn
+
+    uvicorn.run(make_site(app, host), host=host, port=port, log_level="warning")
