@@ -31,7 +31,7 @@ import seefar
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
 from seefar.runs.provenance import provenance
-from seefar.steps import evaluate_run, report_run
+from seefar.pipeline import evaluate_run, report_run
 from seefar.training.begin import begin_run
 from seefar.training.history import HistoryRow, to_csv
 from seefar.training.run import load_run, save_weights

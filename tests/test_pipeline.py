@@ -18,7 +18,7 @@ import seefar
 from seefar import steps
 from seefar.data.shapes import load_shapes
 from seefar.errors import ChoiceError, DataError, DeviceError, MapError, RunError, SeefarError
-from seefar.inputs import load_for
+from seefar.pipeline import load_for
 from seefar.progress import Silent
 from seefar.training.run import Run, load_run
 

@@ -91,9 +91,13 @@ if TYPE_CHECKING:
     from seefar.maps.sanity import rank_correlation as rank_correlation
     from seefar.model.resnet import ResNet18 as ResNet18
     from seefar.model.resnet import dense_twin as dense_twin
+    from seefar.pipeline import Result as Result
+    from seefar.pipeline import evaluate_run as evaluate_run
+    from seefar.pipeline import explain_run as explain_run
+    from seefar.pipeline import report_run as report_run
     from seefar.pipeline import run as run
-    from seefar.progress import SILENT as SILENT
     from seefar.progress import Progress as Progress
+    from seefar.progress import SILENT as SILENT
     from seefar.report.charts import plot_comparison as plot_comparison
     from seefar.report.charts import plot_confusion as plot_confusion
     from seefar.report.charts import plot_faults as plot_faults
@@ -104,12 +108,8 @@ if TYPE_CHECKING:
     from seefar.report.figures import plot_picture as plot_picture
     from seefar.report.page import show_report as show_report
     from seefar.report.page import write_report as write_report
-    from seefar.result import Result as Result
     from seefar.runs.folder import RunFolder as RunFolder
     from seefar.runs.folder import verify as verify
-    from seefar.steps import evaluate_run as evaluate_run
-    from seefar.steps import explain_run as explain_run
-    from seefar.steps import report_run as report_run
     from seefar.training.history import HistoryRow as HistoryRow
     from seefar.training.loop import train as train
     from seefar.training.recipe import Recipe as Recipe
@@ -145,14 +145,12 @@ _NAMES = {
     "maps.grid": "Grid rank_pixels to_pixels",
     "maps.sanity": "evidence_inside find_origin flip_agreement pointing_hits randomized rank_correlation",
     "model.resnet": "ResNet18 dense_twin",
-    "pipeline": "run",
+    "pipeline": "Result evaluate_run explain_run report_run run",
     "progress": "Progress SILENT",
     "report.charts": "plot_comparison plot_confusion plot_faults plot_reliability",
     "report.figures": "plot_history plot_maps plot_mistakes plot_picture",
     "report.page": "show_report write_report",
-    "result": "Result",
     "runs.folder": "RunFolder verify",
-    "steps": "evaluate_run explain_run report_run",
     "training.history": "HistoryRow",
     "training.loop": "train",
     "training.recipe": "Recipe recipe",

@@ -19,11 +19,11 @@ from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, RunError
 from seefar.evaluation.compared_runs import predicted_classes
 from seefar.evaluation.metrics import Metrics
-from seefar.explanation.pictures import measured_grid
+from seefar.artifacts import measured_grid
 from seefar.runs.arrays import save_arrays
 from seefar.runs.folder import RunFolder
 from seefar.runs.tensors import load_tensors, save_tensors
-from seefar.steps import evaluate_run, explain_run, report_run
+from seefar.pipeline import evaluate_run, explain_run, report_run
 from seefar.training.run import Run, load_run
 
 Arrays = dict[str, Any]

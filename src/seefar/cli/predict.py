@@ -35,9 +35,10 @@ class Predict:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Predict what can be read, draw and print it; then name all files that cannot be read."""
+        from seefar.artifacts import measured_grid
         from seefar.data.pictures import read_pictures, unreadable
         from seefar.explanation.explain import PairOfMaps
-        from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid
+        from seefar.explanation.pictures import checked_grid, explain_pictures
         from seefar.progress import SILENT, showing
         from seefar.report.figures import plot_picture
         from seefar.report.style import save_figure

@@ -15,16 +15,14 @@ from seefar.data.pictures import Picture, Places, read_pictures, unreadable
 from seefar.errors import DataError
 from seefar.explanation.explain import PairOfMaps, answers, check_hide, check_map_settings, layer_name, parts
 from seefar.explanation.health import Health, check_health
-from seefar.explanation.kept import kept_explanation
 from seefar.explanation.occlusion import occlude, random_steps
 from seefar.maps.capture import original
 from seefar.maps.grid import Grid, grid_of
 from seefar.maps.sanity import evidence_inside, randomized
-from seefar.model.inference import log_softmax, weights_fingerprint
+from seefar.model.inference import log_softmax
 from seefar.names import HideName, MethodName
 from seefar.output import printable
 from seefar.progress import Progress, showing
-from seefar.training.run import Run
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -203,15 +201,6 @@ def checked_grid(model: nn.Module, image_size: int, pair: PairOfMaps, hide: Hide
     check_hide(hide)
     shape = check_map_settings(model, image_size, pair.method, pair.layer, pair.cells)
     return grid_of(original(model), shape, (image_size, image_size))
-
-
-def measured_grid(run: Run, layer: str | None = None, cells: int | None = None) -> Grid | None:
-    """Where the cells of a run's maps lie, as measured on its mistakes; None if none are explained by such maps."""
-    saved = kept_explanation(run)
-    if saved is None:
-        return None
-    is_same = (saved.layer, saved.cells) == (layer, cells) and saved.model == weights_fingerprint(run.model)
-    return saved.grid if is_same else None
 
 
 def explain_pictures(

@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,20 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from seefar.data import Data
 from seefar.data.images import Split
-from seefar.data.reference import Reference, load_reference
+from seefar.data.reference import Reference
 from seefar.errors import DataError, RunError
-from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
-from seefar.evaluation.triage import MEANING, Verdict
+from seefar.evaluation.triage import MEANING
 from seefar.explanation.explain import Explanation
-from seefar.explanation.neighbours import Neighbours
-from seefar.report.content import ReportContent, gather, nearest_images, on_page
+from seefar.report.content import ReportContent, gather
 from seefar.report.curves import Scale, accuracy_scale, history_charts, reliability_chart
 from seefar.report.payload import make_payload
 from seefar.report.words import command_of, how_to_read, origin_of
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
-from seefar.training.run import Run
 
 OUTCOMES = {
     "repaired": "the answer becomes right",
@@ -287,78 +283,6 @@ def write_report(
     content = gather(split, evaluation, explanation, name=name, data=data, reference=reference, provenance=provenance())
     write_text(path, render_report(content))
     return path
-
-
-def make_report(
-    run: Run,
-    data: Data,
-    evaluation: Evaluation,
-    explanation: Explanation | None,
-    command: Sequence[str],
-    data_dir: str | Path | None = None,
-    *,
-    verdicts: Sequence[Verdict] | None = None,
-    calibrations: tuple[Calibration, Calibration | None] | None = None,
-    only_changed: bool = False,
-) -> Path:
-    """Write `report.html` into the run folder, whole or not at all.
-
-    Args:
-        run: the trained network and its history.
-        data: what it was trained on.
-        evaluation: of its test images.
-        explanation: of all its mistakes or some.
-        command: what made the files.
-        data_dir: where the reference data for CIFAR-10 lie, if they were fetched.
-        verdicts: whose fault the mistakes are; default: found here.
-        calibrations: of the predictions, without and, if training images were held out, with a temperature; default:
-            measured here, without.
-        only_changed: leave a page as it is that shows the same already.
-
-    Returns:
-        The path of the page.
-    """
-    try:
-        reference = load_reference(data_dir, fetch=False) if data.name == "cifar10" else None
-    except DataError:  # not fetched
-        reference = None
-    near = saved_neighbours(run.folder, evaluation, data)
-    mistakes = on_page(evaluation.mistakes, len(data.classes), explanation)
-    content = gather(
-        data.test,
-        evaluation,
-        explanation,
-        name=run.folder.path.name,
-        data=data.name,
-        history=run.history,
-        recipe=run.recipe,
-        reference=reference,
-        neighbours=None if near is None else nearest_images(near, mistakes, data.train.images),
-        verdicts=verdicts,
-        calibrations=calibrations,
-    )
-    if not (only_changed and _shows(run.folder.report, content)):
-        content = replace(content, provenance={"command": list(command), **provenance()})
-        write_text(run.folder.report, render_report(content))
-    return run.folder.report
-
-
-def _shows(page: Path, content: ReportContent) -> bool:
-    """Whether a page was made of this content, whatever command made it."""
-    try:
-        with page.open("rb") as file:
-            return f'content="{content.fingerprint}"'.encode() in file.read(4096)
-    except OSError:
-        return False
-
-
-def saved_neighbours(folder: RunFolder, evaluation: Evaluation, data: Data) -> Neighbours | None:
-    """The neighbours in the run folder, if they are of these predictions and training images."""
-    try:
-        saved = Neighbours.load(folder.neighbours)
-    except RunError:  # missing or damaged
-        return None
-    return saved if saved.are_of(evaluation.predictions, data) else None
 
 
 class ReportFrame:
