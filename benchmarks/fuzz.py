@@ -36,10 +36,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from seefar.training.begin import begin_run
 
 import mutations
 import seefar
 from mutations import Mutation
+from seefar.artifacts import measured_grid
 from seefar.cli.main import main as command_line
 from seefar.cli.main import parse
 from seefar.data import cifar10
@@ -57,15 +59,13 @@ from seefar.evaluation.predictions import read_predicted
 from seefar.explanation.explain import Explanation, PairOfMaps
 from seefar.explanation.neighbours import Neighbours, find_neighbours
 from seefar.explanation.pictures import checked_grid, explain_pictures
-from seefar.artifacts import measured_grid
 from seefar.model.inference import weights_fingerprint
+from seefar.pipeline import explain_run, report_run
 from seefar.progress import SILENT
 from seefar.report.model_card import model_card
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.provenance import provenance
 from seefar.runs.tensors import load_tensors, save_tensors
-from seefar.pipeline import explain_run, report_run
-from seefar.training.begin import begin_run
 from seefar.training.device import choose_compute
 from seefar.training.history import read_history
 from seefar.training.run import load_run, read_recipe

@@ -96,8 +96,8 @@ if TYPE_CHECKING:
     from seefar.pipeline import explain_run as explain_run
     from seefar.pipeline import report_run as report_run
     from seefar.pipeline import run as run
-    from seefar.progress import Progress as Progress
     from seefar.progress import SILENT as SILENT
+    from seefar.progress import Progress as Progress
     from seefar.report.charts import plot_comparison as plot_comparison
     from seefar.report.charts import plot_confusion as plot_confusion
     from seefar.report.charts import plot_faults as plot_faults

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from seefar.training.begin import begin_run, choose_folder, taken_instead
 
 from seefar.data import Data, Split
 from seefar.data.images import differing_names
@@ -15,7 +16,6 @@ from seefar.errors import DataError, RunError
 from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder, find_run, verify
 from seefar.runs.tensors import load_tensors, save_tensors
-from seefar.training.begin import begin_run, choose_folder, taken_instead
 from seefar.training.history import read_history
 from seefar.training.loop import train
 from seefar.training.recipe import recipe
