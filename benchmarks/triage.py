@@ -21,15 +21,13 @@ import numpy as np
 
 import seefar
 from seefar.data import Split, load_data
-from seefar.evaluation.accuracy_views import AccuracyView
 from seefar.evaluation.metrics import wilson_interval
-from seefar.evaluation.patterns import mistakes_by_class
+from seefar.evaluation.mistakes import evidence_off_centre, mistakes_by_class
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.slices import evidence_off_centre
-from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, Verdict, count_faults
+from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, AccuracyView, Verdict, count_faults
 from seefar.maps.grid import grid_of
 from seefar.model.resnet import ResNet18
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 
 EVALUATE = Path(__file__).parents[1] / "results" / "evaluate.json"
 EXAMPLES = 3

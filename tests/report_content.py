@@ -12,9 +12,9 @@ from seefar.evaluation.mistakes import find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import Verdict
 from seefar.explanation.duplicates import Duplicate
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.explanation.health import Health
-from seefar.explanation.repair import Repair
+from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
 from seefar.report.content import NearestImages, ReportContent
 from seefar.training.history import HistoryRow

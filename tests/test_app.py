@@ -21,8 +21,8 @@ from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import MissingExtraError
 from seefar.maps.class_maps import class_maps
-from seefar.model import ResNet18
 from seefar.model.inference import compute_logits, log_softmax
+from seefar.model.resnet import ResNet18
 from seefar.studio import Studio, open_studio
 from seefar.training.run import Run
 

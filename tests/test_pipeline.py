@@ -18,7 +18,7 @@ import seefar
 from seefar import steps
 from seefar.data.shapes import load_shapes
 from seefar.errors import ChoiceError, DataError, DeviceError, MapError, RunError, SeefarError
-from seefar.inputs import load_for
+from seefar.pipeline import load_for
 from seefar.progress import Silent
 from seefar.training.run import Run, load_run
 
@@ -247,7 +247,7 @@ def test_an_explanation_that_was_broken_off_goes_on_and_ends_the_same(
 
 
 def test_what_is_explained_is_not_explained_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seefar.explanation.work.check_health", lambda *_, **__: pytest.fail("computed again"))
+    monkeypatch.setattr("seefar.explanation.explain.check_health", lambda *_, **__: pytest.fail("computed again"))
     before = times(run.folder.path)["maps.npz"]
     seefar.explain_run(run, DATA, top=3, order="index", progress=seefar.SILENT)
     assert times(run.folder.path)["maps.npz"] == before
@@ -431,7 +431,7 @@ def test_calibrations_are_read_back_and_the_network_is_not_asked_again(
     whole = metrics.read_text(encoding="utf-8")
     with monkeypatch.context() as patch:
         patch.setattr("seefar.findings.predict", lambda *_, **__: pytest.fail("the network was asked"))
-        patch.setattr("seefar.report.write.measure_calibration", lambda *_: pytest.fail("measured again"))
+        patch.setattr("seefar.report.content.measure_calibration", lambda *_: pytest.fail("measured again"))
         found = seefar.explain_run(run, DATA, **quiet).findings
         assert (found.calibration, found.after) == (first.findings.calibration, first.findings.after)
         assert f"temperature of {found.after.temperature:.2f}" in (folder / "report.html").read_text(encoding="utf-8")

@@ -13,8 +13,8 @@ import seefar
 from seefar.cli.printing import print_evaluation, print_result
 from seefar.data.shapes import load_shapes
 from seefar.progress import Silent
+from seefar.report.content import gather
 from seefar.report.payload import make_payload
-from seefar.report.write import gather
 from seefar.training.recipe import recipe
 
 TINY = recipe("demo", width=2, epochs=6, batch_size=8, learning_rate=0.03)

@@ -12,20 +12,20 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from seefar.artifacts import PREDICTIONS, measured_grid, read_store
 from seefar.data.images import Images, Split
-from seefar.errors import DataError, RunError
+from seefar.errors import DataError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
-from seefar.evaluation.predictions import Predictions, predict
-from seefar.explanation.pictures import measured_grid
-from seefar.inputs import load_for
+from seefar.evaluation.predictions import predict
 from seefar.maps.class_maps import class_maps
 from seefar.maps.grid import Grid, grid_of
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
+from seefar.pipeline import load_for
 from seefar.progress import Progress, showing
-from seefar.report.figures.mistakes import where
-from seefar.report.figures.panels import PANEL, show_map, show_scale
+from seefar.report.figures import where
+from seefar.report.panels import PANEL, show_map, show_scale
 from seefar.report.style import new_figure, place
 from seefar.training.run import load_run
 
@@ -127,7 +127,7 @@ def open_studio(
     Args:
         name: the run folder: a path, or a bare name under `runs/`.
         device: where to compute.
-        data: where the data lies now, see `seefar.inputs.load_for`.
+        data: where the data lies now, see `seefar.pipeline.load_for`.
         data_dir: likewise.
         progress: see `seefar.progress`.
 
@@ -142,10 +142,6 @@ def open_studio(
         except DataError as error:
             shown.line(f"There are no mistakes to look through: {error}")
             return studio, run.folder.path.resolve().name
-        try:
-            predictions = Predictions.load(run.folder.predictions)
-        except RunError:
-            predictions = None
-        if predictions is None or not predictions.are_of(run.model, test):
-            predictions = predict(run.model, test, progress=shown)
+        saved = read_store(run, test).peek(PREDICTIONS)
+        predictions = predict(run.model, test, progress=shown) if saved is None else saved.predictions
     return replace(studio, test=test, mistakes=find_mistakes(predictions)), run.folder.path.resolve().name

@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from report_content import make_content
 
+from seefar.explanation.occlusion import hide
 from seefar.maps.grid import to_pixels
-from seefar.maps.removal import hide
 from seefar.report.content import ReportContent
-from seefar.report.html import render_report
-from seefar.report.page import ReportFrame
+from seefar.report.page import ReportFrame, render_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from seefar.data import Data, Split
-from seefar.data.augmentation import AugmentedBatches, Batch, Flip, pipeline
+from seefar.data.augmentation import AugmentedBatches, Batch, pipeline
 from seefar.data.loader import training_batches
+from seefar.names import Flip
 from seefar.seeds import Stream
 from seefar.training.loop import build_batches
 from seefar.training.recipe import RECIPES, recipe

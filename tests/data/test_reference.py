@@ -15,15 +15,19 @@ import pytest
 from seefar.data.cifar10 import load_cifar10
 from seefar.data.images import Split
 from seefar.data.reference import (
+    CHECKS,
     CLASSES,
     OFFICIAL_LABELS,
     OFFICIAL_TEST,
+    PEOPLE,
+    SOURCES,
     Reference,
+    Source,
+    find_files,
     has_reference,
     labels_sha256,
     load_reference,
 )
-from seefar.data.reference_files import CHECKS, PEOPLE, SOURCES, Source, find_files
 from seefar.errors import DataError
 
 COUNTS, NET = b"counts of people", b"[1, 2]"

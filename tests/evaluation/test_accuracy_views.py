@@ -9,8 +9,8 @@ import pytest
 from seefar.data.cifar10 import load_cifar10
 from seefar.data.reference import Reference, labels_sha256, load_reference
 from seefar.errors import DataError
-from seefar.evaluation.accuracy_views import accuracy_views
 from seefar.evaluation.metrics import wilson_interval
+from seefar.evaluation.triage import accuracy_views
 
 LABELS = np.array([0, 0, 1, 1])
 REFERENCE = Reference(

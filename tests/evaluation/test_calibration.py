@@ -7,12 +7,13 @@ import pytest
 
 from seefar.errors import DataError
 from seefar.evaluation.calibration import (
+    TEMPERATURES,
     Calibration,
     brier_scores,
+    fit_temperature,
     measure_calibration,
     reliability_bins,
 )
-from seefar.evaluation.temperature import TEMPERATURES, fit_temperature
 
 
 def synthetic(n: int, temperature: float, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact, hypergeom
 
-from seefar.evaluation.patterns import confused_pairs, mistakes_by_class
-from seefar.evaluation.slices import error_slices, evidence_off_centre, holm
+from seefar.evaluation.mistakes import confused_pairs, error_slices, evidence_off_centre, holm, mistakes_by_class
 from seefar.maps.grid import Grid
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])

@@ -15,14 +15,12 @@ from seefar.data.images import Split
 from seefar.errors import DataError, MapError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.explanation.explain import explain
-from seefar.explanation.explanation import Explanation
-from seefar.explanation.settings import check_map_settings
+from seefar.explanation.explain import Explanation, check_map_settings, explain
+from seefar.explanation.occlusion import hide
+from seefar.maps.capture import logits_of
 from seefar.maps.grid import Grid
-from seefar.maps.logits import logits_of
-from seefar.maps.removal import hide
-from seefar.model import ResNet18
 from seefar.model.inference import weights_fingerprint
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run
 
@@ -99,7 +97,7 @@ def test_several_calls_give_to_the_bit_what_one_call_gives(
 def test_what_is_known_is_not_explained_again(
     trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seefar.explanation.work import Work
+    from seefar.explanation.explain import Work
 
     monkeypatch.setattr(Work, "explain", None)
     monkeypatch.setattr(Work, "try_right_answers", None)
@@ -171,7 +169,6 @@ def test_another_method_layer_and_number_of_cells(trained: Run, shapes: Data, pr
     ("settings", "message"),
     [
         ({"method": "gradcam2"}, "no method 'gradcam2': choose one of gradcam, "),
-        ({"method": "eigencam"}, "eigencam gives one map for all classes"),
         ({"layer": "layer9"}, "no layer 'layer9'"),
         ({"layer": "fc"}, r"Layer fc gives \(1, 10\)"),
         ({"layer": "layer4"}, "Layer layer4 gives maps of 4x4 cells"),

@@ -6,7 +6,7 @@ import torch
 
 from seefar.errors import MapError
 from seefar.explanation.occlusion import SHARES, hide_more_and_more, occlude, random_steps, shifted
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 
 
 def red_patches(*sides: int) -> np.ndarray:

@@ -14,10 +14,8 @@ from report_content import make_content
 
 from seefar.errors import DataError, RunError
 from seefar.report.curves import accuracy_scale, history_charts, nice_ticks
-from seefar.report.html import render_report
-from seefar.report.page import show_report
-from seefar.report.payload import disagreement, make_payload, pack
-from seefar.report.sprites import make_sheet
+from seefar.report.page import render_report, show_report
+from seefar.report.payload import disagreement, make_payload, make_sheet, pack
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
 

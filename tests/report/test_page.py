@@ -13,9 +13,8 @@ from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.explanation.duplicates import Duplicate
 from seefar.explanation.neighbours import find_neighbours, training_features
-from seefar.report.page import nearest_images
-from seefar.report.write import gather
-from seefar.steps import explain_run, report_run
+from seefar.pipeline import explain_run, report_run
+from seefar.report.content import gather, nearest_images
 from seefar.training.run import Run
 
 

@@ -16,7 +16,7 @@ from seefar.evaluation.mistakes import Mistake
 from seefar.report import content as content_of_page
 from seefar.report.charts import plot_confusion
 from seefar.report.content import on_page
-from seefar.report.html import render_report
+from seefar.report.page import render_report
 
 
 def mistakes_of(*indices: int) -> list[Mistake]:

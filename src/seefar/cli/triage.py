@@ -13,8 +13,7 @@ import tyro
 from seefar.cli.options import JsonOutput
 
 if TYPE_CHECKING:
-    from seefar.evaluation.accuracy_views import AccuracyView
-    from seefar.evaluation.triage import Verdict
+    from seefar.evaluation.triage import AccuracyView, Verdict
 
 EXAMPLES = 3
 
@@ -35,9 +34,8 @@ class Triage:
         """Judge all mistakes, and print how many are whose fault."""
         from seefar.data import load_data
         from seefar.data.reference import load_reference
-        from seefar.evaluation.accuracy_views import accuracy_views
-        from seefar.evaluation.prediction_files import read_predicted
-        from seefar.evaluation.triage import triage
+        from seefar.evaluation.predictions import read_predicted
+        from seefar.evaluation.triage import accuracy_views, triage
         from seefar.progress import SILENT
 
         progress = SILENT if self.output.quiet else None
@@ -90,8 +88,7 @@ def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[Accura
 
 def print_reference(data_dir: Path | None, quiet: bool) -> None:
     """Fetch the reference data if they are not there; print what they are, their licences, and where they lie."""
-    from seefar.data.reference import read_reference
-    from seefar.data.reference_files import SOURCES, find_files
+    from seefar.data.reference import SOURCES, find_files, read_reference
     from seefar.progress import SILENT
 
     paths = find_files(data_dir, progress=SILENT if quiet else None)

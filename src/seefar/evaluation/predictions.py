@@ -1,10 +1,12 @@
-"""Predictions: logits and last-layer features of every image of a split, with what they were computed from."""
+"""Predictions: logits and last-layer features of every image of a split, computed, or classes read from a file."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seefar import processes
-from seefar.data.checks import check_classes, check_labels
-from seefar.data.images import Images, Labels, Split
+from seefar.data.images import Images, Labels, Split, check_classes, check_labels
 from seefar.errors import DataError, RunError
 from seefar.model.inference import (
     BATCH_SIZE,
@@ -27,7 +28,8 @@ from seefar.model.inference import (
 )
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
-from seefar.runs.arrays import load_arrays, save_arrays
+from seefar.runs.arrays import load_array, load_arrays, save_arrays
+from seefar.runs.files import parse_json
 
 Floats = NDArray[np.float32]
 
@@ -233,3 +235,99 @@ def _ask_any_module(
     features = torch.cat(entered) if entered and all(part.ndim == 2 for part in entered) else torch.empty(0, 0)
     fits = len(features) == len(split)  # not where the layer is used several times, or not for each image
     return torch.cat(logits), features if fits else torch.empty(len(split), 0)
+
+
+SUFFIXES = (".json", ".npy", ".csv")
+
+
+def read_predicted(path: str | Path, count: int, num_classes: int) -> Labels:
+    r"""The predicted class of each image, from a file of classes or of logits.
+
+    Args:
+        path: `.json`, a list; `.npy`, an array; `.csv`, a line an image, with or without a line of titles. One class
+            from 0 to K-1 for each image, or K logits or probabilities, of which the largest counts.
+        count: N, how many images there are.
+        num_classes: K.
+
+    Returns:
+        int64 (N,).
+
+    Raises:
+        DataError: the file is missing or cannot be read, or holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "logits.csv"
+        ...     _ = path.write_text("cat,dog\n0.5,-1\n-2,3.5\n")
+        ...     read_predicted(path, count=2, num_classes=2)
+        array([0, 1])
+    """
+    path = Path(path).expanduser()
+    wanted = f"{path} should hold {count:,} classes from 0 to {num_classes - 1}, or logits ({count:,}, {num_classes})"
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path} should be a file of one of these kinds: {', '.join(SUFFIXES)}.")
+    try:
+        values = np.asarray(_read(path))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing: give a file of predictions ({', '.join(SUFFIXES)}).") from error
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        csv.Error,
+    ) as error:  # ValueError: no JSON, no array, lines of different lengths
+        raise DataError(f"{wanted}; it cannot be read: {error}") from error
+    if values.dtype.kind not in "iuf":
+        raise DataError(f"{wanted}; found {values.dtype.name} of shape {values.shape}, not numbers.")
+    if values.shape not in ((count,), (count, 1), (count, num_classes)):
+        raise DataError(f"{wanted}; found shape {values.shape}.")
+    if not np.isfinite(values).all():
+        row = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise DataError(f"{wanted}; found a number that is not finite for image {row}.")
+    if values.shape == (count, num_classes):
+        return np.asarray(values.argmax(1), dtype=np.int64)
+    if (values != np.round(values)).any():
+        row = int(np.argwhere(values != np.round(values))[0][0])
+        raise DataError(f"{wanted}; found {values.reshape(-1)[row]} for image {row}, which is no class.")
+    classes = values.reshape(-1).astype(np.int64)
+    try:
+        check_predicted(classes, count, num_classes)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return classes
+
+
+def _read(path: Path) -> Any:
+    if path.suffix.lower() == ".npy":
+        return load_array(path)
+    text = path.read_text(encoding="utf-8-sig")
+    return parse_json(text) if path.suffix.lower() == ".json" else _numbers(text)
+
+
+def _numbers(text: str) -> list[list[float]]:
+    """The lines of a CSV as numbers; a first line of titles and empty lines are left out."""
+    rows = []
+    for number, cells in enumerate(csv.reader(text.splitlines()), start=1):
+        try:
+            row = [float(cell) for cell in cells]
+        except ValueError as error:
+            if number == 1:
+                continue
+            raise ValueError(f"line {number}: {error}") from error
+        if row:
+            rows.append(row)
+    return rows
+
+
+def check_predicted(predicted: Labels, count: int, num_classes: int) -> None:
+    """Refuse predicted classes that are not one whole number of 0 to K-1 for each image.
+
+    Raises:
+        DataError: another shape, type or range.
+    """
+    wanted = f"Predicted classes should be {count:,} whole numbers from 0 to {num_classes - 1}"
+    if predicted.shape != (count,) or not np.issubdtype(predicted.dtype, np.integer):
+        raise DataError(f"{wanted}; found {predicted.dtype} of shape {predicted.shape}.")
+    if len(predicted) and not 0 <= predicted.min() <= predicted.max() < num_classes:
+        raise DataError(f"{wanted}; found {predicted.min()} to {predicted.max()}.")

@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar import __version__
-from seefar.data.images import Images
+from seefar.data.images import Images, Split
+from seefar.data.reference import Reference
 from seefar.errors import DataError
-from seefar.evaluation.calibration import Calibration
+from seefar.evaluation.calibration import Calibration, measure_calibration
+from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import Mistake
-from seefar.evaluation.triage import Verdict
+from seefar.evaluation.triage import Verdict, triage
 from seefar.explanation.duplicates import Duplicate
 from seefar.explanation.explain import Explanation
+from seefar.explanation.neighbours import Neighbours
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
 
@@ -143,3 +146,85 @@ def _add(digest: hashlib._Hash, value: object) -> None:
     else:
         plain = value.item() if isinstance(value, np.generic) else value
         digest.update(f"{plain!r} ".encode())
+
+
+def nearest_images(neighbours: Neighbours, mistakes: Sequence[Mistake], training: Images) -> NearestImages:
+    """The neighbours in the order of the mistakes, with the training images that occur.
+
+    Args:
+        neighbours: of the mistakes, in any order.
+        mistakes: M mistakes.
+        training: all training images, uint8 (N, H, W, 3).
+    """
+    place = {int(index): row for row, index in enumerate(neighbours.index)}
+    rows = np.array([place[mistake.index] for mistake in mistakes], dtype=np.int64)
+    indices = np.concatenate([neighbours.of_predicted, neighbours.of_true], axis=1)[rows]  # (M, 2n)
+    distances = np.concatenate([neighbours.distance_predicted, neighbours.distance_true], axis=1)[rows]
+    used = np.unique(indices[indices >= 0])
+    places = np.where(indices < 0, -1, np.searchsorted(used, indices))
+    copies = tuple(duplicate for duplicate in neighbours.duplicates if duplicate.index in place)
+    return NearestImages(indices, distances, training[used], places, copies)
+
+
+def gather(
+    test: Split,
+    evaluation: Evaluation,
+    explanation: Explanation | None = None,
+    *,
+    name: str,
+    data: str,
+    history: Sequence[HistoryRow] = (),
+    recipe: Recipe | None = None,
+    reference: Reference | None = None,
+    neighbours: NearestImages | None = None,
+    verdicts: Sequence[Verdict] | None = None,
+    calibrations: tuple[Calibration, Calibration | None] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> ReportContent:
+    """What the page shows; the network is not asked again.
+
+    Args:
+        test: the images.
+        evaluation: of these images.
+        explanation: of all its mistakes or some.
+        name: of the run or model.
+        data: name of the data set.
+        history: rows of the training, if it was here.
+        recipe: of the training, likewise.
+        reference: what people and other networks say of CIFAR-10's test images; left out for other images.
+        neighbours: the nearest training images of those mistakes that `on_page` chooses.
+        verdicts: whose fault the mistakes are; default: found by `reference`.
+        calibrations: of the predictions, without and, if there is one, with a temperature; default: measured, without.
+        provenance: command, versions and machine.
+    """
+    predictions = evaluation.predictions
+    mistakes = on_page(evaluation.mistakes, len(test.classes), explanation)
+    index = np.array([mistake.index for mistake in mistakes], dtype=np.int64)
+    before, after = calibrations or (measure_calibration(predictions.logits, predictions.labels), None)
+    votes = None
+    if reference is not None:
+        try:
+            if verdicts is None:
+                verdicts = triage(predictions.labels, predictions.predicted, reference)
+            votes = reference.counts[index]
+        except DataError:  # other images than those that people and networks were asked about
+            verdicts = None
+    return ReportContent(
+        name=name,
+        data=data,
+        classes=test.classes,
+        metrics=evaluation.metrics,
+        history=history,
+        recipe=recipe,
+        provenance=provenance or {},
+        mistakes=mistakes,
+        images=test.images[index],
+        log_probabilities=predictions.log_probabilities[index],
+        explanation=explanation,
+        files=None if test.files is None else [test.files[at] for at in index],
+        verdicts=verdicts,
+        votes=votes,
+        neighbours=neighbours,
+        calibration=before,
+        calibration_after=after,
+    )

@@ -1,4 +1,4 @@
-"""Style of all figures: one type, sizes in points, positions in inches, text in any script.
+"""Style and files of all figures: one type, sizes in points, positions in inches, text in any script.
 
 Nothing here touches pyplot, or `rcParams` for longer than it takes to save a figure. Everything is placed in inches
 from the upper left corner, so that a figure of a hundred rows is laid out as fast as one of ten, and text is measured
@@ -19,6 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
+
+from seefar.errors import ChoiceError
+from seefar.runs.files import check_place, written_beside
 
 DPI = 120
 LARGE, NORMAL, SMALL = 12.0, 9.0, 8.0  # points
@@ -237,3 +240,39 @@ def _characters(family: str) -> frozenset[str]:
     except (OSError, RuntimeError):
         return frozenset()
     return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    # Level 3 rather than 6 takes two thirds of the time, and makes the file 7 % larger.
+    ".png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}},
+    ".pdf": {"metadata": {"CreationDate": None}},
+    ".svg": {"metadata": {"Date": None}},
+}
+"""Endings of the files that a figure can be written into, and how it is."""
+
+
+def check_figure(path: Path) -> None:
+    """Refuse, before any work, a path that no figure can be written to.
+
+    Raises:
+        ChoiceError: it has another ending, or is a folder.
+        RunError: nothing can be written where it would lie.
+    """
+    if path.suffix.lower() not in OPTIONS:
+        found = f"the ending {path.suffix!r}" if path.suffix else "no ending"
+        raise ChoiceError(f"{path} has {found}: choose a file for the figure that ends with {' or '.join(OPTIONS)}.")
+    if path.is_dir():
+        raise ChoiceError(f"{path} is a folder: choose a file for the figure.")
+    check_place(path.parent)
+
+
+def save_figure(path: Path, figure: Figure | None) -> None:
+    """Write a figure as PNG, PDF or SVG, whole or not at all; the same figure gives the same bytes.
+
+    None takes away the one that is there, since it is of another choice.
+    """
+    if figure is None:
+        path.unlink(missing_ok=True)
+        return
+    with written_beside(path) as beside, matplotlib.rc_context({"svg.hashsalt": "seefar"}):
+        figure.savefig(beside, facecolor="white", **OPTIONS[path.suffix.lower()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter as seconds
 from typing import Any
@@ -22,19 +23,16 @@ from seefar.model.inference import BATCH_SIZE, device_errors, pooled_features, t
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import SILENT, Progress, showing
-from seefar.runs.copies import copied
 from seefar.runs.files import write_text
-from seefar.runs.folder import RunFolder, find_run
-from seefar.runs.manifest import add_sitting
+from seefar.runs.folder import RunFolder
 from seefar.training.average import renew_statistics
-from seefar.training.begin import begin_run, choose_folder
 from seefar.training.device import Compute, plan_training
 from seefar.training.graphs import RecordedStep
 from seefar.training.history import HistoryRow, TrainingLog, append_row, bring_to_disk, duration, read_history, to_csv
 from seefar.training.interrupts import Interrupts
 from seefar.training.parallel import even_out, shared
 from seefar.training.recipe import Recipe, few_steps_warning
-from seefar.training.run import Run, load_run, save_weights, seal_finished
+from seefar.training.run import Run, finish_training, load_run, open_run, save_weights, training_in
 from seefar.training.schedule import image_cost, image_size, learning_rate, resize
 from seefar.training.state import Tally, TrainingState
 
@@ -52,6 +50,7 @@ def train(
     workers: int | None = None,
     checkpoint_minutes: float = 5.0,
     progress: Progress | None = None,
+    command: Sequence[str] = ("seefar.train",),
 ) -> Run:
     """Train a ResNet-18, or go on with a training that was interrupted, or read back one that is finished.
 
@@ -73,6 +72,7 @@ def train(
             less than a minute old.
         progress: gets each line of the log and each step; default: shown where it runs. `log.txt` is written in any
             case.
+        command: the command line or function, for the manifest.
 
     Raises:
         RecipeError: `recipe` is no recipe.
@@ -98,14 +98,14 @@ def train(
     if not isinstance(data, Data):
         raise DataError(f"A Data was wanted, found {data!r}: pass one, such as seefar.load_data('cifar10').")
     compute, worker_processes = plan_training(device, precision, workers, checkpoint_minutes)
-    run_folder = copied(lambda: choose_folder(recipe, data) if folder is None else find_run(folder))
-    if not begin_run(run_folder, recipe, data):
-        with run_folder.writing(["seefar.train"]), showing(progress if processes.first() else SILENT) as shown:
-            begin_run(run_folder, recipe, data, write=True)
-            if processes.first():
-                add_sitting(run_folder.path, compute.device_name, compute.precision_name)
-            _train(run_folder, recipe, data, compute, worker_processes, checkpoint_minutes, shown)
-    seal_finished(run_folder)
+    run_folder = open_run(recipe, data, folder)
+    with showing(progress if processes.first() else SILENT) as shown:
+        if run_folder.weights.exists():
+            finish_training(run_folder, shown)
+        else:
+            session = {"device": compute.device_name, "precision": compute.precision_name}
+            with training_in(run_folder, recipe, data, session, command, shown):
+                _train(run_folder, recipe, data, compute, worker_processes, checkpoint_minutes, shown)
     return load_run(run_folder, device)
 
 

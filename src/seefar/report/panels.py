@@ -12,21 +12,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from seefar.data.images import Images
+from seefar.explanation.occlusion import hide
 from seefar.maps.grid import Grid, to_pixels
-from seefar.maps.removal import hide
 from seefar.names import HideName, MethodName
-from seefar.report.style import (
-    PALE,
-    QUIET,
-    SIGNED_COLOURS,
-    SMALL,
-    Extent,
-    canvas,
-    shorten,
-    square,
-    text,
-    text_height,
-)
+from seefar.report.style import PALE, QUIET, SIGNED_COLOURS, SMALL, Extent, canvas, shorten, square, text, text_height
 
 IN_LOGITS = ("gradcam", "hirescam", "layercam")  # the other methods' values have no unit
 GAP, PANEL = 0.14, 1.6  # inches; 1.6 are 192 dots: 6 for each pixel of CIFAR-10

@@ -5,23 +5,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lab.placed import placed_contrast
+from lab.shortcut import plant_shortcut
 from seefar import class_maps, recipe, train
 from seefar.data import Data
-from seefar.data.shapes import load_shapes, plant_shortcut
+from seefar.data.shapes import load_shapes
 from seefar.explanation.occlusion import occlude
-from seefar.maps.grid import Grid, Maps, grid_of
-from seefar.maps.sanity import evidence_inside, find_origin, pointing_hits
-from seefar.model import ResNet18
+from seefar.maps.sanity import evidence_inside, pointing_hits
 from seefar.model.inference import compute_logits
 from seefar.progress import SILENT
 
 
-def placed_contrast(model: ResNet18, images: np.ndarray, true: np.ndarray, cells: int) -> tuple[Maps, Grid]:
-    """Why class 0 rather than the true one, and where the cells lie."""
-    contrast, of_mirrored = (
-        class_maps(model, part, cells).contrast(0, true) for part in (images, images[:, :, ::-1].copy())
-    )
-    return contrast, find_origin(contrast, of_mirrored, 32, grid_of(model, (cells, cells), 32))
+def test_a_planted_shortcut_is_a_magenta_patch_where_the_mask_says(shapes: Data) -> None:
+    planted = plant_shortcut(shapes.train, 0.25, label=3)
+    assert planted.masks is not None
+    assert shapes.train.masks is not None
+    patched = planted.masks.any((1, 2))
+    assert patched.sum() == 150
+    assert (planted.masks[patched].sum((1, 2)) == 64).all()
+    assert (planted.images[planted.masks] == (255, 0, 255)).all()
+    np.testing.assert_array_equal(planted.images[~planted.masks], shapes.train.images[~planted.masks])
+    assert (planted.labels[patched] == 3).all()
+    np.testing.assert_array_equal(planted.labels[~patched], shapes.train.labels[~patched])
+    covered = (planted.masks & shapes.train.masks).sum((1, 2))[patched]
+    assert (covered == 0).mean() > 0.8  # the shape stays visible where it leaves room
+    assert covered.max() < 32
+    assert len({tuple(np.argwhere(mask)[0]) for mask in planted.masks[patched]}) > 50
+    kept = plant_shortcut(shapes.train, 1.0)
+    np.testing.assert_array_equal(kept.labels, shapes.train.labels)
+    assert kept.masks is not None
+    assert kept.masks.any((1, 2)).all()
 
 
 @pytest.mark.slow
@@ -38,9 +51,9 @@ def test_a_planted_shortcut_is_found_and_hiding_it_mends_the_answer(tmp_path: Pa
     images, true = planted.images[fooled], planted.labels[fooled]
     assert planted.masks is not None
     masks = planted.masks[fooled]
-    fine, place = placed_contrast(model, images, true, 32)
+    fine, place = placed_contrast(model, images, 0, true, 32)
     assert pointing_hits(fine, masks, place).mean() > 0.95
-    contrast, place = placed_contrast(model, images, true, 8)
+    contrast, place = placed_contrast(model, images, 0, true, 8)
     assert pointing_hits(contrast, masks, place).mean() > 0.95
     assert evidence_inside(contrast, masks, place).mean() > 4 * masks.mean()
     found = occlude(model, images, np.zeros(len(images), np.int64), true, contrast, place)

@@ -28,9 +28,9 @@ def load_cifar10_1(folder: str | Path | None = None) -> Split | None:
         DataError: one of the files is missing or holds something else.
 
     Example:
-        >>> import seefar, tempfile
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     print(seefar.load_cifar10_1(folder))
+        ...     print(load_cifar10_1(folder))
         None
     """
     home = Path(folder).expanduser() if folder else default_folder()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seefar.data.cifar10_1 import FILES, load_cifar10_1
+from lab.cifar10_1 import FILES, load_cifar10_1
 from seefar.errors import DataError
 
 IMAGES, LABELS = np.zeros((2000, 32, 32, 3), np.uint8), np.arange(2000, dtype=np.int32) % 10
