@@ -16,7 +16,6 @@ ORDER = (
     "names",
     "choices",
     "seeds",
-    "processes",
     "output",
     "progress",
     "runs",

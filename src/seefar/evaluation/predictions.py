@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar import processes
 from seefar.data.images import Images, Labels, Split, check_classes, check_labels
 from seefar.errors import DataError, RunError
 from seefar.model.inference import (
@@ -175,10 +174,7 @@ def predict(
         raise DataError("There is no image in this split: at least one is needed for predictions.")
     with showing(progress) as shown, torch.no_grad(), eval_mode(model), true_float32():
         if isinstance(model, ResNet18) and normalize is None:
-            (gathered,) = processes.in_parts(
-                lambda rows: (_features(model, rows, shown),), split.images, unit=BATCH_SIZE
-            )
-            features = torch.from_numpy(gathered).to(device_of(model))  # (N, C)
+            features = torch.cat([pooled_features(model, batch) for batch in _batches(split.images, shown)])  # (N, C)
             logits = model.fc(features)  # (N, K)
         else:
             logits, features = _ask_any_module(model, split, normalize or nn.Identity(), shown)
@@ -197,10 +193,6 @@ def predict(
         model=weights_fingerprint(model),
         images=split.fingerprint,
     )
-
-
-def _features(model: ResNet18, images: Images, shown: Progress) -> Floats:
-    return torch.cat([pooled_features(model, batch) for batch in _batches(images, shown)]).cpu().numpy()
 
 
 def _batches(images: Images, shown: Progress) -> Iterator[Images]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from seefar.errors import DeviceError, RecipeError
 from seefar.model.resnet import ResNet18, memory_format
 from seefar.names import DeviceName, PrecisionName
-from seefar.processes import local_size
+from seefar.training.distributed import local_size
 
 
 @dataclass(frozen=True)

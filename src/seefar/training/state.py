@@ -1,159 +1,145 @@
-"""The state of an unfinished training in one safetensors file: whole or not there, and it cannot run code."""
+"""The state of an unfinished training, and its checkpoint: one safetensors file, written atomically."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from seefar import processes
-from seefar.errors import RecipeError, RunError
+from seefar.data.images import Data
+from seefar.errors import RunError
 from seefar.model.resnet import ResNet18
+from seefar.runs.files import sync
+from seefar.runs.folder import RunFolder
 from seefar.runs.tensors import load_tensors, load_weights, save_tensors
-from seefar.training.average import WeightAverage
+from seefar.training.distributed import all_reduce, broadcast, broadcast_tensors, is_main
 from seefar.training.recipe import Recipe
 
 
-@dataclass
 class Tally:
-    """Loss and right answers since the last logged step and over the epoch; kept on the device, so that no step waits.
+    """Sums over the images since the last logged step and since the epoch began.
 
-    In float64, which counts more images than anybody has; in float32 on MPS, which has no float64.
+    They stay on the device, so that no step waits for it. float64 counts exactly; MPS has only float32.
 
     Attributes:
-        interval: (3,): sum of loss times images, right answers, images, since the last logged step.
-        epoch: (3,): the same since the epoch began.
+        sums: (2, 3): since the last logged step and since the epoch began; loss, correct predictions, images.
     """
 
-    interval: Tensor
-    epoch: Tensor
-
-    @classmethod
-    def begin(cls, device: torch.device) -> Tally:
-        """Nothing counted yet."""
+    def __init__(self, device: torch.device) -> None:
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        return cls(torch.zeros(3, dtype=dtype, device=device), torch.zeros(3, dtype=dtype, device=device))
+        self.sums = torch.zeros(2, 3, dtype=dtype, device=device)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count one batch: its mean loss (), logits (B, K) and labels (B,)."""
+        """Add one batch: its mean loss (), logits (B, K) and labels (B,)."""
         correct = (logits.argmax(1) == labels).sum()
         images = torch.full_like(correct, len(labels))
-        batch = torch.stack((loss.detach().to(self.interval.dtype) * len(labels), correct, images))
-        self.interval += batch
-        self.epoch += batch
+        self.sums += torch.stack((loss.detach().to(self.sums.dtype) * len(labels), correct, images))
 
-    def collect(self) -> None:
-        """Add up what the processes of a distributed training have counted; alone nothing."""
-        self.interval, self.epoch = processes.total(self.interval), processes.total(self.epoch)
+    def reset(self, epoch_ends: bool) -> None:
+        """A step was logged; it may be the last one of an epoch."""
+        self.sums[: 2 if epoch_ends else 1].zero_()
 
-    def keep_on_first(self) -> None:
-        """After `collect`, or a checkpoint: the first process goes on from the sums, the others from nothing."""
-        if not processes.first():
-            self.interval.zero_()
-            self.epoch.zero_()
+    def totals(self) -> list[list[float]]:
+        """The sums over all ranks, (2, 3); a GPU is waited for."""
+        totals: list[list[float]] = all_reduce(self.sums).tolist()
+        return totals
 
 
 @dataclass
 class TrainingState:
-    """Everything that a training goes on from.
+    """Everything that a training resumes from.
 
     Attributes:
         model: the network.
         optimizer: its momentum is part of the state.
-        scaler: the loss scaler; it does something in float16 only.
-        tally: loss and right answers so far.
-        precision: what this sitting computes in, such as `bfloat16`.
-        earlier_precision: what the sitting before computed in; None if there was none.
-        average: the mean of the weights over the last steps, for recipes that end with it.
-        step: steps done, counted over the whole run.
-        seconds: time spent in training so far, over all sittings.
-        rows: of the history, up to this step; -1 in checkpoints that were written before they were counted.
-        training: the recipe as JSON and the fingerprint of the training images, which a checkpoint must be of.
+        scaler: the loss scaler, which does something in float16 only.
+        tally: sums of loss and correct predictions.
+        training: what a checkpoint must be of, see `identify`.
+        step: steps done, over all sessions.
+        seconds: time spent in training, over all sessions.
+        rows: of the history, up to this step.
     """
 
     model: ResNet18
     optimizer: torch.optim.SGD
     scaler: torch.amp.GradScaler
     tally: Tally
-    precision: str
-    earlier_precision: str | None = None
-    average: WeightAverage = field(default_factory=WeightAverage)
+    training: str
     step: int = 0
     seconds: float = 0.0
     rows: int = 0
-    training: dict[str, str] = field(default_factory=dict)
-    _scaler_at_rest: dict[str, Any] = field(default_factory=dict)  # from a sitting in float16, if this one is not
 
-    def save(self, path: Path) -> None:
-        """Write the state into one file; a kill while writing leaves the last checkpoint as it was."""
+    def save(self, folder: RunFolder | None) -> None:
+        """Write the checkpoint of all ranks into the folder, which rank 0 alone has; its history is synced before."""
+        totals = self.tally.totals()
+        if folder is None:
+            return
+        sync(folder.history)
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for name, parameter in self.model.named_parameters():
-            if (momentum := self.optimizer.state[parameter].get("momentum_buffer")) is not None:
-                tensors[f"momentum.{name}"] = momentum
-        tensors |= {f"average.{name}": tensor for name, tensor in self.average.weights.items()}
-        position = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "interval": self.tally.interval.tolist(),
-            "epoch": self.tally.epoch.tolist(),
-            "scaler": self.scaler.state_dict() or self._scaler_at_rest,  # empty where it is off
-            "precision": self.precision,
-            "averaged": self.average.count,
-            "rows": self.rows,
-            "training": self.training,
-        }
-        save_tensors(path, tensors, position)
+        tensors |= {f"momentum.{name}": tensor for name, tensor in self._momentum().items()}
+        about = {name: getattr(self, name) for name in ("training", "step", "seconds", "rows")}
+        save_tensors(folder.checkpoint, tensors, {**about, "totals": totals, "scaler": self.scaler.state_dict()})
 
     def load(self, path: Path) -> None:
-        """Put the state back as it was saved.
+        """Restore what `save` wrote.
 
         Raises:
-            RunError: the file is damaged or belongs to another training than `training` says.
+            RunError: the file is damaged or belongs to another training.
         """
-        tensors, position = load_tensors(path)
-        _check_training(path, position.get("training"), self.training)
+        tensors, about = load_tensors(path)
+        if about.get("training") != self.training:
+            raise RunError(
+                f"{path} belongs to another training: restore the right one from a copy, or delete it to start over."
+            )
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         load_weights(path, self.model, weights)
-        for name, parameter in self.model.named_parameters():
-            if f"momentum.{name}" in tensors:
-                if tensors[f"momentum.{name}"].shape != parameter.shape:
-                    raise RunError(f"{path} holds the momentum of another network: delete it to begin that run anew.")
-                momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
-                self.optimizer.state[parameter]["momentum_buffer"] = momentum
-            if f"average.{name}" in tensors:
-                self.average.weights[name] = torch.empty_like(parameter).copy_(tensors[f"average.{name}"])
         try:
-            self.step, self.seconds = position["step"], position["seconds"]
-            for part, sums in ((self.tally.interval, position["interval"]), (self.tally.epoch, position["epoch"])):
-                part.copy_(torch.tensor(sums, dtype=part.dtype))
-            self.earlier_precision = position.get("precision")
-            self.average.count = position.get("averaged", 0)
-            self.rows = int(position.get("rows", -1))
-            self._scaler_at_rest = position["scaler"]
-            if self._scaler_at_rest and self.scaler.is_enabled():
-                self.scaler.load_state_dict(self._scaler_at_rest)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise RunError(
-                f"{path} does not say how far its training had come: delete it to begin that run anew."
-            ) from error
+            self.step, self.seconds, self.rows = int(about["step"]), float(about["seconds"]), int(about["rows"])
+            self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
+            self._load_scaler(about["scaler"])
+            self._create_momentum([name.removeprefix("momentum.") for name in tensors if name.startswith("momentum.")])
+            for name, momentum in self._momentum().items():
+                momentum.copy_(tensors[f"momentum.{name}"])
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise RunError(f"{path} is incomplete ({error}): delete it to start that training over.") from error
+
+    def share(self) -> None:
+        """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally.
+
+        Raises:
+            RunError: this process has another recipe or other training images than process 0.
+        """
+        own = {"training": self.training, "step": self.step, "scaler": self.scaler.state_dict()}
+        own["momentum"] = list(self._momentum())
+        about = json.loads(broadcast(json.dumps(own).encode()))
+        if about["training"] != self.training:
+            raise RunError("The processes have different recipes or training images: give all of them the same.")
+        if not is_main():
+            self.step = about["step"]
+            self._load_scaler(about["scaler"])
+            self._create_momentum(about["momentum"])
+        broadcast_tensors(list(self._momentum().values()))
+
+    def _momentum(self) -> dict[str, Tensor]:
+        """The momentum by names of parameters: of those that a step has changed."""
+        states = ((name, self.optimizer.state.get(parameter, {})) for name, parameter in self.model.named_parameters())
+        return {name: state["momentum_buffer"] for name, state in states if state.get("momentum_buffer") is not None}
+
+    def _create_momentum(self, names: Sequence[str]) -> None:
+        for name in names:
+            parameter = self.model.get_parameter(name)
+            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+    def _load_scaler(self, state: dict[str, Any]) -> None:
+        if state and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state)
 
 
-def _check_training(path: Path, found: object, wanted: dict[str, str]) -> None:
-    """Refuse the checkpoint of another training, which may fit a network of the same shape just as well."""
-    if not found or not wanted:  # an old one, which does not say
-        return
-    try:
-        assert isinstance(found, dict)
-        other = Recipe.from_json(wanted["recipe"]).differences(Recipe.from_json(found["recipe"]))
-    except (AssertionError, KeyError, TypeError, RecipeError) as error:
-        raise RunError(f"{path} does not say what it was trained as: delete it to begin that run anew.") from error
-    if not other and found.get("data") != wanted["data"]:
-        other = "other training images"
-    if other:
-        raise RunError(
-            f"{path} belongs to another training ({other}): put the right one back, or delete it to begin this "
-            "training anew."
-        )
+def identify(recipe: Recipe, data: Data) -> str:
+    """What makes a training this one: its recipe and training images, wherever the images are now."""
+    return replace(recipe, data=data.fingerprint).to_json()
