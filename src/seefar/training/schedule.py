@@ -16,15 +16,14 @@ SMALLEST = 12  # pixels
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """The rate of step 1 to `steps`: constant, or one-cycle (Smith & Topin 2017, arXiv 1708.07120) in straight lines.
 
-    One-cycle rises for the first `warm_up` of the steps and falls to one step above `final_rate` of it at the last.
+    One-cycle rises for the first `warm_up` of the steps and falls to one step above 0 at the last.
     """
     if recipe.schedule == "constant":
         return recipe.learning_rate
     peak = recipe.warm_up * steps
     if step <= peak:
         return recipe.learning_rate * (step / peak)
-    above = (steps + 1 - step) / (steps + 1 - peak)
-    return recipe.learning_rate * (recipe.final_rate + (1 - recipe.final_rate) * above)
+    return recipe.learning_rate * ((steps + 1 - step) / (steps + 1 - peak))
 
 
 def image_size(recipe: Recipe, data: Data, epoch: int) -> int:
