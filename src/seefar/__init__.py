@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from seefar.errors import RecipeError as RecipeError
     from seefar.errors import RunError as RunError
     from seefar.errors import SeefarError as SeefarError
-    from seefar.errors import WorkerError as WorkerError
     from seefar.evaluation.accuracy_views import AccuracyView as AccuracyView
     from seefar.evaluation.accuracy_views import accuracy_views as accuracy_views
     from seefar.evaluation.analysis import MistakeAnalysis as MistakeAnalysis
@@ -132,8 +131,7 @@ _NAMES = {
     "data": "load_data",
     "data.images": "Data Split",
     "data.reference": "Reference load_reference",
-    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted "
-    "MapError RecipeError RunError SeefarError WorkerError",
+    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError RecipeError RunError SeefarError",
     "evaluation.accuracy_views": "AccuracyView accuracy_views",
     "evaluation.analysis": "MistakeAnalysis analyse_mistakes",
     "evaluation.calibration": "Calibration measure_calibration",

@@ -36,7 +36,6 @@ def run(
     data_dir: str | Path | None = None,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
-    workers: int | None = None,
     checkpoint_minutes: float = 5.0,
     progress: Progress | None = None,
     evaluated: Callable[[Evaluation], object] | None = None,
@@ -53,7 +52,6 @@ def run(
         data_dir: where CIFAR-10 lies; see `seefar.load_data`.
         device: see `seefar.train`.
         precision: see `seefar.train`.
-        workers: see `seefar.train`.
         checkpoint_minutes: see `seefar.train`.
         progress: see `seefar.progress`.
         evaluated: called with the evaluation as soon as it is there, before mistakes are explained.
@@ -87,7 +85,7 @@ def run(
     check_choices(chosen, images)
     folder = copied(lambda: choose_folder(plan, images) if name is None else find_run(name))
     if not begin_run(folder, plan, images):  # another recipe's folder is refused before it is touched
-        plan_training(device, precision, workers, checkpoint_minutes)
+        plan_training(device, precision, checkpoint_minutes)
     with writing_if_possible(folder, command), showing(progress) as shown:
         if name is None and (instead := taken_instead(folder, plan)):
             shown.line(instead)
@@ -97,7 +95,6 @@ def run(
             folder,
             device=device,
             precision=precision,
-            workers=workers,
             checkpoint_minutes=checkpoint_minutes,
             progress=shown,
         )
@@ -116,7 +113,6 @@ def train_run(
     *,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
-    workers: int | None = None,
     checkpoint_minutes: float = 5.0,
     progress: Progress | None = None,
     command: Sequence[str] = ("seefar.train",),
@@ -125,7 +121,7 @@ def train_run(
     if begin_run(folder, recipe, data):
         seal_finished(folder)
         return load_run(folder, device)
-    plan_training(device, precision, workers, checkpoint_minutes)  # what cannot be is refused before a folder is made
+    plan_training(device, precision, checkpoint_minutes)  # what cannot be is refused before a folder is made
     with folder.writing(command), device_errors():
         return train(
             recipe,
@@ -133,7 +129,6 @@ def train_run(
             folder.path,
             device=device,
             precision=precision,
-            workers=workers,
             checkpoint_minutes=checkpoint_minutes,
             progress=progress,
         )
