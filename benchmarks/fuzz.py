@@ -464,7 +464,7 @@ def _add_predicted(add: Add, home: Path) -> None:
 WORDS = (
     "run", "train", "evaluate", "explain", "report", "verify", "compare", "triage", "export", "predict", "data",
     "fast", "demo", "seed", "--name", "--data", "--data-dir", "--epochs", "--width", "--scales", "--seed", "--top",
-    "--order", "--true", "--method", "--layer", "--cells", "--hide", "--explain", "--workers", "--device", "--json",
+    "--order", "--true", "--method", "--layer", "--cells", "--hide", "--explain", "--device", "--json",
     "--learning-rate", "--flip", "--batch-size", "--image-size", "--precision", "--checkpoint-minutes", "--quiet",
     "--help", "--version", "--", "-", "-x", "--no-nesterov", "--figure", "--out", "--output", "shapes", "cifar10",
 )  # fmt: skip

@@ -23,7 +23,7 @@ from seefar.errors import MissingExtraError
 from seefar.maps.class_maps import class_maps
 from seefar.model.inference import compute_logits, log_softmax
 from seefar.model.resnet import ResNet18
-from seefar.studio import Studio, open_studio
+from seefar.app import Studio, open_studio
 from seefar.training.run import Run
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from seefar.errors import RecipeError as RecipeError
     from seefar.errors import RunError as RunError
     from seefar.errors import SeefarError as SeefarError
-    from seefar.errors import WorkerError as WorkerError
     from seefar.evaluation.calibration import Calibration as Calibration
     from seefar.evaluation.calibration import fit_temperature as fit_temperature
     from seefar.evaluation.calibration import measure_calibration as measure_calibration
@@ -124,7 +123,7 @@ _NAMES = {
     "data": "load_data",
     "data.images": "Data Split",
     "data.reference": "Reference load_reference",
-    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError RecipeError RunError SeefarError WorkerError",
+    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError RecipeError RunError SeefarError",
     "evaluation.calibration": "Calibration fit_temperature measure_calibration",
     "evaluation.compared_runs": "compare_runs",
     "evaluation.comparison": "Comparison compare",

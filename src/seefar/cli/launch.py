@@ -57,7 +57,7 @@ def _check(launch: Launch, recipe: Recipe, place: Place, machine: Machine, choic
 
     # An automatic precision depends on the GPU, which this process, that does not compute, would then take memory of.
     precision = "float32" if machine.precision == "auto" else machine.precision
-    compute, _ = plan_training(machine.device, precision, machine.workers, machine.checkpoint_minutes)
+    compute = plan_training(machine.device, precision, machine.checkpoint_minutes)
     kind, gpus = compute.device.type, torch.cuda.device_count()
     if kind == "mps" or (kind == "cuda" and launch.processes > gpus):
         there = "MPS computes in one process only" if kind == "mps" else f"this machine has {gpus} GPUs"
