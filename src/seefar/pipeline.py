@@ -33,6 +33,7 @@ from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import Progress, showing
 from seefar.runs.store import locked, opened
+from seefar.training.device import plan_training
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
@@ -115,6 +116,7 @@ def run(
         recipe = replace(recipe, data=str(data))
     images = data if isinstance(data, Data) else load_for(recipe, data_dir, progress=progress)
     check_choices(chosen, images)
+    plan_training(device, precision, checkpoint_minutes)
     folder = open_run(recipe, images, name)
     with showing(progress) as shown, locked(folder.path, shown):
         if name is None and (line := describe_choice(folder, recipe, images)):
