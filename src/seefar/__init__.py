@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seefar.choices import Choices as Choices
+    from seefar.compared_runs import compare_runs as compare_runs
     from seefar.data import load_data as load_data
     from seefar.data.cifar10_1 import load_cifar10_1 as load_cifar10_1
     from seefar.data.images import Data as Data
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from seefar.evaluation.calibration import Calibration as Calibration
     from seefar.evaluation.calibration import fit_temperature as fit_temperature
     from seefar.evaluation.calibration import measure_calibration as measure_calibration
-    from seefar.evaluation.compared_runs import compare_runs as compare_runs
     from seefar.evaluation.comparison import Comparison as Comparison
     from seefar.evaluation.comparison import compare as compare
     from seefar.evaluation.evaluate import Evaluation as Evaluation
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
     from seefar.evaluation.triage import Verdict as Verdict
     from seefar.evaluation.triage import accuracy_views as accuracy_views
     from seefar.evaluation.triage import triage as triage
-    from seefar.evaluation.views import TwoViews as TwoViews
-    from seefar.evaluation.views import predict_two_views as predict_two_views
     from seefar.explanation.explain import explain as explain
     from seefar.explanation.explanation import Explanation as Explanation
     from seefar.explanation.health import Health as Health
@@ -130,6 +128,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "choices": "Choices",
+    "compared_runs": "compare_runs",
     "data": "load_data",
     "data.cifar10_1": "load_cifar10_1",
     "data.images": "Data Split",
@@ -137,7 +136,6 @@ _NAMES = {
     "errors": "ChoiceError DataError DeviceError DivergedError Interrupted "
     "MapError RecipeError RunError SeefarError WorkerError",
     "evaluation.calibration": "Calibration fit_temperature measure_calibration",
-    "evaluation.compared_runs": "compare_runs",
     "evaluation.comparison": "Comparison compare",
     "evaluation.evaluate": "Evaluation MistakeAnalysis analyse_mistakes evaluate",
     "evaluation.label_issues": "LabelIssue LabelIssues find_label_issues",
@@ -146,7 +144,6 @@ _NAMES = {
     "mistakes_by_class",
     "evaluation.predictions": "Predictions predict read_predicted",
     "evaluation.triage": "AccuracyView Verdict accuracy_views triage",
-    "evaluation.views": "TwoViews predict_two_views",
     "explanation.explain": "explain",
     "explanation.explanation": "Explanation",
     "explanation.health": "Health",

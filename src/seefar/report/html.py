@@ -16,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from seefar.evaluation.metrics import Metrics
+from seefar.evaluation.mistakes import count_confusions
 from seefar.evaluation.triage import MEANING
 from seefar.report.content import ReportContent
 from seefar.report.curves import Scale, accuracy_scale, history_charts, reliability_chart
@@ -168,20 +169,17 @@ def _counted(title: str, key: str, kinds: Mapping[Any, str], found: Sequence[str
 
 
 def _confused_pairs(metrics: Metrics) -> Bars:
-    counts = [
-        (count, t, p) for t, row in enumerate(metrics.confusion) for p, count in enumerate(row) if t != p and count
-    ]
-    most = sorted(counts, key=lambda one: -one[0])[:MOST_PAIRS]
+    most = count_confusions(metrics.confusion)[:MOST_PAIRS]
     names = [one.name for one in metrics.classes]
     bars = (
         Bar(
             f"{names[t]} \N{RIGHTWARDS ARROW} {names[p]}",
             f"{count / max(1, metrics.mistakes):.0%} of the mistakes",
             f"{count:,}",
-            100 * count / most[0][0],
+            100 * count / most[0].n,
             _link(true=names[t], predicted=names[p]),
         )
-        for count, t, p in most
+        for t, p, count in most
     )
     return Bars("Most often confused", tuple(bars))
 

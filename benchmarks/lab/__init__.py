@@ -1,0 +1,1 @@
+"""Research code that the benchmarks need and no command of seefar reaches."""
