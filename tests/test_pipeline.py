@@ -431,7 +431,7 @@ def test_calibrations_are_read_back_and_the_network_is_not_asked_again(
     whole = metrics.read_text(encoding="utf-8")
     with monkeypatch.context() as patch:
         patch.setattr("seefar.findings.predict", lambda *_, **__: pytest.fail("the network was asked"))
-        patch.setattr("seefar.report.content.measure_calibration", lambda *_: pytest.fail("measured again"))
+        patch.setattr("seefar.result.measure_calibration", lambda *_: pytest.fail("measured again"))
         found = seefar.explain_run(run, DATA, **quiet).findings
         assert (found.calibration, found.after) == (first.findings.calibration, first.findings.after)
         assert f"temperature of {found.after.temperature:.2f}" in (folder / "report.html").read_text(encoding="utf-8")

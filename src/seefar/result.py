@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seefar.data import Data
+from seefar.evaluation.analysis import reference_of
+from seefar.evaluation.calibration import Calibration, measure_calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.mistakes import Mistake
+from seefar.evaluation.triage import triage
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.findings import Findings
-from seefar.report.page import make_report
+from seefar.report.content import ReportContent
+from seefar.report.page import render_report
 from seefar.report.tables import files_table, neighbours_table, occlusion_table, write_mistakes
 from seefar.runs.files import write_changed
+from seefar.runs.provenance import provenance
 from seefar.training.run import Run
 
 
@@ -48,17 +53,44 @@ def write_result(result: Result, data: Data, command: Sequence[str], data_dir: s
     run, evaluation, explanation, findings = result.run, result.evaluation, result.explanation, result.findings
     write_changed(run.folder.explanation, json.dumps(explanation.summary(), indent=2) + "\n")
     write_table(run, data, evaluation, findings, explanation, result.neighbours)
-    make_report(
-        run,
-        data,
-        evaluation,
-        explanation,
-        command,
-        data_dir,
-        verdicts=findings.analysis.verdicts,
-        calibrations=(findings.calibration, findings.after),
-        only_changed=True,
+    calibrations = findings.calibration, findings.after
+    make_report(run, data, evaluation, explanation, result.neighbours, calibrations, command=command, data_dir=data_dir)
+
+
+def make_report(
+    run: Run,
+    data: Data,
+    evaluation: Evaluation,
+    explanation: Explanation | None,
+    neighbours: Neighbours | None,
+    calibrations: tuple[Calibration, Calibration | None] | None = None,
+    *,
+    command: Sequence[str],
+    data_dir: str | Path | None,
+) -> Path:
+    """Write `report.html` into the run folder, if anything in it is new."""
+    predictions = evaluation.predictions
+    reference, _ = reference_of(data.test, data_dir, fetch=False)
+    before, after = calibrations or (measure_calibration(predictions.logits, predictions.labels), None)
+    content = ReportContent(
+        name=run.folder.path.name,
+        data=data.name,
+        test=data.test,
+        evaluation=evaluation,
+        calibration=before,
+        calibration_after=after,
+        explanation=explanation,
+        neighbours=neighbours,
+        train=data.train,
+        verdicts=None if reference is None else triage(predictions.labels, predictions.predicted, reference),
+        votes=None if reference is None else reference.counts,
+        history=run.history,
+        recipe=run.recipe,
+        command=command,
+        provenance=provenance(),
     )
+    write_changed(run.folder.report, render_report(content))
+    return run.folder.report
 
 
 def write_table(

@@ -20,8 +20,8 @@ from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.explanation.explain import Explanation
 from seefar.explanation.kept import kept_explanation
+from seefar.explanation.neighbours import Neighbours
 from seefar.progress import Progress, showing
-from seefar.report.page import saved_neighbours
 from seefar.runs.files import read_json
 from seefar.runs.folder import RunFolder
 from seefar.runs.values import from_plain
@@ -43,6 +43,15 @@ def saved_explanation(run: Run, evaluation: Evaluation, choices: Choices | None 
         return saved
     wanted = (choices.method, choices.layer, choices.cells, choices.hide)
     return saved if (saved.method, saved.layer, saved.cells, saved.hide) == wanted else None
+
+
+def saved_neighbours(folder: RunFolder, evaluation: Evaluation, data: Data) -> Neighbours | None:
+    """The neighbours in the run folder, if they are of these predictions and training images."""
+    try:
+        saved = Neighbours.load(folder.neighbours)
+    except RunError:  # missing or damaged
+        return None
+    return saved if saved.are_of(evaluation.predictions, data) else None
 
 
 def saved_evaluation(run: Run, test: Split) -> Evaluation | None:

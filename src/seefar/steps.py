@@ -24,9 +24,8 @@ from seefar.findings import can_judge_now, compute_neighbours, draw_findings, fi
 from seefar.inputs import check_choices
 from seefar.progress import Part, Progress, showing
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
-from seefar.report.page import make_report, saved_neighbours
 from seefar.report.style import save_figure
-from seefar.result import Result, write_result, write_table
+from seefar.result import Result, make_report, write_result, write_table
 from seefar.saved import (
     forget_predictions,
     is_writable,
@@ -34,6 +33,7 @@ from seefar.saved import (
     saved_calibrations,
     saved_evaluation,
     saved_explanation,
+    saved_neighbours,
     tell_unwritten,
     writing_if_possible,
 )
@@ -212,9 +212,11 @@ def report_run(
         with showing(progress) as shown:
             for line in left_out(run, data, evaluation, explanation, data_dir):
                 shown.line(line)
-        kept = is_writable(run.folder)  # else a page that shows this already is good enough
+        if run.folder.report.exists() and not is_writable(run.folder):
+            return run.folder.report
+        neighbours = saved_neighbours(run.folder, evaluation, data)
         return make_report(
-            run, data, evaluation, explanation, command, data_dir, calibrations=calibrations, only_changed=not kept
+            run, data, evaluation, explanation, neighbours, calibrations, command=command, data_dir=data_dir
         )
 
 
