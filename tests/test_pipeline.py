@@ -276,6 +276,7 @@ def test_what_is_new_is_in_table_and_page(run: Run) -> None:
         seefar.explain_run(run, DATA, progress=seefar.SILENT, **choices)
         return {name for name, content in before.items() if (folder.path / name).read_bytes() != content}
 
+    renewed()  # the page names the last command
     assert renewed() == set()
     assert renewed(hide="grey") == {"explanation.json", "mistakes.csv", "report.html"}
     assert renewed(hide="blur") == {"explanation.json", "mistakes.csv", "report.html"}
@@ -431,7 +432,7 @@ def test_calibrations_are_read_back_and_the_network_is_not_asked_again(
     whole = metrics.read_text(encoding="utf-8")
     with monkeypatch.context() as patch:
         patch.setattr("seefar.findings.predict", lambda *_, **__: pytest.fail("the network was asked"))
-        patch.setattr("seefar.report.content.measure_calibration", lambda *_: pytest.fail("measured again"))
+        patch.setattr("seefar.result.measure_calibration", lambda *_: pytest.fail("measured again"))
         found = seefar.explain_run(run, DATA, **quiet).findings
         assert (found.calibration, found.after) == (first.findings.calibration, first.findings.after)
         assert f"temperature of {found.after.temperature:.2f}" in (folder / "report.html").read_text(encoding="utf-8")

@@ -7,7 +7,9 @@ ground, so that they read the same in light and dark pages.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -30,6 +32,7 @@ from seefar.report.style import (
     RED,
     SMALL,
     Block,
+    Box,
     bare,
     block_height,
     canvas,
@@ -46,8 +49,7 @@ from seefar.report.style import (
 )
 from seefar.training.history import HistoryRow
 
-HISTORY_LEFT, HISTORY_RIGHT, HISTORY_WIDTH, HISTORY_GAP = 0.65, 0.9, 4.0, 0.9  # inches
-HISTORY_TOP, HISTORY_HIGH, HISTORY_BETWEEN, HISTORY_LOW, HISTORY_BOTTOM = 0.6, 2.7, 0.6, 0.75, 0.6
+MARGIN = 0.35  # inches
 FEW_POINTS = 30  # up to so many points are marked one by one
 
 
@@ -65,73 +67,113 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
         >>> import seefar
         >>> from seefar.training.history import HistoryRow
         >>> row = HistoryRow(step=50, epoch=1, seconds=3.0, image_size=32, learning_rate=0.1, loss=2.1, accuracy=0.3)
-        >>> len(seefar.plot_history([row], test_accuracy=0.35).axes)  # loss, accuracy, learning rate, image size
+        >>> len(seefar.plot_history([row], test_accuracy=0.35).axes)  # each above a smaller one
         4
     """
     if not history:
         raise RunError("A history without a row cannot be drawn: it has one when the first step is logged.")
-    figure = new_figure(
-        HISTORY_LEFT + 2 * HISTORY_WIDTH + HISTORY_GAP + HISTORY_RIGHT,
-        HISTORY_TOP + HISTORY_HIGH + HISTORY_BETWEEN + HISTORY_LOW + HISTORY_BOTTOM,
-    )
-    second, below = HISTORY_LEFT + HISTORY_WIDTH + HISTORY_GAP, HISTORY_TOP + HISTORY_HIGH + HISTORY_BETWEEN
-    whole = [row for row in history if row.epoch_accuracy is not None] or history  # rows that end an epoch
-    steps_per_epoch = whole[-1].step / whole[-1].epoch
-    epochs = [row.step / steps_per_epoch for row in history]
-    held_out = [(row.epoch, 100 * row.held_out_accuracy) for row in history if row.held_out_accuracy is not None]
-    panels = (
-        (HISTORY_LEFT, HISTORY_TOP, HISTORY_HIGH, "Training loss (nats)", [row.loss for row in history]),
-        (second, HISTORY_TOP, HISTORY_HIGH, "Accuracy (%)", [100 * row.accuracy for row in history]),
-        (HISTORY_LEFT, below, HISTORY_LOW, "Learning rate", [row.learning_rate for row in history]),
-        (second, below, HISTORY_LOW, "Image size (pixels)", [row.image_size for row in history]),
-    )
-    for left, top, height, title, values in panels:
-        axes = place(figure, left, top, HISTORY_WIDTH, height)
-        bare(axes)
-        marker = "o" if len(history) <= FEW_POINTS else ""
-        steps = "steps" if "pixels" in title else "default"  # a row's size is that of the steps up to it
-        axes.plot(
-            epochs, values, color=BLUE, linewidth=1.3, markersize=4, drawstyle=steps, clip_on=False, marker=marker
-        )
-        axes.set_xlim(0, max(epochs[-1], history[-1].epoch))
-        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-        text(figure, left, top - 0.24, title, weight="bold")
-        if height == HISTORY_LOW:
-            axes.yaxis.set_major_locator(MaxNLocator(2))
-            axes.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
-        if "pixels" in title:
-            axes.set_yticks(_some(sorted(set(values))))
-        if "%" in title:
-            if held_out:
-                axes.plot(*zip(*held_out, strict=True), "o-", color=ORANGE, linewidth=1, markersize=3, clip_on=False)
-            _name_curves(figure, second + HISTORY_WIDTH, bool(held_out))
-            if test_accuracy is not None:
-                axes.plot(epochs[-1], 100 * test_accuracy, "D", color=RED, markersize=6, clip_on=False, zorder=3)
-                at = epochs[-1], 100 * test_accuracy
-                style = {"va": "center", "fontsize": SMALL, "color": RED, **plain("test")}
-                axes.annotate(f"test\n{at[1]:.2f} %", at, (8, 0), textcoords="offset points", **style)
+    left, top, width, height, gap = 0.65, 0.6, 4.0, 4.05, 0.9  # inches
+    figure = new_figure(left + 2 * width + 2 * gap, top + height + 0.6)
+    draw_loss(figure, (left, top, width, height), history)
+    second = (left + width + gap, top, width, height)
+    axes = draw_accuracy(figure, second, history, test_accuracy)
+    _name_curves(figure, second, any(row.held_out_accuracy is not None for row in history))
+    if test_accuracy is not None:
+        at = _epochs(history)[-1], 100 * test_accuracy
+        style = {"va": "center", "fontsize": SMALL, "color": RED, **plain("test")}
+        axes.annotate(f"test\n{at[1]:.2f} %", at, (8, 0), textcoords="offset points", **style)
     return figure
 
 
-def _name_curves(figure: Figure, right: float, held_out: bool) -> None:
+def draw_loss(figure: Figure, box: Box, history: Sequence[HistoryRow]) -> None:
+    """Draw the training loss, and below it the learning rate, into a box of a figure."""
+    upper, lower = _upper_and_lower(box)
+    _draw_curve(figure, upper, "Training loss (nats)", history, [row.loss for row in history])
+    _name_epochs(_draw_curve(figure, lower, "Learning rate", history, [row.learning_rate for row in history]))
+
+
+def draw_accuracy(figure: Figure, box: Box, history: Sequence[HistoryRow], test_accuracy: float | None) -> Axes:
+    """Draw the accuracies, and below them the image size, into a box of a figure; returns the axes of the accuracies.
+
+    Blue: training, as augmented; orange: held out; red: test.
+    """
+    upper, lower = _upper_and_lower(box)
+    sizes = [row.image_size for row in history]
+    # A row has the size of the steps up to it, so the line steps before the point.
+    below = _draw_curve(figure, lower, "Image size (pixels)", history, sizes, drawstyle="steps")
+    _name_epochs(below)
+    below.set_yticks(_at_most_four(sorted(set(sizes))))
+    axes = _draw_curve(figure, upper, "Accuracy (%)", history, [100 * row.accuracy for row in history])
+    held_out = [(row.epoch, 100 * row.held_out_accuracy) for row in history if row.held_out_accuracy is not None]
+    if held_out:
+        axes.plot(*zip(*held_out, strict=True), "o-", color=ORANGE, linewidth=1, markersize=3, clip_on=False)
+    if test_accuracy is not None:
+        axes.plot(_epochs(history)[-1], 100 * test_accuracy, "D", color=RED, markersize=6, clip_on=False, zorder=3)
+    return axes
+
+
+def _upper_and_lower(box: Box) -> tuple[Box, Box]:
+    """The boxes of the upper axes and of the lower ones, which are 0.75 inches high."""
+    left, top, width, height = box
+    low, between = 0.75, 0.6
+    return (left, top, width, height - low - between), (left, top + height - low, width, low)
+
+
+def _epochs(history: Sequence[HistoryRow]) -> list[float]:
+    """How many epochs were done at each row; the last row may be in the middle of one."""
+    complete = [row for row in history if row.epoch_accuracy is not None] or history  # rows that end an epoch
+    steps_per_epoch = complete[-1].step / complete[-1].epoch
+    return [row.step / steps_per_epoch for row in history]
+
+
+def _draw_curve(
+    figure: Figure,
+    box: Box,
+    title: str,
+    history: Sequence[HistoryRow],
+    values: Sequence[float],
+    *,
+    drawstyle: Literal["default", "steps"] = "default",
+) -> Axes:
+    """Axes with one value for each row of a history, under their title."""
+    axes, epochs = place(figure, *box), _epochs(history)
+    bare(axes)
+    marker = "o" if len(history) <= FEW_POINTS else ""
+    axes.plot(
+        epochs, values, color=BLUE, linewidth=1.3, markersize=4, drawstyle=drawstyle, clip_on=False, marker=marker
+    )
+    axes.set_xlim(0, max(epochs[-1], history[-1].epoch))
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    text(figure, box[0], box[1] - 0.24, title, weight="bold")
+    return axes
+
+
+def _name_epochs(axes: Axes) -> None:
+    """What low axes need: two or three ticks at the left, and a name below."""
+    axes.yaxis.set_major_locator(MaxNLocator(2))
+    axes.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
+
+
+def _name_curves(figure: Figure, box: Box, held_out: bool) -> None:
     """The legend of the accuracies: their names in their colours above the axes, off the data."""
+    left, top, width, _ = box
+    right = left + width
     names = [("training, as augmented", BLUE), *([("held out", ORANGE)] if held_out else [])]
     for name, colour in reversed(names):
         words = f"\N{EM DASH} {name}"
         right -= text_width(words, SMALL)
-        text(figure, right, HISTORY_TOP - 0.23, words, SMALL, color=colour)
+        text(figure, right, top - 0.23, words, SMALL, color=colour)
         right -= 0.15
 
 
-def _some(values: Sequence[float]) -> list[float]:
+def _at_most_four(values: Sequence[float]) -> list[float]:
     """At most four of the values, the first and the last among them."""
     places = {round(k * (len(values) - 1) / 3) for k in range(4)}
     return [values[place] for place in sorted(places)]
 
 
-MARGIN, GRID_GAP = 0.35, 0.45  # inches
+GRID_GAP, GRID_BETWEEN = 0.45, 0.25  # inches
 GRID_WORDS = 2 * text_height(1, NORMAL) + text_height(1, SMALL) + 0.06
-GRID_BETWEEN = 0.25
 TWO_COLUMNS = 10  # at most so many pictures stand in two columns
 
 
@@ -187,8 +229,7 @@ def where(mistake: Mistake, split: Split) -> str:
     return number if split.files is None else f"{split.files[mistake.index]}, {number}"
 
 
-MAPS_TEXT = 2.85  # inches
-MAPS_BETWEEN = 0.3
+MAPS_TEXT, MAPS_BETWEEN = 2.85, 0.3  # inches
 MAPS_LEFT = MARGIN + MAPS_TEXT + 0.3
 MAPS_WIDTH = MAPS_LEFT + PANELS_WIDTH + MARGIN
 LONGEST_NAME = 24  # letters of a class name in a sentence

@@ -34,6 +34,8 @@ COUNT_COLOURS = "cividis"  # perceptual, and the same to readers who do not tell
 FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure looks the same on every machine
 MISSING = "\N{WHITE SQUARE}"
 
+Box = tuple[float, float, float, float]
+"""Left, top, width and height of axes, in inches from the upper left corner of the figure."""
 Extent = tuple[float, float, float, float]
 """Left, right, bottom and top of a picture on the canvas, in inches."""
 Block = list[tuple[list[str], float, str, bool]]
