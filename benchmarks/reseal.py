@@ -11,8 +11,9 @@ import argparse
 import json
 from pathlib import Path
 
-from seefar.runs.files import write_text
 from seefar.runs.manifest import NAME, sums
+
+from seefar.runs.files import write_text
 
 
 def main() -> None:

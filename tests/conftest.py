@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.loop import train
 from seefar.training.recipe import recipe

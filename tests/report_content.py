@@ -12,10 +12,10 @@ from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import Verdict
 from seefar.explanation.duplicates import Duplicate
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.explanation.health import Health
 from seefar.explanation.neighbours import Neighbours
-from seefar.explanation.repair import Repair
+from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
 from seefar.report.content import ReportContent
 from seefar.training.history import HistoryRow

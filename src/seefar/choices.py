@@ -14,8 +14,7 @@ class MapChoices:
     """How maps are made, and what takes the place of hidden evidence."""
 
     method: MethodName = "gradcam"
-    """Which of the family of class activation maps. scorecam asks the network 512 times for each map, which takes
-    hours on a CPU if all mistakes are explained."""
+    """Which class activation map to compute."""
     layer: str | None = None
     """Layer to map, such as layer3. Default: the last stage of the dense twin."""
     cells: int | None = None

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from report_content import make_content
 
+from seefar.explanation.occlusion import hide
 from seefar.maps.grid import to_pixels
-from seefar.maps.removal import hide
 from seefar.report.content import ReportContent
 from seefar.report.page import ReportFrame, render_report
 

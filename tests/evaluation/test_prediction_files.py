@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seefar.errors import DataError
-from seefar.evaluation.prediction_files import read_predicted
+from seefar.evaluation.predictions import read_predicted
 
 CLASSES = [0, 2, 1]
 LOGITS = [[1.5, 0.0, -1.0], [0.0, -3.0, 4.0], [-1.0, 2.0, 1.9]]

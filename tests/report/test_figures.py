@@ -20,7 +20,7 @@ from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.health import Health
-from seefar.explanation.repair import Repair
+from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
 from seefar.report.panels import show_scale
 from seefar.report.style import new_figure, save_figure

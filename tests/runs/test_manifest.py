@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from seefar.runs.manifest import add_sitting, write_manifest
 
 from seefar.errors import RunError
 from seefar.runs.folder import RunFolder, verify
-from seefar.runs.manifest import add_sitting, write_manifest
 from seefar.runs.provenance import provenance
 
 RESULTS = Path(__file__).parents[2] / "results"

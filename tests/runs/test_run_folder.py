@@ -103,7 +103,8 @@ def test_a_second_thread_waits_for_no_one_either(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
-    (tmp_path / ".part-99999-weights.safetensors").touch()
+    (tmp_path / ".part-00ff00ff00ff00ff-weights.safetensors").touch()
+    (tmp_path / ".part-00ff00ff00ff00ff-mistakes.csv").symlink_to(tmp_path / "elsewhere")
     with RunFolder(tmp_path).writing([]):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
@@ -140,7 +141,7 @@ def test_a_full_disk_names_the_file_and_what_is_kept(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"log\.txt cannot be written \(No space left on device\); the file that was"):
+    with pytest.raises(RunError, match=r"log\.txt cannot be written \(No space left on device\); the previous"):
         write_text(path, "second")
     assert path.read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]

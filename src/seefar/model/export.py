@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from seefar.errors import MissingExtraError
 from seefar.model.inference import eval_mode
-from seefar.model.resnet import ResNet18
-from seefar.model.twin import dense_twin
+from seefar.model.resnet import ResNet18, dense_twin
 from seefar.runs.files import written_beside
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.occlusion import SHARES
-from seefar.explanation.picture_prediction import PicturePrediction
+from seefar.explanation.pictures import PicturePrediction
 from seefar.output import printable
 from seefar.report.panels import PANEL, PANELS_HEIGHT, PANELS_WIDTH, Panels, show_image
 from seefar.report.style import (

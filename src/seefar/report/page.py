@@ -24,7 +24,7 @@ from seefar.errors import DataError, RunError
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
-from seefar.evaluation.patterns import confused_pairs
+from seefar.evaluation.mistakes import confused_pairs
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import MEANING, triage
 from seefar.explanation.explain import Explanation

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from seefar.data.images import Images
+from seefar.explanation.occlusion import hide
 from seefar.maps.grid import Grid, to_pixels
-from seefar.maps.removal import hide
 from seefar.names import HideName, MethodName
 from seefar.report.style import PALE, QUIET, SIGNED_COLOURS, SMALL, Extent, canvas, shorten, square, text, text_height
 

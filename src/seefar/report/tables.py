@@ -1,21 +1,16 @@
-"""Tables of a run: `mistakes.csv`, joined from tables by data set index, and `metrics.json`."""
+"""The table of mistakes: `mistakes.csv`, joined from columns by data set index."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from pathlib import Path
-from typing import Any
 
 from seefar.data.images import Split
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.output import printable
-from seefar.runs.files import write_changed
 
 Table = Mapping[str, Mapping[int, object]]
 """Columns by name, each with values by data set index."""
@@ -23,13 +18,12 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of a cell that a spreadsheet evaluates as a formula."""
 
 
-def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[str], *tables: Table) -> None:
-    """Write a CSV with one line for each mistake, classes by name; an equal file is not written again.
+def mistakes_csv(mistakes: Sequence[Mistake], classes: Sequence[str], *tables: Table) -> str:
+    """`mistakes.csv`: one line for each mistake, classes by name.
 
     Text that a spreadsheet would evaluate as a formula starts with an apostrophe, also in the CSV of the page.
 
     Args:
-        path: of the file.
         mistakes: the lines, in this order.
         classes: names of the K classes.
         tables: further columns, in this order. A mistake without a value in a column, or with None, has an empty cell.
@@ -42,7 +36,7 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[st
         numbers = (f"{m.confidence:.6f}", f"{m.true_probability:.6g}", f"{m.loss:.6f}")
         more = (column.get(m.index) for column in columns.values())
         writer.writerow(map(_cell, [m.index, classes[m.true], classes[m.predicted], *numbers, *more]))
-    write_changed(path, lines.getvalue())
+    return lines.getvalue()
 
 
 def _cell(value: object) -> object:
@@ -54,11 +48,6 @@ def _cell(value: object) -> object:
     except ValueError:
         return f"'{value}"
     return value
-
-
-def write_metrics(path: Path, sections: Mapping[str, Any]) -> None:
-    """Write a JSON object of sections, dataclasses or plain values; an equal file is not written again."""
-    write_changed(path, json.dumps(sections, indent=2, default=_plain) + "\n")
 
 
 def files_table(split: Split) -> Table:
@@ -97,12 +86,6 @@ def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:
         }
     names = next(iter(rows.values()), {})
     return {name: {index: row[name] for index, row in rows.items()} for name in names}
-
-
-def _plain(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def neighbours_table(neighbours: Neighbours) -> Table:

@@ -1,0 +1,108 @@
+"""Runs side by side: the predicted classes of finished runs, read from their folders, and their comparison."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from seefar.data import load_data
+from seefar.data.images import Labels, Split
+from seefar.errors import DataError, RunError
+from seefar.evaluation.comparison import Comparison, compare
+from seefar.evaluation.predictions import Predictions, predict
+from seefar.model.inference import state_fingerprint
+from seefar.progress import Progress
+from seefar.runs.files import read_json
+from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.tensors import load_tensors
+from seefar.runs.values import from_plain
+from seefar.training.run import load_run, read_recipe
+
+
+def compare_runs(
+    runs: Sequence[str | Path],
+    *,
+    data: str | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare two or more runs on the test images of the first; nothing is written into their folders.
+
+    The predicted classes come from `predictions.npz`, else from `mistakes.csv` (all other predictions are correct),
+    else from the weights.
+
+    Args:
+        runs: run folders: paths, or bare names under `runs/`. `luck` is about the mistakes of the first one.
+        data: name or folder of the data set; default: as the first run was trained.
+        data_dir: folder of CIFAR-10.
+        progress: see `seefar.progress`.
+
+    Raises:
+        RunError: a run is missing or named twice, or its predictions are of other images or other weights.
+        DataError: there are fewer than two runs, or the data is missing.
+
+    Example:
+        >>> import seefar, tempfile
+        >>> from seefar.data.shapes import load_shapes
+        >>> folder, quiet = Path(tempfile.mkdtemp()), seefar.SILENT
+        >>> tiny = [seefar.recipe("demo", width=2, epochs=1, batch_size=16, seed=seed) for seed in (0, 1)]
+        >>> few = load_shapes(40, 20)
+        >>> paths = [seefar.train(one, few, folder / str(one.seed), progress=quiet).folder.path for one in tiny]
+        >>> compare_runs(paths, progress=quiet).n  # the test images of `shapes`
+        1000
+    """
+    if len(runs) < 2:
+        raise DataError(f"{len(runs)} run was given, at least two are compared: name two or more.")
+    folders = [find_run(run) for run in runs]
+    for position, folder in enumerate(folders):
+        if folder.path.resolve() in [other.path.resolve() for other in folders[:position]]:
+            raise RunError(f"{folder} is named twice: a run is compared with others.")
+    recipes = [read_recipe(folder) for folder in folders]
+    test = load_data(data or recipes[0].data, data_dir, recipes[0].image_size, progress=progress).test
+    predicted = {str(folder): predicted_classes(folder, test, progress=progress) for folder in folders}
+    return compare(predicted, test.labels, test.classes)
+
+
+def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | None = None) -> Labels:
+    """The classes that a run predicts for the test images, int64 (N,).
+
+    Raises:
+        RunError: the run has neither predictions nor weights, or its predictions are of other images or other weights.
+    """
+    if folder.predictions.exists():
+        return _from_predictions(folder, test)
+    if folder.mistakes.exists() and folder.metrics.exists():
+        return _from_mistakes(folder, test)
+    run = load_run(folder)
+    if run.classes != test.classes:
+        raise RunError(f"{folder} was trained on other classes than the test images have: compare runs on the same.")
+    return predict(run.model, test, progress=progress).predicted
+
+
+def _from_predictions(folder: RunFolder, test: Split) -> Labels:
+    predictions = Predictions.load(folder.predictions)
+    if not predictions.are_for(test):
+        raise RunError(f"{folder.predictions} is of other test images: only runs on the same images are compared.")
+    if folder.weights.exists():
+        tensors, _ = load_tensors(folder.weights)
+        if predictions.model != state_fingerprint(tensors):
+            raise RunError(f"{folder.predictions} is of other weights than {folder.weights}: evaluate the run again.")
+    return predictions.predicted
+
+
+def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
+    predicted = test.labels.copy()
+    try:
+        count = from_plain(int, read_json(folder.metrics)["test"]["mistakes"], "mistakes in metrics.json")
+        with folder.mistakes.open(encoding="utf-8", newline="") as file:
+            rows = [(int(row["index"]), row["true"], row["predicted"]) for row in csv.DictReader(file)]
+        fits = len(rows) == count
+        for index, true, other in rows:
+            fits &= test.classes[test.labels[index]] == true
+            predicted[index] = test.classes.index(other)
+    except (OSError, KeyError, ValueError, TypeError, IndexError, csv.Error) as error:
+        raise RunError(f"{folder.mistakes} cannot be read ({error}): evaluate the run again.") from error
+    if not fits or int((predicted != test.labels).sum()) != count:
+        raise RunError(f"{folder.mistakes} is of other test images: only runs on the same images are compared.")
+    return predicted
