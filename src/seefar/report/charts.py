@@ -1,4 +1,4 @@
-"""Charts: faults of the mistakes, reliability diagram, confusion matrix, comparison of runs.
+"""Charts: causes of the mistakes, reliability diagram, confusion matrix, comparison of runs.
 
 Each from plain values or a frozen dataclass of them, each a matplotlib Figure, laid out in inches.
 """
@@ -43,7 +43,7 @@ FAULT_MEANINGS: dict[Fault, str] = {
     "model": "none of these: worth working on",
 }
 MOST_NUMBERS = 20
-"""Classes of a confusion matrix up to which its cells have room for numbers."""
+"""A confusion matrix of at most this many classes has room for numbers in its cells."""
 
 
 def plot_faults(faults: Mapping[str, int]) -> Figure:
@@ -83,12 +83,12 @@ def plot_faults(faults: Mapping[str, int]) -> Figure:
 def plot_reliability(
     calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None = None
 ) -> Figure:
-    """Reliability diagram: accuracy over confidence with 95 % intervals, and below it how many images are how sure.
+    """Reliability diagram: accuracy over confidence with 95 % intervals, above the number of images by confidence.
 
     Args:
-        calibration: of the network as it is.
+        calibration: of the network.
         confidence: probability of the predicted class of each image, (N,), for the counts.
-        after: with a fitted temperature, drawn beside it.
+        after: the same with a fitted temperature.
 
     Example:
         >>> import numpy as np
@@ -142,7 +142,7 @@ def draw_reliability(
 
 
 def _draw_bins(axes: Axes, calibration: Calibration, colour: str, marker: str, *, named: bool) -> float:
-    """Draw the bins with their intervals, named by their temperature if there are others; gives the lowest value."""
+    """Draw the bins with their intervals, labelled with the temperature if `named`; returns the lowest value."""
     x = np.array([group.confidence for group in calibration.bins])
     y = np.array([group.accuracy for group in calibration.bins])
     low, high = np.array([group.interval for group in calibration.bins]).T
@@ -164,7 +164,7 @@ def _draw_bins(axes: Axes, calibration: Calibration, colour: str, marker: str, *
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """Confusion matrix as a heat map: mistakes by colour and number, right answers as shares on the grey diagonal.
+    """Confusion matrix as a heat map: mistakes by colour and number, recall of each class on the grey diagonal.
 
     Args:
         confusion: (K, K), row the true class, column the predicted one.
@@ -199,7 +199,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     for label, name in zip((*axes.get_xticklabels(), *axes.get_yticklabels()), (*names, *names), strict=True):
         label.set(**plain(name))
     axes.tick_params(length=0, labelsize=NORMAL, labelcolor=INK)
-    if k <= 100:  # smaller cells would vanish behind the lines
+    if k <= 100:  # lines would cover smaller cells
         axes.set_xticks(np.arange(1, k) - 0.5, minor=True)
         axes.set_yticks(np.arange(1, k) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=1 if k <= MOST_NUMBERS else 0.2)
@@ -229,7 +229,7 @@ def _write_cells(axes: Axes, matrix: NDArray[np.int64], most: int) -> None:
 
 
 MOST_OTHERS = 3
-"""Runs that a comparison has room for beside the first; the accuracies and the luck are of all."""
+"""A comparison has room for this many runs beside the first; accuracies and luck are of all runs."""
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
@@ -338,7 +338,7 @@ def _draw_repaired_and_broken(axes: Axes, pair: RunPair, most: int, classes: Seq
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Names at the rows 0, 1, ... of the axes, as they are: `$` is no mathematics."""
+    """Label the rows 0, 1, ... of the axes; `$` is a plain character."""
     names = [shorten(name, 1.6) for name in names]
     axes.set_yticks(range(len(names)), map(drawable, names), fontsize=NORMAL, color=INK)
     axes.tick_params(axis="y", length=0)

@@ -60,7 +60,8 @@ def _history_charts(content: ReportContent) -> list[Chart]:
     draw_loss(loss_figure, BOX, history)
     draw_accuracy(accuracy_figure, BOX, history, accuracy)
     first, last = history[0], history[-1]
-    loss = f"The training loss fell from {first.loss:.2f} to {last.loss:.2f} nats in {last.epoch} epochs."
+    epochs = "1 epoch" if last.epoch == 1 else f"{last.epoch} epochs"
+    loss = f"The training loss went from {first.loss:.2f} to {last.loss:.2f} nats in {epochs}."
     shares = (
         f"The training accuracy on augmented images ended at {last.accuracy:.1%}; on the test set, evaluated once, it "
         f"is {accuracy:.2%}."

@@ -1,7 +1,6 @@
 """Figures of a run: its training, its mistakes, their maps, and one predicted picture.
 
-Each from plain values, each a matplotlib Figure; no pyplot, so nothing global changes. All stand on an opaque white
-ground, so that they read the same in light and dark pages.
+Each is a matplotlib Figure of plain values, without pyplot and its global state, on an opaque white background.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ from seefar.report.style import (
 from seefar.training.history import HistoryRow
 
 MARGIN = 0.35  # inches
-FEW_POINTS = 30  # up to so many points are marked one by one
+FEW_POINTS = 30  # curves of at most this many points have a marker at each
 
 
 def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = None) -> Figure:
@@ -120,7 +119,7 @@ def _upper_and_lower(box: Box) -> tuple[Box, Box]:
 
 
 def _epochs(history: Sequence[HistoryRow]) -> list[float]:
-    """How many epochs were done at each row; the last row may be in the middle of one."""
+    """The epochs that are complete at each row, fractional; the last row may be in the middle of an epoch."""
     complete = [row for row in history if row.epoch_accuracy is not None] or history  # rows that end an epoch
     steps_per_epoch = complete[-1].step / complete[-1].epoch
     return [row.step / steps_per_epoch for row in history]
@@ -149,13 +148,13 @@ def _draw_curve(
 
 
 def _name_epochs(axes: Axes) -> None:
-    """What low axes need: two or three ticks at the left, and a name below."""
+    """Label the epochs below low axes, which have room for two or three ticks at the left."""
     axes.yaxis.set_major_locator(MaxNLocator(2))
     axes.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
 
 
 def _name_curves(figure: Figure, box: Box, held_out: bool) -> None:
-    """The legend of the accuracies: their names in their colours above the axes, off the data."""
+    """The legend of the accuracies: names in their colours above the axes, where no data are."""
     left, top, width, _ = box
     right = left + width
     names = [("training, as augmented", BLUE), *([("held out", ORANGE)] if held_out else [])]
@@ -174,20 +173,20 @@ def _at_most_four(values: Sequence[float]) -> list[float]:
 
 GRID_GAP, GRID_BETWEEN = 0.45, 0.25  # inches
 GRID_WORDS = 2 * text_height(1, NORMAL) + text_height(1, SMALL) + 0.06
-TWO_COLUMNS = 10  # at most so many pictures stand in two columns
+TWO_COLUMNS = 10  # at most this many images are in two columns
 
 
 def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     """The mistakes' images in a grid, each with its true and its predicted class and their probabilities.
 
-    Up to ten stand in two columns (5x2), more in as many columns as rows, or nearly.
+    Up to ten are in two columns (5x2), more in about as many columns as rows.
 
     Args:
-        mistakes: which to show.
-        split: the images that their indices count in.
+        mistakes: to show.
+        split: the images of their indices.
 
     Returns:
-        A figure 4.4 inches wide for up to ten pictures, and about 2 inches more for each further column.
+        A figure 4.4 inches wide for up to ten images, and about 2 inches more for each further column.
 
     Example:
         >>> import seefar
@@ -214,7 +213,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
 
 
 def _grid_words(figure: Figure, left: float, top: float, mistake: Mistake, split: Split) -> None:
-    """Three lines above a picture, each cut where the next picture begins."""
+    """Three lines above an image, each shortened to its column."""
     most, line = PANEL + GRID_GAP - 0.1, text_height(1, NORMAL)
     true, predicted = split.classes[mistake.true], f"\N{RIGHTWARDS ARROW} {split.classes[mistake.predicted]}"
     text(figure, left, top, shorten(true, most, end=f" {mistake.true_probability:.1%}"))
@@ -224,7 +223,7 @@ def _grid_words(figure: Figure, left: float, top: float, mistake: Mistake, split
 
 
 def where(mistake: Mistake, split: Split) -> str:
-    """Which image of the data set a mistake is: the file it was read from, if it was, and its number."""
+    """Which image of the data set a mistake is: its file, if there is one, and its index."""
     number = f"test image {mistake.index}"
     return number if split.files is None else f"{split.files[mistake.index]}, {number}"
 
@@ -238,14 +237,14 @@ LONGEST_NAME = 24  # letters of a class name in a sentence
 def plot_maps(explanation: Explanation, split: Split) -> Figure:
     """For each mistake: the image, the contrast map, the maps of both classes, the image with the evidence hidden.
 
-    The cells are drawn as they are, unsmoothed, over a grey copy of the image; the pixels that the occlusion test hid
-    are outlined on the image. The three maps of an image share a scale that is symmetric about zero, so an untinted
-    cell is no evidence; its end differs from mistake to mistake and stands at the colour bar. Beside each row stand
-    the classes, what hiding did, and the badge of the map; above all rows, what these words mean.
+    The cells are drawn unsmoothed over a grey copy of the image; the pixels that the occlusion test hid are outlined on
+    the image. The three maps of an image share a scale that is symmetric about zero, so a cell without colour is no
+    evidence. Each mistake has its own scale, with a colour bar. Beside each row are the classes, the effect of hiding,
+    and the badge of the map; an explanation is above all rows.
 
     Args:
         explanation: of the mistakes to show; `explanation.of(mistakes)` chooses some.
-        split: the images that their indices count in.
+        split: the images of their indices.
 
     Returns:
         A figure 13 inches wide, and about 2.3 inches high for each mistake.
@@ -276,7 +275,7 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
 
 
 def _maps_words(explanation: Explanation, split: Split, number: int) -> Block:
-    """What stands beside a row."""
+    """The text beside a row."""
     mistake, repair, health = explanation.mistakes[number], explanation.repairs[number], explanation.health[number]
     true, named = (split.classes[c] for c in (mistake.true, mistake.predicted))
     short = tuple(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in split.classes)
@@ -296,7 +295,7 @@ def _maps_words(explanation: Explanation, split: Split, number: int) -> Block:
 
 
 def _maps_head(explanation: Explanation) -> tuple[Block, Block]:
-    """What stands above all rows, in two columns."""
+    """The text above all rows, in two columns."""
     width = MAPS_WIDTH / 2 - 1.5 * MARGIN
     shares = ", ".join(f"{share:.0%}" for share in SHARES)
     columns = (
@@ -329,7 +328,7 @@ def how_made(method: str, layer: str | None, shape: tuple[int, ...]) -> str:
 
 
 def _made_with(explanation: Explanation) -> str:
-    """What of the maps is exact."""
+    """Method, layer and cells, and which cells of the dense twin are exact."""
     made = how_made(explanation.method, explanation.layer, explanation.contrast.shape[1:])
     if explanation.layer is not None:
         return made
@@ -340,7 +339,7 @@ def _made_with(explanation: Explanation) -> str:
 
 
 def _maps_panels(explanation: Explanation, split: Split, number: int) -> Panels:
-    """What stands in a row."""
+    """The panels of a row."""
     mistake, repair = explanation.mistakes[number], explanation.repairs[number]
     return Panels(
         image=split.images[mistake.index],
@@ -367,7 +366,7 @@ PICTURE_READING = (
 
 
 def plot_picture(prediction: PicturePrediction) -> Figure:
-    """The image as the network is given it, why the answer and not its runner-up, and the evidence hidden.
+    """The image as the network sees it, the maps of the predicted class and its runner-up, and the evidence hidden.
 
     Args:
         prediction: of one picture, see `seefar.predict_pictures`.
@@ -411,7 +410,6 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
 
 
 def _picture_panels(prediction: PicturePrediction) -> Panels:
-    """What stands between the words."""
     names, answer = prediction.classes, prediction.hidden_answer
     return Panels(
         image=prediction.picture.image,
