@@ -87,7 +87,6 @@ def _about(name: str) -> str:
     return {
         "weights.safetensors": "all weights, with the normalisation, as safetensors; the header has recipe and classes",
         "model.onnx": "ONNX, float32: `images` uint8 (N, H, W, 3) in, `logits` (N, K) and `maps` (N, K, h, w) out",
-        "model-int8.onnx": "the same with weights kept as int8, a quarter of the size",
     }.get(name, "see its first lines")
 
 
