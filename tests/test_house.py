@@ -21,6 +21,7 @@ ORDER = (
     "progress",
     "runs",
     *STEPS,
+    "compared_runs",
     "inputs",
     "saved",
     "findings",

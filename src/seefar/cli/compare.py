@@ -33,7 +33,7 @@ class Compare:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Compare, and print a table or JSON."""
-        from seefar.evaluation.compared_runs import compare_runs
+        from seefar.compared_runs import compare_runs
         from seefar.progress import SILENT
 
         if self.figure is not None:

@@ -11,9 +11,11 @@ from seefar.data.images import Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.predictions import Predictions, predict
+from seefar.model.inference import state_fingerprint
 from seefar.progress import Progress
 from seefar.runs.files import read_json
 from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.tensors import load_tensors
 from seefar.runs.values import from_plain
 from seefar.training.run import load_run, read_recipe
 
@@ -25,20 +27,20 @@ def compare_runs(
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Two or more runs on the test images of the first; nothing is written into their folders.
+    """Compare two or more runs on the test images of the first; nothing is written into their folders.
 
-    The predicted classes come from `predictions.npz`, else from `mistakes.csv` (every other image is right), else from
-    the weights.
+    The predicted classes come from `predictions.npz`, else from `mistakes.csv` (all other predictions are correct),
+    else from the weights.
 
     Args:
-        runs: run folders: paths, or bare names under `runs/`. The luck is that of the first one's mistakes.
-        data: the data set, where it lies now; default: as the first run was trained.
-        data_dir: where CIFAR-10 lies.
+        runs: run folders: paths, or bare names under `runs/`. `luck` is about the mistakes of the first one.
+        data: name or folder of the data set; default: as the first run was trained.
+        data_dir: folder of CIFAR-10.
         progress: see `seefar.progress`.
 
     Raises:
-        RunError: a run is missing, named twice, or was evaluated on other images.
-        DataError: there are fewer than two, or the data is not there.
+        RunError: a run is missing or named twice, or its predictions are of other images or other weights.
+        DataError: there are fewer than two runs, or the data is missing.
 
     Example:
         >>> import seefar, tempfile
@@ -66,19 +68,27 @@ def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | No
     """The classes that a run predicts for the test images, int64 (N,).
 
     Raises:
-        RunError: the run has neither predictions nor weights, or its predictions are of other images.
+        RunError: the run has neither predictions nor weights, or its predictions are of other images or other weights.
     """
     if folder.predictions.exists():
-        predictions = Predictions.load(folder.predictions)
-        if not predictions.are_for(test):
-            raise RunError(f"{folder.predictions} is of other test images: only runs on the same images are compared.")
-        return predictions.predicted
+        return _from_predictions(folder, test)
     if folder.mistakes.exists() and folder.metrics.exists():
         return _from_mistakes(folder, test)
     run = load_run(folder)
     if run.classes != test.classes:
-        raise RunError(f"{folder} knows other classes than the test images have: only runs on the same are compared.")
+        raise RunError(f"{folder} was trained on other classes than the test images have: compare runs on the same.")
     return predict(run.model, test, progress=progress).predicted
+
+
+def _from_predictions(folder: RunFolder, test: Split) -> Labels:
+    predictions = Predictions.load(folder.predictions)
+    if not predictions.are_for(test):
+        raise RunError(f"{folder.predictions} is of other test images: only runs on the same images are compared.")
+    if folder.weights.exists():
+        tensors, _ = load_tensors(folder.weights)
+        if predictions.model != state_fingerprint(tensors):
+            raise RunError(f"{folder.predictions} is of other weights than {folder.weights}: evaluate the run again.")
+    return predictions.predicted
 
 
 def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
@@ -88,9 +98,9 @@ def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
         with folder.mistakes.open(encoding="utf-8", newline="") as file:
             rows = [(int(row["index"]), row["true"], row["predicted"]) for row in csv.DictReader(file)]
         fits = len(rows) == count
-        for index, true, answer in rows:
+        for index, true, other in rows:
             fits &= test.classes[test.labels[index]] == true
-            predicted[index] = test.classes.index(answer)
+            predicted[index] = test.classes.index(other)
     except (OSError, KeyError, ValueError, TypeError, IndexError, csv.Error) as error:
         raise RunError(f"{folder.mistakes} cannot be read ({error}): evaluate the run again.") from error
     if not fits or int((predicted != test.labels).sum()) != count:
