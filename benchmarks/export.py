@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 import seefar
-from seefar.inputs import load_for
 from seefar.model.export import export_onnx
 from seefar.model.inference import compute_logits
+from seefar.pipeline import load_for
 from seefar.runs.provenance import provenance
 
 BATCH = 250

@@ -36,35 +36,33 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from seefar.training.begin import begin_run
 
 import mutations
 import seefar
 from mutations import Mutation
+from seefar.artifacts import measured_grid
 from seefar.cli.main import main as command_line
 from seefar.cli.main import parse
-from seefar.compared_runs import predicted_classes
-from seefar.data import cifar10, cifar10_1
+from seefar.data import cifar10
 from seefar.data.folder import load_folder
-from seefar.data.picture_files import read_pictures
-from seefar.data.pictures import read_picture
-from seefar.data.reference_files import Source, find_files
+from seefar.data.pictures import read_picture, read_pictures
+from seefar.data.reference import Source, find_files
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted, RunError, SeefarError
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
-from seefar.evaluation.predictions import Predictions, read_predicted
-from seefar.explanation.explanation import Explanation
+from seefar.evaluation.predictions import read_predicted
+from seefar.explanation.explain import Explanation, PairOfMaps
 from seefar.explanation.neighbours import Neighbours, find_neighbours
-from seefar.explanation.parts import PairOfMaps
-from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid
+from seefar.explanation.pictures import checked_grid, explain_pictures
 from seefar.model.inference import weights_fingerprint
+from seefar.pipeline import explain_run, report_run
 from seefar.progress import SILENT
 from seefar.report.model_card import model_card
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.provenance import provenance
 from seefar.runs.tensors import load_tensors, save_tensors
-from seefar.steps import explain_run, report_run
-from seefar.training.begin import begin_run
 from seefar.training.device import choose_compute
 from seefar.training.history import read_history
 from seefar.training.run import load_run, read_recipe
@@ -388,13 +386,6 @@ def _add_cifar10(add: Add, home: Path) -> None:
         for name in cifar10.MD5:
             tar.add(batches / name, f"{cifar10.FOLDER}/{name}")
     add("archive", place / cifar10.ARCHIVE, unpacked, mutations.archive)
-    newer = home / "newer"
-    newer.mkdir()
-    labels = np.repeat(np.arange(10), 200)
-    np.save(newer / cifar10_1.FILES[0], np.zeros((2000, 32, 32, 3), np.uint8))
-    np.save(newer / cifar10_1.FILES[1], labels)
-    add("cifar10_1", newer / cifar10_1.FILES[1], lambda path: cifar10_1.load_cifar10_1(path.parent), mutations.npy)
-    add("cifar10_1_images", newer / cifar10_1.FILES[0], lambda path: cifar10_1.load_cifar10_1(path.parent), _small_npy)
     reference = home / "reference" / "counts.npy"
     reference.parent.mkdir()
     np.save(reference, np.zeros((3, 10), np.int64))
@@ -455,7 +446,7 @@ def _add_predicted(add: Add, home: Path) -> None:
 WORDS = (
     "run", "train", "evaluate", "explain", "report", "verify", "compare", "triage", "export", "predict", "data",
     "fast", "demo", "seed", "--name", "--data", "--data-dir", "--epochs", "--width", "--scales", "--seed", "--top",
-    "--order", "--true", "--method", "--layer", "--cells", "--hide", "--explain", "--workers", "--device", "--json",
+    "--order", "--true", "--method", "--layer", "--cells", "--hide", "--explain", "--device", "--json",
     "--learning-rate", "--flip", "--batch-size", "--image-size", "--precision", "--checkpoint-minutes", "--quiet",
     "--help", "--version", "--", "-", "-x", "--no-nesterov", "--figure", "--out", "--output", "shapes", "cifar10",
 )  # fmt: skip

@@ -28,7 +28,7 @@ from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, AccuracyView, Verdict, count_faults
 from seefar.maps.grid import grid_of
 from seefar.model.resnet import ResNet18
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 
 EVALUATE = Path(__file__).parents[1] / "results" / "evaluate.json"
 EXAMPLES = 3

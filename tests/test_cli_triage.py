@@ -11,8 +11,7 @@ import pytest
 
 from seefar.cli import main as cli
 from seefar.data import Data, Split
-from seefar.data.reference import CLASSES, Reference, labels_sha256
-from seefar.data.reference_files import find_files
+from seefar.data.reference import CLASSES, Reference, find_files, labels_sha256
 
 LABELS = np.arange(20) % 10
 

@@ -1,1 +1,1 @@
-"""Research code that the benchmarks need and no command of seefar reaches."""
+"""Research code that benchmarks use and no command reaches: baselines, removal scores, planted shortcuts."""

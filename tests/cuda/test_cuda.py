@@ -14,7 +14,7 @@ from seefar import SILENT, Predictions, class_maps, load_run, predict, recipe, t
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted
-from seefar.maps.methods import BASELINES, METHODS
+from seefar.maps.class_maps import METHODS
 from seefar.model.inference import compute_logits, weights_fingerprint
 from seefar.names import PrecisionName
 from seefar.progress import Silent
@@ -26,7 +26,6 @@ pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, torch finds none here"),
 ]
-ALL = {**METHODS, **BASELINES}
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +54,10 @@ def test_logits_agree_with_float64(on_gpu: Run, shapes: Data) -> None:
 
 
 @pytest.mark.parametrize("layer", [None, "layer2"])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_map_is_the_cpus(on_cpu: Run, on_gpu: Run, shapes: Data, name: str, layer: str | None) -> None:
     images, classes = shapes.test.images[:4], np.array([0, 3, 3, 9])
-    expected, found = (ALL[name](run.model, images, classes, layer) for run in (on_cpu, on_gpu))
+    expected, found = (METHODS[name](run.model, images, classes, layer) for run in (on_cpu, on_gpu))
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -83,14 +82,18 @@ class Stop(Silent):
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize("workers", [0, 2])
-def test_it_trains_stops_and_goes_on(shapes: Data, tmp_path: Path, precision: PrecisionName, workers: int) -> None:
+@pytest.mark.parametrize("largest", [0, 1 << 30])
+def test_it_trains_stops_and_goes_on(
+    shapes: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: PrecisionName, largest: int
+) -> None:
+    """Batches come from a thread where the images do not fit on the GPU, and are made there where they do."""
+    monkeypatch.setattr("seefar.training.setup.LARGEST_ON_DEVICE", largest)
     if precision == "bfloat16" and torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("this GPU has no bfloat16")
     small = recipe("demo", width=8, epochs=4, batch_size=16, learning_rate=0.03, crop_padding=0, flip="none")
     with pytest.raises(Interrupted, match="saved after step 50 of 152"):
-        train(small, shapes, tmp_path / "run", device="cuda", precision=precision, workers=workers, progress=Stop(50))
-    run = train(small, shapes, tmp_path / "run", device="cuda", precision=precision, workers=workers, progress=SILENT)
+        train(small, shapes, tmp_path / "run", device="cuda", precision=precision, progress=Stop(50))
+    run = train(small, shapes, tmp_path / "run", device="cuda", precision=precision, progress=SILENT)
     assert run.history[-1].step == 152
     assert run.history[-1].loss < 0.9 * run.history[0].loss
     assert next(run.model.parameters()).device.type == "cuda"

@@ -10,7 +10,7 @@ import pytest
 from seefar.data import Data
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, evaluate
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from seefar.data import Data, Split
 from seefar.errors import DataError, RunError
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.runs.arrays import save_arrays
 from seefar.training.run import Run

@@ -13,17 +13,17 @@ import pytest
 from tiny_job import TINY
 
 import seefar
+from seefar.artifacts import measured_grid
 from seefar.cli.main import main
 from seefar.compared_runs import predicted_classes
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, RunError
 from seefar.evaluation.metrics import Metrics
-from seefar.explanation.pictures import measured_grid
+from seefar.pipeline import evaluate_run, explain_run, report_run
 from seefar.runs.arrays import save_arrays
 from seefar.runs.folder import RunFolder
 from seefar.runs.tensors import load_tensors, save_tensors
-from seefar.steps import evaluate_run, explain_run, report_run
 from seefar.training.run import Run, load_run
 
 Arrays = dict[str, Any]

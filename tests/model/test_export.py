@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from seefar.maps.class_maps import class_maps
-from seefar.model import ResNet18
 from seefar.model.export import export_onnx
 from seefar.model.inference import compute_logits
+from seefar.model.resnet import ResNet18
 from seefar.runs.tensors import save_tensors
 
 CLASSES = ("a", "<b>", "ü", "d")

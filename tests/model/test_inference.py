@@ -11,9 +11,8 @@ from seefar.errors import DataError
 from seefar.evaluation.predictions import predict
 from seefar.maps.class_maps import class_maps
 from seefar.maps.formulas import gradcam
-from seefar.maps.gradient_free import scorecam
-from seefar.model import ResNet18
 from seefar.model.inference import compute_logits, pooled_features, true_float32, weights_fingerprint
+from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
 
@@ -91,7 +90,7 @@ def test_true_float32_takes_rounding_away_and_gives_it_back(rounding: list[str])
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="before torch 2.9 the flags had other names")
-@pytest.mark.parametrize("what", ["logits", "predict", "gradcam", "class_maps", "scorecam"])
+@pytest.mark.parametrize("what", ["logits", "predict", "gradcam", "class_maps"])
 def test_whatever_asks_the_network_does_it_in_true_float32(
     make_net: MakeNet, shapes: Data, rounding: list[str], what: str
 ) -> None:
@@ -104,7 +103,6 @@ def test_whatever_asks_the_network_does_it_in_true_float32(
         "predict": lambda: predict(net, shapes.test),
         "gradcam": lambda: gradcam(net, images, 0),
         "class_maps": lambda: class_maps(net, images),
-        "scorecam": lambda: scorecam(net, images, 0),
     }
     calls[what]()
     assert seen

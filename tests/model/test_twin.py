@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seefar.errors import MapError
-from seefar.model import ResNet18, dense_twin
+from seefar.model.resnet import ResNet18, dense_twin
 from seefar.training.run import Run
 
 MakeNet = Callable[..., ResNet18]

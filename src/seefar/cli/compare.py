@@ -37,14 +37,14 @@ class Compare:
         from seefar.progress import SILENT
 
         if self.figure is not None:
-            from seefar.report.draw import check_figure
+            from seefar.report.style import check_figure
 
             check_figure(self.figure)
         progress = SILENT if self.output.quiet else None
         comparison = compare_runs(self.runs, data=self.data, data_dir=self.data_dir, progress=progress)
         if self.figure is not None:
-            from seefar.report.comparison import plot_comparison
-            from seefar.report.draw import save_figure
+            from seefar.report.charts import plot_comparison
+            from seefar.report.style import save_figure
 
             save_figure(self.figure, plot_comparison(comparison))
         if self.output.json:

@@ -88,9 +88,8 @@ def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[Accura
 
 
 def print_reference(data_dir: Path | None, quiet: bool) -> None:
-    """Fetch missing reference data; print their contents, licences and folders."""
-    from seefar.data.reference import read_reference
-    from seefar.data.reference_files import SOURCES, find_files
+    """Fetch the reference data if they are not there; print what they are, their licences, and where they lie."""
+    from seefar.data.reference import SOURCES, find_files, read_reference
     from seefar.progress import SILENT
 
     paths = find_files(data_dir, progress=SILENT if quiet else None)

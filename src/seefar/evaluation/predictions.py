@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.data.checks import check_classes, check_labels
-from seefar.data.images import Images, Labels, Split
+from seefar.data.images import Images, Labels, Split, check_classes, check_labels
 from seefar.errors import DataError, RunError
 from seefar.model.inference import (
     BATCH_SIZE,
