@@ -3,8 +3,8 @@
     nice python benchmarks/faults.py [--moments 200] [--seed 0] [--minutes 60] > results/faults.json
 
 A small run (train, evaluate, explain, report) is started in a process of its own, and killed at a random moment:
-SIGKILL, SIGTERM or SIGINT to the main process, SIGTERM to its process group, SIGKILL to one of its workers. The same
-command is given again until it ends well. Weights, history, predictions, mistakes and maps are then compared, to the
+SIGKILL, SIGTERM or SIGINT to the process, SIGTERM to its process group. The same command is given again until it ends
+well. Weights, history, predictions, mistakes and maps are then compared, to the
 bit, with those of a run that nobody disturbed, and the folder must be whole. Half of the moments lie at the writing of
 a file: as soon as an unfinished file is seen in the folder, the signal is sent.
 """
@@ -42,11 +42,9 @@ from seefar.runs.provenance import provenance
 from seefar.runs.tensors import load_tensors
 
 TINY = seefar.recipe("demo", width=2, epochs=3, batch_size=16, log_every=1)
-KINDS = ("SIGKILL", "SIGTERM", "SIGINT", "group SIGTERM", "worker SIGKILL")
+KINDS = ("SIGKILL", "SIGTERM", "SIGINT", "group SIGTERM")
 TRIES = 8
 SECONDS = 120
-WORKERS_LIVE = 0.5
-"""About so many seconds: the moments to kill one are drawn from these."""
 
 
 @dataclass
@@ -64,21 +62,20 @@ class Process:
         return self.code
 
 
-def train_and_report(folder: Path, workers: int) -> None:
+def train_and_report(folder: Path) -> None:
     """The run: every step has its checkpoint and its row."""
     seefar.run(
         TINY,
         load_shapes(40, 20),
         folder,
         device="cpu",
-        workers=workers,
         top=2,
         checkpoint_minutes=0.0,
         progress=seefar.SILENT,
     )
 
 
-def start(folder: Path, workers: int) -> Process:
+def start(folder: Path) -> Process:
     """Begin the run, or go on with it."""
     errors = folder.with_suffix(".errors")
     child = os.fork()
@@ -88,7 +85,7 @@ def start(folder: Path, workers: int) -> Process:
     try:
         os.setsid()
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
-        train_and_report(folder, workers)
+        train_and_report(folder)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -136,30 +133,14 @@ def strike(process: Process, kind: str) -> bool:
     with contextlib.suppress(ProcessLookupError):
         if kind == "group SIGTERM":
             os.killpg(process.pid, signal.SIGTERM)
-        elif kind == "worker SIGKILL":
-            if not (found := workers_of(process)):
-                return False
-            os.kill(found[0], signal.SIGKILL)
         else:
             os.kill(process.pid, getattr(signal, kind))
         return True
     return False
 
 
-def workers_of(process: Process) -> list[int]:
-    """The process ids of its workers; they live while it trains."""
-    try:
-        return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-    except OSError:  # it has ended
-        return []
-
-
-def wait_for(process: Process, folder: Path, rng: random.Random, seconds: float, kind: str) -> str:
+def wait_for(process: Process, folder: Path, rng: random.Random, seconds: float) -> str:
     """Wait for a random moment: by the clock, or, every other time, until a file is half written."""
-    if kind == "worker SIGKILL":
-        while process.poll() is None and not workers_of(process):
-            time.sleep(0.001)
-        seconds = WORKERS_LIVE
     ends = time.monotonic() + rng.uniform(0, seconds)
     if rng.random() < 0.5:
         time.sleep(max(0.0, ends - time.monotonic()))
@@ -174,11 +155,10 @@ def disturbed(folder: Path, wanted: dict[str, str], seed: int, seconds: float) -
     """One run that is struck once or more and goes on; what was lost, if anything."""
     rng = random.Random(seed)
     kind = rng.choice(KINDS)
-    workers = 2 if kind == "worker SIGKILL" or rng.random() < 0.3 else 0
     strikes, where, lost = 0, Counter[str](), []
     for _ in range(TRIES):
-        process = start(folder, workers)
-        place = wait_for(process, folder, rng, seconds, kind) if strikes < 6 else ""
+        process = start(folder)
+        place = wait_for(process, folder, rng, seconds) if strikes < 6 else ""
         if place and strike(process, kind):
             strikes += 1
             where[place] += 1
@@ -196,12 +176,12 @@ def disturbed(folder: Path, wanted: dict[str, str], seed: int, seconds: float) -
         lost = [f"{name} differs" for name in wanted if found[name] != wanted[name]]
         lost += verify(folder)
         lost += [f"left behind: {path.name}" for path in folder.rglob(".*") if path.is_file()]
-    return {"kind": kind, "workers": workers, "strikes": strikes, "where": dict(where), "lost": lost}
+    return {"kind": kind, "strikes": strikes, "where": dict(where), "lost": lost}
 
 
 # A signal before the loop handles it, or between two steps, ends Python as it always does; the rest are errors that the
 # command line tells in one paragraph.
-EXPECTED = ("KeyboardInterrupt", "seefar.errors.Interrupted", "seefar.errors.WorkerError")
+EXPECTED = ("KeyboardInterrupt", "seefar.errors.Interrupted")
 
 
 def half_written(folder: Path) -> Iterator[Path]:
@@ -232,8 +212,8 @@ def run_all(home: Path, moments: int, seed: int, minutes: float) -> dict[str, An
     """Disturbed runs until so many moments, or so many minutes, are over."""
     torch.set_num_threads(1)
     began = time.monotonic()
-    train_and_report(home / "whole", 0)  # here, so that the children find everything imported
-    process = start(home / "again", 0)
+    train_and_report(home / "whole")  # here, so that the children find everything imported
+    process = start(home / "again")
     started = time.monotonic()
     finish(process)
     seconds = time.monotonic() - started

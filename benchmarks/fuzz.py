@@ -50,9 +50,6 @@ from seefar.data.pictures import read_picture, read_pictures
 from seefar.data.reference import Source, find_files
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted, RunError, SeefarError
-from seefar.evaluation.calibration import Calibration, measure_calibration
-from seefar.evaluation.compared_runs import predicted_classes
-from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.predictions import read_predicted
@@ -145,11 +142,10 @@ def state_digest(state: Any) -> str:
 
 
 def sane_evaluation(path: Path) -> None:
-    """Predictions: every number is finite, and mistakes follow from them."""
-    evaluation = Evaluation.load(path)
-    check(np.isfinite(evaluation.predictions.logits).all(), "logits that are not finite")
-    check(np.isfinite(evaluation.predictions.features).all(), "features that are not finite")
-    check(evaluation.metrics.n == len(evaluation.predictions), "metrics of other images")
+    """Predictions: mistakes follow from them."""
+    predictions = Predictions.load(path)
+    if len(predictions):
+        check(Evaluation.of(predictions).metrics.n == len(predictions), "metrics of other images")
 
 
 def sane_explanation(path: Path) -> None:
@@ -252,15 +248,6 @@ def use_run(path: Path, picture: Path) -> None:
     check("\x1b" not in folder.mistakes.read_text(encoding="utf-8"), "an escape sequence in a table")
 
 
-def sane_text(load: Callable[[Path], Any]) -> Callable[[Path], None]:
-    """JSON that `save` wrote."""
-
-    def read(path: Path) -> None:
-        json.dumps(asdict(load(path)))
-
-    return read
-
-
 # ---- valid files ----
 
 
@@ -289,11 +276,6 @@ def make(home: Path) -> dict[str, Target]:
     neighbours = home / "neighbours.npz"
     find_neighbours(predictions, training, DATA).save(neighbours)
     add("neighbours", neighbours, sane_neighbours, mutations.npz)
-    measure_calibration(predictions.logits, predictions.labels).save(home / "calibration.json")
-    add("calibration", home / "calibration.json", sane_text(Calibration.load), mutations.json_text)
-    two = {"a": predictions.predicted, "b": predictions.labels}
-    compare(two, predictions.labels, DATA.classes).save(home / "comparison.json")
-    add("comparison", home / "comparison.json", sane_text(Comparison.load), mutations.json_text)
     _add_used(add, home, run.folder)
     _add_tables(add, home, run.folder)
     _add_checkpoint(add, home)
@@ -326,7 +308,7 @@ def _add_used(add: Add, home: Path, folder: RunFolder) -> None:
     def used(path: Path) -> None:
         use_run(path.parent, picture)
 
-    for name in ("predictions", "maps", "neighbours", "manifest", "metrics", "weights"):
+    for name in ("maps", "neighbours", "manifest", "metrics", "weights"):
         own = RunFolder(home / f"used_{name}")
         shutil.copytree(folder.path, own.path)
         ways: dict[str, tuple[Mutation, ...]] = {
@@ -464,7 +446,7 @@ def _add_predicted(add: Add, home: Path) -> None:
 WORDS = (
     "run", "train", "evaluate", "explain", "report", "verify", "compare", "triage", "export", "predict", "data",
     "fast", "demo", "seed", "--name", "--data", "--data-dir", "--epochs", "--width", "--scales", "--seed", "--top",
-    "--order", "--true", "--method", "--layer", "--cells", "--hide", "--explain", "--workers", "--device", "--json",
+    "--order", "--true", "--method", "--layer", "--cells", "--hide", "--explain", "--device", "--json",
     "--learning-rate", "--flip", "--batch-size", "--image-size", "--precision", "--checkpoint-minutes", "--quiet",
     "--help", "--version", "--", "-", "-x", "--no-nesterov", "--figure", "--out", "--output", "shapes", "cifar10",
 )  # fmt: skip

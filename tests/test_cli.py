@@ -172,8 +172,6 @@ def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
             "-3.0, 0 or more was wanted. (flag: --checkpoint-minutes)",
         ),
         (["train", "demo", "--name", "/dev/null/x", *TINY], "/dev/null/x"),
-        (["train", "demo", "--workers", "-1"], "(flag: --workers)"),
-        (["run", "demo", "--workers", "-1"], "(flag: --workers)"),
         (["run", "demo", "--checkpoint-minutes", "-1"], "(flag: --checkpoint-minutes)"),
         (["run", "demo", "--device", "cuda"], "no cuda"),
         (["run", "demo", "--precision", "float16"], "float16 needs CUDA"),
@@ -268,7 +266,7 @@ def test_ctrl_c_saves_and_ends_with_130_and_the_same_command_goes_on(tmp_path: P
     import signal
     import time
 
-    command = [sys.executable, "-m", "seefar", "train", "demo", "--width", "2", "--epochs", "1", "--workers", "1"]
+    command = [sys.executable, "-m", "seefar", "train", "demo", "--width", "2", "--epochs", "1"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     while "[1," not in process.stderr.readline():

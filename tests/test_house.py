@@ -20,6 +20,7 @@ ORDER = (
     "progress",
     "runs",
     *STEPS,
+    "compared_runs",
     "inputs",
     "saved",
     "findings",

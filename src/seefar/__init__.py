@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seefar.choices import Choices as Choices
+    from seefar.compared_runs import compare_runs as compare_runs
     from seefar.data import load_data as load_data
     from seefar.data.images import Data as Data
     from seefar.data.images import Split as Split
@@ -28,11 +29,9 @@ if TYPE_CHECKING:
     from seefar.errors import RecipeError as RecipeError
     from seefar.errors import RunError as RunError
     from seefar.errors import SeefarError as SeefarError
-    from seefar.errors import WorkerError as WorkerError
     from seefar.evaluation.calibration import Calibration as Calibration
     from seefar.evaluation.calibration import fit_temperature as fit_temperature
     from seefar.evaluation.calibration import measure_calibration as measure_calibration
-    from seefar.evaluation.compared_runs import compare_runs as compare_runs
     from seefar.evaluation.comparison import Comparison as Comparison
     from seefar.evaluation.comparison import compare as compare
     from seefar.evaluation.evaluate import Evaluation as Evaluation
@@ -60,8 +59,6 @@ if TYPE_CHECKING:
     from seefar.evaluation.triage import Verdict as Verdict
     from seefar.evaluation.triage import accuracy_views as accuracy_views
     from seefar.evaluation.triage import triage as triage
-    from seefar.evaluation.views import TwoViews as TwoViews
-    from seefar.evaluation.views import predict_two_views as predict_two_views
     from seefar.explanation.explain import Explanation as Explanation
     from seefar.explanation.explain import explain as explain
     from seefar.explanation.health import Health as Health
@@ -121,12 +118,12 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "choices": "Choices",
+    "compared_runs": "compare_runs",
     "data": "load_data",
     "data.images": "Data Split",
     "data.reference": "Reference load_reference",
-    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError RecipeError RunError SeefarError WorkerError",
+    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError RecipeError RunError SeefarError",
     "evaluation.calibration": "Calibration fit_temperature measure_calibration",
-    "evaluation.compared_runs": "compare_runs",
     "evaluation.comparison": "Comparison compare",
     "evaluation.evaluate": "Evaluation MistakeAnalysis analyse_mistakes evaluate",
     "evaluation.label_issues": "LabelIssue LabelIssues find_label_issues",
@@ -134,7 +131,6 @@ _NAMES = {
     "evaluation.mistakes": "ClassMistakes ConfusedPair ErrorSlice Mistake confused_pairs error_slices find_mistakes mistakes_by_class",
     "evaluation.predictions": "Predictions predict read_predicted",
     "evaluation.triage": "AccuracyView Verdict accuracy_views triage",
-    "evaluation.views": "TwoViews predict_two_views",
     "explanation.explain": "Explanation explain",
     "explanation.health": "Health",
     "explanation.neighbours": "Neighbours find_neighbours training_features",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from seefar.choices import Choices
 from seefar.data.images import Data, Split
 from seefar.data.reference import Reference
+from seefar.errors import ChoiceError
 from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate, reference_of
 from seefar.evaluation.mistakes import Mistake, find_mistakes
@@ -29,7 +31,7 @@ from seefar.maps.grid import Grid
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
-from seefar.report.content import NearestImages, gather, nearest_images, on_page
+from seefar.report.content import ReportContent
 from seefar.report.figures import plot_history, plot_maps, plot_mistakes
 from seefar.report.page import render_report
 from seefar.report.style import save_figure
@@ -90,7 +92,9 @@ class Job:
             return self._choices
         shown = self.store.settings_of(MISTAKES_FIGURE) or _shown_settings(Choices())
         maps = self.store.settings_of(MAPS) or _map_settings(Choices())
-        return Choices(*maps, *shown)
+        with suppress(ChoiceError, TypeError):  # a manifest that somebody else wrote
+            return Choices(*maps, *shown)
+        return Choices()
 
     @cached_property
     def _reference(self) -> tuple[Reference | None, str | None]:
@@ -221,28 +225,25 @@ def _table(job: Job) -> str:
 
 
 def _page(job: Job) -> str:
-    return render_report(
-        gather(
-            job.data.test,
-            job.evaluation,
-            job.store.peek(MAPS),
-            name=job.run.folder.path.name,
-            data=job.data.name,
-            history=job.run.history,
-            recipe=job.run.recipe,
-            reference=job.reference,
-            neighbours=_nearest_images(job),
-            verdicts=job.analysis.verdicts,
-            calibrations=(job.calibrations.plain, job.calibrations.after_temperature),
-            provenance=job.store.manifest.get("training"),
-        )
+    origin = dict(job.store.manifest.get("training", {}))
+    content = ReportContent(
+        name=job.run.folder.path.name,
+        data=job.data.name,
+        test=job.data.test,
+        evaluation=job.evaluation,
+        calibration=job.calibrations.plain,
+        calibration_after=job.calibrations.after_temperature,
+        explanation=job.store.peek(MAPS),
+        neighbours=job.store.peek(NEIGHBOURS),
+        train=job.data.train,
+        verdicts=job.analysis.verdicts,
+        votes=None if job.reference is None else job.reference.counts,
+        history=job.run.history,
+        recipe=job.run.recipe,
+        command=origin.pop("command", ()),
+        provenance=origin,
     )
-
-
-def _nearest_images(job: Job) -> NearestImages | None:
-    neighbours = job.store.peek(NEIGHBOURS)
-    mistakes = on_page(job.evaluation.mistakes, len(job.data.classes), job.store.peek(MAPS))
-    return None if neighbours is None else nearest_images(neighbours, mistakes, job.data.train.images)
+    return render_report(content)
 
 
 def _faults(job: Job) -> Figure | None:

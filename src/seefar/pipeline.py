@@ -33,6 +33,7 @@ from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import Progress, showing
 from seefar.runs.store import locked, opened
+from seefar.training.device import plan_training
 from seefar.training.distributed import is_main, load_in_turn
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
@@ -118,6 +119,7 @@ def run(
     check_choices(chosen, images)
     if not is_main():  # it takes part in the steps, and exits
         train(recipe, images, device=device, precision=precision, checkpoint_minutes=checkpoint_minutes)
+    plan_training(device, precision, checkpoint_minutes)
     folder = open_run(recipe, images, name)
     with showing(progress) as shown, locked(folder.path, shown):
         if name is None and (line := describe_choice(folder, recipe, images)):

@@ -16,7 +16,7 @@ from seefar.errors import DataError, MapError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.explain import Explanation, check_map_settings, explain
-from seefar.explanation.occlusion import hide
+from seefar.explanation.occlusion import hide, occlude
 from seefar.maps.capture import logits_of
 from seefar.maps.grid import Grid
 from seefar.model.inference import weights_fingerprint
@@ -65,6 +65,19 @@ def test_what_was_hidden_changed_the_answer_as_is_said(trained: Run, shapes: Dat
     logits = logits_of(trained.model, hide(images, all_of_them.hidden))
     assert logits.argmax(1).tolist() == [repair.answer for repair in all_of_them.repairs]
     assert {repair.outcome for repair in all_of_them.repairs} >= {"repaired", "stays"}
+
+
+def test_the_control_mask_is_drawn_by_data_set_index(
+    trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation
+) -> None:
+    """Not by rank: whichever mistakes are explained, in whatever order, each keeps its mask."""
+    some = all_of_them.of([all_of_them.mistakes[rank] for rank in (7, 2, 4)])
+    index = np.array([mistake.index for mistake in some.mistakes])
+    predicted, true = predictions.predicted[index], predictions.labels[index]
+    images, model = shapes.test.images[index], trained.model
+    found = occlude(model, images, predicted, true, some.contrast, some.grid, index=index).shifted
+    shares = [None if np.isinf(share) else share for share in found.first_change]
+    assert [repair.control_share for repair in some.repairs] == shares
 
 
 def test_rates_are_those_of_the_mistakes_that_are_there(all_of_them: Explanation) -> None:

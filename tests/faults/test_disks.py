@@ -204,23 +204,6 @@ def test_too_few_open_files_are_told_and_the_same_call_goes_on(
     assert verify(run) == []
 
 
-@pytest.mark.slow
-def test_workers_that_cannot_be_begun_are_ended(tmp_path: Path) -> None:
-    """They do not listen to SIGTERM, and Python waited for them for ever."""
-    words = ["train", "demo", "--name", str(tmp_path / "run"), "--width", "1", "--workers", "4", "--device", "cpu"]
-    code = (
-        "import resource, seefar.cli.main as cli, seefar.pipeline\n"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (%d, 1000))\n"
-        f"raise SystemExit(cli.main({words}))"
-    )
-    codes = []
-    for files in (20, 22, 24, 26):
-        found = subprocess.run([sys.executable, "-c", code % files], capture_output=True, text=True, timeout=120)
-        codes.append(found.returncode)
-        assert "Too many open files" in found.stderr
-    assert codes == [2, 2, 2, 2]
-
-
 def test_a_checkpoint_that_cannot_be_opened_is_not_called_damaged(few: Data, tmp_path: Path) -> None:
     save_tensors(tmp_path / "a", {"w": torch.ones(2)}, {})
     with open_files(0), pytest.raises(RunError, match=r"a cannot be read \(.*Too many open files") as told:

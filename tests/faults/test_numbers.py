@@ -88,14 +88,13 @@ def test_the_history_is_that_of_the_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fast", "quick", "seed", "demo"])
-def test_the_same_seed_gives_the_same_bits_whatever_the_workers(tmp_path: Path, name: str) -> None:
+def test_the_same_seed_gives_the_same_bits(tmp_path: Path, name: str) -> None:
     data = load_shapes(40, 20)
     tiny = replace(seefar.recipe(name), data="shapes", width=2, epochs=2, batch_size=16, log_every=1)
     runs = [
-        seefar.train(tiny, data, tmp_path / str(number), device="cpu", workers=workers, progress=seefar.SILENT)
-        for number, workers in enumerate((0, 0, 2))
+        seefar.train(tiny, data, tmp_path / str(number), device="cpu", progress=seefar.SILENT) for number in range(2)
     ]
     assert len({weights_fingerprint(run.model) for run in runs}) == 1
     assert len({run.folder.weights.read_bytes() for run in runs}) == 1
     histories = [[replace(row, seconds=0) for row in run.history] for run in runs]
-    assert histories[0] == histories[1] == histories[2]
+    assert histories[0] == histories[1]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from seefar.data.shapes import load_shapes
 from seefar.errors import RecipeError
 from seefar.training.loop import train
-from seefar.training.recipe import LATER, RECIPES, Recipe, few_steps_warning, recipe
+from seefar.training.recipe import RECIPES, Recipe, few_steps_warning, recipe
 
 
 def test_the_asked_for_recipe_is_exactly_what_was_asked_for() -> None:
@@ -52,7 +51,7 @@ WRONG = [("20", "true"), ("20", '"20"'), ("[\n    1.0\n  ]", "1.0"), ("momentum"
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", *(RECIPES["seed"].to_json().replace(*change, 1) for change in WRONG)])
 def test_other_texts_are_no_recipe(text: str) -> None:
-    with pytest.raises(RecipeError, match="no recipe"):
+    with pytest.raises(RecipeError):
         Recipe.from_json(text)
 
 
@@ -92,18 +91,12 @@ def test_other_texts_are_no_recipe(text: str) -> None:
         ("flip", True),
         ("name", 3),
         ("batch_size", np.array([4])),
+        ("learning_rate", 10**400),
     ],
 )
-def test_values_no_training_can_use_are_refused_with_what_was_wanted(field: str, value: Any) -> None:
-    with pytest.raises(RecipeError, match=rf"Recipe \S+: {field} is .* was wanted"):
+def test_values_that_no_training_can_use_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(RecipeError, match=rf"Recipe \S+: {field} must be "):
         Recipe(**{field: value})
-
-
-def test_a_recipe_written_before_a_field_was_there_has_what_was_done_then() -> None:
-    text = json.loads(recipe("quick").to_json())
-    for name in LATER:
-        del text[name]
-    assert Recipe.from_json(json.dumps(text)) == recipe("quick")
 
 
 def test_numpys_numbers_become_plain_ones() -> None:

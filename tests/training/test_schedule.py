@@ -16,14 +16,6 @@ def test_one_cycle_by_hand() -> None:
     assert rates == pytest.approx([0.2, 0.4] + [0.4 * part / 7 for part in (6, 5, 4, 3, 2, 1)])
 
 
-def test_one_cycle_that_ends_at_a_share_of_the_peak_by_hand() -> None:
-    """As above, but the fall goes from 0.4 to a quarter of it, 0.1: seven equal parts of 0.3, the last not taken."""
-    high = recipe("fast", learning_rate=0.4, warm_up=0.25, final_rate=0.25)
-    rates = [learning_rate(high, step, 8) for step in range(1, 9)]
-    assert rates == pytest.approx([0.2, 0.4] + [0.1 + 0.3 * part / 7 for part in (6, 5, 4, 3, 2, 1)])
-    assert {learning_rate(recipe("fast", warm_up=0.0, final_rate=1.0), step, 5) for step in range(1, 6)} == {0.2}
-
-
 def test_the_biases_of_norms_have_a_rate_of_their_own(shapes: Data) -> None:
     fast = recipe("fast", width=2, norm_bias_rate=16)
     model = build_model(fast, shapes)

@@ -18,6 +18,8 @@ CONFUSED_PAIRS = 3
 
 def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     """Accuracy with its interval, recall of each class, number of mistakes, most confused pairs."""
+    from seefar.evaluation.mistakes import count_confusions
+
     metrics = evaluation.metrics
     if as_json:
         print(json.dumps({"test": asdict(metrics)}, indent=2))
@@ -28,14 +30,8 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     for one in metrics.classes:
         print(f"  {one.name:12s} {'-' if one.recall is None else f'{one.recall:6.1%}'} of {one.n}")
     names = [one.name for one in metrics.classes]
-    pairs = [
-        (count, names[true], names[predicted])
-        for true, row in enumerate(metrics.confusion)
-        for predicted, count in enumerate(row)
-        if true != predicted and count
-    ]
-    most = sorted(pairs, key=lambda pair: -pair[0])[:CONFUSED_PAIRS]
-    confused = "; ".join(f"{true} taken for {predicted} {count}" for count, true, predicted in most)
+    most = count_confusions(metrics.confusion)[:CONFUSED_PAIRS]
+    confused = "; ".join(f"{names[one.true]} taken for {names[one.predicted]} {one.n}" for one in most)
     print(f"{metrics.mistakes} mistakes{', most of them: ' if confused else ''}{confused}", flush=True)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.data.cifar10 import META_FILE, default_folder
+from seefar.data.download import failure, transfer
 from seefar.data.images import Labels, Split
-from seefar.errors import DataError
+from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
 from seefar.runs.files import written_beside
 
@@ -29,7 +32,12 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 CHECKERS = 5
 """People who checked each label that was thought to be wrong."""
 HOST = "https://raw.githubusercontent.com"
-TIMEOUT_SECONDS = 30
+LARGEST_BYTES = 1 << 20
+"""No file is as large."""
+SECONDS_BETWEEN_TRIES = 600.0
+"""A command needs the files more than once; without a network only the first time waits for a connection."""
+_failures: dict[str, tuple[float, str]] = {}
+"""By host: when a file could last not be fetched from it, and why."""
 PEOPLE = "cifar10h/cifar10h-counts.npy"
 CHECKS = "label-errors/cifar10_mturk.json"
 NETS = "published-predictions"
@@ -283,6 +291,9 @@ def find_files(
                 found[name] = path
     if missing and not fetch:
         raise DataError(_how_to_get([name for _, name in missing], home))
+    when, reason = _failures.get(host, (-math.inf, ""))
+    if missing and time.monotonic() - when < SECONDS_BETWEEN_TRIES:
+        raise DataError(f"{reason} {_how_to_get([name for _, name in missing], home)}")
     with showing(progress) as shown:
         for done, (source, name) in enumerate(missing):
             if done == 0 or missing[done - 1][0] is not source:
@@ -291,6 +302,7 @@ def find_files(
             try:
                 _fetch(url, home / name, source.sha256[name])
             except DataError as error:
+                _failures[host] = time.monotonic(), str(error)
                 raise DataError(f"{error} {_how_to_get([name for _, name in missing[done:]], home)}") from error
             found[name] = home / name
             shown.update("reference data", done + 1, len(missing))
@@ -299,19 +311,15 @@ def find_files(
 
 def _fetch(url: str, path: Path, sha256: str) -> None:
     """Put one small file at `path`, whole or not at all."""
-    import requests
-
     try:
-        with requests.get(url, timeout=TIMEOUT_SECONDS) as response:
-            response.raise_for_status()
-            content = response.content
-        _check(url, content, sha256)
         with written_beside(path) as beside:
-            beside.write_bytes(content)
-    except requests.ConnectionError as error:
-        raise DataError(f"{url}: no connection.") from error
-    except (requests.RequestException, OSError) as error:
-        raise DataError(f"{url} could not be fetched into {path.parent} ({error}).") from error
+            try:
+                transfer(url, beside, LARGEST_BYTES)
+            except OSError as error:
+                raise DataError(f"{url} could not be fetched into {path.parent} ({failure(error)}).") from error
+            _check(url, beside.read_bytes(), sha256)
+    except RunError as error:  # the folder cannot be written to
+        raise DataError(f"{url} could not be fetched ({error})") from error
 
 
 def _check(where: Path | str, content: bytes, sha256: str) -> None:

@@ -1,4 +1,8 @@
-"""Evaluation: predictions, metrics and mistakes of one model on one split, computed together."""
+"""Evaluation and analysis of one model on one split.
+
+`evaluate` gives predictions, metrics and mistakes; `analyse_mistakes` adds everything that follows from predictions and
+reference data: verdicts, accuracy views, label issues, confused pairs, slices.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +20,23 @@ from seefar.errors import DataError
 from seefar.evaluation.label_issues import LabelIssues, find_label_issues, issue_columns
 from seefar.evaluation.metrics import Metrics, measure
 from seefar.evaluation.mistakes import (
-    ClassMistakes,
     ConfusedPair,
     ErrorSlice,
     Mistake,
     confused_pairs,
     error_slices,
     find_mistakes,
-    mistakes_by_class,
 )
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.triage import FAULTS, AccuracyView, Verdict, accuracy_views, count_faults, fault_columns, triage
 from seefar.progress import Progress
+
+MOST_PAIRS = 10
+"""Confused pairs in `metrics.json`."""
+LEAST_ACCURACY = 0.5
+"""A model whose accuracy may be lower is no evidence against a label."""
+SIGNIFICANT = 0.05
+"""Slices with a corrected p below this are printed at the end of a run."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,7 +46,7 @@ class Evaluation:
     Attributes:
         predictions: logits, features, and the fingerprints of what they were computed from.
         metrics: accuracy and the rest.
-        mistakes: all of them, the costliest first.
+        mistakes: all of them, highest loss first.
     """
 
     predictions: Predictions
@@ -49,11 +58,11 @@ class Evaluation:
 
     @classmethod
     def of(cls, predictions: Predictions) -> Evaluation:
-        """The evaluation of predictions that are there already, this package's or another's."""
+        """The evaluation of predictions that exist already."""
         return cls(predictions, measure(predictions), find_mistakes(predictions))
 
     def save(self, path: str | Path) -> None:
-        """Write an `.npz` of plain arrays: the predictions, from which `load` computes the rest again."""
+        """Write the predictions as an `.npz` of plain arrays; `load` computes the rest again."""
         self.predictions.save(path)
 
     @classmethod
@@ -95,27 +104,18 @@ def evaluate(
     return Evaluation.of(predict(model, split, normalize=normalize, progress=progress))
 
 
-MOST_PAIRS = 10
-"""Confused pairs in `metrics.json`."""
-KNOWS_LABELS = 0.5
-"""The end of a run says nothing of wrong labels where the accuracy, for all that is known, may be lower."""
-SURE = 0.05
-"""Slices with a corrected p below this are told at the end of a run."""
-
-
 @dataclass(frozen=True)
 class MistakeAnalysis:
-    """What can be said of the mistakes of one model on one split.
+    """Analysis of the mistakes of one model on one split.
 
     Attributes:
         classes: names of the K classes.
-        verdicts: one for each mistake, in order of index; None where there are no reference data.
-        views: the accuracy seen several ways.
+        verdicts: one for each mistake, in order of index; None without reference data.
+        views: the accuracy on several selections of the images.
         issues: labels that may be wrong.
-        pairs: classes that are taken for each other, the most mistakes first.
-        by_class: the mistakes of each class, the most missed class first.
+        pairs: classes that are confused with each other, the most mistakes first.
         slices: error rates of dark, bright, flat and busy images.
-        missing: what of the reference data is missing and how to get it; None if nothing is, or none exist.
+        missing: which reference data are missing and how to get them; None if none are, or none exist for this split.
     """
 
     classes: tuple[str, ...]
@@ -123,7 +123,6 @@ class MistakeAnalysis:
     views: list[AccuracyView]
     issues: LabelIssues
     pairs: list[ConfusedPair]
-    by_class: list[ClassMistakes]
     slices: list[ErrorSlice]
     missing: str | None
 
@@ -148,7 +147,7 @@ class MistakeAnalysis:
 
     @property
     def lines(self) -> list[str]:
-        """One line each on faults, accuracy views, label issues, confused pairs and slices, for the end of a run."""
+        """One line for each result, printed at the end of a run."""
         lines = []
         if self.verdicts is not None:
             counts = count_faults(self.verdicts)
@@ -156,10 +155,14 @@ class MistakeAnalysis:
         elif self.missing:
             lines.append(f"whose fault: not known. {self.missing}")
         lines += [str(view) for view in self.views[1:]]
-        for first in self.issues.issues[:1] if self.views[0].interval[0] > KNOWS_LABELS else ():
-            count = len(self.issues.issues)
-            lines.append(f"{count} labels may be wrong, first of all that of image {first.index}: {first.sentence}")
-        for pair in self.pairs[:1]:
+        issues = self.issues.issues
+        if issues and self.views[0].interval[0] > LEAST_ACCURACY:
+            first = issues[0]
+            lines.append(
+                f"{len(issues)} labels may be wrong, first of all that of image {first.index}: {first.sentence}"
+            )
+        if self.pairs:
+            pair = self.pairs[0]
             one, other = self.classes[pair.first], self.classes[pair.second]
             lines.append(
                 f"most confused: {one} taken for {other} {pair.first_as_second} times, {other} for {one} "
@@ -169,7 +172,7 @@ class MistakeAnalysis:
             f"{one.name} images: {one.error_rate:.1%} mistakes, elsewhere {one.rest_error_rate:.1%} "
             f"(p = {one.p_holm:.1g} after Holm's correction)"
             for one in self.slices
-            if one.p_holm < SURE
+            if one.p_holm < SIGNIFICANT
         ]
         return lines
 
@@ -182,13 +185,13 @@ def analyse_mistakes(
     fetch: bool = True,
     progress: Progress | None = None,
 ) -> MistakeAnalysis:
-    """Everything that can be said of the mistakes without the model: whose fault they are, and their patterns.
+    """Everything about the mistakes that needs no model: verdicts and patterns.
 
     Args:
         predictions: of the split.
         split: the images.
         folder: data folder with the reference data for CIFAR-10's test set. Default: as `load_reference`.
-        fetch: whether missing reference data are fetched; without them the rest is done.
+        fetch: whether missing reference data are fetched; without them the rest is computed.
         progress: see `seefar.progress`.
 
     Raises:
@@ -205,7 +208,9 @@ def analyse_mistakes(
     """
     labels, predicted = predictions.labels, predictions.predicted
     if predictions.images != split.fingerprint:
-        raise DataError("The predictions are of other images or labels than this split: pass the split they are of.")
+        raise DataError(
+            "The predictions are of other images or labels than this split: pass the split they were computed for."
+        )
     reference, missing = reference_of(split, folder, fetch, progress)
     return MistakeAnalysis(
         split.classes,
@@ -213,7 +218,6 @@ def analyse_mistakes(
         accuracy_views(labels, predicted, reference),
         find_label_issues(labels, np.exp(predictions.log_probabilities), split.classes),
         confused_pairs(labels, predicted, len(split.classes)),
-        mistakes_by_class(labels, predicted, len(split.classes)),
         error_slices(split.images, labels, predicted),
         missing,
     )
@@ -222,7 +226,7 @@ def analyse_mistakes(
 def reference_of(
     split: Split, folder: str | Path | None, fetch: bool = True, progress: Progress | None = None
 ) -> tuple[Reference | None, str | None]:
-    """The reference data of a split, or None and, where there are some for it, what is missing or damaged."""
+    """The reference data of a split; or None, and what is missing or damaged if there are some for this split."""
     if not has_reference(split):
         return None, None
     try:

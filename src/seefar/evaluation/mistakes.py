@@ -1,22 +1,32 @@
-"""Mistakes: all images whose predicted class differs from their label, ranked by loss or confidence."""
+"""Mistakes and their patterns: every mistake ranked, confused classes, error rates of dark or busy images.
+
+A slice is a tenth of the images with a property that a person can picture: the darkest, the busiest. That a slice has
+more mistakes does not mean that its property is the reason.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from seefar.data.images import Images, Labels, find_class
-from seefar.errors import DataError, SeefarError
+from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.metrics import confusion_matrix, wilson_interval
 from seefar.evaluation.predictions import Predictions
-from seefar.maps.grid import Grid, Maps
 from seefar.names import Order
-from seefar.runs.values import Count, Share
+
+SLICE_SHARE = 0.1
+BLOCK = 100  # images at a time, which stay in the processor's cache
+LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue (ITU-R BT.601)
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]  # (N,), which images
 
 
 @dataclass(frozen=True)
@@ -26,39 +36,18 @@ class Mistake:
     Attributes:
         index: position in the test set.
         true: its label.
-        predicted: the class the network names.
-        confidence: probability that the network gives the predicted class.
-        true_probability: probability that it gives the true class.
+        predicted: the predicted class.
+        confidence: probability of the predicted class.
+        true_probability: probability of the true class.
         loss: cross-entropy in nats, minus the logarithm of `true_probability`.
     """
 
-    index: Count
-    true: Count
-    predicted: Count
-    confidence: Share
-    true_probability: Share
+    index: int
+    true: int
+    predicted: int
+    confidence: float
+    true_probability: float
     loss: float
-
-
-def chosen_classes(
-    classes: Sequence[str], true: str | int | None, predicted: str | int | None
-) -> tuple[int | None, int | None]:
-    """The indices of the classes that mistakes are chosen by, each None where any will do.
-
-    Args:
-        classes: names of the K classes.
-        true: name or index of the class that the images are of.
-        predicted: of the class that the mistakes name.
-
-    Raises:
-        DataError: there is no such class, or both are the same.
-    """
-    one, other = (None if name is None else find_class(classes, name) for name in (true, predicted))
-    if one is not None and one == other:
-        raise DataError(
-            f"Images of {classes[one]} that are called {classes[one]} are no mistakes: choose two different classes."
-        )
-    return one, other
 
 
 def find_mistakes(
@@ -72,14 +61,14 @@ def find_mistakes(
 
     Args:
         predictions: of the whole test set.
-        order: `loss`: the least probable true class first; `confidence`: the surest wrong answer first; `index`: as
-            the test set lies. Ties keep the order of the test set.
+        order: `loss`: highest loss first; `confidence`: most confident first; `index`: as in the test set. Ties are
+            ordered by index.
         true: only mistakes on images of this class, its name or index.
-        predicted: only mistakes that name this class, its name or index.
+        predicted: only mistakes with this predicted class, its name or index.
 
     Raises:
         DataError: there is no such class, or both are the same.
-        SeefarError: there is no such order.
+        ChoiceError: there is no such order.
 
     Example:
         >>> import numpy as np
@@ -91,9 +80,10 @@ def find_mistakes(
     """
     keys = {"loss": lambda m: -m.loss, "confidence": lambda m: -m.confidence, "index": lambda m: m.index}
     if order not in keys:
-        raise SeefarError(f"order={order!r} is unknown: choose one of {', '.join(keys)}.")
+        raise ChoiceError(f"order={order!r} is unknown: choose one of {', '.join(keys)}.")
     true, predicted = chosen_classes(predictions.classes, true, predicted)
-    logs, guesses = predictions.log_probabilities, predictions.predicted
+    logs = predictions.log_probabilities
+    pairs = zip(predictions.labels.tolist(), predictions.predicted.tolist(), strict=True)
     mistakes = [
         Mistake(
             index,
@@ -103,23 +93,55 @@ def find_mistakes(
             true_probability=math.exp(logs[index, label]),
             loss=float(-logs[index, label]),
         )
-        for index, (label, guess) in enumerate(zip(predictions.labels.tolist(), guesses.tolist(), strict=True))
+        for index, (label, guess) in enumerate(pairs)
         if guess != label and true in (None, label) and predicted in (None, guess)
     ]
     return sorted(mistakes, key=keys[order])
 
 
+def chosen_classes(
+    classes: Sequence[str], true: str | int | None, predicted: str | int | None
+) -> tuple[int | None, int | None]:
+    """The indices of the classes that mistakes are filtered by; None where any class is accepted.
+
+    Args:
+        classes: names of the K classes.
+        true: name or index of the true class.
+        predicted: name or index of the predicted class.
+
+    Raises:
+        DataError: there is no such class, or both are the same.
+    """
+    one, other = (None if name is None else find_class(classes, name) for name in (true, predicted))
+    if one is not None and one == other:
+        raise DataError(
+            f"Images of {classes[one]} that are called {classes[one]} are no mistakes: choose two different classes."
+        )
+    return one, other
+
+
+# ---- Confused classes ----
+
+
+class Confusion(NamedTuple):
+    """How many images of one class were predicted as another one."""
+
+    true: int
+    predicted: int
+    n: int
+
+
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes that are taken for each other.
+    """Two classes that are confused with each other.
 
     Attributes:
         first, second: the classes; `first` is the one whose images are mistaken more often.
-        first_as_second: images of `first` that are called `second`.
-        second_as_first: images of `second` that are called `first`.
+        first_as_second: images of `first` that are predicted as `second`.
+        second_as_first: images of `second` that are predicted as `first`.
         share: of all mistakes, both directions together.
-        first_share: of the images of `first`, those called `second`.
-        second_share: of the images of `second`, those called `first`.
+        first_share: of the images of `first`, those predicted as `second`.
+        second_share: of the images of `second`, those predicted as `first`.
     """
 
     first: int
@@ -138,8 +160,8 @@ class ClassMistakes:
     Attributes:
         index: the class.
         n: its images.
-        missed: those of them that are called something else.
-        wrongly_named: images of other classes that are called it.
+        missed: those of them that are predicted as another class.
+        wrongly_named: images of other classes that are predicted as this one.
         share: of all mistakes, those that miss it.
     """
 
@@ -150,8 +172,26 @@ class ClassMistakes:
     share: float
 
 
+def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> list[Confusion]:
+    """All confusions, those of the most images first; ties are ordered by true, then by predicted class.
+
+    Args:
+        confusion: (K, K), such as `Metrics.confusion`: row is the true class, column the predicted one.
+
+    Example:
+        >>> count_confusions([[8, 2], [3, 7]])
+        [Confusion(true=1, predicted=0, n=3), Confusion(true=0, predicted=1, n=2)]
+    """
+    counts = np.array(confusion)
+    np.fill_diagonal(counts, 0)
+    confusions = [
+        Confusion(true, predicted, int(counts[true, predicted])) for true, predicted in np.argwhere(counts).tolist()
+    ]
+    return sorted(confusions, key=lambda one: -one.n)
+
+
 def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[ConfusedPair]:
-    """All pairs of classes that are taken for each other, the most mistakes first, with both directions.
+    """All pairs of classes that are confused with each other, the most mistakes first, with both directions.
 
     Args:
         labels: int (N,).
@@ -166,15 +206,14 @@ def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[
     """
     confusion = confusion_matrix(labels, predicted, num_classes)
     sizes, total = confusion.sum(1), int(confusion.sum() - confusion.trace())
-    pairs = []
-    for one in range(num_classes):
-        for other in range(one + 1, num_classes):
-            first, second = (one, other) if confusion[one, other] >= confusion[other, one] else (other, one)
-            there, back = int(confusion[first, second]), int(confusion[second, first])
-            if there:
-                shares = there / int(sizes[first]), back / max(1, int(sizes[second]))
-                pairs.append(ConfusedPair(first, second, there, back, (there + back) / total, *shares))
-    return sorted(pairs, key=lambda pair: -pair.share)
+    pairs = {}
+    for first, second, there in count_confusions(confusion):
+        key = (min(first, second), max(first, second))
+        if key not in pairs:  # the more frequent direction comes first
+            back = int(confusion[second, first])
+            shares = there / int(sizes[first]), back / max(1, int(sizes[second]))
+            pairs[key] = ConfusedPair(first, second, there, back, (there + back) / total, *shares)
+    return [pairs[key] for key in sorted(pairs, key=lambda key: (-pairs[key].share, key))]
 
 
 def mistakes_by_class(labels: Labels, predicted: Labels, num_classes: int) -> list[ClassMistakes]:
@@ -195,21 +234,19 @@ def mistakes_by_class(labels: Labels, predicted: Labels, num_classes: int) -> li
     right = confusion.diagonal()
     missed, named = confusion.sum(1) - right, confusion.sum(0) - right
     total = max(1, int(missed.sum()))
-    found = [
+    by_class = [
         ClassMistakes(k, int(confusion[k].sum()), int(missed[k]), int(named[k]), int(missed[k]) / total)
         for k in range(num_classes)
     ]
-    return sorted(found, key=lambda one: -one.missed)
+    return sorted(by_class, key=lambda one: -one.missed)
 
 
-SLICE_SHARE = 0.1
-PART = 100  # images at a time, which stay in the cache
-LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue (ITU-R BT.601)
+# ---- Slices ----
 
 
 @dataclass(frozen=True)
 class ErrorSlice:
-    """The mistakes among images with one property, against all other images.
+    """The mistakes among images with one property, compared with all other images.
 
     Attributes:
         name: such as `dark`.
@@ -217,8 +254,8 @@ class ErrorSlice:
         n: images in the slice.
         mistakes: of them.
         error_rate: share of them that are mistakes.
-        interval: its 95 % Wilson interval.
-        rest_error_rate: the same share of all other images.
+        interval: 95 % Wilson interval of the error rate.
+        rest_error_rate: error rate of all other images.
         odds_ratio: odds of a mistake in the slice over those elsewhere; None where that divides by zero.
         p: Fisher's exact two-sided p that the slice makes no difference.
         p_holm: p corrected for the number of slices (Holm 1979).
@@ -236,19 +273,16 @@ class ErrorSlice:
     p_holm: float
 
 
-def error_slices(
-    images: Images, labels: Labels, predicted: Labels, *, off_centre: NDArray[np.floating] | None = None
-) -> list[ErrorSlice]:
+def error_slices(images: Images, labels: Labels, predicted: Labels) -> list[ErrorSlice]:
     """Error rates of the darkest, brightest, flattest and busiest tenth of the images, against the other nine tenths.
 
     Brightness and contrast are the mean and the standard deviation of the grey image; busy is the mean step between
-    neighbouring pixels. With `off_centre` also the tenth whose evidence lies farthest from the middle.
+    neighbouring pixels.
 
     Args:
         images: uint8 (N, H, W, 3).
         labels: int (N,).
         predicted: int (N,).
-        off_centre: (N,), pixels from the middle of the image to that of the evidence, as `evidence_off_centre` gives.
 
     Returns:
         The slices, the smallest p first; none of fewer than two images.
@@ -256,54 +290,50 @@ def error_slices(
     Example:
         >>> import numpy as np, seefar
         >>> images = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-        >>> found = {one.name: one for one in seefar.error_slices(images, np.zeros(20, int), np.eye(20, dtype=int)[0])}
-        >>> found["dark"].n, found["dark"].mistakes, found["bright"].mistakes
+        >>> slices = {one.name: one for one in seefar.error_slices(images, np.zeros(20, int), np.eye(20, dtype=int)[0])}
+        >>> slices["dark"].n, slices["dark"].mistakes, slices["bright"].mistakes
         (2, 1, 0)
     """
     if len(images) < 2:
         return []
-    brightness, contrast, steps = _grey_facts(images)
-    chosen = {
-        "dark": _lowest(brightness, "mean brightness at most {:.0f} of 255"),
-        "bright": _lowest(-brightness, "mean brightness at least {:.0f} of 255"),
-        "low contrast": _lowest(contrast, "standard deviation of brightness at most {:.0f} of 255"),
-        "busy": _lowest(-steps, "mean step between neighbouring pixels at least {:.0f} of 255"),
-    }
-    if off_centre is not None:
-        meaning = "middle of the map's evidence at least {:.1f} pixels from that of the image"
-        chosen["at the border"] = _lowest(-np.asarray(off_centre), meaning)
-    wrong = predicted != labels
+    return measure_slices(tenths(images), predicted != labels)
+
+
+def measure_slices(chosen: Mapping[str, tuple[Mask, str]], wrong: Mask) -> list[ErrorSlice]:
+    """Error rates inside and outside of slices, the smallest p first.
+
+    Args:
+        chosen: for each slice, by its name, which images are in it, bool (N,), and how they were chosen.
+        wrong: which images are mistakes, bool (N,).
+    """
     tests = {name: _fisher(wrong, inside) for name, (inside, _) in chosen.items()}
-    corrected = holm([p for _, p in tests.values()])
+    corrected = dict(zip(tests, holm([p for _, p in tests.values()]), strict=True))
     slices = []
-    for (name, (inside, meaning)), (odds_ratio, p), p_holm in zip(
-        chosen.items(), tests.values(), corrected, strict=True
-    ):
+    for name, (inside, meaning) in chosen.items():
         n, mistakes = int(inside.sum()), int(wrong[inside].sum())
         rates = mistakes / n, wilson_interval(mistakes, n), float(wrong[~inside].mean())
-        slices.append(ErrorSlice(name, meaning, n, mistakes, *rates, odds_ratio, p, p_holm))
+        slices.append(ErrorSlice(name, meaning, n, mistakes, *rates, *tests[name], corrected[name]))
     return sorted(slices, key=lambda one: one.p)
 
 
-def evidence_off_centre(maps: Maps, grid: Grid, image_size: int) -> NDArray[np.float64]:
-    """How far the middle of each map's positive evidence lies from the middle of its image, in pixels.
+def tenths(images: Images) -> dict[str, tuple[Mask, str]]:
+    """The darkest, brightest, flattest and busiest tenth of images (N, H, W, 3), and how they were chosen."""
+    brightness, contrast, steps = _grey_statistics(images)
+    return {
+        "dark": lowest_tenth(brightness, "mean brightness at most {:.0f} of 255"),
+        "bright": lowest_tenth(-brightness, "mean brightness at least {:.0f} of 255"),
+        "low contrast": lowest_tenth(contrast, "standard deviation of brightness at most {:.0f} of 255"),
+        "busy": lowest_tenth(-steps, "mean step between neighbouring pixels at least {:.0f} of 255"),
+    }
 
-    Args:
-        maps: (N, h, w), such as the map of the predicted class.
-        grid: where its cells lie.
-        image_size: height and width in pixels.
 
-    Returns:
-        float64 (N,); 0 for a map without positive evidence.
-    """
-    evidence = np.maximum(maps, 0).astype(np.float64)
-    total = evidence.sum((1, 2))
-    total = np.where(total > 0, total, np.inf)  # a map without evidence: in the middle
-    middle = (image_size - 1) / 2
-    rows, columns = grid.centres(0) - middle, grid.centres(1) - middle
-    down = (evidence * rows[:, None]).sum((1, 2)) / total
-    across = (evidence * columns).sum((1, 2)) / total
-    return np.asarray(np.hypot(down, across))
+def lowest_tenth(values: Floats, meaning: str) -> tuple[Mask, str]:
+    """The tenth of the images with the lowest values (N,), and its meaning with the value at its end."""
+    count = max(1, round(SLICE_SHARE * len(values)))
+    order = np.argsort(values, kind="stable")
+    inside = np.zeros(len(values), dtype=bool)
+    inside[order[:count]] = True
+    return inside, meaning.format(abs(values[order[count - 1]]))
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -316,38 +346,31 @@ def holm(p_values: list[float]) -> list[float]:
     return corrected
 
 
-def _grey_facts(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _grey_statistics(images: Images) -> tuple[Floats, Floats, Floats]:
     """Mean, standard deviation and mean step of the grey image, each (N,), in levels of 255."""
-    facts = []
-    for start in range(0, len(images), PART):
-        grey = images[start : start + PART] @ LUMA  # (n, H, W)
+    blocks = []
+    for start in range(0, len(images), BLOCK):
+        grey = images[start : start + BLOCK] @ LUMA  # (n, H, W)
         steps = (np.abs(np.diff(grey, axis=1)).mean((1, 2)) + np.abs(np.diff(grey, axis=2)).mean((1, 2))) / 2
-        facts.append((grey.mean((1, 2)), grey.std((1, 2)), steps))
-    brightness, contrast, steps = (np.concatenate(part) for part in zip(*facts, strict=True))
+        blocks.append((grey.mean((1, 2)), grey.std((1, 2)), steps))
+    brightness, contrast, steps = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return brightness, contrast, steps
 
 
-def _lowest(values: NDArray[np.float64], meaning: str) -> tuple[NDArray[np.bool_], str]:
-    """The tenth of the images with the lowest values, and its meaning with the value that it ends at."""
-    count = max(1, round(SLICE_SHARE * len(values)))
-    order = np.argsort(values, kind="stable")
-    inside = np.zeros(len(values), dtype=bool)
-    inside[order[:count]] = True
-    return inside, meaning.format(abs(values[order[count - 1]]))
-
-
-def _fisher(wrong: NDArray[np.bool_], inside: NDArray[np.bool_]) -> tuple[float | None, float]:
-    """Odds ratio and Fisher's exact two-sided p, which is that of `scipy.stats`; to import that takes 0.3 s."""
+def _fisher(wrong: Mask, inside: Mask) -> tuple[float | None, float]:
+    """Odds ratio and Fisher's exact two-sided p. They equal those of `scipy.stats`, whose import takes 0.3 s."""
     n, mistakes, both = int(inside.sum()), int(wrong.sum()), int((wrong & inside).sum())
     right = len(wrong) - mistakes
-    other = mistakes - both, n - both  # mistakes elsewhere, right answers inside
-    odds_ratio = both * (right - other[1]) / (other[0] * other[1]) if other[0] * other[1] else None
-    k = np.arange(max(0, n - right), min(n, mistakes) + 1)  # so many mistakes could be inside
+    mistakes_outside, right_inside = mistakes - both, n - both
+    odds_ratio = None
+    if mistakes_outside and right_inside:
+        odds_ratio = both * (right - right_inside) / (mistakes_outside * right_inside)
+    k = np.arange(max(0, n - right), min(n, mistakes) + 1)  # how many mistakes could be inside
     logs = _log_binomial(mistakes, k) + _log_binomial(right, n - k)
     chances = np.exp(logs - logs.max())
-    unlikely = chances <= chances[k == both] * (1 + 1e-7)  # as unlikely as what is there, or more so
+    unlikely = chances <= chances[k == both] * (1 + 1e-7)  # at most as likely as the number observed
     return odds_ratio, float(chances[unlikely].sum() / chances.sum())
 
 
-def _log_binomial(n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
+def _log_binomial(n: int, k: NDArray[np.int64]) -> Floats:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))

@@ -25,7 +25,6 @@ from seefar.explanation.occlusion import (
     RepairRates,
     hide_more_and_more,
     occlude,
-    random_steps,
     repair_rates,
     repairs,
 )
@@ -385,9 +384,7 @@ class Work:
         contrast = maps["predicted"] - maps["true"]
         hidden = np.zeros((len(todo), *self.image_size), dtype=bool)
         found, health = [], []
-        # Drawn for all mistakes, so that each has its own step whichever others are explained with it.
-        steps = random_steps(len(self.ranked), int(np.prod(self.image_size)))[todo]
-        occlusions = self.occlude(grid, images, predicted, true, contrast, steps) if todo else []
+        occlusions = self.occlude(grid, images, predicted, true, contrast, index) if todo else []
         for rows, occlusion in zip(parts(len(todo)), occlusions, strict=True):
             hidden[rows] = occlusion.top.pixels
             found += repairs(chosen[rows], occlusion, contrast[rows], grid)
@@ -415,14 +412,14 @@ class Work:
         )
 
     def occlude(self, grid: Grid, *mistakes: NDArray[Any]) -> list[Occlusion]:
-        """The occlusion test of each part of the mistakes: of their images, two classes, contrast maps and steps."""
+        """The occlusion test of each part of the mistakes: of their images, two classes, contrast maps and indices."""
 
         def test(*mistakes: NDArray[Any]) -> tuple[NDArray[Any], ...]:
             found = []
             for rows in parts(len(mistakes[0])):
-                images, predicted, true, contrast, steps = (array[rows] for array in mistakes)
+                images, predicted, true, contrast, index = (array[rows] for array in mistakes)
                 ask = answers(self.network)
-                occlusion = occlude(ask, images, predicted, true, contrast, grid, self.hide, steps=steps)
+                occlusion = occlude(ask, images, predicted, true, contrast, grid, self.hide, index=index)
                 tries = (occlusion.top, occlusion.shifted, occlusion.least)
                 found.append([getattr(hidden, name) for hidden in tries for name in HIDDEN])
                 self.shown.update("occlusion test", rows.stop, len(mistakes[0]))

@@ -111,7 +111,7 @@ def occlude(
     grid: Grid | None = None,
     how: HideName = "blur",
     *,
-    steps: NDArray[np.int64] | None = None,
+    index: NDArray[np.int64] | None = None,
 ) -> Occlusion:
     """The occlusion test: the strongest pixels of the contrast map, then the two controls, each with the same tries.
 
@@ -123,7 +123,7 @@ def occlude(
         contrast: map of the predicted minus map of the true class, (M, h, w).
         grid: where the cells lie; default: they share the image evenly.
         how: what takes the place of hidden pixels; see `hide`.
-        steps: how far each mask is moved for the first control; see `shifted`. Default: drawn in order.
+        index: data set index of each image, int64 (M,), from which its control mask is drawn. Default: 0, 1, 2, ...
 
     Example:
         >>> red = np.zeros((1, 32, 32, 3), np.uint8)
@@ -137,7 +137,7 @@ def occlude(
     """
     values = to_pixels(contrast, (images.shape[1], images.shape[2]), grid)
     ranks = rank_pixels(values)
-    steps = random_steps(len(images), ranks.shape[1] * ranks.shape[2]) if steps is None else steps
+    steps = control_steps(np.arange(len(images)) if index is None else index, ranks.shape[1] * ranks.shape[2])
     tries = ranks, shifted(ranks, steps), rank_pixels(-np.abs(values))
     return Occlusion(*(hide_more_and_more(model, images, predicted, ranks, true, how) for ranks in tries))
 
@@ -182,9 +182,17 @@ def hide_more_and_more(
     return Hidden(pixels, share, logits, first_change)
 
 
-def random_steps(count: int, pixels: int, seed: int = 0) -> NDArray[np.int64]:
-    """How far the mask of each of `count` images of so many pixels is moved, int64 (count,); never zero."""
-    return np.random.default_rng((Stream.SHIFT, seed)).integers(1, pixels, count)
+def control_steps(index: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
+    """How far the control mask of each image is moved, in pixels, int64 (M,): from 1 to `pixels` - 1.
+
+    Drawn from the data set index alone. A step by rank of loss would change with the last bits of the weights.
+
+    Args:
+        index: data set index of each image, int64 (M,).
+        pixels: pixels of an image.
+    """
+    steps = [np.random.default_rng((Stream.SHIFT, int(one))).integers(1, pixels) for one in index]
+    return np.array(steps, dtype=np.int64)
 
 
 def shifted(ranks: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -192,7 +200,7 @@ def shifted(ranks: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.in
 
     Args:
         ranks: int64 (M, H, W).
-        steps: int64 (M,): rows times the width, plus columns; see `random_steps`.
+        steps: int64 (M,): rows times the width, plus columns; see `control_steps`.
     """
     count, height, width = ranks.shape
     rows = (np.arange(height) - steps[:, None] // width) % height  # (M, H), where each row is taken from

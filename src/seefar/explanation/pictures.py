@@ -15,7 +15,7 @@ from seefar.data.pictures import Picture, Places, read_pictures, unreadable
 from seefar.errors import DataError
 from seefar.explanation.explain import PairOfMaps, answers, check_hide, check_map_settings, layer_name, parts
 from seefar.explanation.health import Health, check_health
-from seefar.explanation.occlusion import occlude, random_steps
+from seefar.explanation.occlusion import occlude
 from seefar.maps.capture import original
 from seefar.maps.grid import Grid, grid_of
 from seefar.maps.sanity import evidence_inside, randomized
@@ -268,9 +268,9 @@ def _explain(
 
     of_first, of_second = maps_of(network, images)
     contrast = of_first - of_second
-    # The same step for each, so that what is found for a picture does not depend on its place among them.
-    steps = np.repeat(random_steps(1, images.shape[1] * images.shape[2]), len(images))
-    occlusion = occlude(answers(network), images, first, second, contrast, grid, hide, steps=steps)
+    # The same control step for each, so that the result for a picture does not depend on its place among them.
+    index = np.zeros(len(images), np.int64)
+    occlusion = occlude(answers(network), images, first, second, contrast, grid, hide, index=index)
     top, control = occlusion.top, occlusion.shifted
     mirrored = np.subtract(*maps_of(network, images[:, :, ::-1]))
     random = np.subtract(*maps_of(with_random_weights, images))

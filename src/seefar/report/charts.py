@@ -1,4 +1,4 @@
-"""Charts: faults of the mistakes, reliability diagram, confusion matrix, comparison of runs.
+"""Charts: causes of the mistakes, reliability diagram, confusion matrix, comparison of runs.
 
 Each from plain values or a frozen dataclass of them, each a matplotlib Figure, laid out in inches.
 """
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.comparison import Comparison, RunPair
+from seefar.evaluation.triage import HARD_NETS, Fault
 from seefar.report.style import (
     BLUE,
     INK,
@@ -24,6 +25,7 @@ from seefar.report.style import (
     PALE,
     QUIET,
     SMALL,
+    Box,
     bare,
     drawable,
     new_figure,
@@ -34,29 +36,28 @@ from seefar.report.style import (
     text_width,
 )
 
-FAULTS = {
+FAULT_MEANINGS: dict[Fault, str] = {
     "label": "the label is wrong, or most people chose another class",
     "ambiguous": "people do not agree either",
-    "hard": "at least 12 of the other published networks miss it too",
+    "hard": f"at least {HARD_NETS} of the other published networks miss it too",
     "model": "none of these: worth working on",
 }
 MOST_NUMBERS = 20
-"""Classes of a confusion matrix up to which its cells have room for numbers."""
+"""A confusion matrix of at most this many classes has room for numbers in its cells."""
 
 
-def plot_faults(faults: Mapping[str, int], meanings: Mapping[str, str] = FAULTS) -> Figure:
-    """Whose fault the mistakes are, as horizontal bars with count, share and meaning.
+def plot_faults(faults: Mapping[str, int]) -> Figure:
+    """Causes of the mistakes, as horizontal bars with count, share and meaning.
 
     Args:
-        faults: count by fault, in the order of the bars; those of no mistake may be left out.
-        meanings: a sentence by fault; the faults it names are drawn even if there are none.
+        faults: count by fault; those of no mistake may be left out.
 
     Example:
         >>> figure = plot_faults({"label": 51, "ambiguous": 170, "hard": 92, "model": 94})
         >>> len(figure.axes[0].patches)
         4
     """
-    counts = {**dict.fromkeys(meanings, 0), **faults}
+    counts = {fault: faults.get(fault, 0) for fault in FAULT_MEANINGS}
     total, row = sum(counts.values()), 0.62
     figure = new_figure(8.0, 0.75 + row * len(counts))
     text(figure, 0.25, 0.2, f"Whose fault are the {total:,} mistakes?", LARGE, weight="bold")
@@ -66,7 +67,7 @@ def plot_faults(faults: Mapping[str, int], meanings: Mapping[str, str] = FAULTS)
     for number, (fault, count) in enumerate(counts.items()):
         emphasised = fault == "model"
         axes.barh(number, count, height=0.42, color=BLUE if emphasised else "#8fa3b8")
-        axes.text(0, number - 0.24, drawable(meanings.get(fault, "")), fontsize=SMALL, color=QUIET, va="bottom")
+        axes.text(0, number - 0.24, FAULT_MEANINGS[fault], fontsize=SMALL, color=QUIET, va="bottom")
         share = f"{count:,}  ({count / total:.0%})" if total else "0"
         axes.annotate(
             share, (count, number), (6, 0), textcoords="offset points", va="center", fontsize=NORMAL, color=INK
@@ -82,12 +83,12 @@ def plot_faults(faults: Mapping[str, int], meanings: Mapping[str, str] = FAULTS)
 def plot_reliability(
     calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None = None
 ) -> Figure:
-    """Reliability diagram: accuracy over confidence with 95 % intervals, and below it how many images are how sure.
+    """Reliability diagram: accuracy over confidence with 95 % intervals, above the number of images by confidence.
 
     Args:
-        calibration: of the network as it is.
+        calibration: of the network.
         confidence: probability of the predicted class of each image, (N,), for the counts.
-        after: with a fitted temperature, drawn beside it.
+        after: the same with a fitted temperature.
 
     Example:
         >>> import numpy as np
@@ -98,8 +99,28 @@ def plot_reliability(
     """
     figure = new_figure(5.6, 7.5)
     text(figure, 0.25, 0.2, "Is the network as sure as it is right?", LARGE, weight="bold")
-    axes = place(figure, 0.75, 0.95, 4.6, 4.6)
-    below = place(figure, 0.75, 5.8, 4.6, 1.1)
+    axes = draw_reliability(figure, (0.75, 0.95, 4.6, 5.95), calibration, confidence, after)
+    axes.legend(loc="lower right", fontsize=SMALL, frameon=False)
+    size = min(group.n for group in calibration.bins)
+    words = f"{calibration.n:,} images, about {size:,} a point, with 95 % intervals; dashed: as sure as right"
+    text(figure, 0.25, 0.5, words, SMALL, color=QUIET)
+    return figure
+
+
+def draw_reliability(
+    figure: Figure,
+    box: Box,
+    calibration: Calibration,
+    confidence: NDArray[np.float64],
+    after: Calibration | None = None,
+) -> Axes:
+    """Draw the diagram and the counts below it into a box of a figure, see `plot_reliability`.
+
+    Blue: the network as it is; orange: with a fitted temperature. Returns the axes of the diagram.
+    """
+    left, top, width, height = box
+    axes = place(figure, left, top, width, height - 1.35)
+    below = place(figure, left, top + height - 1.1, width, 1.1)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     drawn = [(calibration, BLUE, "o")] + ([(after, ORANGE, "s")] if after else [])
     lowest = min(_draw_bins(axes, *one, named=after is not None) for one in drawn)
@@ -109,7 +130,6 @@ def plot_reliability(
     axes.set(xlim=(start, 1.01), ylim=(start, 1.01))
     axes.set_ylabel("share of right answers", fontsize=NORMAL, color=INK)
     axes.set_xticklabels([])
-    axes.legend(loc="lower right", fontsize=SMALL, frameon=False)
     counts, edges = np.histogram(confidence, np.linspace(start, 1.0, 21))
     below.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#8fa3b8", edgecolor="white", linewidth=0.6)
     below.set(xlim=(start, 1.01))
@@ -118,14 +138,11 @@ def plot_reliability(
     bare(axes)
     bare(below)
     below.yaxis.set_major_formatter("{x:,.0f}")
-    size = min(group.n for group in calibration.bins)
-    words = f"{calibration.n:,} images, about {size:,} a point, with 95 % intervals; dashed: as sure as right"
-    text(figure, 0.25, 0.5, words, SMALL, color=QUIET)
-    return figure
+    return axes
 
 
 def _draw_bins(axes: Axes, calibration: Calibration, colour: str, marker: str, *, named: bool) -> float:
-    """Draw the bins with their intervals, named by their temperature if there are others; gives the lowest value."""
+    """Draw the bins with their intervals, labelled with the temperature if `named`; returns the lowest value."""
     x = np.array([group.confidence for group in calibration.bins])
     y = np.array([group.accuracy for group in calibration.bins])
     low, high = np.array([group.interval for group in calibration.bins]).T
@@ -147,7 +164,7 @@ def _draw_bins(axes: Axes, calibration: Calibration, colour: str, marker: str, *
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """Confusion matrix as a heat map: mistakes by colour and number, right answers as shares on the grey diagonal.
+    """Confusion matrix as a heat map: mistakes by colour and number, recall of each class on the grey diagonal.
 
     Args:
         confusion: (K, K), row the true class, column the predicted one.
@@ -182,7 +199,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     for label, name in zip((*axes.get_xticklabels(), *axes.get_yticklabels()), (*names, *names), strict=True):
         label.set(**plain(name))
     axes.tick_params(length=0, labelsize=NORMAL, labelcolor=INK)
-    if k <= 100:  # smaller cells would vanish behind the lines
+    if k <= 100:  # lines would cover smaller cells
         axes.set_xticks(np.arange(1, k) - 0.5, minor=True)
         axes.set_yticks(np.arange(1, k) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=1 if k <= MOST_NUMBERS else 0.2)
@@ -212,7 +229,7 @@ def _write_cells(axes: Axes, matrix: NDArray[np.int64], most: int) -> None:
 
 
 MOST_OTHERS = 3
-"""Runs that a comparison has room for beside the first; the accuracies and the luck are of all."""
+"""A comparison has room for this many runs beside the first; accuracies and luck are of all runs."""
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
@@ -321,7 +338,7 @@ def _draw_repaired_and_broken(axes: Axes, pair: RunPair, most: int, classes: Seq
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Names at the rows 0, 1, ... of the axes, as they are: `$` is no mathematics."""
+    """Label the rows 0, 1, ... of the axes; `$` is a plain character."""
     names = [shorten(name, 1.6) for name in names]
     axes.set_yticks(range(len(names)), map(drawable, names), fontsize=NORMAL, color=INK)
     axes.tick_params(axis="y", length=0)

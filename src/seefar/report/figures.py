@@ -1,13 +1,14 @@
 """Figures of a run: its training, its mistakes, their maps, and one predicted picture.
 
-Each from plain values, each a matplotlib Figure; no pyplot, so nothing global changes. All stand on an opaque white
-ground, so that they read the same in light and dark pages.
+Each is a matplotlib Figure of plain values, without pyplot and its global state, on an opaque white background.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -30,6 +31,7 @@ from seefar.report.style import (
     RED,
     SMALL,
     Block,
+    Box,
     bare,
     block_height,
     canvas,
@@ -46,9 +48,8 @@ from seefar.report.style import (
 )
 from seefar.training.history import HistoryRow
 
-HISTORY_LEFT, HISTORY_RIGHT, HISTORY_WIDTH, HISTORY_GAP = 0.65, 0.9, 4.0, 0.9  # inches
-HISTORY_TOP, HISTORY_HIGH, HISTORY_BETWEEN, HISTORY_LOW, HISTORY_BOTTOM = 0.6, 2.7, 0.6, 0.75, 0.6
-FEW_POINTS = 30  # up to so many points are marked one by one
+MARGIN = 0.35  # inches
+FEW_POINTS = 30  # curves of at most this many points have a marker at each
 
 
 def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = None) -> Figure:
@@ -65,87 +66,127 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
         >>> import seefar
         >>> from seefar.training.history import HistoryRow
         >>> row = HistoryRow(step=50, epoch=1, seconds=3.0, image_size=32, learning_rate=0.1, loss=2.1, accuracy=0.3)
-        >>> len(seefar.plot_history([row], test_accuracy=0.35).axes)  # loss, accuracy, learning rate, image size
+        >>> len(seefar.plot_history([row], test_accuracy=0.35).axes)  # each above a smaller one
         4
     """
     if not history:
         raise RunError("A history without a row cannot be drawn: it has one when the first step is logged.")
-    figure = new_figure(
-        HISTORY_LEFT + 2 * HISTORY_WIDTH + HISTORY_GAP + HISTORY_RIGHT,
-        HISTORY_TOP + HISTORY_HIGH + HISTORY_BETWEEN + HISTORY_LOW + HISTORY_BOTTOM,
-    )
-    second, below = HISTORY_LEFT + HISTORY_WIDTH + HISTORY_GAP, HISTORY_TOP + HISTORY_HIGH + HISTORY_BETWEEN
-    whole = [row for row in history if row.epoch_accuracy is not None] or history  # rows that end an epoch
-    steps_per_epoch = whole[-1].step / whole[-1].epoch
-    epochs = [row.step / steps_per_epoch for row in history]
-    held_out = [(row.epoch, 100 * row.held_out_accuracy) for row in history if row.held_out_accuracy is not None]
-    panels = (
-        (HISTORY_LEFT, HISTORY_TOP, HISTORY_HIGH, "Training loss (nats)", [row.loss for row in history]),
-        (second, HISTORY_TOP, HISTORY_HIGH, "Accuracy (%)", [100 * row.accuracy for row in history]),
-        (HISTORY_LEFT, below, HISTORY_LOW, "Learning rate", [row.learning_rate for row in history]),
-        (second, below, HISTORY_LOW, "Image size (pixels)", [row.image_size for row in history]),
-    )
-    for left, top, height, title, values in panels:
-        axes = place(figure, left, top, HISTORY_WIDTH, height)
-        bare(axes)
-        marker = "o" if len(history) <= FEW_POINTS else ""
-        steps = "steps" if "pixels" in title else "default"  # a row's size is that of the steps up to it
-        axes.plot(
-            epochs, values, color=BLUE, linewidth=1.3, markersize=4, drawstyle=steps, clip_on=False, marker=marker
-        )
-        axes.set_xlim(0, max(epochs[-1], history[-1].epoch))
-        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-        text(figure, left, top - 0.24, title, weight="bold")
-        if height == HISTORY_LOW:
-            axes.yaxis.set_major_locator(MaxNLocator(2))
-            axes.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
-        if "pixels" in title:
-            axes.set_yticks(_some(sorted(set(values))))
-        if "%" in title:
-            if held_out:
-                axes.plot(*zip(*held_out, strict=True), "o-", color=ORANGE, linewidth=1, markersize=3, clip_on=False)
-            _name_curves(figure, second + HISTORY_WIDTH, bool(held_out))
-            if test_accuracy is not None:
-                axes.plot(epochs[-1], 100 * test_accuracy, "D", color=RED, markersize=6, clip_on=False, zorder=3)
-                at = epochs[-1], 100 * test_accuracy
-                style = {"va": "center", "fontsize": SMALL, "color": RED, **plain("test")}
-                axes.annotate(f"test\n{at[1]:.2f} %", at, (8, 0), textcoords="offset points", **style)
+    left, top, width, height, gap = 0.65, 0.6, 4.0, 4.05, 0.9  # inches
+    figure = new_figure(left + 2 * width + 2 * gap, top + height + 0.6)
+    draw_loss(figure, (left, top, width, height), history)
+    second = (left + width + gap, top, width, height)
+    axes = draw_accuracy(figure, second, history, test_accuracy)
+    _name_curves(figure, second, any(row.held_out_accuracy is not None for row in history))
+    if test_accuracy is not None:
+        at = _epochs(history)[-1], 100 * test_accuracy
+        style = {"va": "center", "fontsize": SMALL, "color": RED, **plain("test")}
+        axes.annotate(f"test\n{at[1]:.2f} %", at, (8, 0), textcoords="offset points", **style)
     return figure
 
 
-def _name_curves(figure: Figure, right: float, held_out: bool) -> None:
-    """The legend of the accuracies: their names in their colours above the axes, off the data."""
+def draw_loss(figure: Figure, box: Box, history: Sequence[HistoryRow]) -> None:
+    """Draw the training loss, and below it the learning rate, into a box of a figure."""
+    upper, lower = _upper_and_lower(box)
+    _draw_curve(figure, upper, "Training loss (nats)", history, [row.loss for row in history])
+    _name_epochs(_draw_curve(figure, lower, "Learning rate", history, [row.learning_rate for row in history]))
+
+
+def draw_accuracy(figure: Figure, box: Box, history: Sequence[HistoryRow], test_accuracy: float | None) -> Axes:
+    """Draw the accuracies, and below them the image size, into a box of a figure; returns the axes of the accuracies.
+
+    Blue: training, as augmented; orange: held out; red: test.
+    """
+    upper, lower = _upper_and_lower(box)
+    sizes = [row.image_size for row in history]
+    # A row has the size of the steps up to it, so the line steps before the point.
+    below = _draw_curve(figure, lower, "Image size (pixels)", history, sizes, drawstyle="steps")
+    _name_epochs(below)
+    below.set_yticks(_at_most_four(sorted(set(sizes))))
+    axes = _draw_curve(figure, upper, "Accuracy (%)", history, [100 * row.accuracy for row in history])
+    held_out = [(row.epoch, 100 * row.held_out_accuracy) for row in history if row.held_out_accuracy is not None]
+    if held_out:
+        axes.plot(*zip(*held_out, strict=True), "o-", color=ORANGE, linewidth=1, markersize=3, clip_on=False)
+    if test_accuracy is not None:
+        axes.plot(_epochs(history)[-1], 100 * test_accuracy, "D", color=RED, markersize=6, clip_on=False, zorder=3)
+    return axes
+
+
+def _upper_and_lower(box: Box) -> tuple[Box, Box]:
+    """The boxes of the upper axes and of the lower ones, which are 0.75 inches high."""
+    left, top, width, height = box
+    low, between = 0.75, 0.6
+    return (left, top, width, height - low - between), (left, top + height - low, width, low)
+
+
+def _epochs(history: Sequence[HistoryRow]) -> list[float]:
+    """The epochs that are complete at each row, fractional; the last row may be in the middle of an epoch."""
+    complete = [row for row in history if row.epoch_accuracy is not None] or history  # rows that end an epoch
+    steps_per_epoch = complete[-1].step / complete[-1].epoch
+    return [row.step / steps_per_epoch for row in history]
+
+
+def _draw_curve(
+    figure: Figure,
+    box: Box,
+    title: str,
+    history: Sequence[HistoryRow],
+    values: Sequence[float],
+    *,
+    drawstyle: Literal["default", "steps"] = "default",
+) -> Axes:
+    """Axes with one value for each row of a history, under their title."""
+    axes, epochs = place(figure, *box), _epochs(history)
+    bare(axes)
+    marker = "o" if len(history) <= FEW_POINTS else ""
+    axes.plot(
+        epochs, values, color=BLUE, linewidth=1.3, markersize=4, drawstyle=drawstyle, clip_on=False, marker=marker
+    )
+    axes.set_xlim(0, max(epochs[-1], history[-1].epoch))
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    text(figure, box[0], box[1] - 0.24, title, weight="bold")
+    return axes
+
+
+def _name_epochs(axes: Axes) -> None:
+    """Label the epochs below low axes, which have room for two or three ticks at the left."""
+    axes.yaxis.set_major_locator(MaxNLocator(2))
+    axes.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
+
+
+def _name_curves(figure: Figure, box: Box, held_out: bool) -> None:
+    """The legend of the accuracies: names in their colours above the axes, where no data are."""
+    left, top, width, _ = box
+    right = left + width
     names = [("training, as augmented", BLUE), *([("held out", ORANGE)] if held_out else [])]
     for name, colour in reversed(names):
         words = f"\N{EM DASH} {name}"
         right -= text_width(words, SMALL)
-        text(figure, right, HISTORY_TOP - 0.23, words, SMALL, color=colour)
+        text(figure, right, top - 0.23, words, SMALL, color=colour)
         right -= 0.15
 
 
-def _some(values: Sequence[float]) -> list[float]:
+def _at_most_four(values: Sequence[float]) -> list[float]:
     """At most four of the values, the first and the last among them."""
     places = {round(k * (len(values) - 1) / 3) for k in range(4)}
     return [values[place] for place in sorted(places)]
 
 
-MARGIN, GRID_GAP = 0.35, 0.45  # inches
+GRID_GAP, GRID_BETWEEN = 0.45, 0.25  # inches
 GRID_WORDS = 2 * text_height(1, NORMAL) + text_height(1, SMALL) + 0.06
-GRID_BETWEEN = 0.25
-TWO_COLUMNS = 10  # at most so many pictures stand in two columns
+TWO_COLUMNS = 10  # at most this many images are in two columns
 
 
 def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     """The mistakes' images in a grid, each with its true and its predicted class and their probabilities.
 
-    Up to ten stand in two columns (5x2), more in as many columns as rows, or nearly.
+    Up to ten are in two columns (5x2), more in about as many columns as rows.
 
     Args:
-        mistakes: which to show.
-        split: the images that their indices count in.
+        mistakes: to show.
+        split: the images of their indices.
 
     Returns:
-        A figure 4.4 inches wide for up to ten pictures, and about 2 inches more for each further column.
+        A figure 4.4 inches wide for up to ten images, and about 2 inches more for each further column.
 
     Example:
         >>> import seefar
@@ -172,7 +213,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
 
 
 def _grid_words(figure: Figure, left: float, top: float, mistake: Mistake, split: Split) -> None:
-    """Three lines above a picture, each cut where the next picture begins."""
+    """Three lines above an image, each shortened to its column."""
     most, line = PANEL + GRID_GAP - 0.1, text_height(1, NORMAL)
     true, predicted = split.classes[mistake.true], f"\N{RIGHTWARDS ARROW} {split.classes[mistake.predicted]}"
     text(figure, left, top, shorten(true, most, end=f" {mistake.true_probability:.1%}"))
@@ -182,13 +223,12 @@ def _grid_words(figure: Figure, left: float, top: float, mistake: Mistake, split
 
 
 def where(mistake: Mistake, split: Split) -> str:
-    """Which image of the data set a mistake is: the file it was read from, if it was, and its number."""
+    """Which image of the data set a mistake is: its file, if there is one, and its index."""
     number = f"test image {mistake.index}"
     return number if split.files is None else f"{split.files[mistake.index]}, {number}"
 
 
-MAPS_TEXT = 2.85  # inches
-MAPS_BETWEEN = 0.3
+MAPS_TEXT, MAPS_BETWEEN = 2.85, 0.3  # inches
 MAPS_LEFT = MARGIN + MAPS_TEXT + 0.3
 MAPS_WIDTH = MAPS_LEFT + PANELS_WIDTH + MARGIN
 LONGEST_NAME = 24  # letters of a class name in a sentence
@@ -197,14 +237,14 @@ LONGEST_NAME = 24  # letters of a class name in a sentence
 def plot_maps(explanation: Explanation, split: Split) -> Figure:
     """For each mistake: the image, the contrast map, the maps of both classes, the image with the evidence hidden.
 
-    The cells are drawn as they are, unsmoothed, over a grey copy of the image; the pixels that the occlusion test hid
-    are outlined on the image. The three maps of an image share a scale that is symmetric about zero, so an untinted
-    cell is no evidence; its end differs from mistake to mistake and stands at the colour bar. Beside each row stand
-    the classes, what hiding did, and the badge of the map; above all rows, what these words mean.
+    The cells are drawn unsmoothed over a grey copy of the image; the pixels that the occlusion test hid are outlined on
+    the image. The three maps of an image share a scale that is symmetric about zero, so a cell without colour is no
+    evidence. Each mistake has its own scale, with a colour bar. Beside each row are the classes, the effect of hiding,
+    and the badge of the map; an explanation is above all rows.
 
     Args:
         explanation: of the mistakes to show; `explanation.of(mistakes)` chooses some.
-        split: the images that their indices count in.
+        split: the images of their indices.
 
     Returns:
         A figure 13 inches wide, and about 2.3 inches high for each mistake.
@@ -235,7 +275,7 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
 
 
 def _maps_words(explanation: Explanation, split: Split, number: int) -> Block:
-    """What stands beside a row."""
+    """The text beside a row."""
     mistake, repair, health = explanation.mistakes[number], explanation.repairs[number], explanation.health[number]
     true, named = (split.classes[c] for c in (mistake.true, mistake.predicted))
     short = tuple(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in split.classes)
@@ -255,7 +295,7 @@ def _maps_words(explanation: Explanation, split: Split, number: int) -> Block:
 
 
 def _maps_head(explanation: Explanation) -> tuple[Block, Block]:
-    """What stands above all rows, in two columns."""
+    """The text above all rows, in two columns."""
     width = MAPS_WIDTH / 2 - 1.5 * MARGIN
     shares = ", ".join(f"{share:.0%}" for share in SHARES)
     columns = (
@@ -288,7 +328,7 @@ def how_made(method: str, layer: str | None, shape: tuple[int, ...]) -> str:
 
 
 def _made_with(explanation: Explanation) -> str:
-    """What of the maps is exact."""
+    """Method, layer and cells, and which cells of the dense twin are exact."""
     made = how_made(explanation.method, explanation.layer, explanation.contrast.shape[1:])
     if explanation.layer is not None:
         return made
@@ -299,7 +339,7 @@ def _made_with(explanation: Explanation) -> str:
 
 
 def _maps_panels(explanation: Explanation, split: Split, number: int) -> Panels:
-    """What stands in a row."""
+    """The panels of a row."""
     mistake, repair = explanation.mistakes[number], explanation.repairs[number]
     return Panels(
         image=split.images[mistake.index],
@@ -326,7 +366,7 @@ PICTURE_READING = (
 
 
 def plot_picture(prediction: PicturePrediction) -> Figure:
-    """The image as the network is given it, why the answer and not its runner-up, and the evidence hidden.
+    """The image as the network sees it, the maps of the predicted class and its runner-up, and the evidence hidden.
 
     Args:
         prediction: of one picture, see `seefar.predict_pictures`.
@@ -370,7 +410,6 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
 
 
 def _picture_panels(prediction: PicturePrediction) -> Panels:
-    """What stands between the words."""
     names, answer = prediction.classes, prediction.hidden_answer
     return Panels(
         image=prediction.picture.image,

@@ -1,4 +1,4 @@
-"""HTML report: one self-contained page, with its mistakes, their maps and a content security policy."""
+"""The HTML report: one self-contained page, with its mistakes, their maps and a content security policy."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from urllib.parse import quote_plus
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
 
 from seefar.data.images import Split
-from seefar.data.reference import Reference
+from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import DataError, RunError
+from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
-from seefar.evaluation.triage import MEANING
+from seefar.evaluation.mistakes import confused_pairs
+from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.triage import MEANING, triage
 from seefar.explanation.explain import Explanation
-from seefar.report.content import ReportContent, gather
-from seefar.report.curves import Scale, accuracy_scale, history_charts, reliability_chart
+from seefar.report.content import ReportContent
+from seefar.report.embedded import page_charts
 from seefar.report.payload import make_payload
 from seefar.report.words import command_of, how_to_read, origin_of
 from seefar.runs.files import write_text
@@ -33,20 +37,91 @@ from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
 
 OUTCOMES = {
-    "repaired": "the answer becomes right",
-    "other": "it becomes wrong in another way",
-    "stays": "it does not change",
+    "repaired": ("repaired", "the prediction becomes correct"),
+    "other": ("changed", "it changes, but stays wrong"),
+    "stays": ("unchanged", "it does not change"),
 }
+"""Name and meaning of each outcome of the occlusion test."""
 LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
 MOST_CLASSES = 50  # in the confusion matrix
 DATA_NAMES = {"cifar10": "CIFAR-10"}
+REFERENCES = {"cifar10": (("recipe seed, as published", 0.86), ("people", 0.952))}
+"""Accuracies to compare with: that published for the recipe `seed`, and the mean of people (Peterson et al. 2019)."""
+
+
+def write_report(
+    path: str | Path,
+    split: Split,
+    evaluation: Evaluation,
+    explanation: Explanation | None = None,
+    *,
+    name: str,
+    data: str,
+    reference: Reference | None = None,
+) -> Path:
+    """The page of any model's mistakes, such as one that was trained elsewhere: one HTML file that loads nothing.
+
+    `seefar.report_run` does it for a run.
+
+    Args:
+        path: the file; its folder is created.
+        split: the images.
+        evaluation: of the model on these images, see `seefar.evaluate`.
+        explanation: of all its mistakes or some, see `seefar.explain`.
+        name: of the model, as the page shows it.
+        data: name of the data set, likewise.
+        reference: answers of people and other networks for CIFAR-10's test images; left out for other images.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DataError: the evaluation is of other images, or the explanation of other predictions.
+
+    Example:
+        >>> import tempfile
+        >>> import seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test = load_shapes(train=20, test=12).test
+        >>> evaluation = seefar.evaluate(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
+        >>> page = seefar.write_report(tempfile.mkdtemp() + "/a.html", test, evaluation, name="mine", data="shapes")
+        >>> "mistakes" in page.read_text(encoding="utf-8")
+        True
+    """
+    predictions = evaluation.predictions
+    if (predictions.images, predictions.classes) != (split.fingerprint, split.classes):
+        raise DataError(
+            "The evaluation is of other images than this split: pass the split that it was computed from, or evaluate "
+            "again with seefar.evaluate(model, split)."
+        )
+    if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
+        raise DataError(
+            "The explanation is of other predictions than the evaluation: pass the one that was computed from them, "
+            "or explain again with seefar.explain(model, split, evaluation.predictions)."
+        )
+    verdicts, votes = None, None
+    if reference is not None and reference.labels_sha256 == labels_sha256(predictions.labels):
+        verdicts, votes = triage(predictions.labels, predictions.predicted, reference), reference.counts
+    content = ReportContent(
+        name=name,
+        data=data,
+        test=split,
+        evaluation=evaluation,
+        calibration=measure_calibration(predictions.logits, predictions.labels),
+        explanation=explanation,
+        verdicts=verdicts,
+        votes=votes,
+        provenance=provenance(),
+    )
+    write_text(Path(path), render_report(content))
+    return Path(path)
 
 
 def render_report(content: ReportContent) -> str:
     """The page as HTML text: one file that loads nothing, readable without script.
 
-    Styles, scripts and pictures stand in the page itself; its content security policy allows exactly these, by their
+    Styles, scripts and pictures are in the page itself; its content security policy allows exactly these, by their
     SHA-256, and no others. All names are escaped, so a class called `<script>` is text.
 
     Args:
@@ -55,38 +130,33 @@ def render_report(content: ReportContent) -> str:
     assets = {name: _asset(name) for name in ("report.html.j2", "report.css", "first.js", "draw.js", "report.js")}
     script = f'"use strict";\n(() => {{\n{assets["draw.js"]}{assets["report.js"]}}})();\n'
     payload = make_payload(content)
-    metrics, recipe = content.metrics, content.recipe
+    metrics, recipe = content.evaluation.metrics, content.recipe
     scale = accuracy_scale(metrics, content.data)
-    pairs = _confused_pairs(metrics)
+    pairs = _pair_bars(content.evaluation.predictions)
     page = {
-        "fingerprint": content.fingerprint,
         "policy": _policy([assets["report.css"]], [assets["first.js"], script]),
         "style": Markup(assets["report.css"]),
         "first_script": Markup(assets["first.js"]),
         "script": Markup(script),
-        "payload": Markup(_json_in_html(payload.values)),
-        "pictures": payload.pictures.uri,
-        "neighbours": "" if payload.neighbours is None else payload.neighbours.uri,
+        "payload": Markup(_json_in_html(payload)),
         "name": content.name,
         "data": DATA_NAMES.get(content.data, content.data),
-        "classes": content.classes,
+        "classes": content.test.classes,
         "n": f"{metrics.n:,}",
         "mistakes": f"{metrics.mistakes:,}",
         "accuracy": f"{100 * metrics.accuracy:.2f}",
-        "low": f"{100 * metrics.interval[0]:.2f}",
-        "high": f"{100 * metrics.interval[1]:.2f}",
+        "interval": f"{100 * metrics.interval[0]:.2f}-{100 * metrics.interval[1]:.2f}%",
         "scale": scale,
-        "scale_summary": _scale_summary(metrics, scale),
         "recipe": recipe,
         "blocks": _blocks(content, pairs),
-        "charts": _charts(content),
+        "charts": page_charts(content),
         "charts_title": "Training" if content.history else "Calibration",
         "on_page": f"{len(content.mistakes):,}",
         "matrix": _matrix(metrics),
         "pairs": pairs,
         "reading": how_to_read(content),
         "has_verdicts": bool(content.verdicts),
-        "rows": payload.values["mistakes"],
+        "rows": payload["mistakes"],
         "command": command_of(recipe) if recipe else "",
         "origin": origin_of(content),
         "settings": [
@@ -94,12 +164,13 @@ def render_report(content: ReportContent) -> str:
         ],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return environment.from_string(assets["report.html.j2"]).render(page=page)
+    text = environment.from_string(assets["report.html.j2"]).render(page=page)
+    return text.encode("utf-8", "replace").decode("utf-8")  # paths of other encodings have surrogates
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar that is a link: what it stands for, how many, its length in per cent."""
+    """A bar that is a link: name and meaning of what it counts, the count, its length in per cent."""
 
     name: str
     text: str
@@ -133,7 +204,7 @@ def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
 
 
 def _json_in_html(values: Any) -> str:
-    """JSON that cannot end the element it stands in."""
+    """JSON that cannot end the element around it."""
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -142,25 +213,48 @@ def _link(**filters: str) -> str:
     return "#" + "&".join(f"{key}={quote_plus(value)}" for key, value in filters.items())
 
 
-def _scale_summary(metrics: Metrics, scale: Scale) -> str:
-    beside = "; ".join(mark.text for mark in scale.marks)
-    return f"This run: {metrics.accuracy:.2%} right.{f' To compare: {beside}.' if beside else ''}"
+def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
+    """The accuracy on a line from a round number to 100 %, beside what to compare it with; places are in per cent.
+
+    `value`, and `low` and `high` of its interval; `marks` of what is compared and `ticks`, each a place and a text;
+    `summary`, all of it in words.
+    """
+    marks = REFERENCES.get(data, ())
+    chance = 1 / len(metrics.classes)
+    lowest = min(metrics.interval[0], *(share for _, share in marks), 1.0)
+    locator = MaxNLocator(4, steps=[1, 2, 5, 10])
+    ticks = [float(tick) for tick in locator.tick_values(100 * lowest - 2, 100) if 0 <= tick <= 100]
+    bottom = ticks[0] / 100
+    if bottom <= chance:
+        marks = (*marks, ("chance", chance))
+
+    def place(share: float) -> float:
+        return 100 * (share - bottom) / (1 - bottom)
+
+    named = [(place(share), f"{name} {100 * share:.1f}%".replace(".0%", "%")) for name, share in marks]
+    compared = f" To compare: {'; '.join(text for _, text in named)}." if named else ""
+    return {
+        "value": place(metrics.accuracy),
+        "low": place(metrics.interval[0]),
+        "high": place(metrics.interval[1]),
+        "marks": named,
+        "ticks": [(place(tick / 100), f"{tick:g}") for tick in ticks],
+        "summary": f"This run: accuracy {metrics.accuracy:.2%}.{compared}",
+    }
 
 
 def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
-    """Beside the accuracy: whose fault the mistakes are and what hiding did, and where these are missing, the pairs."""
+    """Beside the accuracy: causes of the mistakes and the occlusion test; where one is missing, the confusions."""
     blocks = []
     if content.verdicts:
-        found = [verdict.fault for verdict in content.verdicts]
-        blocks.append(_counted("Whose fault are they?", "fault", MEANING, found))
+        faults = [verdict.fault for verdict in content.verdicts]
+        names = {fault: (fault, meaning) for fault, meaning in MEANING.items()}
+        blocks.append(_counted("Causes of the mistakes", "fault", names, faults))
     if content.explanation is not None and content.explanation.mistakes:
-        rates = content.explanation.rates
+        repaired, control = content.explanation.rates.repaired.share, content.explanation.rates.shifted.share
         note = ""
-        if rates.repaired.share is not None and rates.shifted.share is not None:
-            note = (
-                f"It repairs {rates.repaired.share:.0%}; hiding a region of the same shape elsewhere repairs "
-                f"{rates.shifted.share:.0%}."
-            )
+        if repaired is not None and control is not None:
+            note = f"Hiding the evidence repairs {repaired:.0%} of the mistakes, the control mask {control:.0%}."
         outcomes = [repair.outcome for repair in content.explanation.repairs]
         blocks.append(_counted("What if the evidence is hidden?", "outcome", OUTCOMES, outcomes, note))
     if len(blocks) < 2 and pairs.bars:
@@ -168,43 +262,39 @@ def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
     return blocks
 
 
-def _counted(title: str, key: str, kinds: Mapping[Any, str], found: Sequence[str], note: str = "") -> Bars:
-    counts = {kind: found.count(kind) for kind in kinds}
+def _counted(title: str, key: str, kinds: Mapping[Any, tuple[str, str]], values: Sequence[str], note: str = "") -> Bars:
+    """A bar for each kind of value, given its name and its meaning."""
+    counts = {kind: values.count(kind) for kind in kinds}
     bars = (
-        Bar(kind, text, f"{counts[kind]:,}", 100 * counts[kind] / max(1, len(found)), _link(**{key: kind}))
-        for kind, text in kinds.items()
+        Bar(name, meaning, f"{counts[kind]:,}", 100 * counts[kind] / max(1, len(values)), _link(**{key: kind}))
+        for kind, (name, meaning) in kinds.items()
     )
     return Bars(title, tuple(bars), note)
 
 
-def _confused_pairs(metrics: Metrics) -> Bars:
-    counts = [
-        (count, t, p) for t, row in enumerate(metrics.confusion) for p, count in enumerate(row) if t != p and count
-    ]
-    most = sorted(counts, key=lambda one: -one[0])[:MOST_PAIRS]
-    names = [one.name for one in metrics.classes]
+def _pair_bars(predictions: Predictions) -> Bars:
+    """The most frequent confusions of a true class with a predicted one; each direction of a pair counts by itself."""
+    names, mistakes = predictions.classes, int((predictions.labels != predictions.predicted).sum())
+    counts = []
+    for pair in confused_pairs(predictions.labels, predictions.predicted, len(names)):
+        counts.append((pair.first_as_second, pair.first, pair.second))
+        counts.append((pair.second_as_first, pair.second, pair.first))
+    most = sorted((one for one in counts if one[0]), key=lambda one: (-one[0], *one[1:]))[:MOST_PAIRS]
     bars = (
         Bar(
             f"{names[t]} \N{RIGHTWARDS ARROW} {names[p]}",
-            f"{count / max(1, metrics.mistakes):.0%} of the mistakes",
+            f"{count / mistakes:.0%} of the mistakes",
             f"{count:,}",
             100 * count / most[0][0],
             _link(true=names[t], predicted=names[p]),
         )
         for count, t, p in most
     )
-    return Bars("Most often confused", tuple(bars))
-
-
-def _charts(content: ReportContent) -> list[Any]:
-    charts = history_charts(content.history, content.metrics.accuracy)
-    if content.calibration is not None:
-        charts.append(reliability_chart(content.calibration, content.calibration_after))
-    return charts
+    return Bars("Most frequent confusions", tuple(bars))
 
 
 def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
-    """Rows and columns of the confusion matrix; of very many classes those that most mistakes are of, or go to."""
+    """Rows and columns of the confusion matrix; of very many classes, those with the most mistakes."""
     names = [one.name for one in metrics.classes]
     confusion = np.array(metrics.confusion).reshape(len(names), -1)
     wrong = confusion * ~np.eye(len(names), dtype=bool)
@@ -217,9 +307,9 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
                 {
                     "count": count,
                     "diagonal": t == p,
-                    "level": max(1, round(LEVELS * (count / most) ** 0.5)),  # small counts are told apart too
+                    "level": max(1, round(LEVELS * (count / most) ** 0.5)),  # the root distinguishes small counts
                     "link": _link(true=names[t], predicted=names[p]),
-                    "text": f"{count} {'image' if count == 1 else 'images'} of {names[t]} called {names[p]}",
+                    "text": f"{count} {'image' if count == 1 else 'images'} of {names[t]} predicted as {names[p]}",
                 }
                 for p in chosen
                 for count in [int(confusion[t, p])]
@@ -227,62 +317,6 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
         }
         for t in chosen
     ]
-
-
-def write_report(
-    path: str | Path,
-    split: Split,
-    evaluation: Evaluation,
-    explanation: Explanation | None = None,
-    *,
-    name: str,
-    data: str,
-    reference: Reference | None = None,
-) -> Path:
-    """The page of any model's mistakes, such as one that was trained elsewhere: one HTML file that loads nothing.
-
-    `seefar.report_run` does it for a run.
-
-    Args:
-        path: the file; its folder is made.
-        split: the images.
-        evaluation: of the model on these images, see `seefar.evaluate`.
-        explanation: of all its mistakes or some, see `seefar.explain`.
-        name: of the model, as the page shows it.
-        data: name of the data set, likewise.
-        reference: what people and other networks say of CIFAR-10's test images; left out for other images.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        DataError: the evaluation is of other images, or the explanation of other predictions.
-
-    Example:
-        >>> import tempfile
-        >>> import seefar
-        >>> from seefar.data.shapes import load_shapes
-        >>> test = load_shapes(train=20, test=12).test
-        >>> evaluation = seefar.evaluate(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
-        >>> page = seefar.write_report(tempfile.mkdtemp() + "/a.html", test, evaluation, name="mine", data="shapes")
-        >>> "mistakes" in page.read_text(encoding="utf-8")
-        True
-    """
-    predictions = evaluation.predictions
-    if (predictions.images, predictions.classes) != (split.fingerprint, split.classes):
-        raise DataError(
-            "The evaluation is of other images than the split that was passed: pass the one it was made of, or "
-            "seefar.evaluate(model, split) makes it anew."
-        )
-    if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
-        raise DataError(
-            "The explanation is of other predictions than the evaluation: pass the one that was made of them, or "
-            "seefar.explain(model, split, evaluation.predictions) makes it anew."
-        )
-    path = Path(path)
-    content = gather(split, evaluation, explanation, name=name, data=data, reference=reference, provenance=provenance())
-    write_text(path, render_report(content))
-    return path
 
 
 class ReportFrame:
@@ -323,5 +357,5 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
         return ReportFrame(found.report.read_text(encoding="utf-8"), height)
     except FileNotFoundError as error:
         raise RunError(
-            f"{found.report} is missing: make it with seefar.report_run(run, data), or `seefar report {found.name}`."
+            f"{found.report} is missing: write it with seefar.report_run(run, data), or `seefar report {found.name}`."
         ) from error

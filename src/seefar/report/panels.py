@@ -17,32 +17,32 @@ from seefar.maps.grid import Grid, to_pixels
 from seefar.names import HideName, MethodName
 from seefar.report.style import PALE, QUIET, SIGNED_COLOURS, SMALL, Extent, canvas, shorten, square, text, text_height
 
-IN_LOGITS = ("gradcam", "hirescam", "layercam")  # the other methods' values have no unit
+IN_LOGITS = ("gradcam", "hirescam", "layercam")  # the values of the other methods have no unit
 GAP, PANEL = 0.14, 1.6  # inches; 1.6 are 192 dots: 6 for each pixel of CIFAR-10
 BESIDE_MAPS, BAR, TICK, TICKS = 0.08, 0.1, 2 / 72, 0.62
-MIDDLE = 0.56  # of a line of digits, in sizes of the type from its top
+MIDDLE = 0.56  # of a line of digits, in font sizes from its top
 TITLES = text_height(2, SMALL) + 0.05
 PANELS_WIDTH = 5 * PANEL + 3 * GAP + BESIDE_MAPS + BAR + TICKS
 PANELS_HEIGHT = TITLES + PANEL
 DARKEST = -110  # black pixels are drawn this much lighter, on the scale to 255
-STRONGEST = 0.8  # cover of the strongest cell
+STRONGEST = 0.8  # opacity of the strongest cell
 
 
 @dataclass(frozen=True, eq=False)
 class Panels:
-    """What five panels show of one image.
+    """The content of five panels about one image.
 
     Attributes:
         image: uint8 (H, W, 3).
         maps: of the first class minus the second, of the first, and of the second, (h, w) each.
-        grid: where their cells lie.
-        method: that made them.
+        grid: the positions of their cells.
+        method: of the maps.
         hidden: bool (H, W), the pixels that the last panel hides.
-        hide: what takes their place there.
-        share: of the image that they are.
+        hide: the replacement of these pixels.
+        share: of the image that is hidden.
         classes: names of the first and the second class.
-        roles: what these are to the image, such as predicted and true.
-        answer: the class that is named with the pixels hidden.
+        roles: of these classes, such as predicted and true.
+        answer: the class that is predicted with the pixels hidden.
         probability: of that class then.
     """
 
@@ -59,7 +59,7 @@ class Panels:
     probability: float
 
     def draw(self, figure: Figure, left: float, top: float) -> None:
-        """Draw them with their titles and the scale of the maps; their upper left corner lies there, in inches."""
+        """Draw them with their titles and the scale of the maps; `left` and `top` are in inches."""
         scale = max(float(np.abs(self.maps).max()), 1e-12)
         lefts = [left + (PANEL + GAP) * number for number in range(4)]
         bar = lefts[3] + PANEL + BESIDE_MAPS
@@ -91,7 +91,7 @@ class Panels:
 
 
 def show_image(axes: Axes, image: Images, extent: Extent) -> None:
-    """Draw one image, uint8 (H, W, 3), its pixels as they are, on axes that show more than it."""
+    """Draw one image, uint8 (H, W, 3), without interpolation, into a part of the axes."""
     axes.imshow(image, interpolation="nearest", extent=extent, aspect="auto")
 
 
@@ -106,15 +106,15 @@ def show_map(
     """Draw one map, (h, w) cells coloured from -scale to scale, over a grey copy of its image, uint8 (H, W, 3).
 
     Args:
-        axes: on which.
-        image: that the map is of.
+        axes: to draw on.
+        image: of the map.
         map_: signed.
-        scale: what the strongest colours stand for.
-        grid: where the cells lie.
-        extent: left, right, bottom and top on axes that show more than it.
+        scale: the absolute value of the strongest colours.
+        grid: the positions of the cells.
+        extent: left, right, bottom and top, if the axes show more than the map.
     """
     values = to_pixels(map_[None], image.shape[:2], grid, smooth=False)[0]
-    # Light grey, so that dark parts of the image are not taken for strong evidence.
+    # Light grey, because dark parts of the image would look like strong evidence.
     grey = (image.mean(2) - DARKEST) / (255 - DARKEST)
     axes.imshow(tint(grey, values, scale), interpolation="nearest", extent=extent, label="map")
     axes.set_aspect("equal" if extent is None else "auto")
@@ -122,15 +122,15 @@ def show_map(
 
 
 def tint(grey: NDArray[np.floating], values: NDArray[np.floating], scale: float) -> Images:
-    """A grey image in the colours of signed values; where these are 0 it is seen as it is.
+    """A grey image tinted by signed values; where these are 0 it stays grey.
 
     Args:
         grey: 0, black, to 1, white, (H, W).
         values: (H, W).
-        scale: what the strongest colours stand for.
+        scale: the absolute value of the strongest colours.
 
     Returns:
-        uint8 (H, W, 3). To mix the colours here is faster than to have matplotlib lay one picture over another.
+        uint8 (H, W, 3). Mixing the colours here is faster than two overlaid images of matplotlib.
     """
     cover = (STRONGEST * np.sqrt(np.abs(values) / scale))[..., None]
     colours = colormaps[SIGNED_COLOURS](0.5 + values / (2 * scale))[..., :3]
@@ -139,14 +139,14 @@ def tint(grey: NDArray[np.floating], values: NDArray[np.floating], scale: float)
 
 
 def show_scale(figure: Figure, left: float, top: float, height: float, scale: float) -> None:
-    """A colour bar from -scale to scale, in the colours of `show_map` over white, with its numbers at its right.
+    """A colour bar from -scale to scale, in the colours of `show_map` over white, with numbers at its right.
 
     Args:
-        figure: on which.
+        figure: to draw on.
         left: of its upper left corner, in inches.
         top: likewise.
         height: in inches.
-        scale: what the strongest colours stand for.
+        scale: the absolute value of the strongest colours.
     """
     axes, right = canvas(figure), left + BAR
     values = np.linspace(scale, -scale, 256)[:, None]
@@ -162,7 +162,7 @@ def show_scale(figure: Figure, left: float, top: float, height: float, scale: fl
 
 
 def draw_outline(axes: Axes, hidden: NDArray[np.bool_], extent: Extent) -> None:
-    """The border of some pixels, bool (H, W), of an image that is shown there: white on black, seen on any ground."""
+    """Draw the border of hidden pixels, bool (H, W), over their image: white on black, visible on any image."""
     padded = np.pad(hidden, 1)
     row, column = np.argwhere(np.diff(padded, axis=1)).T  # pixels whose right neighbour differs
     upright = np.array([[column, row - 1], [column, row]])

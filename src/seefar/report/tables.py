@@ -13,20 +13,20 @@ from seefar.explanation.neighbours import Neighbours
 from seefar.output import printable
 
 Table = Mapping[str, Mapping[int, object]]
-"""Columns by name; each gives values by data set index."""
+"""Columns by name, each with values by data set index."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that a spreadsheet takes for a formula."""
+"""First characters of a cell that a spreadsheet evaluates as a formula."""
 
 
 def mistakes_csv(mistakes: Sequence[Mistake], classes: Sequence[str], *tables: Table) -> str:
     """`mistakes.csv`: one line for each mistake, classes by name.
 
-    An apostrophe is put before text that a spreadsheet would run as a formula, as the page does in its CSV.
+    Text that a spreadsheet would evaluate as a formula starts with an apostrophe, also in the CSV of the page.
 
     Args:
         mistakes: the lines, in this order.
         classes: names of the K classes.
-        tables: further columns, in this order. A mistake that a column has no value for, or None, gets an empty cell.
+        tables: further columns, in this order. A mistake without a value in a column, or with None, has an empty cell.
     """
     columns = {name: column for table in tables for name, column in table.items()}
     lines = io.StringIO(newline="")
@@ -40,7 +40,7 @@ def mistakes_csv(mistakes: Sequence[Mistake], classes: Sequence[str], *tables: T
 
 
 def _cell(value: object) -> object:
-    """The value, or with an apostrophe before it if it is a formula to a spreadsheet (OWASP, CSV injection)."""
+    """The value, after an apostrophe if a spreadsheet would evaluate it as a formula (OWASP, CSV injection)."""
     if not isinstance(value, str) or not value.startswith(FORMULA):
         return value
     try:
@@ -51,15 +51,15 @@ def _cell(value: object) -> object:
 
 
 def files_table(split: Split) -> Table:
-    """The column `file`: the name of the file that each image was read from; no column where there are none.
+    """The column `file` with the file name of each image; no column for images without files.
 
-    Control characters in names are spelled out: a terminal that the table is printed to would obey them.
+    Control characters in names are escaped, because a terminal that shows the table would execute them.
     """
     return {} if split.files is None else {"file": {at: printable(name) for at, name in enumerate(split.files)}}
 
 
 def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:
-    """What the occlusion test and the health checks found, for each mistake of an explanation.
+    """Results of the occlusion test and the health checks, for each mistake of an explanation.
 
     Args:
         explanation: of any number of mistakes.
@@ -89,7 +89,7 @@ def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:
 
 
 def neighbours_table(neighbours: Neighbours) -> Table:
-    """The nearest training images of each mistake, and which of the mistakes are nearly training images.
+    """The nearest training images of each mistake, and the mistakes that are near-duplicates of training images.
 
     Columns: `neighbours_predicted` and `neighbours_true`, indices of training images of that class, the nearest first;
     `distance_predicted` and `distance_true`, cosine distance of the first; `duplicate_of`, a training image.

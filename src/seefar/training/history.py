@@ -1,4 +1,4 @@
-"""What a training went through: the rows of its history as CSV, the lines of its log, scalars for TensorBoard."""
+"""The history of a training, one row for each logged step, as CSV; and the lines of its log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from seefar.errors import MissingExtraError, RunError, next_step, not_read
+from seefar.errors import RunError, not_read
 from seefar.progress import Progress
 from seefar.runs.files import read_bytes
 from seefar.runs.folder import RunFolder
@@ -167,14 +167,8 @@ def _append(path: Path, text: str) -> None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # not all systems have them; a FIFO would wait for a reader
         flags |= getattr(os, name, 0)
-    try:
-        with open(os.open(path, flags, 0o666), "ab") as file:
-            file.write(text.encode())
-    except OSError as error:
-        raise RunError(
-            f"{path} cannot be written ({error.strerror or error}); every file written before is kept. "
-            f"{next_step(error)} and run the same command again: it resumes from there."
-        ) from error
+    with open(os.open(path, flags, 0o666), "ab") as file:
+        file.write(text.encode())
 
 
 def duration(seconds: float) -> str:
@@ -182,44 +176,3 @@ def duration(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
-
-
-SCALARS = ("loss", "accuracy", "learning_rate", "image_size", "held_out_accuracy")
-
-
-def load_writer() -> Any:
-    """What writes event files.
-
-    Raises:
-        MissingExtraError: tensorboard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError("tensorboard", "TensorBoard export", error) from error
-    return SummaryWriter
-
-
-def write_scalars(history: Sequence[HistoryRow], folder: Path) -> Path:
-    """Write one event file with the loss, accuracies, rate and image size of each logged step; older ones are replaced.
-
-    Args:
-        history: the rows of a run.
-        folder: where to; TensorBoard is given this folder.
-
-    Returns:
-        The folder.
-
-    Raises:
-        MissingExtraError: tensorboard is not installed.
-    """
-    writer_of = load_writer()
-    for old in folder.glob("events.out.tfevents.*"):  # TensorBoard would draw both
-        old.unlink()
-    with writer_of(str(folder)) as writer:
-        for row in history:
-            for name in SCALARS:
-                value = getattr(row, name)
-                if value is not None:
-                    writer.add_scalar(name, value, row.step)
-    return folder

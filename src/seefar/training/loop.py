@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seefar.data.augmentation import AugmentedBatches, pipeline
+from seefar.data.augmentation import BatchAugmentation, pipeline
+from seefar.data.batches import LARGEST_ON_DEVICE, AugmentedBatches, DeviceBatches, training_batches
 from seefar.data.images import Data, Split
-from seefar.data.loader import training_batches
 from seefar.errors import DataError, DivergedError, Interrupted, RecipeError, RunError
 from seefar.model.inference import device_errors, pooled_features, true_float32
 from seefar.model.resnet import ResNet18
@@ -34,6 +34,7 @@ from seefar.training.run import Run, finish_training, load_run, open_run, save_w
 from seefar.training.schedule import image_cost, image_size, learning_rate, resize
 from seefar.training.state import Tally, TrainingState, identify
 
+CPU = torch.device("cpu")
 SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 60.0
 """A GPU does an epoch in seconds; a checkpoint of 90 MB after each would take much of its time."""
 
@@ -45,7 +46,6 @@ def train(
     *,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
-    workers: int | None = None,
     checkpoint_minutes: float = 5.0,
     progress: Progress | None = None,
     command: Sequence[str] = ("seefar.train",),
@@ -63,9 +63,6 @@ def train(
             next free number if the folder belongs to another recipe or other data.
         device: where to compute; `auto`: CUDA, else MPS, else the CPU.
         precision: of convolutions and matrix products; `auto`: what the device is best at.
-        workers: processes that make batches; 0: this one. Default: 0 on the CPU, where they would only take cores away
-            from the training, and where the system does not fork processes; on a GPU one for each core but one, at
-            most 8. They do not change the batches.
         checkpoint_minutes: time between two checkpoints. There is one at the end of each epoch too, unless the last is
             less than a minute old.
         progress: gets each line of the log and each step; default: shown where it runs. `log.txt` is written in any
@@ -83,7 +80,6 @@ def train(
         DeviceError: the device or precision is not there, or the device's memory is full.
         DivergedError: the loss or the weights are not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
-        WorkerError: a process that makes batches died; the state is saved.
 
     Example:
         >>> import tempfile
@@ -99,7 +95,7 @@ def train(
         raise RecipeError(f"A Recipe was wanted, found {recipe!r}: pass one, such as seefar.recipe('quick').")
     if not isinstance(data, Data):
         raise DataError(f"A Data was wanted, found {data!r}: pass one, such as seefar.load_data('cifar10').")
-    compute, worker_processes = plan_training(device, precision, workers, checkpoint_minutes)
+    compute = plan_training(device, precision, checkpoint_minutes)
     run_folder = None
     if is_main():
         check_processes(compute.device.type, recipe.batch_size)
@@ -108,14 +104,14 @@ def train(
     (unfinished,) = any_rank(run_folder is not None and not run_folder.weights.exists())
     if run_folder is None:
         if unfinished:
-            _train(None, recipe, data, compute, worker_processes, checkpoint_minutes, SILENT)
+            _train(None, recipe, data, compute, checkpoint_minutes, SILENT)
         sys.exit(0)  # `joined` leaves the group on the way
     interrupted = False
     with showing(progress) as shown:
         if unfinished:
             session = {"device": compute.device_name, "precision": compute.precision_name}
             with training_in(run_folder, recipe, data, session, command, shown):
-                interrupted = _train(run_folder, recipe, data, compute, worker_processes, checkpoint_minutes, shown)
+                interrupted = _train(run_folder, recipe, data, compute, checkpoint_minutes, shown)
         else:
             finish_training(run_folder, shown)
     leave()  # rank 0 goes on alone
@@ -129,7 +125,6 @@ def _train(
     recipe: Recipe,
     data: Data,
     compute: Compute,
-    workers: int,
     checkpoint_minutes: float,
     progress: Progress,
 ) -> bool:
@@ -139,7 +134,7 @@ def _train(
         Whether an interrupt came in the last step.
     """
     whole, (data, held_out) = data, data.hold_out(recipe.held_out, recipe.seed)
-    dataset = build_batches(recipe, data)
+    dataset = build_batches(recipe, data, compute.device)
     steps = recipe.epochs * len(dataset)
     state = prepare(folder, recipe, data, compute)
     model, optimizer, scaler, tally = state.model, state.optimizer, state.scaler, state.tally
@@ -174,7 +169,7 @@ def _train(
         Interrupts() as interrupts,
         true_float32(),
         device_errors(),
-        training_batches(dataset, positions, workers, compute.pins) as batches,  # before a progress bar's thread
+        training_batches(dataset, positions, compute.pins) as batches,
     ):
         log = TrainingLog(folder, progress, steps, state.step, work, data.image_size)
         log.line(f"{recipe.name}: {len(data.train)} images, {steps} steps, {state.step} done, on {compute}{how}")
@@ -194,8 +189,7 @@ def _train(
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
             age = seconds() - saved
             due = age > 60 * checkpoint_minutes or (epoch_ends and age > SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
-            ends = interrupts.asked or batches.failure is not None
-            stops, due = any_rank(ends and step < steps, due)
+            stops, due = any_rank(interrupts.asked and step < steps, due)
             saves = stops or due
             if logs or saves:
                 (loss, correct, seen), (_, epoch_correct, epoch_seen) = tally.totals()
@@ -284,14 +278,15 @@ def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
             group["lr"] = own
 
 
-def build_batches(recipe: Recipe, data: Data) -> AugmentedBatches:
-    """The training images, without those held out, as the recipe augments them."""
+def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU) -> AugmentedBatches:
+    """The training images, without those held out, as the recipe augments them; by a GPU itself if it has the room."""
     mean = tuple(round(255 * value) for value in data.statistics[0])
     fill = mean if recipe.cutout_fill < 0 else (recipe.cutout_fill,) * 3
-    transform = pipeline(
-        data.image_size, recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border
-    )
-    return AugmentedBatches(data.train, transform, recipe.flip, recipe.batch_size, recipe.seed)
+    settings = recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border
+    drawing = recipe.flip, recipe.batch_size, recipe.seed
+    if device.type == "cuda" and data.train.images.nbytes <= LARGEST_ON_DEVICE:
+        return DeviceBatches(data.train, BatchAugmentation(*settings), *drawing, device)
+    return AugmentedBatches(data.train, pipeline(data.image_size, *settings), *drawing)
 
 
 def prepare(folder: RunFolder | None, recipe: Recipe, data: Data, compute: Compute) -> TrainingState:

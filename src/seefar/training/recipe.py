@@ -100,7 +100,7 @@ class Recipe:
             return tuple(self._checked_type(name, part, 0.0) for part in value)
         if isinstance(default, float) and is_finite_number(value):
             return float(value)
-        if type(value) is not type(default):
+        if type(value) is not type(default) or isinstance(default, float):
             kinds = {str: "a text", bool: "True or False", int: "a whole number", float: "a finite number"}
             self._refuse(name, value, kinds[type(default)])
         return value

@@ -148,9 +148,11 @@ def training_in(
 
 def finish_training(folder: RunFolder, progress: Progress) -> None:
     """Complete the manifest of a finished training that was killed after its weights were written."""
-    if (folder.checkpoint.exists() or not folder.manifest.exists()) and os.access(folder.path, os.W_OK):
+    store = Store(folder.path, fact=lambda name: None)
+    unfinished = folder.checkpoint.exists() or not store.manifest.get("finished")
+    if unfinished and os.access(folder.path, os.W_OK):
         with locked(folder.path, progress):
-            Store(folder.path, fact=lambda name: None).finish((), ["seefar.train"])
+            store.finish((), ["seefar.train"])
 
 
 def read_recipe(folder: RunFolder) -> Recipe:

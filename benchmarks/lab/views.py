@@ -1,4 +1,7 @@
-"""Two views: test-time augmentation by the mirror image, always reported beside the single view and under this name."""
+"""Two views: predictions averaged over each image and its mirror image.
+
+Two views cost twice as much as one. Their accuracy is always reported beside that of the single view.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ from seefar.progress import Progress
 
 @dataclass(frozen=True, eq=False)
 class TwoViews:
-    """Answers from the mean of the probabilities for an image and for its mirror image.
+    """Predictions from the mean of the probabilities for an image and for its mirror image.
 
     Attributes:
         log_probabilities: natural logarithm of the mean, float64 (N, K).
-        accuracy: share of right answers; not to be compared with single-view accuracies.
-        interval: its 95 % Wilson interval.
+        accuracy: share of correct predictions; not comparable with single-view accuracies.
+        interval: 95 % Wilson interval of the accuracy.
     """
 
     log_probabilities: NDArray[np.float64]
@@ -31,34 +34,26 @@ class TwoViews:
 
     @property
     def predicted(self) -> Labels:
-        """The more probable class, int64 (N,); `accuracy_views` takes them."""
+        """The more probable class, int64 (N,)."""
         return np.asarray(self.log_probabilities.argmax(1), dtype=np.int64)
 
 
 def predict_two_views(
     model: nn.Module, split: Split, predictions: Predictions, *, progress: Progress | None = None
 ) -> TwoViews:
-    """The answers of two views; they cost a second evaluation.
+    """Predict the mirror images, and average the probabilities with those of the images.
 
     Args:
         model: the network.
         split: the images.
-        predictions: of the model for these images as they are.
+        predictions: of the model for these images.
         progress: see `seefar.progress`.
 
     Raises:
         DataError: the predictions are of other weights or images.
-
-    Example:
-        >>> import seefar
-        >>> from seefar.data.shapes import load_shapes
-        >>> test, model = load_shapes(train=20, test=30).test, seefar.ResNet18(width=2).eval()
-        >>> single = seefar.predict(model, test, progress=seefar.SILENT)
-        >>> predict_two_views(model, test, single, progress=seefar.SILENT).log_probabilities.shape
-        (30, 10)
     """
     if not predictions.are_of(model, split):
-        raise DataError("The predictions are not of this model and these images: predict them first.")
+        raise DataError("The predictions are of other weights or images: predict these images first.")
     mirrored = replace(split, images=np.ascontiguousarray(split.images[:, :, ::-1]), masks=None)
     other = predict(model, mirrored, progress=progress)
     logs = np.logaddexp(predictions.log_probabilities, other.log_probabilities) - np.log(2)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lab.views import predict_two_views
 from seefar.data.images import Split
 from seefar.errors import DataError
 from seefar.evaluation.predictions import predict
-from seefar.evaluation.views import predict_two_views
 from seefar.progress import SILENT
 
 
@@ -40,5 +40,5 @@ def test_the_probabilities_of_image_and_mirror_image_are_averaged() -> None:
     np.testing.assert_allclose(np.exp(found.log_probabilities).sum(1), 1)
     assert found.predicted.tolist() == [1, 0]
     assert found.accuracy == 1.0
-    with pytest.raises(DataError, match="not of this model"):
+    with pytest.raises(DataError, match="other weights or images"):
         predict_two_views(model, test, replace(single, images="others"), progress=SILENT)
