@@ -46,11 +46,11 @@ class Run:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Do all of it; print the accuracy as soon as it is known, and the files."""
-        from seefar.cli.launch import launch_processes
+        from seefar.cli.launch import launch
         from seefar.pipeline import run
         from seefar.training.distributed import joined
 
-        if launch_processes(self.launch, words):
+        if launch(self.launch, words):
             return
         with joined():
             result = run(
@@ -80,14 +80,14 @@ class Train:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Train, and print where the weights are."""
-        from seefar.cli.launch import launch_processes
+        from seefar.cli.launch import launch
         from seefar.pipeline import load_for
         from seefar.progress import showing
         from seefar.training.distributed import is_main, joined, load_in_turn
         from seefar.training.loop import train
         from seefar.training.run import describe_choice, open_run
 
-        if launch_processes(self.launch, words):
+        if launch(self.launch, words):
             return
         name, command = self.place.name, ["seefar", *words]
         with joined():

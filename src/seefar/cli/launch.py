@@ -29,7 +29,7 @@ PATIENCE = 10.0
 """Seconds that the other processes have to end after one has failed, and again after SIGTERM."""
 
 
-def launch_processes(launch: Launch, words: Sequence[str]) -> bool:
+def launch(choice: Launch, words: Sequence[str]) -> bool:
     """Run the command in the processes that `--processes` asks for; False if this process must do it.
 
     Raises:
@@ -38,15 +38,15 @@ def launch_processes(launch: Launch, words: Sequence[str]) -> bool:
         ProcessError: one of them died.
         SystemExit: one of them has reported an error.
     """
-    for flag, value, least in (("--processes", launch.processes, 1), ("--max-restarts", launch.max_restarts, 0)):
+    for flag, value, least in (("--processes", choice.processes, 1), ("--max-restarts", choice.max_restarts, 0)):
         if value < least:
             raise ChoiceError(f"{flag} must be {least} or more (got {value}).")
-    if launch.processes == 1 or launched():
+    if choice.processes == 1 or launched():
         return False
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // launch.processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // choice.processes)))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else stack traces of C++ when another process has ended
-    for _ in range(launch.max_restarts + 1):
-        codes, stopped = run_ranks(launch.processes, words)
+    for _ in range(choice.max_restarts + 1):
+        codes, stopped = run_ranks(choice.processes, words)
         failures = {code for code in codes if code}
         if stopped or not failures or failures & {2, 130}:
             break
