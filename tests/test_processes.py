@@ -128,8 +128,7 @@ def test_without_a_launcher_they_do_nothing() -> None:
         assert distributed.world_size() == 1
         assert distributed.is_main()
         part = distributed.part(7)
-        assert (part.rows, part.count) == (slice(0, 7), 7)
-        assert part.weigh(tensor) is tensor
+        assert (part.rows, part.count, part.weight) == (slice(0, 7), 7, 1.0)
         assert distributed.all_reduce(tensor) is tensor
         assert distributed.any_rank(False, True) == (False, True)
         assert distributed.load_in_turn(lambda: 5) == 5
@@ -199,7 +198,7 @@ for number in (0, 1):
     batch = build_batches(plan, data)[0, number]
     part = distributed.part(len(batch.labels))
     logits = classify(model.normalize(batch.images[part.rows]).double())
-    part.weigh(F.cross_entropy(logits, batch.labels[part.rows])).backward()
+    (part.weight * F.cross_entropy(logits, batch.labels[part.rows])).backward()
     found.append([parameter.grad.flatten().tolist() for parameter in model.parameters()])
 """
     found = group(size, script, tmp_path)

@@ -59,10 +59,6 @@ class Part:
     count: int
     weight: float
 
-    def weigh(self, loss: Tensor) -> Tensor:
-        """The loss () times its share of the batch."""
-        return loss if self.weight == 1 else loss * self.weight
-
 
 def launched() -> bool:
     """Whether a launcher, such as torchrun, started this process as one of several.
