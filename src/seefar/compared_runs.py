@@ -15,6 +15,7 @@ from seefar.model.inference import state_fingerprint
 from seefar.progress import Progress
 from seefar.runs.files import read_json
 from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.store import Store
 from seefar.runs.tensors import load_tensors
 from seefar.runs.values import from_plain
 from seefar.training.run import load_run, read_recipe
@@ -72,7 +73,8 @@ def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | No
     """
     if folder.predictions.exists():
         return _from_predictions(folder, test)
-    if folder.mistakes.exists() and folder.metrics.exists():
+    store = Store(folder.path, fact=lambda name: None)
+    if store.intact(folder.mistakes.name) and store.intact(folder.metrics.name):  # a new training makes it forget them
         return _from_mistakes(folder, test)
     run = load_run(folder)
     if run.classes != test.classes:
