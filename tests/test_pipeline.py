@@ -126,6 +126,7 @@ def test_what_is_missing_from_a_folder_that_cannot_be_written_to_is_computed_and
     assert names <= set(re.split("[ ,]+", line))
     assert seefar.evaluate_run(tiny, few, progress=SILENT).metrics == result.evaluation.metrics
     seefar.report_run(tiny, few, progress=SILENT)
+    seefar.run(TINY, few, tiny.folder.path, top=2, progress=SILENT)
     assert content(tiny.folder.path) == before
 
 
