@@ -319,7 +319,9 @@ def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
     evaluation = seefar.evaluate_run(tiny, few, progress=SILENT)
     assert faults()["model"] == faults()["errors"] == evaluation.metrics.mistakes
     assert tiny.folder.figure("faults").exists()
-    assert {"fault", "people", "outcome"} <= set(tiny.folder.mistakes.read_text(encoding="utf-8").split("\n")[0].split(","))
+    assert {"fault", "people", "outcome"} <= set(
+        tiny.folder.mistakes.read_text(encoding="utf-8").split("\n")[0].split(",")
+    )
     asked["whole"] = False  # what was measured is not lost again
     seefar.evaluate_run(tiny, few, progress=SILENT)
     assert faults()["model"] == evaluation.metrics.mistakes

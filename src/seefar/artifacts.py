@@ -274,7 +274,7 @@ def _save_figure(figure: Figure, path: Path) -> None:
 
 
 def _save_text(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    path.write_bytes(text.encode("utf-8", "replace"))  # the name of a data folder need not be UTF-8
 
 
 def _save_json(value: Any, path: Path) -> None:

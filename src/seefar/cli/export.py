@@ -6,17 +6,11 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from seefar.cli.options import Output, RunName, Switch
 from seefar.errors import ChoiceError
-
-if TYPE_CHECKING:
-    from seefar.evaluation.metrics import Metrics
-    from seefar.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -33,6 +27,7 @@ class Export:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Write the files, and print their paths."""
+        from seefar.artifacts import PREDICTIONS, read_store
         from seefar.model.export import export_onnx, load_onnx
         from seefar.report.model_card import model_card
         from seefar.runs.files import check_place, write_text, written_beside
@@ -46,7 +41,8 @@ class Export:
         if folder.resolve() == run.folder.path.resolve():
             raise ChoiceError(f"{folder} is the run folder itself: choose another folder to export to.")
         check_place(folder)
-        metrics = _saved_metrics(run)
+        saved = read_store(run).peek(PREDICTIONS)  # only if they are of these weights
+        metrics = None if saved is None else saved.metrics
         written = [folder / run.folder.weights.name]
         with written_beside(written[0]) as beside:
             shutil.copyfile(run.folder.weights, beside)
@@ -58,20 +54,3 @@ class Export:
         write_text(card, model_card(run.recipe, run.classes, metrics, [path.name for path in written]))
         for path in (*written, card):
             print(path)
-
-
-def _saved_metrics(run: Run) -> Metrics | None:
-    """The metrics of these weights: from the predictions; without predictions, from an intact folder."""
-    from seefar.evaluation.evaluate import Evaluation
-    from seefar.evaluation.metrics import Metrics
-    from seefar.model.inference import weights_fingerprint
-    from seefar.runs.folder import verify
-
-    if run.folder.predictions.exists():
-        evaluation = Evaluation.load(run.folder.predictions)
-        return evaluation.metrics if evaluation.predictions.model == weights_fingerprint(run.model) else None
-    if run.folder.metrics.exists() and not verify(run.folder.path):
-        with suppress(ValueError, KeyError, TypeError):
-            metrics = Metrics.from_json(run.folder.metrics.read_text(encoding="utf-8"))
-            return metrics if tuple(one.name for one in metrics.classes) == run.classes else None
-    return None

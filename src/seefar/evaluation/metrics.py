@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +53,9 @@ class Metrics:
     classes: tuple[ClassMetrics, ...] = field(repr=False)
     confusion: tuple[tuple[int, ...], ...] = field(repr=False)
 
-    def to_json(self) -> str:
-        """As JSON text, under the key `test`."""
-        return json.dumps({"test": asdict(self)}, indent=2) + "\n"
-
     @classmethod
     def from_json(cls, text: str) -> Metrics:
-        """The metrics in JSON text from `to_json`, or in a run's `metrics.json`.
+        """The metrics in the text of a run's `metrics.json`.
 
         Raises:
             ValueError, KeyError, TypeError: the text has another form.
