@@ -70,7 +70,7 @@ def test_the_card_of_a_run_without_predictions_has_its_metrics(in_folder: Path) 
     shutil.copytree(FAST, "runs/fast")
     assert call("export", "fast") == 0
     card = Path("exported/fast/README.md").read_text(encoding="utf-8")
-    assert "93.70% of 10,000 test images (95 % interval 93.21% to 94.16%)" in card
+    assert "93.70% of 10,000 test images (95% interval 93.21% to 94.16%)" in card
     # A changed file could be of other weights: then nothing is claimed.
     with Path("runs/fast/log.txt").open("a") as log:
         log.write("more")

@@ -138,5 +138,3 @@ def test_with_too_few_open_files_the_file_is_named_and_the_same_call_resumes(
     assert not any("delete" in one for one in refused)  # nothing is damaged
     assert content(tmp_path / "tiny") == content(finished)
     assert verify(tmp_path / "tiny") == []
-
-

@@ -101,9 +101,7 @@ def test_without_a_name_the_folder_is_that_of_the_same_training_or_the_next_free
 
 
 @pytest.mark.parametrize("first", ["disc", "zebra"])
-def test_a_class_that_was_renamed_makes_other_data(
-    folder: RunFolder, few: Data, in_folder: Path, first: str
-) -> None:
+def test_a_class_that_was_renamed_makes_other_data(folder: RunFolder, few: Data, in_folder: Path, first: str) -> None:
     """Also one that moves to another place in their order: images and labels, of which the fingerprint is, agree."""
     names = (first, *few.classes[1:])
     renamed = replace(few, **{part: replace(getattr(few, part), classes=names) for part in ("train", "test")})
@@ -124,9 +122,7 @@ def test_a_folder_with_nothing_to_resume_from_is_free_for_a_corrected_recipe(few
     assert train(TINY, few, "mine", progress=SILENT).recipe == TINY
 
 
-def test_weights_whose_recipe_is_missing_are_not_trained_over(
-    folder: RunFolder, few: Data, in_folder: Path
-) -> None:
+def test_weights_whose_recipe_is_missing_are_not_trained_over(folder: RunFolder, few: Data, in_folder: Path) -> None:
     folder.recipe.unlink()
     before = times(folder)
     for refused in (lambda: load_run(folder), lambda: train(TINY, few, folder.path, progress=SILENT)):
