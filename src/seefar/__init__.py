@@ -128,8 +128,7 @@ _NAMES = {
     "evaluation.evaluate": "Evaluation MistakeAnalysis analyse_mistakes evaluate",
     "evaluation.label_issues": "LabelIssue LabelIssues find_label_issues",
     "evaluation.metrics": "ClassMetrics Metrics measure",
-    "evaluation.mistakes": "ClassMistakes ConfusedPair ErrorSlice Mistake confused_pairs error_slices find_mistakes "
-    "mistakes_by_class",
+    "evaluation.mistakes": "ClassMistakes ConfusedPair ErrorSlice Mistake confused_pairs error_slices find_mistakes mistakes_by_class",
     "evaluation.predictions": "Predictions predict read_predicted",
     "evaluation.triage": "AccuracyView Verdict accuracy_views triage",
     "explanation.explain": "Explanation explain",
