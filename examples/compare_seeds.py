@@ -1,6 +1,6 @@
 """Compare two trainings that differ in their seed: which mistakes are luck, and which ones both networks make.
 
-    python examples/compare_seeds.py
+python examples/compare_seeds.py
 """
 
 import seefar

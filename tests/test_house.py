@@ -16,7 +16,6 @@ ORDER = (
     "names",
     "choices",
     "seeds",
-    "processes",
     "output",
     "progress",
     "runs",
@@ -33,7 +32,7 @@ ORDER = (
     "cli",
     "__main__",
 )
-MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
 
 def place(path: Path) -> int:
