@@ -165,9 +165,7 @@ def test_wrong_input_is_one_message_and_exit_code_2(
     assert list(in_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "words", [("--true", "whale"), ("--layer", "layer9"), ("--layer", "layer4"), ("--top", "101")]
-)
+@pytest.mark.parametrize("words", [("--true", "whale"), ("--layer", "layer9"), ("--layer", "layer4"), ("--top", "101")])
 def test_choices_that_a_finished_run_cannot_meet_change_nothing(
     tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
 ) -> None:
