@@ -1,4 +1,4 @@
-"""The layout of the source: imports point downwards only, in chains that a reader can follow; figures need no pyplot."""
+"""The layout of the source: imports point downwards, in chains that a reader can follow; figures need no pyplot."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from house import files_read, longest_chain, modules, public_names
 
 ORDER = (
