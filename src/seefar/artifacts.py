@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from seefar.choices import Choices
 from seefar.data.images import Data, Split
 from seefar.data.reference import Reference
+from seefar.errors import ChoiceError
 from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate, reference_of
 from seefar.evaluation.mistakes import Mistake, find_mistakes
@@ -90,7 +92,9 @@ class Job:
             return self._choices
         shown = self.store.settings_of(MISTAKES_FIGURE) or _shown_settings(Choices())
         maps = self.store.settings_of(MAPS) or _map_settings(Choices())
-        return Choices(*maps, *shown)
+        with suppress(ChoiceError, TypeError):  # a manifest that somebody else wrote
+            return Choices(*maps, *shown)
+        return Choices()
 
     @cached_property
     def _reference(self) -> tuple[Reference | None, str | None]:
@@ -270,7 +274,7 @@ def _save_figure(figure: Figure, path: Path) -> None:
 
 
 def _save_text(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    path.write_bytes(text.encode("utf-8", "replace"))  # the name of a data folder need not be UTF-8
 
 
 def _save_json(value: Any, path: Path) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from seefar.artifacts import PREDICTIONS, read_store
 from seefar.data import load_data
 from seefar.data.images import Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.evaluation.comparison import Comparison, compare
-from seefar.evaluation.predictions import Predictions, predict
-from seefar.model.inference import state_fingerprint
+from seefar.evaluation.predictions import predict
 from seefar.progress import Progress
-from seefar.runs.files import read_json
+from seefar.runs.files import read_bytes
 from seefar.runs.folder import RunFolder, find_run
-from seefar.runs.tensors import load_tensors
-from seefar.runs.values import from_plain
+from seefar.runs.store import Store
 from seefar.training.run import load_run, read_recipe
 
 
@@ -28,9 +28,6 @@ def compare_runs(
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare two or more runs on the test images of the first; nothing is written into their folders.
-
-    The predicted classes come from `predictions.npz`, else from `mistakes.csv` (all other predictions are correct),
-    else from the weights.
 
     Args:
         runs: run folders: paths, or bare names under `runs/`. `luck` is about the mistakes of the first one.
@@ -67,42 +64,34 @@ def compare_runs(
 def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | None = None) -> Labels:
     """The classes that a run predicts for the test images, int64 (N,).
 
+    From `predictions.npz` if it is of these weights and images, else from the network. A folder without weights, as
+    published results are, must be intact and have `mistakes.csv`; all other predictions are correct.
+
     Raises:
-        RunError: the run has neither predictions nor weights, or its predictions are of other images or other weights.
+        RunError: the run cannot be used, or is of other test images.
     """
-    if folder.predictions.exists():
-        return _from_predictions(folder, test)
-    if folder.mistakes.exists() and folder.metrics.exists():
+    published = Store(folder.path, fact=lambda name: None)
+    if not folder.weights.exists() and published.intact(folder.mistakes.name):
         return _from_mistakes(folder, test)
     run = load_run(folder)
     if run.classes != test.classes:
         raise RunError(f"{folder} was trained on other classes than the test images have: compare runs on the same.")
-    return predict(run.model, test, progress=progress).predicted
-
-
-def _from_predictions(folder: RunFolder, test: Split) -> Labels:
-    predictions = Predictions.load(folder.predictions)
-    if not predictions.are_for(test):
-        raise RunError(f"{folder.predictions} is of other test images: only runs on the same images are compared.")
-    if folder.weights.exists():
-        tensors, _ = load_tensors(folder.weights)
-        if predictions.model != state_fingerprint(tensors):
-            raise RunError(f"{folder.predictions} is of other weights than {folder.weights}: evaluate the run again.")
+    saved = read_store(run, test).peek(PREDICTIONS)
+    predictions = predict(run.model, test, progress=progress) if saved is None else saved.predictions
     return predictions.predicted
 
 
 def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
     predicted = test.labels.copy()
     try:
-        count = from_plain(int, read_json(folder.metrics)["test"]["mistakes"], "mistakes in metrics.json")
-        with folder.mistakes.open(encoding="utf-8", newline="") as file:
-            rows = [(int(row["index"]), row["true"], row["predicted"]) for row in csv.DictReader(file)]
-        fits = len(rows) == count
+        text = read_bytes(folder.mistakes, follow=False).decode("utf-8")
+        rows = [(int(row["index"]), row["true"], row["predicted"]) for row in csv.DictReader(io.StringIO(text))]
+        fits = True
         for index, true, other in rows:
             fits &= test.classes[test.labels[index]] == true
             predicted[index] = test.classes.index(other)
     except (OSError, KeyError, ValueError, TypeError, IndexError, csv.Error) as error:
         raise RunError(f"{folder.mistakes} cannot be read ({error}): evaluate the run again.") from error
-    if not fits or int((predicted != test.labels).sum()) != count:
+    if not fits:
         raise RunError(f"{folder.mistakes} is of other test images: only runs on the same images are compared.")
     return predicted

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import Progress, showing
 from seefar.runs.store import locked, opened
+from seefar.training.device import plan_training
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
@@ -115,8 +117,11 @@ def run(
         recipe = replace(recipe, data=str(data))
     images = data if isinstance(data, Data) else load_for(recipe, data_dir, progress=progress)
     check_choices(chosen, images)
+    plan_training(device, precision, checkpoint_minutes)
     folder = open_run(recipe, images, name)
-    with showing(progress) as shown, locked(folder.path, shown):
+    # A finished run is shown also where nothing can be written.
+    writes = os.access(folder.path, os.W_OK | os.X_OK) or not folder.weights.exists()
+    with showing(progress) as shown, locked(folder.path, shown) if writes else nullcontext():
         if name is None and (line := describe_choice(folder, recipe, images)):
             shown.line(line)
         trained = train(

@@ -20,14 +20,12 @@ from seefar.errors import DataError
 from seefar.evaluation.label_issues import LabelIssues, find_label_issues, issue_columns
 from seefar.evaluation.metrics import Metrics, measure
 from seefar.evaluation.mistakes import (
-    ClassMistakes,
     ConfusedPair,
     ErrorSlice,
     Mistake,
     confused_pairs,
     error_slices,
     find_mistakes,
-    mistakes_by_class,
 )
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.triage import FAULTS, AccuracyView, Verdict, accuracy_views, count_faults, fault_columns, triage
@@ -116,7 +114,6 @@ class MistakeAnalysis:
         views: the accuracy on several selections of the images.
         issues: labels that may be wrong.
         pairs: classes that are confused with each other, the most mistakes first.
-        by_class: the mistakes of each class, the most missed class first.
         slices: error rates of dark, bright, flat and busy images.
         missing: which reference data are missing and how to get them; None if none are, or none exist for this split.
     """
@@ -126,7 +123,6 @@ class MistakeAnalysis:
     views: list[AccuracyView]
     issues: LabelIssues
     pairs: list[ConfusedPair]
-    by_class: list[ClassMistakes]
     slices: list[ErrorSlice]
     missing: str | None
 
@@ -222,7 +218,6 @@ def analyse_mistakes(
         accuracy_views(labels, predicted, reference),
         find_label_issues(labels, np.exp(predictions.log_probabilities), split.classes),
         confused_pairs(labels, predicted, len(split.classes)),
-        mistakes_by_class(labels, predicted, len(split.classes)),
         error_slices(split.images, labels, predicted),
         missing,
     )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from seefar.evaluation.predictions import Predictions
-from seefar.runs.files import parse_json
-from seefar.runs.values import from_plain
 
 
 @dataclass(frozen=True)
@@ -53,19 +50,6 @@ class Metrics:
     loss: float
     classes: tuple[ClassMetrics, ...] = field(repr=False)
     confusion: tuple[tuple[int, ...], ...] = field(repr=False)
-
-    def to_json(self) -> str:
-        """As JSON text, under the key `test`."""
-        return json.dumps({"test": asdict(self)}, indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Metrics:
-        """The metrics in JSON text from `to_json`, or in a run's `metrics.json`.
-
-        Raises:
-            ValueError, KeyError, TypeError: the text has another form.
-        """
-        return from_plain(cls, parse_json(text)["test"], "test")
 
 
 def wilson_interval(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:

@@ -240,44 +240,25 @@ def read_predicted(path: str | Path, count: int, num_classes: int) -> Labels:
         array([0, 1])
     """
     path = Path(path).expanduser()
-    rule = f"{path} should hold {count:,} classes from 0 to {num_classes - 1}, or logits ({count:,}, {num_classes})"
     try:
         values = np.asarray(_read_values(path))
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: give a file of predictions ({', '.join(SUFFIXES)}).") from error
     except (OSError, EOFError, ValueError, csv.Error) as error:  # ValueError: no JSON, no array, ragged lines
-        raise DataError(f"{rule}; it cannot be read: {error}") from error
-    if values.dtype.kind not in "iuf":
-        raise DataError(f"{rule}; found {values.dtype.name} of shape {values.shape}, not numbers.")
-    if values.shape not in ((count,), (count, 1), (count, num_classes)):
-        raise DataError(f"{rule}; found shape {values.shape}.")
-    if not np.isfinite(values).all():
-        row = int(np.argwhere(~np.isfinite(values))[0][0])
-        raise DataError(f"{rule}; found a number that is not finite for image {row}.")
-    if values.shape == (count, num_classes):
-        return np.asarray(values.argmax(1), dtype=np.int64)
-    if (values != np.round(values)).any():
-        row = int(np.argwhere(values != np.round(values))[0][0])
-        raise DataError(f"{rule}; found {values.reshape(-1)[row]} for image {row}, which is no class.")
-    classes = values.reshape(-1).astype(np.int64)
-    try:
-        check_predicted(classes, count, num_classes)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    return classes
-
-
-def check_predicted(predicted: Labels, count: int, num_classes: int) -> None:
-    """Refuse predicted classes unless there is one integer from 0 to K-1 for each image.
-
-    Raises:
-        DataError: another shape, type or range.
-    """
-    rule = f"Predicted classes should be {count:,} whole numbers from 0 to {num_classes - 1}"
-    if predicted.shape != (count,) or not np.issubdtype(predicted.dtype, np.integer):
-        raise DataError(f"{rule}; found {predicted.dtype} of shape {predicted.shape}.")
-    if len(predicted) and not 0 <= predicted.min() <= predicted.max() < num_classes:
-        raise DataError(f"{rule}; found {predicted.min()} to {predicted.max()}.")
+        raise DataError(f"{path} cannot be read ({error}): give one class for each image.") from error
+    rule = f"{path} must hold {count:,} classes from 0 to {num_classes - 1}, or logits ({count:,}, {num_classes})"
+    are_logits = values.shape == (count, num_classes)
+    if values.dtype.kind not in "iuf" or not (are_logits or values.shape in ((count,), (count, 1))):
+        raise DataError(f"{rule}; found {values.dtype.name} of shape {values.shape}.")
+    if are_logits:
+        wrong = ~np.isfinite(values)
+    else:
+        wrong = (values != np.round(values)) | (values < 0) | (values >= num_classes)  # NaN differs from itself
+    if wrong.any():
+        image = int(np.argwhere(wrong)[0][0])
+        raise DataError(f"{rule}; found {values[image]} for image {image}.")
+    classes = values.argmax(1) if are_logits else values.reshape(-1)
+    return classes.astype(np.int64)
 
 
 def _read_values(path: Path) -> Any:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from seefar.data.images import Labels
 from seefar.data.reference import CHECKERS, Reference
+from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
-from seefar.evaluation.predictions import check_predicted
 
 Fault = Literal["label", "ambiguous", "hard", "model"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -100,7 +100,10 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
         'people disagree: 20 of 51 people chose cat, 31 chose dog (the label); 0 of 1 net misses it'
     """
     reference.check_labels(labels)
-    check_predicted(predicted, len(labels), len(reference.classes))
+    _check_predicted(predicted, len(labels))
+    if not 0 <= predicted.min(initial=0) <= predicted.max(initial=0) < len(reference.classes):
+        last = len(reference.classes) - 1
+        raise DataError(f"Predicted classes must be 0 to {last}; found {predicted.min()} to {predicted.max()}.")
     others = (reference.answers == labels).mean(1) > GOOD_ACCURACY
     others &= ~reference.same_answers(predicted)
     nets, nets_wrong = int(others.sum()), (reference.answers[others] != labels).sum(0)  # (N,)
@@ -185,6 +188,13 @@ def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
     }
 
 
+def _check_predicted(predicted: Labels, count: int) -> None:
+    if predicted.shape != (count,) or not np.issubdtype(predicted.dtype, np.integer):
+        raise DataError(
+            f"Predicted classes must be {count:,} whole numbers; found {predicted.dtype} of shape {predicted.shape}."
+        )
+
+
 # ---- Accuracy views ----
 
 
@@ -234,8 +244,7 @@ def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | Non
         ...     print(view)
         75.00% (30.06% to 95.44%) of 4: all test images, as labelled
     """
-    # Any class may be predicted, also one that no image is labelled with.
-    check_predicted(predicted, len(labels), 1 + max(int(labels.max()), int(predicted.max(initial=0))))
+    _check_predicted(predicted, len(labels))
     right = predicted == labels
     chosen = {"as labelled": ("all test images, as labelled", np.full(len(labels), True))}
     if reference is None:

@@ -15,7 +15,6 @@ from seefar.training.recipe import Recipe
 DESCRIPTIONS = {
     "weights.safetensors": "all weights, with the normalisation, as safetensors; the header has recipe and classes",
     "model.onnx": "ONNX, float32: input `images` uint8 (N, H, W, 3), outputs `logits` (N, K) and `maps` (N, K, h, w)",
-    "model-int8.onnx": "the same with weights as int8, a quarter of the size",
 }
 """Files that a card describes."""
 

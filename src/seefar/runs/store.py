@@ -7,6 +7,7 @@ folders all follow from this rule, so nothing else in the package asks whether a
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -96,14 +97,19 @@ class Store:
     def present(self, artifact: Artifact[Any]) -> bool:
         """Whether the file is intact and was computed from what its inputs are now, with whatever settings."""
         entry = self.files.get(artifact.name)
-        if entry is None or "from" not in entry or not self._intact(artifact.name):
+        if entry is None or "from" not in entry or not self.intact(artifact.name):
             return False
-        if entry["version"] != artifact.version or not all(
-            self.present(source) for source in artifact.of if isinstance(source, Artifact)
-        ):
+        if entry["version"] != artifact.version or entry["from"].keys() != {_name(source) for source in artifact.of}:
+            return False
+        if not all(self.present(source) for source in artifact.of if isinstance(source, Artifact)):
             return False
         shown = {source.name: self._shown(source) for source in artifact.shows}
         return entry["shows"] == shown and not self._differs(artifact)
+
+    def intact(self, name: str) -> bool:
+        """Whether a file is in the manifest and has the bytes that it says; whatever it was computed from."""
+        entry, recorded = self._entry(name), self.files.get(name)
+        return entry is not None and recorded is not None and all(entry[key] == recorded.get(key) for key in entry)
 
     def get(self, artifact: Artifact[T]) -> T:
         """The value: in memory, read from a fresh file, or computed and saved."""
@@ -163,8 +169,8 @@ class Store:
     def begin(self, about: dict[str, Any]) -> None:
         """Start a new training in the folder: the manifest forgets all files, so none of them counts any more."""
         self.files.clear()
-        self.manifest["training"] = about
-        self._write_unfinished()
+        self.manifest.update({"finished": False, "training": about})
+        self._write_manifest()
 
     def _known(self, artifact: Artifact[T]) -> T | None:
         if artifact.name not in self._values and self.fresh(artifact):
@@ -243,11 +249,7 @@ class Store:
         """Whether an input is known to be another one than that which the file was computed from."""
         recorded = self.files.get(artifact.name, {}).get("from", {})
         now = {_name(source): self._input(source) for source in artifact.of if _name(source) in recorded}
-        return any(value is not None and recorded[name] not in (None, value) for name, value in now.items())
-
-    def _intact(self, name: str) -> bool:
-        entry, recorded = self._entry(name), self.files[name]
-        return entry is not None and all(entry[key] == recorded.get(key) for key in entry)
+        return any(value is not None and recorded[name] != value for name, value in now.items())
 
     def _entry(self, name: str) -> dict[str, Any] | None:
         """Size and SHA-256 of a file as it is now; None if there is no regular file of that name."""
@@ -317,14 +319,13 @@ def locked(folder: Path, progress: Progress = SILENT) -> Iterator[None]:
         raise RunError(
             f"Another process or thread writes into {folder}: wait until it has ended, or choose another folder."
         ) from error
-    except NotImplementedError:
-        progress.line(f"{folder} is on a file system without locks: start no second command on this folder.")
-        yield
-        return
     except OSError as error:
-        raise RunError(
-            f"{folder} cannot be written to ({error.strerror or error}). {next_step(error)} or choose another folder."
-        ) from error
+        if error.errno != errno.ENOSYS:
+            raise RunError(
+                f"{folder} cannot be written to ({error.strerror or error}). {next_step(error)} or choose another "
+                "folder."
+            ) from error
+        progress.line(f"{folder} is on a file system without locks: start no second command on this folder.")
     try:
         remove_temporary(folder, folder / "figures")
         yield
@@ -372,7 +373,7 @@ def file_entry(path: Path, expected: int | None = None) -> dict[str, Any] | None
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
             return {"bytes": size, "sha256": digest.hexdigest()}
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that is no path, in a manifest that somebody else wrote
         return None
 
 
@@ -389,6 +390,8 @@ def _checked(manifest: Any) -> dict[str, Any]:
         computed = not entry.keys() <= {"bytes", "sha256"}
         if computed and not (entry.keys() >= _ENTRY and isinstance(entry["from"], dict)):
             raise ValueError(f"its entry of {name} is incomplete")
+    if not isinstance(manifest.get("training", {}).get("sessions", []), list):
+        raise ValueError("its sessions are not a list")
     return dict(manifest)
 
 

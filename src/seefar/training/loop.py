@@ -103,7 +103,7 @@ def train(
             finish_training(run_folder, shown)
         else:
             session = {"device": compute.device_name, "precision": compute.precision_name}
-            with training_in(run_folder, recipe, data, session, command, shown):
+            with training_in(run_folder, recipe, data, session, command, shown), device_errors():
                 _train(run_folder, recipe, data, compute, checkpoint_minutes, shown)
     return load_run(run_folder, device)
 
@@ -155,7 +155,6 @@ def _train(
     with (
         Interrupts() as interrupts,
         true_float32(),
-        device_errors(),
         training_batches(dataset, positions, compute.pins) as batches,
         TrainingLog(run_folder.log, progress, steps, state.step, work, data.image_size) as log,
     ):
