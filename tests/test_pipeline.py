@@ -20,6 +20,8 @@ from PIL import Image
 from tiny_job import TINY, At, Lines
 
 import seefar
+from seefar.cli.main import main
+from seefar.compared_runs import predicted_classes
 from seefar.data import Data
 from seefar.data.reference import labels_sha256
 from seefar.errors import ChoiceError, DataError, DeviceError, Interrupted, MapError, RunError, SeefarError
@@ -123,6 +125,7 @@ def test_what_is_missing_from_a_folder_that_cannot_be_written_to_is_computed_and
     assert names <= set(re.split("[ ,]+", line))
     assert seefar.evaluate_run(tiny, few, progress=SILENT).metrics == result.evaluation.metrics
     seefar.report_run(tiny, few, progress=SILENT)
+    seefar.run(TINY, few, tiny.folder.path, top=2, progress=SILENT)
     assert content(tiny.folder.path) == before
 
 
@@ -399,6 +402,10 @@ def test_where_the_old_network_was_deleted_nothing_of_it_is_shown(tiny: Run, in_
     for path in (tiny.folder.weights, tiny.folder.predictions, tiny.folder.manifest):
         path.unlink()
     other = seefar.train(replace(TINY, seed=1, held_out=0), few, tiny.folder.path, progress=SILENT)
+    expected = seefar.predict(other.model, few.test, progress=SILENT).predicted
+    np.testing.assert_array_equal(predicted_classes(other.folder, few.test, progress=SILENT), expected)
+    assert main(["export", str(other.folder), "--to", "exported"]) == 0
+    assert "%" not in Path("exported/README.md").read_text(encoding="utf-8")
     page = seefar.report_run(other, few, progress=SILENT)
     evaluation = seefar.evaluate_run(other, few, progress=SILENT)
     assert f"{evaluation.metrics.accuracy:.2%}" in page.read_text(encoding="utf-8").replace("\u2009", "")

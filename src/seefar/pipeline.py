@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,9 @@ def run(
         train(recipe, images, device=device, precision=precision, checkpoint_minutes=checkpoint_minutes)
     plan_training(device, precision, checkpoint_minutes)
     folder = open_run(recipe, images, name)
-    with showing(progress) as shown, locked(folder.path, shown):
+    # A finished run is shown also where nothing can be written.
+    writes = os.access(folder.path, os.W_OK | os.X_OK) or not folder.weights.exists()
+    with showing(progress) as shown, locked(folder.path, shown) if writes else nullcontext():
         if name is None and (line := describe_choice(folder, recipe, images)):
             shown.line(line)
         trained = train(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from seefar.errors import DivergedError, Interrupted, ProcessError, RecipeError,
 from seefar.output import LastingOutput, printable
 from seefar.training.recipe import RECIPES, recipe
 
+NARROWEST = 40
+"""Columns of a terminal: below some 20 the help is never laid out to its end."""
 DESCRIPTION = (
     "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why. `seefar COMMAND --help` has the "
     "flags of a command, among them --debug for tracebacks; `seefar --version` prints the version."
@@ -32,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_printing_safe()
+    os.environ["MPLBACKEND"] = "agg"  # figures go into files only, so no other backend is loaded, or complained of
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)
     gc.set_threshold(10_000)  # not 700: imports make many objects, and to search them for garbage takes 0.2 s
     out: Any = LastingOutput(sys.stdout)
     errors: Any = LastingOutput(sys.stderr, drops_all=True)

@@ -109,7 +109,7 @@ def train(
     with showing(progress) as shown:
         if unfinished:
             session = {"device": compute.device_name, "precision": compute.precision_name}
-            with training_in(run_folder, recipe, data, session, command, shown):
+            with training_in(run_folder, recipe, data, session, command, shown), device_errors():
                 interrupted = _train(run_folder, recipe, data, compute, checkpoint_minutes, shown)
         else:
             finish_training(run_folder, shown)
@@ -167,7 +167,6 @@ def _train(
     with (
         Interrupts() as interrupts,
         true_float32(),
-        device_errors(),
         training_batches(dataset, positions, compute.pins) as batches,
     ):
         log = TrainingLog(folder, progress, steps, state.step, work, data.image_size)
