@@ -417,11 +417,6 @@ def _add_cifar10(add: Add, home: Path) -> None:
     add("reference", reference, refused, mutations.npy)
 
 
-def _small_npy(rng: random.Random, content: bytes) -> bytes:
-    """Mutations of the header of a large array, not of its numbers: those may be any."""
-    return mutations.npy(rng, content[:200])
-
-
 def _meta(rng: random.Random, content: bytes) -> bytes:
     """The table of class names changed."""
     plain = mutations.pickle.loads(content, encoding="bytes")
@@ -433,7 +428,7 @@ def _add_pictures(add: Add, home: Path) -> None:
     pixels = Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8))
     place = home / "pictures"
     place.mkdir()
-    for suffix in ("png", "jpg", "gif", "bmp", "tiff", "webp", "ico", "ppm", "tga", "pcx", "jp2"):
+    for suffix in ("png", "jpg", "gif", "bmp", "tiff", "webp", "ppm", "tga", "pcx", "jp2"):
         pixels.save(place / f"a.{suffix}")
         add(f"picture_{suffix}", place / f"a.{suffix}", sane_picture, mutations.picture)
     folder, cache = home / "classes", home / "cache"
@@ -442,7 +437,7 @@ def _add_pictures(add: Add, home: Path) -> None:
         for number in range(3):
             pixels.rotate(number).save(folder / name / f"{number}.png")
     images = load_folder(folder, 16, cache=cache, progress=SILENT).fingerprint
-    for kept, way in ((next(cache.glob("*.json")), mutations.json_text), (next(cache.glob("*.npy")), _small_npy)):
+    for kept, way in ((next(cache.glob("*.json")), mutations.json_text), (next(cache.glob("*.raw")), mutations.raw)):
         add(f"kept_{kept.suffix[1:]}", kept, lambda path: sane_folder(path, folder, images), way)
 
 

@@ -22,12 +22,11 @@ from seefar.data.pictures import NO_CLASSES, Picture, picture_suffixes, read_pic
 from seefar.errors import DataError, RunError
 from seefar.output import printable
 from seefar.progress import Progress, showing
-from seefar.runs.arrays import load_array
 from seefar.runs.files import read_json, write_text, written_beside
 
 PARTS = {"train": ("train", "training"), "test": ("test", "testing"), "val": ("val", "valid", "validation")}
 TEST_SHARE = 0.2
-FORM = "1"
+FORM = "2"
 """Part of the key of what is kept: raise it when pictures are made into images in another way."""
 PART = 1_000
 """So many pictures wait for a thread at once."""
@@ -251,25 +250,22 @@ def _decoded(folder: Path, files: Sequence[File], image_size: int, cache: Path, 
     for file in files:
         key.update(os.fsencode(f"{file.name}\0{file.size} {file.times}\n"))
     stem = cache / key.hexdigest()[:40]
+    pixels, record = stem.with_suffix(".raw"), stem.with_suffix(".json")
     shape = (len(files), image_size, image_size, 3)
-    kept, about = stem.with_suffix(".npy"), stem.with_suffix(".json")
-    with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):  # not there, or not whole: decode anew
-        found = read_json(about)
-        cropped = int(found["cropped"])
-        images = load_array(kept, mmap_mode="c")  # what is written to it stays in memory
-        fits = images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous
-        if fits and found["crc32"] == zlib.crc32(images.data):
+    with suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: decode again
+        about = read_json(record)
+        images = np.asarray(np.memmap(pixels, np.uint8, "c", shape=shape))  # what is written to it stays in memory
+        if about["crc32"] == zlib.crc32(images.data):
             with suppress(OSError):
-                os.utime(about)
-            return images, cropped
+                os.utime(record)
+            return images, about["cropped"]
     images = np.empty(shape, np.uint8)
     cropped = _decode(folder, files, image_size, images, shown)
-    with suppress(RunError, OSError):  # a home that is full or cannot be written to: the next start decodes again
-        with written_beside(kept) as beside:
-            np.save(beside, images)
-        write_text(
-            about, json.dumps({"cropped": cropped, "crc32": zlib.crc32(images.data)}) + "\n"
-        )  # last, so that it stands for a whole array
+    with suppress(RunError, OSError):  # the disk is full or read-only: the next start decodes again
+        with written_beside(pixels) as beside:
+            images.tofile(beside)
+        about = {"cropped": cropped, "crc32": zlib.crc32(images.data)}
+        write_text(record, json.dumps(about) + "\n")  # last, so that it stands for a complete array
         _forget_oldest(cache)
     return images, cropped
 
@@ -309,7 +305,7 @@ def _forget_oldest(cache: Path) -> None:
     newest_first = sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for about in newest_first[KEPT:]:
         about.unlink(missing_ok=True)
-        about.with_suffix(".npy").unlink(missing_ok=True)
+        about.with_suffix(".raw").unlink(missing_ok=True)
 
 
 def _threads() -> int:
