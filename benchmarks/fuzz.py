@@ -178,11 +178,9 @@ def sane_history(path: Path) -> None:
     check([row.step for row in rows] == sorted({row.step for row in rows}), "steps that do not rise")
 
 
-def sane_batches(path: Path) -> None:
-    """CIFAR-10's files, taken for the official ones: `Split` checks what comes out."""
-    sums = {name: hashlib.md5((path.parent / name).read_bytes()).hexdigest() for name in cifar10.MD5}
-    data = cifar10.read_batches(path.parent, sums)
-    check(data.train.images.dtype == np.uint8 and data.train.images.shape[1:] == (32, 32, 3), "no images")
+def harmless_batch(path: Path) -> None:
+    """A batch of CIFAR-10, as if its checksum were right: nothing in it is run."""
+    cifar10.unpickle_batch(path.read_bytes(), path)
 
 
 def unpacked(path: Path) -> None:
@@ -396,8 +394,7 @@ def _add_cifar10(add: Add, home: Path) -> None:
         if name == cifar10.META_FILE:
             batch = {b"label_names": [word.encode() for word in DATA.classes], b"num_vis": 3072}
         (batches / name).write_bytes(mutations.pickle.dumps(batch, 2))
-    add("batch", batches / cifar10.TRAIN_FILES[0], sane_batches, mutations.pickled)
-    add("batches_meta", batches / cifar10.META_FILE, sane_batches, _meta)
+    add("batch", batches / cifar10.TRAIN_FILES[0], harmless_batch, mutations.pickled)
     place = home / "archive"
     place.mkdir()
     with tarfile.open(place / cifar10.ARCHIVE, "w:gz") as tar:
@@ -415,12 +412,6 @@ def _add_cifar10(add: Add, home: Path) -> None:
         check(hashlib.sha256(path.read_bytes()).hexdigest() == pinned, "another file than the pinned one")
 
     add("reference", reference, refused, mutations.npy)
-
-
-def _meta(rng: random.Random, content: bytes) -> bytes:
-    """The table of class names changed."""
-    plain = mutations.pickle.loads(content, encoding="bytes")
-    return mutations.pickle.dumps(mutations.changed(rng, plain), 2)
 
 
 def _add_pictures(add: Add, home: Path) -> None:
