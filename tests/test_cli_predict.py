@@ -14,7 +14,7 @@ from PIL import Image
 import seefar
 from seefar.cli import main as cli
 from seefar.cli.predict import _figure_paths
-from seefar.data import Data, picture_files
+from seefar.data import Data, pictures
 from seefar.explanation.explanation import Explanation
 from seefar.training.run import Run
 
@@ -155,7 +155,7 @@ def test_maps_that_cannot_be_made_are_refused_before_pictures_are_read(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(picture_files, "read_pictures", None)
+    monkeypatch.setattr(pictures, "read_pictures", None)
     (in_folder / "a.png").write_text("no picture")
     assert call("predict", run.folder.path, "a.png", "--quiet", *words) == 2
     assert said in capsys.readouterr().err
@@ -171,7 +171,7 @@ def _figure() -> object:
 def test_a_place_for_figures_that_is_none_is_refused_before_pictures_are_read(
     run: Run, in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(picture_files, "read_picture", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(pictures, "read_picture", lambda *_: pytest.fail("read"))
     Path("file").write_text("")
     assert call("predict", run.folder.path, "file", "--out", "file") == 2
     assert capsys.readouterr().err == (

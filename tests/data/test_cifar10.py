@@ -171,7 +171,7 @@ def test_a_mistyped_folder_is_refused_before_anything_is_fetched(
     with pytest.raises(DataError, match=r"nowhere does not exist.*create=True"):
         load_data("cifar10", tmp_path / "nowhere")
     monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="nowhere, which SEEFAR_DATA names, does not exist"):
+    with pytest.raises(DataError, match="nowhere, set by SEEFAR_DATA, does not exist"):
         load_data("cifar10")
     assert not (tmp_path / "nowhere").exists()
 

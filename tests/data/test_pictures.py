@@ -117,7 +117,7 @@ def test_a_picture_is_turned_as_its_camera_meant_it(
 )
 def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture \(its content is in no picture format\)"):
+    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture \(its content has no picture format\)"):
         read_picture(tmp_path / "a.png", 32)
     with pytest.raises(DataError, match=r"b\.png is missing"):
         read_picture(tmp_path / "b.png", 32)

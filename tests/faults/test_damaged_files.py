@@ -184,7 +184,7 @@ def test_decoded_pictures_that_were_damaged_are_decoded_anew(tmp_path: Path) -> 
         for number in range(3):
             Image.new("RGB", (20, 20), (number, 100, 200)).save(tmp_path / "data" / name / f"{number}.png")
     first = load_folder(tmp_path / "data", 16, cache=tmp_path / "cache", progress=SILENT).fingerprint
-    kept = next((tmp_path / "cache").glob("*.npy"))
+    kept = next((tmp_path / "cache").glob("*.raw"))
     content = bytearray(kept.read_bytes())
     content[-1] ^= 1
     kept.write_bytes(content)

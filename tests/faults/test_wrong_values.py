@@ -201,7 +201,7 @@ def test_an_image_size_that_no_network_has_is_refused(tiny: Run, size: object) -
 @pytest.mark.parametrize("classes", [[1, None], ["one"], "abcdefghij", {"a": 1}, None, ["a", "a"]])
 def test_classes_that_are_none_are_refused(tiny: Run, classes: object) -> None:
     change_weights(tiny, lambda _, about: about.update(classes=classes))
-    with pytest.raises(RunError, match=r"weights\.safetensors does not say what it was trained as: .*classes should"):
+    with pytest.raises(RunError, match=r"weights\.safetensors does not say what it was trained as: .*classes must"):
         load_run(tiny.folder)
 
 

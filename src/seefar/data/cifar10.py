@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009): the official files, fetched once, checked, read without running code."""
+"""CIFAR-10 (Krizhevsky 2009): the official files, downloaded once, checked, read without running code."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ MD5 = {
 
 
 def default_folder() -> Path:
-    """Where data sets are kept: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    """The folder of data sets: the environment variable SEEFAR_DATA, else the user's cache folder."""
     return Path(os.environ.get("SEEFAR_DATA") or user_cache())
 
 
 def load_cifar10(folder: str | Path | None = None, *, create: bool = False, progress: Progress | None = None) -> Data:
-    """CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels, 10 classes. Fetched if it is not there.
+    """CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels, 10 classes. Downloaded if missing.
 
     Args:
-        folder: the folder that holds `cifar-10-batches-py/` or the archive, or is to hold them; that folder itself
-            is taken too. Default: `default_folder()`.
-        create: make the folder if it does not exist. Without it one that does not exist is taken to be mistyped; only
-            the user's cache folder is made in any case.
+        folder: the folder of `cifar-10-batches-py/` or of the archive, or that folder itself. Default:
+            `default_folder()`.
+        create: create the folder if it does not exist. Otherwise its name is taken for a typing error; only the
+            user's cache folder is always created.
         progress: see `seefar.progress`.
 
     Raises:
@@ -63,10 +63,10 @@ def load_cifar10(folder: str | Path | None = None, *, create: bool = False, prog
     chosen = folder or os.environ.get("SEEFAR_DATA")
     place = Path(folder).expanduser() if folder else default_folder()
     if chosen and not create and not place.is_dir():
-        named = "" if folder else ", which SEEFAR_DATA names,"
+        named = "" if folder else ", set by SEEFAR_DATA,"
         raise DataError(
-            f"The folder {place}{named} does not exist: choose the one that holds {FOLDER}, or make it for the 170 MB "
-            f"to be fetched into: create=True, or `seefar data cifar10 --data-dir {place}`."
+            f"The folder {place}{named} does not exist: choose the one that holds {FOLDER}, or create it and "
+            f"download 170 MB: create=True, or `seefar data cifar10 --data-dir {place}`."
         )
     with showing(progress) as shown:
         return read_batches(find_batches(place, progress=shown))
@@ -75,10 +75,10 @@ def load_cifar10(folder: str | Path | None = None, *, create: bool = False, prog
 def find_batches(
     folder: Path, urls: tuple[str, ...] = URLS, archive_md5: str = ARCHIVE_MD5, progress: Progress = SILENT
 ) -> Path:
-    """The folder with the seven batch files: as it lies, else unpacked from the archive, else fetched first.
+    """The folder with the seven batch files: as it is, else unpacked from the archive, else downloaded first.
 
     Raises:
-        DataError: nothing was there, and no address gave the official archive.
+        DataError: the folder has no files, and no address has the official archive.
     """
     if (folder / META_FILE).exists() or (folder / TRAIN_FILES[0]).exists():
         return folder
@@ -91,9 +91,9 @@ def find_batches(
 
 
 def unpack(archive: Path, batches: Path) -> None:
-    """Write the seven files of the archive into `batches`; whatever else it holds is never touched.
+    """Write the seven files of the archive into `batches`; its other members are not read.
 
-    The files are written beside their place and moved there whole, so that a kill leaves nothing half made.
+    The files are written into a temporary folder that is renamed at the end, so a kill leaves no partial result.
 
     Raises:
         DataError: the archive cannot be read or lacks one of the files.
@@ -111,7 +111,7 @@ def unpack(archive: Path, batches: Path) -> None:
     except (KeyError, EOFError, OSError, ValueError, tarfile.TarError, zlib.error) as error:
         raise DataError(
             f"{archive} cannot be unpacked ({error}): it should hold {FOLDER}/ with {', '.join(MD5)}. "
-            "Delete it and run the command again to fetch it anew."
+            "Delete it and run the command again to download it again."
         ) from error
     finally:
         if beside.exists():
@@ -153,13 +153,13 @@ def _checked_content(path: Path, md5: str) -> bytes:
     except FileNotFoundError as error:
         raise DataError(
             f"{path} is missing: a CIFAR-10 folder holds {', '.join(MD5)}. "
-            f"Delete {path.parent} and run `seefar data cifar10` to fetch it anew, or choose another folder."
+            f"Delete {path.parent} and run `seefar data cifar10` to download it again, or choose another folder."
         ) from error
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
         raise DataError(
-            f"{path} is not the official file: MD5 {md5} was wanted, {found} found ({len(content):,} bytes). "
-            f"It is damaged or another file under this name; delete {path.parent} and run `seefar data cifar10`."
+            f"{path} is not the official file: its MD5 must be {md5} (got {found}, {len(content):,} bytes). "
+            f"It is damaged or a different file; delete {path.parent} and run `seefar data cifar10`."
         )
     return content
 

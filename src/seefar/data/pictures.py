@@ -1,7 +1,6 @@
 """Picture files of any size and mode become network images: upright, opaque, cropped to a square, resized.
 
-What Pillow reads is read, but for formats that would start another program. A picture keeps a record of what was
-done to it.
+Every format of Pillow is read, except those that start another program. A picture records what was done to it.
 """
 
 from __future__ import annotations
@@ -28,23 +27,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 GREY = (128, 128, 128)
-"""What lies behind transparent pixels: the middle of the scale, so that it speaks for no class."""
+"""The colour behind transparent pixels: the middle of the scale, which is evidence for no class."""
 NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG", "BLP", "ICNS", "ICO", "IPTC"}
 """Formats for which Pillow starts another program, which it cannot decode, or whose header does not give the size of
 the picture inside."""
 LARGEST_PIXELS = 50_000_000
 """A compressed file of less than a megabyte can hold as many; decoded, each takes up to 8 bytes."""
 NAMED = 20
-"""At most so many bad files are named."""
+"""Bad files that an error names at most."""
 NO_CLASSES = {"__MACOSX", "__pycache__"}
-"""Folders that other programs leave behind; those that begin with a dot are none either."""
+"""Folders of other programs, which are ignored, as are all that begin with a dot."""
 Places = str | Path | Sequence[str | Path]
 """A file or folder, or several of them."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Picture:
-    """A picture as the network sees it, and how it came to be so.
+    """A picture as the network sees it, and what was done to it.
 
     Attributes:
         image: uint8 (size, size, 3), RGB.
@@ -105,15 +104,15 @@ def picture_suffixes() -> frozenset[str]:
 def read_picture(path: str | Path, size: int) -> Picture:
     """Read one picture of any size and mode as uint8 (size, size, 3) RGB.
 
-    It is turned upright as its camera meant it; of several frames the first is taken; 16-bit values are scaled to 8
+    It is turned upright by its EXIF orientation; of several frames the first is taken; 16-bit values are scaled to 8
     bits; transparency is laid on grey; the centre square is cut out and resized with antialiasing (Lanczos).
 
     Args:
         path: the file.
-        size: height and width of the image wanted, in pixels.
+        size: height and width of the result, in pixels.
 
     Raises:
-        DataError: the file is missing, is no picture, or would fill the memory.
+        DataError: the file is missing, is no picture, or has too many pixels.
 
     Example:
         >>> import tempfile
@@ -154,7 +153,7 @@ def read_picture(path: str | Path, size: int) -> Picture:
         raise DataError(f"{printable(str(path))} has too many pixels to be read safely ({error}).") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{printable(str(path))} cannot be read as a picture (its content is in no picture format)."
+            f"{printable(str(path))} cannot be read as a picture (its content has no picture format)."
         ) from error
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error) as error:
         reason = printable(str(error).replace(str(path), "it")) or type(error).__name__
@@ -168,11 +167,11 @@ def read_pictures(places: Places, size: int, progress: Progress = SILENT) -> Pic
     """Read files, and all pictures in folders; none of them stops the others.
 
     A file that is named is read whatever its ending; of a folder, also of those within it, the files with the endings
-    of pictures are. Hidden ones are left alone. A file that is named twice is read once.
+    of pictures are. Hidden files are ignored. A file that is named twice is read once.
 
     Args:
         places: a file or folder, or several of them.
-        size: height and width of the images wanted, in pixels.
+        size: height and width of the results, in pixels.
         progress: see `seefar.progress`.
 
     Raises:
@@ -216,26 +215,25 @@ def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
     Args:
         bad: what is wrong with each of them.
         count: how many files there are in all.
-        place: where they lie, such as ` in pets`.
+        place: where they are, such as ` in pets`.
     """
     more = (f"and {len(bad) - NAMED} more",) if len(bad) > NAMED else ()
     lines = "\n  ".join((*bad[:NAMED], *more))
     return DataError(
-        f"{len(bad)} of {count} files{place} are no pictures that can be read:\n  {lines}\n"
-        "Repair them or take them out."
+        f"{len(bad)} of {count} files{place} cannot be read as pictures:\n  {lines}\nRepair or remove them."
     )
 
 
 class _Bounded(io.BufferedReader):
     """A regular file that is never asked for more bytes than it has left.
 
-    Formats say how long their parts are. Pillow believes them, and Python takes the memory before it reads. A pipe
-    would be waited for, and a device never ends.
+    Formats declare the length of their parts. Pillow trusts it, and Python allocates the memory before it reads. A pipe
+    would block, and a device never ends.
     """
 
     def __init__(self, path: str | Path) -> None:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise OSError("it is no regular file")
+            raise OSError("it is not a regular file")
         super().__init__(io.FileIO(path))
         self._length = os.fstat(self.fileno()).st_size
 

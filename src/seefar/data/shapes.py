@@ -82,10 +82,10 @@ def load_shapes(train: int = 4000, test: int = 1000, seed: int = 0) -> Data:
 def plant_shortcut(split: Split, share: float, label: int | None = None, seed: int = 0) -> Split:
     """Put a small magenta patch on some images: a shortcut whose place is known.
 
-    A network trained with `label` learns to answer it wherever the patch is. On a copy with the labels left as they
-    were, the patch then is why it errs, and a map or a hiding test can be held to that.
+    A network trained with `label` learns to predict it wherever the patch is. On a copy with unchanged labels the patch
+    is then the cause of its mistakes: ground truth for a map or an occlusion test.
 
-    The patch lies where it covers least of the shape, so that the shape still tells what the image is without it.
+    The patch is where it covers least of the shape, so that the class can still be recognised without it.
 
     Args:
         split: the images; it is left as it is.
