@@ -24,7 +24,6 @@ import seefar
 from seefar.data import load_data
 from seefar.explanation.duplicates import find_duplicates
 from seefar.explanation.nearest import nearest
-from seefar.explanation.neighbours import VOTERS
 from seefar.runs.provenance import provenance
 
 
@@ -53,11 +52,13 @@ def main() -> None:
     known = seefar.training_features(run.model, train, chosen.features)
     asked = seefar.predict(run.model, test)
     seconds: dict[str, float] = {}
-    found, seconds["neighbours, near-duplicates and kNN"] = timed(lambda: seefar.find_neighbours(asked, known, data))
-    (ours, _), seconds["kNN"] = timed(lambda: nearest(asked.features, known.features, VOTERS))
+    found, seconds["neighbours and near-duplicates"] = timed(lambda: seefar.find_neighbours(asked, known, data))
+    (ours, _), seconds["10 nearest"] = timed(lambda: nearest(asked.features, known.features, 10))
     _, seconds["near-duplicates"] = timed(lambda: find_duplicates(test.images, train.images))
-    plain = NearestNeighbors(n_neighbors=VOTERS, algorithm="brute", metric="cosine").fit(known.features)
-    theirs, seconds["kNN by scikit-learn"] = timed(lambda: plain.kneighbors(asked.features, return_distance=False))
+    plain = NearestNeighbors(n_neighbors=10, algorithm="brute", metric="cosine").fit(known.features)
+    theirs, seconds["10 nearest by scikit-learn"] = timed(
+        lambda: plain.kneighbors(asked.features, return_distance=False)
+    )
     calibration, seconds["calibration"] = timed(lambda: seefar.measure_calibration(asked.logits, asked.labels))
     if data.name == "cifar10" and chosen.test is None:
         reference = seefar.load_reference()
@@ -67,10 +68,8 @@ def main() -> None:
         **provenance(),
         "images": {"test": len(test), "training": len(train), "mistakes": len(found.index)},
         "seconds": seconds,
-        "ratio_to_scikit_learn": seconds["kNN by scikit-learn"] / seconds["kNN"],
+        "ratio_to_scikit_learn": seconds["10 nearest by scikit-learn"] / seconds["10 nearest"],
         "same_neighbours": float((np.sort(ours, axis=1) == np.sort(theirs, axis=1)).mean()),
-        "knn_accuracy": found.knn_accuracy,
-        "accuracy": found.accuracy,
         "near_duplicates": len(found.duplicates),
         "near_duplicates_among_mistakes": len({one.index for one in found.duplicates} & set(found.index.tolist())),
         "calibration": {"ece": asdict(calibration.ece), "brier": asdict(calibration.brier)},

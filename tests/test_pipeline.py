@@ -247,7 +247,7 @@ def test_an_explanation_that_was_broken_off_goes_on_and_ends_the_same(
 
 
 def test_what_is_explained_is_not_explained_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seefar.explanation.explain.check_health", lambda *_, **__: pytest.fail("computed again"))
+    monkeypatch.setattr("seefar.explanation.explainer.check_health", lambda *_, **__: pytest.fail("computed again"))
     before = times(run.folder.path)["maps.npz"]
     seefar.explain_run(run, DATA, top=3, order="index", progress=seefar.SILENT)
     assert times(run.folder.path)["maps.npz"] == before

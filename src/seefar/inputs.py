@@ -8,7 +8,7 @@ from seefar.choices import Choices
 from seefar.data import Data, load_data
 from seefar.errors import DataError
 from seefar.evaluation.mistakes import chosen_classes
-from seefar.explanation.explain import check_map_settings
+from seefar.explanation.explainer import normalise_map_settings
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
 from seefar.training.recipe import Recipe
@@ -47,4 +47,4 @@ def check_choices(choices: Choices, data: Data) -> None:
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
-    check_map_settings(model, data.image_size, choices.method, choices.layer, choices.cells)
+    normalise_map_settings(model, data.image_size, choices.method, choices.layer, choices.cells)

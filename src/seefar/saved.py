@@ -19,6 +19,7 @@ from seefar.evaluation.analysis import reference_of
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.explanation.explain import Explanation
+from seefar.explanation.explainer import normalise_map_settings
 from seefar.explanation.kept import kept_explanation
 from seefar.progress import Progress, showing
 from seefar.report.page import saved_neighbours
@@ -41,7 +42,8 @@ def saved_explanation(run: Run, evaluation: Evaluation, choices: Choices | None 
         return None
     if choices is None:
         return saved
-    wanted = (choices.method, choices.layer, choices.cells, choices.hide)
+    settings = normalise_map_settings(run.model, run.image_size, choices.method, choices.layer, choices.cells)
+    wanted = (settings.method, settings.layer, settings.cells, choices.hide)
     return saved if (saved.method, saved.layer, saved.cells, saved.hide) == wanted else None
 
 

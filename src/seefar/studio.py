@@ -16,6 +16,7 @@ from seefar.data.images import Images, Split
 from seefar.errors import DataError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
+from seefar.explanation.explainer import normalise_map_settings
 from seefar.explanation.pictures import measured_grid
 from seefar.inputs import load_for
 from seefar.maps.class_maps import class_maps
@@ -135,7 +136,8 @@ def open_studio(
         RunError: there is no finished run there.
     """
     run = load_run(name, device)
-    studio = Studio(run.model, run.classes, run.image_size, measured_grid(run))
+    grid = measured_grid(run, normalise_map_settings(run.model, run.image_size))
+    studio = Studio(run.model, run.classes, run.image_size, grid)
     with showing(progress) as shown:
         try:
             test = load_for(run.recipe, data_dir, data, progress=shown).test

@@ -19,7 +19,6 @@ from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, RunError
 from seefar.evaluation.compared_runs import predicted_classes
 from seefar.evaluation.metrics import Metrics
-from seefar.explanation.pictures import measured_grid
 from seefar.runs.arrays import save_arrays
 from seefar.runs.folder import RunFolder
 from seefar.runs.tensors import load_tensors, save_tensors
@@ -46,15 +45,6 @@ def change_arrays(path: Path, change: Callable[[Arrays], Arrays]) -> None:
     with np.load(path) as archive:
         arrays = dict(archive)
     save_arrays(path, {**arrays, **change(arrays)})
-
-
-def change_about(path: Path, change: Callable[[Any], object]) -> None:
-    def changed(arrays: Arrays) -> Arrays:
-        about = json.loads(arrays["about"].tobytes())
-        change(about)
-        return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
-
-    change_arrays(path, changed)
 
 
 def rows(count: int) -> Callable[[Arrays], Arrays]:
@@ -91,82 +81,6 @@ def test_predictions_of_other_rows_are_not_compared(tiny: Run, few: Data) -> Non
     change_arrays(tiny.folder.predictions, rows(0))
     with pytest.raises(RunError, match=r"predictions\.npz holds predictions for no image"):
         predicted_classes(tiny.folder, few.test)
-
-
-def first(table: str, **values: object) -> Callable[[Any], object]:
-    return lambda about: about[table][0].update(values)
-
-
-ABOUT: dict[str, Callable[[Any], object]] = {
-    "a text for a share": first("repairs", share="abc"),
-    "a share above 1": first("repairs", share=7.0),
-    "a box of nothing": first("repairs", box=[]),
-    "a box outside": first("repairs", box=[0, 0, 10**9, 4]),
-    "a number for a reason": first("health", reasons=[5]),
-    "a reason that a terminal obeys": first("health", badge="fair", reasons=["\x1b[31mred"]),
-    "HTML for a badge": first("health", badge="<b>"),
-    "a text for a confidence": first("mistakes", confidence="zz"),
-    "another true class": lambda about: about["mistakes"][0].update(true=(about["mistakes"][0]["true"] + 1) % 10),
-    "another image": first("mistakes", index=10**9),
-    "a text for a spacing": lambda about: about["grid"].update(spacing="x"),
-    "no spacing": lambda about: about["grid"].update(spacing=0),
-    "another spacing": lambda about: about["grid"].update(spacing=1e-9),
-    "an origin outside": lambda about: about["grid"].update(origin=1e30),
-    "a grid of many cells": lambda about: about["grid"].update(cells=[10**9, 10**9]),
-    "another hide": lambda about: about.update(hide="<i>"),
-    "classes that are none": lambda about: about.update(classes=[None] * 10),
-}
-
-
-@pytest.mark.parametrize("change", ABOUT.values(), ids=ABOUT)
-def test_maps_with_wrong_values_are_left_out_and_computed_anew(
-    tiny: Run, few: Data, whole: Path, change: Callable[[Any], object]
-) -> None:
-    def as_in_index(arrays: Arrays) -> Arrays:
-        mistakes = json.loads(arrays["about"].tobytes())["mistakes"]
-        return {"index": np.array([mistake["index"] for mistake in mistakes])}
-
-    change_about(tiny.folder.maps, change)
-    change_arrays(tiny.folder.maps, as_in_index)
-    report_run(tiny, few, progress=seefar.SILENT)
-    assert measured_grid(tiny) in (None, measured_grid(load_run(whole)))
-    explain_run(tiny, few, top=2, progress=seefar.SILENT)
-    assert tiny.folder.maps.read_bytes() == RunFolder(whole).maps.read_bytes()
-
-
-def test_hidden_pixels_of_another_size_are_computed_anew(tiny: Run, few: Data, whole: Path) -> None:
-    change_arrays(tiny.folder.maps, lambda found: {"hidden": np.ones((len(found["hidden"]), 3, 5), bool)})
-    report_run(tiny, few, progress=seefar.SILENT)
-    explain_run(tiny, few, top=2, progress=seefar.SILENT)
-    assert tiny.folder.maps.read_bytes() == RunFolder(whole).maps.read_bytes()
-
-
-NEIGHBOURS: dict[str, Callable[[Arrays], Arrays]] = {
-    "an image that is not there": lambda found: {"of_predicted": np.full_like(found["of_predicted"], 10**9)},
-    "images of another class": lambda found: {"of_true": found["of_predicted"]},
-    "a mistake less": lambda found: {
-        name: found[name][1:] for name in ("index", "of_predicted", "of_true", "distance_predicted", "distance_true")
-    },
-    "a distance that is none": lambda found: {"distance_true": np.full_like(found["distance_true"], np.inf)},
-    "an accuracy that is none": lambda found: {"accuracy": np.float64(np.nan)},
-    "answers for other images": lambda found: {"knn": found["knn"][:3]},
-    "a copy of no image": lambda found: {
-        "duplicate_index": np.array([10**9]),
-        "duplicate_training": np.array([0]),
-        "duplicate_likeness": np.array([1.0]),
-        "duplicate_mirrored": np.array([True]),
-    },
-}
-
-
-@pytest.mark.parametrize("change", NEIGHBOURS.values(), ids=NEIGHBOURS)
-def test_neighbours_with_wrong_values_are_left_out_and_computed_anew(
-    tiny: Run, few: Data, whole: Path, change: Callable[[Arrays], Arrays]
-) -> None:
-    change_arrays(tiny.folder.neighbours, change)
-    report_run(tiny, few, progress=seefar.SILENT)
-    explain_run(tiny, few, top=2, progress=seefar.SILENT)
-    assert tiny.folder.neighbours.read_bytes() == RunFolder(whole).neighbours.read_bytes()
 
 
 @pytest.mark.parametrize("count", ["1e999", "NaN", '"3"', "null", "1" + "0" * 400, "[" * 200_000])

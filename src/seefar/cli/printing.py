@@ -51,7 +51,6 @@ def print_result(result: Result, as_json: bool) -> None:
     for line in result.findings.lines:
         print(line)
     if result.neighbours is not None:
-        print(f"nearest training images vote right in {result.neighbours.knn_accuracy:.2%}; ", end="")
         print(f"{len(result.neighbours.duplicates)} test images are nearly training images")
     print(f"{len(result.shown)} of {result.evaluation.metrics.mistakes} mistakes are shown; in {folder}:")
     figures = (folder.figure(name) for name in ("history", "mistakes", "maps", "faults", "confusion", "reliability"))

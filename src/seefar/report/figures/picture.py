@@ -78,7 +78,7 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
 
 def _panels(prediction: PicturePrediction) -> Panels:
     """What stands between the words."""
-    names, answer = prediction.classes, prediction.hidden_answer
+    names, repair = prediction.classes, prediction.repair
     return Panels(
         image=prediction.picture.image,
         maps=(prediction.contrast, prediction.predicted_map, prediction.runner_up_map),
@@ -86,9 +86,9 @@ def _panels(prediction: PicturePrediction) -> Panels:
         method=prediction.method,
         hidden=prediction.hidden,
         hide=prediction.hide,
-        share=prediction.share,
+        share=repair.share,
         classes=(names[prediction.predicted], names[prediction.runner_up]),
         roles=("answer", "runner-up"),
-        answer=names[answer],
-        probability=float(prediction.hidden_probabilities[answer]),
+        answer=names[repair.answer],
+        probability=repair.answer_probability,
     )

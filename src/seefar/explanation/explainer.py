@@ -1,0 +1,191 @@
+"""Explain a batch of images: two maps each, the occlusion test on their difference, sanity checks of the map.
+
+For mistakes the two classes are the predicted and the true one, for pictures without a label the runner-up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from seefar.data.images import Images, Labels
+from seefar.errors import MapError
+from seefar.explanation.health import Health, check_health
+from seefar.explanation.occlusion import Pixels, Repair, find_repairs, occlude
+from seefar.maps.capture import default_cells, find_layer, logits_of, original, to_pictures
+from seefar.maps.class_maps import METHODS, maps_of_two
+from seefar.maps.formulas import gradcam
+from seefar.maps.grid import Grid, Maps, both, grid_of
+from seefar.maps.sanity import randomized
+from seefar.model.resnet import ResNet18
+from seefar.names import HideName, MethodName
+
+BATCH = 20
+"""Images in a batch: few, since the last batch is filled up, and a user waits for the first ten mistakes."""
+
+Classes = tuple[Labels, Labels]
+"""Two classes for each of n images, int64 (n,) each: the predicted one and the one it is contrasted with."""
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """How maps are computed, in one form for all ways to say the same.
+
+    Attributes:
+        method: one of `seefar.maps.class_maps.METHODS`.
+        layer: name of a submodule; None: the last stage of the dense twin.
+        cells: cells on a side of the default layer; None: the default number, also where it was given as a number.
+        grid: positions of the cells, as far as the network's architecture determines them.
+    """
+
+    method: MethodName
+    layer: str | None
+    cells: int | None
+    grid: Grid
+
+    def two_maps(self, network: nn.Module, images: Images, classes: Classes) -> tuple[Maps, Maps]:
+        """Maps of two classes for each of 1 to `BATCH` images, float32 (n, h, w) each, from one full batch."""
+        stored, first, second = (fill(rows) for rows in (images, *classes))
+        inputs = stored if isinstance(network, ResNet18) else to_pictures(network, stored)
+        maps = maps_of_two(self.method, network, inputs, (first, second), self.layer, cells=self.cells)
+        return maps[0][: len(images)], maps[1][: len(images)]
+
+    def contrast(self, network: nn.Module, images: Images, classes: Classes) -> Maps:
+        """The difference of the two maps."""
+        first, second = self.two_maps(network, images, classes)
+        return first - second
+
+
+def normalise_map_settings(
+    model: nn.Module,
+    image_size: int | tuple[int, int],
+    method: MethodName = "gradcam",
+    layer: str | nn.Module | None = None,
+    cells: int | None = None,
+) -> MapSettings:
+    """Check that a model can be explained with these settings, and write them in one form; takes the time of one map.
+
+    Args:
+        model: a `ResNet18`, or another torch module, see `seefar.explain`. Its weights and width do not matter.
+        image_size: height and width of the images in pixels, or one number for both.
+        method: see `seefar.explain`, like layer and cells.
+        layer: see `seefar.explain`.
+        cells: see `seefar.explain`.
+
+    Raises:
+        MapError: there is no such method or layer, or it does not give maps that show regions.
+
+    Example:
+        >>> import seefar
+        >>> settings = normalise_map_settings(seefar.ResNet18(width=2), 32, cells=8)
+        >>> settings.cells is None, settings.grid.cells  # 8 is the default
+        (True, (8, 8))
+    """
+    if method not in METHODS:
+        raise MapError(f"method must be one of {', '.join(METHODS)} (got {method!r}).")
+    height, width = both(image_size)
+    network, black = original(model), np.zeros((1, height, width, 3), np.uint8)
+    name = None if layer is None else find_layer(network, layer)
+    inputs = black if isinstance(network, ResNet18) else to_pictures(network, black)
+    rows, columns = gradcam(network, inputs, 0, name, cells=cells).shape[1:]
+    if name is None and cells == default_cells(width):
+        cells = None
+    return MapSettings(method, name, cells, grid_of(network, (rows, columns), (height, width)))
+
+
+def check_hide(name: str) -> None:
+    """Check the name of what replaces hidden pixels.
+
+    Raises:
+        MapError: the name is unknown.
+    """
+    if name not in get_args(HideName):
+        raise MapError(f"hide must be one of {', '.join(get_args(HideName))} (got {name!r}).")
+
+
+@dataclass(frozen=True)
+class ExplainedBatch:
+    """Maps, occlusion test and health badges of n images.
+
+    Attributes:
+        first, second: maps of the two classes, float32 (n, h, w) each.
+        hidden: bool (n, H, W), the pixels that the occlusion test hid in the end.
+        repairs: the effect of hiding them.
+        health: how far the difference of the two maps can be trusted.
+    """
+
+    first: Maps
+    second: Maps
+    hidden: Pixels
+    repairs: list[Repair]
+    health: list[Health]
+
+
+@dataclass(frozen=True, eq=False)
+class Explainer:
+    """Explains why a network predicts one class rather than another.
+
+    The network runs on full batches of `BATCH` images, filled up with copies of the last one: the last bits of its
+    numbers for an image can depend on how many images are in the batch, but not on which.
+
+    Attributes:
+        network: what is explained, not compiled.
+        settings: how maps are computed.
+        grid: positions of their cells.
+        hide: what replaces hidden pixels.
+    """
+
+    network: nn.Module
+    settings: MapSettings
+    grid: Grid
+    hide: HideName
+
+    @cached_property
+    def random_network(self) -> nn.Module:
+        """The network with random weights throughout."""
+        *_, (_, network) = randomized(self.network)
+        return network
+
+    def logits(self, images: Images) -> NDArray[np.float32]:
+        """Logits, (n, K), of at most `BATCH` images."""
+        return logits_of(self.network, fill(images))[: len(images)]
+
+    def explain_batch(
+        self,
+        images: Images,
+        classes: Classes,
+        before: NDArray[np.float64],
+        index: NDArray[np.int64],
+        masks: Pixels | None = None,
+    ) -> ExplainedBatch:
+        """Explain why the first class rather than the second, for 1 to `BATCH` images.
+
+        Args:
+            images: uint8 (n, H, W, 3).
+            classes: the predicted class, and the one to contrast it with.
+            before: probabilities of these two classes, float64 (n, 2).
+            index: data set indices, int64 (n,), from which the control masks are drawn.
+            masks: the pixels that decide, bool (n, H, W), where the data set knows them.
+        """
+        first, second = self.settings.two_maps(self.network, images, classes)
+        contrast = first - second
+        occlusion = occlude(self.logits, images, *classes, contrast, grid=self.grid, how=self.hide, index=index)
+        mirrored = self.settings.contrast(self.network, images[:, :, ::-1], classes)
+        random = self.settings.contrast(self.random_network, images, classes)
+        return ExplainedBatch(
+            first,
+            second,
+            occlusion.top.pixels,
+            find_repairs(occlusion, *classes, before, contrast, grid=self.grid),
+            check_health(contrast, mirrored, random, occlusion, grid=self.grid, masks=masks),
+        )
+
+
+def fill(rows: NDArray[Any]) -> NDArray[Any]:
+    """The rows, and the last one repeated until there are `BATCH`."""
+    return np.concatenate((rows, np.repeat(rows[-1:], BATCH - len(rows), axis=0)))
