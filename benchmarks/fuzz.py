@@ -238,7 +238,7 @@ def use_run(path: Path, picture: Path) -> None:
     check(result.evaluation.metrics.n == len(DATA.test), "another number of images")
     check((result.evaluation.predictions.labels == DATA.test.labels).all(), "other labels")
     settings = normalise_map_settings(run.model, run.image_size)
-    explainer = Explainer(run.model, settings, measured_grid(run, settings), "blur")
+    explainer = Explainer(run.model, settings, measured_grid(run, settings))
     read = read_pictures([picture], run.image_size, SILENT)
     (found,) = explain_pictures(explainer, read.names, read.pictures, run.classes, SILENT)
     check("\x1b" not in found.describe() + found.sentence(), "an escape sequence in a sentence")

@@ -1,10 +1,10 @@
 """Time of neighbours, near-duplicates, calibration and triage, beside scikit-learn's exact neighbours.
 
-    python benchmarks/neighbours.py --run runs/fast --features runs/fast-training.npz > results/neighbours.json
+    python benchmarks/neighbours.py --run runs/fast > results/neighbours.json
 
-The features of the training images are computed first if the file of `--features` does not hold them; that is not
-timed. scikit-learn's is the plain alternative: brute force, cosine, the 10 neighbours of every test image. Both use
-the same number of threads. `--test` and `--train` take the first images only.
+The features of the training images are computed first; that is not timed. scikit-learn's is the plain alternative:
+brute force, cosine, the 10 neighbours of every test image. Both use the same number of threads. `--test` and `--train`
+take the first images only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,6 @@ def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default="runs/fast")
-    parser.add_argument("--features", type=Path)
     parser.add_argument("--test", type=int)
     parser.add_argument("--train", type=int)
     chosen = parser.parse_args()
@@ -49,7 +47,7 @@ def main() -> None:
     test, train = data.test.take(np.arange(len(data.test))[: chosen.test]), data.train
     train = train.take(np.arange(len(train))[: chosen.train])
     data = seefar.Data(data.name, train, test)
-    known = seefar.training_features(run.model, train, chosen.features)
+    known = seefar.training_features(run.model, train)
     asked = seefar.predict(run.model, test)
     seconds: dict[str, float] = {}
     found, seconds["neighbours and near-duplicates"] = timed(lambda: seefar.find_neighbours(asked, known, data))

@@ -142,8 +142,8 @@ def test_maps_are_made_as_asked(run: Run, odd_pictures: Path, in_folder: Path) -
     ("words", "said"),
     [
         (("--layer", "layer9"), "has no layer 'layer9'"),
-        (("--layer", "layer4"), "at least 6x6 are wanted"),
-        (("--cells", "7"), "7 cells cannot be had of 32-pixel images"),
+        (("--layer", "layer4"), "layer4 gives maps of 4x4 cells"),
+        (("--cells", "7"), "7 cells: choose one of 8, 16, 32"),
         (("--cells", "16", "--layer", "layer2"), "cells"),
     ],
 )

@@ -122,6 +122,7 @@ def test_what_was_deleted_is_made_again_from_what_is_there(run: Run, monkeypatch
         ({"layer": "layer9"}, MapError, "layer9"),
         ({"cells": 7}, MapError, "7"),
         ({"method": "eigencam"}, MapError, "eigencam"),
+        ({"hide": "gray"}, MapError, "gray"),
         ({"top": 0}, ChoiceError, "top is 0"),
         ({"top": 101}, ChoiceError, "1 to 100"),
         ({"explain": "some"}, ChoiceError, "explain is 'some'"),

@@ -47,4 +47,11 @@ def check_choices(choices: Choices, data: Data) -> None:
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
-    normalise_map_settings(model, data.image_size, choices.method, choices.layer, choices.cells)
+    normalise_map_settings(
+        model,
+        data.image_size,
+        method=choices.method,
+        layer=choices.layer,
+        cells=choices.cells,
+        hide=choices.hide,
+    )

@@ -42,8 +42,15 @@ def saved_explanation(run: Run, evaluation: Evaluation, choices: Choices | None 
         return None
     if choices is None:
         return saved
-    settings = normalise_map_settings(run.model, run.image_size, choices.method, choices.layer, choices.cells)
-    wanted = (settings.method, settings.layer, settings.cells, choices.hide)
+    settings = normalise_map_settings(
+        run.model,
+        run.image_size,
+        method=choices.method,
+        layer=choices.layer,
+        cells=choices.cells,
+        hide=choices.hide,
+    )
+    wanted = (settings.method, settings.layer, settings.cells, settings.hide)
     return saved if (saved.method, saved.layer, saved.cells, saved.hide) == wanted else None
 
 

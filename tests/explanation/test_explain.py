@@ -19,6 +19,7 @@ from seefar.explanation.explain import Explanation, explain, explain_in_parts
 from seefar.explanation.explainer import Explainer, normalise_map_settings
 from seefar.explanation.occlusion import hide, occlude
 from seefar.maps.capture import logits_of
+from seefar.maps.class_maps import METHODS
 from seefar.maps.grid import Grid
 from seefar.model import ResNet18
 from seefar.model.inference import weights_fingerprint
@@ -194,16 +195,15 @@ def test_wrong_settings_are_refused_at_once(
 ) -> None:
     with pytest.raises(MapError, match=message):
         explain(trained.model, shapes.test, predictions, [], progress=SILENT, **settings)  # type: ignore[arg-type]
-    if "hide" not in settings:
-        with pytest.raises(MapError, match=message):  # before a training, of a network of any weights
-            normalise_map_settings(ResNet18(10, width=1), 32, **settings)  # type: ignore[arg-type]
+    with pytest.raises(MapError, match=message):  # before a training, for a network of any weights
+        normalise_map_settings(ResNet18(10, width=1), 32, **settings)  # type: ignore[arg-type]
 
 
 def test_settings_are_normalised() -> None:
     """The default number of cells, spelled out, is the default, and a layer is its name."""
     net = ResNet18(3, width=1)
     default = normalise_map_settings(net, 32)
-    assert default == normalise_map_settings(net, 32, "gradcam", None, 8)
+    assert default == normalise_map_settings(net, 32, method="gradcam", layer=None, cells=8)
     assert (default.method, default.layer, default.cells, default.grid) == (
         "gradcam",
         None,
@@ -212,8 +212,18 @@ def test_settings_are_normalised() -> None:
     )
     assert normalise_map_settings(net, 32, cells=16).cells == 16
     assert normalise_map_settings(net, 32, layer=net.layer2) == normalise_map_settings(net, 32, layer="layer2")
-    assert normalise_map_settings(net, 50, "hirescam", cells=13).cells is None
+    assert normalise_map_settings(net, 50, method="hirescam", cells=13).cells is None
     assert normalise_map_settings(net, 48, cells=24).grid.cells == (24, 24)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("layer", [None, "layer2"])
+def test_the_maps_of_two_classes_are_those_of_each(shapes: Data, method: str, layer: str | None) -> None:
+    net, images = ResNet18(10, width=2).eval(), shapes.test.images[:3]
+    settings = normalise_map_settings(net, 32, method=method, layer=layer)  # type: ignore[arg-type]
+    classes = np.array([0, 1, 2]), np.array([3, 3, 3])
+    for maps, of in zip(settings.two_maps(net, images, classes), classes, strict=True):
+        np.testing.assert_allclose(maps, METHODS[method](net, images, of, layer), atol=1e-4)
 
 
 def test_default_cells_spelled_out_are_the_default(
@@ -232,13 +242,14 @@ def test_what_is_explained_so_far_comes_after_each_batch(
     """In the order that is passed, each more than the one before; it goes on from any of them after a kill."""
     mistakes = [all_of_them.mistakes[rank] for rank in np.random.default_rng(1).permutation(len(all_of_them))]
     arguments = trained.model, shapes.test, predictions
-    parts = list(explain_in_parts(*arguments, mistakes, progress=SILENT))
+    settings = normalise_map_settings(trained.model, 32)
+    parts = list(explain_in_parts(*arguments, mistakes, settings=settings, progress=SILENT))
     counts = [len(part) for part in parts]
     assert counts[:2] == [20, min(40, len(mistakes))]
     assert counts == sorted(counts)
     assert {one.index for one in parts[0].mistakes} == {one.index for one in mistakes[:20]}
     assert_same(parts[-1], all_of_them)
-    (*_, resumed) = explain_in_parts(*arguments, mistakes, known=parts[0], progress=SILENT)
+    (*_, resumed) = explain_in_parts(*arguments, mistakes, settings=settings, known=parts[0], progress=SILENT)
     assert_same(resumed, all_of_them)
 
 

@@ -11,7 +11,6 @@ from seefar.data.images import Split
 from seefar.errors import DataError, RunError
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
-from seefar.model import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run
 
@@ -93,24 +92,6 @@ def test_save_and_load_lose_nothing(tmp_path: Path) -> None:
     (tmp_path / "neighbours.npz").write_bytes(b"PK")
     with pytest.raises(RunError, match=r"neighbours\.npz"):
         Neighbours.load(tmp_path / "neighbours.npz")
-
-
-def test_training_features_are_kept_and_used_again_only_for_the_same_weights_and_images(
-    shapes: Data, tmp_path: Path, make_net: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, some = tmp_path / "features.npz", shapes.train.take(np.arange(20))
-    net: ResNet18 = make_net(10, 2)  # type: ignore[operator]
-    first = training_features(net, some, path, progress=SILENT)
-    with monkeypatch.context() as patch:
-        patch.setattr("seefar.explanation.neighbours.predict", None)  # would raise if it were called
-        again = training_features(net, some, path, progress=SILENT)
-    np.testing.assert_array_equal(again.features, first.features)
-    other = training_features(make_net(10, 2, seed=1), some, path, progress=SILENT)  # type: ignore[operator]
-    assert other.model != first.model
-    fewer = training_features(net, some.take(np.arange(10)), path, progress=SILENT)
-    assert len(fewer) == 10
-    path.write_bytes(b"damaged")
-    assert len(training_features(net, some, path, progress=SILENT)) == 20
 
 
 def test_predictions_of_other_weights_or_images_are_refused() -> None:

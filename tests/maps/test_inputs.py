@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from seefar import gradcam
 from seefar.errors import DataError, MapError
-from seefar.maps.class_maps import METHODS, maps_of_two
+from seefar.maps.class_maps import METHODS
 from seefar.model import ResNet18
 
 MakeNet = Callable[..., ResNet18]
@@ -127,17 +127,6 @@ class Wrapped(nn.Module):
 def test_a_network_that_gives_no_logits_is_refused(form: str, found: str) -> None:
     with pytest.raises(MapError, match=rf"Wrapped must return logits .*got {found}"):
         gradcam(Wrapped(form), torch.rand(1, 3, 8, 8), 0, "cells")
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_quick_way_to_two_classes_gives_the_maps_of_each(
-    make_net: MakeNet, images: np.ndarray, method: str
-) -> None:
-    net = make_net(width=2)
-    for layer in (None, "layer2"):
-        found = maps_of_two(method, net, images, ([0, 1, 2], 3), layer)
-        for maps, classes in zip(found, ([0, 1, 2], 3), strict=True):
-            np.testing.assert_allclose(maps, METHODS[method](net, images, classes, layer), atol=1e-4)
 
 
 def test_what_is_no_network_is_refused(images: np.ndarray) -> None:

@@ -37,7 +37,7 @@ class Predict:
         """Predict what can be read, draw and print it; then name all files that cannot be read."""
         from seefar.data.picture_files import read_pictures
         from seefar.data.pictures import unreadable
-        from seefar.explanation.explainer import Explainer, check_hide, normalise_map_settings
+        from seefar.explanation.explainer import Explainer, normalise_map_settings
         from seefar.explanation.pictures import explain_pictures, measured_grid
         from seefar.progress import SILENT, showing
         from seefar.report.draw import save_figure
@@ -49,9 +49,10 @@ class Predict:
         folder = self.out or Path("predictions") / run.folder.path.resolve().name
         check_place(folder)
         maps = self.maps
-        settings = normalise_map_settings(run.model, run.image_size, maps.method, maps.layer, maps.cells)
-        check_hide(maps.hide)
-        explainer = Explainer(run.model, settings, measured_grid(run, settings), maps.hide)
+        settings = normalise_map_settings(
+            run.model, run.image_size, method=maps.method, layer=maps.layer, cells=maps.cells, hide=maps.hide
+        )
+        explainer = Explainer(run.model, settings, measured_grid(run, settings))
         with showing(SILENT if self.output.quiet else None) as shown:
             read = read_pictures(self.pictures, run.image_size, shown)
             found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)

@@ -27,7 +27,6 @@ from seefar.explanation.explainer import (
     ExplainedBatch,
     Explainer,
     MapSettings,
-    check_hide,
     normalise_map_settings,
 )
 from seefar.explanation.health import Health
@@ -241,18 +240,9 @@ def explain(
         >>> seefar.explain(net, test, predictions, some, layer="layer2", progress=seefar.SILENT).contrast.shape
         (2, 16, 16)
     """
-    parts = explain_in_parts(
-        model,
-        split,
-        predictions,
-        mistakes,
-        method=method,
-        layer=layer,
-        cells=cells,
-        hide=hide,
-        known=known,
-        progress=progress,
-    )
+    size = split.images.shape[1], split.images.shape[2]
+    settings = normalise_map_settings(model, size, method=method, layer=layer, cells=cells, hide=hide)
+    parts = explain_in_parts(model, split, predictions, mistakes, settings=settings, known=known, progress=progress)
     return deque(parts, maxlen=1).pop()  # the last one; a list would hold them all
 
 
@@ -262,26 +252,27 @@ def explain_in_parts(
     predictions: Predictions,
     mistakes: Sequence[Mistake] | None = None,
     *,
-    method: MethodName = "gradcam",
-    layer: str | nn.Module | None = None,
-    cells: int | None = None,
-    hide: HideName = "blur",
+    settings: MapSettings,
     known: Explanation | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Explanation]:
     """`explain`, with what is explained so far after each batch: to save it, and pass it as `known` after a kill.
 
-    Arguments and errors as `explain`; the mistakes are explained in the order in which they are passed.
+    Args:
+        model: as in `explain`, like split, predictions, known, progress and the errors.
+        split: see `explain`.
+        predictions: see `explain`.
+        mistakes: which to explain, in this order; default: all, highest loss first.
+        settings: of `normalise_map_settings` for this model and the size of these images.
+        known: see `explain`.
+        progress: see `explain`.
 
     Yields:
         An explanation of at least as many mistakes as the one before; the last one is the result of `explain`.
     """
-    size = split.images.shape[1], split.images.shape[2]
-    settings = normalise_map_settings(model, size, method, layer, cells)
-    check_hide(hide)
     _check_predictions(model, split, predictions)
     if known is not None:
-        _check_known(known, predictions, settings, hide)
+        _check_known(known, predictions, settings)
     ranked = find_mistakes(predictions)
     if ranked:
         _check_logits(model, split, predictions, ranked[0].index)
@@ -289,7 +280,7 @@ def explain_in_parts(
     network = original(model)
     with showing(progress) as shown:
         grid = _measure_grid(network, settings, split, ranked, shown) if known is None else known.grid
-        explainer = Explainer(network, settings, grid, hide)
+        explainer = Explainer(network, settings, grid)
         explanation = _explain_batch(explainer, split, predictions, []) if known is None else known
         for batch in _batches(todo):
             more = _explain_batch(explainer, split, predictions, batch)
@@ -315,6 +306,7 @@ def _explain_batch(
     else:
         nothing = np.zeros((0, *explainer.grid.cells), np.float32)
         batch = ExplainedBatch(nothing, nothing, np.zeros((0, *split.images.shape[1:3]), bool), [], [])
+    settings = explainer.settings
     return Explanation(
         mistakes=mistakes,
         classes=split.classes,
@@ -325,10 +317,10 @@ def _explain_batch(
         repairs=batch.repairs,
         health=batch.health,
         grid=explainer.grid,
-        method=explainer.settings.method,
-        layer=explainer.settings.layer,
-        cells=explainer.settings.cells,
-        hide=explainer.hide,
+        method=settings.method,
+        layer=settings.layer,
+        cells=settings.cells,
+        hide=settings.hide,
         damaged=np.zeros(0, dtype=bool),
         model=predictions.model,
         images=predictions.images,
@@ -348,7 +340,7 @@ def _measure_damage(
         runner_up = np.asarray(predictions.logits[index].argsort(1, kind="stable")[:, -2], dtype=np.int64)
         margin = explainer.settings.contrast(explainer.network, images, (labels, runner_up))
         ranks = rank_pixels(to_pixels(margin, (images.shape[1], images.shape[2]), explainer.grid))
-        trial = occlude_progressively(explainer.logits, images, labels, ranks, how=explainer.hide)
+        trial = occlude_progressively(explainer.logits, images, labels, ranks, how=explainer.settings.hide)
         damaged[start : start + BATCH] = trial.changed
         shown.update("occlusion test of correct predictions", start + len(index), len(chosen))
     return damaged
@@ -422,12 +414,12 @@ def _check_logits(model: nn.Module, split: Split, predictions: Predictions, inde
         )
 
 
-def _check_known(known: Explanation, predictions: Predictions, settings: MapSettings, hide: HideName) -> None:
+def _check_known(known: Explanation, predictions: Predictions, settings: MapSettings) -> None:
     expected = {
         "method": settings.method,
         "layer": settings.layer,
         "cells": settings.cells,
-        "hide": hide,
+        "hide": settings.hide,
         "model": predictions.model,
         "images": predictions.images,
     }

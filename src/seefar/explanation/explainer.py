@@ -18,7 +18,7 @@ from seefar.errors import MapError
 from seefar.explanation.health import Health, check_health
 from seefar.explanation.occlusion import Pixels, Repair, find_repairs, occlude
 from seefar.maps.capture import default_cells, find_layer, logits_of, original, to_pictures
-from seefar.maps.class_maps import METHODS, maps_of_two
+from seefar.maps.class_maps import METHODS, class_maps
 from seefar.maps.formulas import gradcam
 from seefar.maps.grid import Grid, Maps, both, grid_of
 from seefar.maps.sanity import randomized
@@ -34,26 +34,33 @@ Classes = tuple[Labels, Labels]
 
 @dataclass(frozen=True)
 class MapSettings:
-    """How maps are computed, in one form for all ways to say the same.
+    """How mistakes are explained, in one form for all ways to say the same.
 
     Attributes:
         method: one of `seefar.maps.class_maps.METHODS`.
         layer: name of a submodule; None: the last stage of the dense twin.
         cells: cells on a side of the default layer; None: the default number, also where it was given as a number.
+        hide: what replaces hidden pixels.
         grid: positions of the cells, as far as the network's architecture determines them.
     """
 
     method: MethodName
     layer: str | None
     cells: int | None
+    hide: HideName
     grid: Grid
 
     def two_maps(self, network: nn.Module, images: Images, classes: Classes) -> tuple[Maps, Maps]:
         """Maps of two classes for each of 1 to `BATCH` images, float32 (n, h, w) each, from one full batch."""
         stored, first, second = (fill(rows) for rows in (images, *classes))
         inputs = stored if isinstance(network, ResNet18) else to_pictures(network, stored)
-        maps = maps_of_two(self.method, network, inputs, (first, second), self.layer, cells=self.cells)
-        return maps[0][: len(images)], maps[1][: len(images)]
+        if self.layer is None and self.method in ("gradcam", "hirescam"):
+            both_maps = class_maps(network, inputs, self.cells)  # the same maps, from one forward pass
+            one, two = both_maps.of(first), both_maps.of(second)
+        else:
+            method = METHODS[self.method]
+            one, two = (method(network, inputs, of, self.layer, cells=self.cells) for of in (first, second))
+        return one[: len(images)], two[: len(images)]
 
     def contrast(self, network: nn.Module, images: Images, classes: Classes) -> Maps:
         """The difference of the two maps."""
@@ -64,21 +71,24 @@ class MapSettings:
 def normalise_map_settings(
     model: nn.Module,
     image_size: int | tuple[int, int],
+    *,
     method: MethodName = "gradcam",
     layer: str | nn.Module | None = None,
     cells: int | None = None,
+    hide: HideName = "blur",
 ) -> MapSettings:
     """Check that a model can be explained with these settings, and write them in one form; takes the time of one map.
 
     Args:
         model: a `ResNet18`, or another torch module, see `seefar.explain`. Its weights and width do not matter.
         image_size: height and width of the images in pixels, or one number for both.
-        method: see `seefar.explain`, like layer and cells.
+        method: see `seefar.explain`, like layer, cells and hide.
         layer: see `seefar.explain`.
         cells: see `seefar.explain`.
+        hide: see `seefar.explain`.
 
     Raises:
-        MapError: there is no such method or layer, or it does not give maps that show regions.
+        MapError: there is no such method, layer or way to hide, or the maps are too coarse to show regions.
 
     Example:
         >>> import seefar
@@ -88,6 +98,8 @@ def normalise_map_settings(
     """
     if method not in METHODS:
         raise MapError(f"method must be one of {', '.join(METHODS)} (got {method!r}).")
+    if hide not in get_args(HideName):
+        raise MapError(f"hide must be one of {', '.join(get_args(HideName))} (got {hide!r}).")
     height, width = both(image_size)
     network, black = original(model), np.zeros((1, height, width, 3), np.uint8)
     name = None if layer is None else find_layer(network, layer)
@@ -95,17 +107,7 @@ def normalise_map_settings(
     rows, columns = gradcam(network, inputs, 0, name, cells=cells).shape[1:]
     if name is None and cells == default_cells(width):
         cells = None
-    return MapSettings(method, name, cells, grid_of(network, (rows, columns), (height, width)))
-
-
-def check_hide(name: str) -> None:
-    """Check the name of what replaces hidden pixels.
-
-    Raises:
-        MapError: the name is unknown.
-    """
-    if name not in get_args(HideName):
-        raise MapError(f"hide must be one of {', '.join(get_args(HideName))} (got {name!r}).")
+    return MapSettings(method, name, cells, hide, grid_of(network, (rows, columns), (height, width)))
 
 
 @dataclass(frozen=True)
@@ -135,15 +137,13 @@ class Explainer:
 
     Attributes:
         network: what is explained, not compiled.
-        settings: how maps are computed.
-        grid: positions of their cells.
-        hide: what replaces hidden pixels.
+        settings: how it is explained.
+        grid: positions of the maps' cells, measured or `settings.grid`.
     """
 
     network: nn.Module
     settings: MapSettings
     grid: Grid
-    hide: HideName
 
     @cached_property
     def random_network(self) -> nn.Module:
@@ -174,7 +174,9 @@ class Explainer:
         """
         first, second = self.settings.two_maps(self.network, images, classes)
         contrast = first - second
-        occlusion = occlude(self.logits, images, *classes, contrast, grid=self.grid, how=self.hide, index=index)
+        occlusion = occlude(
+            self.logits, images, *classes, contrast, grid=self.grid, how=self.settings.hide, index=index
+        )
         mirrored = self.settings.contrast(self.network, images[:, :, ::-1], classes)
         random = self.settings.contrast(self.random_network, images, classes)
         return ExplainedBatch(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.data.images import Data, Split
-from seefar.errors import DataError, RunError
+from seefar.errors import DataError
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.duplicates import Duplicate, find_duplicates
 from seefar.explanation.nearest import nearest
@@ -104,17 +104,14 @@ _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
 }
 
 
-def training_features(
-    model: ResNet18, training: Split, path: Path | None = None, *, progress: Progress | None = None
-) -> Predictions:
-    """Predictions for the training images, whose features `find_neighbours` needs; optionally cached in a file.
+def training_features(model: ResNet18, training: Split, *, progress: Progress | None = None) -> Predictions:
+    """Predictions for the training images, whose features `find_neighbours` needs.
 
     They take as long as five evaluations of the CIFAR-10 test set.
 
     Args:
         model: the network.
         training: the training images, without augmentation.
-        path: the file. It is used if its fingerprints are those of the weights and the images, and else replaced.
         progress: see `seefar.progress`.
 
     Example:
@@ -124,18 +121,8 @@ def training_features(
         >>> training_features(seefar.ResNet18(width=2).eval(), training, progress=seefar.progress.SILENT).features.shape
         (20, 16)
     """
-    if path is not None and path.exists():
-        try:
-            cached = Predictions.load(path)
-            if cached.are_of(model, training):
-                return cached
-        except RunError:
-            pass  # damaged: computed again
     with showing(progress) as shown:
-        predictions = predict(model, training, progress=_TrainingFeatures(shown))
-    if path is not None:
-        predictions.save(path)
-    return predictions
+        return predict(model, training, progress=_TrainingFeatures(shown))
 
 
 def find_neighbours(predictions: Predictions, training: Predictions, data: Data) -> Neighbours:

@@ -14,7 +14,7 @@ from seefar.data.picture_files import Places, read_pictures
 from seefar.data.pictures import Picture, unreadable
 from seefar.errors import DataError, RunError
 from seefar.explanation.explain import Explanation
-from seefar.explanation.explainer import BATCH, Explainer, MapSettings, check_hide, normalise_map_settings
+from seefar.explanation.explainer import BATCH, Explainer, MapSettings, normalise_map_settings
 from seefar.explanation.health import Health
 from seefar.explanation.occlusion import Repair
 from seefar.maps.capture import original
@@ -162,9 +162,8 @@ def predict_pictures(
         >>> found.contrast.shape, found.picture.crop, found.classes[found.predicted] in classes
         ((8, 8), (10, 0, 50, 40), True)
     """
-    settings = normalise_map_settings(model, image_size, method, layer, cells)
-    check_hide(hide)
-    explainer = Explainer(original(model), settings, grid or settings.grid, hide)
+    settings = normalise_map_settings(model, image_size, method=method, layer=layer, cells=cells, hide=hide)
+    explainer = Explainer(original(model), settings, grid or settings.grid)
     with showing(progress) as shown:
         read = read_pictures(pictures, image_size, shown)
         if read.bad:
@@ -223,7 +222,7 @@ def explain_pictures(
                     health=batch.health[i],
                     method=explainer.settings.method,
                     layer=explainer.settings.layer,
-                    hide=explainer.hide,
+                    hide=explainer.settings.hide,
                 )
             )
         shown.update("explaining pictures", start + len(images), len(pictures))

@@ -126,33 +126,6 @@ def contrast_map(
     return one - two
 
 
-def maps_of_two(
-    method: str,
-    model: nn.Module,
-    images: Pictures,
-    classes: tuple[ArrayLike, ArrayLike],
-    layer: str | nn.Module | None = None,
-    *,
-    cells: int | None = None,
-) -> tuple[Maps, Maps]:
-    """The maps of two classes for each image, (N, h, w) each, from one forward pass where the method allows it.
-
-    Args:
-        method: name of one of `METHODS`.
-        model: as in `seefar.gradcam`, like images, layer, cells and the errors.
-        images: N images.
-        classes: the two classes, each int (N,) or one for all.
-        layer: see `seefar.gradcam`.
-        cells: see `seefar.gradcam`.
-    """
-    one, two = classes
-    if layer is None and method in ("gradcam", "hirescam"):
-        both = class_maps(model, images, cells)  # the same maps, see `seefar.maps.formulas`
-        return both.of(one), both.of(two)
-    compute = METHODS[method]
-    return compute(model, images, one, layer, cells=cells), compute(model, images, two, layer, cells=cells)
-
-
 def map_status(map_: NDArray[np.floating]) -> Status:
     """What a map, (h, w), can show.
 
