@@ -37,8 +37,8 @@ from seefar.evaluation.evaluate import evaluate
 from seefar.maps.class_maps import METHODS, MapMethod
 from seefar.maps.grid import Grid, rank_pixels, to_pixels
 from seefar.maps.sanity import MOST_MAPS
-from seefar.model import STAGES, ResNet18
 from seefar.model.inference import device_of
+from seefar.model.resnet import STAGES, ResNet18
 from seefar.runs.files import written_beside
 from seefar.runs.provenance import provenance
 from seefar.seeds import Stream

@@ -39,9 +39,9 @@ from seefar.maps.sanity import (
     randomized,
     rank_correlation,
 )
-from seefar.model import ResNet18
 from seefar.model.inference import compute_logits
-from seefar.report.figures import show_map
+from seefar.model.resnet import ResNet18
+from seefar.report.panels import show_map
 from seefar.report.style import DPI, NotebookFigure
 from seefar.runs.provenance import provenance
 

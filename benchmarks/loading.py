@@ -1,12 +1,21 @@
-"""Seconds to load 10,000 pictures of a folder: first start, second start, and a plain PIL loop.
+"""Seconds to load 10,000 pictures of a folder, and training images per second by four ways of making batches.
 
-    python benchmarks/loading.py [--pictures 10000] [--rounds 1] > results/loading.json
+    python benchmarks/loading.py [--pictures 10000] [--rounds 3] > results/loading.json
 
-The pictures are made on the fly: a few hundred JPEG files of the size of photographs on web pages, and hard links to
-them, so that each name is read and decoded by itself. The plain loop opens, crops to the centre square, resizes with
-antialiasing and stacks, one file after the other. Every image is read once at the end, since the second start maps the
-kept ones into memory. seefar decodes a JPEG at a part of its size where that is enough, the plain loop does not. The
-page cache holds all files, so disks are not measured.
+**Pictures**: first start, second start, and a plain PIL loop. The pictures are made on the fly: a few hundred JPEG
+files of the size of photographs on web pages, and hard links to them, so that each name is read and decoded by itself.
+The plain loop opens, crops to the centre square, resizes with antialiasing and stacks, one file after the other. Every
+image is read once at the end, since the second start maps the kept ones into memory. seefar decodes a JPEG at a part of
+its size where that is enough, the plain loop does not. The page cache holds all files, so disks are not measured.
+
+**Batches**: those of the recipes `fast` (256 images, reflected crop, flip) and `seed` (4 images, Cutout) for a reader
+that does nothing else, so the ways are compared and not a training. `worker_processes` was seefar's way on a GPU,
+`in_turn` its way on the CPU.
+
+- `worker_processes`: two processes of a torch DataLoader make batches with albumentations.
+- `in_turn`: the reader makes each batch itself.
+- `thread`: `training_batches` on the CPU: a thread makes one batch ahead.
+- `batch_functions`: what a GPU runs in its own memory (`DeviceBatches`), here on the CPU in one thread.
 """
 
 from __future__ import annotations
@@ -19,16 +28,28 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
+import torch
 from PIL import Image, ImageOps
+from torch.utils.data import DataLoader
 
+import seefar
+from seefar.data.augmentation import BatchAugmentation
+from seefar.data.batches import AugmentedBatches, DeviceBatches, training_batches
 from seefar.data.folder import load_folder
+from seefar.data.images import Data
 from seefar.progress import SILENT
 from seefar.runs.provenance import provenance
+from seefar.training.recipe import Recipe
+from seefar.training.setup import build_batches
+from throughput import noise
 
 REAL, CLASSES, WIDTH, HEIGHT = 400, 10, 500, 375
+IMAGES = {"fast": 51_200, "seed": 8_000}
+"""Images read in each round: half a second to four."""
 
 
 def make_pictures(folder: Path, count: int) -> None:
@@ -62,6 +83,50 @@ def through_seefar(folder: Path, cache: Path) -> int:
     return sum(int(part.images.sum(dtype=np.int64)) for part in (data.train, data.test))
 
 
+def contenders(recipe: Recipe, data: Data) -> dict[str, Callable[[], int]]:
+    """Each reads the same epoch, and gives the number of its images."""
+    batches = build_batches(recipe, data)
+    positions = [(0, number) for number in range(len(batches))]
+    settings = recipe.crop_padding, recipe.cutout, recipe.cutout_probability, (127, 127, 127), recipe.crop_border
+    drawing = recipe.flip, recipe.batch_size, recipe.seed
+    on_device = DeviceBatches(data.train, BatchAugmentation(*settings), *drawing, torch.device("cpu"))
+
+    def in_turn(batches: AugmentedBatches = batches) -> int:
+        return sum(len(batches[position].labels) for position in positions)
+
+    def by_the_thread() -> int:
+        with training_batches(batches, positions, pin_memory=False) as made:
+            return sum(len(batch.labels) for batch in made)
+
+    def by_processes() -> int:
+        loader = DataLoader(batches, batch_size=None, sampler=positions, num_workers=2, prefetch_factor=4)
+        return sum(len(batch.labels) for batch in loader)
+
+    return {
+        "worker_processes": by_processes,
+        "in_turn": in_turn,
+        "thread": by_the_thread,
+        "batch_functions": lambda: in_turn(on_device),
+    }
+
+
+def measure_batches(rounds: int) -> dict[str, Any]:
+    """Images per second of each recipe and way; the ways take turns."""
+    found: dict[str, Any] = {}
+    for name, count in IMAGES.items():
+        ways = contenders(seefar.recipe(name), noise(count))
+        rates: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(rounds):
+            for way, work in ways.items():
+                rates[way].append(count / seconds(work))
+        median = {way: statistics.median(values) for way, values in rates.items()}
+        found[name] = {
+            "images_per_second": rates,
+            "times_in_turn": {way: round(median[way] / median["in_turn"], 2) for way in ways},
+        }
+    return found
+
+
 def seconds(work: Callable[[], int]) -> float:
     """How long it takes."""
     started = time.perf_counter()
@@ -73,8 +138,9 @@ def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     load = os.getloadavg()[0]
     found: dict[str, list[float]] = {"plain_pil_loop": [], "first_start": [], "second_start": []}
     with tempfile.TemporaryDirectory() as place:
@@ -103,6 +169,7 @@ def main() -> None:
         "machine_was_busy": load > 0.5 * cores,
         "seconds": found,
         "times_the_plain_loop": {name: round(median["plain_pil_loop"] / value, 2) for name, value in median.items()},
+        "batches": measure_batches(arguments.rounds),
     }
     print(json.dumps(result, indent=2))
 

@@ -13,24 +13,27 @@ import json
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
 import seefar
+from seefar.data.batches import AugmentedBatches, Batch
 from seefar.runs.provenance import provenance
+from seefar.training import loop
 from seefar.training.device import Compute, choose_compute
 from throughput import FAST, noise
 
 FEW, MANY = 2, 12  # steps
 WITH_ALL_INSIDE = {
     "Optimizer.step#SGD.step": "optimizer",
-    "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__": "augmentation",
-    "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__": "augmentation",
+    "augmentation": "augmentation",
 }
 OPERATIONS = {
     "aten::convolution_backward": "convolutions, backward",
@@ -58,6 +61,19 @@ def part_of(event: Any) -> str:
     return OPERATIONS.get(event.key, "rest")
 
 
+@contextmanager
+def in_turn(
+    dataset: AugmentedBatches, positions: Sequence[tuple[int, int]], _pin_memory: bool
+) -> Iterator[Iterator[Batch]]:
+    """The training's batches without the thread that makes one ahead, so that their time is seen."""
+
+    def make(position: tuple[int, int]) -> Batch:
+        with record_function("augmentation"):
+            return dataset[position]
+
+    yield map(make, positions)
+
+
 def measure(steps: int) -> Counter[str]:
     """Seconds of each part of a training of so many steps; they add up to the whole training."""
     recipe = replace(FAST, epochs=1, log_every=steps)
@@ -65,7 +81,12 @@ def measure(steps: int) -> Counter[str]:
     on_gpu = torch.cuda.is_available()
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
     not_replayed = patch.object(Compute, "records", False)
-    with not_replayed, tempfile.TemporaryDirectory() as folder, profile(activities=activities) as profiled:
+    with (
+        not_replayed,
+        patch.object(loop, "training_batches", in_turn),
+        tempfile.TemporaryDirectory() as folder,
+        profile(activities=activities) as profiled,
+    ):
         started = time.perf_counter()
         seefar.train(recipe, data, f"{folder}/run", progress=seefar.SILENT)
         wall = time.perf_counter() - started

@@ -3,14 +3,15 @@
     python benchmarks/throughput.py [--rounds 5] > results/throughput.json
 
 Contenders take turns in each round, so that a change of the machine's clock meets all of them alike; all compute on
-the same device, and the time is read when it is done. On a GPU a round takes more steps, since batches are made ahead:
-those that are ready when the clock starts must not count for much. Each number is
+the same device, and the time is read when it is done. On a GPU a round takes more steps, since the DataLoader makes
+batches ahead: those that are ready when the clock starts must not count for much. Each number is
 of `fast`'s network, width 64, at 32x32 pixels:
 
 - `bare_step`: forward, loss, backward, step, on one batch of 128 that lies in memory, in the machine's best precision.
 - `loop`: `seefar.train` with the recipe `fast` in batches of 128, end to end: augmentation, log, history.
 - `plain_128`: the loop of most tutorials: float32 (as torch computes it by default: TF32 on newer GPUs), channels
-  first, torch DataLoader with as many processes, the same augmentation, batch 128.
+  first, torch DataLoader (beside a GPU with a process for each core but one, at most 8), the same augmentation, batch
+  128.
 - `plain_4`: the same with batch 4, as in the recipe `seed`.
 - `bare_4`: the bare step with batch 4; on a GPU only, as the next two.
 - `replayed_step`, `replayed_4`: the bare step as the loop takes it there, replayed as a CUDA graph.
@@ -38,7 +39,7 @@ import seefar
 from seefar.data import Data, Split
 from seefar.data.augmentation import pipeline
 from seefar.runs.provenance import provenance
-from seefar.training.device import choose_compute, keep_freed_memory, worker_count
+from seefar.training.device import choose_compute, core_count, keep_freed_memory
 from seefar.training.graphs import WARM_UP, RecordedStep
 from seefar.training.recipe import Recipe
 from seefar.training.setup import build_model, build_optimizer
@@ -109,7 +110,7 @@ def plain(data: Data, batch_size: int, steps: int) -> float:
     model = seefar.ResNet18().to(compute.device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
     criterion = nn.CrossEntropyLoss()
-    workers = worker_count(None, compute)
+    workers = 0 if compute.device.type == "cpu" else min(8, core_count() - 1)
     batches = DataLoader(Augmented(data.train), batch_size, shuffle=True, num_workers=workers, pin_memory=compute.pins)
     for done, (images, labels) in enumerate(batches):
         inputs, targets = compute.copy(images), compute.copy(labels)

@@ -10,29 +10,38 @@ import pytest
 from seefar.cli.main import main
 from seefar.data import load_data
 from seefar.evaluation.evaluate import Evaluation
-from seefar.evaluation.predictions import Predictions
-from seefar.report.tables import write_metrics, write_mistakes
+from seefar.evaluation.predictions import Predictions, predict
+from seefar.progress import SILENT
+from seefar.report.tables import mistakes_csv
 from seefar.runs.folder import RunFolder
+from seefar.runs.store import Store
 from seefar.training.recipe import recipe
+from seefar.training.run import Run
 
 
 @pytest.fixture
 def two_runs(in_folder: Path) -> tuple[RunFolder, RunFolder]:
-    """Run a misses images 0 and 1, run b image 1 and the last; both take class k for class k + 1."""
+    """Published results without weights: a misses images 0 and 1, b image 1 and the last, each by one class."""
     test = load_data("shapes").test
     folders = []
     for name, wrong in (("a", [0, 1]), ("b", [1, 999])):
         folder = RunFolder(in_folder / "runs" / name)
         folder.path.mkdir(parents=True)
         folder.recipe.write_text(recipe("demo").to_json())
-        answers = test.labels.copy()
-        answers[wrong] = (answers[wrong] + 1) % 10
-        logits = np.eye(10, dtype=np.float32)[answers]
-        predictions = Predictions(logits, np.zeros((1000, 1), np.float32), test.labels, test.classes, name,
-                                  test.fingerprint)  # fmt: skip
-        predictions.save(folder.predictions)
+        predicted = test.labels.copy()
+        predicted[wrong] = (predicted[wrong] + 1) % 10
+        logits = np.eye(10, dtype=np.float32)[predicted]
+        evaluation = Evaluation.of(Predictions(logits, logits, test.labels, test.classes, name, test.fingerprint))
+        folder.mistakes.write_text(mistakes_csv(evaluation.mistakes, test.classes), encoding="utf-8")
+        seal(folder)
         folders.append(folder)
     return folders[0], folders[1]
+
+
+def seal(folder: RunFolder) -> None:
+    store = Store(folder.path, lambda _: None)
+    store.record(folder.recipe.name, folder.mistakes.name)
+    store.finish([], ["a test"])
 
 
 def test_a_table_names_what_is_repaired_broken_and_luck(
@@ -42,7 +51,7 @@ def test_a_table_names_what_is_repaired_broken_and_luck(
     text = capsys.readouterr().out
     assert "2 mistakes of runs/a: 1 luck (right in another run), 1 settled (both wrong; 0 by chance)" in text
     assert "99.80%" in text
-    assert not (two_runs[0].manifest).exists()  # nothing was written
+    assert {path.name for path in two_runs[0].path.iterdir()} == {"manifest.json", "mistakes.csv", "recipe.json"}
 
 
 def test_json_and_the_figure(
@@ -89,21 +98,24 @@ def test_a_figure_that_cannot_be_written_is_refused_before_any_work(
     assert {path.name for path in in_folder.iterdir()} == {"folder.png", "file"}
 
 
-def test_a_run_without_predictions_is_read_from_its_table_of_mistakes(
+def test_a_table_of_mistakes_that_was_changed_is_refused(
     two_runs: tuple[RunFolder, RunFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["compare", "a", "b", "--quiet", "--json"]) == 0
-    wanted = capsys.readouterr().out
-    for folder in two_runs:
-        evaluation = Evaluation.load(folder.predictions)
-        write_mistakes(folder.mistakes, evaluation.mistakes, evaluation.predictions.classes)
-        write_metrics(folder.metrics, {"test": evaluation.metrics})
-        folder.predictions.unlink()
-    assert main(["compare", "a", "b", "--quiet", "--json"]) == 0
-    assert capsys.readouterr().out == wanted
-    two_runs[0].mistakes.write_text(two_runs[0].mistakes.read_text().rsplit("\n", 2)[0] + "\n")  # a line is lost
+    table = two_runs[0].mistakes
+    table.write_text(table.read_text().rsplit("\n", 2)[0] + "\n")  # a line is lost
     assert main(["compare", "a", "b", "--quiet"]) == 2
-    assert "mistakes.csv is of other test images" in capsys.readouterr().err
+    assert "runs/a" in capsys.readouterr().err
+
+
+def test_predictions_of_other_weights_are_not_compared(
+    run: Run, two_runs: tuple[RunFolder, RunFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = load_data("shapes").test
+    predictions = predict(run.model, test, progress=SILENT)
+    replace(predictions, logits=predictions.logits[::-1], model="of other weights").save(run.folder.predictions)
+    assert main(["compare", str(run.folder.path), "b", "--data", "shapes", "--quiet", "--json"]) == 0
+    first, _ = json.loads(capsys.readouterr().out)["runs"]
+    assert first["mistakes"] == int((predictions.predicted != test.labels).sum())
 
 
 def test_what_cannot_be_compared_is_one_clear_message(
@@ -116,7 +128,9 @@ def test_what_cannot_be_compared_is_one_clear_message(
     ):
         assert main(["compare", *words, "--quiet"]) == 2
         assert message in capsys.readouterr().err
-    other = Predictions.load(two_runs[1].predictions)
-    replace(other, images="others").save(two_runs[1].predictions)
+    table = two_runs[1].mistakes.read_text(encoding="utf-8").splitlines(keepends=True)
+    first = table[1].split(",")
+    two_runs[1].mistakes.write_text("".join([table[0], ",".join([first[0], "no such class", *first[2:]])]))
+    seal(two_runs[1])
     assert main(["compare", "a", "b", "--quiet"]) == 2
-    assert "is of other test images" in capsys.readouterr().err
+    assert "runs/b/mistakes.csv" in capsys.readouterr().err

@@ -21,6 +21,7 @@ ORDER = (
     "progress",
     "runs",
     *STEPS,
+    "compared_runs",
     "inputs",
     "saved",
     "findings",
@@ -32,8 +33,7 @@ ORDER = (
     "cli",
     "__main__",
 )
-EVERYTHING = sorted(SOURCE.rglob("*.py"))
-MODULES = [path for path in EVERYTHING if path != SOURCE / "__init__.py"]
+MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
 
 
 def place(path: Path) -> int:

@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,26 +92,6 @@ def test_the_python_example_runs(in_folder: Path) -> None:
     (example,) = blocks("python")
     exec(example, {})
     assert (in_folder / "mistakes.png").stat().st_size > 10_000
-    assert (in_folder / "maps.png").stat().st_size > 10_000
-
-
-@pytest.mark.slow
-def test_the_python_example_is_a_script_that_runs_where_processes_are_spawned(in_folder: Path) -> None:
-    """As on macOS and Windows, without a `__main__` guard: each worker would import the script again."""
-    (example,) = blocks("python")
-    begin = (
-        "import multiprocessing\n"
-        "multiprocessing.set_start_method('spawn')\n"
-        "import seefar\n"
-        "from seefar.data.shapes import load_shapes\n"
-        "whole = seefar.recipe\n"
-        "seefar.load_data = lambda name: load_shapes(60, 20)\n"
-        "seefar.recipe = lambda name: whole(name, width=2, batch_size=16, epochs=1)\n"
-    )
-    script = in_folder / "script.py"
-    script.write_text(begin + example, encoding="utf-8")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
     assert (in_folder / "maps.png").stat().st_size > 10_000
 
 

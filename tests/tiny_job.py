@@ -1,13 +1,16 @@
-"""A job of six steps that takes a second, and something that happens in one of them, for the tests of failures."""
+"""A job of six steps that takes a second, something that happens in one of them, and the lines that it prints."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import seefar
 from seefar.progress import Silent
 
-TINY = seefar.recipe("demo", width=2, epochs=2, batch_size=16, log_every=1)
+TINY = seefar.recipe("demo", width=2, epochs=2, batch_size=16, log_every=1, held_out=4)
 
 
 class At(Silent):
@@ -20,3 +23,23 @@ class At(Silent):
         self.left -= 1
         if self.left == 0:
             self.what()
+
+
+class Lines(Silent):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.found.append(text)
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """What must be the same after any interruption, to the bit: all files, but for times and what names the machine."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    timed = ("history.csv", "log.txt", "manifest.json", "report.html", "figures/history.png", ".lock")
+    parts: dict[str, Any] = {name: path.read_bytes() for name, path in found.items() if name not in timed}
+    with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
+        parts["history.csv"] = [{**row, "seconds": ""} for row in csv.DictReader(file)]
+    return parts | {name: None for name in timed if name in found and name not in parts and name != ".lock"}

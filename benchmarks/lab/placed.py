@@ -8,7 +8,7 @@ from seefar.data.images import Images
 from seefar.maps.class_maps import class_maps
 from seefar.maps.grid import Grid, Maps, grid_of
 from seefar.maps.sanity import find_origin
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 
 
 def placed_contrast(

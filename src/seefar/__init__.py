@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seefar.choices import Choices as Choices
+    from seefar.compared_runs import compare_runs as compare_runs
     from seefar.data import load_data as load_data
-    from seefar.data.cifar10_1 import load_cifar10_1 as load_cifar10_1
     from seefar.data.images import Data as Data
     from seefar.data.images import Split as Split
     from seefar.data.reference import Reference as Reference
@@ -29,17 +29,14 @@ if TYPE_CHECKING:
     from seefar.errors import RecipeError as RecipeError
     from seefar.errors import RunError as RunError
     from seefar.errors import SeefarError as SeefarError
-    from seefar.errors import WorkerError as WorkerError
-    from seefar.evaluation.accuracy_views import AccuracyView as AccuracyView
-    from seefar.evaluation.accuracy_views import accuracy_views as accuracy_views
-    from seefar.evaluation.analysis import MistakeAnalysis as MistakeAnalysis
-    from seefar.evaluation.analysis import analyse_mistakes as analyse_mistakes
     from seefar.evaluation.calibration import Calibration as Calibration
+    from seefar.evaluation.calibration import fit_temperature as fit_temperature
     from seefar.evaluation.calibration import measure_calibration as measure_calibration
-    from seefar.evaluation.compared_runs import compare_runs as compare_runs
     from seefar.evaluation.comparison import Comparison as Comparison
     from seefar.evaluation.comparison import compare as compare
     from seefar.evaluation.evaluate import Evaluation as Evaluation
+    from seefar.evaluation.evaluate import MistakeAnalysis as MistakeAnalysis
+    from seefar.evaluation.evaluate import analyse_mistakes as analyse_mistakes
     from seefar.evaluation.evaluate import evaluate as evaluate
     from seefar.evaluation.label_issues import LabelIssue as LabelIssue
     from seefar.evaluation.label_issues import LabelIssues as LabelIssues
@@ -47,22 +44,21 @@ if TYPE_CHECKING:
     from seefar.evaluation.metrics import ClassMetrics as ClassMetrics
     from seefar.evaluation.metrics import Metrics as Metrics
     from seefar.evaluation.metrics import measure as measure
+    from seefar.evaluation.mistakes import ClassMistakes as ClassMistakes
+    from seefar.evaluation.mistakes import ConfusedPair as ConfusedPair
+    from seefar.evaluation.mistakes import ErrorSlice as ErrorSlice
     from seefar.evaluation.mistakes import Mistake as Mistake
+    from seefar.evaluation.mistakes import confused_pairs as confused_pairs
+    from seefar.evaluation.mistakes import error_slices as error_slices
     from seefar.evaluation.mistakes import find_mistakes as find_mistakes
-    from seefar.evaluation.patterns import ClassMistakes as ClassMistakes
-    from seefar.evaluation.patterns import ConfusedPair as ConfusedPair
-    from seefar.evaluation.patterns import confused_pairs as confused_pairs
-    from seefar.evaluation.patterns import mistakes_by_class as mistakes_by_class
-    from seefar.evaluation.prediction_files import read_predicted as read_predicted
+    from seefar.evaluation.mistakes import mistakes_by_class as mistakes_by_class
     from seefar.evaluation.predictions import Predictions as Predictions
     from seefar.evaluation.predictions import predict as predict
-    from seefar.evaluation.slices import ErrorSlice as ErrorSlice
-    from seefar.evaluation.slices import error_slices as error_slices
-    from seefar.evaluation.temperature import fit_temperature as fit_temperature
+    from seefar.evaluation.predictions import read_predicted as read_predicted
+    from seefar.evaluation.triage import AccuracyView as AccuracyView
     from seefar.evaluation.triage import Verdict as Verdict
+    from seefar.evaluation.triage import accuracy_views as accuracy_views
     from seefar.evaluation.triage import triage as triage
-    from seefar.evaluation.views import TwoViews as TwoViews
-    from seefar.evaluation.views import predict_two_views as predict_two_views
     from seefar.explanation.explain import Explanation as Explanation
     from seefar.explanation.explain import explain as explain
     from seefar.explanation.health import Health as Health
@@ -91,26 +87,26 @@ if TYPE_CHECKING:
     from seefar.maps.sanity import randomized as randomized
     from seefar.maps.sanity import rank_correlation as rank_correlation
     from seefar.model.resnet import ResNet18 as ResNet18
-    from seefar.model.twin import dense_twin as dense_twin
+    from seefar.model.resnet import dense_twin as dense_twin
+    from seefar.pipeline import Result as Result
+    from seefar.pipeline import evaluate_run as evaluate_run
+    from seefar.pipeline import explain_run as explain_run
+    from seefar.pipeline import report_run as report_run
     from seefar.pipeline import run as run
     from seefar.progress import SILENT as SILENT
     from seefar.progress import Progress as Progress
+    from seefar.report.charts import plot_comparison as plot_comparison
     from seefar.report.charts import plot_confusion as plot_confusion
     from seefar.report.charts import plot_faults as plot_faults
     from seefar.report.charts import plot_reliability as plot_reliability
-    from seefar.report.comparison import plot_comparison as plot_comparison
     from seefar.report.figures import plot_history as plot_history
     from seefar.report.figures import plot_maps as plot_maps
     from seefar.report.figures import plot_mistakes as plot_mistakes
     from seefar.report.figures import plot_picture as plot_picture
     from seefar.report.page import show_report as show_report
-    from seefar.report.write import write_report as write_report
-    from seefar.result import Result as Result
+    from seefar.report.page import write_report as write_report
     from seefar.runs.folder import RunFolder as RunFolder
     from seefar.runs.folder import verify as verify
-    from seefar.steps import evaluate_run as evaluate_run
-    from seefar.steps import explain_run as explain_run
-    from seefar.steps import report_run as report_run
     from seefar.training.history import HistoryRow as HistoryRow
     from seefar.training.loop import train as train
     from seefar.training.recipe import Recipe as Recipe
@@ -122,53 +118,39 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "choices": "Choices",
+    "compared_runs": "compare_runs",
     "data": "load_data",
-    "data.cifar10_1": "load_cifar10_1",
     "data.images": "Data Split",
-    "data.reference": "load_reference Reference",
-    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError "
-    "RecipeError RunError SeefarError WorkerError",
-    "evaluation.accuracy_views": "accuracy_views AccuracyView",
-    "evaluation.analysis": "analyse_mistakes MistakeAnalysis",
-    "evaluation.calibration": "Calibration measure_calibration",
-    "evaluation.compared_runs": "compare_runs",
-    "evaluation.comparison": "compare Comparison",
-    "evaluation.evaluate": "evaluate Evaluation",
-    "evaluation.label_issues": "find_label_issues LabelIssue LabelIssues",
-    "evaluation.metrics": "ClassMetrics measure Metrics",
-    "evaluation.mistakes": "find_mistakes Mistake",
-    "evaluation.patterns": "ClassMistakes confused_pairs ConfusedPair mistakes_by_class",
-    "evaluation.prediction_files": "read_predicted",
-    "evaluation.predictions": "predict Predictions",
-    "evaluation.slices": "error_slices ErrorSlice",
-    "evaluation.temperature": "fit_temperature",
-    "evaluation.triage": "triage Verdict",
-    "evaluation.views": "predict_two_views TwoViews",
-    "explanation.explain": "explain Explanation",
+    "data.reference": "Reference load_reference",
+    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError RecipeError RunError SeefarError",
+    "evaluation.calibration": "Calibration fit_temperature measure_calibration",
+    "evaluation.comparison": "Comparison compare",
+    "evaluation.evaluate": "Evaluation MistakeAnalysis analyse_mistakes evaluate",
+    "evaluation.label_issues": "LabelIssue LabelIssues find_label_issues",
+    "evaluation.metrics": "ClassMetrics Metrics measure",
+    "evaluation.mistakes": "ClassMistakes ConfusedPair ErrorSlice Mistake confused_pairs error_slices find_mistakes mistakes_by_class",
+    "evaluation.predictions": "Predictions predict read_predicted",
+    "evaluation.triage": "AccuracyView Verdict accuracy_views triage",
+    "explanation.explain": "Explanation explain",
     "explanation.health": "Health",
-    "explanation.neighbours": "find_neighbours Neighbours training_features",
+    "explanation.neighbours": "Neighbours find_neighbours training_features",
     "explanation.occlusion": "Repair RepairRates",
     "explanation.pictures": "PicturePrediction predict_pictures",
-    "maps.class_maps": "class_maps ClassMaps contrast_map map_status",
+    "maps.class_maps": "ClassMaps class_maps contrast_map map_status",
     "maps.formulas": "gradcam gradcam_plus_plus hirescam layercam",
     "maps.grid": "Grid rank_pixels to_pixels",
     "maps.sanity": "evidence_inside find_origin flip_agreement pointing_hits randomized rank_correlation",
-    "model.resnet": "ResNet18",
-    "model.twin": "dense_twin",
-    "pipeline": "run",
+    "model.resnet": "ResNet18 dense_twin",
+    "pipeline": "Result evaluate_run explain_run report_run run",
     "progress": "Progress SILENT",
-    "report.charts": "plot_confusion plot_faults plot_reliability",
-    "report.comparison": "plot_comparison",
+    "report.charts": "plot_comparison plot_confusion plot_faults plot_reliability",
     "report.figures": "plot_history plot_maps plot_mistakes plot_picture",
-    "report.page": "show_report",
-    "report.write": "write_report",
-    "result": "Result",
+    "report.page": "show_report write_report",
     "runs.folder": "RunFolder verify",
-    "steps": "evaluate_run explain_run report_run",
     "training.history": "HistoryRow",
     "training.loop": "train",
     "training.recipe": "Recipe recipe",
-    "training.run": "load_run Run",
+    "training.run": "Run load_run",
 }
 """The public names of each module."""
 

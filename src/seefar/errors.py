@@ -41,10 +41,6 @@ class ProcessError(SeefarError):
     exit_code = 1
 
 
-class WorkerError(SeefarError):
-    """A process that makes training batches was killed: the state is saved, the same command goes on from there."""
-
-
 class MapError(SeefarError):
     """A class activation map was asked for that cannot be made, or is too coarse to be of use."""
 

@@ -70,11 +70,6 @@ def launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ and "MASTER_ADDR" in os.environ
 
 
-def local_size() -> int:
-    """Processes of this training on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched() else 1
-
-
 @contextmanager
 def joined() -> Iterator[None]:
     """Within `with`, this process is one of the group that its launcher began; alone it does nothing.

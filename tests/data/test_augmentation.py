@@ -1,47 +1,131 @@
+"""Both augmentations, albumentations' and that of whole batches, against the same numbers worked out by hand."""
+
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
-from seefar.data import Data, Split
-from seefar.data.augmentation import AugmentedBatches, Batch, Flip, pipeline
-from seefar.data.loader import training_batches
-from seefar.seeds import Stream
+from seefar.data import Data
+from seefar.data.augmentation import BatchAugmentation, crop, cut_out, mirror, pipeline
+from seefar.names import Border
 from seefar.training.recipe import RECIPES, recipe
 from seefar.training.setup import build_batches
 
+KINDS = pytest.mark.parametrize("kind", ["albumentations", "torch"])
+WHITE = np.full((32, 32, 3), 255, np.uint8)
 
-def test_cutout_hides_each_pixel_as_often_as_the_paper_says() -> None:
-    """DeVries & Taylor: a 16x16 square centred on a pixel drawn evenly; 16 of 32 rows as centre hide the middle row."""
-    transform = pipeline(32, crop_padding=0, hole=16, cutout_probability=1.0, cutout_fill=(0, 0, 0))
+
+def augmented(
+    kind: str,
+    image: np.ndarray,
+    count: int,
+    padding: int = 0,
+    hole: int = 0,
+    probability: float = 1.0,
+    fill: tuple[int, ...] = (0, 0, 0),
+    border: Border = "black",
+) -> np.ndarray:
+    """The image so many times, each augmented by itself, uint8 (count, H, W, 3)."""
+    settings = padding, hole, probability, fill, border
+    if kind == "torch":
+        batch = torch.from_numpy(image).expand(count, *image.shape)
+        return BatchAugmentation(*settings)(batch, np.random.default_rng(0)).numpy()
+    transform = pipeline(len(image), *settings)
     transform.set_random_seed(0)
-    image = np.full((32, 32, 3), 255, np.uint8)
-    hidden = np.mean([transform(image=image)["image"][..., 0] == 0 for _ in range(4000)], axis=0)
-    assert hidden[16, 16] == pytest.approx(0.25, abs=0.03)  # 4.4 standard errors
-    # Row r is hidden by centres r - 7 to r + 8 that lie in 0 to 31.
+    return np.stack([transform(image=image)["image"] for _ in range(count)])
+
+
+@KINDS
+def test_cutout_hides_each_pixel_as_often_as_the_paper_says(kind: str) -> None:
+    """DeVries & Taylor: a 16x16 square centred on a pixel drawn evenly; 16 of 32 rows as centre hide the middle row.
+
+    Centre row c hides rows c - 8 to c + 7: 8 to 15 of them for c = 0 to 7, 16 for 8 to 24, 15 to 9 for 25 to 31. That
+    is 92 + 17 * 16 + 84 = 448 in 32 places, so 14 rows and 14 * 14 = 196 pixels in the mean.
+    """
+    hidden = augmented(kind, WHITE, 4000, hole=16)[..., 0] == 0  # (N, H, W)
+    assert hidden[:, 16, 16].mean() == pytest.approx(0.25, abs=0.03)  # 4.4 standard errors
+    assert hidden.sum((1, 2)).mean() == pytest.approx(196, abs=3)  # of 50 pixels deviation: 3.8 standard errors
     rows = np.array([len([c for c in range(32) if r - 7 <= c <= r + 8]) / 32 for r in range(32)])
-    np.testing.assert_allclose(hidden, np.outer(rows, rows), atol=0.035)
+    np.testing.assert_allclose(hidden.mean(0), np.outer(rows, rows), atol=0.035)
 
 
-def test_cutout_fills_with_the_colour_it_is_given() -> None:
-    transform = pipeline(32, crop_padding=0, hole=8, cutout_probability=1.0, cutout_fill=(10, 20, 30))
-    transform.set_random_seed(1)
-    changed = transform(image=np.full((32, 32, 3), 255, np.uint8))["image"]
+@KINDS
+def test_cutout_leaves_the_other_images_alone(kind: str) -> None:
+    hidden = augmented(kind, WHITE, 4000, hole=16, probability=0.5)[..., 0] == 0
+    assert hidden.any((1, 2)).mean() == pytest.approx(0.5, abs=0.03)
+    assert hidden[:, 16, 16].mean() == pytest.approx(0.125, abs=0.02)  # half of a quarter
+
+
+@KINDS
+@pytest.mark.parametrize("hole", [1, 7, 8])
+def test_a_square_covers_no_more_than_its_side_and_at_least_its_quarter(kind: str, hole: int) -> None:
+    """Whole inside; at a corner the part from its centre pixel, which is the first of the second half, onwards."""
+    hidden = augmented(kind, WHITE, 3000, hole=hole)[..., 0] == 0
+    sides = hidden.any(2).sum(1), hidden.any(1).sum(1)
+    assert max(side.max() for side in sides) == hole
+    assert min(side.min() for side in sides) == hole - hole // 2
+    np.testing.assert_array_equal(hidden.sum((1, 2)), sides[0] * sides[1])
+
+
+@KINDS
+def test_cutout_fills_with_the_colour_it_is_given(kind: str) -> None:
+    changed = augmented(kind, WHITE, 3, hole=8, fill=(10, 20, 30))
     assert {tuple(pixel) for pixel in changed.reshape(-1, 3).tolist()} == {(10, 20, 30), (255, 255, 255)}
 
 
-def test_the_crop_of_a_padded_image_moves_it_by_up_to_the_padding() -> None:
-    transform = pipeline(32, crop_padding=4, hole=0, cutout_probability=0.0, cutout_fill=(0, 0, 0))
-    transform.set_random_seed(2)
+@KINDS
+def test_the_crop_of_a_padded_image_moves_it_by_up_to_the_padding(kind: str) -> None:
     image = np.zeros((32, 32, 3), np.uint8)
     image[16, 16] = 255
-    places = [np.argwhere(transform(image=image)["image"][..., 0])[0] - 16 for _ in range(1500)]
-    down, right = np.transpose(places)
-    assert set(down) == set(right) == set(range(-4, 5))
-    assert np.bincount(down + 4).min() > 1500 / 9 * 0.7
+    places = [np.argwhere(one[..., 0])[0] - 12 for one in augmented(kind, image, 8100, padding=4)]
+    counts = np.zeros((9, 9))
+    np.add.at(counts, tuple(np.transpose(places)), 1)
+    chi_square = ((counts - 100) ** 2 / 100).sum()
+    assert chi_square < 124.8  # of 80 degrees of freedom, in 999 of 1000 cases
 
 
-def test_the_asked_for_crop_changes_nothing_and_its_cutout_half_of_the_images(shapes: Data) -> None:
+@KINDS
+def test_a_reflected_border_by_hand(kind: str) -> None:
+    """The pixel at the edge is not repeated: of 0 1 2 ... 7, padded by 2, the row is 2 1 0 1 2 ... 7 6 5."""
+    image = np.broadcast_to(np.arange(8, dtype=np.uint8)[None, :, None], (8, 8, 3)).copy()
+    rows = {tuple(one[0, :, 0].tolist()) for one in augmented(kind, image, 200, padding=2, border="reflected")}
+    whole = (2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 6, 5)
+    assert rows == {whole[start : start + 8] for start in range(5)}
+
+
+@pytest.mark.parametrize(("border", "mode"), [("black", cv2.BORDER_CONSTANT), ("reflected", cv2.BORDER_REFLECT_101)])
+def test_a_crop_is_that_of_the_image_padded_by_opencv(border: Border, mode: int) -> None:
+    """Not square, and padded by more than its size, so that it is reflected more than once."""
+    height, width, padding = 5, 9, 20
+    image = np.random.default_rng(0).integers(1, 256, (height, width, 3), dtype=np.uint8)
+    padded = cv2.copyMakeBorder(image, padding, padding, padding, padding, mode)
+    top, left = np.mgrid[0 : 2 * padding + 1, 0 : 2 * padding + 1].reshape(2, -1)
+    images = torch.from_numpy(image).expand(len(top), -1, -1, -1)
+    found = crop(images, *(torch.from_numpy(corner - padding) for corner in (top, left)), border).numpy()
+    expected = [padded[row : row + height, column : column + width] for row, column in zip(top, left, strict=True)]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_square_at_a_corner_by_hand_and_every_type_of_tensor() -> None:
+    images = torch.arange(2 * 16).reshape(2, 4, 4, 1).to(torch.uint8)
+    corners = torch.tensor([-1, 2]), torch.tensor([3, 1])
+    fill = torch.tensor([99], dtype=torch.uint8)
+    expected = images.clone()
+    expected[0, 0, 3] = 99
+    expected[1, 2:4, 1:3] = 99
+    assert cut_out(images, *corners, 2, fill).equal(expected)
+    mirrored = mirror(images, torch.tensor([False, True]))
+    assert mirrored[0].equal(images[0])
+    assert mirrored[1, 0, :, 0].tolist() == [19, 18, 17, 16]
+    for border in ("black", "reflected"):
+        moved = crop(images, *corners, border)
+        assert crop(images.float(), *corners, border).equal(moved.float())
+    assert cut_out(images.float(), *corners, 2, fill.float()).equal(expected.float())
+
+
+def test_the_crop_of_seed_changes_nothing_and_its_cutout_half_of_the_images(shapes: Data) -> None:
     batches = build_batches(recipe("seed", batch_size=400), shapes)
     images, originals = batches[0, 0].images.numpy(), shapes.train.images[batches.order(0)[:400]]
     touched = (images != originals).any(-1)  # (N, H, W)
@@ -57,111 +141,3 @@ def test_a_random_crop_that_crops_nothing_is_gone(shapes: Data, name: str) -> No
     unchanged = (batches[0, 0].images.numpy() == originals).all((1, 2, 3)).mean()
     padding = RECIPES[name].crop_padding
     assert unchanged < 3 / (2 * padding + 1) ** 2
-
-
-def numbered(count: int) -> Split:
-    """Images whose left half says which they are: (i, 0, 0); the right half is black."""
-    images = np.zeros((count, 32, 32, 3), np.uint8)
-    images[:, :, :16, 0] = np.arange(1, count + 1)[:, None, None]
-    return Split(images, np.arange(count) % 2, ("even", "odd"))
-
-
-def batches_of(split: Split, flip: Flip = "random", batch_size: int = 16, seed: int = 0) -> AugmentedBatches:
-    transform = pipeline(32, crop_padding=4, hole=16, cutout_probability=1.0, cutout_fill=(9, 9, 9))
-    return AugmentedBatches(split, transform, flip, batch_size, seed)
-
-
-def test_an_epoch_shows_every_image_once_with_its_own_label() -> None:
-    split = numbered(50)
-    plain = pipeline(32, crop_padding=0, hole=0, cutout_probability=0.0, cutout_fill=(0, 0, 0))
-    dataset = AugmentedBatches(split, plain, "none", 16, seed=0)
-    assert len(dataset) == 4
-    for epoch in range(2):
-        batches = [dataset[epoch, number] for number in range(4)]
-        assert [len(batch.labels) for batch in batches] == [16, 16, 16, 2]
-        which = np.concatenate([batch.images[:, 0, 0, 0].numpy() for batch in batches]) - 1
-        assert sorted(which) == list(range(50))
-        np.testing.assert_array_equal(np.concatenate([batch.labels.numpy() for batch in batches]), which % 2)
-    assert not np.array_equal(dataset.order(0), dataset.order(1))
-
-
-def test_order_mirroring_and_batches_are_drawn_apart() -> None:
-    """With seed, epoch and batch all 0, numpy's generator for (0,), (0, 0) and (0, 0, 0) would be the same one."""
-    drawn = [np.random.default_rng((stream, 0)).random() for stream in Stream]
-    assert len({round(number, 9) for number in drawn}) == len(Stream)
-    split = numbered(2000)
-    plain = pipeline(32, crop_padding=0, hole=0, cutout_probability=0.0, cutout_fill=(0, 0, 0))
-    dataset = AugmentedBatches(split, plain, "alternating", 1000, seed=0)
-    mirrored = [(dataset[0, number].images[:, 0, 0, 0] == 0).float().mean().item() for number in range(2)]
-    assert mirrored == pytest.approx([0.5, 0.5], abs=0.08)  # those shown first are mirrored as often as the others
-
-
-def same(one: Batch, other: Batch) -> bool:
-    return bool((one.images == other.images).all() and (one.labels == other.labels).all())
-
-
-def test_a_batch_depends_on_seed_epoch_and_number_only() -> None:
-    split = numbered(48)
-    dataset = batches_of(split)
-    first = [dataset[position] for position in ((0, 0), (0, 1), (1, 0), (2, 2))]
-    again = batches_of(split)
-    assert same(again[2, 2], first[3])  # asked for in another order, by another object
-    assert same(again[0, 0], first[0])
-    assert same(dataset[0, 1], first[1])
-    assert not same(batches_of(split, seed=1)[0, 0], first[0])
-
-
-def test_two_epochs_differ_in_more_than_their_order() -> None:
-    dataset = batches_of(numbered(16))
-    epochs = [dataset[epoch, 0].images.numpy()[np.argsort(dataset.order(epoch))] for epoch in range(2)]
-    assert (epochs[0] != epochs[1]).any((1, 2, 3)).mean() > 0.9
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list(RECIPES))
-def test_workers_do_not_change_the_images(shapes: Data, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two batches a message, so two processes have work; the 27th batch of an epoch has 2 of the 600 images left."""
-    monkeypatch.setattr("seefar.data.loader.IMAGES_A_MESSAGE", 2 * 23)
-    positions = [(0, 1), (0, 25), (0, 26), (1, 1), (3, 2)]
-
-    def made_by(workers: int) -> list[Batch]:
-        dataset = build_batches(recipe(name, batch_size=23), shapes)
-        with training_batches(dataset, positions, workers, pin_memory=False) as batches:
-            return list(batches)
-
-    alone, one, two = (made_by(workers) for workers in (0, 1, 2))
-    assert [(batch.epoch, batch.number) for batch in two] == positions
-    assert [len(batch.labels) for batch in two] == [23, 23, 2, 23, 23]
-    for a, b, c in zip(alone, one, two, strict=True):
-        assert same(a, b)
-        assert same(a, c)
-
-
-def test_alternating_flip_shows_each_image_both_ways_round_in_two_epochs() -> None:
-    split = numbered(40)
-    plain = pipeline(32, crop_padding=0, hole=0, cutout_probability=0.0, cutout_fill=(0, 0, 0))
-    dataset = AugmentedBatches(split, plain, "alternating", 40, seed=5)
-
-    def mirrored(epoch: int) -> np.ndarray:
-        images = dataset[epoch, 0].images.numpy()[np.argsort(dataset.order(epoch))]
-        return images[:, 0, 0, 0] == 0  # the number is on the right now
-
-    assert 8 < mirrored(0).sum() < 32
-    np.testing.assert_array_equal(mirrored(1), ~mirrored(0))
-    np.testing.assert_array_equal(mirrored(2), mirrored(0))
-
-
-def test_random_flip_mirrors_half_of_the_images() -> None:
-    split = numbered(200)
-    plain = pipeline(32, crop_padding=0, hole=0, cutout_probability=0.0, cutout_fill=(0, 0, 0))
-    images = AugmentedBatches(split, plain, "random", 200, seed=5)[0, 0].images.numpy()
-    assert (images[:, 0, 0, 0] == 0).mean() == pytest.approx(0.5, abs=0.15)
-
-
-def test_a_reflected_border_by_hand() -> None:
-    """The pixel at the edge is not repeated: of 0 1 2 ... 7, padded by 2, the row is 2 1 0 1 2 ... 7 6 5."""
-    image = np.broadcast_to(np.arange(8, dtype=np.uint8)[None, :, None], (8, 8, 3)).copy()
-    padded = pipeline(8, 2, 0, 0.0, (0,), "reflected")
-    rows = {tuple(padded(image=image)["image"][0, :, 0].tolist()) for _ in range(200)}
-    whole = (2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 6, 5)
-    assert rows == {whole[start : start + 8] for start in range(5)}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 from seefar.data.download import download
 from seefar.errors import DataError
@@ -23,6 +25,7 @@ class Host:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.sent, self.closed = 0, False
         host = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -36,8 +39,18 @@ class Host:
                     return self.send_error(416)
                 body = bytes(len(CONTENT)) if kind == "wrong" else CONTENT[0 if kind == "no-range" else start :]
                 self.send_response(206 if len(body) < len(CONTENT) else 200)
-                self.send_header("Content-Length", str(len(body)))
+                if kind == "gzip":
+                    body = gzip.compress(body)
+                    self.send_header("Content-Encoding", "gzip")
+                if kind != "endless":
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                while kind == "endless" and not host.closed:
+                    try:
+                        self.wfile.write(bytes(1 << 16))
+                        host.sent += 1 << 16
+                    except OSError:
+                        return
                 self.wfile.write(body[: 400_000 if kind == "breaks" and start == 0 else None])
 
             def log_message(self, *_: object) -> None:
@@ -54,35 +67,36 @@ class Host:
 def host() -> Iterator[Host]:
     host = Host()
     yield host
+    host.closed = True
     host.server.shutdown()
     host.server.server_close()
 
 
 def test_a_file_arrives_whole(host: Host, tmp_path: Path) -> None:
-    download((host.url("good"),), tmp_path / "deep" / "file", MD5)
+    download((host.url("good"),), tmp_path / "deep" / "file", MD5, len(CONTENT))
     assert (tmp_path / "deep" / "file").read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file"]
 
 
 def test_what_is_there_is_not_fetched_again(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(CONTENT)
-    download((host.url("good"),), tmp_path / "file", MD5)
+    download((host.url("good"),), tmp_path / "file", MD5, len(CONTENT))
     assert host.asked == []
 
 
 def test_the_mirror_is_tried_when_the_first_host_fails(host: Host, tmp_path: Path) -> None:
-    download((host.url("missing"), host.url("good")), tmp_path / "file", MD5)
+    download((host.url("missing"), host.url("good")), tmp_path / "file", MD5, len(CONTENT))
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert host.asked == [("missing", 0), ("good", 0)]
 
 
 def test_a_broken_transfer_goes_on_where_it_stopped(host: Host, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="could not be fetched"):
-        download((host.url("breaks"),), tmp_path / "file", MD5)
+        download((host.url("breaks"),), tmp_path / "file", MD5, len(CONTENT))
     assert not (tmp_path / "file").exists()
     have = (tmp_path / "file.part").stat().st_size
     assert 0 < have <= 400_000
-    download((host.url("breaks"),), tmp_path / "file", MD5)
+    download((host.url("breaks"),), tmp_path / "file", MD5, len(CONTENT))
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert host.asked == [("breaks", 0), ("breaks", have)]
     assert not (tmp_path / "file.part").exists()
@@ -90,26 +104,51 @@ def test_a_broken_transfer_goes_on_where_it_stopped(host: Host, tmp_path: Path) 
 
 def test_a_host_that_sends_everything_again_is_understood(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file.part").write_bytes(CONTENT[:5000])
-    download((host.url("no-range"),), tmp_path / "file", MD5)
+    download((host.url("no-range"),), tmp_path / "file", MD5, len(CONTENT))
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_a_whole_part_is_checked_and_taken(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file.part").write_bytes(CONTENT)
-    download((host.url("good"),), tmp_path / "file", MD5)
+    download((host.url("good"),), tmp_path / "file", MD5, len(CONTENT))
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_a_wrong_file_is_dropped_and_the_mirror_starts_from_nothing(host: Host, tmp_path: Path) -> None:
-    download((host.url("wrong"), host.url("good")), tmp_path / "file", MD5)
+    download((host.url("wrong"), host.url("good")), tmp_path / "file", MD5, len(CONTENT))
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert host.asked == [("wrong", 0), ("good", 0)]
 
 
+def test_no_more_is_read_than_the_file_has(host: Host, tmp_path: Path) -> None:
+    download((host.url("endless"), host.url("good")), tmp_path / "file", MD5, len(CONTENT))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert host.sent < 20 * len(CONTENT)  # what the system's buffers took
+
+
+def test_a_host_that_compresses_the_file_is_understood(host: Host, tmp_path: Path) -> None:
+    download((host.url("gzip"),), tmp_path / "file", MD5, len(CONTENT))
+    assert host.asked == [("gzip", 0)]
+
+
+def test_a_host_that_is_silent_is_waited_for_3_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def get(*_: object, timeout: tuple[float, float], **__: object) -> None:
+        asked.append(timeout)
+        raise requests.ConnectTimeout
+
+    monkeypatch.setattr(requests, "get", get)
+    with pytest.raises(DataError, match="no connection"):
+        download(("http://127.0.0.1/",), tmp_path / "file", MD5, len(CONTENT))
+    assert [connect for connect, _ in asked] == [pytest.approx(3, abs=0.1)]
+
+
 def test_when_every_address_fails_each_answer_is_told(host: Host, tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
-        download((host.url("missing"), host.url("wrong")), tmp_path / "file", MD5)
-    for part in ("404", host.url("wrong"), "not the file that was wanted", MD5, "by hand"):
+        download((host.url("missing"), host.url("wrong")), tmp_path / "file", MD5, len(CONTENT))
+    zeros = hashlib.md5(bytes(len(CONTENT))).hexdigest()
+    for part in ("404", host.url("wrong"), zeros, MD5, "by hand"):
         assert part in str(error.value)
     assert not (tmp_path / "file").exists()
 
@@ -118,8 +157,8 @@ def test_a_damaged_file_that_cannot_be_fetched_anew_is_told(host: Host, tmp_path
     (tmp_path / "file").write_bytes(b"rubbish")
     found = hashlib.md5(b"rubbish").hexdigest()
     with pytest.raises(DataError, match=f"The file there is damaged or another one: MD5 {found} was found") as error:
-        download((host.url("missing"),), tmp_path / "file", MD5)
-    assert f"MD5 {MD5} was wanted" in str(error.value)
+        download((host.url("missing"),), tmp_path / "file", MD5, len(CONTENT))
+    assert MD5 in str(error.value)
     assert (tmp_path / "file").read_bytes() == b"rubbish"  # it may be worth something to its owner
 
 
@@ -139,7 +178,7 @@ def test_progress_is_the_callers_and_nothing_global_changes(
         def update(self, stage: str, done: int, total: int, note: str = "") -> None:
             seen.append((stage, (done, total, note)))
 
-    download((host.url("good"),), tmp_path / "file", MD5, Watch())
+    download((host.url("good"),), tmp_path / "file", MD5, len(CONTENT), Watch())
     assert seen[0] == ("line", f"fetching file into {tmp_path}")
     assert seen[-1] == ("fetching", (1, 1, "MB"))
     assert capfd.readouterr() == ("", "")

@@ -11,19 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 from seefar.data.cifar10 import load_cifar10
 from seefar.data.images import Split
 from seefar.data.reference import (
+    CHECKS,
     CLASSES,
     OFFICIAL_LABELS,
     OFFICIAL_TEST,
+    PEOPLE,
+    SOURCES,
     Reference,
+    Source,
+    find_files,
     has_reference,
     labels_sha256,
     load_reference,
 )
-from seefar.data.reference_files import CHECKS, PEOPLE, SOURCES, Source, find_files
 from seefar.errors import DataError
 
 COUNTS, NET = b"counts of people", b"[1, 2]"
@@ -69,6 +74,11 @@ def host(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     yield f"http://127.0.0.1:{server.server_port}", root
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _no_earlier_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seefar.data.reference._failures", {})
 
 
 @pytest.fixture(autouse=True)
@@ -144,9 +154,31 @@ def test_another_file_at_the_address_is_refused_and_not_kept(host: tuple[str, Pa
     assert not (tmp_path / "data" / PEOPLE).exists()
 
 
-def test_no_connection_is_said_in_words(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no connection"):
-        find_files(tmp_path, sources=WANTED, host="http://127.0.0.1:9", progress=Lines())
+def test_without_a_network_one_connection_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, clock = [], [1000.0]
+
+    def get(url: str, **_: object) -> None:
+        tried.append(url)
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(requests, "get", get)
+    monkeypatch.setattr("seefar.data.reference.time.monotonic", lambda: clock[0])
+    progress = Lines()
+    for _ in range(2):  # such as of an evaluation and an explanation
+        with pytest.raises(DataError, match=r"no connection.*2 files are missing"):
+            find_files(tmp_path, sources=WANTED, host="http://gone", progress=progress)
+    assert tried == ["http://gone/owner/people/c0ffee/data/file"]
+    assert len(progress.lines) == 1
+    clock[0] += 601
+    with pytest.raises(DataError):
+        find_files(tmp_path, sources=WANTED, host="http://gone", progress=progress)
+    assert len(tried) == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_missing_data(tmp_path: Path, host: tuple[str, Path]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="2 files are missing"):
+        find_files(tmp_path / "file", sources=WANTED, host=host[0], progress=Lines())
 
 
 def test_every_source_is_pinned() -> None:

@@ -10,19 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from seefar import class_maps, gradcam
+from seefar.choices import MapChoices
 from seefar.data import Data
 from seefar.data.images import Split
-from seefar.errors import DataError, MapError, RunError
+from seefar.errors import ChoiceError, DataError, MapError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.explain import Explanation, explain, explain_in_parts
-from seefar.explanation.explainer import Explainer, normalise_map_settings
+from seefar.explanation.explainer import Explainer, MapSettings, normalise_map_settings
 from seefar.explanation.occlusion import hide, occlude
 from seefar.maps.capture import logits_of
 from seefar.maps.class_maps import METHODS
 from seefar.maps.grid import Grid
-from seefar.model import ResNet18
 from seefar.model.inference import weights_fingerprint
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run
 
@@ -193,34 +194,28 @@ def test_another_method_layer_and_number_of_cells(trained: Run, shapes: Data, pr
 def test_wrong_settings_are_refused_at_once(
     trained: Run, shapes: Data, predictions: Predictions, settings: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(MapError, match=message):
+    with pytest.raises((ChoiceError, MapError), match=message):
         explain(trained.model, shapes.test, predictions, [], progress=SILENT, **settings)  # type: ignore[arg-type]
-    with pytest.raises(MapError, match=message):  # before a training, for a network of any weights
-        normalise_map_settings(ResNet18(10, width=1), 32, **settings)  # type: ignore[arg-type]
+    with pytest.raises((ChoiceError, MapError), match=message):  # before a training, for a network of any weights
+        normalise_map_settings(ResNet18(10, width=1), 32, MapChoices(**settings))  # type: ignore[arg-type]
 
 
 def test_settings_are_normalised() -> None:
-    """The default number of cells, spelled out, is the default, and a layer is its name."""
+    """The default number of cells, spelled out, is the default."""
     net = ResNet18(3, width=1)
     default = normalise_map_settings(net, 32)
-    assert default == normalise_map_settings(net, 32, method="gradcam", layer=None, cells=8)
-    assert (default.method, default.layer, default.cells, default.grid) == (
-        "gradcam",
-        None,
-        None,
-        Grid((8, 8), 4.0, 1.5),
-    )
-    assert normalise_map_settings(net, 32, cells=16).cells == 16
-    assert normalise_map_settings(net, 32, layer=net.layer2) == normalise_map_settings(net, 32, layer="layer2")
-    assert normalise_map_settings(net, 50, method="hirescam", cells=13).cells is None
-    assert normalise_map_settings(net, 48, cells=24).grid.cells == (24, 24)
+    assert default == MapSettings("gradcam", None, None, "blur", Grid((8, 8), 4.0, 1.5))
+    assert default == normalise_map_settings(net, 32, MapChoices(cells=8))
+    assert normalise_map_settings(net, 32, MapChoices(cells=16)).cells == 16
+    assert normalise_map_settings(net, 50, MapChoices(cells=13)).cells is None
+    assert normalise_map_settings(net, 48, MapChoices(cells=24)).grid.cells == (24, 24)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("layer", [None, "layer2"])
 def test_the_maps_of_two_classes_are_those_of_each(shapes: Data, method: str, layer: str | None) -> None:
     net, images = ResNet18(10, width=2).eval(), shapes.test.images[:3]
-    settings = normalise_map_settings(net, 32, method=method, layer=layer)  # type: ignore[arg-type]
+    settings = normalise_map_settings(net, 32, MapChoices(method, layer))  # type: ignore[arg-type]
     classes = np.array([0, 1, 2]), np.array([3, 3, 3])
     for maps, of in zip(settings.two_maps(net, images, classes), classes, strict=True):
         np.testing.assert_allclose(maps, METHODS[method](net, images, of, layer), atol=1e-4)

@@ -7,7 +7,7 @@ import torch
 from seefar.errors import MapError
 from seefar.explanation.occlusion import SHARES, control_steps, occlude, occlude_progressively, shift_ranks
 from seefar.maps.grid import rank_pixels, to_pixels
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 
 
 def red_patches(*sides: int) -> np.ndarray:

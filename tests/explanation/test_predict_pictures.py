@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import seefar
-from seefar.errors import DataError, MapError
+from seefar.errors import ChoiceError, DataError, MapError
 from seefar.explanation.pictures import PicturePrediction
 from seefar.maps.grid import Grid
 
@@ -122,7 +122,7 @@ def test_settings_that_do_not_fit_are_refused(patch: Path) -> None:
     with pytest.raises(MapError, match="pass layer="):
         predict(patch, layer=None)
     gone = patch.parent / "gone.png"  # settings are checked before files are read
-    with pytest.raises(MapError, match="got 'fog'"):
+    with pytest.raises(ChoiceError, match="got 'fog'"):
         predict(gone, hide="fog")
     with pytest.raises(MapError, match="no layer 'scale'"):
         predict(gone, layer="scale")

@@ -13,7 +13,7 @@ from lab.baselines import BASELINES, centre_blob, random_map, sobel_edges
 from lab.gradient_free import GRADIENT_FREE, eigencam, scorecam
 from seefar import map_status
 from seefar.maps.sanity import randomized, rank_correlation
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
 ALL = {**BASELINES, **GRADIENT_FREE}

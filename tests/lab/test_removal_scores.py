@@ -9,7 +9,7 @@ import torch
 
 from lab.removal_scores import CURVE_SHARES, blurred, bootstrap_interval, deletion, impute, insertion, road
 from seefar.maps.grid import rank_pixels
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 
 RED = np.zeros(1, np.int64)
 

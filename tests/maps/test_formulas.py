@@ -22,7 +22,7 @@ from seefar import (
 from seefar.data import Data
 from seefar.errors import DataError, MapError
 from seefar.maps.class_maps import METHODS, MapMethod
-from seefar.model import STAGES, ResNet18, dense_twin
+from seefar.model.resnet import STAGES, ResNet18, dense_twin
 from seefar.training.run import Run
 
 MakeNet = Callable[..., ResNet18]

@@ -9,7 +9,7 @@ from seefar.errors import MapError
 from seefar.maps.capture import fine_twin
 from seefar.maps.grid import Grid, grid_of, rank_pixels, to_pixels
 from seefar.maps.sanity import pointing_hits
-from seefar.model import ResNet18, dense_twin
+from seefar.model.resnet import ResNet18, dense_twin
 
 
 def test_a_layers_cells_are_blocks() -> None:

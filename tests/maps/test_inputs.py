@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from seefar import gradcam
 from seefar.errors import DataError, MapError
 from seefar.maps.class_maps import METHODS
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
 

@@ -19,7 +19,7 @@ from seefar.maps.sanity import (
     randomized,
     rank_correlation,
 )
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 from seefar.training.run import Run
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from seefar.data import Data
+from seefar.errors import DataError
 from seefar.evaluation.predictions import predict
 from seefar.maps.class_maps import class_maps
 from seefar.maps.formulas import gradcam
-from seefar.model import ResNet18
 from seefar.model.inference import compute_logits, pooled_features, true_float32, weights_fingerprint
+from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
 
@@ -26,6 +27,29 @@ def test_the_fingerprint_is_of_the_values_alone(make_net: MakeNet) -> None:
         other = make_net()
         other.state_dict()[name].view(-1)[0] += 1e-3
         assert weights_fingerprint(other) != weights_fingerprint(net)
+
+
+class Scaled(torch.nn.Linear):
+    """A layer with state that is no tensor, as quantised layers have."""
+
+    scale = 1.0
+
+    def get_extra_state(self) -> dict[str, float]:
+        return {"scale": self.scale}
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        self.scale = state["scale"]
+
+
+def test_the_fingerprint_takes_any_state() -> None:
+    torch.manual_seed(0)
+    layer = Scaled(2, 2)
+    before = weights_fingerprint(layer)
+    assert before == weights_fingerprint(layer)
+    layer.scale = 2.0
+    assert weights_fingerprint(layer) != before
+    with pytest.raises(DataError, match=r"weight has no values"):
+        weights_fingerprint(torch.nn.Linear(2, 2, bias=False, device="meta"))
 
 
 def test_each_batch_is_reported_when_it_is_done(make_net: MakeNet, shapes: Data) -> None:

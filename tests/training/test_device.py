@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from seefar.errors import DeviceError
 from seefar.model.inference import device_errors
 from seefar.model.resnet import ResNet18, memory_format
 from seefar.training import device
-from seefar.training.device import Compute, choose_compute, core_count, worker_count
+from seefar.training.device import Compute, choose_compute, core_count
 
 
 def test_the_cpu_computes_in_bfloat16_only_where_it_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,31 +51,6 @@ def test_what_is_not_there_is_refused_with_what_is(monkeypatch: pytest.MonkeyPat
 
 
 CPU, CUDA, MPS = (Compute(torch.device(kind), torch.float32) for kind in ("cpu", "cuda", "mps"))
-
-
-def test_workers_are_for_gpus_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: "fork")
-    monkeypatch.setattr(device, "core_count", lambda: 4)
-    assert worker_count(None, CPU) == 0
-    assert worker_count(2, CPU) == 2
-    assert worker_count(None, CUDA) == 3
-    assert worker_count(0, CUDA) == 0
-    monkeypatch.setattr(device, "core_count", lambda: 64)
-    assert worker_count(None, CUDA) == 8
-    for wrong in (-1, 1.5, "2"):
-        with pytest.raises(DeviceError, match="choose 0 workers or more"):
-            worker_count(wrong, CPU)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_no_workers_by_default_where_processes_are_not_forked(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    monkeypatch.setattr(device, "core_count", lambda: 4)
-    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: method)
-    assert worker_count(None, CUDA) == 0
-    assert worker_count(2, CUDA) == 2
-    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: None)  # not decided yet
-    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: [method, "fork"])
-    assert worker_count(None, CUDA) == 0
 
 
 def test_cores_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -29,17 +29,16 @@ class Slow(Silent):
 
 recipe = seefar.recipe("demo", width=1, scales=(0.5,), batch_size=16, epochs=50)
 try:
-    seefar.train(recipe, load_shapes(64, 10), Path(sys.argv[1]), workers=int(sys.argv[2]), progress=Slow())
+    seefar.train(recipe, load_shapes(64, 10), Path(sys.argv[1]), progress=Slow())
 except Interrupted as error:
     print(error, flush=True)
     sys.exit(error.exit_code)
 """
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_sigterm_to_the_process_group_saves_once_and_ends_with_130(tmp_path: Path, workers: int) -> None:
-    """As Slurm and `docker stop` send it, to the loader's workers too; and a second time within seconds."""
-    words = [sys.executable, "-c", SCRIPT, str(tmp_path / "run"), str(workers)]
+def test_a_sigterm_to_the_process_group_saves_once_and_ends_with_130(tmp_path: Path) -> None:
+    """As Slurm and `docker stop` send it, and a second time within seconds."""
+    words = [sys.executable, "-c", SCRIPT, str(tmp_path / "run")]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         assert process.stdout is not None

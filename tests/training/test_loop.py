@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -379,12 +379,12 @@ def test_statistics_and_fill_are_of_the_images_that_are_trained_on(
     assert of_fit != of_all
 
 
-def test_loader_processes_end_with_an_interrupted_training(data: Data, tmp_path: Path) -> None:
+def test_the_thread_of_batches_ends_with_an_interrupted_training(data: Data, tmp_path: Path) -> None:
     """A notebook keeps the error of a cell, and with it all that its frames hold."""
     with pytest.raises(Interrupted) as kept:
-        train(small(), data, tmp_path / "run", workers=1, progress=Stop(3))
+        train(small(), data, tmp_path / "run", progress=Stop(3))
     assert kept.traceback
-    assert multiprocessing.active_children() == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other network", "no position"])

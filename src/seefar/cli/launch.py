@@ -51,14 +51,13 @@ def begun_elsewhere(
 def _check(launch: Launch, recipe: Recipe, place: Place, machine: Machine, choices: Choices | None) -> None:
     import torch
 
-    from seefar.inputs import check_choices, load_for
-    from seefar.runs.folder import find_run
-    from seefar.training.begin import begin_run, choose_folder
+    from seefar.pipeline import check_choices, load_for
     from seefar.training.device import plan_training
+    from seefar.training.run import open_run
 
     # An automatic precision depends on the GPU, which this process, that does not compute, would then take memory of.
     precision = "float32" if machine.precision == "auto" else machine.precision
-    compute, _ = plan_training(machine.device, precision, machine.workers, machine.checkpoint_minutes)
+    compute = plan_training(machine.device, precision, machine.checkpoint_minutes)
     kind, gpus = compute.device.type, torch.cuda.device_count()
     if kind == "mps" or (kind == "cuda" and launch.processes > gpus):
         there = "MPS computes in one process only" if kind == "mps" else f"this machine has {gpus} GPUs"
@@ -70,7 +69,7 @@ def _check(launch: Launch, recipe: Recipe, place: Place, machine: Machine, choic
     data = load_for(recipe, place.data_dir)
     if choices is not None:
         check_choices(choices, data)
-    begin_run(choose_folder(recipe, data) if place.name is None else find_run(place.name), recipe, data)
+    open_run(recipe, data, place.name)
 
 
 def _launch(launch: Launch, words: Sequence[str]) -> None:

@@ -35,9 +35,6 @@ class Machine:
     """Where to compute."""
     precision: PrecisionName = "auto"
     """Precision of convolutions and matrix products in training; evaluation is always float32."""
-    workers: int | None = None
-    """Processes that make batches; 0: the main one. Default: 0 on the CPU, and on a GPU one for each core but one, at
-    most 8."""
     checkpoint_minutes: float = 5.0
     """Minutes between two checkpoints."""
 

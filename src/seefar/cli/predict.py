@@ -35,23 +35,20 @@ class Predict:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Predict what can be read, draw and print it; then name all files that cannot be read."""
-        from seefar.data.picture_files import read_pictures
-        from seefar.data.pictures import unreadable
+        from seefar.artifacts import measured_grid
+        from seefar.data.pictures import read_pictures, unreadable
         from seefar.explanation.explainer import Explainer, normalise_map_settings
-        from seefar.explanation.pictures import explain_pictures, measured_grid
+        from seefar.explanation.pictures import explain_pictures
         from seefar.progress import SILENT, showing
-        from seefar.report.draw import save_figure
         from seefar.report.figures import plot_picture
+        from seefar.report.style import save_figure
         from seefar.runs.files import check_place
         from seefar.training.run import load_run
 
         run = load_run(self.run, self.device)
         folder = self.out or Path("predictions") / run.folder.path.resolve().name
         check_place(folder)
-        maps = self.maps
-        settings = normalise_map_settings(
-            run.model, run.image_size, method=maps.method, layer=maps.layer, cells=maps.cells, hide=maps.hide
-        )
+        settings = normalise_map_settings(run.model, run.image_size, self.maps)
         explainer = Explainer(run.model, settings, measured_grid(run, settings))
         with showing(SILENT if self.output.quiet else None) as shown:
             read = read_pictures(self.pictures, run.image_size, shown)

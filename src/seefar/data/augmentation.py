@@ -1,4 +1,4 @@
-"""Augmentation with albumentations, and training batches that depend on (seed, epoch, batch) and on nothing else."""
+"""Augmentation twice, with the same distribution: albumentations for one image, torch for a batch on a GPU."""
 
 from __future__ import annotations
 
@@ -11,17 +11,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from seefar.data.images import Images, Labels, Split
-from seefar.names import Border, Flip
-from seefar.seeds import Stream
+from seefar.names import Border
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or it asks the network for a newer release
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # tqdm's, which it may import, in notebooks without widgets
     import albumentations as A
 import cv2
+
+
+def pipeline(
+    size: int,
+    crop_padding: int,
+    hole: int,
+    cutout_probability: float,
+    cutout_fill: tuple[float, ...],
+    border: Border = "black",
+) -> A.Compose:
+    """The albumentations pipeline of a recipe, for one uint8 image (H, W, 3) at a time; hole 0: no cutout."""
+    steps = random_crop(size, crop_padding, border)
+    if hole and cutout_probability:
+        steps += cutout(size, hole, cutout_probability, cutout_fill)
+    return A.Compose(steps)
 
 
 def random_crop(size: int, padding: int, border: Border = "black") -> list[Any]:
@@ -55,73 +67,97 @@ def cutout(size: int, hole: int, probability: float, fill: tuple[float, ...]) ->
     ]
 
 
-def pipeline(
-    size: int,
-    crop_padding: int,
-    hole: int,
-    cutout_probability: float,
-    cutout_fill: tuple[float, ...],
-    border: Border = "black",
-) -> A.Compose:
-    """The albumentations pipeline of a recipe, for one uint8 image (H, W, 3) at a time; hole 0: no cutout."""
-    steps = random_crop(size, crop_padding, border)
-    if hole and cutout_probability:
-        steps += cutout(size, hole, cutout_probability, cutout_fill)
-    return A.Compose(steps)
-
-
 @dataclass(frozen=True)
-class Batch:
-    """One training batch: images uint8 (B, H, W, 3), labels int64 (B,), and which one it is, counted from 0."""
+class BatchAugmentation:
+    """The crop and the Cutout of `pipeline` for a whole batch, on any device.
 
-    epoch: int
-    number: int
-    images: Tensor
-    labels: Tensor
-
-
-class AugmentedBatches(Dataset[Batch]):
-    """Batch number b of epoch e, for any (e, b): the same in whichever process and order they are asked for.
-
-    Args:
-        split: the training images.
-        transform: an albumentations pipeline, applied to each image.
-        flip: `random`: mirrored with probability 1/2; `alternating`: as random in epoch 0, then every epoch the other
-            way (Jordan 2024, arXiv 2404.00498), so that two epochs show every image both ways round.
-        batch_size: images in a batch; the last batch of an epoch may be smaller.
-        seed: the run's seed.
+    Attributes:
+        crop_padding: pixels around the image before the crop; 0: no crop.
+        hole: side of Cutout's square in pixels; 0: no cutout.
+        cutout_probability: share of the images that have the square.
+        cutout_fill: its colour.
+        border: what the padding is filled with.
     """
 
-    def __init__(self, split: Split, transform: A.Compose, flip: Flip, batch_size: int, seed: int) -> None:
-        self.split, self.transform, self.flip = split, transform, flip
-        self.batch_size, self.seed = batch_size, seed
-        self._order: tuple[int, Labels] = (-1, np.empty(0, np.int64))
+    crop_padding: int
+    hole: int
+    cutout_probability: float
+    cutout_fill: tuple[float, ...]
+    border: Border = "black"
 
-    def __len__(self) -> int:
-        """Batches in one epoch."""
-        return -(-len(self.split) // self.batch_size)
+    def __call__(self, images: Tensor, random: np.random.Generator) -> Tensor:
+        """Augmented images (B, H, W, 3). The numbers come from `random`, on the CPU, so every device draws the same."""
+        count, height, width, _ = images.shape
+        if self.crop_padding:
+            corners = random.integers(-self.crop_padding, self.crop_padding, (count, 2), endpoint=True)
+            images = crop(images, *_columns(corners, images), self.border)
+        if self.hole and self.cutout_probability:
+            corners = random.integers(0, (height, width), (count, 2)) - self.hole // 2  # any pixel can be the centre
+            corners[random.random(count) >= self.cutout_probability] = height, width  # outside: no square
+            fill = torch.tensor(self.cutout_fill).to(images, non_blocking=True)
+            images = cut_out(images, *_columns(corners, images), self.hole, fill)
+        return images
 
-    def __getitem__(self, position: tuple[int, int]) -> Batch:
-        epoch, number = position
-        indices = self.order(epoch)[number * self.batch_size :][: self.batch_size]
-        random = np.random.default_rng((Stream.BATCH, self.seed, epoch, number))
-        self.transform.set_random_seed(int(random.integers(2**31)))
-        images: Images = np.stack([self.transform(image=self.split.images[index])["image"] for index in indices])
-        mirrored = self._mirrored(indices, epoch, random)
-        images[mirrored] = images[mirrored, :, ::-1]
-        return Batch(epoch, number, torch.from_numpy(images), torch.from_numpy(self.split.labels[indices]))
 
-    def order(self, epoch: int) -> Labels:
-        """The images in the order this epoch shows them, int64 (N,)."""
-        if self._order[0] != epoch:
-            random = np.random.default_rng((Stream.ORDER, self.seed, epoch))
-            self._order = epoch, random.permutation(len(self.split))
-        return self._order[1]
+def crop(images: Tensor, top: Tensor, left: Tensor, border: Border) -> Tensor:
+    """Each image moved so that (top, left) is its new corner; what lies outside is black, or reflected at the edge.
 
-    def _mirrored(self, indices: Labels, epoch: int, random: np.random.Generator) -> NDArray[np.bool_]:
-        if self.flip == "none":
-            return np.zeros(len(indices), dtype=bool)
-        if self.flip == "random":
-            return random.random(len(indices)) < 0.5
-        first = np.random.default_rng((Stream.FLIP, self.seed)).random(len(self.split)) < 0.5
-        return first[indices] ^ bool(epoch % 2)
+    Args:
+        images: (B, H, W, C), of any type.
+        top: int64 (B,), the row that becomes the first; may be negative.
+        left: int64 (B,), the column that becomes the first.
+        border: `black`, or `reflected` without repeating the pixel at the edge (cv2.BORDER_REFLECT_101).
+
+    Example:
+        >>> row = torch.tensor([[[[1], [2], [3]]]])  # (1, 1, 3, 1)
+        >>> crop(row, torch.tensor([0]), torch.tensor([-1]), "black").flatten().tolist()
+        [0, 1, 2]
+        >>> crop(row, torch.tensor([0]), torch.tensor([-1]), "reflected").flatten().tolist()
+        [2, 1, 2]
+    """
+    height, width = images.shape[1:3]
+    rows = top[:, None] + torch.arange(height, device=images.device)  # (B, H)
+    columns = left[:, None] + torch.arange(width, device=images.device)  # (B, W)
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]  # (B, H, W)
+    which = torch.arange(len(images), device=images.device)[:, None, None]
+    cropped = images[which, _reflected(rows, height)[:, :, None], _reflected(columns, width)[:, None]]
+    return cropped * inside[..., None] if border == "black" else cropped
+
+
+def cut_out(images: Tensor, top: Tensor, left: Tensor, hole: int, fill: Tensor) -> Tensor:
+    """Each image with a square of `hole` pixels filled, cut off at the image's edge.
+
+    Args:
+        images: (B, H, W, C), of any type.
+        top: int64 (B,), the square's first row; may be negative.
+        left: int64 (B,), the square's first column.
+        hole: side of the square in pixels.
+        fill: (C,), of the images' type.
+
+    Example:
+        >>> row = torch.tensor([[[[1], [2], [3]]]])  # (1, 1, 3, 1)
+        >>> cut_out(row, torch.tensor([0]), torch.tensor([-1]), 2, torch.tensor([9])).flatten().tolist()
+        [9, 2, 3]
+    """
+    rows = torch.arange(images.shape[1], device=images.device) - top[:, None]  # (B, H), counted from the square's first
+    columns = torch.arange(images.shape[2], device=images.device) - left[:, None]  # (B, W)
+    hidden = ((rows >= 0) & (rows < hole))[:, :, None] & ((columns >= 0) & (columns < hole))[:, None]  # (B, H, W)
+    return torch.where(hidden[..., None], fill, images)
+
+
+def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Images (B, H, W, C), those of them left-right mirrored where `mirrored`, bool (B,), says so."""
+    return torch.where(mirrored[:, None, None, None], images.flip(2), images)
+
+
+def _reflected(positions: Tensor, size: int) -> Tensor:
+    """Positions brought into 0..size-1 by reflection at both ends, as often as needed: -2, -1, 0, 1 is 2, 1, 0, 1."""
+    period = 2 * (size - 1)
+    positions = positions.remainder(period) if period else torch.zeros_like(positions)
+    return torch.minimum(positions, period - positions)
+
+
+def _columns(corners: NDArray[np.int64], images: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns, each (B,), of corners (B, 2), where the images are."""
+    top, left = torch.from_numpy(corners).to(images.device, non_blocking=True).unbind(1)
+    return top, left

@@ -24,6 +24,7 @@ from seefar.progress import SILENT, Progress, showing
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
 ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
+ARCHIVE_BYTES = 170_498_071
 # The official host first; the second is the copy that PaddlePaddle's data sets use, with the same checksum.
 URLS = (
     f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}",
@@ -86,7 +87,7 @@ def find_batches(
     batches = folder / FOLDER
     if not batches.exists():
         archive = folder / ARCHIVE
-        download(urls, archive, archive_md5, progress)
+        download(urls, archive, archive_md5, ARCHIVE_BYTES, progress)
         unpack(archive, batches)
     return batches
 

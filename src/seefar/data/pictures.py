@@ -1,4 +1,4 @@
-"""Pictures of any size and mode made into network images: turned, flattened, cropped to a square, resized.
+"""Picture files of any size and mode become network images: upright, opaque, cropped to a square, resized.
 
 What Pillow reads is read, but for formats that would start another program. A picture keeps a record of what was
 done to it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from seefar.errors import DataError
 from seefar.output import printable
+from seefar.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,6 +32,10 @@ NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG"}
 """Formats for which Pillow would start another program, or which it names but cannot decode."""
 NAMED = 20
 """At most so many bad files are named."""
+NO_CLASSES = {"__MACOSX", "__pycache__"}
+"""Folders that other programs leave behind; those that begin with a dot are none either."""
+Places = str | Path | Sequence[str | Path]
+"""A file or folder, or several of them."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,6 +72,21 @@ class Picture:
 
     def __repr__(self) -> str:
         return f"Picture({self.describe()})"
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Pictures that were read, and what is wrong with the files that cannot be.
+
+    Attributes:
+        names: the N files that were read, as they were named.
+        pictures: the N pictures.
+        bad: one sentence for each file that cannot be read, and for each folder without pictures.
+    """
+
+    names: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    bad: tuple[str, ...]
 
 
 @cache
@@ -132,22 +153,50 @@ def read_picture(path: str | Path, size: int) -> Picture:
     return Picture(image, (width, height), (left, top, left + side, top + side), tuple(notes))
 
 
-class _Bounded(io.BufferedReader):
-    """A file that is never asked for more bytes than it has left.
+def read_pictures(places: Places, size: int, progress: Progress = SILENT) -> PictureFiles:
+    """Read files, and all pictures in folders; none of them stops the others.
 
-    Formats say how long their parts are. Pillow believes them, and Python takes the memory before it reads.
+    A file that is named is read whatever its ending; of a folder, also of those within it, the files with the endings
+    of pictures are. Hidden ones are left alone. A file that is named twice is read once.
+
+    Args:
+        places: a file or folder, or several of them.
+        size: height and width of the images wanted, in pixels.
+        progress: see `seefar.progress`.
+
+    Raises:
+        DataError: no place is named.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.new("RGB", (40, 40), "red").save(folder / "a.png")
+        >>> _ = (folder / "b.png").write_text("no picture")
+        >>> found = read_pictures(folder, 32)
+        >>> [Path(name).name for name in found.names], len(found.bad)
+        (['a.png'], 1)
     """
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._length = os.fstat(self.fileno()).st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        left = max(0, self._length - self.tell())
-        return super().read(left if size is None or size < 0 else min(size, left))
-
-    def __repr__(self) -> str:
-        return repr(self.name)  # Pillow's messages name it
+    named = [places] if isinstance(places, str | Path) else list(places)
+    if not named:
+        raise DataError("No picture is named: pass at least one file or folder.")
+    files: dict[Path, None] = {}
+    names, pictures, bad = [], [], []
+    for place in map(Path, named):
+        inside = _pictures_in(place) if place.is_dir() else [place]
+        files.update(dict.fromkeys(inside))
+        if not inside:
+            bad.append(f"{printable(str(place))} is a folder without pictures.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
+        for number, file in enumerate(files):
+            try:
+                pictures.append(read_picture(file, size))
+                names.append(os.fsencode(file).decode("utf-8", "replace"))
+            except DataError as error:
+                bad.append(str(error))
+            progress.update("reading pictures", number + 1, len(files))
+    return PictureFiles(tuple(names), tuple(pictures), tuple(bad))
 
 
 def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
@@ -164,6 +213,24 @@ def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
         f"{len(bad)} of {count} files{place} are no pictures that can be read:\n  {lines}\n"
         "Repair them or take them out."
     )
+
+
+class _Bounded(io.BufferedReader):
+    """A file that is never asked for more bytes than it has left.
+
+    Formats say how long their parts are. Pillow believes them, and Python takes the memory before it reads.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._length = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, self._length - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+    def __repr__(self) -> str:
+        return repr(self.name)  # Pillow's messages name it
 
 
 @cache
@@ -208,3 +275,12 @@ def _to_8_bits(values: NDArray[np.generic], notes: list[str]) -> NDArray[np.uint
         notes.append(f"values from {low:g} to {high:g} stretched to 8 bits")
     scaled: NDArray[np.uint8] = ((numbers - low) * (255 / max(high - low, 1e-300))).round().astype(np.uint8)
     return scaled
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder and of those within it, in the order of their names."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "." and name not in NO_CLASSES]
+        found += [Path(place, name) for name in files if name[0] != "."]
+    return sorted(path for path in found if path.suffix.lower() in picture_suffixes())

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from seefar.choices import MapChoices
 from seefar.data.images import Split
 from seefar.errors import DataError, MapError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
@@ -27,6 +28,7 @@ from seefar.explanation.explainer import (
     ExplainedBatch,
     Explainer,
     MapSettings,
+    layer_name,
     normalise_map_settings,
 )
 from seefar.explanation.health import Health
@@ -229,7 +231,8 @@ def explain(
     Raises:
         DataError: the predictions are of another model or other images, or used another normalisation, or one of the
             mistakes is not a mistake of theirs.
-        MapError: the layer does not exist or its maps are too coarse; or `known` has other settings.
+        ChoiceError, MapError: there is no such method or layer, or its maps are too coarse; or `known` has other
+            settings.
 
     Example:
         >>> import seefar
@@ -241,7 +244,7 @@ def explain(
         (2, 16, 16)
     """
     size = split.images.shape[1], split.images.shape[2]
-    settings = normalise_map_settings(model, size, method=method, layer=layer, cells=cells, hide=hide)
+    settings = normalise_map_settings(model, size, MapChoices(method, layer_name(model, layer), cells, hide))
     parts = explain_in_parts(model, split, predictions, mistakes, settings=settings, known=known, progress=progress)
     return deque(parts, maxlen=1).pop()  # the last one; a list would hold them all
 

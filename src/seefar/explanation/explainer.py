@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from seefar.choices import MapChoices
 from seefar.data.images import Images, Labels
-from seefar.errors import MapError
 from seefar.explanation.health import Health, check_health
 from seefar.explanation.occlusion import Pixels, Repair, find_repairs, occlude
 from seefar.maps.capture import default_cells, find_layer, logits_of, original, to_pictures
@@ -69,45 +69,38 @@ class MapSettings:
 
 
 def normalise_map_settings(
-    model: nn.Module,
-    image_size: int | tuple[int, int],
-    *,
-    method: MethodName = "gradcam",
-    layer: str | nn.Module | None = None,
-    cells: int | None = None,
-    hide: HideName = "blur",
+    model: nn.Module, image_size: int | tuple[int, int], choices: MapChoices | None = None
 ) -> MapSettings:
-    """Check that a model can be explained with these settings, and write them in one form; takes the time of one map.
+    """Check that a model can be explained with these choices, and write them in one form; takes the time of one map.
 
     Args:
         model: a `ResNet18`, or another torch module, see `seefar.explain`. Its weights and width do not matter.
         image_size: height and width of the images in pixels, or one number for both.
-        method: see `seefar.explain`, like layer, cells and hide.
-        layer: see `seefar.explain`.
-        cells: see `seefar.explain`.
-        hide: see `seefar.explain`.
+        choices: method, layer, cells and what replaces hidden pixels; default: those of `MapChoices`.
 
     Raises:
-        MapError: there is no such method, layer or way to hide, or the maps are too coarse to show regions.
+        MapError: there is no such layer or number of cells, or the maps are too coarse to show regions.
 
     Example:
         >>> import seefar
-        >>> settings = normalise_map_settings(seefar.ResNet18(width=2), 32, cells=8)
+        >>> settings = normalise_map_settings(seefar.ResNet18(width=2), 32, MapChoices(cells=8))
         >>> settings.cells is None, settings.grid.cells  # 8 is the default
         (True, (8, 8))
     """
-    if method not in METHODS:
-        raise MapError(f"method must be one of {', '.join(METHODS)} (got {method!r}).")
-    if hide not in get_args(HideName):
-        raise MapError(f"hide must be one of {', '.join(get_args(HideName))} (got {hide!r}).")
+    choices = choices or MapChoices()
     height, width = both(image_size)
     network, black = original(model), np.zeros((1, height, width, 3), np.uint8)
-    name = None if layer is None else find_layer(network, layer)
     inputs = black if isinstance(network, ResNet18) else to_pictures(network, black)
-    rows, columns = gradcam(network, inputs, 0, name, cells=cells).shape[1:]
-    if name is None and cells == default_cells(width):
-        cells = None
-    return MapSettings(method, name, cells, hide, grid_of(network, (rows, columns), (height, width)))
+    rows, columns = gradcam(network, inputs, 0, choices.layer, cells=choices.cells).shape[1:]
+    is_default = choices.layer is None and choices.cells == default_cells(width)
+    cells = None if is_default else choices.cells
+    grid = grid_of(network, (rows, columns), (height, width))
+    return MapSettings(choices.method, choices.layer, cells, choices.hide, grid)
+
+
+def layer_name(model: nn.Module, layer: str | nn.Module | None) -> str | None:
+    """The name of a layer that is given by name or as the module itself; None for the default layer."""
+    return None if layer is None else find_layer(original(model), layer)
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,6 @@ class Neighbours:
     def __repr__(self) -> str:
         return f"Neighbours({len(self.index)} mistakes, {len(self.duplicates)} near-duplicates)"
 
-    def are_of(self, predictions: Predictions, data: Data) -> bool:
-        """Whether the fingerprints are those of these predictions and of these training images."""
-        expected = predictions.model, predictions.images, data.train.fingerprint
-        return (self.model, self.images, self.training) == expected
-
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays, from which `load` restores exactly the same."""
         arrays: dict[str, Any] = {name: getattr(self, name) for name in _FORM if hasattr(self, name)}

@@ -10,20 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.data.picture_files import Places, read_pictures
-from seefar.data.pictures import Picture, unreadable
-from seefar.errors import DataError, RunError
-from seefar.explanation.explain import Explanation
-from seefar.explanation.explainer import BATCH, Explainer, MapSettings, normalise_map_settings
+from seefar.choices import MapChoices
+from seefar.data.pictures import Picture, Places, read_pictures, unreadable
+from seefar.errors import DataError
+from seefar.explanation.explainer import BATCH, Explainer, layer_name, normalise_map_settings
 from seefar.explanation.health import Health
 from seefar.explanation.occlusion import Repair
 from seefar.maps.capture import original
 from seefar.maps.grid import Grid
-from seefar.model.inference import log_softmax, weights_fingerprint
+from seefar.model.inference import log_softmax
 from seefar.names import HideName, MethodName
 from seefar.output import printable
 from seefar.progress import Progress, showing
-from seefar.training.run import Run
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -148,7 +146,7 @@ def predict_pictures(
 
     Raises:
         DataError: some of the files cannot be read, and all of these are named; or the network has other classes.
-        MapError: as in `seefar.explain`.
+        ChoiceError, MapError: as in `seefar.explain`.
 
     Example:
         >>> import tempfile
@@ -162,23 +160,14 @@ def predict_pictures(
         >>> found.contrast.shape, found.picture.crop, found.classes[found.predicted] in classes
         ((8, 8), (10, 0, 50, 40), True)
     """
-    settings = normalise_map_settings(model, image_size, method=method, layer=layer, cells=cells, hide=hide)
+    choices = MapChoices(method, layer_name(model, layer), cells, hide)
+    settings = normalise_map_settings(model, image_size, choices)
     explainer = Explainer(original(model), settings, grid or settings.grid)
     with showing(progress) as shown:
         read = read_pictures(pictures, image_size, shown)
         if read.bad:
             raise unreadable(read.bad, len(read.bad) + len(read.names))
         return explain_pictures(explainer, read.names, read.pictures, classes, shown)
-
-
-def measured_grid(run: Run, settings: MapSettings) -> Grid:
-    """Positions of the cells of a run's maps: as measured on its mistakes, if these are explained by such maps."""
-    try:
-        saved = Explanation.load(run.folder.maps)
-    except RunError:  # no mistakes are explained
-        return settings.grid
-    same = (saved.layer, saved.cells, saved.model) == (settings.layer, settings.cells, weights_fingerprint(run.model))
-    return saved.grid if same else settings.grid
 
 
 def explain_pictures(

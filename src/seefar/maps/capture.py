@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from seefar.data.images import Images
 from seefar.errors import MapError
 from seefar.model.inference import compute_logits, device_errors, device_of, eval_mode, true_float32
-from seefar.model.resnet import ResNet18
-from seefar.model.twin import dense_twin
+from seefar.model.resnet import ResNet18, dense_twin
 
 Pictures = Images | Tensor | Sequence[Images | Tensor]
 """Images as callers pass them: an array, a tensor, or a list of either."""

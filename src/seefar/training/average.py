@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from seefar.data.augmentation import AugmentedBatches
+from seefar.data.batches import AugmentedBatches
 from seefar.errors import RunError
 from seefar.training.device import Compute
 

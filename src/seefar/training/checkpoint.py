@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,8 @@ def _check_training(path: Path, found: object, wanted: dict[str, str]) -> None:
         return
     try:
         assert isinstance(found, dict)
-        other = Recipe.from_json(wanted["recipe"]).differences(Recipe.from_json(found["recipe"]))
+        recipe, saved = Recipe.from_json(wanted["recipe"]), Recipe.from_json(found["recipe"])
+        other = recipe.differences(replace(saved, data=recipe.data))  # a folder of pictures may have been moved
     except (AssertionError, KeyError, TypeError, RecipeError) as error:
         raise RunError(f"{path} does not say what it was trained as: delete it to begin that run anew.") from error
     if not other and found.get("data") != wanted["data"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +16,6 @@ from torch import Tensor
 from seefar.errors import DeviceError, RecipeError
 from seefar.model.resnet import ResNet18, memory_format
 from seefar.names import DeviceName, PrecisionName
-from seefar.processes import local_size
 
 
 @dataclass(frozen=True)
@@ -129,40 +127,16 @@ def _has_native_bfloat16() -> bool:
     return not found.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def worker_count(asked: int | None, compute: Compute) -> int:
-    """How many processes make batches: as many as were asked for; else none on a CPU, the spare cores beside a GPU.
-
-    None either where processes are not forked (macOS, Windows, Python 3.14): there each imports the main script
-    again, which fails without a guard, and takes 430 MB and seconds.
+def plan_training(device: DeviceName, precision: PrecisionName, checkpoint_minutes: float) -> Compute:
+    """What a training computes on, known before anything is written.
 
     Raises:
-        DeviceError: the number is no whole number of 0 or more.
-    """
-    if asked is not None:
-        if not isinstance(asked, int) or asked < 0:
-            raise DeviceError(f"{asked!r} processes cannot make batches: choose 0 workers or more.")
-        return asked
-    start_method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-    return (
-        0
-        if compute.device.type == "cpu" or start_method != "fork"
-        else max(0, min(8, core_count() // local_size() - 1))
-    )
-
-
-def plan_training(
-    device: DeviceName, precision: PrecisionName, workers: int | None, checkpoint_minutes: float
-) -> tuple[Compute, int]:
-    """What a training computes on and how many processes make its batches, known before anything is written.
-
-    Raises:
-        DeviceError: see `choose_compute` and `worker_count`.
+        DeviceError: see `choose_compute`.
         RecipeError: the minutes between checkpoints are less than 0 or no number.
     """
     if not checkpoint_minutes >= 0:  # nor if it is no number
         raise RecipeError(f"checkpoint_minutes is {checkpoint_minutes}, 0 or more was wanted.")
-    compute = choose_compute(device, precision)
-    return compute, worker_count(workers, compute)
+    return choose_compute(device, precision)
 
 
 def core_count() -> int:

@@ -48,7 +48,7 @@ class RecordedStep:
         """The graph and where it reads from; nothing is computed yet."""
         graph = torch.cuda.CUDAGraph()
         self._memory = self._memory or torch.cuda.graph_pool_handle()
-        # thread_local: the thread that puts batches into page-locked memory goes on meanwhile
+        # thread_local: the thread that puts batches into page-locked memory continues meanwhile
         with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
             self._step(images, labels, size)
         return graph, images, labels

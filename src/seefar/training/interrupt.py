@@ -8,8 +8,8 @@ import threading
 import time
 from types import FrameType
 
-from seefar.data.loader import STOPS
-
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that stop a training. SIGHUP, which Windows lacks, comes from a closed terminal or a lost connection."""
 REPEATED = 3.0
 """Seconds in which a signal that comes again means the first one: a job's end reaches a process in more than one way,
 such as from the process group and from a launcher."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter as seconds
 
@@ -10,18 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seefar import processes
+from seefar.data.batches import training_batches
 from seefar.data.images import Data
-from seefar.data.loader import training_batches
 from seefar.errors import DataError, DivergedError, Interrupted, RecipeError
 from seefar.model.inference import device_errors, true_float32
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import SILENT, Progress, showing
-from seefar.runs.copies import copied
-from seefar.runs.folder import RunFolder, find_run
-from seefar.runs.manifest import add_sitting
+from seefar.runs.folder import RunFolder
 from seefar.training.advice import few_steps_warning
 from seefar.training.average import renew_statistics
-from seefar.training.begin import begin_run, choose_folder
 from seefar.training.device import Compute, plan_training
 from seefar.training.graphs import RecordedStep
 from seefar.training.history import HistoryRow, append_row, bring_to_disk
@@ -29,7 +27,7 @@ from seefar.training.interrupt import Interrupts
 from seefar.training.parallel import even_out, shared
 from seefar.training.progress import TrainingLog, duration
 from seefar.training.recipe import Recipe
-from seefar.training.run import Run, load_run, save_weights, seal_finished
+from seefar.training.run import Run, finish_training, load_run, open_run, save_weights, training_in
 from seefar.training.setup import (
     accuracy,
     all_finite,
@@ -53,9 +51,9 @@ def train(
     *,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
-    workers: int | None = None,
     checkpoint_minutes: float = 5.0,
     progress: Progress | None = None,
+    command: Sequence[str] = ("seefar.train",),
 ) -> Run:
     """Train a ResNet-18, or go on with a training that was interrupted, or read back one that is finished.
 
@@ -70,13 +68,11 @@ def train(
             next free number if the folder belongs to another recipe or other data.
         device: where to compute; `auto`: CUDA, else MPS, else the CPU.
         precision: of convolutions and matrix products; `auto`: what the device is best at.
-        workers: processes that make batches; 0: this one. Default: 0 on the CPU, where they would only take cores away
-            from the training, and where the system does not fork processes; on a GPU one for each core but one, at
-            most 8. They do not change the batches.
         checkpoint_minutes: time between two checkpoints. There is one at the end of each epoch too, unless the last is
             less than a minute old.
         progress: gets each line of the log and each step; default: shown where it runs. `log.txt` is written in any
             case.
+        command: the command line or function, for the manifest.
 
     Raises:
         RecipeError: `recipe` is no recipe.
@@ -85,7 +81,6 @@ def train(
         DeviceError: the device or precision is not there, or the device's memory is full.
         DivergedError: the loss or the weights are not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
-        WorkerError: a process that makes batches died; the state is saved.
 
     Example:
         >>> import tempfile
@@ -101,15 +96,15 @@ def train(
         raise RecipeError(f"A Recipe was wanted, found {recipe!r}: pass one, such as seefar.recipe('quick').")
     if not isinstance(data, Data):
         raise DataError(f"A Data was wanted, found {data!r}: pass one, such as seefar.load_data('cifar10').")
-    compute, worker_processes = plan_training(device, precision, workers, checkpoint_minutes)
-    run_folder = copied(lambda: choose_folder(recipe, data) if folder is None else find_run(folder))
-    if not begin_run(run_folder, recipe, data):
-        with run_folder.writing(["seefar.train"]), showing(progress if processes.first() else SILENT) as shown:
-            begin_run(run_folder, recipe, data, write=True)
-            if processes.first():
-                add_sitting(run_folder.path, compute.device_name, compute.precision_name)
-            _train(run_folder, recipe, data, compute, worker_processes, checkpoint_minutes, shown)
-    seal_finished(run_folder)
+    compute = plan_training(device, precision, checkpoint_minutes)
+    run_folder = open_run(recipe, data, folder)
+    with showing(progress if processes.first() else SILENT) as shown:
+        if run_folder.weights.exists():
+            finish_training(run_folder, shown)
+        else:
+            session = {"device": compute.device_name, "precision": compute.precision_name}
+            with training_in(run_folder, recipe, data, session, command, shown), device_errors():
+                _train(run_folder, recipe, data, compute, checkpoint_minutes, shown)
     return load_run(run_folder, device)
 
 
@@ -118,13 +113,12 @@ def _train(
     recipe: Recipe,
     data: Data,
     compute: Compute,
-    workers: int,
     checkpoint_minutes: float,
     progress: Progress,
 ) -> None:
     """The loop, from the state in the folder to the finished network in it."""
     whole, (data, held_out) = data, data.hold_out(recipe.held_out, recipe.seed)
-    dataset = build_batches(recipe, data)
+    dataset = build_batches(recipe, data, compute.device)
     steps = recipe.epochs * len(dataset)
     state = prepare(run_folder, recipe, data, compute)
     model, optimizer, scaler, tally = state.model, state.optimizer, state.scaler, state.tally
@@ -161,8 +155,7 @@ def _train(
     with (
         Interrupts() as interrupts,
         true_float32(),
-        device_errors(),
-        training_batches(dataset, positions, workers, compute.pins) as batches,  # before a progress bar's thread
+        training_batches(dataset, positions, compute.pins) as batches,
         TrainingLog(run_folder.log, progress, steps, state.step, work, data.image_size) as log,
     ):
         log.line(f"{recipe.name}: {len(data.train)} images, {steps} steps, {state.step} done, on {compute}{how}")
@@ -186,8 +179,7 @@ def _train(
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
             age = seconds() - saved
             due = age > 60 * checkpoint_minutes or (epoch_ends and age > SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
-            ends = interrupts.asked or batches.failure is not None
-            asked, due = processes.agree(ends, due)  # signals and clocks differ between processes
+            asked, due = processes.agree(interrupts.asked, due)  # signals and clocks differ between processes
             stops = asked and step < steps  # once a step: what is asked for later is heard in the next
             saves = stops or due
             if logs or saves:

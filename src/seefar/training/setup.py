@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seefar import processes
-from seefar.data.augmentation import AugmentedBatches, pipeline
+from seefar.data.augmentation import BatchAugmentation, pipeline
+from seefar.data.batches import LARGEST_ON_DEVICE, AugmentedBatches, DeviceBatches
 from seefar.data.images import Data, Images, Labels, Split
 from seefar.errors import RunError
 from seefar.model.inference import BATCH_SIZE, pooled_features
@@ -23,6 +24,7 @@ from seefar.training.device import Compute
 from seefar.training.history import read_history, to_csv
 from seefar.training.recipe import Recipe
 
+CPU = torch.device("cpu")
 SMALLEST = 12  # pixels
 """Height and width that the network is given at the least."""
 
@@ -73,14 +75,15 @@ def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
             group["lr"] = own
 
 
-def build_batches(recipe: Recipe, data: Data) -> AugmentedBatches:
-    """The training images, without those held out, as the recipe augments them."""
+def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU) -> AugmentedBatches:
+    """The training images, without those held out, as the recipe augments them; by a GPU itself if it has the room."""
     mean = tuple(round(255 * value) for value in data.statistics[0])
     fill = mean if recipe.cutout_fill < 0 else (recipe.cutout_fill,) * 3
-    transform = pipeline(
-        data.image_size, recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border
-    )
-    return AugmentedBatches(data.train, transform, recipe.flip, recipe.batch_size, recipe.seed)
+    settings = recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border
+    drawing = recipe.flip, recipe.batch_size, recipe.seed
+    if device.type == "cuda" and data.train.images.nbytes <= LARGEST_ON_DEVICE:
+        return DeviceBatches(data.train, BatchAugmentation(*settings), *drawing, device)
+    return AugmentedBatches(data.train, pipeline(data.image_size, *settings), *drawing)
 
 
 def prepare(folder: RunFolder, recipe: Recipe, data: Data, compute: Compute) -> TrainingState:

@@ -1,0 +1,195 @@
+"""What a batch consists of, and the thread that makes one ahead."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from seefar.data import Data, Split
+from seefar.data.augmentation import BatchAugmentation, pipeline
+from seefar.data.batches import AugmentedBatches, Batch, DeviceBatches, training_batches
+from seefar.names import Flip
+from seefar.seeds import Stream
+from seefar.training import setup
+from seefar.training.recipe import RECIPES, recipe
+from seefar.training.setup import build_batches
+
+CPU = torch.device("cpu")
+KINDS = pytest.mark.parametrize("kind", ["albumentations", "torch"])
+VARIED = (4, 16, 1.0, (9, 9, 9))
+PLAIN = (0, 0, 0.0, (0, 0, 0))
+
+
+def numbered(count: int) -> Split:
+    """Images whose left half says which they are: (i, 0, 0); the right half is black."""
+    images = np.zeros((count, 32, 32, 3), np.uint8)
+    images[:, :, :16, 0] = np.arange(1, count + 1)[:, None, None]
+    return Split(images, np.arange(count) % 2, ("even", "odd"))
+
+
+def batches_of(
+    kind: str, split: Split, settings: tuple[Any, ...] = VARIED, flip: Flip = "random", size: int = 16, seed: int = 0
+) -> AugmentedBatches:
+    if kind == "torch":
+        return DeviceBatches(split, BatchAugmentation(*settings), flip, size, seed, CPU)
+    return AugmentedBatches(split, pipeline(32, *settings), flip, size, seed)
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return one.images.equal(other.images) and one.labels.equal(other.labels)
+
+
+@KINDS
+def test_an_epoch_shows_every_image_once_with_its_own_label(kind: str) -> None:
+    dataset = batches_of(kind, numbered(50), PLAIN, "none")
+    assert len(dataset) == 4
+    for epoch in range(2):
+        batches = [dataset[epoch, number] for number in range(4)]
+        assert [len(batch.labels) for batch in batches] == [16, 16, 16, 2]
+        assert {batch.images.dtype for batch in batches} == {torch.uint8}
+        which = np.concatenate([batch.images[:, 0, 0, 0].numpy() for batch in batches]) - 1
+        assert sorted(which) == list(range(50))
+        np.testing.assert_array_equal(np.concatenate([batch.labels.numpy() for batch in batches]), which % 2)
+    assert not np.array_equal(dataset.order(0), dataset.order(1))
+
+
+def test_order_mirroring_and_batches_are_drawn_apart() -> None:
+    """With seed, epoch and batch all 0, numpy's generator for (0,), (0, 0) and (0, 0, 0) would be the same one."""
+    drawn = [np.random.default_rng((stream, 0)).random() for stream in Stream]
+    assert len({round(number, 9) for number in drawn}) == len(Stream)
+    dataset = batches_of("torch", numbered(2000), PLAIN, "alternating", 1000)
+    mirrored = [(dataset[0, number].images[:, 0, 0, 0] == 0).float().mean().item() for number in range(2)]
+    assert mirrored == pytest.approx([0.5, 0.5], abs=0.08)  # those shown first are mirrored as often as the others
+
+
+@KINDS
+def test_a_batch_depends_on_seed_epoch_and_number_only(kind: str) -> None:
+    dataset = batches_of(kind, numbered(48))
+    first = [dataset[position] for position in ((0, 0), (0, 1), (1, 0), (2, 2))]
+    again = batches_of(kind, numbered(48))
+    assert same(again[2, 2], first[3])  # asked for in another order, by another object
+    assert same(again[0, 0], first[0])
+    assert same(dataset[0, 1], first[1])
+    assert not same(batches_of(kind, numbered(48), seed=1)[0, 0], first[0])
+
+
+@KINDS
+def test_two_epochs_differ_in_more_than_their_order(kind: str) -> None:
+    dataset = batches_of(kind, numbered(16))
+    epochs = [dataset[epoch, 0].images.numpy()[np.argsort(dataset.order(epoch))] for epoch in range(2)]
+    assert (epochs[0] != epochs[1]).any((1, 2, 3)).mean() > 0.9
+
+
+@KINDS
+def test_alternating_flip_shows_each_image_both_ways_round_in_two_epochs(kind: str) -> None:
+    dataset = batches_of(kind, numbered(40), PLAIN, "alternating", 40, seed=5)
+
+    def mirrored(epoch: int) -> np.ndarray:
+        images = dataset[epoch, 0].images.numpy()[np.argsort(dataset.order(epoch))]
+        return images[:, 0, 0, 0] == 0  # the number is on the right now
+
+    assert 8 < mirrored(0).sum() < 32
+    np.testing.assert_array_equal(mirrored(1), ~mirrored(0))
+    np.testing.assert_array_equal(mirrored(2), mirrored(0))
+
+
+@KINDS
+def test_random_flip_mirrors_half_of_the_images(kind: str) -> None:
+    images = batches_of(kind, numbered(200), PLAIN, "random", 200, seed=5)[0, 0].images
+    assert (images[:, 0, 0, 0] == 0).float().mean().item() == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_gpu_mirrors_the_same_images_as_the_cpu_where_mirroring_alternates() -> None:
+    on_cpu, on_gpu = (batches_of(kind, numbered(40), PLAIN, "alternating") for kind in ("albumentations", "torch"))
+    assert all(same(on_cpu[epoch, number], on_gpu[epoch, number]) for epoch in range(2) for number in range(3))
+
+
+def test_a_gpu_augments_what_fits_into_its_memory(shapes: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "DeviceBatches", lambda *settings: settings[-1])
+    fast, gpu = recipe("fast"), torch.device("cuda")
+    assert build_batches(fast, shapes, gpu) == gpu
+    assert type(build_batches(fast, shapes)) is AugmentedBatches
+    monkeypatch.setattr(setup, "LARGEST_ON_DEVICE", shapes.train.images.nbytes - 1)
+    assert type(build_batches(fast, shapes, gpu)) is AugmentedBatches
+
+
+@KINDS
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_the_thread_changes_no_batch(shapes: Data, name: str, kind: str) -> None:
+    """The 27th batch of an epoch has 2 of the 600 images left."""
+    plan = recipe(name, batch_size=23)
+    settings = plan.crop_padding, plan.cutout, plan.cutout_probability, (1, 2, 3), plan.crop_border
+    positions = [(0, 1), (0, 25), (0, 26), (1, 1), (3, 2)]
+    dataset = batches_of(kind, shapes.train, settings, plan.flip, 23)
+    with training_batches(dataset, positions, pin_memory=False) as batches:
+        found = list(batches)
+    assert [(batch.epoch, batch.number) for batch in found] == positions
+    assert [len(batch.labels) for batch in found] == [23, 23, 2, 23, 23]
+    alone = batches_of(kind, shapes.train, settings, plan.flip, 23)
+    assert all(same(batch, alone[position]) for batch, position in zip(found, positions, strict=True))
+
+
+class Counted(AugmentedBatches):
+    """Batches that are counted as they are made, and the third of which cannot be."""
+
+    def __init__(self) -> None:
+        super().__init__(numbered(8), pipeline(32, *PLAIN), "none", 2, 0)
+        self.made: list[int] = []
+
+    def __getitem__(self, position: tuple[int, int]) -> Batch:
+        self.made.append(position[1])
+        if position[1] == 3:
+            raise MemoryError("no room for batch 3")
+        return super().__getitem__(position)
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+def test_one_batch_is_made_ahead_and_not_more() -> None:
+    dataset = Counted()
+    with training_batches(dataset, [(0, number) for number in range(3)], pin_memory=False) as batches:
+        next(batches)
+        for _ in range(100):
+            if len(dataset.made) == 2:
+                break
+            time.sleep(0.01)
+        time.sleep(0.05)
+        assert dataset.made == [0, 1]
+        assert len(threads()) == 1
+    assert threads() == []
+
+
+def read(dataset: AugmentedBatches, count: int, error: type[BaseException] | None = None) -> None:
+    """Read so many batches of ten, and end as a training does."""
+    with training_batches(dataset, [(0, number) for number in range(10)], pin_memory=False) as batches:
+        assert [next(batches).number for _ in range(count)] == list(range(count))
+        if error:
+            raise error
+
+
+def test_an_error_in_the_thread_is_raised_where_its_batch_is_read() -> None:
+    read(Counted(), 3)
+    with pytest.raises(MemoryError, match="batch 3"):
+        read(Counted(), 4)
+    assert threads() == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_the_thread_ends_with_an_error_of_the_reader(error: type[BaseException]) -> None:
+    dataset = Counted()
+    with pytest.raises(error):
+        read(dataset, 1, error)
+    assert threads() == []
+    assert len(dataset.made) <= 2
+
+
+def test_no_position_is_no_batch() -> None:
+    with training_batches(Counted(), [], pin_memory=False) as batches:
+        assert list(batches) == []

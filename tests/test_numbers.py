@@ -1,0 +1,95 @@
+"""Numbers that agree: metrics, tables and rates of a run computed again from its arrays; same seed, same bits."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+import seefar
+from seefar.data import Data
+from seefar.model.inference import weights_fingerprint
+from seefar.runs.folder import RunFolder
+
+
+def test_metrics_tables_and_rates_follow_from_the_arrays(finished: Path, few: Data) -> None:
+    folder, data = RunFolder(finished), few
+    with np.load(folder.predictions) as arrays:
+        logits, labels = arrays["logits"].astype(np.float64), arrays["labels"]
+    logs, predicted = log_softmax(logits, axis=1), logits.argmax(1)
+    wrong = np.flatnonzero(predicted != labels)
+    losses = -logs[np.arange(len(labels)), labels]
+
+    test = json.loads(folder.metrics.read_text())["test"]
+    confusion = np.zeros((10, 10), int)
+    np.add.at(confusion, (labels, predicted), 1)
+    assert (labels == data.test.labels).all()
+    assert (test["n"], test["mistakes"]) == (20, len(wrong))
+    assert test["accuracy"] == pytest.approx((predicted == labels).mean())
+    assert test["confusion"] == confusion.tolist()
+
+    with folder.mistakes.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["index"]) for row in rows] == sorted(wrong.tolist(), key=lambda one: -losses[one])
+    for row in rows:
+        index = int(row["index"])
+        assert row["true"] == data.classes[labels[index]]
+        assert row["predicted"] == data.classes[predicted[index]]
+        assert float(row["loss"]) == pytest.approx(losses[index], abs=1e-4)
+        assert float(row["confidence"]) == pytest.approx(np.exp(logs[index].max()), abs=1e-4)
+
+    with np.load(folder.maps) as arrays:
+        about, indices, hidden = json.loads(arrays["about"].tobytes()), arrays["index"], arrays["hidden"]
+        contrast, difference = arrays["contrast"], arrays["predicted"] - arrays["true"]
+    assert sorted(indices.tolist()) == wrong.tolist()
+    np.testing.assert_allclose(contrast, difference, atol=1e-5)
+    repaired = sum(repair["outcome"] == "repaired" for repair in about["repairs"])
+    occlusion = json.loads(folder.explanation.read_text())["occlusion"]
+    assert occlusion["repaired"]["n"] == len(wrong)
+    assert occlusion["repaired"]["share"] == pytest.approx(repaired / len(wrong))
+    for repair, pixels in zip(about["repairs"], hidden, strict=True):
+        assert repair["share"] == pytest.approx(pixels.mean(), abs=1 / pixels.size)
+
+    page = folder.report.read_text(encoding="utf-8")
+    values = json.loads(re.search(r'<script type="application/json" id="values">(.*?)</script>', page, re.S)[1])
+    assert [row["index"] for row in values["mistakes"]] == [int(row["index"]) for row in rows]
+    probabilities = np.frombuffer(base64.b64decode(values["probabilities"]), "<f4").reshape(-1, 10)
+    np.testing.assert_allclose(probabilities, np.exp(logs[[row["index"] for row in values["mistakes"]]]), atol=1e-6)
+    outcomes = {mistake: repair["outcome"] for mistake, repair in zip(indices.tolist(), about["repairs"], strict=True)}
+    for row in values["mistakes"]:
+        assert (row["true"], row["predicted"]) == (labels[row["index"]], predicted[row["index"]])
+        assert row["confidence"] == pytest.approx(np.exp(logs[row["index"]].max()), abs=1e-6)
+        assert row["loss"] == pytest.approx(losses[row["index"]], abs=1e-5)
+        assert row["outcome"] == outcomes[row["index"]]
+    assert f"{(predicted == labels).mean():.2%}" in page.replace("\u2009", "").replace(" %", "%")
+
+
+def test_the_history_is_that_of_the_log(finished: Path) -> None:
+    """Loss and accuracy of each logged step: in `history.csv` and in the lines of the course assignment's form."""
+    run = seefar.load_run(finished)
+    log = run.folder.log.read_text()
+    losses = [float(found) for found in re.findall(r"\[\d, +\d+\] loss: ([\d.]+)", log)]
+    assert len(losses) == 6
+    accuracies = [float(found) for found in re.findall(r"Accuracy is: ([\d.]+)", log)]
+    assert losses == [pytest.approx(row.loss, abs=5e-4) for row in run.history]
+    ends = [row.epoch_accuracy for row in run.history if row.epoch_accuracy is not None]
+    assert accuracies == [pytest.approx(100 * end, abs=5e-4) for end in ends]
+
+
+@pytest.mark.parametrize("name", ["fast", "quick", "seed", "demo"])
+def test_the_same_seed_gives_the_same_bits(tmp_path: Path, few: Data, name: str) -> None:
+    tiny = replace(seefar.recipe(name), data="shapes", width=2, epochs=2, batch_size=16, log_every=1)
+    runs = [
+        seefar.train(tiny, few, tmp_path / str(number), device="cpu", progress=seefar.SILENT) for number in range(2)
+    ]
+    assert len({weights_fingerprint(run.model) for run in runs}) == 1
+    assert len({run.folder.weights.read_bytes() for run in runs}) == 1
+    histories = [[replace(row, seconds=0) for row in run.history] for run in runs]
+    assert histories[0] == histories[1]
