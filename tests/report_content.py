@@ -80,7 +80,18 @@ def make_content(
     )
     verdicts = [
         Verdict(
-            m.index, m.true, m.predicted, FAULTS[m.index % 4], f"sentence of {m.index}", 50, 30, 20, 0.9, None, 23, 5
+            index=m.index,
+            true=m.true,
+            predicted=m.predicted,
+            fault=FAULTS[m.index % 4],
+            sentence=f"sentence of {m.index}",
+            people=50,
+            people_true=30,
+            people_predicted=20,
+            entropy=m.index * 37 % 101 / 100,
+            confirmed=None,
+            nets=23,
+            nets_wrong=5,
         )
         for m in mistakes
     ]
