@@ -98,9 +98,7 @@ def make_content(
     index = np.flatnonzero(labels != answers)
     near = [np.stack([random.permutation(9)[:3] for _ in index]) + 9 * group for group in (0, 1)]
     copies = tuple(Duplicate(mistake.index, 4321, 0.875, True) for mistake in mistakes[:1])
-    neighbours = Neighbours(
-        index, *near, *(one / 20 for one in near), copies, labels, 0.5, (0.4, 0.6), 0.5, "model", "training", "images"
-    )
+    neighbours = Neighbours(index, *near, *(one / 20 for one in near), copies, "model", "training", "images")
     values: dict[str, Any] = {
         "name": "made-up",
         "data": "cifar10",

@@ -230,10 +230,13 @@ def test_recorded_choices_that_nobody_could_make_are_not_taken(tiny: Run, few: D
         tiny.folder.manifest.write_text(json.dumps(manifest))
         seefar.evaluate_run(tiny, few, progress=SILENT)
         assert seefar.verify(tiny.folder) == []
+    manifest["files"]["maps.npz"]["settings"] = ["gradcam", None, 7, "blur"]
+    tiny.folder.manifest.write_text(json.dumps(manifest))
+    seefar.report_run(tiny, few, progress=SILENT)
 
 
 def test_what_is_explained_is_not_explained_again(tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seefar.artifacts.explain", lambda *_, **__: pytest.fail("explained again"))
+    monkeypatch.setattr("seefar.artifacts.explain_in_parts", lambda *_, **__: pytest.fail("explained again"))
     monkeypatch.setattr("seefar.artifacts.predict", lambda *_, **__: pytest.fail("predicted again"))
     monkeypatch.setattr("seefar.artifacts.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     assert len(explain(tiny, few, top=3, order="index").shown) == 3

@@ -28,7 +28,8 @@ from seefar.data.images import differing_names
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake, chosen_classes
-from seefar.explanation.explain import Explanation, check_map_settings
+from seefar.explanation.explain import Explanation
+from seefar.explanation.explainer import normalise_map_settings
 from seefar.explanation.neighbours import Neighbours
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName, PrecisionName
@@ -316,4 +317,4 @@ def check_choices(choices: Choices, data: Data) -> None:
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
-    check_map_settings(model, data.image_size, choices.method, choices.layer, choices.cells)
+    normalise_map_settings(model, data.image_size, choices)
