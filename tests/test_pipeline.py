@@ -30,6 +30,8 @@ from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 TRAINING = {"recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors"}
 COMPUTED = {
     "predictions.npz",
@@ -248,10 +250,7 @@ def test_shown_mistakes_come_first_and_can_be_all_that_is_explained(tiny: Run, f
     assert len(rows) == result.evaluation.metrics.mistakes
 
 
-def test_the_accuracy_and_two_figures_are_there_before_the_explanation(
-    few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("seefar.report.style.DPI", 30)
+def test_the_accuracy_and_two_figures_are_there_before_the_explanation(few: Data, tmp_path: Path) -> None:
     seen: list[list[bool]] = []
 
     def look(_evaluation: seefar.Evaluation) -> None:
@@ -298,8 +297,8 @@ def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
             return reference
         raise DataError("cifar10_mturk.json is not the published file")
 
-    monkeypatch.setattr("seefar.evaluation.evaluate.load_reference", load)
-    monkeypatch.setattr("seefar.evaluation.evaluate.has_reference", lambda split: split is few.test)
+    monkeypatch.setattr("seefar.artifacts.load_reference", load)
+    monkeypatch.setattr("seefar.artifacts.has_reference", lambda split: split is few.test)
     return state
 
 
