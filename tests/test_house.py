@@ -15,7 +15,6 @@ ORDER = (
     "names",
     "choices",
     "seeds",
-    "processes",
     "output",
     "progress",
     "runs",
