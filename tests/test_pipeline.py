@@ -343,6 +343,8 @@ def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
         ({"top": "ten"}, ChoiceError, "ten"),
         ({"checkpoint_minutes": -1}, SeefarError, "-1"),
         ({"precision": "float16", "device": "cpu"}, DeviceError, "float16"),
+        ({"precision": "float8"}, DeviceError, "float8"),
+        ({"device": "tpu"}, DeviceError, "tpu"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_training(
