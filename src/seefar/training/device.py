@@ -8,7 +8,7 @@ import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import torch
 from torch import Tensor
@@ -99,9 +99,12 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
         "cpu": True,
     }
     kind = next(name for name, usable in available.items() if usable) if device == "auto" else device
-    if not available[kind]:
+    if not available.get(kind):
         others = ", ".join(name for name, usable in available.items() if usable)
         raise DeviceError(f"torch finds no {kind} on this machine, only {others}: choose device {others} or auto.")
+    if precision not in get_args(PrecisionName):
+        names = ", ".join(get_args(PrecisionName))
+        raise DeviceError(f"precision must be one of {names} (got {precision!r}).")
     if precision == "float16" and kind != "cuda":
         raise DeviceError(f"float16 needs CUDA, the device is {kind}: choose precision auto, bfloat16 or float32.")
     dtype = _best_precision(kind) if precision == "auto" else cast(torch.dtype, getattr(torch, precision))
