@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_job import TINY
 from torch import Tensor
 
 import seefar
@@ -17,8 +18,6 @@ from seefar.data.shapes import load_shapes
 from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run, load_run
-from tiny_job import TINY
-
 
 ASSETS = Path(__file__).parent / "assets"
 

@@ -24,12 +24,11 @@ from seefar.cli.main import main
 from seefar.compared_runs import predicted_classes
 from seefar.data import Data
 from seefar.data.reference import labels_sha256
-from seefar.data.shapes import load_shapes
 from seefar.errors import ChoiceError, DataError, DeviceError, Interrupted, MapError, RunError, SeefarError
 from seefar.pipeline import load_for
 from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder
-from seefar.training.run import Run, load_run
+from seefar.training.run import Run
 
 TRAINING = {"recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors"}
 COMPUTED = {

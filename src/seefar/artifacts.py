@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 
 from seefar.choices import Choices
 from seefar.data.images import Data, Split
-from seefar.data.reference import Reference
-from seefar.errors import ChoiceError
+from seefar.data.reference import Reference, has_reference, load_reference
+from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
-from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate, reference_of
+from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
 from seefar.evaluation.triage import FAULTS, count_faults
@@ -98,7 +98,12 @@ class Job:
 
     @cached_property
     def _reference(self) -> tuple[Reference | None, str | None]:
-        return reference_of(self.data.test, self.data_dir, progress=self.progress)
+        if not has_reference(self.data.test):
+            return None, None
+        try:
+            return load_reference(self.data_dir, progress=self.progress), None
+        except DataError as error:
+            return None, str(error)
 
     @property
     def reference(self) -> Reference | None:
@@ -113,10 +118,10 @@ class Job:
     @cached_property
     def analysis(self) -> MistakeAnalysis:
         """Faults, accuracy views, label issues, confused pairs, slices."""
-        _, missing = self._reference
+        reference, missing = self._reference
         if missing:
             self.progress.line(f"faults are left out: {missing}")
-        return analyse_mistakes(self.evaluation.predictions, self.data.test, self.data_dir)
+        return analyse_mistakes(self.evaluation.predictions, self.data.test, reference)
 
     @property
     def calibrations(self) -> Calibrations:

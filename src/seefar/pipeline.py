@@ -35,6 +35,7 @@ from seefar.names import DeviceName, PrecisionName
 from seefar.progress import Progress, showing
 from seefar.runs.store import locked, opened
 from seefar.training.device import plan_training
+from seefar.training.distributed import is_main, load_in_turn
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
@@ -115,8 +116,10 @@ def run(
         recipe = replace(recipe, data=data.name, image_size=data.image_size)
     elif data is not None:
         recipe = replace(recipe, data=str(data))
-    images = data if isinstance(data, Data) else load_for(recipe, data_dir, progress=progress)
+    images = data if isinstance(data, Data) else load_in_turn(lambda: load_for(recipe, data_dir, progress=progress))
     check_choices(chosen, images)
+    if not is_main():  # it takes part in the steps, and exits
+        train(recipe, images, device=device, precision=precision, checkpoint_minutes=checkpoint_minutes)
     plan_training(device, precision, checkpoint_minutes)
     folder = open_run(recipe, images, name)
     # A finished run is shown also where nothing can be written.

@@ -34,7 +34,7 @@ class Batch:
 
 
 class AugmentedBatches:
-    """Batch number b of epoch e, for any (e, b): the same in whichever order they are asked for.
+    """Batch number b of epoch e, for any (e, b): the same in whichever order they are read.
 
     Args:
         split: the training images.

@@ -24,7 +24,7 @@ def user_cache() -> Path:
 
 
 def download(urls: tuple[str, ...], path: Path, md5: str, size: int, progress: Progress = SILENT) -> None:
-    """Fetch `path` from the first address that has the right file; nothing happens if it is there already.
+    """Fetch `path` from the first address that has the right file; nothing happens if it exists already.
 
     A transfer that breaks off leaves `<path>.part`, and the next try (of any address, in this process or a later
     one) fetches only the rest. The file gets its name when its checksum is right.
@@ -37,8 +37,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int, progress: P
         progress: see `seefar.progress`; counts MB.
 
     Raises:
-        DataError: no address has the file; the message holds what each of them answered, and whether a damaged file is
-            at `path`.
+        DataError: no address has the file; the message lists the answer of each, and whether `path` is a damaged file.
     """
     import pooch
 
@@ -47,7 +46,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int, progress: P
         found = pooch.file_hash(str(path), alg="md5")
         if found == md5:
             return
-        damaged = f"The file there is damaged or another one: MD5 {found} was found.\n"
+        damaged = f"The file there is damaged or a different one: its MD5 is {found}.\n"
     progress.line(f"fetching {path.name} into {path.parent}")
     part = path.with_name(f"{path.name}.part")
     failures = []
@@ -60,7 +59,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int, progress: P
                 os.replace(part, path)
                 return
             part.unlink()  # the next address starts from nothing
-            failures.append(f"{url}: another file (its MD5 is {found})")
+            failures.append(f"{url}: a different file (its MD5 is {found})")
         except OSError as error:
             failures.append(f"{url}: {failure(error)}")
     tried = "\n  ".join(failures)
@@ -92,7 +91,7 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
             return  # it is complete; the checksum decides
         response.raise_for_status()
         if response.status_code != requests.codes.partial_content:
-            have = 0  # the host sends the whole file again
+            have = 0  # the host sends the file from its beginning
         length = 0 if "Content-Encoding" in response.headers else int(response.headers.get("Content-Length", 0))
         total = have + length if length else None
         with part.open("ab" if have else "wb") as file:
@@ -107,7 +106,7 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
 
 
 def failure(error: OSError) -> str:
-    """The reason in a few words: what requests says of a lost connection is a paragraph of class names."""
+    """The reason in a few words: requests describes a lost connection by a paragraph of class names."""
     import requests
 
     return "no connection" if isinstance(error, requests.ConnectionError) else str(error)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar import processes
 from seefar.data.images import Images, Labels, Split
 from seefar.errors import DataError, MapError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
@@ -426,7 +425,7 @@ class Work:
                 self.shown.update("occlusion test", rows.stop, len(mistakes[0]))
             return tuple(np.concatenate(arrays) for arrays in zip(*found, strict=True))
 
-        tested, count = processes.in_parts(test, *mistakes, unit=PART), len(HIDDEN)
+        tested, count = test(*mistakes), len(HIDDEN)
         tries = [tested[start : start + count] for start in range(0, len(tested), count)]
         return [
             Occlusion(*(Hidden(*(array[rows] for array in arrays)) for arrays in tries))
@@ -447,19 +446,14 @@ class Work:
 
         def done(count: int) -> None:
             wanted = 2 * len(ranks) + len(todo)
-            finished[0] = min(wanted, finished[0] + count * processes.size())  # as far as the others are, about
+            finished[0] = min(wanted, finished[0] + count)
             self.shown.update("maps", finished[0], wanted)
 
         def make(network: nn.Module, images: Images, index: Labels) -> tuple[Maps, Maps]:
             if not len(index):
                 return (nothing := np.zeros((0, *self.shape), np.float32)), nothing
             predicted, true = self.predictions.predicted[index], self.predictions.labels[index]
-
-            def pair(images: Images, predicted: Labels, true: Labels) -> tuple[Maps, Maps]:
-                return self.pair(network, images, predicted, true, done)
-
-            first, second = processes.in_parts(pair, images, predicted, true, unit=PART)
-            return first, second
+            return self.pair(network, images, predicted, true, done)
 
         of_predicted, of_true = make(self.network, images, index)
         mirrored = np.subtract(*make(self.network, images[:, :, ::-1], index))
@@ -479,8 +473,7 @@ class Work:
         intact = np.sort(np.random.default_rng(Stream.RIGHT_ANSWERS).permutation(correct)[:count])
         if not len(intact):
             return np.zeros(0, dtype=bool)
-        (damaged,) = processes.in_parts(lambda index: (self._damaged(grid, index),), intact, unit=PART)
-        return damaged
+        return self._damaged(grid, intact)
 
     def _damaged(self, grid: Grid, intact: NDArray[np.int64]) -> NDArray[np.bool_]:
         predictions, damaged = self.predictions, np.zeros(len(intact), dtype=bool)

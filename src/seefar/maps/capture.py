@@ -236,7 +236,7 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
         if len(taken) != 1:
             part = "takes no part in the forward pass" if not taken else f"is used {len(taken)} times in a forward pass"
             raise MapError(f"Layer {layer} {part}: name another layer.")
-        check_classes(classes, logits.shape[1])
+        check_class_indices(classes, logits.shape[1])
         score = logits.gather(1, classes.clone()[:, None]).sum()
         gradients = torch.autograd.grad(score, taken[0], allow_unused=True)[0] if score.requires_grad else None
         if gradients is None:
@@ -244,7 +244,7 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
     return Captured(inputs, classes, taken[0].detach().float(), gradients.float())
 
 
-def check_classes(classes: Tensor, count: int) -> None:
+def check_class_indices(classes: Tensor, count: int) -> None:
     """Check that class indices are below the number of classes.
 
     Raises:
