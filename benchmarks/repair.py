@@ -24,7 +24,7 @@ from seefar.evaluation.metrics import mcnemar
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.occlusion import Rate, occlude_progressively
 from seefar.maps.grid import rank_pixels, to_pixels
-from seefar.names import HideName, MethodName
+from seefar.choices import HideName, MethodName
 from seefar.runs.provenance import provenance
 from seefar.training.run import Run
 

@@ -24,7 +24,7 @@ from seefar.cli.main import main
 from seefar.compared_runs import predicted_classes
 from seefar.data import Data
 from seefar.data.reference import labels_sha256
-from seefar.errors import ChoiceError, DataError, DeviceError, Interrupted, MapError, RunError, SeefarError
+from seefar.errors import ChoiceError, DataError, ChoiceError, Interrupted, ChoiceError, RunError, SeefarError
 from seefar.pipeline import load_for
 from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder
@@ -355,8 +355,8 @@ def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
         ({"true": "whale"}, DataError, "whale"),
         ({"predicted": "whale"}, DataError, "whale"),
         ({"true": "circle", "predicted": "circle"}, DataError, "circle"),
-        ({"layer": "layer9"}, MapError, "layer9"),
-        ({"cells": 7}, MapError, "7"),
+        ({"layer": "layer9"}, ChoiceError, "layer9"),
+        ({"cells": 7}, ChoiceError, "7"),
         ({"method": "eigencam"}, ChoiceError, "eigencam"),
         ({"hide": "gray"}, ChoiceError, "gray"),
         ({"order": "lost"}, ChoiceError, "lost"),
@@ -365,9 +365,9 @@ def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
         ({"top": 101}, ChoiceError, "101"),
         ({"top": "ten"}, ChoiceError, "ten"),
         ({"checkpoint_minutes": -1}, SeefarError, "-1"),
-        ({"precision": "float16", "device": "cpu"}, DeviceError, "float16"),
-        ({"precision": "float8"}, DeviceError, "float8"),
-        ({"device": "tpu"}, DeviceError, "tpu"),
+        ({"precision": "float16", "device": "cpu"}, ChoiceError, "float16"),
+        ({"precision": "float8"}, ChoiceError, "float8"),
+        ({"device": "tpu"}, ChoiceError, "tpu"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_training(
@@ -385,7 +385,7 @@ def test_a_network_that_memory_cannot_hold_is_refused(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 360000000000 bytes.")
 
     monkeypatch.setattr("seefar.training.loop.prepare", too_wide)
-    with pytest.raises(DeviceError, match="width"):
+    with pytest.raises(ChoiceError, match="width"):
         seefar.run(TINY, few, tmp_path / "run", progress=SILENT)
 
 

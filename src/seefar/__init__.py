@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from seefar.data.reference import load_reference as load_reference
     from seefar.errors import ChoiceError as ChoiceError
     from seefar.errors import DataError as DataError
-    from seefar.errors import DeviceError as DeviceError
-    from seefar.errors import DivergedError as DivergedError
     from seefar.errors import Interrupted as Interrupted
-    from seefar.errors import MapError as MapError
     from seefar.errors import RecipeError as RecipeError
     from seefar.errors import RunError as RunError
     from seefar.errors import SeefarError as SeefarError
@@ -122,7 +119,7 @@ _NAMES = {
     "data": "load_data",
     "data.images": "Data Split",
     "data.reference": "Reference load_reference",
-    "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError RecipeError RunError SeefarError",
+    "errors": "ChoiceError DataError Interrupted RecipeError RunError SeefarError",
     "evaluation.calibration": "Calibration fit_temperature measure_calibration",
     "evaluation.comparison": "Comparison compare",
     "evaluation.evaluate": "Evaluation MistakeAnalysis analyse_mistakes evaluate",

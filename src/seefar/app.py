@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from seefar.artifacts import PREDICTIONS, measured_grid, read_store
+from seefar.choices import DeviceName
 from seefar.data.images import Images, Split
 from seefar.data.pictures import read_picture
-from seefar.errors import DataError, MissingExtraError
+from seefar.errors import DataError, missing_extra
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
 from seefar.explanation.explainer import normalise_map_settings
@@ -26,7 +27,6 @@ from seefar.maps.class_maps import class_maps
 from seefar.maps.grid import Grid, grid_of
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
-from seefar.names import DeviceName
 from seefar.pipeline import load_for
 from seefar.progress import Progress, showing
 from seefar.report.figures import where
@@ -168,7 +168,7 @@ def load_gradio() -> Any:
     try:
         import gradio
     except ImportError as error:
-        raise MissingExtraError("app", "The app", error) from error
+        raise missing_extra("app", "The app", error) from error
     return gradio
 
 
@@ -180,7 +180,7 @@ def make_app(studio: Studio, name: str) -> Any:
         name: of the run, as the page shows it.
 
     Raises:
-        MissingExtraError: gradio is not installed.
+        SeefarError: gradio is not installed.
     """
     gradio = load_gradio()
     blank = np.full((studio.image_size, studio.image_size, 3), 128, np.uint8)

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from seefar.choices import Choices
 from seefar.data.images import Data, Split
 from seefar.data.reference import Reference, has_reference, load_reference
-from seefar.errors import ChoiceError, DataError, MapError
+from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
@@ -39,7 +39,6 @@ from seefar.report.style import save_figure
 from seefar.report.tables import files_table, mistakes_csv, neighbours_table, occlusion_table
 from seefar.runs.files import read_json
 from seefar.runs.store import Artifact, Store
-from seefar.runs.values import from_plain
 from seefar.training.run import Run
 
 
@@ -90,7 +89,7 @@ class Job:
             return self._choices
         shown = self.store.settings_of(MISTAKES_FIGURE) or _shown_settings(Choices())
         maps = self.store.settings_of(MAPS) or _settings_list(Choices())
-        with suppress(ChoiceError, MapError, TypeError):  # a manifest that somebody else wrote
+        with suppress(ChoiceError, ChoiceError, TypeError):  # a manifest that somebody else wrote
             choices = Choices(*maps, *shown)
             normalise_map_settings(self.run.model, self.run.image_size, choices)
             return choices
@@ -171,7 +170,9 @@ class Calibrations:
     @classmethod
     def load(cls, path: Path) -> Calibrations:
         """Read what `save` wrote."""
-        return from_plain(cls, read_json(path))
+        values = read_json(path)
+        after = values["after_temperature"]
+        return cls(Calibration.from_dict(values["plain"]), None if after is None else Calibration.from_dict(after))
 
 
 def _calibrate(job: Job) -> Calibrations:

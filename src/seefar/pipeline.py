@@ -22,7 +22,7 @@ from seefar.artifacts import (
     Calibrations,
     Job,
 )
-from seefar.choices import Choices
+from seefar.choices import Choices, DeviceName, PrecisionName
 from seefar.data import Data, load_data
 from seefar.data.images import differing_names
 from seefar.errors import DataError
@@ -32,7 +32,6 @@ from seefar.explanation.explain import Explanation
 from seefar.explanation.explainer import normalise_map_settings
 from seefar.explanation.neighbours import Neighbours
 from seefar.model.resnet import ResNet18
-from seefar.names import DeviceName, PrecisionName
 from seefar.progress import Progress, showing
 from seefar.runs.store import locked, opened
 from seefar.training.device import plan_training
@@ -200,7 +199,7 @@ def explain_run(
         choices: which mistakes are shown and how they are explained: the fields of `seefar.Choices`.
 
     Raises:
-        ChoiceError, DataError, MapError: a choice cannot be met.
+        ChoiceError, DataError, ChoiceError: a choice cannot be met.
         RunError: see `evaluate_run`.
 
     Example:
@@ -313,7 +312,7 @@ def check_choices(choices: Choices, data: Data) -> None:
 
     Raises:
         DataError: there is no class of that name, or both are the same.
-        MapError: the layer does not exist or its maps are too coarse.
+        ChoiceError: the layer does not exist or its maps are too coarse.
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width

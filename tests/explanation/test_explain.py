@@ -13,7 +13,7 @@ from seefar import class_maps, gradcam
 from seefar.choices import MapChoices
 from seefar.data import Data
 from seefar.data.images import Split
-from seefar.errors import ChoiceError, DataError, MapError, RunError
+from seefar.errors import ChoiceError, DataError, ChoiceError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.explain import Explanation, explain, explain_in_parts
@@ -123,11 +123,11 @@ def test_what_is_known_is_not_explained_again(
     for name, value in settings.items():
         if name != "cells":
             changed = {"layer": "layer2"} if name == "layer" else {name: value}
-            with pytest.raises(MapError, match=f"known has another {name} "):
+            with pytest.raises(ChoiceError, match=f"known has another {name} "):
                 explain(trained.model, shapes.test, predictions, known=all_of_them, progress=SILENT, **changed)  # type: ignore[arg-type]
-    with pytest.raises(MapError, match=r"another cells \(None, not 16\)"):
+    with pytest.raises(ChoiceError, match=r"another cells \(None, not 16\)"):
         explain(trained.model, shapes.test, predictions, known=all_of_them, cells=16, progress=SILENT)
-    with pytest.raises(MapError, match="known has another model"):
+    with pytest.raises(ChoiceError, match="known has another model"):
         explain(trained.model, shapes.test, predictions, known=replace(all_of_them, model="other"), progress=SILENT)
 
 
@@ -194,9 +194,9 @@ def test_another_method_layer_and_number_of_cells(trained: Run, shapes: Data, pr
 def test_wrong_settings_are_refused_at_once(
     trained: Run, shapes: Data, predictions: Predictions, settings: dict[str, object], message: str
 ) -> None:
-    with pytest.raises((ChoiceError, MapError), match=message):
+    with pytest.raises((ChoiceError, ChoiceError), match=message):
         explain(trained.model, shapes.test, predictions, [], progress=SILENT, **settings)  # type: ignore[arg-type]
-    with pytest.raises((ChoiceError, MapError), match=message):  # before a training, for a network of any weights
+    with pytest.raises((ChoiceError, ChoiceError), match=message):  # before a training, for a network of any weights
         normalise_map_settings(ResNet18(10, width=1), 32, MapChoices(**settings))  # type: ignore[arg-type]
 
 
@@ -304,7 +304,7 @@ def test_a_network_of_other_make_is_explained_at_its_layer(shapes: Data) -> None
     net = Other().eval()
     predictions = predict(net, shapes.test, progress=SILENT)
     some = find_mistakes(predictions)[:3]
-    with pytest.raises(MapError, match=r"this is a Other: pass layer=.*'cells'"):
+    with pytest.raises(ChoiceError, match=r"this is a Other: pass layer=.*'cells'"):
         explain(net, shapes.test, predictions, some, progress=SILENT)
     found = explain(net, shapes.test, predictions, some, layer="cells", progress=SILENT)
     assert found.grid == Grid((16, 16), 2.0, 0.5)

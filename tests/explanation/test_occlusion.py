@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from seefar.errors import MapError
+from seefar.errors import ChoiceError
 from seefar.explanation.occlusion import SHARES, control_steps, occlude, occlude_progressively, shift_ranks
 from seefar.maps.grid import rank_pixels, to_pixels
 from seefar.model.resnet import ResNet18
@@ -132,5 +132,5 @@ def test_any_model_is_asked_a_module_and_a_function_alike(brightness: ResNet18) 
         found = occlude_progressively(model, images, red, ranks, goal=blue, how="grey")
         np.testing.assert_array_equal(found.pixels, expected.pixels)
         np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4)
-    with pytest.raises(MapError, match=r"function must return logits .*got \(4,\)"):
+    with pytest.raises(ChoiceError, match=r"function must return logits .*got \(4,\)"):
         occlude_progressively(lambda stored: stored.mean((1, 2, 3)), images, red, ranks)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from seefar.errors import RunError
-from seefar.output import LastingOutput, printable
+from seefar.errors import printable
+from seefar.progress import LastingOutput
 from seefar.progress import Display
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.tensors import load_tensors

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Union
 import tyro
 
 from seefar.cli.commands import COMMANDS
-from seefar.errors import DivergedError, Interrupted, ProcessError, RecipeError, RunError, SeefarError
-from seefar.output import LastingOutput, printable
+from seefar.errors import RecipeError, RunError, SeefarError, printable
+from seefar.progress import LastingOutput
 from seefar.training.recipe import RECIPES, recipe
 
 NARROWEST = 40
@@ -65,14 +65,13 @@ def _call(words: list[str]) -> int:
     except (SeefarError, OSError) as error:  # OSError: a folder that cannot be read, ...
         if "--debug" in words:
             raise
-        first = os.environ.get("RANK", "0") == "0"  # of several processes
-        if first or not isinstance(
-            error, (DivergedError, Interrupted, ProcessError)
-        ):  # which are reported by the first
+        code = error.exit_code if isinstance(error, SeefarError) else 2
+        # Of several processes the first reports what all of them meet, and that another one was lost.
+        if os.environ.get("RANK", "0") == "0" or not (isinstance(error, RunError) or code in (1, 130)):
             _print_error(error)
-        return error.exit_code if isinstance(error, SeefarError) else 2
+        return code
     except KeyboardInterrupt:
-        print("seefar: interrupted; the same command goes on from what is saved", file=sys.stderr)
+        print("seefar: interrupted; the same command resumes from what is saved", file=sys.stderr)
         return 130
     return 0
 

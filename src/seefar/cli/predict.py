@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from seefar.choices import MapChoices
+from seefar.choices import DeviceName, MapChoices
 from seefar.cli.options import JsonOutput, RunName
-from seefar.names import DeviceName
 
 if TYPE_CHECKING:
     from seefar.explanation.pictures import PicturePrediction
@@ -68,7 +67,7 @@ class Predict:
 
 
 def _print(prediction: PicturePrediction, figure: Path) -> None:
-    from seefar.output import printable
+    from seefar.errors import printable
 
     print(f"{printable(prediction.file)}: {prediction.describe()}")
     print(f"  {prediction.picture.describe()}")

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seefar.choices import Flip
 from seefar.data.augmentation import BatchAugmentation, mirror
 from seefar.data.images import Images, Labels, Split
-from seefar.names import Flip
 from seefar.seeds import Stream
 
 LARGEST_ON_DEVICE = 4 << 30

@@ -19,8 +19,7 @@ import numpy as np
 from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, Split
 from seefar.data.pictures import NO_CLASSES, Picture, picture_suffixes, read_picture, unreadable
-from seefar.errors import DataError, RunError
-from seefar.output import printable
+from seefar.errors import DataError, RunError, printable
 from seefar.progress import Progress, showing
 from seefar.runs.files import read_json, write_text, written_beside
 

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.errors import DataError
-from seefar.output import printable
+from seefar.errors import DataError, printable
 from seefar.seeds import Stream
 
 Images = NDArray[np.uint8]  # (N, H, W, 3)

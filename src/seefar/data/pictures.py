@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.errors import DataError
-from seefar.output import printable
+from seefar.errors import DataError, printable
 from seefar.progress import SILENT, Progress
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from seefar.choices import Order
 from seefar.data.images import Images, Labels, find_class
 from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.metrics import confusion_matrix, wilson_interval
 from seefar.evaluation.predictions import Predictions
-from seefar.names import Order
 
 SLICE_SHARE = 0.1
 BLOCK = 100  # images at a time, which stay in the processor's cache

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.choices import MapChoices
+from seefar.choices import HideName, MapChoices, MethodName
 from seefar.data.images import Split
-from seefar.errors import DataError, MapError, RunError
+from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.explainer import (
@@ -43,7 +43,6 @@ from seefar.maps.capture import logits_of, original
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.sanity import BLOCK, MOST_MAPS, find_origin
 from seefar.model.inference import weights_fingerprint
-from seefar.names import HideName, MethodName
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_arrays, save_arrays
 from seefar.runs.files import parse_json
@@ -231,7 +230,7 @@ def explain(
     Raises:
         DataError: the predictions are of another model or other images, or used another normalisation, or one of the
             mistakes is not a mistake of theirs.
-        ChoiceError, MapError: there is no such method or layer, or its maps are too coarse; or `known` has other
+        ChoiceError, ChoiceError: there is no such method or layer, or its maps are too coarse; or `known` has other
             settings.
 
     Example:
@@ -429,7 +428,7 @@ def _check_known(known: Explanation, predictions: Predictions, settings: MapSett
     for name, value in expected.items():
         found = getattr(known, name)
         if found != value:
-            raise MapError(f"known has another {name} ({found!r}, not {value!r}): leave it out.")
+            raise ChoiceError(f"known has another {name} ({found!r}, not {value!r}): leave it out.")
 
 
 def _join(one: Explanation, other: Explanation, ranked: list[Mistake]) -> Explanation:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.choices import MapChoices
+from seefar.choices import HideName, MapChoices, MethodName
 from seefar.data.images import Images, Labels
 from seefar.explanation.health import Health, check_health
 from seefar.explanation.occlusion import Pixels, Repair, find_repairs, occlude
@@ -23,7 +23,6 @@ from seefar.maps.formulas import gradcam
 from seefar.maps.grid import Grid, Maps, both, grid_of
 from seefar.maps.sanity import randomized
 from seefar.model.resnet import ResNet18
-from seefar.names import HideName, MethodName
 
 BATCH = 20
 """Images in a batch: few, since the last batch is filled up, and a user waits for the first ten mistakes."""
@@ -79,7 +78,7 @@ def normalise_map_settings(
         choices: method, layer, cells and what replaces hidden pixels; default: those of `MapChoices`.
 
     Raises:
-        MapError: there is no such layer or number of cells, or the maps are too coarse to show regions.
+        ChoiceError: there is no such layer or number of cells, or the maps are too coarse to show regions.
 
     Example:
         >>> import seefar

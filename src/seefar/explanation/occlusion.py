@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from seefar.choices import HideName
 from seefar.data.images import Images, Labels
 from seefar.evaluation.metrics import mcnemar, wilson_interval
 from seefar.evaluation.mistakes import Mistake
@@ -20,7 +21,6 @@ from seefar.maps.capture import Model, logits_of
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.sanity import evidence_inside
 from seefar.model.inference import log_softmax
-from seefar.names import HideName
 from seefar.seeds import Stream
 
 SHARES = (0.05, 0.10, 0.20, 0.30)

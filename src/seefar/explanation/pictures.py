@@ -10,17 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.choices import MapChoices
+from seefar.choices import HideName, MapChoices, MethodName
 from seefar.data.pictures import Picture, Places, read_pictures, unreadable
-from seefar.errors import DataError
+from seefar.errors import DataError, printable
 from seefar.explanation.explainer import BATCH, Explainer, layer_name, normalise_map_settings
 from seefar.explanation.health import Health
 from seefar.explanation.occlusion import Repair
 from seefar.maps.capture import original
 from seefar.maps.grid import Grid
 from seefar.model.inference import log_softmax
-from seefar.names import HideName, MethodName
-from seefar.output import printable
 from seefar.progress import Progress, showing
 
 
@@ -146,7 +144,7 @@ def predict_pictures(
 
     Raises:
         DataError: some of the files cannot be read, and all of these are named; or the network has other classes.
-        ChoiceError, MapError: as in `seefar.explain`.
+        ChoiceError, ChoiceError: as in `seefar.explain`.
 
     Example:
         >>> import tempfile

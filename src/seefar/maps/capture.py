@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seefar.data.images import Images
-from seefar.errors import MapError
+from seefar.errors import ChoiceError
 from seefar.model.inference import compute_logits, device_errors, device_of, eval_mode, true_float32
 from seefar.model.resnet import ResNet18, dense_twin
 
@@ -35,11 +35,11 @@ def original(model: nn.Module) -> nn.Module:
     """The module that `torch.compile` was given: hooks do not reach into compiled code.
 
     Raises:
-        MapError: `model` is not a torch module.
+        ChoiceError: `model` is not a torch module.
     """
     inner = getattr(model, "_orig_mod", model)
     if not isinstance(inner, nn.Module):
-        raise MapError(f"The model must be a torch module, such as run.model (got a {type(model).__name__}).")
+        raise ChoiceError(f"The model must be a torch module, such as run.model (got a {type(model).__name__}).")
     return inner
 
 
@@ -49,7 +49,7 @@ def to_batch(images: Pictures) -> Tensor:
     A single picture, uint8 (H, W, 3), becomes a batch of one.
 
     Raises:
-        MapError: `images` is something else, or a list of different sizes.
+        ChoiceError: `images` is something else, or a list of different sizes.
     """
     try:
         if isinstance(images, Tensor):
@@ -60,7 +60,7 @@ def to_batch(images: Pictures) -> Tensor:
         else:
             batch = torch.from_numpy(np.array(images))  # a copy: torch rejects read-only and mirrored arrays
     except (TypeError, ValueError, RuntimeError) as error:
-        raise MapError(
+        raise ChoiceError(
             "Images must be an array or a tensor, such as uint8 (N, H, W, 3), or a list of pictures of one size "
             f"(got {_describe(images)})."
         ) from error
@@ -72,7 +72,7 @@ def to_inputs(model: nn.Module, images: Pictures) -> Tensor:
 
     Raises:
         DataError: the network is a `ResNet18`, and the images are not pictures.
-        MapError: the images are integers, and the network cannot normalise them.
+        ChoiceError: the images are integers, and the network cannot normalise them.
     """
     batch = to_batch(images)
     if isinstance(model, ResNet18):
@@ -81,7 +81,7 @@ def to_inputs(model: nn.Module, images: Pictures) -> Tensor:
         normalized: Tensor = model.normalize(batch.to(device_of(model), _float_type(model, batch)))
         return normalized
     if not batch.is_floating_point():
-        raise MapError(
+        raise ChoiceError(
             f"{type(model).__name__} cannot take {str(batch.dtype).removeprefix('torch.')} images: pass the float "
             "tensor that it was trained on."
         )
@@ -97,11 +97,11 @@ def to_logits(model: nn.Module, inputs: Tensor) -> Tensor:
     """Logits (N, K) for what `to_inputs` returns.
 
     Raises:
-        MapError: the network returns something else.
+        ChoiceError: the network returns something else.
     """
     logits = model.classify(inputs) if isinstance(model, ResNet18) else model(inputs)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(inputs):
-        raise MapError(
+        raise ChoiceError(
             f"{type(model).__name__} must return logits ({len(inputs)}, K) for {len(inputs)} images (got "
             f"{_describe(logits)}): wrap it in a module that does."
         )
@@ -118,7 +118,7 @@ def logits_of(model: Model, images: Images) -> NDArray[np.float32]:
         images: uint8 (N, H, W, 3).
 
     Raises:
-        MapError: the model returns something else.
+        ChoiceError: the model returns something else.
 
     Example:
         >>> logits_of(lambda images: images.mean((1, 2)), np.full((1, 4, 4, 3), 7, np.uint8))
@@ -134,7 +134,7 @@ def logits_of(model: Model, images: Images) -> NDArray[np.float32]:
         returned = [model(images[start : start + BATCH_SIZE]) for start in range(0, len(images), BATCH_SIZE)]
     parts = [part.float().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in returned]
     if not all(part.ndim == 2 for part in parts) or sum(map(len, parts)) != len(images):
-        raise MapError(
+        raise ChoiceError(
             f"{type(model).__name__} must return logits (N, K) for {len(images)} images (got {parts[0].shape})."
         )
     return np.concatenate(parts).astype(np.float32)
@@ -155,10 +155,10 @@ def fine_twin(model: nn.Module, image_size: int, cells: int | None, force: bool 
     """The dense twin whose last stage has this many cells on a side; by default `default_cells`.
 
     Raises:
-        MapError: the network is not a `ResNet18`, or no twin of it has that many cells.
+        ChoiceError: the network is not a `ResNet18`, or no twin of it has that many cells.
     """
     if not isinstance(model, ResNet18):
-        raise MapError(
+        raise ChoiceError(
             f"The default layer is a ResNet18's, this is a {type(model).__name__}: pass layer=, {list_layers(model)}."
         )
     doublings = _doublings(image_size)
@@ -166,7 +166,7 @@ def fine_twin(model: nn.Module, image_size: int, cells: int | None, force: bool 
     allowed = [size for size in doublings if size >= SMALLEST_MAP or force]
     if wanted not in allowed:
         choices = ", ".join(map(str, allowed))
-        raise MapError(f"A {image_size}-pixel image cannot give {wanted!r} cells: choose one of {choices}.")
+        raise ChoiceError(f"A {image_size}-pixel image cannot give {wanted!r} cells: choose one of {choices}.")
     return dense_twin(model, doublings[wanted])
 
 
@@ -180,16 +180,16 @@ def find_layer(network: nn.Module, layer: str | nn.Module) -> str:
     """The name of a layer that is given by name or as the module itself.
 
     Raises:
-        MapError: the network has no such layer; the message lists its parts.
+        ChoiceError: the network has no such layer; the message lists its parts.
     """
     modules: dict[str, nn.Module] = dict(network.named_modules())
     if isinstance(layer, nn.Module):
         for name, module in modules.items():
             if module is layer and name:
                 return name
-        raise MapError(f"The {type(layer).__name__} that was passed is not part of the {type(network).__name__}.")
+        raise ChoiceError(f"The {type(layer).__name__} that was passed is not part of the {type(network).__name__}.")
     if layer not in modules or not layer:
-        raise MapError(f"{type(network).__name__} has no layer {layer!r}: pass {list_layers(network)}.")
+        raise ChoiceError(f"{type(network).__name__} has no layer {layer!r}: pass {list_layers(network)}.")
     return layer
 
 
@@ -231,7 +231,7 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
         layer: the name of a submodule that gives (N, C, h, w).
 
     Raises:
-        MapError: there is no such layer, it has no cells, is used more than once or does not lead to the logits, or a
+        ChoiceError: there is no such layer, it has no cells, is used more than once or does not lead to the logits, or a
             class is out of range.
     """
     taken: list[Tensor] = []
@@ -239,7 +239,9 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
     def take(_module: nn.Module, _inputs: object, activations: object) -> Tensor:
         if not isinstance(activations, Tensor) or activations.ndim != 4:
             batch = ", and the input must be a batch of images" if inputs.ndim < 4 else ""
-            raise MapError(f"Layer {layer} must give activations (N, C, h, w){batch} (got {_describe(activations)}).")
+            raise ChoiceError(
+                f"Layer {layer} must give activations (N, C, h, w){batch} (got {_describe(activations)})."
+            )
         with torch.enable_grad():
             taken.append(activations.detach().clone().requires_grad_())
             return taken[-1].clone()  # a copy, since the next layer may change it in place
@@ -253,12 +255,12 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
             handle.remove()
         if len(taken) != 1:
             part = "takes no part in the forward pass" if not taken else f"is used {len(taken)} times in a forward pass"
-            raise MapError(f"Layer {layer} {part}: name another layer.")
+            raise ChoiceError(f"Layer {layer} {part}: name another layer.")
         check_class_indices(classes, logits.shape[1])
         score = logits.gather(1, classes.clone()[:, None]).sum()
         gradients = torch.autograd.grad(score, taken[0], allow_unused=True)[0] if score.requires_grad else None
         if gradients is None:
-            raise MapError(f"The logits do not depend on layer {layer}: name another layer.")
+            raise ChoiceError(f"The logits do not depend on layer {layer}: name another layer.")
     return Captured(inputs, classes, taken[0].detach().float(), gradients.float())
 
 
@@ -266,10 +268,10 @@ def check_class_indices(classes: Tensor, count: int) -> None:
     """Check that class indices are below the number of classes.
 
     Raises:
-        MapError: one of them is out of range.
+        ChoiceError: one of them is out of range.
     """
     if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < count:
-        raise MapError(
+        raise ChoiceError(
             f"Class indices must be from 0 to {count - 1} (got {int(classes.min())} to {int(classes.max())})."
         )
 

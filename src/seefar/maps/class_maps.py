@@ -67,7 +67,7 @@ def class_maps(model: nn.Module, images: Pictures, cells: int | None = None, *, 
 
     Raises:
         DataError: the images are not pictures.
-        MapError: the network is not a `ResNet18`, or cannot give that many cells.
+        ChoiceError: the network is not a `ResNet18`, or cannot give that many cells.
 
     Example:
         >>> import numpy as np

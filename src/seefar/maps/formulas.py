@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from seefar.errors import MapError
+from seefar.errors import ChoiceError
 from seefar.maps.capture import (
     BATCH_SIZE,
     SMALLEST_MAP,
@@ -72,7 +72,7 @@ def gradcam(
 
     Raises:
         DataError: the images are not pictures that a `ResNet18` can take.
-        MapError: the layer does not exist, has too few cells, or a class is out of range.
+        ChoiceError: the layer does not exist, has too few cells, or a class is out of range.
 
     Example:
         >>> import numpy as np
@@ -229,7 +229,7 @@ def _to_classes(network: nn.Module, inputs: Tensor, classes: ArrayLike | None) -
             return torch.cat([to_logits(network, part).argmax(1) for part in torch.split(inputs, BATCH_SIZE)])
     chosen = np.asarray(classes.cpu() if isinstance(classes, Tensor) else classes)
     if chosen.shape not in ((), (len(inputs),)) or chosen.dtype.kind not in "iu":
-        raise MapError(
+        raise ChoiceError(
             f"Classes must be one class index for all images, or one for each of the {len(inputs)} "
             f"(got {chosen.dtype} {chosen.shape})."
         )
@@ -242,7 +242,7 @@ def _network_and_layer(
     """What to run and which of its layers to capture: the network with its own layer, or the twin's last stage."""
     if layer is not None:
         if cells is not None:
-            raise MapError("Cells can be chosen for the default layer only: pass either layer or cells.")
+            raise ChoiceError("Cells can be chosen for the default layer only: pass either layer or cells.")
         return network, find_layer(network, layer)
     twin = fine_twin(network, inputs.shape[-1], cells, force)
     # The twin's head averages only those cells that the network has too, so only they would get a gradient. Here it
@@ -260,7 +260,7 @@ def _check_size(activations: Tensor, network: nn.Module, layer: str, force: bool
         other = "leave layer out for the dense twin's finer cells, or pass an earlier layer"
     else:
         other = f"pass an earlier layer, {list_layers(network)}"
-    raise MapError(
+    raise ChoiceError(
         f"Layer {layer} gives maps of {height}x{width} cells; fewer than {SMALLEST_MAP}x{SMALLEST_MAP} show no region: "
         f"{other}. seefar.gradcam(..., force=True) computes them."
     )

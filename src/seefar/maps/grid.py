@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.errors import MapError
+from seefar.errors import ChoiceError
 from seefar.model.resnet import ResNet18
 from seefar.seeds import Stream
 
@@ -86,7 +86,7 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
         float32 (N, H, W).
 
     Raises:
-        MapError: the grid has another number of cells than the maps.
+        ChoiceError: the grid has another number of cells than the maps.
 
     Example:
         >>> to_pixels(np.array([[[1, 2]]], np.float32), (2, 4), smooth=False)[0]
@@ -98,7 +98,7 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
     cells = tensor.shape[1], tensor.shape[2]
     grid = grid or Grid.even(cells, size)
     if grid.cells != cells:
-        raise MapError(
+        raise ChoiceError(
             f"The grid must be that of these maps, {cells[0]}x{cells[1]} cells (got {grid.cells[0]}x{grid.cells[1]})."
         )
     for axis, pixels in enumerate(size, start=1):

@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from seefar.data.images import Split
-from seefar.errors import RunError
+from seefar.errors import RunError, printable
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.occlusion import SHARES
 from seefar.explanation.pictures import PicturePrediction
-from seefar.output import printable
 from seefar.report.panels import PANEL, PANELS_HEIGHT, PANELS_WIDTH, Panels, show_image
 from seefar.report.style import (
     BADGE_COLOURS,

@@ -7,10 +7,10 @@ import io
 from collections.abc import Mapping, Sequence
 
 from seefar.data.images import Split
+from seefar.errors import printable
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
-from seefar.output import printable
 
 Table = Mapping[str, Mapping[int, object]]
 """Columns by name, each with values by data set index."""

@@ -14,11 +14,10 @@ from typing import Any
 
 import torch
 
+from seefar.choices import DeviceName
 from seefar.data.images import LARGEST, SMALLEST, Data, check_classes, differing_names
-from seefar.errors import DataError, RecipeError, RunError, next_step, not_read
+from seefar.errors import DataError, RecipeError, RunError, next_step, not_read, printable
 from seefar.model.resnet import ResNet18
-from seefar.names import DeviceName
-from seefar.output import printable
 from seefar.progress import Progress
 from seefar.runs.files import read_bytes, read_json, sync, write_text
 from seefar.runs.folder import RunFolder, find_run
@@ -204,7 +203,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
 
     Raises:
         RunError: there is no finished run there, or a file of it is damaged.
-        DeviceError: the device is not there.
+        ChoiceError: the device is not there.
 
     Example:
         >>> import tempfile, seefar
