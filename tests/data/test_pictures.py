@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from seefar.data.pictures import picture_suffixes, read_picture, read_pictures
-from seefar.errors import DataError
-from seefar.errors import printable
+from seefar.errors import DataError, printable
 
 
 def test_every_usual_format_is_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from seefar import class_maps, gradcam
 from seefar.choices import MapChoices
 from seefar.data import Data
 from seefar.data.images import Split
-from seefar.errors import ChoiceError, DataError, ChoiceError, RunError
+from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.explain import Explanation, explain, explain_in_parts

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import seefar
-from seefar.errors import ChoiceError, DataError, ChoiceError
+from seefar.errors import ChoiceError, DataError
 from seefar.explanation.pictures import PicturePrediction
 from seefar.maps.grid import Grid
 

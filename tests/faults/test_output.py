@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from seefar.errors import RunError
-from seefar.errors import printable
-from seefar.progress import LastingOutput
-from seefar.progress import Display
+from seefar.errors import RunError, printable
+from seefar.progress import Display, LastingOutput
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.tensors import load_tensors
 

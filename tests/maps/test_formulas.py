@@ -20,7 +20,7 @@ from seefar import (
     map_status,
 )
 from seefar.data import Data
-from seefar.errors import DataError, ChoiceError
+from seefar.errors import ChoiceError, DataError
 from seefar.maps.class_maps import METHODS, MapMethod
 from seefar.model.resnet import STAGES, ResNet18, dense_twin
 from seefar.training.run import Run

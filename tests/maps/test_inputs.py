@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from seefar import gradcam
-from seefar.errors import DataError, ChoiceError
+from seefar.errors import ChoiceError, DataError
 from seefar.maps.class_maps import METHODS
 from seefar.model.resnet import ResNet18
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
-from seefar.errors import DataError, RunError, Interrupted, RecipeError, RunError
+from seefar.errors import DataError, Interrupted, RecipeError, RunError
 from seefar.progress import SILENT, Silent
 from seefar.runs.folder import RunFolder
 from seefar.runs.tensors import load_tensors

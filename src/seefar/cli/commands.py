@@ -1,6 +1,6 @@
 """The commands: each is a frozen dataclass whose fields are its flags, and a `__call__` that does it.
 
-A new one is a class here or in a file of its own, and a line in `COMMANDS`.
+A new one is a class here or in `tools.py`, and a line in `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from seefar.choices import Choices
-from seefar.cli.app import App
-from seefar.cli.compare import Compare
-from seefar.cli.export import Export
 from seefar.cli.options import Finished, JsonOutput, Launch, Machine, Output, Place, RunName
-from seefar.cli.predict import Predict
-from seefar.cli.printing import print_data, print_evaluation, print_next, print_result
-from seefar.cli.triage import Triage, print_reference
-from seefar.cli.verify import Verify
+from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
+from seefar.cli.tools import App, Compare, Export, Predict, Triage
+from seefar.errors import RunError
 from seefar.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -172,6 +168,24 @@ class Report:
         progress = begin(self.output)
         run, data = load(self.run, self.finished, progress)
         print(report_run(run, data, data_dir=self.finished.data_dir, progress=progress, command=["seefar", *words]))
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Check a run folder against its manifest: which files are missing, changed or extra."""
+
+    run: RunName
+    """Run folder: a path, or a bare name under runs/."""
+    output: Output = field(default_factory=Output)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Print that the folder is whole, or what is wrong with it."""
+        from seefar.runs.folder import find_run, verify
+
+        folder, problems = find_run(self.run), verify(self.run)
+        if problems:
+            raise RunError(f"{folder} is not as its manifest says:\n  " + "\n  ".join(problems))
+        print(f"{folder} is whole: every file is as its manifest says")
 
 
 @dataclass(frozen=True)
