@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import seefar
+from seefar.errors import SeefarError
 from seefar.app import Studio, is_upload, make_app, make_site, open_studio
 from seefar.cli.main import main
 from seefar.data import Data
