@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 
 import seefar
+from seefar.explanation.neighbours import find_neighbours
+from seefar.evaluation.calibration import measure_calibration
+from seefar.explanation.neighbours import training_features
 from seefar.data import load_data
 from seefar.explanation.duplicates import find_duplicates
 from seefar.explanation.nearest import nearest
@@ -47,17 +50,17 @@ def main() -> None:
     test, train = data.test.take(np.arange(len(data.test))[: chosen.test]), data.train
     train = train.take(np.arange(len(train))[: chosen.train])
     data = seefar.Data(data.name, train, test)
-    known = seefar.training_features(run.model, train)
+    known = training_features(run.model, train)
     asked = seefar.predict(run.model, test)
     seconds: dict[str, float] = {}
-    found, seconds["neighbours and near-duplicates"] = timed(lambda: seefar.find_neighbours(asked, known, data))
+    found, seconds["neighbours and near-duplicates"] = timed(lambda: find_neighbours(asked, known, data))
     (ours, _), seconds["10 nearest"] = timed(lambda: nearest(asked.features, known.features, 10))
     _, seconds["near-duplicates"] = timed(lambda: find_duplicates(test.images, train.images))
     plain = NearestNeighbors(n_neighbors=10, algorithm="brute", metric="cosine").fit(known.features)
     theirs, seconds["10 nearest by scikit-learn"] = timed(
         lambda: plain.kneighbors(asked.features, return_distance=False)
     )
-    calibration, seconds["calibration"] = timed(lambda: seefar.measure_calibration(asked.logits, asked.labels))
+    calibration, seconds["calibration"] = timed(lambda: measure_calibration(asked.logits, asked.labels))
     if data.name == "cifar10" and chosen.test is None:
         reference = seefar.load_reference()
         _, seconds["triage"] = timed(lambda: seefar.triage(asked.labels, asked.predicted, reference))

@@ -20,6 +20,9 @@ from PIL import Image
 from tiny_job import TINY, At, Lines
 
 import seefar
+from seefar.progress import Progress
+from seefar.data.reference import Reference
+from seefar.pipeline import Result
 from seefar.cli.main import main
 from seefar.compared_runs import predicted_classes
 from seefar.data import Data
@@ -54,7 +57,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if name not in (".lock", "manifest.json")}
 
 
-def explain(run: Run, data: Data, **choices: Any) -> seefar.Result:
+def explain(run: Run, data: Data, **choices: Any) -> Result:
     return seefar.explain_run(run, data, progress=SILENT, **{"top": 2, **choices})
 
 
@@ -305,7 +308,7 @@ def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     """People were asked about the test images of `few`; what they said cannot be read until `whole` is true."""
     n, state = len(few.test), {"whole": False}
     unchecked = np.full(n, -1)
-    reference = seefar.Reference(
+    reference = Reference(
         np.eye(10, dtype=np.int64)[few.test.labels] * 51,
         unchecked,
         unchecked,
@@ -315,7 +318,7 @@ def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
         labels_sha256(few.test.labels),
     )
 
-    def load(*_: object, **__: object) -> seefar.Reference:
+    def load(*_: object, **__: object) -> Reference:
         if state["whole"]:
             return reference
         raise DataError("cifar10_mturk.json is not the published file")
@@ -464,7 +467,7 @@ def test_a_folder_of_pictures_is_a_data_set_also_where_it_was_moved_to(pictures:
 def test_an_unfinished_training_is_resumed_after_its_pictures_were_moved(pictures: Path, tmp_path: Path) -> None:
     tiny = replace(TINY, batch_size=4)
 
-    def train(data: Path, folder: Path, progress: seefar.Progress = SILENT) -> Run:
+    def train(data: Path, folder: Path, progress: Progress = SILENT) -> Run:
         recipe = replace(tiny, data=str(data))
         return seefar.train(recipe, seefar.load_data(data), folder, device="cpu", progress=progress)
 

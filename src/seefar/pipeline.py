@@ -96,7 +96,7 @@ def run(
         progress: see `seefar.progress`.
         evaluated: called with the evaluation as soon as it is known, before mistakes are explained.
         command: the command line or function, for the manifest.
-        choices: which mistakes are shown and how they are explained: the fields of `seefar.Choices`.
+        choices: which mistakes are shown and how they are explained: the fields of `seefar.choices.Choices`.
 
     Raises:
         SeefarError: a choice, the data, the folder or the device does not fit; before the first training step where
@@ -196,7 +196,7 @@ def explain_run(
         progress: see `seefar.progress`.
         evaluated: see `run`.
         command: see `evaluate_run`.
-        choices: which mistakes are shown and how they are explained: the fields of `seefar.Choices`.
+        choices: which mistakes are shown and how they are explained: the fields of `seefar.choices.Choices`.
 
     Raises:
         ChoiceError, DataError, ChoiceError: a choice cannot be met.

@@ -135,7 +135,7 @@ def map_status(map_: NDArray[np.floating]) -> Status:
     Example:
         >>> import numpy as np
         >>> import seefar
-        >>> seefar.map_status(np.array([[0.0, 1.0], [-2.0, 0.0]])), seefar.map_status(np.ones((8, 8)))
+        >>> map_status(np.array([[0.0, 1.0], [-2.0, 0.0]])), map_status(np.ones((8, 8)))
         ('ok', 'flat')
     """
     largest = float(np.abs(map_).max())
