@@ -12,7 +12,7 @@ from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import Verdict
 from seefar.explanation.duplicates import Duplicate
-from seefar.explanation.explain import Explanation
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.health import Health
 from seefar.explanation.neighbours import Neighbours
 from seefar.explanation.occlusion import Repair

@@ -14,7 +14,7 @@ import seefar
 from seefar.cli.main import main
 from seefar.cli.tools import _figure_paths
 from seefar.data import Data
-from seefar.explanation.explain import Explanation
+from seefar.explanation.explanation import Explanation
 from seefar.report.style import new_figure
 from seefar.training.run import Run
 

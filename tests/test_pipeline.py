@@ -28,7 +28,7 @@ from seefar.compared_runs import predicted_classes
 from seefar.data import Data
 from seefar.data.reference import labels_sha256
 from seefar.errors import ChoiceError, DataError, Interrupted, RunError, SeefarError
-from seefar.pipeline import load_for
+from seefar.training.run import load_for
 from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run

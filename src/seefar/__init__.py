@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from seefar.evaluation.predictions import Predictions as Predictions
     from seefar.evaluation.predictions import predict as predict
     from seefar.evaluation.triage import triage as triage
-    from seefar.explanation.explain import Explanation as Explanation
     from seefar.explanation.explain import explain as explain
+    from seefar.explanation.explanation import Explanation as Explanation
     from seefar.explanation.pictures import predict_pictures as predict_pictures
     from seefar.maps.class_maps import class_maps as class_maps
     from seefar.maps.class_maps import contrast_map as contrast_map
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from seefar.pipeline import run as run
     from seefar.progress import SILENT as SILENT
     from seefar.report.charts import plot_comparison as plot_comparison
-    from seefar.report.figures import plot_history as plot_history
+    from seefar.report.charts import plot_history as plot_history
     from seefar.report.figures import plot_maps as plot_maps
     from seefar.report.figures import plot_mistakes as plot_mistakes
     from seefar.report.figures import plot_picture as plot_picture
@@ -75,15 +75,16 @@ _NAMES = {
     "evaluation.mistakes": "Mistake find_mistakes",
     "evaluation.predictions": "Predictions predict",
     "evaluation.triage": "triage",
-    "explanation.explain": "Explanation explain",
+    "explanation.explain": "explain",
+    "explanation.explanation": "Explanation",
     "explanation.pictures": "predict_pictures",
     "maps.class_maps": "class_maps contrast_map",
     "maps.formulas": "gradcam gradcam_plus_plus hirescam layercam",
     "model.resnet": "ResNet18",
     "pipeline": "evaluate_run explain_run report_run run",
     "progress": "SILENT",
-    "report.charts": "plot_comparison",
-    "report.figures": "plot_history plot_maps plot_mistakes plot_picture",
+    "report.charts": "plot_comparison plot_history",
+    "report.figures": "plot_maps plot_mistakes plot_picture",
     "report.page": "show_report write_report",
     "runs.folder": "verify",
     "training.loop": "train",

@@ -27,12 +27,11 @@ from seefar.maps.class_maps import class_maps
 from seefar.maps.grid import Grid, grid_of
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
-from seefar.pipeline import load_for
 from seefar.progress import Progress, showing
 from seefar.report.figures import where
 from seefar.report.panels import PANEL, show_map, show_scale
 from seefar.report.style import new_figure, place
-from seefar.training.run import load_run
+from seefar.training.run import load_for, load_run
 
 SIDE = 384  # pixels on a side of the canvas, or a little less: a whole number for each pixel of the image
 

@@ -25,15 +25,16 @@ from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mist
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
 from seefar.evaluation.triage import FAULTS, count_faults
-from seefar.explanation.explain import Explanation, explain_in_parts
+from seefar.explanation.explain import explain_in_parts
 from seefar.explanation.explainer import MapSettings, normalise_map_settings
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
 from seefar.maps.grid import Grid
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress
-from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
+from seefar.report.charts import plot_confusion, plot_faults, plot_history, plot_reliability
 from seefar.report.content import ReportContent
-from seefar.report.figures import plot_history, plot_maps, plot_mistakes
+from seefar.report.figures import plot_maps, plot_mistakes
 from seefar.report.page import render_report
 from seefar.report.style import save_figure
 from seefar.report.tables import files_table, mistakes_csv, neighbours_table, occlusion_table

@@ -23,13 +23,13 @@ from seefar.artifacts import (
     Job,
 )
 from seefar.choices import Choices, DeviceName, PrecisionName
-from seefar.data import Data, load_data
+from seefar.data import Data
 from seefar.data.images import differing_names
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake, chosen_classes
-from seefar.explanation.explain import Explanation
 from seefar.explanation.explainer import normalise_map_settings
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
@@ -39,7 +39,7 @@ from seefar.training.distributed import is_main, load_in_turn
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
-from seefar.training.run import Run, describe_choice, open_run
+from seefar.training.run import Run, describe_choice, load_for, open_run
 
 
 @dataclass(frozen=True, repr=False)
@@ -285,26 +285,6 @@ def _opened_job(
         job = Job(run, data, choices, data_dir, shown)
         with opened(run.folder.path, job.fact, job, ARTIFACTS, command, shown) as job.store:
             yield job
-
-
-def load_for(
-    recipe: Recipe, data_dir: str | Path | None = None, name: str | None = None, *, progress: Progress | None = None
-) -> Data:
-    """The data set of a recipe.
-
-    Args:
-        recipe: names the data set and the size of its images.
-        data_dir: where CIFAR-10 is kept; it must exist, unless it is the user's cache folder.
-        name: a data set or folder to use instead, such as where the recipe's was moved to.
-        progress: see `seefar.progress`.
-
-    Raises:
-        DataError: there is no such data set or folder, or it is damaged.
-    """
-    name = name or recipe.data
-    if name in ("cifar10", "shapes") and recipe.image_size != 32:
-        raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
-    return load_data(name, data_dir, recipe.image_size, progress=progress)
 
 
 def check_choices(choices: Choices, data: Data) -> None:

@@ -40,7 +40,7 @@ def test_each_mistake_gets_its_region_its_probabilities_and_its_sentence() -> No
     assert (first.predicted_before, first.true_before) == (0.9, 0.08)
     assert (first.predicted_after, first.true_after) == (pytest.approx(1 / 6), pytest.approx(4 / 6))
     assert found[1].control_share is None
-    sentences = [repair.sentence(MISTAKES[0], CLASSES) for repair in found]
+    sentences = [repair.sentence(MISTAKES[0].true, MISTAKES[0].predicted, CLASSES) for repair in found]
     assert sentences[0] == (
         "Hiding 10% of the image, between rows 2 and 3 and columns 5 and 9, with 75% of what spoke for dog rather than "
         "cat, repairs the answer: dog goes from 90% to 17%, cat from 8% to 67%; the same mask elsewhere changes "

@@ -12,7 +12,7 @@ from PIL import Image
 from report_content import make_content
 
 from seefar.report import content as content_of_page
-from seefar.report.payload import make_payload, make_sheet, pack
+from seefar.report.content import make_payload, make_sheet, pack
 
 
 def unpack(text: str, kind: str) -> np.ndarray:

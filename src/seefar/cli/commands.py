@@ -1,6 +1,6 @@
 """The commands: each is a frozen dataclass whose fields are its flags, and a `__call__` that does it.
 
-A new one is a class here or in `tools.py`, and a line in `COMMANDS`.
+A new one is a class here or in `tools.py`, and a line in `seefar.cli.main.COMMANDS`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ import gc
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from seefar.choices import Choices
 from seefar.cli.options import Finished, JsonOutput, Launch, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
-from seefar.cli.tools import App, Compare, Export, Predict, Triage
 from seefar.errors import RunError
 from seefar.training.recipe import Recipe
 
@@ -77,11 +76,10 @@ class Train:
     def __call__(self, words: Sequence[str]) -> None:
         """Train, and print where the weights are."""
         from seefar.cli.launch import launch
-        from seefar.pipeline import load_for
         from seefar.progress import showing
         from seefar.training.distributed import is_main, joined, load_in_turn
         from seefar.training.loop import train
-        from seefar.training.run import describe_choice, open_run
+        from seefar.training.run import describe_choice, load_for, open_run
 
         if launch(self.launch, words):
             return
@@ -215,23 +213,6 @@ class FetchData:
         print_data(data, place)
 
 
-COMMANDS: dict[str, type[Any]] = {
-    "run": Run,
-    "train": Train,
-    "evaluate": Evaluate,
-    "explain": Explain,
-    "report": Report,
-    "predict": Predict,
-    "app": App,
-    "verify": Verify,
-    "compare": Compare,
-    "triage": Triage,
-    "export": Export,
-    "data": FetchData,
-}
-"""Every command by its name; those with a recipe take it as their first word."""
-
-
 def begin(output: Output) -> Progress | None:
     """Make the process ready to compute, and choose the progress display: None shows one where it runs.
 
@@ -249,8 +230,7 @@ def begin(output: Output) -> Progress | None:
 
 def load(name: str, finished: Finished, progress: Progress | None) -> tuple[FinishedRun, Data]:
     """A finished run, and the data that it was trained on."""
-    from seefar.pipeline import load_for
-    from seefar.training.run import load_run
+    from seefar.training.run import load_for, load_run
 
     run = load_run(name, finished.device)
     return run, load_for(run.recipe, finished.data_dir, finished.data, progress=progress)

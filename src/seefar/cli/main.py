@@ -14,7 +14,8 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from seefar.cli.commands import COMMANDS
+from seefar.cli.commands import Evaluate, Explain, FetchData, Report, Run, Train, Verify
+from seefar.cli.tools import App, Compare, Export, Predict, Triage
 from seefar.errors import RecipeError, RunError, SeefarError, printable
 from seefar.progress import LastingOutput
 from seefar.training.recipe import RECIPES, recipe
@@ -25,6 +26,23 @@ DESCRIPTION = (
     "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why. `seefar COMMAND --help` has the "
     "flags of a command, among them --debug for tracebacks; `seefar --version` prints the version."
 )
+
+
+COMMANDS: dict[str, type[Any]] = {
+    "run": Run,
+    "train": Train,
+    "evaluate": Evaluate,
+    "explain": Explain,
+    "report": Report,
+    "predict": Predict,
+    "app": App,
+    "verify": Verify,
+    "compare": Compare,
+    "triage": Triage,
+    "export": Export,
+    "data": FetchData,
+}
+"""Every command by its name; those with a recipe take it as their first word."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -171,12 +171,14 @@ class Explainer:
         )
         mirrored = self.settings.contrast(self.network, images[:, :, ::-1], classes)
         random = self.settings.contrast(self.random_network, images, classes)
+        changes = occlusion.top.first_change, occlusion.shifted.first_change
+        size = images.shape[1], images.shape[2]
         return ExplainedBatch(
             first,
             second,
             occlusion.top.pixels,
             find_repairs(occlusion, *classes, before, contrast, grid=self.grid),
-            check_health(contrast, mirrored, random, occlusion, grid=self.grid, masks=masks),
+            check_health(contrast, mirrored, random, changes, image_size=size, grid=self.grid, masks=masks),
         )
 
 

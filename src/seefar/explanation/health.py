@@ -8,9 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.explanation.occlusion import Occlusion
-from seefar.maps.class_maps import map_status
-from seefar.maps.grid import Grid, Maps
+from seefar.maps.grid import Grid, Maps, map_status
 from seefar.maps.sanity import flip_agreement, pointing_hits, rank_correlation
 
 Badge = Literal["good", "fair", "poor"]
@@ -39,8 +37,9 @@ def check_health(
     contrast: Maps,
     of_mirrored: Maps,
     of_random: Maps,
-    occlusion: Occlusion,
+    changes: tuple[NDArray[np.float64], NDArray[np.float64]],
     *,
+    image_size: tuple[int, int],
     grid: Grid | None = None,
     masks: NDArray[np.bool_] | None = None,
 ) -> list[Health]:
@@ -50,13 +49,15 @@ def check_health(
         contrast: (M, h, w).
         of_mirrored: contrast maps of the mirrored images, not mirrored back, (M, h, w).
         of_random: contrast maps of a network with random weights, (M, h, w).
-        occlusion: the occlusion test of the images.
+        changes: shares at which hiding the evidence, and hiding the control mask, first changed the prediction, (M,)
+            each; inf if it never did.
+        image_size: height and width of the images.
         grid: positions of the cells; default: they share the image evenly.
         masks: the pixels that decide, bool (M, H, W), where the data set knows them.
     """
-    top, control = occlusion.top, occlusion.shifted
+    of_evidence, of_control = changes
     random = rank_correlation(contrast, of_random)
-    flip = flip_agreement(contrast, of_mirrored, (top.pixels.shape[1], top.pixels.shape[2]), grid)
+    flip = flip_agreement(contrast, of_mirrored, image_size, grid)
     points_at_mask = np.ones(len(contrast), bool) if masks is None else pointing_hits(contrast, masks, grid)
     found = []
     for i, map_ in enumerate(contrast):
@@ -64,9 +65,9 @@ def check_health(
         status = map_status(map_)
         if status != "ok":
             reasons.append("the map is flat" if status == "flat" else f"the map has {status}")
-        if np.isinf(top.first_change[i]):
+        if np.isinf(of_evidence[i]):
             reasons.append("hiding its strongest pixels does not change the answer")
-        elif top.first_change[i] >= control.first_change[i]:
+        elif of_evidence[i] >= of_control[i]:
             reasons.append("hiding the same mask elsewhere changes the answer no later")
         if abs(random[i]) > LARGEST_RANDOM:
             reasons.append(f"a network with random weights gives a like map (rank correlation {random[i]:.2f})")

@@ -16,7 +16,6 @@ from scipy.ndimage import gaussian_filter
 from seefar.choices import HideName
 from seefar.data.images import Images, Labels
 from seefar.evaluation.metrics import mcnemar, wilson_interval
-from seefar.evaluation.mistakes import Mistake
 from seefar.maps.capture import Model, logits_of
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.sanity import evidence_inside
@@ -254,19 +253,25 @@ class Repair:
     shifted: Outcome = "stays"
     least: Outcome = "stays"
 
-    def sentence(self, mistake: Mistake, classes: Sequence[str]) -> str:
-        """What hiding the evidence for a mistake did, in words."""
-        predicted, true, answer = (classes[c] for c in (mistake.predicted, mistake.true, self.answer))
+    def sentence(self, true: int, predicted: int, classes: Sequence[str]) -> str:
+        """What hiding the evidence did, in words.
+
+        Args:
+            true: the true class.
+            predicted: the class predicted for the whole image.
+            classes: names of the K classes.
+        """
+        predicted_name, true_name, answer = (classes[c] for c in (predicted, true, self.answer))
         if self.outcome == "repaired":
             changed = (
-                f"repairs the answer: {self.fall(predicted)}, {true} from {self.true_before:.0%} to "
+                f"repairs the answer: {self.fall(predicted_name)}, {true_name} from {self.true_before:.0%} to "
                 f"{self.true_after:.0%}"
             )
         else:
             changed = (
-                f"makes it wrong in another way: {answer} at {self.answer_probability:.0%}, {self.fall(predicted)}"
+                f"makes it wrong in another way: {answer} at {self.answer_probability:.0%}, {self.fall(predicted_name)}"
             )
-        return self.describe(predicted, true, changed)
+        return self.describe(predicted_name, true_name, changed)
 
     def fall(self, predicted: str) -> str:
         """The probability of the predicted class before and after, in words."""

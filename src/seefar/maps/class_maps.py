@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -27,8 +26,6 @@ METHODS: dict[str, MapMethod] = {
     "layercam": layercam,
 }
 """The methods by the names that `--method` takes."""
-
-Status = Literal["ok", "no positive evidence", "flat"]
 
 
 @dataclass(frozen=True)
@@ -124,21 +121,3 @@ def contrast_map(
     """
     one, two = (method(model, images, classes, layer, cells=cells, force=force) for classes in (predicted, true))
     return one - two
-
-
-def map_status(map_: NDArray[np.floating]) -> Status:
-    """What a map, (h, w), can show.
-
-    `flat`: all cells are equal, up to a millionth, so no region stands out (also where the network's numbers were not
-    finite: such maps are zero); `no positive evidence`: no cell is evidence for the class; otherwise `ok`.
-
-    Example:
-        >>> import numpy as np
-        >>> import seefar
-        >>> map_status(np.array([[0.0, 1.0], [-2.0, 0.0]])), map_status(np.ones((8, 8)))
-        ('ok', 'flat')
-    """
-    largest = float(np.abs(map_).max())
-    if float(np.ptp(map_)) <= 1e-6 * largest:
-        return "flat"
-    return "ok" if map_.max() > 0 else "no positive evidence"

@@ -53,7 +53,7 @@ def gradcam(
     makes the unit logits. Good for: the last stage, where it is exact.
 
     Nothing is cut off at zero or rescaled. Where the network's numbers are not finite the map is zero, see
-    `seefar.maps.class_maps.map_status`. The network keeps its mode and gets no hook and no `.grad`.
+    `seefar.maps.grid.map_status`. The network keeps its mode and gets no hook and no `.grad`.
 
     Args:
         model: a `ResNet18`, or any torch network that ends in logits (N, K). For a compiled network, its original.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from seefar.model.resnet import ResNet18
 from seefar.seeds import Stream
 
 Maps = NDArray[np.float32]  # (N, h, w), signed, not rescaled
+
+Status = Literal["ok", "no positive evidence", "flat"]
 
 
 @dataclass(frozen=True)
@@ -142,3 +145,21 @@ def rank_pixels(values: Maps, seed: int = 0) -> NDArray[np.int64]:
 def both(image_size: int | tuple[int, int]) -> tuple[int, int]:
     """Height and width, from the two or from one number for both."""
     return (image_size, image_size) if isinstance(image_size, int) else image_size
+
+
+def map_status(map_: NDArray[np.floating]) -> Status:
+    """What a map, (h, w), can show.
+
+    `flat`: all cells are equal, up to a millionth, so no region stands out (also where the network's numbers were not
+    finite: such maps are zero); `no positive evidence`: no cell is evidence for the class; otherwise `ok`.
+
+    Example:
+        >>> import numpy as np
+        >>> import seefar
+        >>> map_status(np.array([[0.0, 1.0], [-2.0, 0.0]])), map_status(np.ones((8, 8)))
+        ('ok', 'flat')
+    """
+    largest = float(np.abs(map_).max())
+    if float(np.ptp(map_)) <= 1e-6 * largest:
+        return "flat"
+    return "ok" if map_.max() > 0 else "no positive evidence"

@@ -27,11 +27,9 @@ from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import confused_pairs
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import MEANING, triage
-from seefar.explanation.explain import Explanation
-from seefar.report.content import ReportContent
-from seefar.report.embedded import page_charts
-from seefar.report.payload import make_payload
-from seefar.report.words import command_of, how_to_read, origin_of
+from seefar.explanation.explanation import Explanation
+from seefar.report.content import ReportContent, command_of, how_to_read, make_payload, origin_of
+from seefar.report.embedded import Chart, history_charts, reliability_chart
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
@@ -172,6 +170,13 @@ def render_report(content: ReportContent) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     text = environment.from_string(assets["report.html.j2"]).render(page=page)
     return text.encode("utf-8", "replace").decode("utf-8")  # paths of other encodings have surrogates
+
+
+def page_charts(content: ReportContent) -> list[Chart]:
+    """Loss and accuracy of the training, if it is known, and the reliability diagram."""
+    evaluation = content.evaluation
+    reliability = reliability_chart(content.calibration, evaluation.predictions.confidence, content.calibration_after)
+    return [*history_charts(content.history, evaluation.metrics.accuracy), reliability]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from seefar.choices import DeviceName
+from seefar.data import load_data
 from seefar.data.images import LARGEST, SMALLEST, Data, check_classes, differing_names
 from seefar.errors import DataError, RecipeError, RunError, next_step, not_read, printable
 from seefar.model.resnet import ResNet18
@@ -76,6 +77,26 @@ def open_run(recipe: Recipe, data: Data, name: str | Path | None = None) -> RunF
         return folder
     names = (recipe.name if number == 1 else f"{recipe.name}-{number}" for number in count(1))
     return next(folder for folder in map(find_run, names) if _conflict(folder, recipe, data) is None)
+
+
+def load_for(
+    recipe: Recipe, data_dir: str | Path | None = None, name: str | None = None, *, progress: Progress | None = None
+) -> Data:
+    """The data set of a recipe.
+
+    Args:
+        recipe: names the data set and the size of its images.
+        data_dir: where CIFAR-10 is kept; it must exist, unless it is the user's cache folder.
+        name: a data set or folder to use instead, such as where the recipe's was moved to.
+        progress: see `seefar.progress`.
+
+    Raises:
+        DataError: there is no such data set or folder, or it is damaged.
+    """
+    name = name or recipe.data
+    if name in ("cifar10", "shapes") and recipe.image_size != 32:
+        raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
+    return load_data(name, data_dir, recipe.image_size, progress=progress)
 
 
 def describe_choice(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
