@@ -32,7 +32,7 @@ import seefar
 from seefar.app import make_app
 from seefar.progress import SILENT
 from seefar.runs.provenance import provenance
-from seefar.studio import open_studio
+from seefar.app import open_studio
 
 MAP = "document.querySelector('#map img')"
 NEW_MAP = f"""old => new Promise((done, failed) => {{

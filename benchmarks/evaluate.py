@@ -17,6 +17,7 @@ import time
 import numpy as np
 
 import seefar
+from lab.views import predict_two_views
 from seefar.data import load_data
 from seefar.evaluation.metrics import wilson_interval
 from seefar.runs.provenance import provenance
@@ -37,7 +38,7 @@ def main() -> None:
         started = time.perf_counter()
         single = seefar.predict(run.model, test)
         seconds.append(time.perf_counter() - started)
-    two_views = seefar.predict_two_views(run.model, test, single).log_probabilities
+    two_views = predict_two_views(run.model, test, single).log_probabilities
 
     def accuracy(answers: np.ndarray) -> dict[str, object]:
         right = int((answers.argmax(1) == test.labels).sum())

@@ -3,7 +3,7 @@
     python benchmarks/faithfulness.py --run runs/fast [--images N] > results/faithfulness.json
 
 Each image's map is of the class that the network named, and it is that class's probability that is followed: deletion
-(lower is better), insertion and ROAD (higher is better), see `seefar.maps.faithfulness`. Every contender gets
+(lower is better), insertion and ROAD (higher is better), see `lab.removal_scores`. Every contender gets
 the same images, so the differences to the default are paired.
 
 Maps are made in float32. The network is asked a million times what it says of an image with pixels removed; that is
@@ -27,16 +27,18 @@ import numpy as np
 import torch
 
 import seefar
-from placed import placed_contrast
+from lab.baselines import BASELINES
+from lab.gradient_free import GRADIENT_FREE
+from lab.placed import placed_contrast
+from lab.removal_scores import bootstrap_interval, deletion, insertion, road
 from seefar.data import load_data
 from seefar.data.images import Images, Labels, Split
 from seefar.evaluation.evaluate import evaluate
-from seefar.maps.faithfulness import bootstrap_interval, deletion, insertion, road
+from seefar.maps.class_maps import METHODS, MapMethod
 from seefar.maps.grid import Grid, rank_pixels, to_pixels
-from seefar.maps.methods import BASELINES, METHODS, MapMethod
 from seefar.maps.sanity import MOST_MAPS
-from seefar.model import STAGES, ResNet18
 from seefar.model.inference import device_of
+from seefar.model.resnet import STAGES, ResNet18
 from seefar.runs.files import written_beside
 from seefar.runs.provenance import provenance
 from seefar.seeds import Stream
@@ -52,7 +54,12 @@ def contenders() -> dict[str, MapMethod]:
     """The methods with their layers, by name; `twin` stands in the names of those at the twin's last stage."""
     found: dict[str, MapMethod] = {DEFAULT: seefar.gradcam}
     found["gradcam, twin 16x16"] = partial(seefar.gradcam, cells=16)
-    for name, method in {"gradcam": seefar.gradcam, **BASELINES, **METHODS}.items():
+    for name, method in {
+        "gradcam": seefar.gradcam,
+        **BASELINES,
+        **METHODS,
+        **GRADIENT_FREE,
+    }.items():
         if name in BASELINES:
             found[name] = method
             continue

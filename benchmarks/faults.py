@@ -31,11 +31,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import seefar.steps
 import torch
 
 import seefar
 import seefar.model.resnet
-import seefar.steps
 from seefar.data.shapes import load_shapes
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.provenance import provenance

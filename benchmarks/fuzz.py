@@ -36,10 +36,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from seefar.training.begin import begin_run
 
 import mutations
 import seefar
 from mutations import Mutation
+from seefar.artifacts import measured_grid
 from seefar.cli.main import main as command_line
 from seefar.cli.main import parse
 from seefar.data import cifar10
@@ -48,24 +50,19 @@ from seefar.data.pictures import read_picture, read_pictures
 from seefar.data.reference import Source, find_files
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted, RunError, SeefarError
-from seefar.evaluation.calibration import Calibration, measure_calibration
-from seefar.evaluation.compared_runs import predicted_classes
-from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
-from seefar.evaluation.prediction_files import read_predicted
-from seefar.explanation.explanation import Explanation
+from seefar.evaluation.predictions import read_predicted
+from seefar.explanation.explain import Explanation, PairOfMaps
 from seefar.explanation.neighbours import Neighbours, find_neighbours
-from seefar.explanation.parts import PairOfMaps
-from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid
+from seefar.explanation.pictures import checked_grid, explain_pictures
 from seefar.model.inference import weights_fingerprint
+from seefar.pipeline import explain_run, report_run
 from seefar.progress import SILENT
 from seefar.report.model_card import model_card
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.provenance import provenance
 from seefar.runs.tensors import load_tensors, save_tensors
-from seefar.steps import explain_run, report_run
-from seefar.training.begin import begin_run
 from seefar.training.device import choose_compute
 from seefar.training.history import read_history
 from seefar.training.run import load_run, read_recipe
@@ -145,11 +142,10 @@ def state_digest(state: Any) -> str:
 
 
 def sane_evaluation(path: Path) -> None:
-    """Predictions: every number is finite, and mistakes follow from them."""
-    evaluation = Evaluation.load(path)
-    check(np.isfinite(evaluation.predictions.logits).all(), "logits that are not finite")
-    check(np.isfinite(evaluation.predictions.features).all(), "features that are not finite")
-    check(evaluation.metrics.n == len(evaluation.predictions), "metrics of other images")
+    """Predictions: mistakes follow from them."""
+    predictions = Predictions.load(path)
+    if len(predictions):
+        check(Evaluation.of(predictions).metrics.n == len(predictions), "metrics of other images")
 
 
 def sane_explanation(path: Path) -> None:
@@ -250,15 +246,6 @@ def use_run(path: Path, picture: Path) -> None:
     check("\x1b" not in folder.mistakes.read_text(encoding="utf-8"), "an escape sequence in a table")
 
 
-def sane_text(load: Callable[[Path], Any]) -> Callable[[Path], None]:
-    """JSON that `save` wrote."""
-
-    def read(path: Path) -> None:
-        json.dumps(asdict(load(path)))
-
-    return read
-
-
 # ---- valid files ----
 
 
@@ -287,11 +274,6 @@ def make(home: Path) -> dict[str, Target]:
     neighbours = home / "neighbours.npz"
     find_neighbours(predictions, training, DATA).save(neighbours)
     add("neighbours", neighbours, sane_neighbours, mutations.npz)
-    measure_calibration(predictions.logits, predictions.labels).save(home / "calibration.json")
-    add("calibration", home / "calibration.json", sane_text(Calibration.load), mutations.json_text)
-    two = {"a": predictions.predicted, "b": predictions.labels}
-    compare(two, predictions.labels, DATA.classes).save(home / "comparison.json")
-    add("comparison", home / "comparison.json", sane_text(Comparison.load), mutations.json_text)
     _add_used(add, home, run.folder)
     _add_tables(add, home, run.folder)
     _add_checkpoint(add, home)
@@ -324,7 +306,7 @@ def _add_used(add: Add, home: Path, folder: RunFolder) -> None:
     def used(path: Path) -> None:
         use_run(path.parent, picture)
 
-    for name in ("predictions", "maps", "neighbours", "manifest", "metrics", "weights"):
+    for name in ("maps", "neighbours", "manifest", "metrics", "weights"):
         own = RunFolder(home / f"used_{name}")
         shutil.copytree(folder.path, own.path)
         ways: dict[str, tuple[Mutation, ...]] = {

@@ -19,16 +19,18 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from placed import placed_contrast
+from lab.baselines import BASELINES
+from lab.gradient_free import GRADIENT_FREE
+from lab.placed import placed_contrast
+from lab.shortcut import plant_shortcut
 from seefar import class_maps, recipe, train
 from seefar.data import Data
 from seefar.data.images import Labels, Split
-from seefar.data.shapes import load_shapes, plant_shortcut
+from seefar.data.shapes import load_shapes
 from seefar.evaluation.metrics import wilson_interval
-from seefar.explanation.occlusion import occlude
+from seefar.explanation.occlusion import hide, occlude
+from seefar.maps.class_maps import METHODS
 from seefar.maps.grid import grid_of
-from seefar.maps.methods import BASELINES, METHODS
-from seefar.maps.removal import hide
 from seefar.maps.sanity import (
     evidence_inside,
     find_origin,
@@ -37,9 +39,9 @@ from seefar.maps.sanity import (
     randomized,
     rank_correlation,
 )
-from seefar.model import ResNet18
 from seefar.model.inference import compute_logits
-from seefar.report.figures import show_map
+from seefar.model.resnet import ResNet18
+from seefar.report.panels import show_map
 from seefar.report.style import DPI, NotebookFigure
 from seefar.runs.provenance import provenance
 
@@ -56,7 +58,7 @@ def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
     right = np.flatnonzero(compute_logits(model, test.images).argmax(1) == test.labels)[:300]
     images, labels, masks = test.images[right], test.labels[right], test.masks[right]
     scores: dict[str, Any] = {"chance": float(masks.mean()), "n": len(right), "methods": {}}
-    for name, method in {**METHODS, **BASELINES}.items():
+    for name, method in {**METHODS, **GRADIENT_FREE, **BASELINES}.items():
         some = slice(0, 50 if name == "scorecam" else None)
         maps = method(model, images[some], labels[some])
         mirrored = method(model, images[some, :, ::-1].copy(), labels[some])

@@ -30,7 +30,7 @@ from seefar.data import Data, Split
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.predictions import Predictions
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 from seefar.training.recipe import Recipe
 
 SHARES = (0.05, 0.10, 0.20)

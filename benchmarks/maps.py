@@ -28,8 +28,8 @@ from captum.attr import LayerGradCam
 
 import seefar
 from seefar.data import load_data
-from seefar.model import ResNet18
 from seefar.model.inference import true_float32
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute, keep_freed_memory

@@ -17,14 +17,13 @@ from typing import Any, get_args
 import numpy as np
 
 import seefar
+from lab.baselines import BASELINES
 from seefar.data import load_data
 from seefar.data.images import Split
 from seefar.evaluation.metrics import mcnemar
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation.occlusion import hide_more_and_more
-from seefar.explanation.rates import rate
+from seefar.explanation.occlusion import hide_more_and_more, rate
 from seefar.maps.grid import rank_pixels, to_pixels
-from seefar.maps.methods import BASELINES
 from seefar.names import HideName, MethodName
 from seefar.runs.provenance import provenance
 from seefar.training.run import Run

@@ -1,8 +1,9 @@
-"""New checksums for a run folder that ships in part, such as those in results/; who made it stays as it was.
+"""New checksums for a run folder that ships in part, such as those in results/; what made its files stays as it was.
 
     python benchmarks/reseal.py results/fast [--note "weights.safetensors is a float16 copy."]
 
-`seefar verify` then passes on what is shipped. A folder without a manifest gets one of checksums only.
+`seefar verify` then passes on what is shipped. A file whose bytes are not those in the manifest loses the record of
+what it was computed from. A folder without a manifest gets one of checksums only.
 """
 
 from __future__ import annotations
@@ -12,19 +13,25 @@ import json
 from pathlib import Path
 
 from seefar.runs.files import write_text
-from seefar.runs.manifest import NAME, sums
+from seefar.runs.store import MANIFEST, file_entry
 
 
 def main() -> None:
-    """Write the manifest anew."""
+    """Write the manifest again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--note")
     chosen = parser.parse_args()
-    path = chosen.folder / NAME
-    manifest = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path = chosen.folder / MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"files": {}}
+    files = {}
+    for file in sorted(chosen.folder.rglob("*")):
+        name, entry = file.relative_to(chosen.folder).as_posix(), file_entry(file)
+        if entry is not None and name != MANIFEST and not name.startswith("."):
+            recorded = manifest["files"].get(name, {})
+            files[name] = recorded if entry.items() <= recorded.items() else entry
     note = {"note": chosen.note} if chosen.note else {}
-    write_text(path, json.dumps({**manifest, **note, "files": sums(chosen.folder)}, indent=2) + "\n")
+    write_text(path, json.dumps({**manifest, **note, "files": files, "finished": True}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,16 +20,15 @@ from typing import Any
 import numpy as np
 
 import seefar
+from lab.border import border_slice, evidence_off_centre
 from seefar.data import Split, load_data
-from seefar.evaluation.accuracy_views import AccuracyView
 from seefar.evaluation.metrics import wilson_interval
-from seefar.evaluation.patterns import mistakes_by_class
+from seefar.evaluation.mistakes import mistakes_by_class
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.slices import evidence_off_centre
-from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, Verdict, count_faults
+from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, AccuracyView, Verdict, count_faults
 from seefar.maps.grid import grid_of
 from seefar.model.resnet import ResNet18
-from seefar.runs.manifest import provenance
+from seefar.runs.provenance import provenance
 
 EVALUATE = Path(__file__).parents[1] / "results" / "evaluate.json"
 EXAMPLES = 3
@@ -66,8 +65,7 @@ def border(model: ResNet18, test: Split, predicted: np.ndarray) -> dict[str, Any
         maps = seefar.class_maps(model, test.images[block]).of(predicted[block])
         found.append(evidence_off_centre(maps, grid_of(model, (maps.shape[1], maps.shape[2]), size), size))
     images, labels, off_centre = test.images[rows], test.labels[rows], np.concatenate(found)
-    slices = seefar.error_slices(images, labels, predicted[rows], off_centre=off_centre)
-    return asdict(next(one for one in slices if one.name == "at the border"))
+    return asdict(border_slice(images, labels, predicted[rows], off_centre))
 
 
 def two_views() -> AccuracyView:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,20 +11,25 @@ import pytest
 import torch
 from torch import Tensor
 
+import seefar
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
-from seefar.training.loop import train
-from seefar.training.recipe import recipe
 from seefar.training.run import Run, load_run
+from tiny_job import TINY
+
+
+ASSETS = Path(__file__).parent / "assets"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def picture_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded pictures are kept in a folder of the tests, not in the user's."""
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded pictures are kept in a folder of the tests; files need not outlast a power cut; the commit is known."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEEFAR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(os, "fsync", lambda _file: None)
+        patch.setattr("seefar.runs.provenance._commit", lambda: "a commit")
         yield
 
 
@@ -43,24 +47,35 @@ def few() -> Data:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A narrow net, trained for real, if not for long: about 80 % on the 150 test images of `shapes`.
-
-    The first of the processes that run the tests trains it, and the others read it back.
-    """
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # that of all processes
-    easy = recipe("demo", width=8, epochs=4, batch_size=16, learning_rate=0.03, crop_padding=0, flip="none")
-    with (folder / "trained.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return train(easy, load_shapes(2000, 150), folder / "trained", device="cpu", progress=SILENT)
+    """A network of width 8 that was trained on 2,000 shapes, see its recipe.json: 78% on the 150 test images."""
+    folder = tmp_path_factory.mktemp("trained") / "trained"
+    shutil.copytree(ASSETS / "trained", folder)
+    return load_run(folder, "cpu")
 
 
 @pytest.fixture
 def run(trained: Run, tmp_path: Path) -> Run:
-    """The trained net in a run folder of its own, which a test may change."""
+    """The trained network in a run folder of its own, which a test may change."""
     shutil.copytree(trained.folder.path, tmp_path / "run")
-    return load_run(tmp_path / "run")
+    return load_run(tmp_path / "run", "cpu")
+
+
+@pytest.fixture(scope="session")
+def finished(few: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole job on `few`; its figures are coarse. No test may change it."""
+    folder = tmp_path_factory.mktemp("finished") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seefar.report.style.DPI", 30)
+        seefar.run(TINY, few, folder, top=2, device="cpu", precision="float32", progress=SILENT)
+    return folder
+
+
+@pytest.fixture
+def tiny(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The finished job in a folder that a test may change; what is drawn is coarse too."""
+    monkeypatch.setattr("seefar.report.style.DPI", 30)
+    shutil.copytree(finished, tmp_path / "tiny")
+    return load_run(tmp_path / "tiny", "cpu")
 
 
 @pytest.fixture

@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from seefar.data.images import Split
 from seefar.evaluation.calibration import measure_calibration
-from seefar.evaluation.metrics import measure
-from seefar.evaluation.mistakes import find_mistakes
+from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import Verdict
 from seefar.explanation.duplicates import Duplicate
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.explanation.health import Health
-from seefar.explanation.repair import Repair
+from seefar.explanation.neighbours import Neighbours
+from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
-from seefar.report.content import NearestImages, ReportContent
+from seefar.report.content import ReportContent
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
 
@@ -38,7 +39,8 @@ def make_content(
     logits = random.normal(0, 1, (n, k)).astype(np.float32)
     logits[np.arange(n), answers] = logits.max(1) + 1
     predictions = Predictions(logits, np.zeros((n, 1), np.float32), labels, classes, "model", "images")
-    mistakes = find_mistakes(predictions)
+    evaluation = Evaluation.of(predictions)
+    mistakes = evaluation.mistakes
     pair = random.normal(0, 2, (2, count, cells, cells)).astype(np.float32)
     hidden = np.zeros((count, 32, 32), bool)
     hidden[:, 8:20, 4:16] = True
@@ -82,28 +84,28 @@ def make_content(
         )
         for m in mistakes
     ]
-    near = random.integers(0, 9, (count, 6))
-    index = np.array([mistake.index for mistake in mistakes])
+    index = np.flatnonzero(labels != answers)
+    near = [np.stack([random.permutation(9)[:3] for _ in index]) + 9 * group for group in (0, 1)]
     copies = tuple(Duplicate(mistake.index, 4321, 0.875, True) for mistake in mistakes[:1])
+    neighbours = Neighbours(
+        index, *near, *(one / 20 for one in near), copies, labels, 0.5, (0.4, 0.6), 0.5, "model", "training", "images"
+    )
     values: dict[str, Any] = {
         "name": "made-up",
         "data": "cifar10",
-        "classes": classes,
-        "metrics": measure(predictions),
+        "test": Split(random.integers(0, 256, (n, 32, 32, 3), np.uint8), labels, classes),
+        "evaluation": evaluation,
         "history": [
             HistoryRow(step, 1 + step // 11, 1.0 * step, 32, 0.1, 2 / step, 1 - 1 / step) for step in range(2, 21)
         ],
         "recipe": Recipe(),
-        "provenance": {"command": ["seefar", "run"], "packages": {"torch": "2"}, "files": {"a": "b"}},
-        "mistakes": mistakes,
-        "images": random.integers(0, 256, (count, 32, 32, 3), np.uint8),
-        "log_probabilities": predictions.log_probabilities[index],
+        "command": ["seefar", "run", "demo", "--data", "my photos"],
+        "provenance": {"commit": None, "packages": {"torch": "2"}},
         "explanation": explanation,
         "verdicts": verdicts,
-        "votes": random.integers(0, 9, (count, k)),
-        "neighbours": NearestImages(
-            near + 100, near / 10, random.integers(0, 256, (9, 32, 32, 3), np.uint8), near, copies
-        ),
+        "votes": random.integers(0, 9, (n, k)),
+        "neighbours": neighbours,
+        "train": Split(random.integers(0, 256, (18, 32, 32, 3), np.uint8), np.arange(18) % k, classes),
         "calibration": measure_calibration(logits, labels),
     }
     return ReportContent(**{**values, **more})

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import seefar
-from seefar.app import make_app
+from seefar.app import is_upload, make_app, make_site
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import MissingExtraError
 from seefar.maps.class_maps import class_maps
-from seefar.model import ResNet18
 from seefar.model.inference import compute_logits, log_softmax
-from seefar.studio import Studio, open_studio
+from seefar.model.resnet import ResNet18
+from seefar.app import Studio, open_studio
 from seefar.training.run import Run
 
 
@@ -96,3 +102,65 @@ def test_without_gradio_the_extra_is_named(
         make_app(studio, "mine")
     assert main(["app", "no such run"]) == 2  # before the run is looked for
     assert "pip install 'seefar[app]'" in capsys.readouterr().err
+
+
+class Visitor:
+    """Whoever reaches the port of the app."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.functions = client.get("/config").json()["dependencies"]
+
+    def call(self, trigger: str, data: list[Any]) -> str:
+        """What a function of the page replies, its name given by the event that calls it."""
+        function = next(one["id"] for one in self.functions if any(event == trigger for _, event in one["targets"]))
+        session = {"session_hash": uuid.uuid4().hex}
+        self.client.post("/gradio_api/queue/join", json={"data": data, "fn_index": function, **session})
+        return str(self.client.get("/gradio_api/queue/data", params=session).text)
+
+    def upload(self, path: Path) -> str:
+        """The place of an uploaded file."""
+        reply = self.client.post("/gradio_api/upload", files={"files": (path.name, path.read_bytes())})
+        return str(reply.json()[0])
+
+
+@pytest.fixture
+def visitor(studio: Studio) -> Iterator[Visitor]:
+    pytest.importorskip("gradio")
+    from starlette.testclient import TestClient
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # gradio makes event loops that it never closes
+        with TestClient(make_site(make_app(studio, "mine"), "127.0.0.1"), base_url="http://127.0.0.1:7860") as client:
+            yield Visitor(client)
+        gc.collect()
+
+
+FILE = {"meta": {"_type": "gradio.FileData"}}
+
+
+def test_only_uploads_are_read(visitor: Visitor, tmp_path: Path) -> None:
+    secret = tmp_path / "id_rsa"
+    secret.write_text("PRIVATE KEY 4711")
+    file = {"path": str(secret), **FILE}
+    for trigger, data in (("input", [{"background": file, "layers": [], "composite": file}, None]), ("change", [file])):
+        reply = visitor.call(trigger, data)
+        assert "was not uploaded" in reply
+        assert '"success":false' in reply
+    copies = list(Path(tempfile.gettempdir(), "gradio").rglob("id_rsa"))
+    assert not any(copy.read_text() == "PRIVATE KEY 4711" for copy in copies)
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (32, 32)).save(picture)
+    assert '"success":true' in visitor.call("change", [{"path": visitor.upload(picture), **FILE}])
+
+
+def test_only_a_path_in_the_upload_folder_is_an_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    assert is_upload(str(tmp_path / "uploads" / "a" / "picture.png"))
+    assert not is_upload(str(tmp_path / "uploads" / ".." / "picture.png"))
+    assert not is_upload("/etc/passwd")
+
+
+def test_other_host_names_are_refused(visitor: Visitor, studio: Studio) -> None:
+    for name, code in {"evil.com": 400, "localhost:7860": 200, "[::1]:7860": 200, "127.0.0.1.evil.com": 400}.items():
+        assert visitor.client.get("/config", headers={"Host": name}).status_code == code

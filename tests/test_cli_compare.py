@@ -10,10 +10,12 @@ import pytest
 from seefar.cli.main import main
 from seefar.data import load_data
 from seefar.evaluation.evaluate import Evaluation
-from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.predictions import Predictions, predict
+from seefar.progress import SILENT
 from seefar.report.tables import write_metrics, write_mistakes
 from seefar.runs.folder import RunFolder
 from seefar.training.recipe import recipe
+from seefar.training.run import Run
 
 
 @pytest.fixture
@@ -120,3 +122,20 @@ def test_what_cannot_be_compared_is_one_clear_message(
     replace(other, images="others").save(two_runs[1].predictions)
     assert main(["compare", "a", "b", "--quiet"]) == 2
     assert "is of other test images" in capsys.readouterr().err
+
+
+def test_predictions_of_other_weights_are_refused(
+    run: Run, two_runs: tuple[RunFolder, RunFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The weights of a run are replaced, such as by a copy of another run; its predictions are not."""
+    test = load_data("shapes").test
+    predictions = predict(run.model, test, progress=SILENT)
+    predictions.save(run.folder.predictions)
+    words = ["compare", str(run.folder.path), "b", "--data", "shapes", "--quiet"]
+    assert main(words) == 0
+    capsys.readouterr()
+    replace(predictions, model="of other weights").save(run.folder.predictions)
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert str(run.folder.predictions) in printed
+    assert "other weights" in printed

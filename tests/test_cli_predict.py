@@ -15,7 +15,7 @@ import seefar
 from seefar.cli import main as cli
 from seefar.cli.predict import _figure_paths
 from seefar.data import Data, pictures
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.training.run import Run
 
 

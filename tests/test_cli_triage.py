@@ -28,6 +28,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     nets = tuple(f"net{number}" for number in range(13))
     unchecked = np.full(20, -1)
     reference = Reference(counts, unchecked, unchecked, nets, answers, CLASSES, labels_sha256(LABELS))
+    monkeypatch.setattr("seefar.cli.triage.TEST_IMAGES", 20)
     monkeypatch.setattr("seefar.data.load_data", lambda *_, **__: Data("cifar10", split, split))
     monkeypatch.setattr("seefar.data.reference.load_reference", lambda *_, **__: reference)
 
@@ -77,9 +78,22 @@ def test_no_mistakes_no_examples(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_malformed_file_ends_with_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.json").write_text("[1, 2, 3]")
     assert cli.main(["triage", str(tmp_path / "mine.json")]) == 2
-    assert (
-        "mine.json should hold 20 classes from 0 to 9, or logits (20, 10); found shape (3,)" in capsys.readouterr().err
-    )
+    printed = capsys.readouterr().err
+    assert "mine.json must hold 20 classes from 0 to 9, or logits (20, 10)" in printed
+    assert "(3,)" in printed
+
+
+@pytest.mark.parametrize("content", [None, "[1, 2", "[1, 2, 3]", '["cat"]'])
+def test_a_file_that_cannot_be_judged_is_refused_before_any_data_is_loaded(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("seefar.data.load_data", lambda *_, **__: pytest.fail("data was loaded"))
+    monkeypatch.setattr("seefar.data.reference.load_reference", lambda *_, **__: pytest.fail("data was loaded"))
+    path = tmp_path / "mine.json"
+    if content is not None:
+        path.write_text(content)
+    assert cli.main(["triage", str(path)]) == 2
+    assert str(path) in capsys.readouterr().err
 
 
 @pytest.fixture

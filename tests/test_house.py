@@ -1,4 +1,4 @@
-"""The layout of the source: imports follow the data, figures need no pyplot."""
+"""The layout of the source: imports follow the way of the data, figures need no pyplot."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ ORDER = (
     "progress",
     "runs",
     *STEPS,
+    "compared_runs",
     "inputs",
     "saved",
     "findings",

@@ -1,11 +1,14 @@
-"""The main job and its steps: what is written when, what is read back, what is refused before anything is done."""
+"""The whole job end to end: damage, kills, read-only folders, other weights, images and choices; what is refused."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+import re
 import shutil
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,433 +16,450 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from tiny_job import TINY, At, Lines
 
 import seefar
-from seefar import steps
+from seefar.data import Data
+from seefar.data.reference import labels_sha256
 from seefar.data.shapes import load_shapes
-from seefar.errors import ChoiceError, DataError, DeviceError, MapError, RunError, SeefarError
-from seefar.inputs import load_for
-from seefar.progress import Silent
+from seefar.errors import ChoiceError, DataError, DeviceError, Interrupted, MapError, RunError, SeefarError
+from seefar.pipeline import load_for
+from seefar.progress import SILENT
+from seefar.runs.folder import RunFolder
 from seefar.training.run import Run, load_run
 
-TINY = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
-DATA = load_shapes(40, 30)
+TRAINING = {"recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors"}
+COMPUTED = {
+    "predictions.npz",
+    "calibration.json",
+    "metrics.json",
+    "maps.npz",
+    "explanation.json",
+    "neighbours.npz",
+    "mistakes.csv",
+    "report.html",
+    *(f"figures/{name}.png" for name in ("history", "mistakes", "maps", "confusion", "reliability")),
+}
 
 
-def job(folder: Path, **choices: Any) -> seefar.Result:
-    return seefar.run(TINY, DATA, folder, precision="float32", progress=seefar.SILENT, **choices)
+def content(folder: Path) -> dict[str, bytes]:
+    """All files but the manifest, which has the date of nothing but what was done last."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if name not in (".lock", "manifest.json")}
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a whole job: 30 test images, most of them mistakes."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    job(folder)
-    return folder
+def explain(run: Run, data: Data, **choices: Any) -> seefar.Result:
+    return seefar.explain_run(run, data, progress=SILENT, **{"top": 2, **choices})
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+def test_the_job_leaves_these_files_and_nothing_is_done_twice(finished: Path, few: Data) -> None:
+    assert content(finished).keys() == TRAINING | COMPUTED
+    assert seefar.verify(finished) == []
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != ".lock"}
+    again = seefar.run(TINY, few, finished, top=2, progress=SILENT)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (again.evaluation.metrics.n, len(again.shown)) == (20, 2)
+    assert len(again.explanation) == again.evaluation.metrics.mistakes == len(again.neighbours.index)
+    assert repr(again).startswith("Result(Run('")
+
+
+def test_the_manifest_names_what_trained_and_what_wrote_last(finished: Path) -> None:
+    manifest = json.loads((finished / "manifest.json").read_text(encoding="utf-8"))
+    training = manifest["training"]
+    assert training["sessions"] == [{"device": f"cpu ({torch.get_num_threads()} threads)", "precision": "float32"}]
+    assert training["command"] == manifest["command"] == ["seefar.run"]
+    assert training["packages"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("damage", [delete, truncate, flip])
+def test_all_that_was_damaged_is_made_again_to_the_same_bytes(
+    tiny: Run, few: Data, finished: Path, damage: Callable[[Path], None]
+) -> None:
+    for name in COMPUTED:
+        damage(tiny.folder.path / name)
+    assert {line.split(" is ")[0] for line in seefar.verify(tiny.folder)} == COMPUTED
+    explain(tiny, few)
+    assert content(tiny.folder.path) == content(finished)
+    assert seefar.verify(tiny.folder) == []
+
+
+@pytest.mark.parametrize("name", sorted(COMPUTED))
+def test_a_file_that_was_damaged_is_made_again_to_the_same_bytes(
+    tiny: Run, few: Data, finished: Path, name: str
+) -> None:
+    flip(tiny.folder.path / name)
+    explain(tiny, few)
+    assert content(tiny.folder.path) == content(finished)
+    assert seefar.verify(tiny.folder) == []
+
+
+@pytest.mark.parametrize("names", [COMPUTED, {"maps.npz", "figures/history.png"}], ids=["all", "two"])
+def test_what_is_missing_from_a_folder_that_cannot_be_written_to_is_computed_and_named(
+    tiny: Run, few: Data, finished: Path, names: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in names:
+        delete(tiny.folder.path / name)
+    before, lines = content(tiny.folder.path), Lines()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
+    result = seefar.explain_run(tiny, few, top=2, progress=lines)
+    whole = seefar.Explanation.load(finished / "maps.npz")
+    np.testing.assert_array_equal(result.explanation.contrast, whole.contrast)
+    (line,) = lines.found
+    assert str(tiny.folder) in line
+    assert names <= set(re.split("[ ,]+", line))
+    assert seefar.evaluate_run(tiny, few, progress=SILENT).metrics == result.evaluation.metrics
+    seefar.report_run(tiny, few, progress=SILENT)
+    assert content(tiny.folder.path) == before
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_job_that_is_killed_again_and_again_ends_with_the_same_bytes(
+    tiny: Run, few: Data, finished: Path, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After two renames: before the next file. Or after one more in each attempt, also before a file's entry."""
+    rename, attempts = os.replace, 0  # of files, not of the temporary ones that some are saved through
+    for name in COMPUTED:
+        delete(tiny.folder.path / name)
+    tiny.folder.manifest.unlink()
+
+    def attempt() -> bool:
+        left = iter(range(2 + more * attempts))
+
+        def counted(old: Path, new: Path) -> None:
+            if not new.name.startswith(".part-") and next(left, None) is None:
+                raise KeyboardInterrupt
+            rename(old, new)
+
+        monkeypatch.setattr(os, "replace", counted)
+        try:
+            explain(tiny, few)
+        except KeyboardInterrupt:
+            return False
+        return True
+
+    while not attempt():
+        attempts += 1
+        assert attempts < 50
+        assert "finished" in seefar.verify(tiny.folder)[0]
+    assert attempts >= (5 if more else len(COMPUTED))
+    page = tiny.folder.report  # it has the machine of the training, which was in the manifest
+    assert {**content(tiny.folder.path), page.name: b""} == {**content(finished), page.name: b""}
+    assert seefar.verify(tiny.folder) == []
+
+
+def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path, tmp_path: Path) -> None:
+    with torch.no_grad():
+        tiny.model.fc.weight.neg_()
+    evaluation = seefar.evaluate_run(tiny, few, progress=SILENT)
+    expected = seefar.predict(tiny.model, few.test, progress=SILENT)
+    np.testing.assert_allclose(evaluation.predictions.logits, expected.logits, atol=1e-5)
+    gone = {"maps.npz", "explanation.json", "figures/maps.png", "neighbours.npz", "report.html"}
+    assert content(tiny.folder.path).keys() == TRAINING | COMPUTED - gone
+    explain(tiny, few)
+    assert seefar.verify(tiny.folder) == []
+    fresh = shutil.copytree(finished, tmp_path / "fresh" / "tiny")
+    for name in COMPUTED:
+        delete(fresh / name)
+    explain(replace(tiny, folder=RunFolder(fresh)), few)
+    assert content(tiny.folder.path) == content(fresh) != content(finished)
+
+
+def test_nothing_of_other_test_images_stays(tiny: Run, few: Data) -> None:
+    others = replace(few, test=replace(few.test, images=255 - few.test.images))  # the labels stay
+    evaluation = seefar.evaluate_run(tiny, others, progress=SILENT)
+    expected = seefar.predict(tiny.model, others.test, progress=SILENT)
+    np.testing.assert_allclose(evaluation.predictions.logits, expected.logits, atol=1e-5)
+    assert not tiny.folder.maps.exists()
+    assert not tiny.folder.report.exists()
+    assert seefar.verify(tiny.folder) == []
+
+
+def test_other_choices_and_back_give_the_same_bytes(tiny: Run, few: Data, finished: Path) -> None:
+    def changed(**choices: Any) -> set[str]:
+        before = content(tiny.folder.path)
+        explain(tiny, few, **choices)
+        after = content(tiny.folder.path)
+        return {name for name in before if before[name] != after.get(name)}
+
+    assert changed(top=1) == {"figures/mistakes.png", "figures/maps.png"}
+    assert changed(hide="grey") > {"maps.npz", "explanation.json", "mistakes.csv", "report.html"}
+    assert json.loads(tiny.folder.explanation.read_text(encoding="utf-8"))["hide"] == "grey"
+    delete(tiny.folder.neighbours)
+    assert changed(hide="grey", neighbours=False) == {"mistakes.csv", "report.html"}
+    assert "neighbours_true" not in tiny.folder.mistakes.read_text(encoding="utf-8").splitlines()[0]
+    assert seefar.verify(tiny.folder) == ["neighbours.npz is missing"]
+    explain(tiny, few)
+    assert content(tiny.folder.path) == content(finished)
+
+
+def test_choices_that_no_mistake_meets_take_two_figures_away(tiny: Run, few: Data, finished: Path) -> None:
+    mistakes = seefar.evaluate_run(tiny, few, progress=SILENT).mistakes
+    made = {(one.true, one.predicted) for one in mistakes}
+    true, predicted = next((t, p) for t in range(10) for p in range(10) if t != p and (t, p) not in made)
+    lines, chosen = Lines(), {"true": few.classes[true], "predicted": few.classes[predicted]}
+    result = seefar.explain_run(tiny, few, progress=lines, **chosen)
+    assert (result.shown, len(result.explanation), len(lines.found)) == ([], len(mistakes), 1)
+    assert content(finished).keys() - content(tiny.folder.path).keys() == {"figures/maps.png", "figures/mistakes.png"}
+    seefar.report_run(tiny, few, progress=SILENT)  # the choices are remembered
+    assert not tiny.folder.figure("maps").exists()
+    assert seefar.verify(tiny.folder) == []
+
+
+def test_recorded_choices_that_nobody_could_make_are_not_taken(tiny: Run, few: Data) -> None:
+    """By a manifest that somebody else wrote."""
+    manifest = json.loads(tiny.folder.manifest.read_text(encoding="utf-8"))
+    for settings in (5, [1, 2, 3], ["top", "loss", None, None], [10, "lost", None, None]):
+        manifest["files"]["figures/mistakes.png"]["settings"] = settings
+        tiny.folder.manifest.write_text(json.dumps(manifest))
+        seefar.evaluate_run(tiny, few, progress=SILENT)
+        assert seefar.verify(tiny.folder) == []
+
+
+def test_what_is_explained_is_not_explained_again(tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seefar.artifacts.explain", lambda *_, **__: pytest.fail("explained again"))
+    monkeypatch.setattr("seefar.artifacts.predict", lambda *_, **__: pytest.fail("predicted again"))
+    monkeypatch.setattr("seefar.artifacts.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
+    assert len(explain(tiny, few, top=3, order="index").shown) == 3
+
+
+def test_shown_mistakes_come_first_and_can_be_all_that_is_explained(tiny: Run, few: Data) -> None:
+    tiny.folder.maps.unlink()
+    result = explain(tiny, few, explain="shown")
+    assert [mistake.index for mistake in result.explanation.mistakes] == [one.index for one in result.shown]
+    rows = list(csv.DictReader(tiny.folder.mistakes.read_text(encoding="utf-8").splitlines()))
+    assert sum(row["sentence"] != "" for row in rows) == len(result.shown) == 2
+    assert len(rows) == result.evaluation.metrics.mistakes
+
+
+def test_the_accuracy_and_two_figures_are_there_before_the_explanation(
+    few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seefar.report.style.DPI", 30)
+    seen: list[list[bool]] = []
+
+    def look(_evaluation: seefar.Evaluation) -> None:
+        figures = [tmp_path / "run" / "figures" / f"{name}.png" for name in ("history", "mistakes", "maps")]
+        seen.append([figure.exists() for figure in figures])
+
+    seefar.run(TINY, few, tmp_path / "run", explain="shown", top=1, neighbours=False, evaluated=look, progress=SILENT)
+    assert seen == [[True, True, False]]
+
+
+def test_calibration_has_a_temperature_of_held_out_images_of_the_training_only(tiny: Run, few: Data) -> None:
+    def temperatures() -> list[float]:
+        metrics = json.loads(tiny.folder.metrics.read_text(encoding="utf-8"))
+        names = ("calibration", "calibration_after_temperature")
+        return [metrics[name]["temperature"] for name in names if name in metrics]
+
+    plain, fitted = temperatures()
+    assert plain == 1 != fitted
+    others = replace(few, train=replace(few.train, images=255 - few.train.images))
+    lines = Lines()
+    seefar.evaluate_run(tiny, others, progress=lines)
+    assert (temperatures(), len(lines.found)) == ([1], 1)
+    seefar.evaluate_run(tiny, few, progress=SILENT)
+    assert temperatures() == [1, fitted]
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Run:
-    """The finished job in a folder that a test may change."""
-    shutil.copytree(finished, tmp_path / "tiny")
-    return load_run(tmp_path / "tiny")
-
-
-def times(folder: Path) -> dict[str, int]:
-    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-
-
-def test_a_job_from_python_is_sealed_and_read_back(finished: Path) -> None:
-    assert seefar.verify(finished) == []
-    weights = times(finished)["weights.safetensors"]
-    again = job(finished, top=3)
-    assert times(finished)["weights.safetensors"] == weights
-    assert len(again.shown) == 3
-    assert repr(again).startswith("Result(Run('")
-    assert seefar.verify(finished) == []
-
-
-def test_the_manifest_names_the_precision_of_the_training(finished: Path) -> None:
-    for _ in range(2):  # of the job, and of a later step
-        manifest = json.loads((finished / "manifest.json").read_text(encoding="utf-8"))
-        (sitting,) = manifest["training"]
-        assert sitting == {"device": f"cpu ({torch.get_num_threads()} threads)", "precision": "float32"}
-        seefar.report_run(load_run(finished), DATA, progress=seefar.SILENT)
-
-
-def test_the_accuracy_and_two_figures_are_there_before_the_explanation(tmp_path: Path) -> None:
-    seen = []
-
-    def look(evaluation: seefar.Evaluation) -> None:
-        names = ("history.png", "mistakes.png", "maps.png")
-        seen.append((evaluation.metrics.n, [(tmp_path / "run" / "figures" / name).exists() for name in names]))
-
-    job(tmp_path / "run", evaluated=look)
-    assert seen == [(30, [True, True, False])]
-
-
-def test_evaluating_again_writes_nothing(run: Run) -> None:
-    before = times(run.folder.path)
-    steps.evaluate_run(run, DATA, progress=seefar.SILENT)
-    assert times(run.folder.path) == before
-
-
-@pytest.mark.parametrize("what", ["weights", "images"])
-def test_predictions_of_other_weights_or_images_are_not_taken_for_new_ones(run: Run, what: str) -> None:
-    data = DATA
-    before = steps.evaluate_run(run, data, progress=seefar.SILENT)
-    if what == "weights":
-        with torch.no_grad():
-            run.model.fc.weight.neg_()
-    else:
-        data = replace(DATA, test=replace(DATA.test, images=255 - DATA.test.images))  # the labels stay
-    after = steps.evaluate_run(run, data, progress=seefar.SILENT)
-    assert not np.allclose(before.predictions.logits, after.predictions.logits)
-    np.testing.assert_allclose(
-        after.predictions.logits, seefar.predict(run.model, data.test, progress=seefar.SILENT).logits, atol=1e-5
+def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """People were asked about the test images of `few`; what they said cannot be read until `whole` is true."""
+    n, state = len(few.test), {"whole": False}
+    unchecked = np.full(n, -1)
+    reference = seefar.Reference(
+        np.eye(10, dtype=np.int64)[few.test.labels] * 51,
+        unchecked,
+        unchecked,
+        ("a",),
+        few.test.labels[None].copy(),
+        few.classes,
+        labels_sha256(few.test.labels),
     )
-    folder = run.folder
-    assert not [path for path in (folder.maps, folder.explanation, folder.figure("maps")) if path.exists()]
-    assert len(folder.mistakes.read_text().splitlines()) == 1 + len(after.mistakes)
-    assert seefar.verify(folder) == []
+
+    def load(*_: object, **__: object) -> seefar.Reference:
+        if state["whole"]:
+            return reference
+        raise DataError("cifar10_mturk.json is not the published file")
+
+    monkeypatch.setattr("seefar.evaluation.evaluate.load_reference", load)
+    monkeypatch.setattr("seefar.evaluation.evaluate.has_reference", lambda split: split is few.test)
+    return state
 
 
-def test_what_was_deleted_is_made_again_from_what_is_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "evaluate", lambda *_args, **_more: pytest.fail("the network was run again"))
-    run.folder.metrics.unlink()
-    run.folder.figure("history").unlink()
-    steps.evaluate_run(run, DATA, progress=seefar.SILENT)
-    assert run.folder.metrics.exists()
-    assert run.folder.figure("history").exists()
+def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
+    tiny: Run, few: Data, asked: dict[str, bool]
+) -> None:
+    def faults() -> Any:
+        return json.loads(tiny.folder.metrics.read_text(encoding="utf-8"))["faults"]
+
+    lines = Lines()
+    tiny.folder.metrics.unlink()
+    seefar.evaluate_run(tiny, few, progress=lines)
+    assert faults() is None
+    assert "cifar10_mturk.json" in lines.found[0]
+    asked["whole"] = True
+    evaluation = seefar.evaluate_run(tiny, few, progress=SILENT)
+    assert faults()["model"] == faults()["errors"] == evaluation.metrics.mistakes
+    assert tiny.folder.figure("faults").exists()
+    assert {"fault", "people", "outcome"} <= set(
+        tiny.folder.mistakes.read_text(encoding="utf-8").split("\n")[0].split(",")
+    )
+    asked["whole"] = False  # what was measured is not lost again
+    seefar.evaluate_run(tiny, few, progress=SILENT)
+    assert faults()["model"] == evaluation.metrics.mistakes
+    assert seefar.verify(tiny.folder) == []
 
 
 @pytest.mark.parametrize(
-    ("choices", "kind", "message"),
+    ("choices", "kind", "named"),
     [
         ({"true": "whale"}, DataError, "whale"),
         ({"predicted": "whale"}, DataError, "whale"),
-        ({"true": "circle", "predicted": "circle"}, DataError, "no mistakes: choose two different classes"),
+        ({"true": "circle", "predicted": "circle"}, DataError, "circle"),
         ({"layer": "layer9"}, MapError, "layer9"),
         ({"cells": 7}, MapError, "7"),
-        ({"method": "eigencam"}, MapError, "eigencam"),
-        ({"top": 0}, ChoiceError, "top is 0"),
-        ({"top": 101}, ChoiceError, "1 to 100"),
-        ({"explain": "some"}, ChoiceError, "explain is 'some'"),
+        ({"method": "eigencam"}, ChoiceError, "eigencam"),
+        ({"hide": "gray"}, ChoiceError, "gray"),
+        ({"order": "lost"}, ChoiceError, "lost"),
+        ({"explain": "some"}, ChoiceError, "some"),
+        ({"top": 0}, ChoiceError, "0"),
+        ({"top": 101}, ChoiceError, "101"),
+        ({"top": "ten"}, ChoiceError, "ten"),
+        ({"checkpoint_minutes": -1}, SeefarError, "-1"),
+        ({"precision": "float16", "device": "cpu"}, DeviceError, "float16"),
     ],
 )
-def test_choices_that_cannot_be_met_are_refused_before_the_training(
-    tmp_path: Path, choices: dict[str, Any], kind: type[SeefarError], message: str
+def test_what_cannot_be_done_is_refused_before_the_training(
+    few: Data, tmp_path: Path, choices: dict[str, Any], kind: type[SeefarError], named: str
 ) -> None:
-    with pytest.raises(kind, match=message):
-        job(tmp_path / "run", **choices)
+    with pytest.raises(kind, match=named):
+        seefar.run(TINY, few, tmp_path / "run", progress=SILENT, **choices)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_network_that_memory_cannot_hold_is_refused_in_one_paragraph(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_network_that_memory_cannot_hold_is_refused(
+    few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def too_wide(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 360000000000 bytes.")
 
-    monkeypatch.setattr("seefar.pipeline.train", too_wide)
-    with pytest.raises(DeviceError, match="choose a smaller batch size or width"):
-        job(tmp_path / "run")
+    monkeypatch.setattr("seefar.training.loop.prepare", too_wide)
+    with pytest.raises(DeviceError, match="width"):
+        seefar.run(TINY, few, tmp_path / "run", progress=SILENT)
 
 
-def test_a_folder_of_another_recipe_is_refused_and_left_as_it_is(run: Run) -> None:
-    before = times(run.folder.path)
-    with pytest.raises(RunError, match="epochs 2, not 1"):
-        seefar.run(replace(TINY, epochs=2), DATA, run.folder.path, progress=seefar.SILENT)
-    assert times(run.folder.path) == before
-
-
-def test_a_finished_run_in_a_read_only_folder_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = times(run.folder.path)
-    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not hold for root
-    result = seefar.explain_run(run, DATA, top=2, progress=seefar.SILENT)
-    assert len(result.shown) == 2
-    assert times(run.folder.path) == before
-
-
-@pytest.mark.parametrize(
-    "name", ["predictions.npz", "metrics.json", "mistakes.csv", "figures/history.png", "maps.npz", "neighbours.npz"]
-)
-def test_a_run_that_lacks_a_file_in_a_read_only_folder_is_shown_too(
-    run: Run, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize("step", [seefar.evaluate_run, seefar.explain_run, seefar.report_run])
+def test_data_of_other_classes_or_of_another_size_are_refused(
+    tiny: Run, few: Data, finished: Path, step: Callable[..., object]
 ) -> None:
-    wanted = job(run.folder.path, top=2)
-    (run.folder.path / name).write_bytes(b"damaged")
-    if name not in ("predictions.npz", "maps.npz", "neighbours.npz"):
-        (run.folder.path / name).unlink()
-    before, lines = times(run.folder.path), Lines()
-    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not hold for root
-    monkeypatch.setattr("seefar.runs.folder.locked", lambda _: pytest.fail("written to"))
-    result = seefar.explain_run(run, DATA, top=2, progress=lines)
-    assert result.evaluation.metrics == wanted.evaluation.metrics
-    assert result.explanation.summary() == wanted.explanation.summary()
-    told = f"{run.folder} cannot be written to, so these are not written: {name}"
-    assert [line for line in lines.found if "cannot be written" in line] == [told]
-    assert seefar.evaluate_run(run, DATA, progress=seefar.SILENT).metrics == wanted.evaluation.metrics
-    assert times(run.folder.path) == before
+    def changed(split: seefar.Split, **values: Any) -> seefar.Split:
+        return replace(split, masks=None, **values)
+
+    names = tuple(f"new {name}" for name in few.classes)
+    renamed = Data("other", *(changed(split, classes=names) for split in (few.train, few.test)))
+    small = Data("small", *(changed(split, images=split.images[:, ::2, ::2]) for split in (few.train, few.test)))
+    for data, named in ((renamed, "new circle"), (small, "16")):
+        with pytest.raises(DataError, match=named):
+            step(tiny, data, progress=SILENT)
+    assert content(tiny.folder.path) == content(finished)
 
 
-def test_a_report_in_a_read_only_folder_is_the_one_that_is_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = seefar.report_run(run, DATA, progress=seefar.SILENT)
-    before = times(run.folder.path)
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    assert seefar.report_run(run, DATA, progress=seefar.SILENT) == page
-    assert times(run.folder.path) == before
+def test_a_folder_of_another_recipe_is_refused_and_left_as_it_is(tiny: Run, few: Data, finished: Path) -> None:
+    with pytest.raises(RunError, match="tiny"):
+        seefar.run(replace(TINY, epochs=3), few, tiny.folder.path, progress=SILENT)
+    assert content(tiny.folder.path) == content(finished)
 
 
-def test_other_classes_are_refused(run: Run) -> None:
-    other = replace(DATA, train=_renamed(DATA.train), test=_renamed(DATA.test))
-    with pytest.raises(DataError, match="was trained on this data"):
-        steps.evaluate_run(run, other, progress=seefar.SILENT)
+def test_a_job_without_a_name_says_when_it_takes_another_folder(few: Data, in_folder: Path) -> None:
+    lines = Lines()
+    (in_folder / "runs" / "demo").mkdir(parents=True)
+    (in_folder / "runs" / "demo" / "recipe.json").write_text(replace(TINY, seed=9).to_json())
+    result = seefar.run(TINY, few, explain="shown", top=1, neighbours=False, progress=lines)
+    assert result.run.folder.path == Path("runs") / "demo-2"
+    assert "demo-2" in lines.found[0]
 
 
-def _renamed(split: seefar.Split) -> seefar.Split:
-    return replace(split, classes=tuple(f"new {name}" for name in split.classes))
+def test_where_the_old_network_was_deleted_nothing_of_it_is_shown(tiny: Run, in_folder: Path, few: Data) -> None:
+    """Its table, maps and page are still there when another recipe is trained into the folder."""
+    old = content(tiny.folder.path)
+    for path in (tiny.folder.weights, tiny.folder.predictions, tiny.folder.manifest):
+        path.unlink()
+    other = seefar.train(replace(TINY, seed=1, held_out=0), few, tiny.folder.path, progress=SILENT)
+    page = seefar.report_run(other, few, progress=SILENT)
+    evaluation = seefar.evaluate_run(other, few, progress=SILENT)
+    assert f"{evaluation.metrics.accuracy:.2%}" in page.read_text(encoding="utf-8").replace("\u2009", "")
+    assert {name for name, value in content(other.folder.path).items() if old.get(name) == value} == {"data.json"}
+
+
+def write_pictures(folder: Path) -> None:
+    for number, (part, kind) in enumerate((part, kind) for part in ("train", "test") for kind in ("cat", "dog")):
+        (folder / part / kind).mkdir(parents=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+        for image, array in enumerate(pixels):
+            Image.fromarray(array).save(folder / part / kind / f"{image}.png")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    write_pictures(tmp_path / "pictures")
+    return tmp_path / "pictures"
+
+
+def test_a_folder_of_pictures_is_a_data_set_also_where_it_was_moved_to(pictures: Path, tmp_path: Path) -> None:
+    quick = {"explain": "shown", "top": 1, "neighbours": False}
+    first = seefar.run(TINY, pictures, tmp_path / "run", progress=SILENT, **quick)
+    assert (first.run.recipe.data, first.run.classes) == (str(pictures), ("cat", "dog"))
+    moved = pictures.rename(tmp_path / "moved")
+    before = content(tmp_path / "run")
+    again = seefar.run(TINY, moved, tmp_path / "run", progress=SILENT, **quick)
+    assert again.run.folder.weights.read_bytes() == before["weights.safetensors"]
+    assert content(tmp_path / "run").keys() == before.keys()
+
+
+def test_an_unfinished_training_is_resumed_after_its_pictures_were_moved(pictures: Path, tmp_path: Path) -> None:
+    tiny = replace(TINY, batch_size=4)
+
+    def train(data: Path, folder: Path, progress: seefar.Progress = SILENT) -> Run:
+        recipe = replace(tiny, data=str(data))
+        return seefar.train(recipe, seefar.load_data(data), folder, device="cpu", progress=progress)
+
+    whole = train(pictures, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(pictures, tmp_path / "run", At(3, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    moved, lines = pictures.rename(tmp_path / "moved"), Lines()
+    resumed = train(moved, tmp_path / "run", lines)
+    assert " 3 done" in lines.found[0]
+    assert [replace(row, seconds=0) for row in resumed.history] == [replace(row, seconds=0) for row in whole.history]
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], tensor)
 
 
 def test_a_data_folder_that_is_not_there_is_no_place_to_download_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(DataError, match=r"folder .*nowhere does not exist"):
+    with pytest.raises(DataError, match="nowhere"):
         load_for(seefar.recipe("quick"), tmp_path / "nowhere")
     monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "mistyped"))
-    with pytest.raises(DataError, match=r"folder .*mistyped, which SEEFAR_DATA names, does not exist"):
+    with pytest.raises(DataError, match="mistyped"):
         load_for(seefar.recipe("quick"))
     assert not list(tmp_path.iterdir())
 
 
 def test_an_image_size_that_would_do_nothing_is_refused() -> None:
-    with pytest.raises(DataError, match="image_size is 64, but shapes has images of 32 pixels"):
+    with pytest.raises(DataError, match="64"):
         load_for(seefar.recipe("demo", image_size=64))
-
-
-def test_an_explanation_that_was_broken_off_goes_on_and_ends_the_same(
-    run: Run, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = seefar.Explanation.load(finished / "maps.npz")
-    run.folder.maps.unlink()
-    explain, asked = steps.explain, []
-
-    def broken_off(*arguments: Any, **more: Any) -> seefar.Explanation:
-        asked.append(len(arguments[3]))
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        return explain(*arguments, **more)
-
-    monkeypatch.setattr(steps, "PART", 10)
-    monkeypatch.setattr(steps, "explain", broken_off)
-    with pytest.raises(KeyboardInterrupt):
-        seefar.explain_run(run, DATA, top=5, order="confidence", progress=seefar.SILENT)
-    assert asked == [5, 10, 10]
-    assert run.folder.figure("maps").exists()  # of the five
-    saved = seefar.Explanation.load(run.folder.maps)
-    assert 10 <= len(saved.mistakes) <= 15
-    assert "manifest.json is missing" in seefar.verify(run.folder)[0]
-    result = seefar.explain_run(run, DATA, top=5, order="confidence", progress=seefar.SILENT)
-    np.testing.assert_array_equal(result.explanation.contrast, whole.contrast)
-    assert result.explanation.rates == whole.rates
-    assert (run.folder.mistakes.read_bytes()) == (finished / "mistakes.csv").read_bytes()
-    assert seefar.verify(run.folder) == []
-
-
-def test_what_is_explained_is_not_explained_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seefar.explanation.work.check_health", lambda *_, **__: pytest.fail("computed again"))
-    before = times(run.folder.path)["maps.npz"]
-    seefar.explain_run(run, DATA, top=3, order="index", progress=seefar.SILENT)
-    assert times(run.folder.path)["maps.npz"] == before
-
-
-def test_other_choices_draw_other_figures_and_leave_table_and_page_as_they_are(run: Run) -> None:
-    seefar.explain_run(run, DATA, progress=seefar.SILENT)
-    before = times(run.folder.path)
-    seefar.explain_run(run, DATA, top=3, order="index", progress=seefar.SILENT)
-    after = times(run.folder.path)
-    assert {name for name in before if before[name] != after[name]} == {
-        "figures/mistakes.png",
-        "figures/maps.png",
-        "manifest.json",
-    }
-    assert seefar.verify(run.folder) == []
-
-
-def test_what_is_new_is_in_table_and_page(run: Run) -> None:
-    """Nothing of the page may be of another method, of other predictions, or without neighbours that are there."""
-    folder = run.folder
-
-    def renewed(**choices: Any) -> set[str]:
-        """Which of the page and the two files beside it are written anew."""
-        before = {path.name: path.read_bytes() for path in (folder.explanation, folder.mistakes, folder.report)}
-        seefar.explain_run(run, DATA, progress=seefar.SILENT, **choices)
-        return {name for name, content in before.items() if (folder.path / name).read_bytes() != content}
-
-    assert renewed() == set()
-    assert renewed(hide="grey") == {"explanation.json", "mistakes.csv", "report.html"}
-    assert renewed(hide="blur") == {"explanation.json", "mistakes.csv", "report.html"}
-    folder.neighbours.unlink()
-    assert renewed(neighbours=False) == {"mistakes.csv", "report.html"}
-    assert renewed() == {"mistakes.csv", "report.html"}
-    with torch.no_grad():
-        run.model.fc.weight.neg_()
-    assert renewed() == {"explanation.json", "mistakes.csv", "report.html"}
-
-
-@pytest.mark.parametrize("last", ["explanation.json", "mistakes.csv"])
-def test_a_page_that_a_kill_kept_from_being_written_is_made_later(
-    run: Run, monkeypatch: pytest.MonkeyPatch, last: str
-) -> None:
-    """Killed behind the last file that was written, the old page must not be taken for the new one."""
-    first, after = run.folder.report.read_bytes(), "write_mistakes" if last == "explanation.json" else "make_report"
-
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(f"seefar.result.{after}", killed)
-        with pytest.raises(KeyboardInterrupt):
-            seefar.explain_run(run, DATA, hide="grey", progress=seefar.SILENT)
-    assert run.folder.report.read_bytes() == first
-    seefar.explain_run(run, DATA, hide="grey", progress=seefar.SILENT)
-    assert '"hide":"grey"' in run.folder.report.read_text(encoding="utf-8")
-    assert '"hide": "grey"' in run.folder.explanation.read_text()
-
-
-def test_a_table_that_was_deleted_has_the_columns_of_the_explanation_again(run: Run, finished: Path) -> None:
-    run.folder.mistakes.unlink()
-    seefar.explain_run(run, DATA, progress=seefar.SILENT)
-    assert run.folder.mistakes.read_bytes() == (finished / "mistakes.csv").read_bytes()
-
-
-def test_only_the_shown_mistakes_are_explained_if_that_is_asked_for(run: Run) -> None:
-    run.folder.maps.unlink()
-    result = seefar.explain_run(run, DATA, top=4, explain="shown", progress=seefar.SILENT)
-    assert [len(result.explanation), len(result.shown)] == [4, 4]
-    rows = list(csv.DictReader(run.folder.mistakes.read_text(encoding="utf-8").splitlines()))
-    assert len(rows) == len(result.evaluation.mistakes)
-    assert sum(row["sentence"] != "" for row in rows) == 4
-
-
-def test_other_settings_are_explained_anew(run: Run) -> None:
-    assert seefar.explain_run(run, DATA, hide="grey", progress=seefar.SILENT).explanation.hide == "grey"
-    assert '"hide": "grey"' in run.folder.explanation.read_text()
-
-
-def test_a_job_without_a_name_says_when_it_takes_another_folder(in_folder: Path) -> None:
-    lines = []
-
-    class Lines:
-        def line(self, text: str) -> None:
-            lines.append(text)
-
-        def update(self, *_: object) -> None:
-            pass
-
-    (in_folder / "runs" / "demo").mkdir(parents=True)
-    (in_folder / "runs" / "demo" / "recipe.json").write_text(replace(TINY, seed=9).to_json())
-    result = seefar.run(TINY, DATA, explain="shown", top=1, progress=Lines())
-    assert lines[0].endswith(f"this goes into {Path('runs') / 'demo-2'}")
-    assert result.run.folder.path == Path("runs") / "demo-2"
-
-
-def test_what_is_found_of_the_mistakes_is_in_the_folder(finished: Path) -> None:
-    metrics = json.loads((finished / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["calibration"]["accuracy"] == pytest.approx(metrics["test"]["accuracy"])
-    assert metrics["faults"] is None  # nobody was asked about shapes
-    rows = list(csv.DictReader((finished / "mistakes.csv").read_text(encoding="utf-8").splitlines()))
-    assert len(rows) == metrics["test"]["mistakes"]
-    for row in rows:
-        of_true = [int(index) for index in row["neighbours_true"].split()]
-        assert of_true
-        assert {DATA.classes[DATA.train.labels[index]] for index in of_true} == {row["true"]}
-        assert row["outcome"] in ("repaired", "other", "stays")
-    for name in ("history", "mistakes", "maps", "confusion", "reliability"):
-        assert (finished / "figures" / f"{name}.png").stat().st_size > 5_000
-
-
-def test_neighbours_are_left_out_if_they_are_not_wanted(tmp_path: Path) -> None:
-    result = job(tmp_path / "run", neighbours=False)
-    assert result.neighbours is None
-    assert "neighbours_true" not in (tmp_path / "run" / "mistakes.csv").read_text(encoding="utf-8").splitlines()[0]
-
-
-def test_a_temperature_is_fitted_on_held_out_images_only(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    seefar.run(replace(TINY, held_out=10), DATA, folder, progress=seefar.SILENT, neighbours=False)
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["calibration"]["temperature"] == 1
-    assert metrics["calibration_after_temperature"]["temperature"] != 1
-    assert metrics["calibration_after_temperature"]["accuracy"] == metrics["calibration"]["accuracy"]
-
-
-@pytest.mark.parametrize("name", ["history", "mistakes", "maps", "confusion", "reliability"])
-def test_a_figure_that_was_taken_away_is_drawn_again(finished: Path, tmp_path: Path, name: str) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    figure = folder / "figures" / f"{name}.png"
-    figure.unlink()
-    seefar.explain_run(seefar.load_run(folder), DATA, progress=seefar.SILENT)
-    assert figure.stat().st_size > 5_000
-    assert seefar.verify(folder) == []
-
-
-def test_a_page_made_anew_says_what_it_lacks(finished: Path, tmp_path: Path) -> None:
-    folder, lines = tmp_path / "run", Lines()
-    shutil.copytree(finished, folder)
-    run = seefar.load_run(folder)
-    seefar.report_run(run, DATA, progress=lines)
-    assert lines.found == []
-    (folder / "maps.npz").write_bytes((folder / "maps.npz").read_bytes()[:1000])
-    (folder / "neighbours.npz").write_bytes(b"")
-    seefar.report_run(run, DATA, progress=lines)
-    again = f"`seefar explain {folder}` makes it anew"
-    assert lines.found == [
-        f"the page has no maps, since {folder}/maps.npz cannot be used: {again}",
-        f"the page has no neighbours, since {folder}/neighbours.npz cannot be used: {again}",
-    ]
-
-
-def test_predictions_that_were_damaged_take_nothing_with_them(finished: Path, tmp_path: Path) -> None:
-    """The maps are of the same weights and images, and hours of work."""
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    maps = (folder / "maps.npz").read_bytes()
-    (folder / "predictions.npz").write_bytes((folder / "predictions.npz").read_bytes()[:500])
-    evaluate = seefar.evaluate_run(seefar.load_run(folder), DATA, progress=seefar.SILENT)
-    assert evaluate.metrics.n == 30
-    assert (folder / "maps.npz").read_bytes() == maps
-    assert (folder / "neighbours.npz").exists()
-    assert seefar.verify(folder) == []
-
-
-class Lines(Silent):
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.found.append(text)
-
-
-def test_calibrations_are_read_back_and_the_network_is_not_asked_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, quiet = tmp_path / "run", {"neighbours": False, "progress": seefar.SILENT}
-    first = seefar.run(replace(TINY, held_out=10), DATA, folder, **quiet)
-    run, metrics = seefar.load_run(folder), folder / "metrics.json"
-    whole = metrics.read_text(encoding="utf-8")
-    with monkeypatch.context() as patch:
-        patch.setattr("seefar.findings.predict", lambda *_, **__: pytest.fail("the network was asked"))
-        patch.setattr("seefar.report.write.measure_calibration", lambda *_: pytest.fail("measured again"))
-        found = seefar.explain_run(run, DATA, **quiet).findings
-        assert (found.calibration, found.after) == (first.findings.calibration, first.findings.after)
-        assert f"temperature of {found.after.temperature:.2f}" in (folder / "report.html").read_text(encoding="utf-8")
-        seefar.report_run(run, DATA, progress=seefar.SILENT)
-    others = json.loads(whole)
-    others["calibration"]["accuracy"] = 0.123
-    others["test"]["loss"] += 1e-9
-    for text in (json.dumps(others), "", "[" * 100_000, whole.replace('"temperature": ', '"temperature": "1", "n": ')):
-        metrics.write_text(text, encoding="utf-8")  # of other predictions, or damaged
-        found = seefar.explain_run(run, DATA, **quiet).findings
-        assert (found.calibration, found.after) == (first.findings.calibration, first.findings.after)

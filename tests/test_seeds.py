@@ -10,14 +10,15 @@ from seefar.data.images import Data
 from seefar.data.shapes import load_shapes
 from seefar.seeds import Stream
 
-SOURCE = Path(__file__).parents[1] / "src" / "seefar"
+ROOT = Path(__file__).parents[1]
+MODULES = [*(ROOT / "src" / "seefar").rglob("*.py"), *(ROOT / "benchmarks" / "lab").rglob("*.py")]
 
 
 def test_each_stream_draws_for_one_purpose() -> None:
     """(Stream.X, 0) and Stream.X alone draw the same numbers, so a stream in two places is one too many."""
     alone, with_zero = (np.random.default_rng(seed).integers(2**31) for seed in (9, (9, 0)))
     assert alone == with_zero
-    texts = {path.name: path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py") if path.name != "seeds.py"}
+    texts = {path.name: path.read_text(encoding="utf-8") for path in MODULES if path.name != "seeds.py"}
     used = Counter(name for text in texts.values() for name in re.findall(r"\bStream\.([A-Z_]+)", text))
     assert used == Counter(stream.name for stream in Stream)
     assert len({stream.value for stream in Stream}) == len(Stream)
@@ -26,13 +27,12 @@ def test_each_stream_draws_for_one_purpose() -> None:
 def test_every_seed_has_a_stream_but_that_of_shapes() -> None:
     without = [
         f"{path.name}: {call}"
-        for path in SOURCE.rglob("*.py")
+        for path in MODULES
         for line in path.read_text(encoding="utf-8").splitlines()
         for call in re.findall(r"\bdefault_rng\((?!\(?Stream\.)[^)]*\)", line)
         if ">>>" not in line
     ]
-    assert sorted(without) == ["baselines.py: default_rng(seed)", "shapes.py: default_rng((seed, part)"]
-    assert "seed = (Stream.MAP, " in (SOURCE / "maps" / "baselines.py").read_text(encoding="utf-8")
+    assert sorted(without) == ["shapes.py: default_rng((seed, part)"]
 
 
 def test_the_images_of_shapes_are_those_they_always_were() -> None:

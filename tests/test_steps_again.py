@@ -69,8 +69,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
             return reference
         raise DataError(DAMAGED)
 
-    monkeypatch.setattr("seefar.evaluation.analysis.load_reference", load)
-    for module in ("evaluation.analysis", "findings"):
+    monkeypatch.setattr("seefar.evaluation.evaluate.load_reference", load)
+    for module in ("evaluation.evaluate", "findings"):
         monkeypatch.setattr(f"seefar.{module}.has_reference", lambda split: split is DATA.test)
     return state
 

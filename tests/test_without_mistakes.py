@@ -13,8 +13,6 @@ import seefar
 from seefar.cli.printing import print_evaluation, print_result
 from seefar.data.shapes import load_shapes
 from seefar.progress import Silent
-from seefar.report.payload import make_payload
-from seefar.report.write import gather
 from seefar.training.recipe import recipe
 
 TINY = recipe("demo", width=2, epochs=6, batch_size=8, learning_rate=0.03)
@@ -66,8 +64,6 @@ def test_an_explanation_of_nothing_is_saved_drawn_and_shown(faultless: seefar.Re
         figure.savefig(tmp_path / "a.png")
     page = seefar.write_report(tmp_path / "a.html", EASY.test, evaluation, read, name="a", data="b")
     assert "<h2>No mistakes</h2>" in page.read_text(encoding="utf-8")
-    maps = make_payload(gather(EASY.test, evaluation, read, name="a", data="b")).values["maps"]
-    assert (maps["values"], maps["hidden"], maps["cells"]) == ("", "", [8, 8])
 
 
 def test_a_choice_that_no_mistake_meets_is_said(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A job of six steps that takes a second, and something that happens in one of them, for the tests of failures."""
+"""A job of six steps that takes a second, something that happens in one of them, and the lines that it prints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import seefar
 from seefar.progress import Silent
 
-TINY = seefar.recipe("demo", width=2, epochs=2, batch_size=16, log_every=1)
+TINY = seefar.recipe("demo", width=2, epochs=2, batch_size=16, log_every=1, held_out=4)
 
 
 class At(Silent):
@@ -20,3 +20,13 @@ class At(Silent):
         self.left -= 1
         if self.left == 0:
             self.what()
+
+
+class Lines(Silent):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.found.append(text)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seefar.choices import Choices as Choices
+    from seefar.compared_runs import compare_runs as compare_runs
     from seefar.data import load_data as load_data
     from seefar.data.images import Data as Data
     from seefar.data.images import Split as Split
@@ -28,16 +29,14 @@ if TYPE_CHECKING:
     from seefar.errors import RecipeError as RecipeError
     from seefar.errors import RunError as RunError
     from seefar.errors import SeefarError as SeefarError
-    from seefar.evaluation.accuracy_views import AccuracyView as AccuracyView
-    from seefar.evaluation.accuracy_views import accuracy_views as accuracy_views
-    from seefar.evaluation.analysis import MistakeAnalysis as MistakeAnalysis
-    from seefar.evaluation.analysis import analyse_mistakes as analyse_mistakes
     from seefar.evaluation.calibration import Calibration as Calibration
+    from seefar.evaluation.calibration import fit_temperature as fit_temperature
     from seefar.evaluation.calibration import measure_calibration as measure_calibration
-    from seefar.evaluation.compared_runs import compare_runs as compare_runs
     from seefar.evaluation.comparison import Comparison as Comparison
     from seefar.evaluation.comparison import compare as compare
     from seefar.evaluation.evaluate import Evaluation as Evaluation
+    from seefar.evaluation.evaluate import MistakeAnalysis as MistakeAnalysis
+    from seefar.evaluation.evaluate import analyse_mistakes as analyse_mistakes
     from seefar.evaluation.evaluate import evaluate as evaluate
     from seefar.evaluation.label_issues import LabelIssue as LabelIssue
     from seefar.evaluation.label_issues import LabelIssues as LabelIssues
@@ -45,51 +44,42 @@ if TYPE_CHECKING:
     from seefar.evaluation.metrics import ClassMetrics as ClassMetrics
     from seefar.evaluation.metrics import Metrics as Metrics
     from seefar.evaluation.metrics import measure as measure
+    from seefar.evaluation.mistakes import ClassMistakes as ClassMistakes
+    from seefar.evaluation.mistakes import ConfusedPair as ConfusedPair
+    from seefar.evaluation.mistakes import ErrorSlice as ErrorSlice
     from seefar.evaluation.mistakes import Mistake as Mistake
+    from seefar.evaluation.mistakes import confused_pairs as confused_pairs
+    from seefar.evaluation.mistakes import error_slices as error_slices
     from seefar.evaluation.mistakes import find_mistakes as find_mistakes
-    from seefar.evaluation.patterns import ClassMistakes as ClassMistakes
-    from seefar.evaluation.patterns import ConfusedPair as ConfusedPair
-    from seefar.evaluation.patterns import confused_pairs as confused_pairs
-    from seefar.evaluation.patterns import mistakes_by_class as mistakes_by_class
-    from seefar.evaluation.prediction_files import read_predicted as read_predicted
+    from seefar.evaluation.mistakes import mistakes_by_class as mistakes_by_class
     from seefar.evaluation.predictions import Predictions as Predictions
     from seefar.evaluation.predictions import predict as predict
-    from seefar.evaluation.slices import ErrorSlice as ErrorSlice
-    from seefar.evaluation.slices import error_slices as error_slices
-    from seefar.evaluation.temperature import fit_temperature as fit_temperature
+    from seefar.evaluation.predictions import read_predicted as read_predicted
+    from seefar.evaluation.triage import AccuracyView as AccuracyView
     from seefar.evaluation.triage import Verdict as Verdict
+    from seefar.evaluation.triage import accuracy_views as accuracy_views
     from seefar.evaluation.triage import triage as triage
-    from seefar.evaluation.views import TwoViews as TwoViews
-    from seefar.evaluation.views import predict_two_views as predict_two_views
+    from seefar.explanation.explain import Explanation as Explanation
     from seefar.explanation.explain import explain as explain
-    from seefar.explanation.explanation import Explanation as Explanation
     from seefar.explanation.health import Health as Health
     from seefar.explanation.neighbours import Neighbours as Neighbours
     from seefar.explanation.neighbours import find_neighbours as find_neighbours
     from seefar.explanation.neighbours import training_features as training_features
-    from seefar.explanation.picture_prediction import PicturePrediction as PicturePrediction
+    from seefar.explanation.occlusion import Repair as Repair
+    from seefar.explanation.occlusion import RepairRates as RepairRates
+    from seefar.explanation.pictures import PicturePrediction as PicturePrediction
     from seefar.explanation.pictures import predict_pictures as predict_pictures
-    from seefar.explanation.rates import RepairRates as RepairRates
-    from seefar.explanation.repair import Repair as Repair
-    from seefar.maps.baselines import centre_blob as centre_blob
-    from seefar.maps.baselines import random_map as random_map
-    from seefar.maps.baselines import sobel_edges as sobel_edges
     from seefar.maps.class_maps import ClassMaps as ClassMaps
     from seefar.maps.class_maps import class_maps as class_maps
-    from seefar.maps.faithfulness import deletion as deletion
-    from seefar.maps.faithfulness import insertion as insertion
-    from seefar.maps.faithfulness import road as road
+    from seefar.maps.class_maps import contrast_map as contrast_map
+    from seefar.maps.class_maps import map_status as map_status
     from seefar.maps.formulas import gradcam as gradcam
     from seefar.maps.formulas import gradcam_plus_plus as gradcam_plus_plus
     from seefar.maps.formulas import hirescam as hirescam
     from seefar.maps.formulas import layercam as layercam
-    from seefar.maps.gradient_free import eigencam as eigencam
-    from seefar.maps.gradient_free import scorecam as scorecam
     from seefar.maps.grid import Grid as Grid
     from seefar.maps.grid import rank_pixels as rank_pixels
     from seefar.maps.grid import to_pixels as to_pixels
-    from seefar.maps.methods import contrast_map as contrast_map
-    from seefar.maps.methods import map_status as map_status
     from seefar.maps.sanity import evidence_inside as evidence_inside
     from seefar.maps.sanity import find_origin as find_origin
     from seefar.maps.sanity import flip_agreement as flip_agreement
@@ -97,26 +87,26 @@ if TYPE_CHECKING:
     from seefar.maps.sanity import randomized as randomized
     from seefar.maps.sanity import rank_correlation as rank_correlation
     from seefar.model.resnet import ResNet18 as ResNet18
-    from seefar.model.twin import dense_twin as dense_twin
+    from seefar.model.resnet import dense_twin as dense_twin
+    from seefar.pipeline import Result as Result
+    from seefar.pipeline import evaluate_run as evaluate_run
+    from seefar.pipeline import explain_run as explain_run
+    from seefar.pipeline import report_run as report_run
     from seefar.pipeline import run as run
     from seefar.progress import SILENT as SILENT
     from seefar.progress import Progress as Progress
+    from seefar.report.charts import plot_comparison as plot_comparison
     from seefar.report.charts import plot_confusion as plot_confusion
     from seefar.report.charts import plot_faults as plot_faults
     from seefar.report.charts import plot_reliability as plot_reliability
-    from seefar.report.comparison import plot_comparison as plot_comparison
     from seefar.report.figures import plot_history as plot_history
     from seefar.report.figures import plot_maps as plot_maps
     from seefar.report.figures import plot_mistakes as plot_mistakes
     from seefar.report.figures import plot_picture as plot_picture
     from seefar.report.page import show_report as show_report
-    from seefar.report.write import write_report as write_report
-    from seefar.result import Result as Result
+    from seefar.report.page import write_report as write_report
     from seefar.runs.folder import RunFolder as RunFolder
     from seefar.runs.folder import verify as verify
-    from seefar.steps import evaluate_run as evaluate_run
-    from seefar.steps import explain_run as explain_run
-    from seefar.steps import report_run as report_run
     from seefar.training.history import HistoryRow as HistoryRow
     from seefar.training.loop import train as train
     from seefar.training.recipe import Recipe as Recipe
@@ -128,54 +118,35 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "choices": "Choices",
+    "compared_runs": "compare_runs",
     "data": "load_data",
     "data.images": "Data Split",
     "data.reference": "Reference load_reference",
     "errors": "ChoiceError DataError DeviceError DivergedError Interrupted MapError RecipeError RunError SeefarError",
-    "evaluation.accuracy_views": "AccuracyView accuracy_views",
-    "evaluation.analysis": "MistakeAnalysis analyse_mistakes",
-    "evaluation.calibration": "Calibration measure_calibration",
-    "evaluation.compared_runs": "compare_runs",
+    "evaluation.calibration": "Calibration fit_temperature measure_calibration",
     "evaluation.comparison": "Comparison compare",
-    "evaluation.evaluate": "Evaluation evaluate",
+    "evaluation.evaluate": "Evaluation MistakeAnalysis analyse_mistakes evaluate",
     "evaluation.label_issues": "LabelIssue LabelIssues find_label_issues",
     "evaluation.metrics": "ClassMetrics Metrics measure",
-    "evaluation.mistakes": "Mistake find_mistakes",
-    "evaluation.patterns": "ClassMistakes ConfusedPair confused_pairs mistakes_by_class",
-    "evaluation.prediction_files": "read_predicted",
-    "evaluation.predictions": "Predictions predict",
-    "evaluation.slices": "ErrorSlice error_slices",
-    "evaluation.temperature": "fit_temperature",
-    "evaluation.triage": "Verdict triage",
-    "evaluation.views": "TwoViews predict_two_views",
-    "explanation.explain": "explain",
-    "explanation.explanation": "Explanation",
+    "evaluation.mistakes": "ClassMistakes ConfusedPair ErrorSlice Mistake confused_pairs error_slices find_mistakes mistakes_by_class",
+    "evaluation.predictions": "Predictions predict read_predicted",
+    "evaluation.triage": "AccuracyView Verdict accuracy_views triage",
+    "explanation.explain": "Explanation explain",
     "explanation.health": "Health",
     "explanation.neighbours": "Neighbours find_neighbours training_features",
-    "explanation.picture_prediction": "PicturePrediction",
-    "explanation.pictures": "predict_pictures",
-    "explanation.rates": "RepairRates",
-    "explanation.repair": "Repair",
-    "maps.baselines": "centre_blob random_map sobel_edges",
-    "maps.class_maps": "ClassMaps class_maps",
-    "maps.faithfulness": "deletion insertion road",
+    "explanation.occlusion": "Repair RepairRates",
+    "explanation.pictures": "PicturePrediction predict_pictures",
+    "maps.class_maps": "ClassMaps class_maps contrast_map map_status",
     "maps.formulas": "gradcam gradcam_plus_plus hirescam layercam",
-    "maps.gradient_free": "eigencam scorecam",
-    "maps.grid": "rank_pixels to_pixels Grid",
-    "maps.methods": "contrast_map map_status",
+    "maps.grid": "Grid rank_pixels to_pixels",
     "maps.sanity": "evidence_inside find_origin flip_agreement pointing_hits randomized rank_correlation",
-    "model.resnet": "ResNet18",
-    "model.twin": "dense_twin",
-    "pipeline": "run",
+    "model.resnet": "ResNet18 dense_twin",
+    "pipeline": "Result evaluate_run explain_run report_run run",
     "progress": "Progress SILENT",
-    "report.charts": "plot_confusion plot_faults plot_reliability",
-    "report.comparison": "plot_comparison",
+    "report.charts": "plot_comparison plot_confusion plot_faults plot_reliability",
     "report.figures": "plot_history plot_maps plot_mistakes plot_picture",
-    "report.page": "show_report",
-    "report.write": "write_report",
-    "result": "Result",
+    "report.page": "show_report write_report",
     "runs.folder": "RunFolder verify",
-    "steps": "evaluate_run explain_run report_run",
     "training.history": "HistoryRow",
     "training.loop": "train",
     "training.recipe": "Recipe recipe",

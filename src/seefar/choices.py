@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from seefar.errors import ChoiceError
 from seefar.names import HideName, MethodName, Order
+
+Explained = Literal["all", "shown"]
 
 
 @dataclass(frozen=True)
@@ -14,14 +16,23 @@ class MapChoices:
     """How maps are made, and what takes the place of hidden evidence."""
 
     method: MethodName = "gradcam"
-    """Which of the family of class activation maps. scorecam asks the network 512 times for each map, which takes
-    hours on a CPU if all mistakes are explained."""
+    """Which class activation map to compute."""
     layer: str | None = None
     """Layer to map, such as layer3. Default: the last stage of the dense twin."""
     cells: int | None = None
     """Cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images. Default: 8."""
     hide: HideName = "blur"
     """What the occlusion test puts in place of the evidence: the blurred surroundings, grey, or the image's mean."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that do not exist; classes, layers and cells depend on the data, see `seefar.pipeline`."""
+        self._check("method", MethodName)
+        self._check("hide", HideName)
+
+    def _check(self, name: str, kind: Any) -> None:
+        value, names = getattr(self, name), get_args(kind)
+        if value not in names:
+            raise ChoiceError(f"{name} must be one of {', '.join(names)} (got {value!r}).")
 
 
 @dataclass(frozen=True)
@@ -41,15 +52,16 @@ class Choices(MapChoices):
     """Only mistakes on images of this class."""
     predicted: str | None = None
     """Only mistakes that name this class."""
-    explain: Literal["all", "shown"] = "all"
+    explain: Explained = "all"
     """Which mistakes to explain: all, those that are shown first; or only those."""
     neighbours: bool = True
     """Whether to look for the nearest training images of each mistake, after all else is there. That takes as long as
     five evaluations of the test set, once."""
 
     def __post_init__(self) -> None:
-        """Refuse a number of mistakes that one figure cannot show."""
-        if not 1 <= self.top <= 100:
-            raise ChoiceError(f"top is {self.top}, one figure shows 1 to 100 mistakes: choose a number from 1 to 100.")
-        if self.explain not in ("all", "shown"):
-            raise ChoiceError(f"explain is {self.explain!r}: choose 'all' or 'shown'.")
+        """Refuse names that do not exist, and a number of mistakes that one figure cannot show."""
+        super().__post_init__()
+        self._check("order", Order)
+        self._check("explain", Explained)
+        if not (isinstance(self.top, int) and 1 <= self.top <= 100):
+            raise ChoiceError(f"top must be between 1 and 100, which one figure can show (got {self.top!r}).")

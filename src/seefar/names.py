@@ -11,7 +11,7 @@ PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 Border = Literal["black", "reflected"]
 Flip = Literal["alternating", "random", "none"]
 Order = Literal["loss", "confidence", "index"]
-MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam", "scorecam"]
+MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam"]
 HideName = Literal["blur", "grey", "mean"]
 
 

@@ -45,16 +45,16 @@ class LastingOutput:
             self._drop(error)
 
     def _drop(self, error: OSError) -> None:
-        """From now on into nothing, also what Python itself still holds back and would write when it ends."""
-        if not self.drops_all and error.errno not in GONE:
-            raise RunError(
-                f"Standard output cannot be written to ({error.strerror}): make room where it goes, and do the same "
-                "again."
-            ) from error
-        with suppress(OSError, ValueError):  # no file of the system's
+        """Write to nothing from now on; Python flushes what it still holds back when the process ends."""
+        with suppress(OSError, ValueError):  # the stream is not a file of the system
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, self.stream.fileno())
             os.close(nothing)
+        if not self.drops_all and error.errno not in GONE:
+            raise RunError(
+                f"Standard output cannot be written to ({error.strerror}): make room for it, and run the same command "
+                "again."
+            ) from error
 
 
 def printable(text: str) -> str:

@@ -1,36 +1,74 @@
-"""The main job: train, evaluate, explain and report into a run folder, by one function."""
+"""The main job and its steps, each into a run folder: train, evaluate, explain, report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seefar import processes
+from seefar.artifacts import (
+    ARTIFACTS,
+    EVALUATED,
+    MAPS,
+    MAPS_FIGURE,
+    MISTAKES_FIGURE,
+    NEIGHBOURS,
+    PAGE,
+    SUMMARY,
+    TABLE,
+    Calibrations,
+    Job,
+)
 from seefar.choices import Choices
-from seefar.data import Data
-from seefar.evaluation.evaluate import Evaluation
-from seefar.inputs import check_choices, load_for
-from seefar.model.inference import device_errors
+from seefar.data import Data, load_data
+from seefar.data.images import differing_names
+from seefar.errors import DataError
+from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
+from seefar.evaluation.mistakes import Mistake, chosen_classes
+from seefar.explanation.explain import Explanation, check_map_settings
+from seefar.explanation.neighbours import Neighbours
+from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName, PrecisionName
-from seefar.progress import SILENT, Progress, showing
-from seefar.result import Result
-from seefar.runs.copies import copied
-from seefar.runs.folder import RunFolder, find_run
-from seefar.saved import writing_if_possible
-from seefar.steps import evaluate_run, explain_run
-from seefar.training.begin import begin_run, choose_folder, taken_instead
+from seefar.progress import Progress, showing
+from seefar.runs.store import locked, opened
 from seefar.training.device import plan_training
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
-from seefar.training.run import Run, load_run, seal_finished
+from seefar.training.run import Run, describe_choice, open_run
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What the main job returns.
+
+    Attributes:
+        run: the trained network and its history.
+        evaluation: predictions, metrics and all mistakes.
+        analysis: faults, accuracy views, label issues, confused pairs, slices.
+        calibrations: how far the probabilities can be believed.
+        explanation: of the mistakes that are explained; `explanation.of(shown)` are those in the figure.
+        shown: the mistakes in the figures, in their order.
+        neighbours: the nearest training images of all mistakes; None if they were not computed.
+    """
+
+    run: Run
+    evaluation: Evaluation
+    analysis: MistakeAnalysis
+    calibrations: Calibrations
+    explanation: Explanation
+    shown: list[Mistake]
+    neighbours: Neighbours | None
+
+    def __repr__(self) -> str:
+        return f"Result({self.run!r}, {self.evaluation!r})"
 
 
 def run(
     recipe: Recipe | str = "fast",
-    data: Data | str | None = None,
+    data: Data | str | Path | None = None,
     name: str | Path | None = None,
     *,
     data_dir: str | Path | None = None,
@@ -42,20 +80,20 @@ def run(
     command: Sequence[str] = ("seefar.run",),
     **choices: Any,
 ) -> Result:
-    """Train, evaluate, explain and report into a run folder; an interrupted job goes on where it stopped.
+    """Train, evaluate, explain and report into a run folder; an interrupted job resumes where it stopped.
 
     Args:
         recipe: a recipe, or the name of one.
         data: a data set or its name, see `seefar.load_data`; default: the recipe's.
         name: the run folder: a path, or a bare name under `runs/`; default: the recipe's name, or that with the next
             free number if the folder belongs to another recipe or other data.
-        data_dir: where CIFAR-10 lies; see `seefar.load_data`.
+        data_dir: where CIFAR-10 is kept; see `seefar.load_data`.
         device: see `seefar.train`.
         precision: see `seefar.train`.
         checkpoint_minutes: see `seefar.train`.
         progress: see `seefar.progress`.
-        evaluated: called with the evaluation as soon as it is there, before mistakes are explained.
-        command: what the manifest says made the files.
+        evaluated: called with the evaluation as soon as it is known, before mistakes are explained.
+        command: the command line or function, for the manifest.
         choices: which mistakes are shown and how they are explained: the fields of `seefar.Choices`.
 
     Raises:
@@ -71,64 +109,205 @@ def run(
         >>> result.evaluation.metrics.n, len(result.shown), seefar.verify(folder)
         (20, 2, [])
     """
-    chosen, plan = Choices(**choices), named_recipe(recipe) if isinstance(recipe, str) else recipe
+    chosen, recipe = Choices(**choices), named_recipe(recipe) if isinstance(recipe, str) else recipe
     if isinstance(data, Data):
-        plan = replace(plan, data=data.name, image_size=data.image_size)
+        recipe = replace(recipe, data=data.name, image_size=data.image_size)
     elif data is not None:
-        plan = replace(plan, data=data)
-    progress = progress if processes.first() else SILENT
-    images = (
-        data
-        if isinstance(data, Data)
-        else processes.first_then_others(lambda: load_for(plan, data_dir, progress=progress))
-    )
+        recipe = replace(recipe, data=str(data))
+    images = data if isinstance(data, Data) else load_for(recipe, data_dir, progress=progress)
     check_choices(chosen, images)
-    folder = copied(lambda: choose_folder(plan, images) if name is None else find_run(name))
-    if not begin_run(folder, plan, images):  # another recipe's folder is refused before it is touched
-        plan_training(device, precision, checkpoint_minutes)
-    with writing_if_possible(folder, command), showing(progress) as shown:
-        if name is None and (instead := taken_instead(folder, plan)):
-            shown.line(instead)
-        trained = train_run(
-            plan,
-            images,
-            folder,
-            device=device,
-            precision=precision,
-            checkpoint_minutes=checkpoint_minutes,
-            progress=shown,
-        )
-        evaluation = evaluate_run(trained, images, data_dir=data_dir, progress=shown)
-        if evaluated:
-            evaluated(evaluation)
-        else:
-            shown.line(repr(evaluation))
-        return explain_run(trained, images, evaluation, data_dir=data_dir, progress=shown, **choices)
-
-
-def train_run(
-    recipe: Recipe,
-    data: Data,
-    folder: RunFolder,
-    *,
-    device: DeviceName = "auto",
-    precision: PrecisionName = "auto",
-    checkpoint_minutes: float = 5.0,
-    progress: Progress | None = None,
-    command: Sequence[str] = ("seefar.train",),
-) -> Run:
-    """The first step: `seefar.train`, with the command that the manifest keeps."""
-    if begin_run(folder, recipe, data):
-        seal_finished(folder)
-        return load_run(folder, device)
-    plan_training(device, precision, checkpoint_minutes)  # what cannot be is refused before a folder is made
-    with folder.writing(command), device_errors():
-        return train(
+    plan_training(device, precision, checkpoint_minutes)
+    folder = open_run(recipe, images, name)
+    with showing(progress) as shown, locked(folder.path, shown):
+        if name is None and (line := describe_choice(folder, recipe, images)):
+            shown.line(line)
+        trained = train(
             recipe,
-            data,
+            images,
             folder.path,
             device=device,
             precision=precision,
             checkpoint_minutes=checkpoint_minutes,
-            progress=progress,
+            progress=shown,
+            command=command,
         )
+        return explain_run(
+            trained, images, data_dir=data_dir, progress=shown, evaluated=evaluated, command=command, **choices
+        )
+
+
+def evaluate_run(
+    run: Run,
+    data: Data,
+    *,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    command: Sequence[str] = ("seefar.evaluate_run",),
+) -> Evaluation:
+    """Predictions, metrics, calibration and table of mistakes of a run, saved in its folder; fresh files are read.
+
+    Args:
+        run: a finished training.
+        data: its test images are evaluated.
+        data_dir: where the reference data for CIFAR-10 are kept; see `seefar.load_reference`.
+        progress: see `seefar.progress`.
+        command: the command line or function, for the manifest.
+
+    Raises:
+        DataError: the data has other classes or another image size than the run.
+        RunError: another process writes into the folder, or the disk is full.
+
+    Example:
+        >>> import tempfile, seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> data, folder = load_shapes(40, 20), Path(tempfile.mkdtemp()) / "tiny"
+        >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
+        >>> run = seefar.train(tiny, data, folder, progress=seefar.SILENT)
+        >>> evaluate_run(run, data, progress=seefar.SILENT).metrics.n, run.folder.metrics.exists()
+        (20, True)
+    """
+    with _opened_job(run, data, None, data_dir, progress, command) as job:
+        job.store.ensure(*EVALUATED, MISTAKES_FIGURE)
+        return job.evaluation
+
+
+def explain_run(
+    run: Run,
+    data: Data,
+    *,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    evaluated: Callable[[Evaluation], object] | None = None,
+    command: Sequence[str] = ("seefar.explain_run",),
+    **choices: Any,
+) -> Result:
+    """The mistakes of a run explained, figures and the report; fresh files are read.
+
+    Args:
+        run: a finished training.
+        data: its test images are explained.
+        data_dir: see `evaluate_run`.
+        progress: see `seefar.progress`.
+        evaluated: see `run`.
+        command: see `evaluate_run`.
+        choices: which mistakes are shown and how they are explained: the fields of `seefar.Choices`.
+
+    Raises:
+        ChoiceError, DataError, MapError: a choice cannot be met.
+        RunError: see `evaluate_run`.
+
+    Example:
+        >>> import tempfile, seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> data, folder = load_shapes(40, 20), Path(tempfile.mkdtemp()) / "tiny"
+        >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
+        >>> run = seefar.train(tiny, data, folder, progress=seefar.SILENT)
+        >>> result = explain_run(run, data, top=2, explain="shown", neighbours=False, progress=seefar.SILENT)
+        >>> len(result.shown), run.folder.report.exists()
+        (2, True)
+    """
+    chosen = Choices(**choices)
+    check_choices(chosen, data)
+    with _opened_job(run, data, chosen, data_dir, progress, command) as job:
+        job.store.ensure(*EVALUATED, MISTAKES_FIGURE)
+        if evaluated:
+            evaluated(job.evaluation)
+        if job.evaluation.mistakes and not job.shown:
+            job.progress.line("No mistake is between the chosen classes: the figures mistakes and maps are left out.")
+        job.store.ensure(MAPS_FIGURE)  # of the mistakes that are shown, which a user wants to see first
+        job.explains_all = chosen.explain == "all"
+        job.store.ensure(MAPS, MAPS_FIGURE, SUMMARY, TABLE, PAGE)
+        if chosen.neighbours and job.evaluation.mistakes:
+            job.store.ensure(NEIGHBOURS, TABLE, PAGE)
+        found = job.store.peek(NEIGHBOURS)
+        maps = job.store.get(MAPS)
+        return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, found)
+
+
+def report_run(
+    run: Run,
+    data: Data,
+    *,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    command: Sequence[str] = ("seefar.report_run",),
+) -> Path:
+    """`report.html` from what the folder has; the network runs only if the predictions are not fresh.
+
+    Args:
+        run: a finished training.
+        data: what it was trained on.
+        data_dir: see `evaluate_run`.
+        progress: see `seefar.progress`.
+        command: see `evaluate_run`, also for what is raised.
+
+    Returns:
+        The path of the page.
+
+    Example:
+        >>> import tempfile, seefar.data.shapes
+        >>> data, quiet = seefar.data.shapes.load_shapes(40, 20), seefar.SILENT
+        >>> run = seefar.train(seefar.recipe("demo", width=2, epochs=1), data, tempfile.mkdtemp(), progress=quiet)
+        >>> report_run(run, data, progress=quiet).name
+        'report.html'
+    """
+    with _opened_job(run, data, None, data_dir, progress, command) as job:
+        job.store.ensure(*EVALUATED, PAGE)
+        if job.evaluation.mistakes and job.store.peek(MAPS) is None:
+            job.progress.line(f"The page has no maps: `seefar explain {run.folder.name}` adds them.")
+        return run.folder.report
+
+
+@contextmanager
+def _opened_job(
+    run: Run,
+    data: Data,
+    choices: Choices | None,
+    data_dir: str | Path | None,
+    progress: Progress | None,
+    command: Sequence[str],
+) -> Iterator[Job]:
+    if run.classes != data.classes:
+        odd = differing_names(data.classes, run.classes)
+        raise DataError(f"{run.folder} was trained on other classes than {data.name} has ({odd}): choose another run.")
+    if run.image_size != data.image_size:
+        raise DataError(
+            f"{run.folder} was trained on images of {run.image_size} pixels, {data.name} has {data.image_size}: "
+            "load the data with the size of the run."
+        )
+    with showing(progress) as shown:
+        job = Job(run, data, choices, data_dir, shown)
+        with opened(run.folder.path, job.fact, job, ARTIFACTS, command, shown) as job.store:
+            yield job
+
+
+def load_for(
+    recipe: Recipe, data_dir: str | Path | None = None, name: str | None = None, *, progress: Progress | None = None
+) -> Data:
+    """The data set of a recipe.
+
+    Args:
+        recipe: names the data set and the size of its images.
+        data_dir: where CIFAR-10 is kept; it must exist, unless it is the user's cache folder.
+        name: a data set or folder to use instead, such as where the recipe's was moved to.
+        progress: see `seefar.progress`.
+
+    Raises:
+        DataError: there is no such data set or folder, or it is damaged.
+    """
+    name = name or recipe.data
+    if name in ("cifar10", "shapes") and recipe.image_size != 32:
+        raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
+    return load_data(name, data_dir, recipe.image_size, progress=progress)
+
+
+def check_choices(choices: Choices, data: Data) -> None:
+    """Refuse, before anything is computed, classes, layers and cells that do not exist.
+
+    Raises:
+        DataError: there is no class of that name, or both are the same.
+        MapError: the layer does not exist or its maps are too coarse.
+    """
+    chosen_classes(data.classes, choices.true, choices.predicted)
+    model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
+    check_map_settings(model, data.image_size, choices.method, choices.layer, choices.cells)

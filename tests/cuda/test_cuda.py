@@ -14,7 +14,7 @@ from seefar import SILENT, Predictions, class_maps, load_run, predict, recipe, t
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted
-from seefar.maps.methods import BASELINES, METHODS
+from seefar.maps.class_maps import METHODS
 from seefar.model.inference import compute_logits, weights_fingerprint
 from seefar.names import PrecisionName
 from seefar.progress import Silent
@@ -26,7 +26,6 @@ pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, torch finds none here"),
 ]
-ALL = {**METHODS, **BASELINES}
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +54,10 @@ def test_logits_agree_with_float64(on_gpu: Run, shapes: Data) -> None:
 
 
 @pytest.mark.parametrize("layer", [None, "layer2"])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_map_is_the_cpus(on_cpu: Run, on_gpu: Run, shapes: Data, name: str, layer: str | None) -> None:
     images, classes = shapes.test.images[:4], np.array([0, 3, 3, 9])
-    expected, found = (ALL[name](run.model, images, classes, layer) for run in (on_cpu, on_gpu))
+    expected, found = (METHODS[name](run.model, images, classes, layer) for run in (on_cpu, on_gpu))
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 

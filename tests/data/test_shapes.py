@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from seefar.data import Data
-from seefar.data.shapes import SHAPES, load_shapes, plant_shortcut
+from seefar.data.shapes import SHAPES, load_shapes
 
 
 def test_the_same_seed_gives_the_same_images_and_another_seed_others() -> None:
@@ -59,24 +59,3 @@ def test_masks_have_the_form_of_their_class(shapes: Data) -> None:
 
     assert centre_is_covered("ring") == 0
     assert centre_is_covered("heart") == 1
-
-
-def test_a_planted_shortcut_is_a_magenta_patch_where_the_mask_says(shapes: Data) -> None:
-    planted = plant_shortcut(shapes.train, 0.25, label=3)
-    assert planted.masks is not None
-    assert shapes.train.masks is not None
-    patched = planted.masks.any((1, 2))
-    assert patched.sum() == 150
-    assert (planted.masks[patched].sum((1, 2)) == 64).all()
-    assert (planted.images[planted.masks] == (255, 0, 255)).all()
-    np.testing.assert_array_equal(planted.images[~planted.masks], shapes.train.images[~planted.masks])
-    assert (planted.labels[patched] == 3).all()
-    np.testing.assert_array_equal(planted.labels[~patched], shapes.train.labels[~patched])
-    covered = (planted.masks & shapes.train.masks).sum((1, 2))[patched]
-    assert (covered == 0).mean() > 0.8  # the shape stays visible where it leaves room
-    assert covered.max() < 32
-    assert len({tuple(np.argwhere(mask)[0]) for mask in planted.masks[patched]}) > 50
-    kept = plant_shortcut(shapes.train, 1.0)
-    np.testing.assert_array_equal(kept.labels, shapes.train.labels)
-    assert kept.masks is not None
-    assert kept.masks.any((1, 2)).all()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from seefar.data.cifar10 import load_cifar10
 from seefar.data.reference import Reference, labels_sha256, load_reference
 from seefar.errors import DataError
-from seefar.evaluation.accuracy_views import accuracy_views
 from seefar.evaluation.metrics import wilson_interval
+from seefar.evaluation.triage import accuracy_views
 
 LABELS = np.array([0, 0, 1, 1])
 REFERENCE = Reference(
@@ -47,16 +48,10 @@ def test_without_a_reference_there_is_one_view() -> None:
     assert [view.name for view in accuracy_views(LABELS, LABELS)] == ["as labelled"]
 
 
-def test_two_views_and_other_test_sets_are_views_of_their_own() -> None:
-    views = accuracy_views(
-        LABELS, 1 - LABELS, two_views=LABELS, others={"CIFAR-10.1 v6": (np.array([0, 1]), np.array([0, 0]))}
-    )
-    assert [(view.name, view.right, view.n) for view in views] == [
-        ("as labelled", 0, 4),
-        ("two views", 4, 4),
-        ("CIFAR-10.1 v6", 1, 2),
-    ]
-    assert "mirror image" in views[1].meaning
+def test_a_view_without_images_is_left_out() -> None:
+    nobody_agrees = replace(REFERENCE, counts=np.array([[3, 1], [3, 1], [1, 3], [4, 0]]))  # on 3 about the other class
+    names = [view.name for view in accuracy_views(LABELS, LABELS, nobody_agrees)]
+    assert names == ["as labelled", "without label errors", "people"]
 
 
 def test_wrong_input_is_refused() -> None:
@@ -64,8 +59,6 @@ def test_wrong_input_is_refused() -> None:
         accuracy_views(1 - LABELS, LABELS, REFERENCE)
     with pytest.raises(DataError, match="4 whole numbers"):
         accuracy_views(LABELS, LABELS[:3], REFERENCE)
-    with pytest.raises(DataError, match="4 whole numbers"):
-        accuracy_views(LABELS, LABELS, REFERENCE, two_views=LABELS[:3])
 
 
 def test_people_are_right_on_95_percent_of_the_test_set() -> None:

@@ -8,7 +8,7 @@ import pytest
 from seefar.data import Data, Split
 from seefar.data.reference import CLASSES, Reference, labels_sha256
 from seefar.errors import DataError
-from seefar.evaluation.analysis import analyse_mistakes
+from seefar.evaluation.evaluate import analyse_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.progress import SILENT
 
@@ -34,8 +34,8 @@ def _official(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = Reference(
         counts, unchecked, unchecked, ("a",), split.labels[None], CLASSES, labels_sha256(split.labels)
     )
-    monkeypatch.setattr("seefar.evaluation.analysis.has_reference", lambda _: True)
-    monkeypatch.setattr("seefar.evaluation.analysis.load_reference", lambda *_, **__: reference)
+    monkeypatch.setattr("seefar.evaluation.evaluate.has_reference", lambda _: True)
+    monkeypatch.setattr("seefar.evaluation.evaluate.load_reference", lambda *_, **__: reference)
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def test_without_the_reference_data_the_rest_is_done_and_the_way_to_get_them_tol
     def missing(*_: object, **__: object) -> None:
         raise DataError("32 files are missing: `seefar data reference` fetches them.")
 
-    monkeypatch.setattr("seefar.evaluation.analysis.has_reference", lambda _: True)
-    monkeypatch.setattr("seefar.evaluation.analysis.load_reference", missing)
+    monkeypatch.setattr("seefar.evaluation.evaluate.has_reference", lambda _: True)
+    monkeypatch.setattr("seefar.evaluation.evaluate.load_reference", missing)
     analysis = analyse_mistakes(predictions_of(split, predicted), split, progress=SILENT)
     assert analysis.verdicts is None
     assert analysis.lines[0] == "whose fault: not known. 32 files are missing: `seefar data reference` fetches them."

@@ -10,7 +10,7 @@ import pytest
 from seefar.data import Data
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, evaluate
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run
 
@@ -50,7 +50,7 @@ def test_old_predictions_are_noticed(trained: Run, shapes: Data, make_net: Calla
 
 def test_a_net_of_other_classes_is_refused(trained: Run, shapes: Data) -> None:
     other = replace(shapes.test, labels=shapes.test.labels % 2, classes=("cat", "dog"))
-    with pytest.raises(DataError, match=r"gives 10 logits for an image, the data has 2 classes \(cat, dog"):
+    with pytest.raises(DataError, match=r"gives 10 logits for an image, but the data has 2 classes \(cat, dog"):
         evaluate(trained.model, other, progress=SILENT)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seefar.data import Data
-from seefar.errors import DataError, SeefarError
+from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.mistakes import find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.progress import SILENT
@@ -63,7 +63,7 @@ def test_a_class_that_is_not_there_is_refused(wrong: str | int) -> None:
 
 
 def test_the_class_that_was_meant_is_proposed() -> None:
-    with pytest.raises(DataError, match="'dog'.?$"):
+    with pytest.raises(DataError, match=r"'dog'\?"):
         find_mistakes(PREDICTIONS, true="dgo")
 
 
@@ -73,7 +73,7 @@ def test_one_class_taken_for_itself_is_refused() -> None:
 
 
 def test_an_unknown_order_lists_what_there_is() -> None:
-    with pytest.raises(SeefarError, match="order='conf' is unknown: choose one of loss, confidence, index"):
+    with pytest.raises(ChoiceError, match="order='conf' is unknown: choose one of loss, confidence, index"):
         find_mistakes(PREDICTIONS, "conf")  # type: ignore[arg-type]
 
 

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact, hypergeom
 
-from seefar.evaluation.patterns import confused_pairs, mistakes_by_class
-from seefar.evaluation.slices import error_slices, evidence_off_centre, holm
-from seefar.maps.grid import Grid
+from seefar.evaluation.mistakes import confused_pairs, count_confusions, error_slices, holm, mistakes_by_class
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
 PREDICTED = np.array([0, 1, 1, 2, 0, 1, 2, 2, 1, 1])
@@ -18,6 +16,11 @@ def test_confused_pairs_count_both_directions() -> None:
     assert found == [(0, 1, 2, 1), (2, 1, 2, 0), (0, 2, 1, 0)]
     assert [one.share for one in pairs] == [3 / 6, 2 / 6, 1 / 6]
     assert (pairs[0].first_share, pairs[0].second_share) == (2 / 4, 1 / 2)
+
+
+def test_each_direction_of_a_confusion_counts_for_itself() -> None:
+    found = count_confusions([[5, 2, 0], [2, 1, 3], [0, 0, 9]])
+    assert found == [(1, 2, 3), (0, 1, 2), (1, 0, 2)]  # true, predicted, images
 
 
 def test_no_mistakes_no_pairs() -> None:
@@ -54,7 +57,6 @@ def test_mistakes_in_the_dark_are_found_with_fishers_p() -> None:
     assert dark.meaning == "mean brightness at most 3 of 255"
     assert slices["bright"].meaning == "mean brightness at least 36 of 255"
     assert next(iter(slices)) == "dark"
-    assert "at the border" not in slices
 
 
 @pytest.mark.parametrize("mistakes", [0, 1, 7, 60, 599, 600])
@@ -83,14 +85,3 @@ def test_busy_and_flat_images_are_told_apart() -> None:
     assert found["low contrast"].mistakes == 0
     assert found["low contrast"].meaning == "standard deviation of brightness at most 0 of 255"
     assert found["busy"].odds_ratio is None  # no mistake elsewhere
-
-
-def test_evidence_at_the_border() -> None:
-    maps = np.zeros((3, 8, 8), np.float32)
-    maps[0, 3:5, 3:5] = 1
-    maps[1, 0, 0] = 1
-    maps[1, 7, 7] = -5  # evidence against does not count
-    distance = evidence_off_centre(maps, Grid.even((8, 8), 32), 32)
-    assert distance.tolist() == pytest.approx([0, np.hypot(14, 14), 0])
-    found = error_slices(images(np.arange(3)), np.zeros(3, int), np.array([0, 1, 0]), off_centre=distance)
-    assert {one.name: one.mistakes for one in found}["at the border"] == 1

@@ -15,14 +15,12 @@ from seefar.data.images import Split
 from seefar.errors import DataError, MapError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.explanation.explain import explain
-from seefar.explanation.explanation import Explanation
-from seefar.explanation.settings import check_map_settings
+from seefar.explanation.explain import Explanation, check_map_settings, explain
+from seefar.explanation.occlusion import hide, occlude
+from seefar.maps.capture import logits_of
 from seefar.maps.grid import Grid
-from seefar.maps.logits import logits_of
-from seefar.maps.removal import hide
-from seefar.model import ResNet18
 from seefar.model.inference import weights_fingerprint
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run
 
@@ -69,6 +67,19 @@ def test_what_was_hidden_changed_the_answer_as_is_said(trained: Run, shapes: Dat
     assert {repair.outcome for repair in all_of_them.repairs} >= {"repaired", "stays"}
 
 
+def test_the_control_mask_is_drawn_by_data_set_index(
+    trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation
+) -> None:
+    """Not by rank: whichever mistakes are explained, in whatever order, each keeps its mask."""
+    some = all_of_them.of([all_of_them.mistakes[rank] for rank in (7, 2, 4)])
+    index = np.array([mistake.index for mistake in some.mistakes])
+    predicted, true = predictions.predicted[index], predictions.labels[index]
+    images, model = shapes.test.images[index], trained.model
+    found = occlude(model, images, predicted, true, some.contrast, some.grid, index=index).shifted
+    shares = [None if np.isinf(share) else share for share in found.first_change]
+    assert [repair.control_share for repair in some.repairs] == shares
+
+
 def test_rates_are_those_of_the_mistakes_that_are_there(all_of_them: Explanation) -> None:
     rates = all_of_them.rates
     for which, rate in (("outcome", rates.repaired), ("shifted", rates.shifted), ("least", rates.least)):
@@ -99,7 +110,7 @@ def test_several_calls_give_to_the_bit_what_one_call_gives(
 def test_what_is_known_is_not_explained_again(
     trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seefar.explanation.work import Work
+    from seefar.explanation.explain import Work
 
     monkeypatch.setattr(Work, "explain", None)
     monkeypatch.setattr(Work, "try_right_answers", None)
@@ -171,7 +182,6 @@ def test_another_method_layer_and_number_of_cells(trained: Run, shapes: Data, pr
     ("settings", "message"),
     [
         ({"method": "gradcam2"}, "no method 'gradcam2': choose one of gradcam, "),
-        ({"method": "eigencam"}, "eigencam gives one map for all classes"),
         ({"layer": "layer9"}, "no layer 'layer9'"),
         ({"layer": "fc"}, r"Layer fc gives \(1, 10\)"),
         ({"layer": "layer4"}, "Layer layer4 gives maps of 4x4 cells"),

@@ -11,7 +11,7 @@ from seefar.data.images import Split
 from seefar.errors import DataError, RunError
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from seefar.errors import MapError
-from seefar.explanation.occlusion import SHARES, hide_more_and_more, occlude, random_steps, shifted
-from seefar.model import ResNet18
+from seefar.explanation.occlusion import SHARES, control_steps, hide_more_and_more, occlude, shifted
+from seefar.maps.grid import rank_pixels, to_pixels
+from seefar.model.resnet import ResNet18
 
 
 def red_patches(*sides: int) -> np.ndarray:
@@ -86,13 +87,27 @@ def test_the_map_decides_what_is_hidden_and_the_controls_hide_as_much_elsewhere(
 
 def test_a_shifted_mask_is_the_same_mask_somewhere_else() -> None:
     ranks = np.stack([np.random.default_rng(i).permutation(64).reshape(8, 8) for i in range(20)])
-    moved = shifted(ranks, random_steps(20, 64))
+    moved = shifted(ranks, control_steps(np.arange(20), 64))
     for before, after in zip(ranks, moved, strict=True):
         steps = [(dy, dx) for dy in range(8) for dx in range(8) if (np.roll(before, (dy, dx), (0, 1)) == after).all()]
         assert len(steps) == 1
         assert steps != [(0, 0)]
     assert len({tuple(np.argwhere(after == 0)[0]) for after in moved}) > 10
-    np.testing.assert_array_equal(random_steps(20, 64)[:7], random_steps(7, 64))  # the same with fewer others
+
+
+def test_a_control_mask_depends_on_the_data_set_index_only(brightness: ResNet18) -> None:
+    """Image 5 of 32x32 pixels: the first draw of the generator (7, 5) is 572, so 17 rows and 28 columns."""
+    assert control_steps(np.array([5]), 1024).tolist() == [572] == [17 * 32 + 28]
+    index = np.array([9, 5, 2, 700])
+    images, predicted, true = red_patches(10, 12, 10, 12), np.zeros(4, np.int64), np.full(4, 2)
+    contrast = np.random.default_rng(0).normal(size=(4, 8, 8)).astype(np.float32)
+    found = occlude(brightness, images, predicted, true, contrast, index=index).shifted.pixels
+    order = np.array([2, 0, 3])  # fewer images, in another order
+    some = (part[order] for part in (images, predicted, true, contrast))
+    np.testing.assert_array_equal(occlude(brightness, *some, index=index[order]).shifted.pixels, found[order])
+    ranks = rank_pixels(to_pixels(contrast, 32))
+    expected = np.roll(ranks[1] < round(0.30 * 1024), (17, 28), (0, 1))
+    np.testing.assert_array_equal(found[1], expected)
 
 
 def test_no_mistakes_are_no_trouble(brightness: ResNet18) -> None:

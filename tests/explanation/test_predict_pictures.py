@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import seefar
 from seefar.errors import DataError, MapError
-from seefar.explanation.picture_prediction import PicturePrediction
+from seefar.explanation.pictures import PicturePrediction
 from seefar.maps.grid import Grid
 
 CLASSES = ("red", "green", "blue")

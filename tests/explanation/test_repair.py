@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.occlusion import Hidden, Occlusion
-from seefar.explanation.rates import repair_rates
-from seefar.explanation.repair import repairs
+from seefar.explanation.occlusion import Hidden, Occlusion, repair_rates, repairs
 
 CLASSES = ("cat", "dog", "frog")
 

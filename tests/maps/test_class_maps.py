@@ -8,7 +8,7 @@ import torch
 
 from seefar import class_maps, gradcam
 from seefar.errors import MapError
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 
 
 @pytest.mark.parametrize("classes", [2, 7])

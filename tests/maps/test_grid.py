@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from seefar.errors import MapError
+from seefar.maps.capture import fine_twin
 from seefar.maps.grid import Grid, grid_of, rank_pixels, to_pixels
-from seefar.maps.network import fine_twin
 from seefar.maps.sanity import pointing_hits
-from seefar.model import ResNet18, dense_twin
+from seefar.model.resnet import ResNet18, dense_twin
 
 
 def test_a_layers_cells_are_blocks() -> None:

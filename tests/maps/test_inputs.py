@@ -10,11 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from seefar import contrast_map, eigencam, gradcam, scorecam
+from seefar import gradcam
 from seefar.errors import DataError, MapError
-from seefar.maps.baselines import random_map
-from seefar.maps.methods import METHODS, maps_of_two
-from seefar.model import ResNet18
+from seefar.maps.class_maps import METHODS, maps_of_two
+from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
 
@@ -130,21 +129,6 @@ def test_a_network_that_gives_no_logits_is_refused(form: str, found: str) -> Non
         gradcam(Wrapped(form), torch.rand(1, 3, 8, 8), 0, "cells")
 
 
-def test_two_classes_cost_scorecam_no_more_than_one(make_net: MakeNet, images: np.ndarray) -> None:
-    net, counted = make_net(width=2), [0]
-    one, two = scorecam(net, images, [0, 1, 2]), scorecam(net, images, 3)
-    net.conv1.register_forward_pre_hook(lambda _, inputs: counted.__setitem__(0, counted[0] + len(inputs[0])))
-    scorecam(net, images, [0, 1, 2])
-    for_one, counted[0] = counted[0], 0
-    both = maps_of_two("scorecam", net, images, [0, 1, 2], 3)
-    assert counted[0] == for_one
-    for maps, expected in zip(both, (one, two), strict=True):
-        np.testing.assert_array_equal(maps, expected)
-    np.testing.assert_array_equal(contrast_map(net, images, [0, 1, 2], 3, method=scorecam), one - two)
-    with pytest.raises(MapError, match="Classes run from 9 to 9, the network has 4"):
-        maps_of_two("scorecam", net, images, 0, 9)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_the_quick_way_to_two_classes_gives_the_maps_of_each(
     make_net: MakeNet, images: np.ndarray, method: str
@@ -154,18 +138,6 @@ def test_the_quick_way_to_two_classes_gives_the_maps_of_each(
         found = maps_of_two(method, net, images, [0, 1, 2], 3, layer)
         for maps, classes in zip(found, ([0, 1, 2], 3), strict=True):
             np.testing.assert_allclose(maps, METHODS[method](net, images, classes, layer), atol=1e-4)
-
-
-def test_random_maps_are_drawn_from_the_stored_pixels(make_net: MakeNet, images: np.ndarray) -> None:
-    """Not from normalised floats, whose last bits differ between devices."""
-    net, other = make_net(), make_net()
-    other.normalize.mean += 0.1
-    maps = random_map(net, images)
-    np.testing.assert_array_equal(random_map(other, images), maps)
-    np.testing.assert_array_equal(random_map(net, torch.from_numpy(images).permute(0, 3, 1, 2) / 255), maps)
-    np.testing.assert_array_equal(random_map(net, images[1]), maps[1:2])
-    assert len({map_.tobytes() for map_ in maps}) == 3
-    np.testing.assert_array_equal(eigencam(net, images), eigencam(net, images, [0, 1, 2]))
 
 
 def test_what_is_no_network_is_refused(images: np.ndarray) -> None:

@@ -9,7 +9,6 @@ from scipy.stats import spearmanr
 
 from seefar import gradcam
 from seefar.data import Data
-from seefar.maps.baselines import sobel_edges
 from seefar.maps.grid import Grid, grid_of
 from seefar.maps.sanity import (
     CASCADE,
@@ -20,7 +19,7 @@ from seefar.maps.sanity import (
     randomized,
     rank_correlation,
 )
-from seefar.model import ResNet18
+from seefar.model.resnet import ResNet18
 from seefar.training.run import Run
 
 
@@ -65,20 +64,16 @@ def test_the_cascade_of_another_network_goes_through_its_children() -> None:
     assert not torch.equal(seen[2][1][0].weight, net[0].weight)
 
 
-def test_the_map_hangs_on_the_weights_and_the_edges_do_not(trained: Run, shapes: Data) -> None:
-    """Adebayo's test: passed by Grad-CAM, failed by an edge detector, as it must be."""
+def test_the_map_depends_on_the_weights(trained: Run, shapes: Data) -> None:
+    """Adebayo's sanity check; an edge detector fails it, see tests/lab."""
     images, labels = shapes.test.images[:40], shapes.test.labels[:40]
-    maps, edges = gradcam(trained.model, images, labels), sobel_edges(trained.model, images, labels)
+    maps = gradcam(trained.model, images, labels)
     after = {
-        part: (
-            np.abs(rank_correlation(maps, gradcam(changed, images, labels)).mean()),
-            rank_correlation(edges, sobel_edges(changed, images, labels)).mean(),
-        )
+        part: np.abs(rank_correlation(maps, gradcam(changed, images, labels)).mean())
         for part, changed in randomized(trained.model)
     }
-    assert all(of_map < 0.4 for part, (of_map, _) in after.items() if part != "fc")
-    assert after["conv1"][0] < 0.25
-    assert all(of_edges == pytest.approx(1) for _, of_edges in after.values())
+    assert all(correlation < 0.4 for part, correlation in after.items() if part != "fc")
+    assert after["conv1"] < 0.25
 
 
 def test_pointing_and_evidence_by_hand() -> None:

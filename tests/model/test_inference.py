@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from seefar.data import Data
+from seefar.errors import DataError
 from seefar.evaluation.predictions import predict
 from seefar.maps.class_maps import class_maps
 from seefar.maps.formulas import gradcam
-from seefar.maps.gradient_free import scorecam
-from seefar.model import ResNet18
 from seefar.model.inference import compute_logits, pooled_features, true_float32, weights_fingerprint
+from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
 
@@ -27,6 +27,29 @@ def test_the_fingerprint_is_of_the_values_alone(make_net: MakeNet) -> None:
         other = make_net()
         other.state_dict()[name].view(-1)[0] += 1e-3
         assert weights_fingerprint(other) != weights_fingerprint(net)
+
+
+class Scaled(torch.nn.Linear):
+    """A layer with state that is no tensor, as quantised layers have."""
+
+    scale = 1.0
+
+    def get_extra_state(self) -> dict[str, float]:
+        return {"scale": self.scale}
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        self.scale = state["scale"]
+
+
+def test_the_fingerprint_takes_any_state() -> None:
+    torch.manual_seed(0)
+    layer = Scaled(2, 2)
+    before = weights_fingerprint(layer)
+    assert before == weights_fingerprint(layer)
+    layer.scale = 2.0
+    assert weights_fingerprint(layer) != before
+    with pytest.raises(DataError, match=r"weight has no values"):
+        weights_fingerprint(torch.nn.Linear(2, 2, bias=False, device="meta"))
 
 
 def test_each_batch_is_reported_when_it_is_done(make_net: MakeNet, shapes: Data) -> None:
@@ -67,7 +90,7 @@ def test_true_float32_takes_rounding_away_and_gives_it_back(rounding: list[str])
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="before torch 2.9 the flags had other names")
-@pytest.mark.parametrize("what", ["logits", "predict", "gradcam", "class_maps", "scorecam"])
+@pytest.mark.parametrize("what", ["logits", "predict", "gradcam", "class_maps"])
 def test_whatever_asks_the_network_does_it_in_true_float32(
     make_net: MakeNet, shapes: Data, rounding: list[str], what: str
 ) -> None:
@@ -80,7 +103,6 @@ def test_whatever_asks_the_network_does_it_in_true_float32(
         "predict": lambda: predict(net, shapes.test),
         "gradcam": lambda: gradcam(net, images, 0),
         "class_maps": lambda: class_maps(net, images),
-        "scorecam": lambda: scorecam(net, images, 0),
     }
     calls[what]()
     assert seen

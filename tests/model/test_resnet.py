@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from seefar.errors import DataError
-from seefar.model import STAGES, ResNet18
-from seefar.model.resnet import BasicBlock, Normalize, Projection
+from seefar.model.resnet import STAGES, BasicBlock, Normalize, Projection, ResNet18
 
 MakeNet = Callable[..., ResNet18]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seefar.errors import MapError
-from seefar.model import ResNet18, dense_twin
+from seefar.model.resnet import ResNet18, dense_twin
 from seefar.training.run import Run
 
 MakeNet = Callable[..., ResNet18]
@@ -72,5 +72,5 @@ def test_no_stride_taken_away_gives_the_networks_own_cells(make_net: MakeNet) ->
 
 @pytest.mark.parametrize("doublings", [-1, 4])
 def test_other_numbers_are_refused(make_net: MakeNet, doublings: int) -> None:
-    with pytest.raises(MapError, match="pass 0 to 3"):
+    with pytest.raises(MapError, match="0 to 3"):
         dense_twin(make_net(), doublings)

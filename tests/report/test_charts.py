@@ -81,6 +81,13 @@ def test_a_hundred_classes_have_no_room_for_numbers() -> None:
     words(figure)
 
 
+def test_a_figure_of_very_many_classes_names_some_of_them() -> None:
+    classes = [f"class {number:03d}" for number in range(200)]
+    axes = plot_confusion(np.eye(200, dtype=int), classes).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == classes[::5]
+    assert axes.get_yticks().tolist() == list(range(0, 200, 5))
+
+
 def test_a_comparison_shows_what_each_run_repairs_and_breaks_and_what_is_luck() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
     a = np.array([0, 1, 1, 1, 1, 1, 1, 0, 0, 0])

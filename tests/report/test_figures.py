@@ -20,11 +20,10 @@ from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.health import Health
-from seefar.explanation.repair import Repair
+from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
-from seefar.report.draw import save_figure
-from seefar.report.figures.panels import show_scale
-from seefar.report.style import new_figure
+from seefar.report.panels import show_scale
+from seefar.report.style import new_figure, save_figure
 from seefar.training.history import HistoryRow
 
 
@@ -100,7 +99,7 @@ def history(rows: int) -> list[HistoryRow]:
 def test_the_loss_graph_shows_every_logged_step() -> None:
     """A known mistake: a curve of the last part only."""
     figure = plot_history(history(40), test_accuracy=0.75)
-    loss, accuracy, rate, size = figure.axes
+    loss, rate, size, accuracy = figure.axes
     x, y = loss.lines[0].get_data()
     np.testing.assert_allclose(x, np.arange(1, 41) / 10)  # epochs, fractional
     np.testing.assert_allclose(y, 2.5 / np.arange(1, 41))
@@ -118,7 +117,7 @@ def test_one_logged_step_and_its_accuracies_are_seen() -> None:
     empty = drawn(plot_history([replace(row, loss=float("nan"))], 0.3))
     assert (drawn(plot_history([row], 0.3)) != empty).any()  # a line without a marker would show nothing
     figure = plot_history([row], 0.3)
-    assert [len(axes.lines) for axes in figure.axes] == [1, 3, 1, 1]
+    assert [len(axes.lines) for axes in figure.axes] == [1, 1, 1, 3]
     assert_nothing_overlaps(figure)
 
 

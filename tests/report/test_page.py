@@ -1,84 +1,196 @@
+"""The page as text: its policy, what it shows of any content, and that it never grows without bound."""
+
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
-import shutil
-from types import SimpleNamespace
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from report_content import make_content
 
 import seefar
-from seefar.data import Data
 from seefar.data.shapes import load_shapes
-from seefar.explanation.duplicates import Duplicate
-from seefar.explanation.neighbours import find_neighbours, training_features
-from seefar.report.page import nearest_images
-from seefar.report.write import gather
-from seefar.steps import explain_run, report_run
-from seefar.training.run import Run
+from seefar.errors import DataError, RunError
+from seefar.evaluation.evaluate import Evaluation
+from seefar.report import content as content_of_page
+from seefar.report.page import MOST_PAIRS, accuracy_scale, render_report
+from seefar.training.recipe import Recipe
+
+HOSTILE = ('"><script>alert(1)</script>', "</script><img src=x onerror=alert(2)>", "{{ 7 * 7 }}", "=1+1")
 
 
-@pytest.fixture(scope="module")
-def trained_data() -> Data:
-    return load_shapes(2000, 150)
-
-
-def values_of(run: Run) -> dict:
-    page = run.folder.report.read_text(encoding="utf-8")
+def data_block(page: str) -> dict[str, Any]:
     return json.loads(re.search(r'<script type="application/json" id="values">(.*?)</script>', page, re.S)[1])
 
 
-def test_neighbours_are_put_in_the_order_of_the_mistakes() -> None:
-    found = SimpleNamespace(
-        index=np.array([3, 8]),
-        of_predicted=np.array([[5, 2], [7, -1]]),
-        of_true=np.array([[2, 9], [0, 5]]),
-        distance_predicted=np.array([[0.1, 0.2], [0.3, np.nan]]),
-        distance_true=np.array([[0.5, 0.6], [0.7, 0.8]]),
-        duplicates=(Duplicate(2, 1, 0.7, False), Duplicate(8, 6, 0.9, True)),  # image 2 is no mistake
+def test_the_policy_allows_exactly_the_styles_and_scripts_of_the_page() -> None:
+    page = render_report(make_content())
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)[1].replace("&#39;", "'")
+    assert "unsafe" not in policy
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    styles, scripts = re.findall(r"<style>(.*?)</style>", page, re.S), re.findall(r"<script>(.*?)</script>", page, re.S)
+    assert len(styles) == 1
+    assert len(scripts) == 2
+    for text in (*styles, *scripts):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert " style=" not in page  # a style attribute would be refused by the policy
+
+
+def test_nothing_is_loaded_from_anywhere() -> None:
+    page = render_report(make_content())
+    assert not re.findall(r"https?://", page)
+    assert {link for link in re.findall(r'(?:src|href)="([^"]*)"', page) if link[0] != "#"} == {"data:,"}
+
+
+def test_the_same_content_gives_the_same_page() -> None:
+    assert render_report(make_content(6)) == render_report(make_content(6))
+
+
+def test_names_that_are_markup_are_text() -> None:
+    files = tuple(f"<b>{number}</b>.png" for number in range(120))
+    content = make_content(classes=HOSTILE, name="<i>run</i>", data="caf\udce9")
+    page = render_report(replace(content, test=replace(content.test, files=files)))
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert "<i>" not in page
+    assert "{{ 7 * 7 }}</th>" in page  # no template runs on a name
+    assert "caf?" in page
+    assert data_block(page)["classes"] == list(HOSTILE)
+    assert "&lt;b&gt;0&lt;/b&gt;.png" in page
+
+
+def test_the_page_is_readable_without_script() -> None:
+    content = make_content(5)
+    page = render_report(content)
+    body = page.split("<body>")[1].split("<dialog")[0]
+    assert f"{100 * content.evaluation.metrics.accuracy:.2f}" in body
+    assert body.count('class="plot"') == 3
+    table = re.search(r'<table class="plain">.*?</table>', body, re.S)[0]
+    assert table.count("<tr>") == 1 + 5
+    for mistake, repair in zip(content.mistakes, content.explanation.repairs, strict=True):
+        assert f"<tr><td>{mistake.index}</td>" in table
+        assert repair.sentence(mistake, content.test.classes).split(",")[0] in table
+
+
+def test_without_what_is_optional_the_page_is_complete() -> None:
+    none = dict.fromkeys(("explanation", "verdicts", "votes", "neighbours", "train", "recipe"))
+    page = render_report(make_content(6, **none, history=[], command=(), provenance={}))
+    assert 'href="#fault=' not in page
+    assert 'href="#outcome=' not in page
+    assert page.count('class="plot"') == 1  # reliability
+    assert "<code>" not in page
+    values = data_block(page)
+    assert values["maps"] is values["votes"] is values["neighbours"] is None
+
+
+def test_no_mistake_at_all() -> None:
+    content = make_content(6)
+    predictions = content.evaluation.predictions
+    right = Evaluation.of(replace(predictions, labels=predictions.predicted))
+    optional = dict.fromkeys(("votes", "neighbours", "explanation", "verdicts"))
+    assert "<h2>No mistakes</h2>" in render_report(replace(content, evaluation=right, **optional))
+
+
+def test_the_most_frequent_confusions_count_each_direction_by_itself() -> None:
+    content = make_content(60)
+    page = render_report(replace(content, verdicts=None, explanation=None))
+    confusion = np.array(content.evaluation.metrics.confusion) * ~np.eye(4, dtype=bool)
+    t, p = np.unravel_index(confusion.argmax(), confusion.shape)
+    names = content.test.classes
+    links = re.findall(r'<a href="#true=(\w+)&amp;predicted=(\w+)" class="filter-link"><span class="bar-name">', page)
+    assert links[0] == (names[t], names[p])
+    shown = [confusion[names.index(one), names.index(other)] for one, other in links[:MOST_PAIRS]]
+    assert shown == sorted(confusion.ravel().tolist(), reverse=True)[:MOST_PAIRS]
+
+
+def test_650_mistakes_with_their_neighbours_stay_below_6_mb() -> None:
+    # Noise is the worst case for a lossless picture: 3 bytes a pixel in base64. Real pictures take a third less.
+    content = make_content(650)
+    smooth = np.asarray(
+        [Image.fromarray(image[::4, ::4]).resize((32, 32), Image.Resampling.BICUBIC) for image in content.test.images]
     )
-    training = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1).repeat(3, 3)
-    near = nearest_images(found, [SimpleNamespace(index=8), SimpleNamespace(index=3)], training)
-    assert near.indices.tolist() == [[7, -1, 0, 5], [5, 2, 2, 9]]
-    assert near.distances[1].tolist() == [0.1, 0.2, 0.5, 0.6]
-    assert near.images[:, 0, 0, 0].tolist() == [0, 2, 5, 7, 9]  # each that occurs, once
-    assert near.rows.tolist() == [[3, -1, 0, 2], [2, 1, 1, 4]]
-    assert near.duplicates == (Duplicate(8, 6, 0.9, True),)
+    near = np.arange(3900).reshape(2, 650, 3)
+    neighbours = replace(content.neighbours, of_predicted=near[0], of_true=near[1])
+    training = seefar.Split(smooth[np.arange(3900) % len(smooth)], np.zeros(3900, int), content.test.classes)
+    test = replace(content.test, images=smooth)
+    assert len(render_report(replace(content, test=test, neighbours=neighbours, train=training)).encode()) < 6_000_000
 
 
-def test_the_page_is_the_last_file_of_an_explained_run_and_can_be_made_again(run: Run, trained_data: Data) -> None:
-    result = explain_run(run, trained_data, top=2, neighbours=False, progress=seefar.SILENT)
-    first = values_of(run)
-    assert [row["index"] for row in first["mistakes"]] == [m.index for m in result.evaluation.mistakes]
-    assert all("sentence" in row for row in first["mistakes"])
-    assert first["neighbours"] is None
-    run.folder.report.unlink()
-
-    training = training_features(run.model, trained_data.train, progress=seefar.SILENT)
-    find_neighbours(result.evaluation.predictions, training, trained_data).save(run.folder.neighbours)
-    assert report_run(run, trained_data, progress=seefar.SILENT) == run.folder.report
-    again = values_of(run)
-    assert again["mistakes"] == first["mistakes"]
-    assert again["neighbours"]["each"] == 6
-    assert seefar.verify(run.folder) == []
-
-
-def test_neighbours_of_other_weights_are_not_shown(run: Run, trained_data: Data) -> None:
-    evaluation = seefar.evaluate(run.model, trained_data.test, progress=seefar.SILENT)
-    other = seefar.ResNet18(width=2).eval()
-    predictions = seefar.predict(other, trained_data.test, progress=seefar.SILENT)
-    training = training_features(other, trained_data.train, progress=seefar.SILENT)
-    find_neighbours(predictions, training, trained_data).save(run.folder.neighbours)
-    evaluation.save(run.folder.predictions)
-    report_run(run, trained_data, progress=seefar.SILENT)
-    assert values_of(run)["neighbours"] is None
+def test_a_page_without_room_for_all_says_so_and_counts_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = load_shapes(20, 60).test
+    model = seefar.ResNet18(width=2).eval()
+    evaluation = seefar.evaluate(model, test, progress=seefar.SILENT)
+    explanation = seefar.explain(model, test, evaluation.predictions, evaluation.mistakes[:8], progress=seefar.SILENT)
+    number = len(evaluation.mistakes)
+    assert number > 8
+    for most in (5, 10):
+        monkeypatch.setattr(content_of_page, "MOST_MISTAKES", most)
+        path = seefar.write_report(tmp_path / "a.html", test, evaluation, explanation, name="mine", data="shapes")
+        page = path.read_text(encoding="utf-8")
+        assert f"{most} of {number} mistakes</h2>" in page
+        assert f"<b>{number} mistakes.</b>" in page
+        assert "has room for" in page
+        values = data_block(page)
+        assert [one["index"] for one in values["mistakes"]] == [one.index for one in evaluation.mistakes[:most]]
+        shown = [one["map"] for one in values["mistakes"] if "map" in one]
+        assert shown == list(range(min(8, most)))
+    monkeypatch.setattr(content_of_page, "MOST_MISTAKES", number)
+    page = seefar.write_report(tmp_path / "a.html", test, evaluation, name="mine", data="shapes").read_text()
+    assert f"All {number} mistakes</h2>" in page
+    assert "has room for" not in page
 
 
-def test_without_an_explanation_the_page_is_whole(run: Run, trained_data: Data) -> None:
-    evaluation = seefar.evaluate(run.model, trained_data.test, progress=seefar.SILENT)
-    content = gather(trained_data.test, evaluation, name="run", data="shapes")
-    assert content.explanation is content.verdicts is content.neighbours is None
-    shutil.rmtree(run.folder.path / "figures", ignore_errors=True)
-    report_run(run, trained_data, progress=seefar.SILENT)
-    assert values_of(run)["maps"] is None
+def test_of_very_many_classes_the_matrix_shows_those_with_the_most_mistakes() -> None:
+    classes = tuple(f"class {number:03d}" for number in range(120))
+    content = make_content(200, classes)
+    page = render_report(content)
+    matrix = re.search(r'<table class="matrix">(.*?)</table>', page, re.S)[1]
+    rows = re.findall(r'<th scope="row">(.*?)</th>', matrix)
+    assert "50 of 120 classes" in page
+    assert re.findall(r'<th scope="col"><span>(.*?)</span></th>', matrix) == rows == sorted(rows)
+    taken = np.zeros(120, int)
+    for mistake in content.mistakes:
+        taken[[mistake.true, mistake.predicted]] += 1
+    left_out = [number for number, name in enumerate(classes) if name not in rows]
+    assert len(rows) == 50
+    assert taken[left_out].max() <= min(taken[classes.index(name)] for name in rows)
+
+
+def test_the_scale_has_room_for_what_is_compared() -> None:
+    metrics = make_content(10).evaluation.metrics
+    known, other = accuracy_scale(metrics, "cifar10"), accuracy_scale(metrics, "shapes")
+    assert [text for _, text in known["marks"]][:2] == ["recipe seed, as published 86%", "people 95.2%"]
+    assert all("people" not in text for _, text in other["marks"])
+    for scale in (known, other):
+        places = [place for place, _ in (*scale["marks"], *scale["ticks"])]
+        assert 0 <= min(places) < scale["low"] < scale["value"] < scale["high"] <= max(places) == 100
+
+
+def test_the_page_names_a_command_that_reproduces_the_recipe_and_the_one_that_was_given() -> None:
+    recipe = replace(Recipe(), seed=3, nesterov=False, data="/home/me/my photos")
+    page = render_report(make_content(2, recipe=recipe)).replace("&#39;", "'")
+    assert "<code>seefar run fast --data '/home/me/my photos' --seed 3 --no-nesterov</code>" in page
+    assert "<dt>command</dt><dd>seefar run demo --data 'my photos'</dd>" in page
+
+
+def test_an_evaluation_of_other_images_and_an_explanation_of_other_predictions_are_refused(tmp_path: Path) -> None:
+    test, other = load_shapes(20, 12).test, load_shapes(20, 14).test
+    models = [seefar.ResNet18(width=2).eval() for _ in range(2)]
+    first, second = (seefar.evaluate(model, test, progress=seefar.SILENT) for model in models)
+    explanation = seefar.explain(models[1], test, second.predictions, second.mistakes[:1], progress=seefar.SILENT)
+    for split, of in ((other, None), (test, explanation)):
+        with pytest.raises(DataError):
+            seefar.write_report(tmp_path / "a.html", split, first, of, name="mine", data="shapes")
+
+
+def test_a_folder_without_a_report_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"report\.html is missing"):
+        seefar.show_report(tmp_path)

@@ -10,7 +10,9 @@ import pytest
 from seefar.data import Split
 from seefar.evaluation.metrics import ClassMetrics, Metrics
 from seefar.evaluation.mistakes import Mistake
-from seefar.report.tables import files_table, write_metrics, write_mistakes
+from seefar.explanation.duplicates import Duplicate
+from seefar.explanation.neighbours import Neighbours
+from seefar.report.tables import files_table, neighbours_table, write_metrics, write_mistakes
 
 CLASSES = ("cat", "dog", "ship")
 MISTAKES = [
@@ -80,3 +82,18 @@ def test_no_name_is_run_as_a_formula_and_numbers_stay_numbers(tmp_path: Path) ->
     }
     assert [row["file"] for row in found] == ["'+a.png", "'-1+cmd|'/c calc'!a0"]
     assert [(row["margin"], row["note"]) for row in found] == [("-0.0000", "a=b"), ("-0.5", "'s")]
+
+
+def test_the_columns_hold_indices_distances_and_duplicates_of_mistakes() -> None:
+    near = np.array([[7, 5, -1], [-1, -1, -1]])
+    far = np.array([[0.25, 0.5, np.nan], [np.nan] * 3])
+    duplicates = (Duplicate(2, 40, 0.8, False), Duplicate(3, 41, 1.0, True))
+    found = Neighbours(np.array([3, 9]), near, near, far, far, duplicates, np.zeros(10, int), 0.5, (0.4, 0.6), 0.8,
+                       "weights", "training", "images")  # fmt: skip
+    assert neighbours_table(found) == {
+        "neighbours_predicted": {3: "7 5", 9: ""},
+        "distance_predicted": {3: "0.2500"},
+        "neighbours_true": {3: "7 5", 9: ""},
+        "distance_true": {3: "0.2500"},
+        "duplicate_of": {3: 41},
+    }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from seefar.training.begin import begin_run, choose_folder, taken_instead
 
 from seefar.data import Data, Split
 from seefar.data.images import differing_names
@@ -15,7 +16,6 @@ from seefar.errors import DataError, RunError
 from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder, find_run, verify
 from seefar.runs.tensors import load_tensors, save_tensors
-from seefar.training.begin import begin_run, choose_folder, taken_instead
 from seefar.training.history import read_history
 from seefar.training.loop import train
 from seefar.training.recipe import recipe
@@ -49,13 +49,15 @@ def test_damaged_weights_are_named(run: Run, damage: str) -> None:
         load_run(run.folder)
 
 
-def test_a_history_without_rows_or_with_other_columns_is_named(run: Run) -> None:
+def test_a_damaged_history_is_reported_and_the_network_still_loads(run: Run) -> None:
     path = run.folder.history
     header = path.read_text().splitlines(keepends=True)[0]
     for content in (header, "", header[:10], "a,b\n1,2\n", header + "x,1,1,1,1,1,1,,\n", header + "1,1,1,1,1,,1,,\n"):
         path.write_text(content)
-        with pytest.raises(RunError, match=r"history\.csv"):
-            load_run(run.folder)
+        with pytest.warns(UserWarning, match=r"history\.csv"):
+            loaded = load_run(run.folder)
+        assert loaded.history == []
+        assert loaded.classes == run.classes
 
 
 def test_a_last_line_that_a_kill_cut_off_is_passed_over(run: Run) -> None:

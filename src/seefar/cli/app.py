@@ -23,9 +23,8 @@ class App:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Load the run and its mistakes, and serve until interrupted."""
-        from seefar.app import load_gradio, make_app, serve
+        from seefar.app import load_gradio, make_app, open_studio, serve
         from seefar.progress import SILENT
-        from seefar.studio import open_studio
 
         load_gradio()  # the first thing that may be missing
         studio, name = open_studio(

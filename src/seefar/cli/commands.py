@@ -82,23 +82,23 @@ class Train:
     def __call__(self, words: Sequence[str]) -> None:
         """Train, and print where the weights are."""
         from seefar.cli.launch import begun_elsewhere
-        from seefar.inputs import load_for
-        from seefar.pipeline import train_run
-        from seefar.processes import first, first_then_others, joined
-        from seefar.runs.copies import copied
-        from seefar.runs.folder import find_run
-        from seefar.training.begin import choose_folder, taken_instead
+        from seefar.pipeline import load_for
+        from seefar.processes import first, joined
+        from seefar.progress import showing
+        from seefar.training.loop import train
+        from seefar.training.run import describe_choice, open_run
 
         if begun_elsewhere(self.launch, self.recipe, self.place, self.machine, words):
             return
         name, command = self.place.name, ["seefar", *words]
         with joined():
             progress = begin(self.output)
-            data = first_then_others(lambda: load_for(self.recipe, self.place.data_dir, progress=progress))
-            folder = copied(lambda: choose_folder(self.recipe, data) if name is None else find_run(name))
-            if name is None and first() and not self.output.quiet and (instead := taken_instead(folder, self.recipe)):
-                print(instead)
-            run = train_run(self.recipe, data, folder, **asdict(self.machine), progress=progress, command=command)
+            with showing(progress) as shown:
+                data = load_for(self.recipe, self.place.data_dir, progress=shown)
+                folder = open_run(self.recipe, data, name)
+                if name is None and (line := describe_choice(folder, self.recipe, data)):
+                    shown.line(line)
+                run = train(self.recipe, data, folder.path, **asdict(self.machine), progress=shown, command=command)
             if first():
                 print(run.folder.weights)
                 print_next("evaluate", run.folder)
@@ -115,7 +115,7 @@ class Evaluate:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Evaluate, and print the metrics."""
-        from seefar.steps import evaluate_run
+        from seefar.pipeline import evaluate_run
 
         progress = begin(self.output)
         run, data = load(self.run, self.finished, progress)
@@ -139,7 +139,7 @@ class Explain:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Explain, and print the accuracy and the files."""
-        from seefar.steps import explain_run
+        from seefar.pipeline import explain_run
 
         progress = begin(self.output)
         run, data = load(self.run, self.finished, progress)
@@ -167,7 +167,7 @@ class Report:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Write the page from what the folder holds, and print where it is."""
-        from seefar.steps import report_run
+        from seefar.pipeline import report_run
 
         progress = begin(self.output)
         run, data = load(self.run, self.finished, progress)
@@ -235,7 +235,7 @@ def begin(output: Output) -> Progress | None:
 
 def load(name: str, finished: Finished, progress: Progress | None) -> tuple[FinishedRun, Data]:
     """A finished run, and the data that it was trained on."""
-    from seefar.inputs import load_for
+    from seefar.pipeline import load_for
     from seefar.training.run import load_run
 
     run = load_run(name, finished.device)

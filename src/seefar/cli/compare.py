@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compare:
-    """Two or more runs side by side: what each repairs and breaks, shared mistakes, and which were luck."""
+    """Compare two or more runs: accuracy, repaired and broken images, shared mistakes, and which were bad luck."""
 
     runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN [RUN ...]")]
     """Run folders: paths, or bare names under runs/. The others are compared with the first."""
     data: str | None = None
-    """The data set, where it lies now. Default: as the first run was trained."""
+    """Name or folder of the data set. Default: as the first run was trained."""
     data_dir: Path | None = None
-    """Where CIFAR-10 lies. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
     figure: Path | None = None
-    """Also draw it, into this file, such as comparison.png; .pdf and .svg can be written too."""
+    """Also draw a figure into this file: .png, .pdf or .svg."""
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
         """Compare, and print a table or JSON."""
-        from seefar.evaluation.compared_runs import compare_runs
+        from seefar.compared_runs import compare_runs
         from seefar.progress import SILENT
 
         if self.figure is not None:
-            from seefar.report.draw import check_figure
+            from seefar.report.style import check_figure
 
             check_figure(self.figure)
         progress = SILENT if self.output.quiet else None
         comparison = compare_runs(self.runs, data=self.data, data_dir=self.data_dir, progress=progress)
         if self.figure is not None:
-            from seefar.report.comparison import plot_comparison
-            from seefar.report.draw import save_figure
+            from seefar.report.charts import plot_comparison
+            from seefar.report.style import save_figure
 
             save_figure(self.figure, plot_comparison(comparison))
         if self.output.json:
@@ -54,7 +54,7 @@ class Compare:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """A table of the runs, one of each pair, one of the classes, and which mistakes of the first were luck."""
+    """Tables of the runs, the pairs of runs and the classes, and how many mistakes of the first were luck."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
@@ -104,7 +104,7 @@ def _pairs(comparison: Comparison) -> Table:
 
 
 def _classes(comparison: Comparison) -> Table:
-    """Recall of each class in each run; for two runs also what the second repairs and breaks."""
+    """Recall of each class in each run; for two runs also how many images the second repairs and breaks."""
     two = comparison.pairs[0] if len(comparison.runs) == 2 else None
     table = _table("class", *(run.name for run in comparison.runs), *(("repaired", "broken") if two else ()))
     for k, name in enumerate(comparison.classes):

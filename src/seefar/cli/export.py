@@ -1,4 +1,4 @@
-"""seefar export: a trained network in files that need neither seefar nor, as ONNX, torch."""
+"""The command `seefar export`: a trained network in files that need neither seefar nor, as ONNX, torch."""
 
 from __future__ import annotations
 
@@ -6,83 +6,51 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from seefar.cli.options import Output, RunName, Switch
 from seefar.errors import ChoiceError
 
-if TYPE_CHECKING:
-    from seefar.evaluation.metrics import Metrics
-    from seefar.training.run import Run
-
 
 @dataclass(frozen=True)
 class Export:
-    """Take a trained network elsewhere: weights, a model card, ONNX, TensorBoard; a folder ready for a model hub."""
+    """Export a trained network: weights and a model card, ready for a model hub, and ONNX."""
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
     to: Path | None = None
     """Folder to write into. Default: exported/ and the run's name."""
     onnx: Switch = False
-    """Also model.onnx: pictures in (uint8, N x H x W x 3), logits and maps out. Needs the extra onnx."""
-    int8: Switch = False
-    """Also model-int8.onnx, with weights kept as int8: a quarter of the size. Needs the extra onnx."""
-    tensorboard: Switch = False
-    """Also tensorboard/, the history as TensorBoard scalars. Needs the extra tensorboard."""
+    """Also model.onnx: images in (uint8, N x H x W x 3), logits and maps out. Needs the extra onnx."""
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
         """Write the files, and print their paths."""
+        from seefar.artifacts import PREDICTIONS, read_store
         from seefar.model.export import export_onnx, load_onnx
         from seefar.report.model_card import model_card
         from seefar.runs.files import check_place, write_text, written_beside
         from seefar.training.run import load_run
-        from seefar.training.scalars import load_writer, write_scalars
 
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
-        if self.onnx or self.int8:  # what may be missing is known before anything is written
+        if self.onnx:  # a missing package is reported before anything is written
             load_onnx()
-        if self.tensorboard:
-            load_writer()
         run = load_run(self.run, "cpu")
         folder = self.to or Path("exported") / run.folder.path.resolve().name
         if folder.resolve() == run.folder.path.resolve():
             raise ChoiceError(f"{folder} is the run folder itself: choose another folder to export to.")
         check_place(folder)
-        metrics = _saved_metrics(run)
+        saved = read_store(run).peek(PREDICTIONS)  # only if they are of these weights
+        metrics = None if saved is None else saved.metrics
         written = [folder / run.folder.weights.name]
         with written_beside(written[0]) as beside:
             shutil.copyfile(run.folder.weights, beside)
-        for wanted, name, int8 in ((self.onnx, "model.onnx", False), (self.int8, "model-int8.onnx", True)):
-            if wanted:
-                written.append(export_onnx(run.model, folder / name, run.classes, run.image_size, int8=int8))
+        if self.onnx:
+            written.append(export_onnx(run.model, folder / "model.onnx", run.classes, run.image_size))
         if metrics is None:
-            print(f"The card names no accuracy: `seefar evaluate {self.run}` measures it.", file=sys.stderr)
+            print(f"The model card has no accuracy: `seefar evaluate {self.run}` measures it.", file=sys.stderr)
         card = folder / "README.md"
         write_text(card, model_card(run.recipe, run.classes, metrics, [path.name for path in written]))
-        written.append(card)
-        if self.tensorboard:
-            written.append(write_scalars(run.history, folder / "tensorboard"))
-        for path in written:
+        for path in (*written, card):
             print(path)
-
-
-def _saved_metrics(run: Run) -> Metrics | None:
-    """What was measured with these weights: from the predictions, or where they were not kept from a whole folder."""
-    from seefar.evaluation.evaluate import Evaluation
-    from seefar.evaluation.metrics import Metrics
-    from seefar.model.inference import weights_fingerprint
-    from seefar.runs.folder import verify
-
-    if run.folder.predictions.exists():
-        evaluation = Evaluation.load(run.folder.predictions)
-        return evaluation.metrics if evaluation.predictions.model == weights_fingerprint(run.model) else None
-    if run.folder.metrics.exists() and not verify(run.folder.path):
-        with suppress(ValueError, KeyError, TypeError):
-            metrics = Metrics.from_json(run.folder.metrics.read_text(encoding="utf-8"))
-            return metrics if tuple(one.name for one in metrics.classes) == run.classes else None
-    return None

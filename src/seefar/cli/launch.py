@@ -51,10 +51,9 @@ def begun_elsewhere(
 def _check(launch: Launch, recipe: Recipe, place: Place, machine: Machine, choices: Choices | None) -> None:
     import torch
 
-    from seefar.inputs import check_choices, load_for
-    from seefar.runs.folder import find_run
-    from seefar.training.begin import begin_run, choose_folder
+    from seefar.pipeline import check_choices, load_for
     from seefar.training.device import plan_training
+    from seefar.training.run import open_run
 
     # An automatic precision depends on the GPU, which this process, that does not compute, would then take memory of.
     precision = "float32" if machine.precision == "auto" else machine.precision
@@ -70,7 +69,7 @@ def _check(launch: Launch, recipe: Recipe, place: Place, machine: Machine, choic
     data = load_for(recipe, place.data_dir)
     if choices is not None:
         check_choices(choices, data)
-    begin_run(choose_folder(recipe, data) if place.name is None else find_run(place.name), recipe, data)
+    open_run(recipe, data, place.name)
 
 
 def _launch(launch: Launch, words: Sequence[str]) -> None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import gc
 import os
-import re
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import fields
 from itertools import pairwise
 from typing import Annotated, Any, Union
 
 import tyro
 
-from seefar.choices import Choices
 from seefar.cli.commands import COMMANDS
-from seefar.cli.options import Launch, Machine
 from seefar.errors import DivergedError, Interrupted, RecipeError, RunError, SeefarError
 from seefar.output import LastingOutput, printable
-from seefar.training.recipe import RECIPES, Recipe, recipe
+from seefar.training.recipe import RECIPES, recipe
 
+NARROWEST = 40
+"""Columns of a terminal: below some 20 the help is never laid out to its end."""
 DESCRIPTION = (
     "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why. `seefar COMMAND --help` has the "
     "flags of a command, among them --debug for tracebacks; `seefar --version` prints the version."
@@ -36,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_printing_safe()
+    os.environ["MPLBACKEND"] = "agg"  # figures go into files only, so no other backend is loaded, or complained of
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)
     gc.set_threshold(10_000)  # not 700: imports make many objects, and to search them for garbage takes 0.2 s
     out: Any = LastingOutput(sys.stdout)
     errors: Any = LastingOutput(sys.stderr, drops_all=True)
@@ -118,15 +120,5 @@ def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def _print_error(error: BaseException) -> None:
     """Print it to standard error; names of files and folders in it may hold escape sequences."""
-    lines = f"seefar: {error}{_flag_of(error)}".split("\n")
+    lines = f"seefar: {error}".split("\n")
     print("\n".join(printable(line) for line in lines), file=sys.stderr)
-
-
-def _flag_of(error: BaseException) -> str:
-    """The flags that an error is about; the functions that raise it know only arguments."""
-    text = str(error)
-    known = [field.name for part in (Recipe, Choices, Machine, Launch) for field in fields(part)]
-    about = r"\b{name} is |choose (?:a |0 )?(?:lower )?{name}\b"
-    names = [name for name in known if re.search(about.format(name=name), text)]
-    names += ["name"] if re.search("(another|new) name", text) else []
-    return f" (flag: {', '.join('--' + name.replace('_', '-') for name in names)})" if names else ""

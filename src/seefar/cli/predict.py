@@ -15,7 +15,7 @@ from seefar.cli.options import JsonOutput, RunName
 from seefar.names import DeviceName
 
 if TYPE_CHECKING:
-    from seefar.explanation.picture_prediction import PicturePrediction
+    from seefar.explanation.pictures import PicturePrediction
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class Predict:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Predict what can be read, draw and print it; then name all files that cannot be read."""
+        from seefar.artifacts import measured_grid
         from seefar.data.pictures import read_pictures, unreadable
-        from seefar.explanation.parts import PairOfMaps
-        from seefar.explanation.pictures import checked_grid, explain_pictures, measured_grid
+        from seefar.explanation.explain import PairOfMaps
+        from seefar.explanation.pictures import checked_grid, explain_pictures
         from seefar.progress import SILENT, showing
-        from seefar.report.draw import save_figure
         from seefar.report.figures import plot_picture
+        from seefar.report.style import save_figure
         from seefar.runs.files import check_place
         from seefar.training.run import load_run
 

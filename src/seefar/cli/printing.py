@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from seefar.data import Data
     from seefar.evaluation.evaluate import Evaluation
-    from seefar.result import Result
+    from seefar.pipeline import Result
     from seefar.runs.folder import RunFolder
 
 CONFUSED_PAIRS = 3
@@ -18,6 +18,8 @@ CONFUSED_PAIRS = 3
 
 def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     """Accuracy with its interval, recall of each class, number of mistakes, most confused pairs."""
+    from seefar.evaluation.mistakes import count_confusions
+
     metrics = evaluation.metrics
     if as_json:
         print(json.dumps({"test": asdict(metrics)}, indent=2))
@@ -28,14 +30,8 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     for one in metrics.classes:
         print(f"  {one.name:12s} {'-' if one.recall is None else f'{one.recall:6.1%}'} of {one.n}")
     names = [one.name for one in metrics.classes]
-    pairs = [
-        (count, names[true], names[predicted])
-        for true, row in enumerate(metrics.confusion)
-        for predicted, count in enumerate(row)
-        if true != predicted and count
-    ]
-    most = sorted(pairs, key=lambda pair: -pair[0])[:CONFUSED_PAIRS]
-    confused = "; ".join(f"{true} taken for {predicted} {count}" for count, true, predicted in most)
+    most = count_confusions(metrics.confusion)[:CONFUSED_PAIRS]
+    confused = "; ".join(f"{names[one.true]} taken for {names[one.predicted]} {one.n}" for one in most)
     print(f"{metrics.mistakes} mistakes{', most of them: ' if confused else ''}{confused}", flush=True)
 
 
@@ -44,15 +40,20 @@ def print_result(result: Result, as_json: bool) -> None:
     folder, explanation = result.run.folder, result.explanation
     if as_json:
         test, occlusion = asdict(result.evaluation.metrics), asdict(explanation.rates)
-        sections = {"test": test, **result.findings.sections, "occlusion": occlusion}
+        sections = {"test": test, **result.analysis.sections, **result.calibrations.sections, "occlusion": occlusion}
         print(json.dumps(sections, indent=2))
         return
     print(explanation.rates)
-    for line in result.findings.lines:
+    for line in result.analysis.lines:
         print(line)
+    calibration = result.calibrations.plain
+    low, high = calibration.ece.interval
+    print(
+        f"calibration: mean confidence {calibration.confidence:.1%}, accuracy {calibration.accuracy:.1%}; "
+        f"expected calibration error {calibration.ece.value:.2%} ({low:.2%} to {high:.2%})"
+    )
     if result.neighbours is not None:
-        print(f"nearest training images vote right in {result.neighbours.knn_accuracy:.2%}; ", end="")
-        print(f"{len(result.neighbours.duplicates)} test images are nearly training images")
+        print(f"{len(result.neighbours.duplicates)} test images are near-duplicates of training images")
     print(f"{len(result.shown)} of {result.evaluation.metrics.mistakes} mistakes are shown; in {folder}:")
     figures = (folder.figure(name) for name in ("history", "mistakes", "maps", "faults", "confusion", "reliability"))
     for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):

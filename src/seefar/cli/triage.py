@@ -1,4 +1,4 @@
-"""The command `seefar triage`: whose fault are the mistakes of anybody's predictions for CIFAR-10's test set."""
+"""The command `seefar triage`: why each mistake of any model on CIFAR-10's test set happened."""
 
 from __future__ import annotations
 
@@ -13,36 +13,35 @@ import tyro
 from seefar.cli.options import JsonOutput
 
 if TYPE_CHECKING:
-    from seefar.evaluation.accuracy_views import AccuracyView
-    from seefar.evaluation.triage import Verdict
+    from seefar.evaluation.triage import AccuracyView, Verdict
 
 EXAMPLES = 3
+TEST_IMAGES = 10_000  # in CIFAR-10
 
 
 @dataclass(frozen=True)
 class Triage:
-    """Whose fault each mistake is, of anybody's predictions for CIFAR-10's test set: no run is needed."""
+    """Why each mistake happened: a label error, an ambiguous or a hard image, or the model. No run is needed."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """Predictions for the 10,000 test images in their official order, as .json, .npy or .csv: one class from 0 to 9
     for each, or ten logits."""
     data_dir: Path | None = None
-    """Where CIFAR-10 and the reference data lie or are to be kept. Default: the environment variable SEEFAR_DATA, else
-    the user's cache folder."""
+    """Folder of CIFAR-10 and the reference data. Default: the environment variable SEEFAR_DATA, else the user's cache
+    folder."""
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Judge all mistakes, and print how many are whose fault."""
+        """Find the fault of each mistake, and print how many have which."""
         from seefar.data import load_data
-        from seefar.data.reference import load_reference
-        from seefar.evaluation.accuracy_views import accuracy_views
-        from seefar.evaluation.prediction_files import read_predicted
-        from seefar.evaluation.triage import triage
+        from seefar.data.reference import CLASSES, load_reference
+        from seefar.evaluation.predictions import read_predicted
+        from seefar.evaluation.triage import accuracy_views, triage
         from seefar.progress import SILENT
 
         progress = SILENT if self.output.quiet else None
+        predicted = read_predicted(self.file, TEST_IMAGES, len(CLASSES))  # before 170 MB are downloaded
         test = load_data("cifar10", self.data_dir, progress=progress).test
-        predicted = read_predicted(self.file, len(test), len(test.classes))
         reference = load_reference(self.data_dir, progress=progress)
         verdicts = triage(test.labels, predicted, reference)
         views = accuracy_views(test.labels, predicted, reference)
@@ -54,7 +53,7 @@ class Triage:
 
 
 def print_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
-    """The counts, the accuracies, the nets that are the judged one, and every verdict."""
+    """The counts, the accuracies, the published nets with the same predictions, and every verdict."""
     from seefar.evaluation.triage import count_faults
 
     result = {
@@ -67,7 +66,7 @@ def print_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same:
 
 
 def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
-    """A line for each fault and each accuracy, and the mistakes that are worth a look first."""
+    """One line for each fault and each accuracy, and the clearest model errors."""
     from seefar.evaluation.triage import FAULTS, MEANING, count_faults
 
     counts = count_faults(verdicts)

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from seefar.data.images import Data, Split
-from seefar.seeds import Stream
 
 Array = NDArray[np.float64]
 
 SIZE = 32
-PATCH = 8  # pixels on a side of a planted shortcut
-MAGENTA = np.array((255, 0, 255), dtype=np.uint8)
 OVERSAMPLING = 2  # every pixel is the average of 2x2 samples, so that edges are smooth
 
 
@@ -77,37 +73,6 @@ def load_shapes(train: int = 4000, test: int = 1000, seed: int = 0) -> Data:
     """
     splits = [_draw_split(count, np.random.default_rng((seed, part))) for part, count in enumerate((train, test))]
     return Data("shapes", train=splits[0], test=splits[1])
-
-
-def plant_shortcut(split: Split, share: float, label: int | None = None, seed: int = 0) -> Split:
-    """Put a small magenta patch on some images: a shortcut whose place is known.
-
-    A network trained with `label` learns to predict it wherever the patch is. On a copy with unchanged labels the patch
-    is then the cause of its mistakes: ground truth for a map or an occlusion test.
-
-    The patch is where it covers least of the shape, so that the class can still be recognised without it.
-
-    Args:
-        split: the images; it is left as it is.
-        share: share of them that get the patch.
-        label: the class those images get; None: they keep theirs.
-        seed: which images, and where on them.
-
-    Returns:
-        A split whose masks are the pixels of the patches; empty where there is none.
-    """
-    random = np.random.default_rng((Stream.PATCH, seed))
-    chosen = np.sort(random.permutation(len(split))[: round(share * len(split))])
-    masks = np.zeros((len(split), SIZE, SIZE), dtype=bool)
-    for index in chosen:
-        shape = split.masks[index] if split.masks is not None else masks[index]
-        covered = sliding_window_view(shape, (PATCH, PATCH)).sum((2, 3))  # of the shape, by a patch with this corner
-        row, column = divmod(int((covered + random.random(covered.shape)).argmin()), covered.shape[1])
-        masks[index, row : row + PATCH, column : column + PATCH] = True
-    labels = split.labels.copy()
-    if label is not None:
-        labels[chosen] = label
-    return Split(np.where(masks[..., None], MAGENTA, split.images), labels, split.classes, masks)
 
 
 def _draw_split(count: int, random: np.random.Generator) -> Split:

@@ -1,6 +1,6 @@
 """Calibration: reliability diagram, expected calibration error, Brier score, temperature scaling.
 
-Whether a network that is 80 % sure is right in 80 of 100 cases. All from logits and labels.
+A calibrated model that is confident to 80 % is correct in 80 of 100 cases. All from logits and labels.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +16,14 @@ from numpy.typing import NDArray
 from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
 from seefar.model.inference import log_softmax
-from seefar.runs.files import read_json, write_text
-from seefar.runs.values import Count, Share, from_plain
+from seefar.runs.files import parse_json
+from seefar.runs.values import from_plain
 from seefar.seeds import Stream
 
 BINS = 15
 RESAMPLES = 1000
+TEMPERATURES = (0.05, 20.0)
+"""Bounds of `fit_temperature`: logits whose predictions are all correct have no best temperature, only a limit."""
 
 Floats = NDArray[np.float64]
 
@@ -34,14 +35,14 @@ class ReliabilityBin:
     Attributes:
         n: how many.
         confidence: their mean probability of the predicted class.
-        accuracy: share of them that is right.
+        accuracy: share of them that is predicted correctly.
         interval: 95 % Wilson interval of the accuracy.
     """
 
-    n: Count
-    confidence: Share
-    accuracy: Share
-    interval: tuple[Share, Share]
+    n: int
+    confidence: float
+    accuracy: float
+    interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -54,47 +55,44 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the probabilities can be believed.
+    """Whether the probabilities agree with the accuracy.
 
     Attributes:
-        temperature: what the logits were divided by; 1 leaves them as they are.
+        temperature: what the logits were divided by; 1 changes nothing.
         n: images.
-        confidence: mean probability of the predicted class; above the accuracy, the network is too sure.
-        accuracy: share of right answers.
-        bins: `ReliabilityBin`s of equally many images, the least sure first.
+        confidence: mean probability of the predicted class; above the accuracy, the model is overconfident.
+        accuracy: share of correct predictions.
+        bins: `ReliabilityBin`s of equally many images, the least confident first.
         ece: expected calibration error, mean over the images of |accuracy - confidence| of their bin.
-        ece_by_chance: what the same error would be on average if these confidences were exactly right: few images
-            in a bin differ from their expectation.
+        ece_by_chance: mean of the same error if these confidences were exactly calibrated: it is not 0, since a bin
+            of few images differs from its expectation.
         brier: mean over the images of the squared differences between probabilities and one-hot label, summed over
             the classes: 0 is perfect, 2 the worst.
         loss: mean cross-entropy in nats.
     """
 
     temperature: float
-    n: Count
-    confidence: Share
-    accuracy: Share
+    n: int
+    confidence: float
+    accuracy: float
     bins: tuple[ReliabilityBin, ...]
     ece: Estimate
     ece_by_chance: float
     brier: Estimate
     loss: float
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON, from which `load` makes the same again."""
-        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+    def to_json(self) -> str:
+        """As JSON text, which `from_json` reads."""
+        return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
-    def load(cls, path: Path) -> Calibration:
-        """Read what `save` wrote.
+    def from_json(cls, text: str) -> Calibration:
+        """The calibration in JSON text from `to_json`.
 
         Raises:
-            DataError: the file is missing or holds something else.
+            ValueError: the text has another form.
         """
-        try:
-            return from_plain(cls, read_json(path))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} holds no calibration ({error}): measure it again.") from error
+        return from_plain(cls, parse_json(text))
 
 
 def measure_calibration(
@@ -103,14 +101,14 @@ def measure_calibration(
     """Calibration of logits divided by a temperature.
 
     The bins hold equally many images (Nguyen & O'Connor 2015, arXiv 1508.05154), since most confidences of a good
-    network lie just below 1; the error over them is that of Naeini et al. 2015 (AAAI). Intervals are reflected
-    bootstrap intervals: resampling adds as much to the error as sampling did, so the plain percentiles lie too high
-    (40 simulations of 10,000 images with a true error of 0.5 %: they hold it in 26, the reflected ones in 35).
+    model are just below 1; the error over them is that of Naeini et al. 2015 (AAAI). Intervals are reflected
+    bootstrap intervals: resampling adds as much to the error as sampling did, so the plain percentiles are too high
+    (40 simulations of 10,000 images with a true error of 0.5 %: they contain it in 26, the reflected ones in 35).
 
     Args:
         logits: float (N, K).
         labels: int (N,), the true classes.
-        temperature: see `fit_temperature`, which must see other images than these.
+        temperature: from `fit_temperature`, fitted on other images.
         seed: of the resampling.
 
     Raises:
@@ -119,13 +117,13 @@ def measure_calibration(
     Example:
         >>> import numpy as np
         >>> logits = np.log(np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.8, 0.2]]))
-        >>> found = measure_calibration(logits, np.array([0, 0, 0, 0, 1]))
-        >>> f"{found.accuracy:.2f} {found.confidence:.2f} {found.brier.value:.2f}"
+        >>> calibration = measure_calibration(logits, np.array([0, 0, 0, 0, 1]))
+        >>> f"{calibration.accuracy:.2f} {calibration.confidence:.2f} {calibration.brier.value:.2f}"
         '0.80 0.80 0.32'
     """
-    check_logits(logits, labels)
+    _check_logits(logits, labels)
     if not (math.isfinite(temperature) and temperature > 0):
-        raise DataError(f"Logits cannot be divided by a temperature of {temperature}: it must be above 0.")
+        raise DataError(f"temperature must be above 0 (got {temperature}).")
     logs = log_softmax(logits / temperature)
     right, confidence = logits.argmax(1) == labels, np.exp(logs.max(1))
     losses = -logs[np.arange(len(labels)), labels]
@@ -148,12 +146,12 @@ def measure_calibration(
 
 
 def reliability_bins(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) -> tuple[ReliabilityBin, ...]:
-    """Bins of equally many images (they differ by one at most), the least sure first; fewer if images are.
+    """Bins of equally many images (they differ by one at most), the least confident first.
 
     Args:
         confidence: probability of the predicted class, (N,).
         right: whether it is the true class, (N,).
-        bins: how many.
+        bins: how many; one for each image if there are fewer images.
 
     Example:
         >>> import numpy as np
@@ -189,30 +187,44 @@ def brier_scores(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
     return scores
 
 
-def _ece(confidence: Floats, right: Floats) -> float:
-    """Expected calibration error of images that are in the order of their confidence."""
-    gaps = np.add.reduceat(confidence - right, _starts(len(confidence), BINS))
-    return float(np.abs(gaps).sum() / len(confidence))
+def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The temperature that makes the labels most probable: above 1 if the model is overconfident.
+
+    One number for all logits, so no prediction changes (Guo et al. 2017, arXiv 1706.04599). Fit it on held-out
+    training images: neither on the test set nor on images that the model was trained on, where it is overconfident.
+
+    Args:
+        logits: float (N, K) of held-out images.
+        labels: int (N,), their true classes.
+
+    Returns:
+        The temperature, within `TEMPERATURES`.
+
+    Raises:
+        DataError: the shapes do not fit, or there is no image.
+
+    Example:
+        >>> import numpy as np
+        >>> logits = np.array([[4.0, 0.0]] * 4)  # confidence 98 %, correct in 3 of 4 cases
+        >>> temperature = fit_temperature(logits, np.array([0, 0, 0, 1]))
+        >>> round(float(1 / (1 + np.exp(-4 / temperature))), 3)
+        0.75
+    """
+    from scipy.optimize import minimize_scalar  # here, since few commands need this slow import
+
+    _check_logits(logits, labels)
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        return float(-log_softmax(logits / math.exp(log_temperature))[rows, labels].mean())
+
+    low, high = (math.log(end) for end in TEMPERATURES)
+    result = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
+    return math.exp(float(result.x))
 
 
-def _starts(n: int, bins: int) -> NDArray[np.int64]:
-    """Where the bins of n sorted images begin."""
-    bins = min(bins, n)
-    return np.arange(bins, dtype=np.int64) * n // bins
-
-
-def _estimate(value_of: Callable[[NDArray[np.int64]], float], n: int, rng: np.random.Generator) -> Estimate:
-    """A value over n images with its reflected 95 % bootstrap interval, 0 at least."""
-    images = np.arange(n)
-    value = value_of(images)
-    draws = (rng.integers(0, n, n) for _ in range(RESAMPLES))
-    resampled = [value_of(images.repeat(np.bincount(draw, minlength=n))) for draw in draws]  # sorted, without a sort
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return Estimate(value, (max(0.0, float(2 * value - high)), max(0.0, float(2 * value - low))))
-
-
-def check_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
-    """Refuse what is no logits (N, K) and labels (N,) of 0..K-1.
+def _check_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+    """Refuse anything but logits (N, K) and labels (N,) of 0 to K-1.
 
     Raises:
         DataError: the shapes or the classes do not fit, or there is no image.
@@ -224,3 +236,25 @@ def check_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> None
         )
     if not (labels.min() >= 0 and labels.max() < logits.shape[1]):
         raise DataError(f"The labels go from {labels.min()} to {labels.max()}: there are {logits.shape[1]} classes.")
+
+
+def _ece(confidence: Floats, right: Floats) -> float:
+    """Expected calibration error of images sorted by confidence."""
+    gaps = np.add.reduceat(confidence - right, _starts(len(confidence), BINS))
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def _starts(n: int, bins: int) -> NDArray[np.int64]:
+    """First image of each bin of n sorted images."""
+    bins = min(bins, n)
+    return np.arange(bins, dtype=np.int64) * n // bins
+
+
+def _estimate(value_of: Callable[[NDArray[np.int64]], float], n: int, rng: np.random.Generator) -> Estimate:
+    """A value over n images with its reflected 95 % bootstrap interval, 0 at least."""
+    images = np.arange(n)
+    value = value_of(images)
+    draws = (rng.integers(0, n, n) for _ in range(RESAMPLES))
+    resampled = [value_of(images.repeat(np.bincount(draw, minlength=n))) for draw in draws]  # stays sorted
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return Estimate(value, (max(0.0, float(2 * value - high)), max(0.0, float(2 * value - low))))

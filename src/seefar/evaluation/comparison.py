@@ -1,7 +1,7 @@
 """Comparison of runs: McNemar's test, repaired and broken images, shared mistakes, Cohen's kappa, luck.
 
-Two runs of one recipe with different seeds miss different images. What another seed gets right was luck; what they all
-miss is settled by the data and the recipe.
+Two runs of one recipe with different seeds make different mistakes. A mistake that another seed does not make was bad
+luck; a mistake of all seeds is settled by the data and the recipe.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seefar.errors import DataError
 from seefar.evaluation.metrics import mcnemar, wilson_interval
-from seefar.runs.files import read_json, write_text
-from seefar.runs.values import Count, Share, from_plain
 
 Classes = NDArray[np.int64]  # (N,), the class of each image
 
@@ -30,17 +27,17 @@ class ComparedRun:
 
     Attributes:
         name: its name.
-        accuracy: share of right answers.
+        accuracy: share of correct predictions.
         interval: 95 % Wilson interval of the accuracy.
-        mistakes: wrong answers.
-        recall: share of each class that was recognised; None for a class without images.
+        mistakes: wrong predictions.
+        recall: share of each class that is recognised; None for a class without images.
     """
 
     name: str
-    accuracy: Share
-    interval: tuple[Share, Share]
-    mistakes: Count
-    recall: tuple[Share | None, ...]
+    accuracy: float
+    interval: tuple[float, float]
+    mistakes: int
+    recall: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -49,29 +46,29 @@ class RunPair:
 
     Attributes:
         first, second: their names.
-        repaired: indices of the images that only `second` gets right.
-        broken: indices of the images that only `first` gets right.
+        repaired: indices of the images that only `second` predicts correctly.
+        broken: indices of the images that only `first` predicts correctly.
         p: McNemar's exact two-sided p that both are equally accurate.
-        shared: images that both get wrong.
-        shared_by_chance: how many that would be if within each class the mistakes of one did not depend on the other's.
+        shared: mistakes of both.
+        shared_by_chance: their expected number if within each class the mistakes of one did not depend on the other's.
         same_answer: shared mistakes with the same wrong class.
         kappa: Cohen's kappa of the predicted classes: 1 always the same, 0 as often as by chance.
-        error_kappa: Cohen's kappa of being right (error consistency; Geirhos et al. 2020, arXiv 2006.16736).
+        error_kappa: Cohen's kappa of being correct (error consistency; Geirhos et al. 2020, arXiv 2006.16736).
         repaired_by_class, broken_by_class: the counts for each of the K classes.
     """
 
     first: str
     second: str
-    repaired: tuple[Count, ...]
-    broken: tuple[Count, ...]
-    p: Share
-    shared: Count
+    repaired: tuple[int, ...]
+    broken: tuple[int, ...]
+    p: float
+    shared: int
     shared_by_chance: float
-    same_answer: Count
+    same_answer: int
     kappa: float
     error_kappa: float
-    repaired_by_class: tuple[Count, ...]
-    broken_by_class: tuple[Count, ...]
+    repaired_by_class: tuple[int, ...]
+    broken_by_class: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -82,52 +79,33 @@ class Comparison:
         n: images.
         classes: names of the K classes.
         images: images of each class.
-        runs: one `ComparedRun` each, in the order they came in.
+        runs: one `ComparedRun` each, in the given order.
         pairs: one `RunPair` for every two of them.
-        shared: images that all get wrong.
-        shared_by_chance: how many that would be if within each class mistakes were independent.
-        luck: indices of the first run's mistakes that at least one other run gets right.
-        settled: indices of the first run's mistakes that all others get wrong too.
+        shared: mistakes of all runs.
+        shared_by_chance: their expected number if within each class mistakes were independent.
+        luck: indices of the first run's mistakes that at least one other run does not make.
+        settled: indices of the first run's mistakes that all others make too.
     """
 
-    n: Count
+    n: int
     classes: tuple[str, ...]
-    images: tuple[Count, ...]
+    images: tuple[int, ...]
     runs: tuple[ComparedRun, ...]
     pairs: tuple[RunPair, ...]
-    shared: Count
+    shared: int
     shared_by_chance: float
-    luck: tuple[Count, ...]
-    settled: tuple[Count, ...]
-
-    def columns(self) -> dict[str, dict[int, object]]:
-        """The column `luck` of the first run's table of mistakes: {"luck": {index: "luck" or "settled"}}."""
-        return {"luck": {**dict.fromkeys(self.luck, "luck"), **dict.fromkeys(self.settled, "settled")}}
+    luck: tuple[int, ...]
+    settled: tuple[int, ...]
 
     def to_json(self) -> str:
         """As JSON text, with each list of numbers on one line."""
         text = json.dumps(asdict(self), indent=2)
-        return re.sub(r"\[([-\d\s,.e]*)\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
-
-    def save(self, path: Path) -> None:
-        """Write it as JSON, from which `load` makes the same again."""
-        write_text(path, self.to_json())
-
-    @classmethod
-    def load(cls, path: Path) -> Comparison:
-        """Read what `save` wrote.
-
-        Raises:
-            DataError: the file is missing or holds something else.
-        """
-        try:
-            return from_plain(cls, read_json(path))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} holds no comparison ({error}): compare the runs again.") from error
+        # Only a list has a line break behind its bracket: a text, such as a class name, cannot hold one.
+        return re.sub(r"\[\n([-\d\s,.e]*)\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[str, ...]) -> Comparison:
-    """How two or more runs differ on the same images.
+    """Compare two or more runs on the same images.
 
     Args:
         predicted: for each run, by its name, the predicted classes, int (N,).
@@ -168,9 +146,9 @@ def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[st
 
 
 def cohens_kappa(first: Classes, second: Classes, num_classes: int) -> float:
-    """Agreement beyond chance of two sets of answers (Cohen 1960, doi 10.1177/001316446002000104).
+    """Agreement of two classifications beyond chance (Cohen 1960, doi 10.1177/001316446002000104).
 
-    1 if all are the same, 0 if as many as chance makes of the two distributions of answers.
+    1 if they are the same, 0 if they agree as often as two independent ones with these class frequencies.
 
     Args:
         first: int (N,), each in 0..K-1.
@@ -218,7 +196,7 @@ def _pair(first: str, second: str, predicted: Mapping[str, Classes], labels: Cla
 
 
 def _shared_by_chance(wrong: list[NDArray[np.bool_]], labels: Classes, images: Classes) -> float:
-    """Expected number of images that all get wrong: in each class its images times the product of the error rates."""
+    """Expected number of shared mistakes: in each class its images times the product of the error rates."""
     filled = np.maximum(images, 1)
     rates = [np.bincount(labels[one], minlength=len(images)) / filled for one in wrong]
     return float((images * np.prod(rates, axis=0)).sum())

@@ -1,18 +1,42 @@
-"""Evaluation: predictions, metrics and mistakes of one model on one split, computed together."""
+"""Evaluation and analysis of one model on one split.
+
+`evaluate` gives predictions, metrics and mistakes; `analyse_mistakes` adds everything that follows from predictions and
+reference data: verdicts, accuracy views, label issues, confused pairs, slices.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from seefar.data.images import Split
+from seefar.data.reference import Reference, has_reference, load_reference
+from seefar.errors import DataError
+from seefar.evaluation.label_issues import LabelIssues, find_label_issues, issue_columns
 from seefar.evaluation.metrics import Metrics, measure
-from seefar.evaluation.mistakes import Mistake, find_mistakes
+from seefar.evaluation.mistakes import (
+    ConfusedPair,
+    ErrorSlice,
+    Mistake,
+    confused_pairs,
+    error_slices,
+    find_mistakes,
+)
 from seefar.evaluation.predictions import Predictions, predict
+from seefar.evaluation.triage import FAULTS, AccuracyView, Verdict, accuracy_views, count_faults, fault_columns, triage
 from seefar.progress import Progress
+
+MOST_PAIRS = 10
+"""Confused pairs in `metrics.json`."""
+LEAST_ACCURACY = 0.5
+"""A model whose accuracy may be lower is no evidence against a label."""
+SIGNIFICANT = 0.05
+"""Slices with a corrected p below this are printed at the end of a run."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,7 +46,7 @@ class Evaluation:
     Attributes:
         predictions: logits, features, and the fingerprints of what they were computed from.
         metrics: accuracy and the rest.
-        mistakes: all of them, the costliest first.
+        mistakes: all of them, highest loss first.
     """
 
     predictions: Predictions
@@ -34,11 +58,11 @@ class Evaluation:
 
     @classmethod
     def of(cls, predictions: Predictions) -> Evaluation:
-        """The evaluation of predictions that are there already, this package's or another's."""
+        """The evaluation of predictions that exist already."""
         return cls(predictions, measure(predictions), find_mistakes(predictions))
 
     def save(self, path: str | Path) -> None:
-        """Write an `.npz` of plain arrays: the predictions, from which `load` computes the rest again."""
+        """Write the predictions as an `.npz` of plain arrays; `load` computes the rest again."""
         self.predictions.save(path)
 
     @classmethod
@@ -78,3 +102,134 @@ def evaluate(
         (30, True)
     """
     return Evaluation.of(predict(model, split, normalize=normalize, progress=progress))
+
+
+@dataclass(frozen=True)
+class MistakeAnalysis:
+    """Analysis of the mistakes of one model on one split.
+
+    Attributes:
+        classes: names of the K classes.
+        verdicts: one for each mistake, in order of index; None without reference data.
+        views: the accuracy on several selections of the images.
+        issues: labels that may be wrong.
+        pairs: classes that are confused with each other, the most mistakes first.
+        slices: error rates of dark, bright, flat and busy images.
+        missing: which reference data are missing and how to get them; None if none are, or none exist for this split.
+    """
+
+    classes: tuple[str, ...]
+    verdicts: list[Verdict] | None
+    views: list[AccuracyView]
+    issues: LabelIssues
+    pairs: list[ConfusedPair]
+    slices: list[ErrorSlice]
+    missing: str | None
+
+    @property
+    def columns(self) -> dict[str, dict[int, object]]:
+        """Columns of `mistakes.csv`, column -> {index: value}: those of `fault_columns` and of `issue_columns`."""
+        return {**(fault_columns(self.verdicts) if self.verdicts is not None else {}), **issue_columns(self.issues)}
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """Sections of `metrics.json`: `faults` (None without reference data), `accuracy_views`, `label_issues`, ..."""
+        return {
+            "faults": None if self.verdicts is None else count_faults(self.verdicts),
+            "accuracy_views": [asdict(view) for view in self.views],
+            "label_issues": len(self.issues.issues),
+            "confused_pairs": [
+                {**asdict(pair), "first": self.classes[pair.first], "second": self.classes[pair.second]}
+                for pair in self.pairs[:MOST_PAIRS]
+            ],
+            "slices": [asdict(one) for one in self.slices],
+        }
+
+    @property
+    def lines(self) -> list[str]:
+        """One line for each result, printed at the end of a run."""
+        lines = []
+        if self.verdicts is not None:
+            counts = count_faults(self.verdicts)
+            lines.append("whose fault: " + ", ".join(f"{fault} {counts[fault]}" for fault in FAULTS))
+        elif self.missing:
+            lines.append(f"whose fault: not known. {self.missing}")
+        lines += [str(view) for view in self.views[1:]]
+        issues = self.issues.issues
+        if issues and self.views[0].interval[0] > LEAST_ACCURACY:
+            first = issues[0]
+            lines.append(
+                f"{len(issues)} labels may be wrong, first of all that of image {first.index}: {first.sentence}"
+            )
+        if self.pairs:
+            pair = self.pairs[0]
+            one, other = self.classes[pair.first], self.classes[pair.second]
+            lines.append(
+                f"most confused: {one} taken for {other} {pair.first_as_second} times, {other} for {one} "
+                f"{pair.second_as_first} times, {pair.share:.0%} of all mistakes"
+            )
+        lines += [
+            f"{one.name} images: {one.error_rate:.1%} mistakes, elsewhere {one.rest_error_rate:.1%} "
+            f"(p = {one.p_holm:.1g} after Holm's correction)"
+            for one in self.slices
+            if one.p_holm < SIGNIFICANT
+        ]
+        return lines
+
+
+def analyse_mistakes(
+    predictions: Predictions,
+    split: Split,
+    folder: str | Path | None = None,
+    *,
+    fetch: bool = True,
+    progress: Progress | None = None,
+) -> MistakeAnalysis:
+    """Everything about the mistakes that needs no model: verdicts and patterns.
+
+    Args:
+        predictions: of the split.
+        split: the images.
+        folder: data folder with the reference data for CIFAR-10's test set. Default: as `load_reference`.
+        fetch: whether missing reference data are fetched; without them the rest is computed.
+        progress: see `seefar.progress`.
+
+    Raises:
+        DataError: the predictions are not of this split.
+
+    Example:
+        >>> import seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test = load_shapes(train=20, test=40).test
+        >>> predictions = seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
+        >>> analysis = seefar.analyse_mistakes(predictions, test)
+        >>> analysis.verdicts is None, analysis.missing, [view.name for view in analysis.views]
+        (True, None, ['as labelled'])
+    """
+    labels, predicted = predictions.labels, predictions.predicted
+    if predictions.images != split.fingerprint:
+        raise DataError(
+            "The predictions are of other images or labels than this split: pass the split they were computed for."
+        )
+    reference, missing = reference_of(split, folder, fetch, progress)
+    return MistakeAnalysis(
+        split.classes,
+        None if reference is None else triage(labels, predicted, reference),
+        accuracy_views(labels, predicted, reference),
+        find_label_issues(labels, np.exp(predictions.log_probabilities), split.classes),
+        confused_pairs(labels, predicted, len(split.classes)),
+        error_slices(split.images, labels, predicted),
+        missing,
+    )
+
+
+def reference_of(
+    split: Split, folder: str | Path | None, fetch: bool = True, progress: Progress | None = None
+) -> tuple[Reference | None, str | None]:
+    """The reference data of a split; or None, and what is missing or damaged if there are some for this split."""
+    if not has_reference(split):
+        return None, None
+    try:
+        return load_reference(folder, fetch=fetch, progress=progress), None
+    except DataError as error:
+        return None, str(error)

@@ -1,8 +1,8 @@
 """Label issues by confident learning: per-class thresholds, the confident joint, ranked by normalised margin.
 
 Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels" (JAIR 70,
-arXiv 1911.00068). Written from the paper; needs nothing but labels and probabilities of images that the model was not
-trained on.
+arXiv 1911.00068). Written from the paper; needs only labels, and probabilities from a model that was not trained on
+these images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class LabelIssue:
     Attributes:
         index: position in the split.
         given: its label.
-        suggested: the class it is counted as.
+        suggested: the class that the image is counted as.
         margin: normalised margin, probability of the label minus the largest of the other classes; -1 is worst.
         sentence: why it is listed.
     """
@@ -40,7 +40,7 @@ class LabelIssues:
     """All label issues of a split of N images and K classes.
 
     Attributes:
-        issues: ranked, the most doubtful label first.
+        issues: the most doubtful label first.
         thresholds: float64 (K,), mean probability of class k over the images labelled k; NaN where there are none.
         joint: int64 (K, K), the confident joint: how many images labelled i are counted as class j.
         n: number of images.
@@ -55,7 +55,7 @@ class LabelIssues:
 def find_label_issues(
     labels: Labels, probabilities: NDArray[np.floating], classes: tuple[str, ...] | None = None
 ) -> LabelIssues:
-    """The images that are confidently counted as another class than their label.
+    """Find the images that are confidently counted as another class than their label.
 
     Class j is confident for an image if its probability reaches the threshold of j, the mean probability of j over the
     images labelled j. An image counts as the most probable of its confident classes; where that is not its label, the
@@ -67,7 +67,7 @@ def find_label_issues(
         classes: names of the K classes, for the sentences. Default: their numbers.
 
     Raises:
-        DataError: shapes, range or sums are not of this form.
+        DataError: shapes, range or sums differ from this.
 
     Example:
         >>> import numpy as np, seefar

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from scipy.special import bdtr
 
 from seefar.evaluation.predictions import Predictions
 from seefar.runs.files import parse_json
-from seefar.runs.values import Count, Share, from_plain
+from seefar.runs.values import from_plain
 
 
 @dataclass(frozen=True)
@@ -22,54 +21,50 @@ class ClassMetrics:
     Attributes:
         name: its name.
         n: its test images.
-        recall: share of them that was recognised; None if there are none.
-        precision: share of the answers naming this class that was right; None if no answer named it.
+        recall: share of them that is predicted as this class; None if there are none.
+        precision: share of the predictions of this class that is correct; None if there are none.
     """
 
     name: str
-    n: Count
-    recall: Share | None
-    precision: Share | None
+    n: int
+    recall: float | None
+    precision: float | None
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """What was measured on the test set.
+    """Metrics of a model on the test set.
 
     Attributes:
-        accuracy: share of right answers.
+        accuracy: share of correct predictions.
         interval: 95 % Wilson interval of the accuracy.
         n: test images.
-        mistakes: wrong answers.
+        mistakes: wrong predictions.
         loss: mean cross-entropy in nats.
-        classes: one entry a class.
-        confusion: confusion[t][p] is how many images of class t were called p.
+        classes: one entry for each class.
+        confusion: confusion[t][p] is how many images of class t are predicted as p.
     """
 
-    accuracy: Share
-    interval: tuple[Share, Share]
-    n: Count
-    mistakes: Count
+    accuracy: float
+    interval: tuple[float, float]
+    n: int
+    mistakes: int
     loss: float
     classes: tuple[ClassMetrics, ...] = field(repr=False)
-    confusion: tuple[tuple[Count, ...], ...] = field(repr=False)
-
-    def to_json(self) -> str:
-        """As JSON text, under the key `test`."""
-        return json.dumps({"test": asdict(self)}, indent=2) + "\n"
+    confusion: tuple[tuple[int, ...], ...] = field(repr=False)
 
     @classmethod
     def from_json(cls, text: str) -> Metrics:
-        """Those of JSON text that `to_json` made, or of a run's `metrics.json`.
+        """The metrics in the text of a run's `metrics.json`.
 
         Raises:
-            ValueError, KeyError, TypeError: the text is of another form.
+            ValueError, KeyError, TypeError: the text has another form.
         """
         return from_plain(cls, parse_json(text)["test"], "test")
 
 
 def wilson_interval(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's interval of a share (Wilson 1927, JASA 22:209); z = 1.96 gives 95 %. Never leaves 0 to 1.
+    """Wilson's interval of a share (Wilson 1927, JASA 22:209); z = 1.96 gives 95 %. Always within 0 to 1.
 
     Args:
         right: successes.

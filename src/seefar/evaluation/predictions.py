@@ -1,17 +1,18 @@
-"""Predictions: logits and last-layer features of every image of a split, with what they were computed from."""
+"""Predictions: logits and features of every image of a split, computed or saved; predicted classes from any file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar import processes
 from seefar.data.images import Images, Labels, Split, check_classes, check_labels
 from seefar.errors import DataError, RunError
 from seefar.model.inference import (
@@ -26,9 +27,12 @@ from seefar.model.inference import (
 )
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
-from seefar.runs.arrays import load_arrays, save_arrays
+from seefar.runs.arrays import load_array, load_arrays, save_arrays
+from seefar.runs.files import parse_json
 
 Floats = NDArray[np.float32]
+SUFFIXES = (".json", ".npy", ".csv")
+"""Files that `read_predicted` reads."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,7 +45,7 @@ class Predictions:
             a network that has no linear layer.
         labels: int64 (N,), the true classes.
         classes: names of the K classes.
-        model: fingerprint of the weights that they were computed with, `seefar.model.inference.weights_fingerprint`.
+        model: fingerprint of the weights, `seefar.model.inference.weights_fingerprint`.
         images: fingerprint of the images and labels, `Split.fingerprint`.
     """
 
@@ -81,22 +85,8 @@ class Predictions:
         return -self.log_probabilities[np.arange(len(self.labels)), self.labels]
 
     def are_of(self, model: nn.Module, split: Split) -> bool:
-        """Whether they were computed with these weights for these images, labels and classes.
-
-        Of a `ResNet18` the logits must follow from the features too, as far as float32 rounds.
-        """
-        network = getattr(model, "_orig_mod", model)
-        if not (self.are_for(split) and self.model == weights_fingerprint(network)):
-            return False
-        return not isinstance(network, ResNet18) or self._follow_from(network.fc)
-
-    def _follow_from(self, last: nn.Linear) -> bool:
-        weight, bias = (parameter.detach().float().cpu().numpy() for parameter in (last.weight, last.bias))
-        if self.features.shape[1] != weight.shape[1]:
-            return False
-        with np.errstate(over="ignore", invalid="ignore"):  # of features that no network gives
-            away = np.abs(self.features @ weight.T + bias - self.logits).max()
-        return bool(away <= 1e-3 * max(1.0, float(np.abs(self.logits).max())))
+        """Whether they were computed with these weights for these images, labels and classes."""
+        return self.are_for(split) and self.model == weights_fingerprint(model)
 
     def are_for(self, split: Split) -> bool:
         """Whether they are of these images, labels and classes, whatever the weights."""
@@ -104,9 +94,8 @@ class Predictions:
         return same_labels and self.images == split.fingerprint
 
     def save(self, path: str | Path) -> None:
-        """Write an `.npz` of plain arrays, from which `load` gives back exactly the same."""
-        arrays = {name: getattr(self, name) for name in _FORM}
-        save_arrays(path, arrays)
+        """Write an `.npz` of plain arrays. `load` gives back exactly the same."""
+        save_arrays(path, {name: getattr(self, name) for name in _FORM})
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
@@ -120,11 +109,7 @@ class Predictions:
             classes = check_classes(arrays["classes"])
             labels = check_labels(arrays["labels"], len(arrays["logits"]), classes)
         except DataError as error:
-            raise RunError(f"{path}: {error} Delete it and compute it anew.") from error
-        if not len(labels):
-            raise RunError(f"{path} holds predictions for no image: delete it and compute it anew.")
-        if not (np.isfinite(arrays["logits"]).all() and np.isfinite(arrays["features"]).all()):
-            raise RunError(f"{path} holds numbers that are not finite: delete it and compute it anew.")
+            raise RunError(f"{path}: {error} Delete it and compute it again.") from error
         return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
 
 
@@ -147,15 +132,15 @@ def predict(
 ) -> Predictions:
     """Logits and last-layer features of every image.
 
-    Always in float32, so that the answer does not depend on which precision a machine is best at.
+    Always in float32, so that predictions do not depend on which precision a machine is fastest at.
 
     Args:
-        model: a `ResNet18`, or any other torch module that makes logits (N, K) of pictures, float32 (N, 3, H, W) in
-            0..1. It is used in eval mode and left in the mode it came in. The features of another module are the
+        model: a `ResNet18`, or any other torch module that computes logits (N, K) from images, float32 (N, 3, H, W) in
+            0..1. It is used in eval mode, and its mode is restored afterwards. The features of another module are the
             input of its last `nn.Linear`; without one they are empty, (N, 0).
         split: the images.
-        normalize: makes network input of pictures, float32 (N, 3, H, W) in 0..1, for a module that does not do so
-            itself. A `ResNet18` does.
+        normalize: computes network input from images, float32 (N, 3, H, W) in 0..1, for a module that does not
+            normalise them itself. A `ResNet18` does.
         progress: see `seefar.progress`.
 
     Raises:
@@ -171,23 +156,27 @@ def predict(
     if not len(split):
         raise DataError("There is no image in this split: at least one is needed for predictions.")
     with showing(progress) as shown, torch.no_grad(), eval_mode(model), true_float32():
+        done = 0
+
+        def advance(images: int) -> None:
+            nonlocal done
+            done += images
+            shown.update("evaluation", done, len(split))
+
         if isinstance(model, ResNet18) and normalize is None:
-            (gathered,) = processes.in_parts(
-                lambda rows: (_features(model, rows, shown),), split.images, unit=BATCH_SIZE
-            )
-            features = torch.from_numpy(gathered).to(device_of(model))  # (N, C)
+            features = pooled_features(model, split.images, advance)  # (N, C)
             logits = model.fc(features)  # (N, K)
         else:
-            logits, features = _ask_any_module(model, split, normalize or nn.Identity(), shown)
+            logits, features = _run_any_module(model, split.images, normalize or nn.Identity(), advance)
     if logits.shape[1] != len(split.classes):
         raise DataError(
-            f"The model gives {logits.shape[1]} logits for an image, the data has {len(split.classes)} classes "
-            f"({', '.join(split.classes[:3])}, ...): a model trained on this data is wanted."
+            f"The model gives {logits.shape[1]} logits for an image, but the data has {len(split.classes)} classes "
+            f"({', '.join(split.classes[:3])}, ...): choose a model that was trained on this data."
         )
-    found = logits.float().cpu().numpy()
-    check_finite(found)
+    plain = logits.float().cpu().numpy()
+    check_finite(plain)
     return Predictions(
-        found,
+        plain,
         features.float().cpu().numpy(),
         split.labels,
         split.classes,
@@ -196,39 +185,103 @@ def predict(
     )
 
 
-def _features(model: ResNet18, images: Images, shown: Progress) -> Floats:
-    return torch.cat([pooled_features(model, batch) for batch in _batches(images, shown)]).cpu().numpy()
-
-
-def _batches(images: Images, shown: Progress) -> Iterator[Images]:
-    for start in range(0, len(images), BATCH_SIZE):
-        batch = images[start : start + BATCH_SIZE]
-        yield batch
-        shown.update("evaluation", start + len(batch), len(images))
-
-
-def _ask_any_module(
-    model: nn.Module, split: Split, normalize: Callable[[Tensor], Tensor], shown: Progress
+def _run_any_module(
+    model: nn.Module, images: Images, normalize: Callable[[Tensor], Tensor], advance: Callable[[int], None]
 ) -> tuple[Tensor, Tensor]:
-    """Logits (N, K), and what entered the last linear layer, (N, C) or (N, 0)."""
-    entered: list[Tensor] = []
+    """Logits (N, K), and the input of the last linear layer, (N, C) or (N, 0)."""
+    inputs: list[Tensor] = []
     logits: list[Tensor] = []
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
-    hooks = [layer.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0])) for layer in linear]
+    hooks = [layer.register_forward_pre_hook(lambda _, entering: inputs.append(entering[0])) for layer in linear]
     try:
-        for images in _batches(split.images, shown):
-            pictures = torch.from_numpy(images).to(device_of(model)).permute(0, 3, 1, 2).float() / 255
-            given = model(normalize(pictures))
-            if not isinstance(given, Tensor) or given.ndim != 2 or len(given) != len(images):
-                found = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        for batch in torch.split(torch.from_numpy(images), BATCH_SIZE):
+            output = model(normalize(batch.to(device_of(model)).permute(0, 3, 1, 2).float() / 255))
+            if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(batch):
+                shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
                 raise DataError(
-                    f"The model gives {found} for {len(images)} images, logits ({len(images)}, "
-                    f"{len(split.classes)}) were wanted: wrap it in a module that returns them."
+                    f"The model gives {shape} for {len(batch)} images, logits must be ({len(batch)}, K): wrap it in a "
+                    "module that returns them."
                 )
-            logits.append(given)
+            logits.append(output)
+            advance(len(batch))
     finally:
         for hook in hooks:
             hook.remove()
-    features = torch.cat(entered) if entered and all(part.ndim == 2 for part in entered) else torch.empty(0, 0)
-    fits = len(features) == len(split)  # not where the layer is used several times, or not for each image
-    return torch.cat(logits), features if fits else torch.empty(len(split), 0)
+    features = torch.cat(inputs) if inputs and all(part.ndim == 2 for part in inputs) else torch.empty(0, 0)
+    if len(features) != len(images):  # the layer is used several times, or not once for each image
+        features = torch.empty(len(images), 0)
+    return torch.cat(logits), features
+
+
+# ---- Predicted classes of any model ----
+
+
+def read_predicted(path: str | Path, count: int, num_classes: int) -> Labels:
+    r"""The predicted class of each image, from a file of classes or of logits.
+
+    Args:
+        path: `.json`, a list; `.npy`, an array; `.csv`, one line for each image, with or without a header. One class
+            from 0 to K-1 for each image, or K logits or probabilities, of which the largest counts.
+        count: N, how many images there are.
+        num_classes: K.
+
+    Returns:
+        int64 (N,).
+
+    Raises:
+        DataError: the file is missing or cannot be read, or holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "logits.csv"
+        ...     _ = path.write_text("cat,dog\n0.5,-1\n-2,3.5\n")
+        ...     read_predicted(path, count=2, num_classes=2)
+        array([0, 1])
+    """
+    path = Path(path).expanduser()
+    try:
+        values = np.asarray(_read_values(path))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing: give a file of predictions ({', '.join(SUFFIXES)}).") from error
+    except (OSError, EOFError, ValueError, csv.Error) as error:  # ValueError: no JSON, no array, ragged lines
+        raise DataError(f"{path} cannot be read ({error}): give one class for each image.") from error
+    rule = f"{path} must hold {count:,} classes from 0 to {num_classes - 1}, or logits ({count:,}, {num_classes})"
+    are_logits = values.shape == (count, num_classes)
+    if values.dtype.kind not in "iuf" or not (are_logits or values.shape in ((count,), (count, 1))):
+        raise DataError(f"{rule}; found {values.dtype.name} of shape {values.shape}.")
+    if are_logits:
+        wrong = ~np.isfinite(values)
+    else:
+        wrong = (values != np.round(values)) | (values < 0) | (values >= num_classes)  # NaN differs from itself
+    if wrong.any():
+        image = int(np.argwhere(wrong)[0][0])
+        raise DataError(f"{rule}; found {values[image]} for image {image}.")
+    classes = values.argmax(1) if are_logits else values.reshape(-1)
+    return classes.astype(np.int64)
+
+
+def _read_values(path: Path) -> Any:
+    match path.suffix.lower():
+        case ".npy":
+            return load_array(path)
+        case ".json":
+            return parse_json(path.read_text(encoding="utf-8-sig"))
+        case ".csv":
+            return _parse_csv(path.read_text(encoding="utf-8-sig"))
+    raise DataError(f"{path} should be a file of one of these kinds: {', '.join(SUFFIXES)}.")
+
+
+def _parse_csv(text: str) -> list[list[float]]:
+    """The lines of a CSV as numbers, without a header and empty lines."""
+    rows = []
+    for number, cells in enumerate(csv.reader(text.splitlines()), start=1):
+        try:
+            row = [float(cell) for cell in cells]
+        except ValueError as error:
+            if number == 1:
+                continue
+            raise ValueError(f"line {number}: {error}") from error
+        if row:
+            rows.append(row)
+    return rows

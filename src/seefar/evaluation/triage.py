@@ -1,6 +1,7 @@
-"""Triage of mistakes: label error, ambiguous image, hard image, or the model's own fault.
+"""Triage of mistakes: label error, ambiguous image, hard image, or model error; and the accuracy seen several ways.
 
-Each mistake of any model on CIFAR-10's test set gets exactly one verdict, from what people and other nets answered.
+Each mistake of any model on CIFAR-10's test set gets exactly one verdict, from the classes that people and other
+networks chose. A single accuracy hides that some labels are wrong and some images cannot be distinguished.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seefar.data.images import Labels
 from seefar.data.reference import CHECKERS, Reference
 from seefar.errors import DataError
+from seefar.evaluation.metrics import wilson_interval
 
 Fault = Literal["label", "ambiguous", "hard", "model"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 AMBIGUOUS_BITS = 0.5
 """People disagree where the entropy of their choices is above this; 0.47 bits is one in ten choosing another class."""
 GOOD_ACCURACY = 0.9
-"""Published nets above this accuracy count as others to compare with; there are 24."""
+"""Published networks above this accuracy are compared with; there are 24."""
 HARD_NETS = 12
-"""An image that at least this many of them miss is hard."""
+"""An image that at least this many of them get wrong is hard."""
 
 MEANING: dict[Fault, str] = {
     "label": "the label is doubtful",
@@ -34,7 +37,7 @@ MEANING: dict[Fault, str] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whose fault one mistake is.
+    """Why one mistake happened.
 
     Attributes:
         index: position in the test set.
@@ -47,8 +50,8 @@ class Verdict:
         people_predicted: how many of them chose the predicted class.
         entropy: of their choices, in bits.
         confirmed: how many of five checkers confirmed the label; None if nobody checked it.
-        nets: how many other published nets there are to compare with.
-        nets_wrong: how many of them miss the image.
+        nets: how many other published networks there are to compare with.
+        nets_wrong: how many of them get the image wrong.
     """
 
     index: int
@@ -70,8 +73,8 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
 
     The first that applies: `label`, if fewer than three of five checkers confirmed the given label, or most people
     chose another class; `ambiguous`, if the entropy of people's choices is above 0.5 bits; `hard`, if at least 12 of
-    the other published nets above 90 % miss it too; `model`, if none of these is so: worth working on. A published
-    net whose predictions are the judged ones is not among the others.
+    the other published networks above 90 % get it wrong too; else `model`: worth working on. A published network
+    whose predictions are the given ones is not among the others.
 
     Sources: CIFAR-10H (Peterson et al. 2019, arXiv 1908.07086), checked label errors (Northcutt et al. 2021, arXiv
     2103.14749), published predictions (Recht et al. 2018, arXiv 1806.00451).
@@ -97,69 +100,67 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
         'people disagree: 20 of 51 people chose cat, 31 chose dog (the label); 0 of 1 net misses it'
     """
     reference.check_labels(labels)
-    check_classes(predicted, len(labels), len(reference.classes))
+    _check_predicted(predicted, len(labels))
+    if not 0 <= predicted.min(initial=0) <= predicted.max(initial=0) < len(reference.classes):
+        last = len(reference.classes) - 1
+        raise DataError(f"Predicted classes must be 0 to {last}; found {predicted.min()} to {predicted.max()}.")
     others = (reference.answers == labels).mean(1) > GOOD_ACCURACY
     others &= ~reference.same_answers(predicted)
-    wrong, nets = (reference.answers[others] != labels).sum(0), int(others.sum())  # (N,), and how many there are
-    entropy, majority, errors = reference.entropy, reference.majority, reference.label_errors
-    verdicts = []
-    for index in np.flatnonzero(predicted != labels).tolist():
-        true, answer = int(labels[index]), int(predicted[index])
-        fault: Fault = "model"
-        if errors[index] or majority[index] != true:
-            fault = "label"
-        elif entropy[index] > AMBIGUOUS_BITS:
-            fault = "ambiguous"
-        elif wrong[index] >= HARD_NETS:
-            fault = "hard"
-        counts = reference.counts[index]
-        verdicts.append(
-            Verdict(
-                index,
-                true,
-                answer,
-                fault,
-                _sentence(reference, index, true, answer, int(majority[index]), fault, int(wrong[index]), nets),
-                people=int(counts.sum()),
-                people_true=int(counts[true]),
-                people_predicted=int(counts[answer]),
-                entropy=float(entropy[index]),
-                confirmed=int(reference.confirmed[index]) if reference.confirmed[index] >= 0 else None,
-                nets=nets,
-                nets_wrong=int(wrong[index]),
-            )
+    nets, nets_wrong = int(others.sum()), (reference.answers[others] != labels).sum(0)  # (N,)
+    entropy, doubtful = reference.entropy, reference.label_errors | (reference.majority != labels)
+    conditions = [doubtful, entropy > AMBIGUOUS_BITS, nets_wrong >= HARD_NETS]
+    faults = np.select(conditions, ["label", "ambiguous", "hard"], "model").tolist()
+    return [
+        _verdict(
+            reference,
+            index,
+            int(labels[index]),
+            int(predicted[index]),
+            fault=faults[index],
+            entropy=float(entropy[index]),
+            nets=nets,
+            nets_wrong=int(nets_wrong[index]),
         )
-    return verdicts
+        for index in np.flatnonzero(predicted != labels).tolist()
+    ]
 
 
-def _sentence(
-    reference: Reference, index: int, true: int, predicted: int, majority: int, fault: Fault, nets_wrong: int, nets: int
-) -> str:
+def _verdict(
+    reference: Reference,
+    index: int,
+    true: int,
+    predicted: int,
+    *,
+    fault: Fault,
+    entropy: float,
+    nets: int,
+    nets_wrong: int,
+) -> Verdict:
     counts, classes = reference.counts[index], reference.classes
-    said = [f"{counts[predicted]} of {counts.sum()} people chose {classes[predicted]}"]
-    said.append(f"{counts[true]} chose {classes[true]} (the label)")
+    majority = int(counts.argmax())
+    choices = [f"{counts[predicted]} of {counts.sum()} people chose {classes[predicted]}"]
+    choices.append(f"{counts[true]} chose {classes[true]} (the label)")
     if majority not in (true, predicted):
-        said.append(f"{counts[majority]} chose {classes[majority]}")
-    parts = [", ".join(said), f"{nets_wrong} of {nets} {'net misses' if nets == 1 else 'nets miss'} it"]
+        choices.append(f"{counts[majority]} chose {classes[majority]}")
+    parts = [", ".join(choices), f"{nets_wrong} of {nets} {'net misses' if nets == 1 else 'nets miss'} it"]
+    confirmed = None
     if reference.confirmed[index] >= 0:
-        offered = classes[reference.suggested[index]]
-        parts.insert(
-            0, f"{reference.confirmed[index]} of {CHECKERS} checkers confirmed the label rather than {offered}"
-        )
-    return f"{MEANING[fault]}: {'; '.join(parts)}"
-
-
-def check_classes(predicted: Labels, count: int, num_classes: int) -> None:
-    """Refuse predicted classes that are not one whole number of 0 to K-1 for each image.
-
-    Raises:
-        DataError: another shape, type or range.
-    """
-    wanted = f"Predicted classes should be {count:,} whole numbers from 0 to {num_classes - 1}"
-    if predicted.shape != (count,) or not np.issubdtype(predicted.dtype, np.integer):
-        raise DataError(f"{wanted}; found {predicted.dtype} of shape {predicted.shape}.")
-    if len(predicted) and not 0 <= predicted.min() <= predicted.max() < num_classes:
-        raise DataError(f"{wanted}; found {predicted.min()} to {predicted.max()}.")
+        confirmed, suggested = int(reference.confirmed[index]), classes[reference.suggested[index]]
+        parts.insert(0, f"{confirmed} of {CHECKERS} checkers confirmed the label rather than {suggested}")
+    return Verdict(
+        index,
+        true,
+        predicted,
+        fault,
+        sentence=f"{MEANING[fault]}: {'; '.join(parts)}",
+        people=int(counts.sum()),
+        people_true=int(counts[true]),
+        people_predicted=int(counts[predicted]),
+        entropy=entropy,
+        confirmed=confirmed,
+        nets=nets,
+        nets_wrong=nets_wrong,
+    )
 
 
 def count_faults(verdicts: Sequence[Verdict]) -> dict[str, int]:
@@ -185,3 +186,89 @@ def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
         "nets_wrong": {one.index: one.nets_wrong for one in verdicts},
         "fault_reason": {one.index: one.sentence for one in verdicts},
     }
+
+
+def _check_predicted(predicted: Labels, count: int) -> None:
+    if predicted.shape != (count,) or not np.issubdtype(predicted.dtype, np.integer):
+        raise DataError(
+            f"Predicted classes must be {count:,} whole numbers; found {predicted.dtype} of shape {predicted.shape}."
+        )
+
+
+# ---- Accuracy views ----
+
+
+@dataclass(frozen=True)
+class AccuracyView:
+    """One accuracy. Each view has its own images, so views must not be compared as if they were of one test set.
+
+    Attributes:
+        name: a short name, for tables and JSON.
+        meaning: which images, whose predictions.
+        n: how many images.
+        right: how many of them are predicted as labelled; None for people, of whom many classified each image.
+        accuracy: share of 1.
+        interval: 95 % interval: Wilson's, for people that of a mean over images.
+    """
+
+    name: str
+    meaning: str
+    n: int
+    right: int | None
+    accuracy: float
+    interval: tuple[float, float]
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.accuracy:.2%} ({low:.2%} to {high:.2%}) of {self.n:,}: {self.meaning}"
+
+
+def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | None = None) -> list[AccuracyView]:
+    """The accuracy on different images, each with its 95 % interval. A view without any image is left out.
+
+    `as labelled`: all images. With a reference also `without label errors`: without the images whose label fewer than
+    three of five checkers confirmed; `where people agree`: only images for which everybody chose one class, and that
+    class is the label; and `people`: the mean share of people who chose the label.
+
+    Args:
+        labels: int (N,).
+        predicted: int (N,), the classes that a model predicts.
+        reference: from `load_reference`, if the labels are those of CIFAR-10's test set.
+
+    Raises:
+        DataError: predictions have another form than the labels, or the reference belongs to others.
+
+    Example:
+        >>> import numpy as np, seefar
+        >>> for view in seefar.accuracy_views(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0])):
+        ...     print(view)
+        75.00% (30.06% to 95.44%) of 4: all test images, as labelled
+    """
+    _check_predicted(predicted, len(labels))
+    right = predicted == labels
+    chosen = {"as labelled": ("all test images, as labelled", np.full(len(labels), True))}
+    if reference is None:
+        return _views(right, chosen)
+    reference.check_labels(labels)
+    errors = reference.label_errors
+    chosen["without label errors"] = f"without the {errors.sum()} labels that most checkers did not confirm", ~errors
+    agreement = reference.counts[np.arange(len(labels)), labels] / reference.counts.sum(1)
+    chosen["where people agree"] = "only images that everybody labelled alike", agreement == 1
+    return [*_views(right, chosen), _people(agreement)]
+
+
+def _views(right: NDArray[np.bool_], chosen: dict[str, tuple[str, NDArray[np.bool_]]]) -> list[AccuracyView]:
+    views = []
+    for name, (meaning, inside) in chosen.items():
+        n, count = int(inside.sum()), int(right[inside].sum())
+        if n > 0:
+            views.append(AccuracyView(name, meaning, n, count, count / n, wilson_interval(count, n)))
+    return views
+
+
+def _people(agreement: NDArray[np.float64]) -> AccuracyView:
+    """Mean over the images of the share of people who chose the label."""
+    mean = float(agreement.mean())
+    half = 1.959964 * float(agreement.std(ddof=1)) / len(agreement) ** 0.5
+    meaning = "people, one at a time, on all test images (CIFAR-10H)"
+    return AccuracyView("people", meaning, len(agreement), None, mean, (mean - half, min(1.0, mean + half)))

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.explanation.occlusion import Occlusion
+from seefar.maps.class_maps import map_status
 from seefar.maps.grid import Grid, Maps
-from seefar.maps.methods import map_status
 from seefar.maps.sanity import flip_agreement, pointing_hits, rank_correlation
 
 Badge = Literal["good", "fair", "poor"]

@@ -1,6 +1,5 @@
 """The network: ResNet-18 of BasicBlocks, and its dense twin for maps of finer cells."""
 
-from seefar.model.resnet import STAGES, ResNet18
-from seefar.model.twin import dense_twin
+from seefar.model.resnet import STAGES, ResNet18, dense_twin
 
 __all__ = ["STAGES", "ResNet18", "dense_twin"]

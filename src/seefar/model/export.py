@@ -1,4 +1,4 @@
-"""ONNX export: pictures in, logits and class maps out, the normalisation inside."""
+"""ONNX export: images in, logits and class maps out, the normalisation inside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,18 +14,14 @@ from torch import Tensor, nn
 
 from seefar.errors import MissingExtraError
 from seefar.model.inference import eval_mode
-from seefar.model.resnet import ResNet18
-from seefar.model.twin import dense_twin
+from seefar.model.resnet import ResNet18, dense_twin
 from seefar.runs.files import written_beside
-
-if TYPE_CHECKING:
-    import onnx
 
 OPSET = 20
 
 
 class LogitsAndMaps(nn.Module):
-    """What is exported: logits and the maps of all classes, from one pass of the dense twin.
+    """The exported network: logits and the maps of all classes, from one pass of the dense twin.
 
     Args:
         model: the network.
@@ -36,7 +32,7 @@ class LogitsAndMaps(nn.Module):
         self.twin = dense_twin(model)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures, uint8 (N, H, W, 3), to logits (N, K) and maps (N, K, h, w), both float32."""
+        """Images, uint8 (N, H, W, 3), to logits (N, K) and maps (N, K, h, w), both float32."""
         features = self.twin.features(self.twin.normalize(images))  # (N, C, h, w)
         maps = F.conv2d(features, self.twin.fc.weight[:, :, None, None])
         return self.twin.fc(self.twin.pool(features)), maps
@@ -46,19 +42,17 @@ def load_onnx() -> Any:
     """The package onnx.
 
     Raises:
-        MissingExtraError: it is not installed, or what torch exports with is not.
+        MissingExtraError: onnx, or onnxscript, with which torch exports, is not installed.
     """
     try:
         import onnx
-        import onnxscript  # noqa: F401  # what torch exports with
+        import onnxscript  # noqa: F401  # torch exports with it
     except ImportError as error:
         raise MissingExtraError("onnx", "ONNX export", error) from error
     return onnx
 
 
-def export_onnx(
-    model: ResNet18, path: str | Path, classes: Sequence[str], image_size: int = 32, *, int8: bool = False
-) -> Path:
+def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image_size: int = 32) -> Path:
     """Write the network as one ONNX file that needs neither seefar nor torch.
 
     Input `images`: uint8 (N, H, W, 3), any N. Outputs `logits`: float32 (N, K), and `maps`: float32 (N, K, h, w), in
@@ -66,11 +60,9 @@ def export_onnx(
 
     Args:
         model: the network.
-        path: where to; an existing file is replaced.
+        path: the file; an existing one is replaced.
         classes: names of the K classes.
         image_size: H and W.
-        int8: keep the weights of convolutions and of the linear layer as int8 with one scale an output channel: a
-            quarter of the size. They are turned back into float32 to compute, so it is no faster.
 
     Returns:
         The path.
@@ -88,7 +80,7 @@ def export_onnx(
     wrapped = LogitsAndMaps(model)
     example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
     with eval_mode(wrapped), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's, about its own deprecations
+        warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
         program = torch.onnx.export(
             wrapped.cpu(),
             (example,),
@@ -101,38 +93,9 @@ def export_onnx(
         )
     assert program is not None
     exported = program.model_proto
-    if int8:
-        _keep_as_int8(exported)
     about = {"classes": json.dumps(list(classes)), "image_size": str(image_size), "made by": "seefar"}
     onnx.helper.set_model_props(exported, about)
     onnx.checker.check_model(exported)
     with written_beside(path) as beside:
         beside.write_bytes(exported.SerializeToString())
     return path
-
-
-def _keep_as_int8(exported: onnx.ModelProto) -> None:
-    """Replace each weight by int8 values, a float32 scale for each output channel, and a node that multiplies them."""
-    import numpy as np
-    from onnx import helper, numpy_helper
-
-    graph = exported.graph
-    nodes = []
-    for tensor in [one for one in graph.initializer if len(one.dims) > 1 and one.dims[0] > 1]:
-        weights = numpy_helper.to_array(tensor)
-        if weights.dtype != np.float32:
-            continue
-        scale = np.abs(weights).max(tuple(range(1, weights.ndim))) / 127  # (C,), one for each output channel
-        scale = np.where(scale > 0, scale, 1).astype(np.float32)
-        whole = np.rint(weights / scale.reshape(-1, *[1] * (weights.ndim - 1))).astype(np.int8)
-        graph.initializer.remove(tensor)
-        graph.initializer.extend(
-            [
-                numpy_helper.from_array(whole, f"{tensor.name}.int8"),
-                numpy_helper.from_array(scale, f"{tensor.name}.scale"),
-            ]
-        )
-        parts = [f"{tensor.name}.int8", f"{tensor.name}.scale"]
-        nodes.append(helper.make_node("DequantizeLinear", parts, [tensor.name], axis=0))
-    for node in reversed(nodes):
-        graph.node.insert(0, node)

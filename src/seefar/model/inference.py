@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import pickle
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,92 +20,14 @@ from seefar.model.resnet import ResNet18
 BATCH_SIZE = 250
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """Where a network's parameters lie; the CPU for one that has none."""
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """The network in eval mode within `with`; afterwards each of its modules is in the mode it came in."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-@contextmanager
-def device_errors() -> Iterator[None]:
-    """Within `with`, a device that is full, or too old for this torch, raises an error that says what to do.
-
-    Raises:
-        DeviceError: the device is out of memory, or this torch holds no code for it.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        first = (str(error).splitlines() or [""])[0]
-        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in first:
-            raise DeviceError(
-                f"The device has too little memory left ({first}): choose a smaller batch size, or device cpu."
-            ) from error
-        if "can't allocate memory" in first:  # the CPU's
-            raise DeviceError(
-                f"This machine has too little memory left ({first}): choose a smaller batch size or width."
-            ) from error
-        if "no kernel image" in str(error):
-            raise DeviceError(
-                f"This torch {torch.__version__} was not built for this GPU ({first}): choose device cpu, or install a "
-                "build of torch for it."
-            ) from error
-        raise
-
-
-@contextmanager
-def true_float32() -> Iterator[None]:
-    """Within `with`, float32 convolutions and matrix products are not rounded to TF32 or bfloat16 by the processor.
-
-    CUDA's convolutions are by default: of 10,000 CIFAR-10 images that changes the answer to about 7.
-    """
-    backends: Any = torch.backends
-    exact: str | bool
-    if hasattr(backends.cudnn, "conv"):  # torch 2.9 and later; reading the older flag beside this one would raise
-        name, exact = "fp32_precision", "ieee"
-        places = [backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul]
-    else:
-        name, exact = "allow_tf32", False
-        places = [backends.cudnn, backends.cuda.matmul]
-    before = [(place, getattr(place, name)) for place in places]
-    rounding = [(place, value) for place, value in before if value not in (exact, "none")]
-    for place, _ in rounding:
-        setattr(place, name, exact)
-    try:
-        yield
-    finally:
-        for place, value in rounding:
-            setattr(place, name, value)
-
-
-def weights_fingerprint(model: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers: names, shapes and float32 values.
-
-    The same on every device and in every memory format, and for a compiled network the original's.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(getattr(model, "_orig_mod", model).state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+# ---- Logits and features ----
 
 
 @torch.no_grad()
 def pooled_features(model: ResNet18, images: Images, done: Callable[[int], None] | None = None) -> Tensor:
-    """The features that enter the last layer, float32 (N, C); `model.fc` makes logits of them.
+    """The features that enter the last layer, float32 (N, C); `model.fc` computes the logits from them.
 
-    The network is used in eval mode and left in the mode it came in.
+    The network is used in eval mode, and its mode is restored afterwards.
 
     Args:
         model: the network.
@@ -131,20 +54,119 @@ def compute_logits(model: ResNet18, images: Images) -> NDArray[np.float32]:
 
 
 def check_finite(logits: NDArray[np.float32]) -> None:
-    """Refuse logits of a network that has no answer.
+    """Refuse the logits of a network whose weights are damaged.
 
     Raises:
         DataError: a number is infinite or NaN.
     """
     if not np.isfinite(logits).all():
         raise DataError(
-            "The network gives logits that are not finite, so it has no answer: its weights are damaged or too large, "
-            "restore them from a copy or train anew."
+            "The network gives logits that are not finite: its weights are damaged or too large. Restore them from a "
+            "copy, or train again."
         )
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Natural logarithm of the probabilities that logits (N, K) mean, float64 (N, K)."""
+    """Natural logarithm of the softmax of logits (N, K), float64 (N, K)."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
     logs: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     return logs
+
+
+# ---- How a network computes ----
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of a network's parameters; the CPU for one without parameters."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """The network is in eval mode within `with`; afterwards the mode of each of its modules is restored."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def true_float32() -> Iterator[None]:
+    """Within `with`, float32 convolutions and matrix products are not rounded to TF32 or bfloat16 by the processor.
+
+    CUDA rounds convolutions by default: of 10,000 CIFAR-10 images that changes about 7 predictions.
+    """
+    backends: Any = torch.backends
+    exact: str | bool
+    if hasattr(backends.cudnn, "conv"):  # torch 2.9 and later; reading the older flag beside this one would raise
+        name, exact = "fp32_precision", "ieee"
+        places = [backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul]
+    else:
+        name, exact = "allow_tf32", False
+        places = [backends.cudnn, backends.cuda.matmul]
+    before = [(place, getattr(place, name)) for place in places]
+    rounding = [(place, value) for place, value in before if value not in (exact, "none")]
+    for place, _ in rounding:
+        setattr(place, name, exact)
+    try:
+        yield
+    finally:
+        for place, value in rounding:
+            setattr(place, name, value)
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Within `with`, errors of a device that is full, or too old for this torch, say what to do.
+
+    Raises:
+        DeviceError: the device is out of memory, or this torch contains no code for it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        first = (str(error).splitlines() or [""])[0]
+        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in first:
+            message = f"The device has too little memory left ({first}): choose a smaller batch size, or device cpu."
+        elif "can't allocate memory" in first:  # the CPU's
+            message = f"This machine has too little memory left ({first}): choose a smaller batch size or width."
+        elif "no kernel image" in str(error):
+            message = (
+                f"This torch {torch.__version__} was not built for this GPU ({first}): choose device cpu, or install a "
+                "build of torch for it."
+            )
+        else:
+            raise
+        raise DeviceError(message) from error
+
+
+# ---- Which weights ----
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """SHA-256 of a network's parameters and buffers: names, shapes and float32 values.
+
+    It does not depend on the device or the memory format, and a compiled network has that of the original.
+    """
+    return state_fingerprint(getattr(model, "_orig_mod", model).state_dict())
+
+
+def state_fingerprint(state: Mapping[str, Any]) -> str:
+    """`weights_fingerprint` of the network with this state dict.
+
+    Raises:
+        DataError: a tensor has no values, since it is on torch's device `meta`.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        if not isinstance(value, Tensor):  # extra state, see torch.nn.Module.get_extra_state
+            digest.update(f"{name}\n".encode() + pickle.dumps(value, protocol=4))
+            continue
+        if value.is_meta:
+            raise DataError(f"{name} has no values, it is on torch's device meta: load the weights first.")
+        digest.update(f"{name} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seefar.errors import DataError
+from seefar.errors import DataError, MapError
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """How images and kernels are laid out on a device: channels last, and row by row on MPS.
+    """Memory format of images and kernels on a device: channels last, but contiguous on MPS.
 
-    There the backward pass of batch norm is wrong or fails with channels last (pytorch issue 175189), and that of
+    With channels last on MPS, the backward pass of batch norm is wrong or fails (pytorch issue 175189), and that of
     convolutions is far slower (193349).
     """
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
 class Normalize(nn.Module):
-    """Normalisation: the one place where pictures become the network's input.
+    """Normalisation: the one place where images become the network's input.
 
-    The constants are buffers of the network, so they travel with the weights: a net cannot be explained with
-    other constants than it was trained with.
+    The constants are buffers of the network, so they are saved with the weights, and a network is always explained
+    with the constants that it was trained with.
 
-    A channel that is the same in all training pictures, such as the blue of a set without blue, has a deviation of 0;
-    it is taken as 1, so that the channel becomes 0.
+    A channel that is constant in all training images, such as the blue of a data set without blue, has a standard
+    deviation of 0; 1 is used instead, so that the channel becomes 0.
     """
 
     mean: Tensor
@@ -40,7 +42,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", deviation.view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures to network input, float (N, 3, H, W), laid out as `memory_format` has it.
+        """Images to network input, float (N, 3, H, W), in `memory_format`.
 
         Args:
             images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1.
@@ -49,16 +51,16 @@ class Normalize(nn.Module):
             DataError: they are neither.
         """
         if not (torch.compiler.is_compiling() or torch._C._is_tracing()):
-            _check_pictures(images)
-        pictures = images.to(self.mean.dtype)
+            _check_images(images)
+        floats = images.to(self.mean.dtype)
         if images.dtype == torch.uint8:
-            pictures = pictures.permute(0, 3, 1, 2) / 255
-        inputs = (pictures - self.mean) / self.std
+            floats = floats.permute(0, 3, 1, 2) / 255
+        inputs = (floats - self.mean) / self.std
         return inputs.contiguous(memory_format=memory_format(inputs.device))
 
 
-def _check_pictures(images: object) -> None:
-    wanted = "Pictures were wanted, a tensor of uint8 (N, H, W, 3) or of floats (N, 3, H, W) in 0 to 1"
+def _check_images(images: object) -> None:
+    rule = "Images must be a tensor of uint8 (N, H, W, 3) or of floats (N, 3, H, W) in 0 to 1"
     if not isinstance(images, Tensor):
         found = f"a {type(images).__name__}: pass a tensor, such as torch.from_numpy(images)"
     elif images.dtype == torch.uint8:
@@ -71,19 +73,19 @@ def _check_pictures(images: object) -> None:
         found = f"floats {tuple(images.shape)}: pass RGB with the channels first, and images[None] for a single one"
     else:
         low, high = images.aminmax() if images.numel() else (0.0, 1.0)
-        if low >= 0 and high <= 1:  # not so for NaN
+        if low >= 0 and high <= 1:  # false for NaN
             return
         found = f"floats from {low:.3g} to {high:.3g}: pass images as they are, the network normalises them itself"
-    raise DataError(f"{wanted}, found {found}.")
+    raise DataError(f"{rule}, found {found}.")
 
 
 class Projection(nn.Conv2d):
     """The 1x1 convolution of a shortcut, (N, C_in, H, W) to (N, C, H / stride, W / stride).
 
-    With fewer than 16 channels it takes every stride-th cell first and convolves those, which gives the same numbers.
-    Left with the stride, oneDNN 3 writes past its memory when it computes the weights' gradient, channels last in
-    float32 (fewer than 8 channels on AVX2, 16 on AVX-512; uxlfoundation/oneDNN issue 6035): a hang, a crash, or a
-    wrong gradient. With more channels the stride is right, and 5 % of a training step faster.
+    With fewer than 16 channels it selects every stride-th cell first and convolves those, which gives the same
+    numbers. With the stride, oneDNN 3 writes past its memory when it computes the gradient of the weights, channels
+    last in float32 (fewer than 8 channels on AVX2, 16 on AVX-512; uxlfoundation/oneDNN issue 6035): a hang, a crash,
+    or a wrong gradient. With more channels the stride is correct, and saves 5 % of a training step.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -112,26 +114,26 @@ class BasicBlock(nn.Module):
         """One residual step."""
         residual = F.relu(self.bn1(self.conv1(features)))
         residual = self.bn2(self.conv2(residual))
-        # Out of place: `residual += shortcut` would change activations that a hook on bn2 has stored.
+        # Out of place, since `residual += shortcut` would change the activations that a hook on bn2 has stored.
         return F.relu(residual + self.downsample(features))
 
 
 class ResNet18(nn.Module):
     """ResNet-18: a 3x3 stem, four stages of two BasicBlocks (strides 1, 2, 2, 2), global average, linear head.
 
-    11,173,962 parameters at width 64 and 10 classes; 0.556 GMAC for a 32x32 image. It takes pictures and normalises
-    them itself, with constants that are part of its state.
+    11,173,962 parameters at width 64 and 10 classes; 0.556 GMAC for a 32x32 image. It normalises images itself, with
+    constants that are part of its state.
 
     Args:
         num_classes: K, at least 2.
         width: channels of the stem and of layer1; the later stages have 2, 4 and 8 times as many.
         mean: per-channel mean of the training images, on the scale 0 to 1.
-        std: per-channel standard deviation, likewise; 0 is taken as 1.
+        std: per-channel standard deviation, likewise; 1 is used instead of 0.
 
     Example:
         >>> import torch
         >>> net = ResNet18(num_classes=10, width=2)
-        >>> net(torch.zeros(3, 32, 32, 3, dtype=torch.uint8)).shape  # as pictures are stored
+        >>> net(torch.zeros(3, 32, 32, 3, dtype=torch.uint8)).shape  # as images are stored
         torch.Size([3, 10])
         >>> net(torch.rand(3, 3, 32, 32)).shape  # or floats from 0 to 1, channels first
         torch.Size([3, 10])
@@ -170,14 +172,61 @@ class ResNet18(nn.Module):
         return features[:, :, :: self.cell_stride, :: self.cell_stride].mean((2, 3))
 
     def classify(self, inputs: Tensor) -> Tensor:
-        """Logits (N, K) of network input (N, 3, H, W), which `normalize` makes of pictures."""
+        """Logits (N, K) of network input (N, 3, H, W), the output of `normalize`."""
         logits: Tensor = self.fc(self.pool(self.features(inputs)))
         return logits
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of pictures, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1.
+        """Logits (N, K) of images, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1.
 
         Raises:
             DataError: they are neither.
         """
         return self.classify(self.normalize(images))
+
+
+def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
+    """The network without its last `doublings` strides: 8x8, 16x16 or 32x32 cells for a 32x32 image.
+
+    A convolution that halved its input now keeps every position, and those after it are dilated (Holschneider et al.
+    1989, Yu & Koltun 2015, arXiv 1511.07122). So every 2 ** doublings-th cell, from the first, is computed from the
+    same inputs by the same weights as a cell of the network, and equals it. The cells between are the activations of
+    the network on a shifted grid. Only every 2 ** doublings-th cell enters the logits, which are the network's.
+
+    Parameters and buffers are shared, not copied: training the network trains the twin.
+
+    Args:
+        model: the network, which is not changed.
+        doublings: 1, 2 or 3 strides removed, the last stage first; 0 gives the network's own cells.
+
+    Raises:
+        MapError: `doublings` is not 0 to 3.
+
+    Example:
+        >>> import torch
+        >>> net = ResNet18(num_classes=10, width=2).eval()
+        >>> inputs = torch.zeros(1, 3, 32, 32)
+        >>> net.features(inputs).shape[2:], dense_twin(net).features(inputs).shape[2:]
+        (torch.Size([4, 4]), torch.Size([8, 8]))
+    """
+    if doublings not in range(4):
+        raise MapError(f"doublings must be 0 to 3, since the network has three strides (got {doublings}).")
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    twin = copy.deepcopy(model, shared)  # objects in the memo are not copied
+    dilation = 1
+    for stage in STAGES[len(STAGES) - doublings :]:
+        first, second = (block for block in twin.get_submodule(stage).modules() if isinstance(block, BasicBlock))
+        first.conv1.stride = (1, 1)
+        _dilate(first.conv1, dilation)
+        shortcut = first.get_submodule("downsample.0")
+        assert isinstance(shortcut, nn.Conv2d)
+        shortcut.stride = (1, 1)
+        dilation *= 2
+        for convolution in (first.conv2, second.conv1, second.conv2):
+            _dilate(convolution, dilation)
+    twin.cell_stride = dilation
+    return twin
+
+
+def _dilate(convolution: nn.Conv2d, dilation: int) -> None:
+    convolution.dilation = convolution.padding = (dilation, dilation)

@@ -1,4 +1,4 @@
-"""Charts: faults of the mistakes, reliability diagram, confusion matrix.
+"""Charts: causes of the mistakes, reliability diagram, confusion matrix, comparison of runs.
 
 Each from plain values or a frozen dataclass of them, each a matplotlib Figure, laid out in inches.
 """
@@ -14,6 +14,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from seefar.evaluation.calibration import Calibration
+from seefar.evaluation.comparison import Comparison, RunPair
+from seefar.evaluation.triage import HARD_NETS, Fault
 from seefar.report.style import (
     BLUE,
     INK,
@@ -23,6 +25,7 @@ from seefar.report.style import (
     PALE,
     QUIET,
     SMALL,
+    Box,
     bare,
     drawable,
     new_figure,
@@ -33,29 +36,28 @@ from seefar.report.style import (
     text_width,
 )
 
-FAULTS = {
+FAULT_MEANINGS: dict[Fault, str] = {
     "label": "the label is wrong, or most people chose another class",
     "ambiguous": "people do not agree either",
-    "hard": "at least 12 of the other published networks miss it too",
+    "hard": f"at least {HARD_NETS} of the other published networks miss it too",
     "model": "none of these: worth working on",
 }
 MOST_NUMBERS = 20
-"""Classes of a confusion matrix up to which its cells have room for numbers."""
+"""A confusion matrix of at most this many classes has room for numbers in its cells."""
 
 
-def plot_faults(faults: Mapping[str, int], meanings: Mapping[str, str] = FAULTS) -> Figure:
-    """Whose fault the mistakes are, as horizontal bars with count, share and meaning.
+def plot_faults(faults: Mapping[str, int]) -> Figure:
+    """Causes of the mistakes, as horizontal bars with count, share and meaning.
 
     Args:
-        faults: count by fault, in the order of the bars; those of no mistake may be left out.
-        meanings: a sentence by fault; the faults it names are drawn even if there are none.
+        faults: count by fault; those of no mistake may be left out.
 
     Example:
         >>> figure = plot_faults({"label": 51, "ambiguous": 170, "hard": 92, "model": 94})
         >>> len(figure.axes[0].patches)
         4
     """
-    counts = {**dict.fromkeys(meanings, 0), **faults}
+    counts = {fault: faults.get(fault, 0) for fault in FAULT_MEANINGS}
     total, row = sum(counts.values()), 0.62
     figure = new_figure(8.0, 0.75 + row * len(counts))
     text(figure, 0.25, 0.2, f"Whose fault are the {total:,} mistakes?", LARGE, weight="bold")
@@ -65,7 +67,7 @@ def plot_faults(faults: Mapping[str, int], meanings: Mapping[str, str] = FAULTS)
     for number, (fault, count) in enumerate(counts.items()):
         emphasised = fault == "model"
         axes.barh(number, count, height=0.42, color=BLUE if emphasised else "#8fa3b8")
-        axes.text(0, number - 0.24, drawable(meanings.get(fault, "")), fontsize=SMALL, color=QUIET, va="bottom")
+        axes.text(0, number - 0.24, FAULT_MEANINGS[fault], fontsize=SMALL, color=QUIET, va="bottom")
         share = f"{count:,}  ({count / total:.0%})" if total else "0"
         axes.annotate(
             share, (count, number), (6, 0), textcoords="offset points", va="center", fontsize=NORMAL, color=INK
@@ -81,12 +83,12 @@ def plot_faults(faults: Mapping[str, int], meanings: Mapping[str, str] = FAULTS)
 def plot_reliability(
     calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None = None
 ) -> Figure:
-    """Reliability diagram: accuracy over confidence with 95 % intervals, and below it how many images are how sure.
+    """Reliability diagram: accuracy over confidence with 95 % intervals, above the number of images by confidence.
 
     Args:
-        calibration: of the network as it is.
+        calibration: of the network.
         confidence: probability of the predicted class of each image, (N,), for the counts.
-        after: with a fitted temperature, drawn beside it.
+        after: the same with a fitted temperature.
 
     Example:
         >>> import numpy as np
@@ -97,8 +99,28 @@ def plot_reliability(
     """
     figure = new_figure(5.6, 7.5)
     text(figure, 0.25, 0.2, "Is the network as sure as it is right?", LARGE, weight="bold")
-    axes = place(figure, 0.75, 0.95, 4.6, 4.6)
-    below = place(figure, 0.75, 5.8, 4.6, 1.1)
+    axes = draw_reliability(figure, (0.75, 0.95, 4.6, 5.95), calibration, confidence, after)
+    axes.legend(loc="lower right", fontsize=SMALL, frameon=False)
+    size = min(group.n for group in calibration.bins)
+    words = f"{calibration.n:,} images, about {size:,} a point, with 95 % intervals; dashed: as sure as right"
+    text(figure, 0.25, 0.5, words, SMALL, color=QUIET)
+    return figure
+
+
+def draw_reliability(
+    figure: Figure,
+    box: Box,
+    calibration: Calibration,
+    confidence: NDArray[np.float64],
+    after: Calibration | None = None,
+) -> Axes:
+    """Draw the diagram and the counts below it into a box of a figure, see `plot_reliability`.
+
+    Blue: the network as it is; orange: with a fitted temperature. Returns the axes of the diagram.
+    """
+    left, top, width, height = box
+    axes = place(figure, left, top, width, height - 1.35)
+    below = place(figure, left, top + height - 1.1, width, 1.1)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     drawn = [(calibration, BLUE, "o")] + ([(after, ORANGE, "s")] if after else [])
     lowest = min(_draw_bins(axes, *one, named=after is not None) for one in drawn)
@@ -108,7 +130,6 @@ def plot_reliability(
     axes.set(xlim=(start, 1.01), ylim=(start, 1.01))
     axes.set_ylabel("share of right answers", fontsize=NORMAL, color=INK)
     axes.set_xticklabels([])
-    axes.legend(loc="lower right", fontsize=SMALL, frameon=False)
     counts, edges = np.histogram(confidence, np.linspace(start, 1.0, 21))
     below.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#8fa3b8", edgecolor="white", linewidth=0.6)
     below.set(xlim=(start, 1.01))
@@ -117,14 +138,11 @@ def plot_reliability(
     bare(axes)
     bare(below)
     below.yaxis.set_major_formatter("{x:,.0f}")
-    size = min(group.n for group in calibration.bins)
-    words = f"{calibration.n:,} images, about {size:,} a point, with 95 % intervals; dashed: as sure as right"
-    text(figure, 0.25, 0.5, words, SMALL, color=QUIET)
-    return figure
+    return axes
 
 
 def _draw_bins(axes: Axes, calibration: Calibration, colour: str, marker: str, *, named: bool) -> float:
-    """Draw the bins with their intervals, named by their temperature if there are others; gives the lowest value."""
+    """Draw the bins with their intervals, labelled with the temperature if `named`; returns the lowest value."""
     x = np.array([group.confidence for group in calibration.bins])
     y = np.array([group.accuracy for group in calibration.bins])
     low, high = np.array([group.interval for group in calibration.bins]).T
@@ -146,7 +164,7 @@ def _draw_bins(axes: Axes, calibration: Calibration, colour: str, marker: str, *
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """Confusion matrix as a heat map: mistakes by colour and number, right answers as shares on the grey diagonal.
+    """Confusion matrix as a heat map: mistakes by colour and number, recall of each class on the grey diagonal.
 
     Args:
         confusion: (K, K), row the true class, column the predicted one.
@@ -181,7 +199,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     for label, name in zip((*axes.get_xticklabels(), *axes.get_yticklabels()), (*names, *names), strict=True):
         label.set(**plain(name))
     axes.tick_params(length=0, labelsize=NORMAL, labelcolor=INK)
-    if k <= 100:  # smaller cells would vanish behind the lines
+    if k <= 100:  # lines would cover smaller cells
         axes.set_xticks(np.arange(1, k) - 0.5, minor=True)
         axes.set_yticks(np.arange(1, k) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=1 if k <= MOST_NUMBERS else 0.2)
@@ -208,3 +226,121 @@ def _write_cells(axes: Axes, matrix: NDArray[np.int64], most: int) -> None:
                 words, colour = (str(count) if count else ""), ("white" if count > 0.55 * most else INK)
             if words:
                 axes.text(column, row, words, ha="center", va="center", fontsize=SMALL, color=colour)
+
+
+MOST_OTHERS = 3
+"""A comparison has room for this many runs beside the first; accuracies and luck are of all runs."""
+
+
+def plot_comparison(comparison: Comparison) -> Figure:
+    """Runs side by side: their accuracies, which mistakes of the first are luck, what each other repairs and breaks.
+
+    Args:
+        comparison: of the runs.
+
+    Example:
+        >>> import numpy as np
+        >>> from seefar.evaluation.comparison import compare
+        >>> runs = {"a": np.array([1, 1, 0]), "b": np.array([0, 1, 1])}
+        >>> figure = plot_comparison(compare(runs, np.array([0, 1, 0]), ("cat", "dog")))
+    """
+    first, *others = comparison.runs
+    pairs = comparison.pairs[: min(len(others), MOST_OTHERS)]  # those of the first run come first
+    names = {run.name: shorten(run.name, 1.6, NORMAL) for run in comparison.runs}
+    margin = 0.4 + max(text_width(shorten(name, 1.6), NORMAL) for name in (*names, *comparison.classes))
+    heights = 0.3 * len(comparison.runs), 0.26 * len(comparison.classes)
+    width = max(3.4, 6.4 / len(pairs))
+    figure = new_figure(margin + (width + 0.2) * len(pairs) + 0.2, 3.35 + sum(heights))
+    text(figure, 0.25, 0.2, f"{len(comparison.runs)} runs on the same {comparison.n:,} images", LARGE, weight="bold")
+    text(figure, 0.25, 0.55, "accuracy with its 95 % interval", NORMAL, color=QUIET)
+    wide = (width + 0.2) * len(pairs) - 0.2
+    _draw_accuracies(place(figure, margin, 0.85, wide, heights[0]), comparison, list(names.values()))
+    top = 1.35 + heights[0]
+    words = f"the {first.mistakes:,} mistakes of {names[first.name]}"
+    text(figure, 0.25, top, words, NORMAL, color=QUIET)
+    _draw_luck(place(figure, margin, top + 0.3, wide, 0.36), comparison)
+    top += 1.25
+    most = max([1, *(count for pair in pairs for count in (*pair.repaired_by_class, *pair.broken_by_class))])
+    for number, pair in enumerate(pairs):
+        probability = f"p = {pair.p:.2g}" if pair.p >= 0.001 else "p < 0.001"
+        left = margin + number * (width + 0.2)
+        words = f"{names[pair.second]} repairs {len(pair.repaired)} and breaks {len(pair.broken)} ({probability})"
+        text(figure, left if number else 0.25, top, shorten(words, width + (0 if number else margin)), color=QUIET)
+        axes = place(figure, left, top + 0.3, width, heights[1])
+        _draw_repaired_and_broken(axes, pair, most, () if number else comparison.classes)
+    return figure
+
+
+def _draw_accuracies(axes: Axes, comparison: Comparison, names: Sequence[str]) -> None:
+    for number, run in enumerate(comparison.runs):
+        axes.plot([100 * end for end in run.interval], [number, number], color=BLUE, linewidth=2, alpha=0.45)
+        axes.plot(100 * run.accuracy, number, "o", color=BLUE, markersize=6)
+        axes.annotate(
+            f"{run.accuracy:.2%}",
+            (100 * run.interval[1], number),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=NORMAL,
+            color=INK,
+        )
+    low, high = (f(100 * run.interval[end] for run in comparison.runs) for end, f in ((0, min), (1, max)))
+    axes.set(xlim=(low - 0.05 * (high - low), high + 0.25 * (high - low)), ylim=(len(names) - 0.5, -0.5))
+    bare(axes)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_formatter("{x:g} %")
+    _name_rows(axes, names)
+
+
+def _draw_luck(axes: Axes, comparison: Comparison) -> None:
+    luck, settled = len(comparison.luck), len(comparison.settled)
+    axes.barh(0, settled, color="#8fa3b8", height=0.9)
+    axes.barh(0, luck, left=settled, color=BLUE, height=0.9)
+    axes.plot([comparison.shared_by_chance] * 2, [-0.7, 0.7], color=INK, linewidth=1.5)
+    everyone = "both" if len(comparison.runs) == 2 else "all"
+    rows = (
+        (
+            0,
+            "left",
+            INK,
+            f"settled: {settled:,}, {everyone} miss them (line: {comparison.shared_by_chance:.0f} by chance)",
+        ),
+        (1, "right", BLUE, f"luck: {luck:,}"),
+    )
+    for across, side, colour, words in rows:
+        axes.text(across, -0.25, words, transform=axes.transAxes, fontsize=SMALL, color=colour, ha=side, va="top")
+    axes.set(xlim=(0, max(luck + settled, 1)), ylim=(-0.7, 0.7))
+    axes.set_axis_off()
+
+
+def _draw_repaired_and_broken(axes: Axes, pair: RunPair, most: int, classes: Sequence[str]) -> None:
+    rows = range(len(pair.repaired_by_class))
+    for sign, counts, colour in ((1, pair.repaired_by_class, BLUE), (-1, pair.broken_by_class, ORANGE)):
+        axes.barh(rows, [sign * count for count in counts], color=colour, height=0.7)
+        for row, count in zip(rows, counts, strict=True):
+            side = "left" if sign > 0 else "right"
+            axes.annotate(
+                str(count),
+                (sign * count, row),
+                (3 * sign, 0),
+                textcoords="offset points",
+                va="center",
+                ha=side,
+                fontsize=SMALL,
+                color=QUIET,
+            )
+    axes.axvline(0, color=PALE, linewidth=1)
+    axes.set(xlim=(-1.25 * most, 1.25 * most), ylim=(len(rows) - 0.5, -0.5), xticks=[])
+    axes.spines[:].set_visible(False)
+    for across, words, colour, side in ((0.49, "broken", ORANGE, "right"), (0.51, "repaired", BLUE, "left")):
+        axes.text(across, -0.02, words, transform=axes.transAxes, fontsize=SMALL, color=colour, ha=side, va="top")
+    _name_rows(axes, classes)
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Label the rows 0, 1, ... of the axes; `$` is a plain character."""
+    names = [shorten(name, 1.6) for name in names]
+    axes.set_yticks(range(len(names)), map(drawable, names), fontsize=NORMAL, color=INK)
+    axes.tick_params(axis="y", length=0)
+    for label, name in zip(axes.get_yticklabels(), names, strict=True):
+        label.set(**plain(name))

@@ -1,121 +1,322 @@
-"""The HTML report of a run: gathers what its folder holds, writes `report.html`, and shows it in a notebook."""
+"""The HTML report: one self-contained page, with its mistakes, their maps and a content security policy."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
 
 import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
 
-from seefar.data import Data
-from seefar.data.images import Images
-from seefar.data.reference import load_reference
+from seefar.data.images import Split
+from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import DataError, RunError
-from seefar.evaluation.calibration import Calibration
+from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation
-from seefar.evaluation.mistakes import Mistake
-from seefar.evaluation.triage import Verdict
+from seefar.evaluation.metrics import Metrics
+from seefar.evaluation.mistakes import confused_pairs
+from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.triage import MEANING, triage
 from seefar.explanation.explain import Explanation
-from seefar.explanation.neighbours import Neighbours
-from seefar.report.content import NearestImages, ReportContent, on_page
-from seefar.report.html import render_report
-from seefar.report.write import gather
+from seefar.report.content import ReportContent
+from seefar.report.embedded import page_charts
+from seefar.report.payload import make_payload
+from seefar.report.words import command_of, how_to_read, origin_of
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
-from seefar.training.run import Run
+
+OUTCOMES = {
+    "repaired": ("repaired", "the prediction becomes correct"),
+    "other": ("changed", "it changes, but stays wrong"),
+    "stays": ("unchanged", "it does not change"),
+}
+"""Name and meaning of each outcome of the occlusion test."""
+LEVELS = 6  # shades of the confusion matrix
+MOST_PAIRS = 8
+MOST_CLASSES = 50  # in the confusion matrix
+DATA_NAMES = {"cifar10": "CIFAR-10"}
+REFERENCES = {"cifar10": (("recipe seed, as published", 0.86), ("people", 0.952))}
+"""Accuracies to compare with: that published for the recipe `seed`, and the mean of people (Peterson et al. 2019)."""
 
 
-def make_report(
-    run: Run,
-    data: Data,
+def write_report(
+    path: str | Path,
+    split: Split,
     evaluation: Evaluation,
-    explanation: Explanation | None,
-    command: Sequence[str],
-    data_dir: str | Path | None = None,
+    explanation: Explanation | None = None,
     *,
-    verdicts: Sequence[Verdict] | None = None,
-    calibrations: tuple[Calibration, Calibration | None] | None = None,
-    only_changed: bool = False,
+    name: str,
+    data: str,
+    reference: Reference | None = None,
 ) -> Path:
-    """Write `report.html` into the run folder, whole or not at all.
+    """The page of any model's mistakes, such as one that was trained elsewhere: one HTML file that loads nothing.
+
+    `seefar.report_run` does it for a run.
 
     Args:
-        run: the trained network and its history.
-        data: what it was trained on.
-        evaluation: of its test images.
-        explanation: of all its mistakes or some.
-        command: what made the files.
-        data_dir: where the reference data for CIFAR-10 lie, if they were fetched.
-        verdicts: whose fault the mistakes are; default: found here.
-        calibrations: of the predictions, without and, if training images were held out, with a temperature; default:
-            measured here, without.
-        only_changed: leave a page as it is that shows the same already.
+        path: the file; its folder is created.
+        split: the images.
+        evaluation: of the model on these images, see `seefar.evaluate`.
+        explanation: of all its mistakes or some, see `seefar.explain`.
+        name: of the model, as the page shows it.
+        data: name of the data set, likewise.
+        reference: answers of people and other networks for CIFAR-10's test images; left out for other images.
 
     Returns:
         The path of the page.
+
+    Raises:
+        DataError: the evaluation is of other images, or the explanation of other predictions.
+
+    Example:
+        >>> import tempfile
+        >>> import seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test = load_shapes(train=20, test=12).test
+        >>> evaluation = seefar.evaluate(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
+        >>> page = seefar.write_report(tempfile.mkdtemp() + "/a.html", test, evaluation, name="mine", data="shapes")
+        >>> "mistakes" in page.read_text(encoding="utf-8")
+        True
     """
-    try:
-        reference = load_reference(data_dir, fetch=False) if data.name == "cifar10" else None
-    except DataError:  # not fetched
-        reference = None
-    near = saved_neighbours(run.folder, evaluation, data)
-    mistakes = on_page(evaluation.mistakes, len(data.classes), explanation)
-    content = gather(
-        data.test,
-        evaluation,
-        explanation,
-        name=run.folder.path.name,
-        data=data.name,
-        history=run.history,
-        recipe=run.recipe,
-        reference=reference,
-        neighbours=None if near is None else nearest_images(near, mistakes, data.train.images),
+    predictions = evaluation.predictions
+    if (predictions.images, predictions.classes) != (split.fingerprint, split.classes):
+        raise DataError(
+            "The evaluation is of other images than this split: pass the split that it was computed from, or evaluate "
+            "again with seefar.evaluate(model, split)."
+        )
+    if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
+        raise DataError(
+            "The explanation is of other predictions than the evaluation: pass the one that was computed from them, "
+            "or explain again with seefar.explain(model, split, evaluation.predictions)."
+        )
+    verdicts, votes = None, None
+    if reference is not None and reference.labels_sha256 == labels_sha256(predictions.labels):
+        verdicts, votes = triage(predictions.labels, predictions.predicted, reference), reference.counts
+    content = ReportContent(
+        name=name,
+        data=data,
+        test=split,
+        evaluation=evaluation,
+        calibration=measure_calibration(predictions.logits, predictions.labels),
+        explanation=explanation,
         verdicts=verdicts,
-        calibrations=calibrations,
+        votes=votes,
+        provenance=provenance(),
     )
-    if not (only_changed and _shows(run.folder.report, content)):
-        content = replace(content, provenance={"command": list(command), **provenance()})
-        write_text(run.folder.report, render_report(content))
-    return run.folder.report
+    write_text(Path(path), render_report(content))
+    return Path(path)
 
 
-def _shows(page: Path, content: ReportContent) -> bool:
-    """Whether a page was made of this content, whatever command made it."""
-    try:
-        with page.open("rb") as file:
-            return f'content="{content.fingerprint}"'.encode() in file.read(4096)
-    except OSError:
-        return False
+def render_report(content: ReportContent) -> str:
+    """The page as HTML text: one file that loads nothing, readable without script.
 
-
-def nearest_images(neighbours: Neighbours, mistakes: Sequence[Mistake], training: Images) -> NearestImages:
-    """The neighbours in the order of the mistakes, with the training images that occur.
+    Styles, scripts and pictures are in the page itself; its content security policy allows exactly these, by their
+    SHA-256, and no others. All names are escaped, so a class called `<script>` is text.
 
     Args:
-        neighbours: of the mistakes, in any order.
-        mistakes: M mistakes.
-        training: all training images, uint8 (N, H, W, 3).
+        content: what to show.
     """
-    place = {int(index): row for row, index in enumerate(neighbours.index)}
-    rows = np.array([place[mistake.index] for mistake in mistakes], dtype=np.int64)
-    indices = np.concatenate([neighbours.of_predicted, neighbours.of_true], axis=1)[rows]  # (M, 2n)
-    distances = np.concatenate([neighbours.distance_predicted, neighbours.distance_true], axis=1)[rows]
-    used = np.unique(indices[indices >= 0])
-    places = np.where(indices < 0, -1, np.searchsorted(used, indices))
-    copies = tuple(duplicate for duplicate in neighbours.duplicates if duplicate.index in place)
-    return NearestImages(indices, distances, training[used], places, copies)
+    assets = {name: _asset(name) for name in ("report.html.j2", "report.css", "first.js", "draw.js", "report.js")}
+    script = f'"use strict";\n(() => {{\n{assets["draw.js"]}{assets["report.js"]}}})();\n'
+    payload = make_payload(content)
+    metrics, recipe = content.evaluation.metrics, content.recipe
+    scale = accuracy_scale(metrics, content.data)
+    pairs = _pair_bars(content.evaluation.predictions)
+    page = {
+        "policy": _policy([assets["report.css"]], [assets["first.js"], script]),
+        "style": Markup(assets["report.css"]),
+        "first_script": Markup(assets["first.js"]),
+        "script": Markup(script),
+        "payload": Markup(_json_in_html(payload)),
+        "name": content.name,
+        "data": DATA_NAMES.get(content.data, content.data),
+        "classes": content.test.classes,
+        "n": f"{metrics.n:,}",
+        "mistakes": f"{metrics.mistakes:,}",
+        "accuracy": f"{100 * metrics.accuracy:.2f}",
+        "interval": f"{100 * metrics.interval[0]:.2f}-{100 * metrics.interval[1]:.2f}%",
+        "scale": scale,
+        "recipe": recipe,
+        "blocks": _blocks(content, pairs),
+        "charts": page_charts(content),
+        "charts_title": "Training" if content.history else "Calibration",
+        "on_page": f"{len(content.mistakes):,}",
+        "matrix": _matrix(metrics),
+        "pairs": pairs,
+        "reading": how_to_read(content),
+        "has_verdicts": bool(content.verdicts),
+        "rows": payload["mistakes"],
+        "command": command_of(recipe) if recipe else "",
+        "origin": origin_of(content),
+        "settings": [
+            (name.replace("_", " "), str(value)) for name, value in (asdict(recipe) if recipe else {}).items()
+        ],
+    }
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    text = environment.from_string(assets["report.html.j2"]).render(page=page)
+    return text.encode("utf-8", "replace").decode("utf-8")  # paths of other encodings have surrogates
 
 
-def saved_neighbours(folder: RunFolder, evaluation: Evaluation, data: Data) -> Neighbours | None:
-    """The neighbours in the run folder, if they are of these predictions and training images."""
-    try:
-        saved = Neighbours.load(folder.neighbours)
-    except RunError:  # missing or damaged
-        return None
-    return saved if saved.are_of(evaluation.predictions, data) else None
+@dataclass(frozen=True)
+class Bar:
+    """A bar that is a link: name and meaning of what it counts, the count, its length in per cent."""
+
+    name: str
+    text: str
+    count: str
+    percent: float
+    link: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars under a title, with a note below."""
+
+    title: str
+    bars: tuple[Bar, ...]
+    note: str = ""
+
+
+def _asset(name: str) -> str:
+    return (resources.files("seefar.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
+    def hashes(texts: Sequence[str]) -> str:
+        digests = (hashlib.sha256(text.encode("utf-8")).digest() for text in texts)
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in digests)
+
+    return (
+        f"default-src 'none'; img-src data:; style-src {hashes(styles)}; script-src {hashes(scripts)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _json_in_html(values: Any) -> str:
+    """JSON that cannot end the element around it."""
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _link(**filters: str) -> str:
+    return "#" + "&".join(f"{key}={quote_plus(value)}" for key, value in filters.items())
+
+
+def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
+    """The accuracy on a line from a round number to 100 %, beside what to compare it with; places are in per cent.
+
+    `value`, and `low` and `high` of its interval; `marks` of what is compared and `ticks`, each a place and a text;
+    `summary`, all of it in words.
+    """
+    marks = REFERENCES.get(data, ())
+    chance = 1 / len(metrics.classes)
+    lowest = min(metrics.interval[0], *(share for _, share in marks), 1.0)
+    locator = MaxNLocator(4, steps=[1, 2, 5, 10])
+    ticks = [float(tick) for tick in locator.tick_values(100 * lowest - 2, 100) if 0 <= tick <= 100]
+    bottom = ticks[0] / 100
+    if bottom <= chance:
+        marks = (*marks, ("chance", chance))
+
+    def place(share: float) -> float:
+        return 100 * (share - bottom) / (1 - bottom)
+
+    named = [(place(share), f"{name} {100 * share:.1f}%".replace(".0%", "%")) for name, share in marks]
+    compared = f" To compare: {'; '.join(text for _, text in named)}." if named else ""
+    return {
+        "value": place(metrics.accuracy),
+        "low": place(metrics.interval[0]),
+        "high": place(metrics.interval[1]),
+        "marks": named,
+        "ticks": [(place(tick / 100), f"{tick:g}") for tick in ticks],
+        "summary": f"This run: accuracy {metrics.accuracy:.2%}.{compared}",
+    }
+
+
+def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
+    """Beside the accuracy: causes of the mistakes and the occlusion test; where one is missing, the confusions."""
+    blocks = []
+    if content.verdicts:
+        faults = [verdict.fault for verdict in content.verdicts]
+        names = {fault: (fault, meaning) for fault, meaning in MEANING.items()}
+        blocks.append(_counted("Causes of the mistakes", "fault", names, faults))
+    if content.explanation is not None and content.explanation.mistakes:
+        repaired, control = content.explanation.rates.repaired.share, content.explanation.rates.shifted.share
+        note = ""
+        if repaired is not None and control is not None:
+            note = f"Hiding the evidence repairs {repaired:.0%} of the mistakes, the control mask {control:.0%}."
+        outcomes = [repair.outcome for repair in content.explanation.repairs]
+        blocks.append(_counted("What if the evidence is hidden?", "outcome", OUTCOMES, outcomes, note))
+    if len(blocks) < 2 and pairs.bars:
+        blocks.append(Bars(pairs.title, pairs.bars[: 4 if blocks else MOST_PAIRS]))
+    return blocks
+
+
+def _counted(title: str, key: str, kinds: Mapping[Any, tuple[str, str]], values: Sequence[str], note: str = "") -> Bars:
+    """A bar for each kind of value, given its name and its meaning."""
+    counts = {kind: values.count(kind) for kind in kinds}
+    bars = (
+        Bar(name, meaning, f"{counts[kind]:,}", 100 * counts[kind] / max(1, len(values)), _link(**{key: kind}))
+        for kind, (name, meaning) in kinds.items()
+    )
+    return Bars(title, tuple(bars), note)
+
+
+def _pair_bars(predictions: Predictions) -> Bars:
+    """The most frequent confusions of a true class with a predicted one; each direction of a pair counts by itself."""
+    names, mistakes = predictions.classes, int((predictions.labels != predictions.predicted).sum())
+    counts = []
+    for pair in confused_pairs(predictions.labels, predictions.predicted, len(names)):
+        counts.append((pair.first_as_second, pair.first, pair.second))
+        counts.append((pair.second_as_first, pair.second, pair.first))
+    most = sorted((one for one in counts if one[0]), key=lambda one: (-one[0], *one[1:]))[:MOST_PAIRS]
+    bars = (
+        Bar(
+            f"{names[t]} \N{RIGHTWARDS ARROW} {names[p]}",
+            f"{count / mistakes:.0%} of the mistakes",
+            f"{count:,}",
+            100 * count / most[0][0],
+            _link(true=names[t], predicted=names[p]),
+        )
+        for count, t, p in most
+    )
+    return Bars("Most frequent confusions", tuple(bars))
+
+
+def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
+    """Rows and columns of the confusion matrix; of very many classes, those with the most mistakes."""
+    names = [one.name for one in metrics.classes]
+    confusion = np.array(metrics.confusion).reshape(len(names), -1)
+    wrong = confusion * ~np.eye(len(names), dtype=bool)
+    most = int(wrong.max(initial=0)) or 1
+    chosen = sorted(np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:MOST_CLASSES].tolist())
+    return [
+        {
+            "name": names[t],
+            "cells": [
+                {
+                    "count": count,
+                    "diagonal": t == p,
+                    "level": max(1, round(LEVELS * (count / most) ** 0.5)),  # the root distinguishes small counts
+                    "link": _link(true=names[t], predicted=names[p]),
+                    "text": f"{count} {'image' if count == 1 else 'images'} of {names[t]} predicted as {names[p]}",
+                }
+                for p in chosen
+                for count in [int(confusion[t, p])]
+            ],
+        }
+        for t in chosen
+    ]
 
 
 class ReportFrame:
@@ -156,5 +357,5 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
         return ReportFrame(found.report.read_text(encoding="utf-8"), height)
     except FileNotFoundError as error:
         raise RunError(
-            f"{found.report} is missing: make it with seefar.report_run(run, data), or `seefar report {found.name}`."
+            f"{found.report} is missing: write it with seefar.report_run(run, data), or `seefar report {found.name}`."
         ) from error

@@ -4,67 +4,67 @@ from __future__ import annotations
 
 import base64
 import math
-from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, features
 
+from seefar.data.images import Images
 from seefar.evaluation.triage import MEANING
 from seefar.explanation.explain import Explanation
+from seefar.explanation.neighbours import Neighbours
 from seefar.report.content import ReportContent
-from seefar.report.figures.panels import IN_LOGITS
-from seefar.report.sprites import Sheet, make_sheet
+from seefar.report.panels import IN_LOGITS
 
 MANY_CELLS = 256
-"""Maps with more cells than this are kept in 8 bits a cell, smaller ones in 16."""
+"""Maps with more cells than this have 8 bits a cell, smaller ones 16."""
+LARGEST_EXACT = 6_000_000
+"""Bytes of pixels up to which a sprite sheet has no loss: 2,000 images of CIFAR-10."""
+LONGEST_SIDE = 16_383
+"""Pixels that WebP can have on a side."""
 
 
-@dataclass(frozen=True)
-class Payload:
-    """What the script reads: values for JSON, and the sprite sheets."""
-
-    values: dict[str, Any]
-    pictures: Sheet
-    neighbours: Sheet | None
-
-
-def make_payload(content: ReportContent) -> Payload:
-    """Everything the script of the page reads."""
-    pictures = make_sheet(content.images, exact=True)
-    near, explanation = content.neighbours, _explanation_on_page(content)
-    sheet = None if near is None or not len(near.images) else make_sheet(near.images, exact=False)
-    values: dict[str, Any] = {
+def make_payload(content: ReportContent) -> dict[str, Any]:
+    """Everything that the script of the page reads, as values for JSON."""
+    index = np.array([mistake.index for mistake in content.mistakes], dtype=np.int64)
+    explanation = _explanation_on_page(content)
+    probabilities = np.exp(content.evaluation.predictions.log_probabilities[index])
+    near = None
+    if content.neighbours is not None and content.train is not None:
+        near = _neighbour_values(content.neighbours, index, content.train.images)
+    return {
         "run": content.name,
         "data": content.data,
-        "classes": list(content.classes),
+        "classes": list(content.test.classes),
         "faults": MEANING,
-        "mistakes": mistake_rows(content),
-        "probabilities": pack(np.exp(content.log_probabilities).astype("<f4")),
-        "pictures": _sheet_values(pictures),
+        "mistakes": _mistake_rows(content, explanation),
+        "probabilities": pack(probabilities.astype("<f4")),
+        "pictures": make_sheet(content.test.images[index], exact=True),
         "maps": None if explanation is None else _map_values(explanation),
-        "votes": None if content.votes is None else pack(content.votes.astype("<u2")),
-        "neighbours": None,
+        "votes": None if content.votes is None else pack(content.votes[index].astype("<u2")),
+        "neighbours": near,
     }
-    if near is not None and sheet is not None:
-        values["neighbours"] = {
-            **_sheet_values(sheet),
-            "each": near.indices.shape[1],
-            "indices": pack(near.indices.astype("<i4")),
-            "rows": pack(near.rows.astype("<i4")),
-            "distances": pack(near.distances.astype("<f4")),
-        }
-    return Payload(values, pictures, sheet)
 
 
-def mistake_rows(content: ReportContent) -> list[dict[str, Any]]:
+def _explanation_on_page(content: ReportContent) -> Explanation | None:
+    """The explanation without the mistakes that the page has no room for."""
+    explanation, mistakes = content.explanation, content.mistakes
+    if explanation is None or len(mistakes) == len(content.evaluation.mistakes):
+        return explanation
+    explained = {mistake.index for mistake in explanation.mistakes}
+    return explanation.of([mistake for mistake in mistakes if mistake.index in explained])
+
+
+def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> list[dict[str, Any]]:
     """One plain dictionary a mistake, for the script and for the table of a page without script."""
     verdicts = {verdict.index: verdict for verdict in content.verdicts or ()}
-    explanation = _explanation_on_page(content)
-    explained = {} if explanation is None else _explained(explanation, content.classes)
-    copies = {} if content.neighbours is None else {copy.index: copy for copy in content.neighbours.duplicates}
+    duplicates = () if content.neighbours is None else content.neighbours.duplicates
+    copies = {duplicate.index: duplicate for duplicate in duplicates}
+    explained = {} if explanation is None else _explained(explanation, content.test.classes)
     rows = []
-    for number, mistake in enumerate(content.mistakes):
+    for mistake in content.mistakes:
         row: dict[str, Any] = {
             "index": mistake.index,
             "true": mistake.true,
@@ -73,18 +73,18 @@ def mistake_rows(content: ReportContent) -> list[dict[str, Any]]:
             "true_probability": float(f"{mistake.true_probability:.6g}"),
             "loss": round(mistake.loss, 6),
         }
-        if content.files is not None:
-            row["file"] = content.files[number]
+        if content.test.files is not None:
+            row["file"] = content.test.files[mistake.index]
         if mistake.index in verdicts:
             row["fault"], row["why"] = verdicts[mistake.index].fault, verdicts[mistake.index].sentence
-        if content.votes is not None and content.votes[number].any():
-            row["disagreement"] = round(disagreement(content.votes[number]), 4)
+        if content.votes is not None and content.votes[mistake.index].any():
+            row["disagreement"] = round(disagreement(content.votes[mistake.index]), 4)
         if mistake.index in copies:
             copy = copies[mistake.index]
-            turned = ", mirrored" if copy.mirrored else ""
+            mirrored = ", mirrored" if copy.mirrored else ""
             row["copy"] = (
-                f"The image itself is nearly training image {copy.training}{turned}: their fine detail correlates "
-                f"{copy.likeness:.2f}."
+                f"This image is a near-duplicate of training image {copy.training}{mirrored}: the correlation of "
+                f"their fine detail is {copy.likeness:.2f}."
             )
         rows.append(row | explained.get(mistake.index, {}))
     return rows
@@ -104,14 +104,6 @@ def disagreement(votes: NDArray[np.int64]) -> float:
 def pack(array: NDArray[Any]) -> str:
     """The bytes of an array, little-endian by its type, in base64."""
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
-
-
-def _explanation_on_page(content: ReportContent) -> Explanation | None:
-    """The explanation without the mistakes that a page has no room for."""
-    if content.explanation is None or len(content.mistakes) == content.metrics.mistakes:
-        return content.explanation
-    there = {mistake.index for mistake in content.explanation.mistakes}
-    return content.explanation.of([mistake for mistake in content.mistakes if mistake.index in there])
 
 
 def _explained(explanation: Explanation, classes: tuple[str, ...]) -> dict[int, dict[str, Any]]:
@@ -154,5 +146,50 @@ def _map_values(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _sheet_values(sheet: Sheet) -> dict[str, Any]:
-    return {"columns": sheet.columns, "height": sheet.height, "width": sheet.width, "exact": sheet.exact}
+def _neighbour_values(neighbours: Neighbours, index: NDArray[np.int64], images: Images) -> dict[str, Any]:
+    """The nearest training images of the M mistakes at `index`, and a sprite sheet of all that occur, each once.
+
+    Each mistake has 2n of them: n of its predicted class, then n of its true class; -1 where there are fewer.
+    """
+    row_of = {at: row for row, at in enumerate(neighbours.index.tolist())}
+    rows = np.array([row_of[at] for at in index.tolist()], dtype=np.int64)
+    indices = np.concatenate([neighbours.of_predicted, neighbours.of_true], axis=1)[rows]  # (M, 2n)
+    distances = np.concatenate([neighbours.distance_predicted, neighbours.distance_true], axis=1)[rows]
+    used = np.unique(indices[indices >= 0])
+    return {
+        **make_sheet(images[used], exact=False),
+        "each": indices.shape[1],
+        "indices": pack(indices.astype("<i4")),
+        "rows": pack(np.where(indices < 0, -1, np.searchsorted(used, indices)).astype("<i4")),  # in the sheet
+        "distances": pack(distances.astype("<f4")),
+    }
+
+
+def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
+    """A sprite sheet: images side by side in one picture, which needs no file beside the page.
+
+    WebP, or PNG where Pillow has no WebP or the sheet is too long for it. Image i is in column i modulo `columns`.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        exact: keep every pixel, as long as there are at most `LARGEST_EXACT` bytes of them.
+
+    Returns:
+        `uri`, the picture as a data URI; `columns`; `height` and `width` of one image in pixels.
+    """
+    count, height, width = images.shape[:3]
+    columns = max(1, math.isqrt(max(count - 1, 0)) + 1)
+    rows = max(1, -(-count // columns))
+    tiles = np.zeros((rows * columns, height, width, 3), np.uint8)
+    tiles[:count] = images
+    grid = tiles.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    lossless = exact and images.size <= LARGEST_EXACT
+    data, kind = BytesIO(), "png"
+    if features.check("webp") and max(grid.shape[:2]) <= LONGEST_SIDE:
+        kind = "webp"
+        # Without loss `quality` is the effort, and 60 of it makes the sheet hardly larger than 100.
+        Image.fromarray(grid).save(data, "WEBP", lossless=lossless, quality=60 if lossless else 80, method=4)
+    else:
+        Image.fromarray(grid).save(data, "PNG", optimize=True)
+    uri = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+    return {"uri": uri, "columns": columns, "height": height, "width": width}

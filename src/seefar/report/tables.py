@@ -1,38 +1,32 @@
-"""Tables of a run: `mistakes.csv`, joined from tables by data set index, and `metrics.json`."""
+"""The table of mistakes: `mistakes.csv`, joined from columns by data set index."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from pathlib import Path
-from typing import Any
 
 from seefar.data.images import Split
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.output import printable
-from seefar.runs.files import write_changed
 
 Table = Mapping[str, Mapping[int, object]]
-"""Columns by name; each gives values by data set index."""
+"""Columns by name, each with values by data set index."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that a spreadsheet takes for a formula."""
+"""First characters of a cell that a spreadsheet evaluates as a formula."""
 
 
-def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[str], *tables: Table) -> None:
-    """A CSV with one line a mistake, classes by name; a file that is the same already is left as it is.
+def mistakes_csv(mistakes: Sequence[Mistake], classes: Sequence[str], *tables: Table) -> str:
+    """`mistakes.csv`: one line for each mistake, classes by name.
 
-    An apostrophe is put before text that a spreadsheet would run as a formula, as the page does in its CSV.
+    Text that a spreadsheet would evaluate as a formula starts with an apostrophe, also in the CSV of the page.
 
     Args:
-        path: where to.
         mistakes: the lines, in this order.
         classes: names of the K classes.
-        tables: further columns, in this order. A mistake that a column has no value for, or None, gets an empty cell.
+        tables: further columns, in this order. A mistake without a value in a column, or with None, has an empty cell.
     """
     columns = {name: column for table in tables for name, column in table.items()}
     lines = io.StringIO(newline="")
@@ -42,11 +36,11 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[st
         numbers = (f"{m.confidence:.6f}", f"{m.true_probability:.6g}", f"{m.loss:.6f}")
         more = (column.get(m.index) for column in columns.values())
         writer.writerow(map(_cell, [m.index, classes[m.true], classes[m.predicted], *numbers, *more]))
-    write_changed(path, lines.getvalue())
+    return lines.getvalue()
 
 
 def _cell(value: object) -> object:
-    """The value, or with an apostrophe before it if it is a formula to a spreadsheet (OWASP, CSV injection)."""
+    """The value, after an apostrophe if a spreadsheet would evaluate it as a formula (OWASP, CSV injection)."""
     if not isinstance(value, str) or not value.startswith(FORMULA):
         return value
     try:
@@ -56,21 +50,16 @@ def _cell(value: object) -> object:
     return value
 
 
-def write_metrics(path: Path, sections: Mapping[str, Any]) -> None:
-    """A JSON object of sections, such as `test`: dataclasses or plain values; the same file is left as it is."""
-    write_changed(path, json.dumps(sections, indent=2, default=_plain) + "\n")
-
-
 def files_table(split: Split) -> Table:
-    """The column `file`: the name of the file that each image was read from; no column where there are none.
+    """The column `file` with the file name of each image; no column for images without files.
 
-    Control characters in names are spelled out: a terminal that the table is printed to would obey them.
+    Control characters in names are escaped, because a terminal that shows the table would execute them.
     """
     return {} if split.files is None else {"file": {at: printable(name) for at, name in enumerate(split.files)}}
 
 
 def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:
-    """What the occlusion test and the health checks found, for each mistake of an explanation.
+    """Results of the occlusion test and the health checks, for each mistake of an explanation.
 
     Args:
         explanation: of any number of mistakes.
@@ -99,14 +88,8 @@ def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:
     return {name: {index: row[name] for index, row in rows.items()} for name in names}
 
 
-def _plain(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
 def neighbours_table(neighbours: Neighbours) -> Table:
-    """The nearest training images of each mistake, and which of the mistakes are nearly training images.
+    """The nearest training images of each mistake, and the mistakes that are near-duplicates of training images.
 
     Columns: `neighbours_predicted` and `neighbours_true`, indices of training images of that class, the nearest first;
     `distance_predicted` and `distance_true`, cosine distance of the first; `duplicate_of`, a training image.

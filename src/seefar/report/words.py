@@ -1,92 +1,102 @@
-"""Words of the HTML report: how to read it, the command that makes the run again, where it comes from."""
+"""Words of the HTML report: how to read it, the command that reproduces the run, its provenance."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 
+from seefar.evaluation.triage import HARD_NETS
 from seefar.report.content import ReportContent
 from seefar.training.recipe import RECIPES, Recipe
 
 
 def how_to_read(content: ReportContent) -> list[tuple[str, str]]:
-    """The box for who sees such maps for the first time; only what the page shows is explained."""
+    """Titles and paragraphs for readers who see such maps for the first time, about what the page shows."""
     boxes = []
     explanation = content.explanation
     if explanation is not None and explanation.mistakes:
         damaged = explanation.rates.damaged
         broken = (
-            "" if damaged.share is None else f" Of {damaged.n} right answers tried, hiding breaks {damaged.share:.0%}."
+            ""
+            if damaged.share is None
+            else f" Hiding the evidence also breaks {damaged.share:.0%} of {damaged.n} correct predictions."
         )
         boxes += [
             (
                 "The colours",
-                "Red cells speak for the class above the map, blue cells against it, and no colour is no evidence. "
-                "The three maps of a picture share one scale. \u201cWhy deer, not dog\u201d is the map for deer minus "
-                "the map for dog.",
+                "Red cells are evidence for the class above the map, blue cells are evidence against it, and cells "
+                "without colour are neither. The three maps of an image share one scale. \u201cWhy deer, not dog\u201d "
+                "is the map for deer minus the map for dog.",
             ),
             (
-                "The test",
-                "The outlined region holds the strongest evidence for the wrong answer. It is covered, and the network "
-                "answers again. Repaired: the answer is right now. A region of the same shape elsewhere is the control."
-                + broken,
+                "The occlusion test",
+                "The outlined region has the strongest evidence for the wrong prediction. It is hidden, and the "
+                "network predicts again. Repaired: the prediction is now correct. The control mask has the same shape "
+                f"and hides another region.{broken}",
             ),
             (
                 "The badge",
-                "A good map passed every check: hiding its region matters more than hiding another, a network of "
-                "random weights gives a different map, the mirrored picture gives the mirrored map. Take a poor map "
-                "for no map.",
+                "A good map passed every check: hiding its region has more effect than the control mask, a network "
+                "with random weights gives a different map, and the mirrored image gives the mirrored map. Do not rely "
+                "on a poor map.",
             ),
         ]
     if content.verdicts:
         boxes.append(
             (
-                "Whose fault",
-                "Label: people who checked it reject the label. Ambiguous: people who saw the picture disagree. Hard: "
-                "at least 12 other good networks miss it too. Model: none of these, so worth working on.",
+                "The causes",
+                "Label: people who checked the label reject it. Ambiguous: people disagree about the image. Hard: at "
+                f"least {HARD_NETS} other good networks make a mistake too. Model: none of these, so a better model "
+                "can repair it.",
             )
         )
     if content.neighbours is not None:
         boxes.append(
             (
                 "The neighbours",
-                "Training images that the last layer of the network places nearest, three with the label it answered "
-                "and three with the right one. 0 is the same place, 1 is unrelated.",
+                "Training images that are nearest in the network's last layer: three of the predicted class and three "
+                "of the labelled one. Distance 0 is the same direction, 1 is unrelated.",
             )
         )
     boxes.append(
         (
-            "The boundaries",
-            "A map is evidence about this network, not about the world. It shows what the network reacted to, not what "
-            "is in the picture or where a person would look. All numbers are from this test set only.",
+            "The limits",
+            "A map is evidence about this network, not about the world. It shows the pixels that the network reacted "
+            "to, not the content of the image or where a person would look. All numbers are from this test set only.",
         )
     )
     return boxes
 
 
 def command_of(recipe: Recipe) -> str:
-    """The command that trains this recipe again."""
+    """The command that trains this recipe again, quoted for a shell.
+
+    Example:
+        >>> from seefar.training.recipe import recipe
+        >>> command_of(recipe("demo", data="/home/me/my photos"))
+        "seefar run demo --data '/home/me/my photos'"
+    """
     base = RECIPES.get(recipe.name)
     if base is None:
-        return f"seefar run --name {recipe.name}"
-    flags = []
+        return shlex.join(["seefar", "run", "--name", recipe.name])
+    words = ["seefar", "run", recipe.name]
     for name, value in asdict(recipe).items():
-        if value != getattr(base, name):
-            words = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            flag = name.replace("_", "-")
-            flags.append(f"--no-{flag}" if value is False else f"--{flag}" if value is True else f"--{flag} {words}")
-    return " ".join(["seefar run", recipe.name, *flags])
+        if value == getattr(base, name):
+            continue
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return shlex.join(words)
 
 
 def origin_of(content: ReportContent) -> list[tuple[str, str]]:
-    """Versions and machine, flat: the manifest's own names."""
-    found: list[tuple[str, str]] = [("run", content.name), ("data", content.data)]
+    """Run, data, command, versions and machine as names and values, those of the manifest."""
+    origin = [("run", content.name), ("data", content.data)]
+    if content.command:
+        origin.append(("command", shlex.join(content.command)))
     for name, value in content.provenance.items():
-        if name == "files" or value is None:
-            continue
-        if name == "command":
-            found.append(("last command", " ".join(map(str, value))))
-        elif isinstance(value, dict):
-            found += [(str(key), str(one)) for key, one in value.items() if one is not None]
-        else:
-            found.append((name, str(value)))
-    return found
+        parts = value if isinstance(value, dict) else {name: value}
+        origin += [(str(key), str(part)) for key, part in parts.items() if part is not None]
+    return origin

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.errors import RunError
-from seefar.runs.files import written_beside
+from seefar.runs.files import open_regular, written_beside
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
@@ -34,7 +34,7 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
         RunError: the file is missing, is damaged, or holds arrays of another form.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             arrays = {name: _member(archive, name) for name in form}
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: compute it and save it first.") from error
@@ -69,7 +69,7 @@ def load_array(path: str | Path, mmap_mode: Literal["c"] | None = None) -> NDArr
         OSError: it is missing or cannot be read.
         ValueError: it is no `.npy` file of numbers or text, or its length is not what its header says.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         _check_header(file, os.fstat(file.fileno()).st_size)
     found: NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     _check_text(found)

@@ -1,72 +1,126 @@
-"""Atomic writes: a file is either whole or not there, and a full disk is named with what is kept."""
+"""Files: read only if regular and of a sane size, written atomically and durably."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from seefar.errors import RunError, next_step
-from seefar.runs.lock import check_locked
 
-PART = ".part-"
-"""What the names of files begin with that are not whole yet."""
+TEXT_LIMIT = 64 << 20
+"""Bytes: no JSON, CSV or log of a run comes near it, and a file of holes or a device must not fill the memory."""
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a FIFO would otherwise wait for its writer for ever
+_TEMPORARY = re.compile(r"\.part-[0-9a-f]{16}-.+")
 
 
-def half_written(folder: Path) -> Iterator[Path]:
-    """What `written_beside` left in a folder when its process was killed; files of the user may begin like it."""
-    for path in folder.rglob(f"{PART}*-*"):
-        if path.name.removeprefix(PART).partition("-")[0].isdigit() and path.is_file():
-            yield path
+def open_regular(path: str | Path, limit: int | None = None, *, follow: bool = True) -> BinaryIO:
+    """Open a regular file for reading; every file from a run folder or an argument is opened here.
+
+    Args:
+        path: the file.
+        limit: largest size in bytes.
+        follow: whether the file may be a symbolic link. No file inside a run folder may, since a folder that a
+            stranger made could name any file of this machine.
+
+    Raises:
+        OSError: it is missing, no regular file, a link, or larger than the limit.
+    """
+    flags = os.O_RDONLY | _NO_WAIT | getattr(os, "O_BINARY", 0) | (0 if follow else _NO_FOLLOW)
+    descriptor = os.open(path, flags)
+    try:
+        about = os.fstat(descriptor)
+        if stat.S_ISDIR(about.st_mode):
+            raise IsADirectoryError(21, "Is a directory", str(path))
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(22, "Not a regular file", str(path))
+        if limit is not None and about.st_size > limit:
+            raise OSError(27, f"It has {about.st_size:,} bytes; at most {limit:,} are read", str(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(path: str | Path, limit: int = TEXT_LIMIT, *, follow: bool = True) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: see `open_regular`.
+    """
+    with open_regular(path, limit, follow=follow) as file:
+        return file.read()
+
+
+def read_json(path: str | Path, *, follow: bool = True) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        OSError: see `open_regular`.
+        ValueError: it is not JSON in UTF-8.
+    """
+    return parse_json(read_bytes(path, follow=follow).decode("utf-8"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON, or is nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether a value of JSON is a number that a float holds; `math.isfinite` fails at an integer that is too large."""
+    return (type(value) is int or type(value) is float) and abs(value) <= sys.float_info.max  # false for NaN
 
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` at the end, and vanishes on an error.
+    """A path beside `path` to write to; it replaces `path` at the end, and is removed on an error.
 
-    A kill at any moment leaves either the old file or the new one.
+    A kill or a power cut at any moment leaves either the old file or the new one: the content is on the disk before
+    the rename, and the rename before this returns.
 
     Raises:
-        RunError: the file cannot be written, such as on a full disk; or it lies in a folder that this process had
-            locked and that was taken away.
+        RunError: the file cannot be written, such as on a full disk.
     """
-    check_locked(path)
-    beside = path.with_name(f"{PART}{os.getpid()}-{path.name}")  # the suffix stays: numpy and matplotlib go by it
+    # A random name that must be new: nothing that lies in the folder already, such as a link, is written through.
+    # The suffix stays, since numpy and matplotlib choose the format by it.
+    beside = path.with_name(f".part-{secrets.token_hex(8)}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_FOLLOW, 0o666))
         yield beside
-        with beside.open("r+b") as file:
-            os.fsync(file.fileno())
+        sync(beside)
         os.replace(beside, path)
+        sync(path.parent)
     except OSError as error:
-        kept = "the file that was there before is kept" if path.is_file() else "every file written before is kept"
+        kept = "the previous file is kept" if path.is_file() else "every file written before is kept"
         raise RunError(
             f"{path} cannot be written ({error.strerror or error}); {kept}. "
-            f"{next_step(error)} and do the same again: it goes on from there."
+            f"{next_step(error)} and run the same command again: it resumes from there."
         ) from error
     finally:
         with suppress(OSError):  # on a disk that cannot be written to; the error that says so is on its way
             beside.unlink(missing_ok=True)
 
 
-def check_place(folder: Path) -> None:
-    """Refuse, before any work, a folder that nothing can be written into; one that is not there yet can be made.
-
-    Raises:
-        RunError: it is a file, lies in one, or may not be written to.
-    """
-    there = next(place for place in (folder, *folder.parents) if place.exists())  # in the end it is . or /
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = "may not be written to" if there.is_dir() else "is a file"
-        raise RunError(f"Nothing can be written into {folder}, since {there} {why}: choose another folder.")
-
-
 def write_text(path: Path, text: str) -> None:
-    """Put `text` into `path` as UTF-8, whole or not at all.
+    """Write UTF-8 text atomically.
 
     Raises:
         RunError: the file cannot be written.
@@ -85,28 +139,34 @@ def write_changed(path: Path, text: str) -> None:
         write_text(path, text)
 
 
-def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text.
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk; a missing file is ignored."""
+    if path.is_dir() and os.name == "nt":  # Windows opens no folder
+        return
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_temporary(*folders: Path) -> None:
+    """Remove what a killed `written_beside` left directly in these folders, links included; nothing else."""
+    for folder in folders:
+        with suppress(OSError):
+            for entry in list(os.scandir(folder)):
+                if _TEMPORARY.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+
+
+def check_place(folder: Path) -> None:
+    """Refuse, before any work, a folder that cannot be written to; a missing one can be made.
 
     Raises:
-        ValueError: it is no JSON, or is nested so deeply that nobody can have meant it.
+        RunError: it is a file, is inside a file, or may not be written to.
     """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def is_finite_number(value: object) -> bool:
-    """Whether a value of JSON is a number that a float holds; `math.isfinite` fails at an integer that is none."""
-    return (type(value) is int or type(value) is float) and abs(value) <= sys.float_info.max  # not so for NaN
-
-
-def read_json(path: Path) -> Any:
-    """The value in a JSON file.
-
-    Raises:
-        OSError: it is missing or cannot be read.
-        ValueError: it is no JSON in UTF-8.
-    """
-    return parse_json(path.read_text(encoding="utf-8"))
+    existing = next(candidate for candidate in (folder, *folder.parents) if candidate.exists())  # in the end . or /
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        why = "may not be written to" if existing.is_dir() else "is a file"
+        raise RunError(f"Nothing can be written into {folder}, since {existing} {why}: choose another folder.")

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from seefar.errors import RunError, not_read
-from seefar.runs.files import parse_json, written_beside
+from seefar.runs.files import open_regular, parse_json, written_beside
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -35,7 +35,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RunError: the file is missing or damaged, be it by one bit.
     """
     try:
-        path.open("rb").close()  # safetensors says "not found" whatever the system says
+        open_regular(path, follow=False).close()  # safetensors reports "not found" whatever the system reports
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
     except OSError as error:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from seefar.errors import RunError, not_read
-from seefar.runs.lock import check_locked
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,10 @@ def bring_to_disk(path: Path) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    check_locked(path)
     try:
         with path.open("r+b") as file:
             yield file
     except FileNotFoundError as error:
-        check_locked(path)  # the folder may be going just now
         raise RunError(
             f"{path} was taken away while it was written: put it back from a copy and do the same again, which goes on "
             "from the last checkpoint, or begins anew if there is none."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter as seconds
 
@@ -16,12 +17,9 @@ from seefar.errors import DataError, DivergedError, Interrupted, RecipeError
 from seefar.model.inference import device_errors, true_float32
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import SILENT, Progress, showing
-from seefar.runs.copies import copied
-from seefar.runs.folder import RunFolder, find_run
-from seefar.runs.manifest import add_sitting
+from seefar.runs.folder import RunFolder
 from seefar.training.advice import few_steps_warning
 from seefar.training.average import renew_statistics
-from seefar.training.begin import begin_run, choose_folder
 from seefar.training.device import Compute, plan_training
 from seefar.training.graphs import RecordedStep
 from seefar.training.history import HistoryRow, append_row, bring_to_disk
@@ -29,7 +27,7 @@ from seefar.training.interrupt import Interrupts
 from seefar.training.parallel import even_out, shared
 from seefar.training.progress import TrainingLog, duration
 from seefar.training.recipe import Recipe
-from seefar.training.run import Run, load_run, save_weights, seal_finished
+from seefar.training.run import Run, finish_training, load_run, open_run, save_weights, training_in
 from seefar.training.setup import (
     accuracy,
     all_finite,
@@ -55,6 +53,7 @@ def train(
     precision: PrecisionName = "auto",
     checkpoint_minutes: float = 5.0,
     progress: Progress | None = None,
+    command: Sequence[str] = ("seefar.train",),
 ) -> Run:
     """Train a ResNet-18, or go on with a training that was interrupted, or read back one that is finished.
 
@@ -73,6 +72,7 @@ def train(
             less than a minute old.
         progress: gets each line of the log and each step; default: shown where it runs. `log.txt` is written in any
             case.
+        command: the command line or function, for the manifest.
 
     Raises:
         RecipeError: `recipe` is no recipe.
@@ -97,14 +97,14 @@ def train(
     if not isinstance(data, Data):
         raise DataError(f"A Data was wanted, found {data!r}: pass one, such as seefar.load_data('cifar10').")
     compute = plan_training(device, precision, checkpoint_minutes)
-    run_folder = copied(lambda: choose_folder(recipe, data) if folder is None else find_run(folder))
-    if not begin_run(run_folder, recipe, data):
-        with run_folder.writing(["seefar.train"]), showing(progress if processes.first() else SILENT) as shown:
-            begin_run(run_folder, recipe, data, write=True)
-            if processes.first():
-                add_sitting(run_folder.path, compute.device_name, compute.precision_name)
-            _train(run_folder, recipe, data, compute, checkpoint_minutes, shown)
-    seal_finished(run_folder)
+    run_folder = open_run(recipe, data, folder)
+    with showing(progress if processes.first() else SILENT) as shown:
+        if run_folder.weights.exists():
+            finish_training(run_folder, shown)
+        else:
+            session = {"device": compute.device_name, "precision": compute.precision_name}
+            with training_in(run_folder, recipe, data, session, command, shown):
+                _train(run_folder, recipe, data, compute, checkpoint_minutes, shown)
     return load_run(run_folder, device)
 
 

@@ -1,22 +1,30 @@
-"""A finished training: written into its run folder, and read back from it."""
+"""Runs: opening a folder for a training, and reading back a finished one."""
 
 from __future__ import annotations
 
+import json
 import os
-from contextlib import suppress
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from seefar.data.images import LARGEST, SMALLEST, Data, check_classes
+from seefar.data.images import LARGEST, SMALLEST, Data, check_classes, differing_names
 from seefar.errors import DataError, RecipeError, RunError, not_read
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
 from seefar.output import printable
-from seefar.runs.folder import RunFolder, begun_with, find_run
+from seefar.progress import Progress
+from seefar.runs.files import read_bytes, read_json, sync, write_text
+from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.provenance import provenance
+from seefar.runs.store import TRAINING_FILES, Store, locked
 from seefar.runs.tensors import load_tensors, load_weights, save_tensors
-from seefar.runs.values import from_plain
 from seefar.training.device import choose_compute
 from seefar.training.history import HistoryRow, read_history
 from seefar.training.recipe import Recipe
@@ -28,11 +36,12 @@ class Run:
 
     Attributes:
         model: the trained network, in eval mode, float32.
-        history: one row for each logged step.
-        folder: where its files lie.
+        history: one row for each logged step; empty if the file is damaged.
+        folder: its run folder.
         recipe: what it was trained with.
         classes: names of the K classes.
         image_size: height and width in pixels of the images it was trained on.
+        trained_on: fingerprint of the training images and labels.
     """
 
     model: ResNet18
@@ -41,15 +50,109 @@ class Run:
     recipe: Recipe
     classes: tuple[str, ...]
     image_size: int
+    trained_on: str
 
     def __repr__(self) -> str:
         epochs = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs > 1 else ''}"
         return f"Run({str(self.folder)!r}: {printable(self.recipe.name)}, {epochs}, {len(self.classes)} classes)"
 
 
-def trained_file(folder: RunFolder) -> Path | None:
-    """What a folder holds of a training, finished or not."""
-    return next((path for path in (folder.weights, folder.checkpoint) if path.exists()), None)
+def open_run(recipe: Recipe, data: Data, name: str | Path | None = None) -> RunFolder:
+    """The folder for a training of this recipe on these images; nothing is written.
+
+    Args:
+        recipe: all hyperparameters.
+        data: its training images.
+        name: the run folder; default: the first folder of the recipe's name, that with `-2`, `-3` and so on, which is
+            free or belongs to this training.
+
+    Raises:
+        RunError: the named folder belongs to another training.
+    """
+    if name is not None:
+        folder = find_run(name)
+        conflict = _conflict(folder, recipe, data)
+        if conflict and any(path.exists() for path in (folder.weights, folder.checkpoint)):
+            raise RunError(f"{conflict} Choose another name.")
+        return folder
+    names = (recipe.name if number == 1 else f"{recipe.name}-{number}" for number in count(1))
+    return next(folder for folder in map(find_run, names) if _conflict(folder, recipe, data) is None)
+
+
+def describe_choice(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
+    """One line that says why `open_run` did not choose the folder of the recipe's name; None if it did."""
+    named = find_run(recipe.name)
+    return None if folder == named else f"{_conflict(named, recipe, data)} This run goes into {folder}."
+
+
+def _conflict(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
+    """Why a folder cannot be used for this training, as a sentence; None if it is free or belongs to it."""
+    if not folder.recipe.exists():
+        trained = next((path.name for path in (folder.weights, folder.checkpoint) if path.exists()), None)
+        return None if trained is None else f"{folder.recipe} is missing, although {trained} is there."
+    try:
+        found, about = read_recipe(folder), _read_data(folder)
+    except RunError as error:
+        return str(error)
+    # A folder of pictures may have been moved: the fingerprint of its images decides, not its path.
+    if replace(found, data=recipe.data) != recipe:
+        longer = folder.weights.exists() and replace(found, epochs=recipe.epochs, data=recipe.data) == recipe
+        why = " A finished training cannot get more epochs, since its learning rate was planned." if longer else ""
+        return f"{folder} belongs to another recipe ({recipe.differences(found)}).{why}"
+    if about["classes"] != list(data.classes):
+        odd = differing_names(data.classes, tuple(map(str, about["classes"])))
+        return f"{folder} was trained on other classes than those of {data.name} ({odd})."
+    if about["fingerprint"] != data.fingerprint:
+        return f"{folder} was trained on other images than those of {data.name}."
+    return None
+
+
+@contextmanager
+def training_in(
+    folder: RunFolder, recipe: Recipe, data: Data, session: dict[str, str], command: Sequence[str], progress: Progress
+) -> Iterator[None]:
+    """Lock the folder of an unfinished training, write its recipe, and complete its manifest at the end of `with`.
+
+    Args:
+        folder: see `open_run`.
+        recipe: all hyperparameters.
+        data: its training images.
+        session: device and precision, kept in the manifest: of a training that was resumed it has all sessions.
+        command: the command line or function that trains.
+        progress: see `seefar.progress`.
+
+    Raises:
+        RunError: another process writes into the folder.
+    """
+    with locked(folder.path, progress):
+        store = Store(folder.path, fact=lambda name: None)
+        sessions: list[Any] = (
+            store.manifest.get("training", {}).get("sessions", []) if folder.checkpoint.exists() else []
+        )
+        sessions += [session] if sessions[-1:] != [session] else []
+        about = {
+            "name": data.name,
+            "classes": data.classes,
+            "train": len(data.train),
+            "test": len(data.test),
+            "image_size": data.image_size,
+            "fingerprint": data.fingerprint,
+        }
+        write_text(folder.data, json.dumps(about, indent=2) + "\n")
+        write_text(folder.recipe, recipe.to_json())
+        store.begin({"command": list(command), **provenance(), "sessions": sessions})
+        yield
+        store.record(*TRAINING_FILES)
+        store.finish((), command)
+
+
+def finish_training(folder: RunFolder, progress: Progress) -> None:
+    """Complete the manifest of a finished training that was killed after its weights were written."""
+    store = Store(folder.path, fact=lambda name: None)
+    unfinished = folder.checkpoint.exists() or not store.manifest.get("finished")
+    if unfinished and os.access(folder.path, os.W_OK):
+        with locked(folder.path, progress):
+            store.finish((), ["seefar.train"])
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
@@ -59,20 +162,14 @@ def read_recipe(folder: RunFolder) -> Recipe:
         RunError: there is no run, or its recipe cannot be read.
     """
     try:
-        return Recipe.from_json(folder.recipe.read_text(encoding="utf-8"))
+        return Recipe.from_json(read_bytes(folder.recipe, follow=False).decode("utf-8"))
     except FileNotFoundError as error:
-        if begun := trained_file(folder):
-            raise RunError(
-                f"{folder.recipe} is missing, and {begun.name} is there: put the recipe back from a copy, or choose "
-                "another run."
-            ) from error
-        beside = folder.path.parent
-        others = sorted(path.parent.name for path in beside.glob("*/recipe.json"))
+        others = sorted(path.parent.name for path in folder.path.parent.glob("*/recipe.json"))
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
-        known = f"its neighbours are {', '.join(others[:10])}{more}" if others else "none lies beside it either"
-        if (beside / folder.recipe.name).exists():
-            known = f"{beside} is a run itself, perhaps copied there before {beside} was made: move it to {folder}"
-        raise RunError(f"{folder} holds no run ({known}): train one, or choose another.") from error
+        known = f"runs in {folder.path.parent}: {', '.join(others[:10])}{more}" if others else "there is none beside it"
+        raise RunError(
+            f"{folder} is not a run, it has no recipe.json ({known}): choose another, or train one."
+        ) from error
     except OSError as error:
         raise not_read(folder.recipe, error) from error
     except (RecipeError, UnicodeDecodeError) as error:
@@ -87,6 +184,8 @@ def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data)
         "image_size": data.image_size,
         "images": data.fingerprint,
     }
+    for path in (folder.history, folder.log):  # on the disk before the weights: a power cut keeps them together
+        sync(path)
     save_tensors(folder.weights, dict(model.state_dict()), about)
 
 
@@ -111,48 +210,63 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         True
     """
     folder = folder if isinstance(folder, RunFolder) else find_run(folder)
+    _check_regular(folder)
     recipe = read_recipe(folder)
     if not folder.weights.exists():
-        then = (
-            "goes on with it" if folder.checkpoint.exists() else "begins it anew, since no checkpoint is there either"
-        )
-        raise RunError(
-            f"{folder} holds an unfinished training: the call or command that began it, given again, {then}."
-        )
+        raise RunError(f"{folder} has no weights: its training is unfinished. The command that started it resumes it.")
     tensors, about = load_tensors(folder.weights)
     try:
         trained, classes = Recipe.from_json(about["recipe"]), check_classes(about["classes"])
-        size = from_plain(int, about["image_size"], "image_size")
+        size, trained_on = int(about["image_size"]), str(about["images"])
         if not SMALLEST <= size <= LARGEST:
-            raise ValueError(f"image_size is {size}, {SMALLEST} to {LARGEST} was wanted")
-    except (KeyError, TypeError, ValueError, RecipeError, DataError) as error:
+            raise ValueError(f"image_size is {size}, it must be {SMALLEST} to {LARGEST}")
+    except (KeyError, TypeError, ValueError, OverflowError, RecipeError, DataError) as error:
         raise RunError(
-            f"{folder.weights} does not say what it was trained as: it is not the weights of a run ({error})."
+            f"{folder.weights} does not name its recipe and classes ({error}): choose another run."
         ) from error
-    if trained != recipe:
+    if trained != replace(recipe, data=trained.data):
         raise RunError(
-            f"{folder.weights} and {folder.recipe} do not belong together (the recipe says "
-            f"{recipe.differences(trained)}): put back the one that is not of this run, or train another run."
-        )
-    begun = None
-    with suppress(RunError):  # only a training needs that file
-        begun, _ = begun_with(folder)
-    if "images" in about and begun not in (None, about["images"]):  # older weights do not say
-        raise RunError(
-            f"{folder.weights} and {folder.data} do not belong together (other training images): put back the one that "
-            "is not of this run, or train another run."
+            f"{folder.weights} and {folder.recipe} are of different trainings (the recipe has "
+            f"{recipe.differences(trained)}): restore the one that does not belong to this run."
         )
     with torch.device("meta"):  # shapes without numbers: memory is taken when the file is known to fill it
         model = ResNet18(len(classes), recipe.width)
     load_weights(folder.weights, model, tensors)
-    history = read_history(folder.history)
-    if not history:
-        raise RunError(f"{folder.history} holds no row: restore it from a copy, or train another run.")
-    return Run(choose_compute(device).place(model.eval()), history, folder, recipe, classes, size)
+    model = choose_compute(device).place(model.eval())
+    return Run(model, load_history(folder), folder, recipe, classes, size, trained_on)
 
 
-def seal_finished(folder: RunFolder) -> None:
-    """Take away the checkpoint of a finished training, which a kill after the last step may have left, and seal it."""
-    if (folder.checkpoint.exists() or not folder.manifest.exists()) and os.access(folder.path, os.W_OK):
-        with folder.writing(["seefar.train"]):
-            folder.checkpoint.unlink(missing_ok=True)
+def _check_regular(folder: RunFolder) -> None:
+    """Refuse links, FIFOs and devices where a training leaves files: a stranger's folder could make seefar wait at one.
+
+    Raises:
+        RunError: names the first.
+    """
+    for path in (folder.path / name for name in TRAINING_FILES):
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise RunError(f"{path} is not a regular file: delete it, or restore the file from a copy.")
+
+
+def _read_data(folder: RunFolder) -> dict[str, Any]:
+    """What a training recorded of its data set: names of the classes and the fingerprint of the images.
+
+    Raises:
+        RunError: `data.json` is missing or damaged.
+    """
+    try:
+        about = read_json(folder.data, follow=False)
+        return {"fingerprint": str(about["fingerprint"]), "classes": list(about["classes"])}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{folder.data} is missing or damaged ({error}).") from error
+
+
+def load_history(folder: RunFolder) -> list[HistoryRow]:
+    """The rows of a finished training; none, and a warning, if the file is missing or damaged: it is only drawn."""
+    try:
+        history = read_history(folder.history)
+        problem = None if history else f"{folder.history} has no rows"
+    except RunError as error:
+        history, problem = [], str(error)
+    if problem:
+        warnings.warn(f"The training curves are left out: {problem}", stacklevel=2)
+    return history

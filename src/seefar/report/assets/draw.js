@@ -8,18 +8,17 @@ function unpack(text, Kind) {
   return new Kind(bytes.buffer);
 }
 
-/** A sprite sheet: draws image number `i` as large as a canvas, and gives its pixels. */
+/** A sprite sheet: draws image number `i` over a canvas, and returns its pixels. */
 class Sheet {
-  constructor(picture, about) {
-    Object.assign(this, about);
-    this.picture = picture;
+  constructor(picture, { width, height, columns }) {
+    Object.assign(this, { picture, width, height, columns });
   }
 
-  static async load(id, about) {
+  static async load(sheet) {
     const picture = new Image();
-    picture.src = document.getElementById(id).textContent;
+    picture.src = sheet.uri;
     await picture.decode();
-    return new Sheet(picture, about);
+    return new Sheet(picture, sheet);
   }
 
   draw(context, i) {

@@ -13,12 +13,12 @@ const near = neighbours && {
   rows: unpack(neighbours.rows, Int32Array),
   distances: unpack(neighbours.distances, Float32Array),
 };
-const OUTCOMES = { repaired: "repaired", other: "wrong in another way", stays: "answer stays" };
+const OUTCOMES = { repaired: "repaired", other: "changed", stays: "unchanged" };
 const ORDERS = {
-  loss: ["costliest first", (a, b) => b.loss - a.loss],
-  confidence: ["surest first", (a, b) => b.confidence - a.confidence],
-  people: ["people disagree most", (a, b) => (b.disagreement ?? -1) - (a.disagreement ?? -1)],
-  index: ["as in the test set", (a, b) => a.index - b.index],
+  loss: ["highest loss first", (a, b) => b.loss - a.loss],
+  confidence: ["most confident first", (a, b) => b.confidence - a.confidence],
+  people: ["most disagreement of people first", (a, b) => (b.disagreement ?? -1) - (a.disagreement ?? -1)],
+  index: ["test set order", (a, b) => a.index - b.index],
 };
 const DOTS = { good: "●●●", fair: "●●○", poor: "●○○" };
 const FILTERS = ["true", "predicted", "fault", "outcome"];
@@ -49,7 +49,7 @@ function paintMap(canvas, mistake, values, scale) {
   drawMap(canvas.getContext("2d"), pictures, mistake.number, pixels, scale, opacity, !cells);
 }
 
-/** Where on the map the most evidence is, in words for those who do not see it. */
+/** Where on the map the strongest evidence is, in words for readers who do not see it. */
 function strongest(values) {
   const at = values.indexOf(values.reduce((a, b) => Math.max(a, b))), [h, w] = maps.cells;
   const third = (place, count, names) => names[Math.min(2, Math.floor((3 * place) / count))];
@@ -69,10 +69,10 @@ function makeTile(mistake) {
   const label = classes[mistake.true], answer = classes[mistake.predicted];
   part("label").textContent = label;
   part("answer").textContent = answer;
-  part("sure").textContent = `${percent(mistake.confidence)} sure`;
+  part("sure").textContent = `${percent(mistake.confidence)} confident`;
   part("fault").textContent = mistake.fault ?? OUTCOMES[mistake.outcome] ?? "";
-  part("tile").setAttribute("aria-label", `Test image ${mistake.index}: ${label} taken for ${answer}, ` +
-    [`${percent(mistake.confidence)} sure`, mistake.fault && `fault ${mistake.fault}`, OUTCOMES[mistake.outcome]].filter(Boolean).join(", "));
+  part("tile").setAttribute("aria-label", `Test image ${mistake.index}: ${label} predicted as ${answer}, ` +
+    [`${percent(mistake.confidence)} confident`, mistake.fault && `cause ${mistake.fault}`, OUTCOMES[mistake.outcome]].filter(Boolean).join(", "));
   if (mistake.map === undefined) part("map").remove();
   item.mistake = mistake;
   mistake.tile = item;
@@ -157,21 +157,21 @@ function showCard() {
   const place = shown.indexOf(mistake);
   const [label, answer] = [classes[mistake.true], classes[mistake.predicted]];
   const title = byId("card-title"), arrow = document.createElement("span");
-  arrow.textContent = " taken for ";
+  arrow.textContent = " predicted as ";
   title.replaceChildren(label, arrow, answer);
-  const where = place < 0 ? "not among the shown" : `${place + 1} of ${shown.length}, ${ORDERS[state.order][0]}`;
+  const where = place < 0 ? "hidden by the filters" : `${place + 1} of ${shown.length}, ${ORDERS[state.order][0]}`;
   byId("card-place").textContent = [`Test image ${mistake.index}`, mistake.file, where].filter(Boolean).join(" · ");
   byId("previous").disabled = place <= 0;
   byId("next").disabled = place < 0 || place === shown.length - 1;
   dialog.classList.toggle("without-maps", mistake.map === undefined);
   byId("contrast-name").textContent = `Why ${answer}, not ${label}`;
-  byId("predicted-name").textContent = `For ${answer}, the answer`;
+  byId("predicted-name").textContent = `For ${answer}, the prediction`;
   byId("true-name").textContent = `For ${label}, the label`;
   byId("card-sentence").textContent = mistake.sentence ?? "";
   byId("card-fault").replaceChildren(Object.assign(document.createElement("b"), { textContent: mistake.fault ?? "" }), `: ${mistake.why ?? ""}`);
   byId("card-badge").textContent = mistake.health ?? "";
   byId("card-badge").dataset.dots = DOTS[mistake.health] ?? "";
-  const reasons = (mistake.reasons?.length ? mistake.reasons : ["It passed every check."]).map((reason) => {
+  const reasons = (mistake.reasons?.length ? mistake.reasons : ["Passed every check."]).map((reason) => {
     const item = document.createElement("li");
     item.textContent = reason;
     return item;
@@ -199,7 +199,7 @@ function paintCard(mistake) {
   const picture = sized("card-picture"), context = picture.getContext("2d"), explained = mistake.map !== undefined;
   pictures.draw(context, mistake.number);
   let words = `Test image ${mistake.index}, labelled ${classes[mistake.true]}`;
-  byId("picture-name").textContent = hiding && explained ? "The evidence is hidden" : "The picture";
+  byId("picture-name").textContent = hiding && explained ? "The image without its evidence" : "The image";
   if (explained) {
     const mask = maskOf(hiddenBits, mistake.map, width * height);
     if (hiding) {
@@ -213,7 +213,7 @@ function paintCard(mistake) {
     for (const key of ["contrast", "predicted", "true"]) {
       const canvas = sized(`card-${key}`);
       paintMap(canvas, mistake, found[key], found.scale);
-      canvas.setAttribute("aria-label", `${byId(`${key}-name`).textContent}: most evidence ${strongest(found[key])}`);
+      canvas.setAttribute("aria-label", `${byId(`${key}-name`).textContent}: strongest evidence ${strongest(found[key])}`);
     }
     byId("least").textContent = `against −${end}`;
     byId("most").textContent = `+${end} for${maps.unit === "logits" ? ", in logits" : ""}`;
@@ -221,7 +221,7 @@ function paintCard(mistake) {
   picture.setAttribute("aria-label", words);
 }
 
-/** A row for each class that the network or people think of: probabilities, before or after hiding, and votes. */
+/** A row for each class that the network or people chose: probabilities, before or after hiding, and votes. */
 function showAnswers(mistake) {
   const k = classes.length, row = probabilities.subarray(mistake.number * k, (mistake.number + 1) * k);
   const asked = votes ? votes.subarray(mistake.number * k, (mistake.number + 1) * k) : [];
@@ -234,14 +234,14 @@ function showAnswers(mistake) {
     const line = document.createElement("tr"), head = document.createElement("th");
     head.scope = "row";
     head.textContent = classes[one];
-    const role = one === mistake.true ? "the label" : one === mistake.predicted ? "the answer" : one === mistake.answer ? "when hidden" : "";
+    const role = one === mistake.true ? "the label" : one === mistake.predicted ? "predicted" : one === mistake.answer ? "when hidden" : "";
     if (role) head.append(Object.assign(document.createElement("small"), { textContent: role }));
     const share = after ? known.get(one) : row[one];
     line.append(head, amount(share, share === undefined ? "–" : percent(share), ""));
     if (people) line.append(amount(asked[one] / people, `${asked[one]}`, "people"));
     return line;
   });
-  byId("answers-title").textContent = people ? "What the network and people say" : "What the network says";
+  byId("answers-title").textContent = people ? "Predicted probabilities and choices of people" : "Predicted probabilities";
   byId("net-head").textContent = after ? "when hidden" : "network";
   byId("people-head").hidden = !people;
   byId("people-head").textContent = `people, of ${people}`;
@@ -408,8 +408,8 @@ window.addEventListener("popstate", () => go(readAddress(location.hash), null));
 
 showTiles();
 Promise.all([
-  Sheet.load("pictures", page.pictures),
-  neighbours && Sheet.load("neighbours", neighbours),
+  Sheet.load(page.pictures),
+  neighbours && Sheet.load(neighbours),
 ]).then(([test, training]) => {
   [pictures, trainingPictures] = [test, training];
   repaint();

@@ -1,0 +1,410 @@
+"""The table of artifacts: every file that a run produces after training, how it is computed, and from what.
+
+This is the only place that knows what depends on what. Whether a file is still good is decided in `seefar.runs.store`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from seefar.choices import Choices
+from seefar.data.images import Data, Split
+from seefar.data.reference import Reference
+from seefar.errors import ChoiceError
+from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
+from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate, reference_of
+from seefar.evaluation.mistakes import Mistake, find_mistakes
+from seefar.evaluation.predictions import predict
+from seefar.evaluation.triage import FAULTS, count_faults
+from seefar.explanation.explain import Explanation, explain
+from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
+from seefar.maps.grid import Grid
+from seefar.model.inference import weights_fingerprint
+from seefar.progress import Progress
+from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
+from seefar.report.content import ReportContent
+from seefar.report.figures import plot_history, plot_maps, plot_mistakes
+from seefar.report.page import render_report
+from seefar.report.style import save_figure
+from seefar.report.tables import files_table, mistakes_csv, neighbours_table, occlusion_table
+from seefar.runs.files import read_json
+from seefar.runs.store import Artifact, Store
+from seefar.runs.values import from_plain
+from seefar.training.run import Run
+
+MISTAKES_AT_A_TIME = 100
+"""So many are explained before partial maps are handed to the store."""
+
+
+class Job:
+    """What one command works on; the artifacts compute their values from it.
+
+    Args:
+        run: the finished training.
+        data: its data set, or another one of the same classes and image size.
+        choices: which mistakes are shown, and how they are explained; None: as the files in the folder were made.
+        data_dir: where the reference data for CIFAR-10 are kept; see `seefar.load_reference`.
+        progress: see `seefar.progress`.
+
+    Attributes:
+        store: the files; set by `seefar.pipeline`.
+        explains_all: whether all mistakes are explained now, or only those shown.
+    """
+
+    store: Store
+
+    def __init__(
+        self, run: Run, data: Data, choices: Choices | None, data_dir: str | Path | None, progress: Progress
+    ) -> None:
+        self.run, self.data, self.data_dir, self.progress = run, data, data_dir, progress
+        self._choices, self.explains_all = choices, False
+
+    def fact(self, name: str) -> str | None:
+        """What the artifacts are computed from, beside each other; None if it cannot be known now."""
+        if name == "weights":
+            return weights_fingerprint(self.run.model)
+        if name == "test":
+            return split_fact(self.data.test)
+        if name == "train":
+            return self.data.train.fingerprint
+        if name == "held out":
+            return self.data.train.fingerprint if self.run.recipe.held_out else "none"
+        if name == "history":
+            return _hash([asdict(row) for row in self.run.history]) if self.run.history else None
+        if name == "origin":
+            return _hash(self.store.manifest.get("training"))
+        assert name == "reference"
+        return None if self.reference is None else _reference_hash(self.reference)
+
+    @cached_property
+    def choices(self) -> Choices:
+        """Which mistakes are shown, and how they are explained."""
+        if self._choices is not None:
+            return self._choices
+        shown = self.store.settings_of(MISTAKES_FIGURE) or _shown_settings(Choices())
+        maps = self.store.settings_of(MAPS) or _map_settings(Choices())
+        with suppress(ChoiceError, TypeError):  # a manifest that somebody else wrote
+            return Choices(*maps, *shown)
+        return Choices()
+
+    @cached_property
+    def _reference(self) -> tuple[Reference | None, str | None]:
+        return reference_of(self.data.test, self.data_dir, progress=self.progress)
+
+    @property
+    def reference(self) -> Reference | None:
+        """What people and other networks say of the test images; None if there is nothing, or it cannot be had."""
+        return self._reference[0]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Predictions, metrics and mistakes."""
+        return self.store.get(PREDICTIONS)
+
+    @cached_property
+    def analysis(self) -> MistakeAnalysis:
+        """Faults, accuracy views, label issues, confused pairs, slices."""
+        _, missing = self._reference
+        if missing:
+            self.progress.line(f"faults are left out: {missing}")
+        return analyse_mistakes(self.evaluation.predictions, self.data.test, self.data_dir)
+
+    @property
+    def calibrations(self) -> Calibrations:
+        """How far the probabilities can be believed."""
+        return self.store.get(CALIBRATION)
+
+    @cached_property
+    def shown(self) -> list[Mistake]:
+        """The mistakes in the figures, in their order."""
+        c = self.choices
+        return find_mistakes(self.evaluation.predictions, c.order, true=c.true, predicted=c.predicted)[: c.top]
+
+    @property
+    def wanted(self) -> list[Mistake]:
+        """The mistakes that are to be explained now."""
+        return self.evaluation.mistakes if self.explains_all else self.shown
+
+
+@dataclass(frozen=True)
+class Calibrations:
+    """Calibration of a run.
+
+    Attributes:
+        plain: of the network as it is.
+        after_temperature: with a temperature fitted on the held-out images; None if none were held out.
+    """
+
+    plain: Calibration
+    after_temperature: Calibration | None
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """Sections of `metrics.json`."""
+        after = self.after_temperature
+        more = {} if after is None else {"calibration_after_temperature": asdict(after)}
+        return {"calibration": asdict(self.plain), **more}
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Calibrations:
+        """Read what `save` wrote."""
+        return from_plain(cls, read_json(path))
+
+
+def _calibrate(job: Job) -> Calibrations:
+    predictions, recipe = job.evaluation.predictions, job.run.recipe
+    plain = measure_calibration(predictions.logits, predictions.labels)
+    if not recipe.held_out:
+        return Calibrations(plain, None)
+    if job.run.trained_on != job.data.fingerprint:
+        job.progress.line("no temperature is fitted, since the training images are not those of the training")
+        return Calibrations(plain, None)
+    held_out = predict(job.run.model, job.data.hold_out(recipe.held_out, recipe.seed)[1], progress=job.progress)
+    temperature = fit_temperature(held_out.logits, held_out.labels)
+    return Calibrations(plain, measure_calibration(predictions.logits, predictions.labels, temperature))
+
+
+def _metrics(job: Job) -> dict[str, Any]:
+    return {"test": asdict(job.evaluation.metrics), **job.analysis.sections, **job.calibrations.sections}
+
+
+def _explain(job: Job) -> Iterator[Explanation]:
+    """The mistakes that are shown first, then the others, with what is explained already."""
+    c, known = job.choices, job.store.peek(MAPS)
+    if known is not None and [known.method, known.layer, known.cells, known.hide] != _map_settings(c):
+        known = None
+    explained = set() if known is None else {mistake.index for mistake in known.mistakes}
+    first = [mistake for mistake in job.shown if mistake.index not in explained]
+    others = [mistake for mistake in job.wanted if mistake.index not in explained | {one.index for one in first}]
+    parts = [others[start : start + MISTAKES_AT_A_TIME] for start in range(0, len(others), MISTAKES_AT_A_TIME)]
+    for part in [first, *parts]:
+        known = explain(
+            job.run.model,
+            job.data.test,
+            job.evaluation.predictions,
+            part,
+            method=c.method,
+            layer=c.layer,
+            cells=c.cells,
+            hide=c.hide,
+            known=known,
+            progress=job.progress,
+        )
+        yield known
+
+
+def _all_explained(job: Job, explanation: Explanation) -> bool:
+    explained = {mistake.index for mistake in explanation.mistakes}
+    complete = len(explained) == len(job.evaluation.mistakes)
+    tried = len(explanation.damaged) > 0 or not complete or not explained
+    return tried and explained >= {mistake.index for mistake in job.wanted}
+
+
+def _table(job: Job) -> str:
+    maps, neighbours = job.store.peek(MAPS), job.store.peek(NEIGHBOURS)
+    columns = [
+        files_table(job.data.test),
+        {} if maps is None else occlusion_table(maps, job.data.classes),
+        job.analysis.columns,
+        {} if neighbours is None else neighbours_table(neighbours),
+    ]
+    return mistakes_csv(job.evaluation.mistakes, job.data.classes, *columns)
+
+
+def _page(job: Job) -> str:
+    origin = dict(job.store.manifest.get("training", {}))
+    content = ReportContent(
+        name=job.run.folder.path.name,
+        data=job.data.name,
+        test=job.data.test,
+        evaluation=job.evaluation,
+        calibration=job.calibrations.plain,
+        calibration_after=job.calibrations.after_temperature,
+        explanation=job.store.peek(MAPS),
+        neighbours=job.store.peek(NEIGHBOURS),
+        train=job.data.train,
+        verdicts=job.analysis.verdicts,
+        votes=None if job.reference is None else job.reference.counts,
+        history=job.run.history,
+        recipe=job.run.recipe,
+        command=origin.pop("command", ()),
+        provenance=origin,
+    )
+    return render_report(content)
+
+
+def _faults(job: Job) -> Figure | None:
+    if job.analysis.verdicts is None:
+        return None
+    counts = count_faults(job.analysis.verdicts)
+    return plot_faults({fault: counts[fault] for fault in FAULTS})
+
+
+def _neighbours(job: Job) -> Neighbours:
+    predictions = job.evaluation.predictions
+    if predictions.features.shape[1] == 0:  # shipped without, since they are 98 % of the file
+        predictions = predict(job.run.model, job.data.test, progress=job.progress)
+    features = training_features(job.run.model, job.data.train, progress=job.progress)
+    return find_neighbours(predictions, features, job.data)
+
+
+def _map_settings(choices: Choices) -> list[Any]:
+    return [choices.method, choices.layer, choices.cells, choices.hide]
+
+
+def _shown_settings(choices: Choices) -> list[Any]:
+    return [choices.top, choices.order, choices.true, choices.predicted]
+
+
+def _save_figure(figure: Figure, path: Path) -> None:
+    save_figure(path, figure)
+
+
+def _save_text(text: str, path: Path) -> None:
+    path.write_bytes(text.encode("utf-8", "replace"))  # the name of a data folder need not be UTF-8
+
+
+def _save_json(value: Any, path: Path) -> None:
+    _save_text(json.dumps(value, indent=2) + "\n", path)
+
+
+PREDICTIONS = Artifact(
+    "predictions.npz",
+    compute=lambda job: evaluate(job.run.model, job.data.test, progress=job.progress),
+    save=Evaluation.save,
+    load=Evaluation.load,
+    of=("weights", "test"),
+)
+CALIBRATION = Artifact(
+    "calibration.json", compute=_calibrate, save=Calibrations.save, load=Calibrations.load, of=(PREDICTIONS, "held out")
+)
+METRICS = Artifact("metrics.json", compute=_metrics, save=_save_json, of=(PREDICTIONS, CALIBRATION, "reference"))
+MAPS = Artifact(
+    "maps.npz",
+    compute=_explain,
+    save=Explanation.save,
+    load=Explanation.load,
+    of=(PREDICTIONS, "weights", "test"),
+    settings=lambda job: _map_settings(job.choices),
+    enough=_all_explained,
+)
+NEIGHBOURS = Artifact(
+    "neighbours.npz",
+    compute=_neighbours,
+    save=Neighbours.save,
+    load=Neighbours.load,
+    of=(PREDICTIONS, "weights", "train"),
+)
+SUMMARY = Artifact(
+    "explanation.json",
+    compute=lambda job: job.store.get(MAPS).summary(),
+    save=_save_json,
+    of=(MAPS, PREDICTIONS),
+)
+TABLE = Artifact(
+    "mistakes.csv", compute=_table, save=_save_text, of=(PREDICTIONS, "reference"), shows=(MAPS, NEIGHBOURS)
+)
+HISTORY_FIGURE = Artifact(
+    "figures/history.png",
+    compute=lambda job: plot_history(job.run.history, job.evaluation.metrics.accuracy) if job.run.history else None,
+    save=_save_figure,
+    of=(PREDICTIONS, "history"),
+)
+MISTAKES_FIGURE = Artifact(
+    "figures/mistakes.png",
+    compute=lambda job: plot_mistakes(job.shown, job.data.test) if job.shown else None,
+    save=_save_figure,
+    of=(PREDICTIONS, "test"),
+    settings=lambda job: _shown_settings(job.choices),
+)
+MAPS_FIGURE = Artifact(
+    "figures/maps.png",
+    compute=lambda job: plot_maps(job.store.get(MAPS).of(job.shown), job.data.test) if job.shown else None,
+    save=_save_figure,
+    of=(MAPS, PREDICTIONS, "test"),
+    settings=lambda job: _shown_settings(job.choices),
+)
+CONFUSION_FIGURE = Artifact(
+    "figures/confusion.png",
+    compute=lambda job: plot_confusion(job.evaluation.metrics.confusion, job.data.classes),
+    save=_save_figure,
+    of=(PREDICTIONS,),
+)
+RELIABILITY_FIGURE = Artifact(
+    "figures/reliability.png",
+    compute=lambda job: plot_reliability(
+        job.calibrations.plain, job.evaluation.predictions.confidence, job.calibrations.after_temperature
+    ),
+    save=_save_figure,
+    of=(PREDICTIONS, CALIBRATION),
+)
+FAULTS_FIGURE = Artifact("figures/faults.png", compute=_faults, save=_save_figure, of=(PREDICTIONS, "reference"))
+PAGE = Artifact(
+    "report.html",
+    compute=_page,
+    save=_save_text,
+    of=(PREDICTIONS, CALIBRATION, "history", "reference", "origin"),
+    shows=(MAPS, NEIGHBOURS),
+    settings=lambda job: job.run.folder.path.name,
+)
+
+EVALUATED = (
+    PREDICTIONS,
+    CALIBRATION,
+    METRICS,
+    TABLE,
+    HISTORY_FIGURE,
+    CONFUSION_FIGURE,
+    RELIABILITY_FIGURE,
+    FAULTS_FIGURE,
+)
+ARTIFACTS: Sequence[Artifact[Any]] = (
+    *EVALUATED,
+    MISTAKES_FIGURE,
+    MAPS,
+    MAPS_FIGURE,
+    SUMMARY,
+    NEIGHBOURS,
+    PAGE,
+)
+
+
+def measured_grid(run: Run, layer: str | None = None, cells: int | None = None) -> Grid | None:
+    """Where the cells of a run's maps are, as measured on its mistakes; None if none are explained by such maps."""
+    maps = read_store(run).peek(MAPS)
+    return maps.grid if maps is not None and (maps.layer, maps.cells) == (layer, cells) else None
+
+
+def read_store(run: Run, test: Split | None = None) -> Store:
+    """The files of a run, for reading only: those present are of these weights and, if they are given, images."""
+    facts = {"weights": weights_fingerprint(run.model), "test": None if test is None else split_fact(test)}
+    return Store(run.folder.path, facts.get)
+
+
+def split_fact(split: Split) -> str:
+    """What a file that was computed from a split depends on: images, labels, and the names of the files."""
+    return split.fingerprint if split.files is None else _hash([split.fingerprint, split.files])
+
+
+def _reference_hash(reference: Reference) -> str:
+    digest = hashlib.sha256(reference.labels_sha256.encode())
+    for array in (reference.counts, reference.confirmed, reference.suggested, reference.answers):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,426 @@
+"""Figures of a run: its training, its mistakes, their maps, and one predicted picture.
+
+Each is a matplotlib Figure of plain values, without pyplot and its global state, on an opaque white background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from seefar.data.images import Split
+from seefar.errors import RunError
+from seefar.evaluation.mistakes import Mistake
+from seefar.explanation.explain import Explanation
+from seefar.explanation.occlusion import SHARES
+from seefar.explanation.pictures import PicturePrediction
+from seefar.output import printable
+from seefar.report.panels import PANEL, PANELS_HEIGHT, PANELS_WIDTH, Panels, show_image
+from seefar.report.style import (
+    BADGE_COLOURS,
+    BLUE,
+    INK,
+    LARGE,
+    NORMAL,
+    ORANGE,
+    QUIET,
+    RED,
+    SMALL,
+    Block,
+    Box,
+    bare,
+    block_height,
+    canvas,
+    new_figure,
+    place,
+    plain,
+    shorten,
+    square,
+    text,
+    text_height,
+    text_width,
+    wrap,
+    write_block,
+)
+from seefar.training.history import HistoryRow
+
+MARGIN = 0.35  # inches
+FEW_POINTS = 30  # curves of at most this many points have a marker at each
+
+
+def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = None) -> Figure:
+    """Loss and accuracy over the epochs, from every logged step; below them learning rate and image size.
+
+    Args:
+        history: the rows of the whole run.
+        test_accuracy: share of 1, measured once after the last step; drawn as one point.
+
+    Raises:
+        RunError: there is no row.
+
+    Example:
+        >>> import seefar
+        >>> from seefar.training.history import HistoryRow
+        >>> row = HistoryRow(step=50, epoch=1, seconds=3.0, image_size=32, learning_rate=0.1, loss=2.1, accuracy=0.3)
+        >>> len(seefar.plot_history([row], test_accuracy=0.35).axes)  # each above a smaller one
+        4
+    """
+    if not history:
+        raise RunError("A history without a row cannot be drawn: it has one when the first step is logged.")
+    left, top, width, height, gap = 0.65, 0.6, 4.0, 4.05, 0.9  # inches
+    figure = new_figure(left + 2 * width + 2 * gap, top + height + 0.6)
+    draw_loss(figure, (left, top, width, height), history)
+    second = (left + width + gap, top, width, height)
+    axes = draw_accuracy(figure, second, history, test_accuracy)
+    _name_curves(figure, second, any(row.held_out_accuracy is not None for row in history))
+    if test_accuracy is not None:
+        at = _epochs(history)[-1], 100 * test_accuracy
+        style = {"va": "center", "fontsize": SMALL, "color": RED, **plain("test")}
+        axes.annotate(f"test\n{at[1]:.2f} %", at, (8, 0), textcoords="offset points", **style)
+    return figure
+
+
+def draw_loss(figure: Figure, box: Box, history: Sequence[HistoryRow]) -> None:
+    """Draw the training loss, and below it the learning rate, into a box of a figure."""
+    upper, lower = _upper_and_lower(box)
+    _draw_curve(figure, upper, "Training loss (nats)", history, [row.loss for row in history])
+    _name_epochs(_draw_curve(figure, lower, "Learning rate", history, [row.learning_rate for row in history]))
+
+
+def draw_accuracy(figure: Figure, box: Box, history: Sequence[HistoryRow], test_accuracy: float | None) -> Axes:
+    """Draw the accuracies, and below them the image size, into a box of a figure; returns the axes of the accuracies.
+
+    Blue: training, as augmented; orange: held out; red: test.
+    """
+    upper, lower = _upper_and_lower(box)
+    sizes = [row.image_size for row in history]
+    # A row has the size of the steps up to it, so the line steps before the point.
+    below = _draw_curve(figure, lower, "Image size (pixels)", history, sizes, drawstyle="steps")
+    _name_epochs(below)
+    below.set_yticks(_at_most_four(sorted(set(sizes))))
+    axes = _draw_curve(figure, upper, "Accuracy (%)", history, [100 * row.accuracy for row in history])
+    held_out = [(row.epoch, 100 * row.held_out_accuracy) for row in history if row.held_out_accuracy is not None]
+    if held_out:
+        axes.plot(*zip(*held_out, strict=True), "o-", color=ORANGE, linewidth=1, markersize=3, clip_on=False)
+    if test_accuracy is not None:
+        axes.plot(_epochs(history)[-1], 100 * test_accuracy, "D", color=RED, markersize=6, clip_on=False, zorder=3)
+    return axes
+
+
+def _upper_and_lower(box: Box) -> tuple[Box, Box]:
+    """The boxes of the upper axes and of the lower ones, which are 0.75 inches high."""
+    left, top, width, height = box
+    low, between = 0.75, 0.6
+    return (left, top, width, height - low - between), (left, top + height - low, width, low)
+
+
+def _epochs(history: Sequence[HistoryRow]) -> list[float]:
+    """The epochs that are complete at each row, fractional; the last row may be in the middle of an epoch."""
+    complete = [row for row in history if row.epoch_accuracy is not None] or history  # rows that end an epoch
+    steps_per_epoch = complete[-1].step / complete[-1].epoch
+    return [row.step / steps_per_epoch for row in history]
+
+
+def _draw_curve(
+    figure: Figure,
+    box: Box,
+    title: str,
+    history: Sequence[HistoryRow],
+    values: Sequence[float],
+    *,
+    drawstyle: Literal["default", "steps"] = "default",
+) -> Axes:
+    """Axes with one value for each row of a history, under their title."""
+    axes, epochs = place(figure, *box), _epochs(history)
+    bare(axes)
+    marker = "o" if len(history) <= FEW_POINTS else ""
+    axes.plot(
+        epochs, values, color=BLUE, linewidth=1.3, markersize=4, drawstyle=drawstyle, clip_on=False, marker=marker
+    )
+    axes.set_xlim(0, max(epochs[-1], history[-1].epoch))
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    text(figure, box[0], box[1] - 0.24, title, weight="bold")
+    return axes
+
+
+def _name_epochs(axes: Axes) -> None:
+    """Label the epochs below low axes, which have room for two or three ticks at the left."""
+    axes.yaxis.set_major_locator(MaxNLocator(2))
+    axes.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
+
+
+def _name_curves(figure: Figure, box: Box, held_out: bool) -> None:
+    """The legend of the accuracies: names in their colours above the axes, where no data are."""
+    left, top, width, _ = box
+    right = left + width
+    names = [("training, as augmented", BLUE), *([("held out", ORANGE)] if held_out else [])]
+    for name, colour in reversed(names):
+        words = f"\N{EM DASH} {name}"
+        right -= text_width(words, SMALL)
+        text(figure, right, top - 0.23, words, SMALL, color=colour)
+        right -= 0.15
+
+
+def _at_most_four(values: Sequence[float]) -> list[float]:
+    """At most four of the values, the first and the last among them."""
+    places = {round(k * (len(values) - 1) / 3) for k in range(4)}
+    return [values[place] for place in sorted(places)]
+
+
+GRID_GAP, GRID_BETWEEN = 0.45, 0.25  # inches
+GRID_WORDS = 2 * text_height(1, NORMAL) + text_height(1, SMALL) + 0.06
+TWO_COLUMNS = 10  # at most this many images are in two columns
+
+
+def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
+    """The mistakes' images in a grid, each with its true and its predicted class and their probabilities.
+
+    Up to ten are in two columns (5x2), more in about as many columns as rows.
+
+    Args:
+        mistakes: to show.
+        split: the images of their indices.
+
+    Returns:
+        A figure 4.4 inches wide for up to ten images, and about 2 inches more for each further column.
+
+    Example:
+        >>> import seefar
+        >>> test = seefar.load_data("shapes").test
+        >>> mistake = seefar.Mistake(index=3, true=1, predicted=2, confidence=0.8, true_probability=0.1, loss=2.3)
+        >>> figure = seefar.plot_mistakes([mistake], test)
+        >>> [text.get_text() for text in figure.texts[1:]]
+        ['triangle 10.0%', '→ square 80.0%', 'test image 3']
+    """
+    count = len(mistakes)
+    columns = min(max(count, 1), 2) if count <= TWO_COLUMNS else round(count**0.5)
+    rows = -(-count // columns)
+    width = max(columns * (PANEL + GRID_GAP) - GRID_GAP, 2 * PANEL + GRID_GAP) + 2 * MARGIN
+    head = wrap("true \N{RIGHTWARDS ARROW} predicted class, each with its probability", width - 2 * MARGIN)
+    begin = MARGIN + text_height(len(head), NORMAL) + GRID_BETWEEN
+    figure = new_figure(width, begin + rows * (GRID_WORDS + PANEL + GRID_BETWEEN) - GRID_BETWEEN * bool(rows) + MARGIN)
+    text(figure, MARGIN, MARGIN, "\n".join(head), color=QUIET)
+    for number, mistake in enumerate(mistakes):
+        row, column = divmod(number, columns)
+        left, top = MARGIN + column * (PANEL + GRID_GAP), begin + row * (GRID_WORDS + PANEL + GRID_BETWEEN)
+        _grid_words(figure, left, top, mistake, split)
+        show_image(canvas(figure), split.images[mistake.index], square(left, top + GRID_WORDS, PANEL))
+    return figure
+
+
+def _grid_words(figure: Figure, left: float, top: float, mistake: Mistake, split: Split) -> None:
+    """Three lines above an image, each shortened to its column."""
+    most, line = PANEL + GRID_GAP - 0.1, text_height(1, NORMAL)
+    true, predicted = split.classes[mistake.true], f"\N{RIGHTWARDS ARROW} {split.classes[mistake.predicted]}"
+    text(figure, left, top, shorten(true, most, end=f" {mistake.true_probability:.1%}"))
+    named = shorten(predicted, most, bold=True, end=f" {mistake.confidence:.1%}")
+    text(figure, left, top + line, named, weight="bold")
+    text(figure, left, top + 2 * line, shorten(where(mistake, split), most, SMALL), SMALL, color=QUIET)
+
+
+def where(mistake: Mistake, split: Split) -> str:
+    """Which image of the data set a mistake is: its file, if there is one, and its index."""
+    number = f"test image {mistake.index}"
+    return number if split.files is None else f"{split.files[mistake.index]}, {number}"
+
+
+MAPS_TEXT, MAPS_BETWEEN = 2.85, 0.3  # inches
+MAPS_LEFT = MARGIN + MAPS_TEXT + 0.3
+MAPS_WIDTH = MAPS_LEFT + PANELS_WIDTH + MARGIN
+LONGEST_NAME = 24  # letters of a class name in a sentence
+
+
+def plot_maps(explanation: Explanation, split: Split) -> Figure:
+    """For each mistake: the image, the contrast map, the maps of both classes, the image with the evidence hidden.
+
+    The cells are drawn unsmoothed over a grey copy of the image; the pixels that the occlusion test hid are outlined on
+    the image. The three maps of an image share a scale that is symmetric about zero, so a cell without colour is no
+    evidence. Each mistake has its own scale, with a colour bar. Beside each row are the classes, the effect of hiding,
+    and the badge of the map; an explanation is above all rows.
+
+    Args:
+        explanation: of the mistakes to show; `explanation.of(mistakes)` chooses some.
+        split: the images of their indices.
+
+    Returns:
+        A figure 13 inches wide, and about 2.3 inches high for each mistake.
+
+    Example:
+        >>> import seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test, net = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
+        >>> evaluation = seefar.evaluate(net, test, progress=seefar.SILENT)
+        >>> two = evaluation.mistakes[:2]
+        >>> explanation = seefar.explain(net, test, evaluation.predictions, two, progress=seefar.SILENT)
+        >>> figure = plot_maps(explanation, test)
+        >>> round(float(figure.get_figwidth()))
+        13
+    """
+    head = _maps_head(explanation)
+    blocks = [_maps_words(explanation, split, number) for number in range(len(explanation.mistakes))]
+    heights = [max(PANELS_HEIGHT, block_height(block)) + MAPS_BETWEEN for block in blocks]
+    top = MARGIN + max(map(block_height, head)) + MAPS_BETWEEN
+    figure = new_figure(MAPS_WIDTH, top + sum(heights) + MARGIN - MAPS_BETWEEN * bool(heights))
+    for column, block in enumerate(head):
+        write_block(figure, MARGIN + column * (MAPS_WIDTH - MARGIN) / 2, MARGIN, block)
+    for number, (block, height) in enumerate(zip(blocks, heights, strict=True)):
+        write_block(figure, MARGIN, top, block)
+        _maps_panels(explanation, split, number).draw(figure, MAPS_LEFT, top)
+        top += height
+    return figure
+
+
+def _maps_words(explanation: Explanation, split: Split, number: int) -> Block:
+    """The text beside a row."""
+    mistake, repair, health = explanation.mistakes[number], explanation.repairs[number], explanation.health[number]
+    true, named = (split.classes[c] for c in (mistake.true, mistake.predicted))
+    short = tuple(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in split.classes)
+    return [
+        (wrap(f"{true} \N{RIGHTWARDS ARROW} {named}", MAPS_TEXT, LARGE, bold=True, most=4), LARGE, INK, True),
+        (
+            wrap(f"{named} {mistake.confidence:.1%}, {true} {mistake.true_probability:.1%}", MAPS_TEXT),
+            NORMAL,
+            INK,
+            False,
+        ),
+        (wrap(where(mistake, split), MAPS_TEXT, SMALL, most=2), SMALL, QUIET, False),
+        (wrap(repair.sentence(mistake, short), MAPS_TEXT, NORMAL), NORMAL, INK, False),
+        ([f"map: {health.badge}"], NORMAL, BADGE_COLOURS[health.badge], True),
+        *((wrap(reason, MAPS_TEXT, SMALL), SMALL, QUIET, False) for reason in health.reasons),
+    ]
+
+
+def _maps_head(explanation: Explanation) -> tuple[Block, Block]:
+    """The text above all rows, in two columns."""
+    width = MAPS_WIDTH / 2 - 1.5 * MARGIN
+    shares = ", ".join(f"{share:.0%}" for share in SHARES)
+    columns = (
+        (
+            "Red cells speak for the class, blue cells against it; grey ones do neither. The first map is the second "
+            "minus the third; the scale of all three stands at their right.",
+            "Outlined: the pixels that speak most for the predicted rather than the true class. As many are hidden "
+            f"({shares} of the image) as repair the answer, if any do.",
+            _made_with(explanation),
+        ),
+        (
+            "The same mask elsewhere: as many pixels of the same shape are hidden in another place. Where that "
+            "changes the answer as soon, the outlined place is nothing special.",
+            "map: good if it passes every check, fair if all but one, poor otherwise. The checks: hiding its pixels "
+            "changes the answer, and sooner than the same mask elsewhere; a network with random weights gives "
+            "another map; the mirrored image gives the mirrored map; its highest cell is among the pixels that decide, "
+            "where the data set names them.",
+        ),
+    )
+    first, second = ([(wrap(words, width, NORMAL), NORMAL, QUIET, False) for words in column] for column in columns)
+    count = len(explanation.mistakes)
+    number = f"{count} mistake{'' if count == 1 else 's'}"
+    title = f"Why the network is wrong: {number}, true class \N{RIGHTWARDS ARROW} predicted class"
+    return [([title], LARGE, INK, True), *first], [([" "], LARGE, INK, True), *second]
+
+
+def how_made(method: str, layer: str | None, shape: tuple[int, ...]) -> str:
+    """Method, layer, rows and columns of maps, in words."""
+    return f"{method}, {layer or 'last stage of the dense twin'}, {'x'.join(map(str, shape))} cells."
+
+
+def _made_with(explanation: Explanation) -> str:
+    """Method, layer and cells, and which cells of the dense twin are exact."""
+    made = how_made(explanation.method, explanation.layer, explanation.contrast.shape[1:])
+    if explanation.layer is not None:
+        return made
+    return (
+        f"{made} In each direction one cell in {explanation.cell_stride} enters the logits; those between are the "
+        "same network's on a shifted grid."
+    )
+
+
+def _maps_panels(explanation: Explanation, split: Split, number: int) -> Panels:
+    """The panels of a row."""
+    mistake, repair = explanation.mistakes[number], explanation.repairs[number]
+    return Panels(
+        image=split.images[mistake.index],
+        maps=(explanation.contrast[number], explanation.predicted[number], explanation.true[number]),
+        grid=explanation.grid,
+        method=explanation.method,
+        hidden=explanation.hidden[number],
+        hide=explanation.hide,
+        share=repair.share,
+        classes=(split.classes[mistake.predicted], split.classes[mistake.true]),
+        roles=("predicted", "true"),
+        answer=split.classes[repair.answer],
+        probability=repair.answer_probability,
+    )
+
+
+PICTURE_BETWEEN = 0.15
+PICTURE_WIDTH = 2 * MARGIN + PANELS_WIDTH
+PICTURE_READING = (
+    "Red cells speak for the class, blue cells against it, and no colour is no evidence; the three maps share one "
+    "scale. Outlined are the pixels that speak most for the answer rather than its runner-up, and the last picture is "
+    "what the network answers without them. A poor map failed the checks: take it for no map. Maps: "
+)
+
+
+def plot_picture(prediction: PicturePrediction) -> Figure:
+    """The image as the network sees it, the maps of the predicted class and its runner-up, and the evidence hidden.
+
+    Args:
+        prediction: of one picture, see `seefar.predict_pictures`.
+
+    Returns:
+        A figure 10 inches wide, and about 4 inches high.
+
+    Example:
+        >>> import tempfile
+        >>> import seefar
+        >>> from PIL import Image
+        >>> file = tempfile.mkdtemp() + "/red.png"
+        >>> Image.new("RGB", (60, 40), "red").save(file)
+        >>> net = seefar.ResNet18(num_classes=3, width=2).eval()
+        >>> (found,) = seefar.predict_pictures(net, file, ("cat", "dog", "fox"), progress=seefar.SILENT)
+        >>> round(float(seefar.plot_picture(found).get_figwidth()))
+        10
+    """
+    width = PICTURE_WIDTH - 2 * MARGIN
+    health = prediction.health
+    short = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in prediction.classes]
+    reasons = f": {'; '.join(health.reasons)}" if health.reasons else ""
+    head: Block = [
+        ([shorten(printable(prediction.file), width, LARGE, bold=True)], LARGE, INK, True),
+        (wrap(prediction.describe(), width, LARGE, most=2), LARGE, INK, False),
+        (wrap(prediction.picture.describe(), width, SMALL), SMALL, QUIET, False),
+    ]
+    made = how_made(prediction.method, prediction.layer, prediction.contrast.shape)
+    foot: Block = [
+        (wrap(prediction.sentence(short), width, NORMAL), NORMAL, INK, False),
+        (wrap(f"map: {health.badge}{reasons}", width, NORMAL, bold=True), NORMAL, BADGE_COLOURS[health.badge], True),
+        (wrap(PICTURE_READING + made, width, SMALL), SMALL, QUIET, False),
+    ]
+    panels = MARGIN + block_height(head) + PICTURE_BETWEEN
+    words = panels + PANELS_HEIGHT + PICTURE_BETWEEN
+    figure = new_figure(PICTURE_WIDTH, words + block_height(foot) + MARGIN)
+    write_block(figure, MARGIN, MARGIN, head)
+    _picture_panels(prediction).draw(figure, MARGIN, panels)
+    write_block(figure, MARGIN, words, foot)
+    return figure
+
+
+def _picture_panels(prediction: PicturePrediction) -> Panels:
+    names, answer = prediction.classes, prediction.hidden_answer
+    return Panels(
+        image=prediction.picture.image,
+        maps=(prediction.contrast, prediction.predicted_map, prediction.runner_up_map),
+        grid=prediction.grid,
+        method=prediction.method,
+        hidden=prediction.hidden,
+        hide=prediction.hide,
+        share=prediction.share,
+        classes=(names[prediction.predicted], names[prediction.runner_up]),
+        roles=("answer", "runner-up"),
+        answer=names[answer],
+        probability=float(prediction.hidden_probabilities[answer]),
+    )

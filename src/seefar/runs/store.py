@@ -1,0 +1,403 @@
+"""The store: the files of a run folder, what each was computed from, and whether it still is what it should be.
+
+A file is *fresh* if its bytes match the manifest and its recorded inputs match what they are now. Fresh files are read;
+everything else is computed again. Resuming after a kill, damaged files, other weights, other settings and read-only
+folders all follow from this rule, so nothing else in the package asks whether a file is still good.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from filelock import FileLock, Timeout
+
+from seefar.errors import RunError, next_step
+from seefar.output import printable
+from seefar.progress import SILENT, Progress
+from seefar.runs.files import open_regular, read_json, remove_temporary, write_text, written_beside
+from seefar.runs.provenance import provenance
+
+MANIFEST = "manifest.json"
+TRAINING_FILES = ("recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors")
+"""What a training leaves behind. The manifest has their hashes too, but nothing else in the folder can remake them."""
+CHECKPOINT = "checkpoint.safetensors"
+"""The state of an unfinished training; a kill right after its end leaves it beside the weights."""
+SAVE_SECONDS = 60.0
+"""Between two saves of a value that takes long: each save writes all of it, so after every part would be quadratic."""
+
+T = TypeVar("T")
+_ENTRY = {"bytes", "sha256", "from", "shows", "settings", "version"}
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact(Generic[T]):
+    """A file that can be computed.
+
+    Attributes:
+        name: its path in the run folder.
+        compute: its value, from the job; writes nothing. Long work yields partial values, each with all before it. None
+            means that there is no such file for this job.
+        save: writes a value to a path.
+        load: reads the value back; None if nothing needs it.
+        of: what it is computed from: other artifacts, and facts of the job by name, such as `weights`.
+        shows: artifacts that it shows if they are present.
+        settings: what else its content depends on, as plain values for JSON.
+        enough: whether a saved value has everything that this job needs.
+        version: to be raised when the same inputs give other content.
+    """
+
+    name: str
+    compute: Callable[[Any], T | Iterator[T] | None]
+    save: Callable[[T, Path], None]
+    load: Callable[[Path], T] | None = None
+    of: tuple[Artifact[Any] | str, ...] = ()
+    shows: tuple[Artifact[Any], ...] = ()
+    settings: Callable[[Any], Any] = lambda job: None
+    enough: Callable[[Any, T], bool] = lambda job, value: True
+    version: int = 1
+
+
+class Store:
+    """The artifacts of one run folder.
+
+    Args:
+        folder: the run folder.
+        fact: the current value of a fact, such as the fingerprint of the weights; None if it cannot be known now, which
+            counts as unchanged.
+        job: what `compute`, `settings` and `enough` of the artifacts are given.
+        overlay: where to write instead of `folder`; for folders that cannot be written to.
+    """
+
+    def __init__(
+        self, folder: Path, fact: Callable[[str], str | None], job: Any = None, overlay: Path | None = None
+    ) -> None:
+        self.folder, self.job, self.overlay = folder, job, overlay
+        self.fact = cache(fact)
+        self.manifest = _read_manifest(folder)
+        self.files: dict[str, dict[str, Any]] = self.manifest["files"]
+        self.written: list[str] = []
+        self._values: dict[str, Any] = {}
+        self._entries: dict[str, dict[str, Any] | None] = {}
+
+    def fresh(self, artifact: Artifact[Any]) -> bool:
+        """Whether the file is intact and was computed from what its inputs are now, with these settings."""
+        return self.present(artifact) and self.files[artifact.name]["settings"] == _plain(artifact.settings(self.job))
+
+    def present(self, artifact: Artifact[Any]) -> bool:
+        """Whether the file is intact and was computed from what its inputs are now, with whatever settings."""
+        entry = self.files.get(artifact.name)
+        if entry is None or "from" not in entry or not self._intact(artifact.name):
+            return False
+        if entry["version"] != artifact.version or entry["from"].keys() != {_name(source) for source in artifact.of}:
+            return False
+        if not all(self.present(source) for source in artifact.of if isinstance(source, Artifact)):
+            return False
+        shown = {source.name: self._shown(source) for source in artifact.shows}
+        return entry["shows"] == shown and not self._differs(artifact)
+
+    def get(self, artifact: Artifact[T]) -> T:
+        """The value: in memory, read from a fresh file, or computed and saved."""
+        value = self._known(artifact)
+        if value is None or not artifact.enough(self.job, value):
+            value = self._compute(artifact)
+        assert value is not None
+        return value
+
+    def peek(self, artifact: Artifact[T]) -> T | None:
+        """The value if the file is present, with whatever settings; else None. Nothing is computed."""
+        if artifact.name not in self._values and self.present(artifact):
+            self._load(artifact)
+        value: T | None = self._values.get(artifact.name)
+        return value
+
+    def ensure(self, *artifacts: Artifact[Any]) -> None:
+        """Compute and save those that are not fresh."""
+        for artifact in artifacts:
+            if artifact.load is not None:
+                self.get(artifact)
+            elif not self.fresh(artifact):
+                self._compute(artifact)
+
+    def settings_of(self, artifact: Artifact[Any]) -> Any:
+        """The settings that the file in the folder was computed with; None if there is none."""
+        return self.files.get(artifact.name, {}).get("settings")
+
+    def finish(self, artifacts: Sequence[Artifact[Any]], command: Sequence[str]) -> None:
+        """Remove what belongs to other inputs than now, and complete the manifest.
+
+        Args:
+            artifacts: all that there are.
+            command: the command line or function that wrote the files.
+        """
+        if self.overlay is not None:
+            return
+        for artifact in artifacts:
+            orphan = artifact.name not in self.files and (self.folder / artifact.name).is_file()
+            if orphan or self._differs(artifact):
+                self._remove(artifact.name)
+        if (self.folder / "weights.safetensors").exists():
+            self._remove(CHECKPOINT)
+            self.record(*(name for name in TRAINING_FILES if name not in self.files))
+        if self.written or not self.manifest.get("finished"):
+            self.manifest.update({"finished": True, "command": list(command), **provenance()})
+            self._write_manifest()
+
+    def record(self, *names: str) -> None:
+        """Add training files to the manifest as they are now; a missing one has no entry."""
+        for name in names:
+            entry = self._entries[name] = file_entry(self._path(name))
+            if entry is not None and self.files.get(name) != entry:
+                self.files[name] = entry
+                self.written.append(name)
+
+    def begin(self, about: dict[str, Any]) -> None:
+        """Start a new training in the folder: the manifest forgets all files, so none of them counts any more."""
+        self.files.clear()
+        self.manifest.update({"finished": False, "training": about})
+        self._write_manifest()
+
+    def _known(self, artifact: Artifact[T]) -> T | None:
+        if artifact.name not in self._values and self.fresh(artifact):
+            self._load(artifact)
+        value: T | None = self._values.get(artifact.name)
+        return value
+
+    def _load(self, artifact: Artifact[Any]) -> None:
+        assert artifact.load is not None
+        with suppress(Exception):  # written by an older version: computed again
+            self._values[artifact.name] = artifact.load(self._path(artifact.name))
+
+    def _compute(self, artifact: Artifact[T]) -> T | None:
+        for source in artifact.of:
+            if isinstance(source, Artifact):
+                self.get(source)
+        found = artifact.compute(self.job)
+        if not isinstance(found, Iterator):
+            return self._keep(artifact, found)
+        saved, value, waits = time.monotonic(), None, False
+        for value in found:
+            waits = time.monotonic() - saved < SAVE_SECONDS
+            self._values[artifact.name] = value
+            if not waits:
+                self._keep(artifact, value)
+                saved = time.monotonic()
+        return self._keep(artifact, value) if waits else value
+
+    def _keep(self, artifact: Artifact[T], value: T | None) -> T | None:
+        """Save a value and add the file to the manifest."""
+        self._values[artifact.name] = value
+        if value is None:
+            self._remove(artifact.name)
+            return None
+        root = self.overlay or self.folder
+        path = root / artifact.name
+        if path.parent.is_symlink() and path.parent != root:
+            raise RunError(
+                f"{path.parent} is a link to {os.readlink(path.parent)}: delete the link, a folder belongs there."
+            )
+        self._write_unfinished()
+        with written_beside(path) as beside:
+            artifact.save(value, beside)
+        entry = self._entries[artifact.name] = file_entry(path)
+        self.files[artifact.name] = {**(entry or {}), **self._inputs(artifact)}
+        self.written.append(artifact.name)
+        self._write_manifest()
+        return value
+
+    def _remove(self, name: str) -> None:
+        if self.overlay is None and ((self.folder / name).is_file() or (self.folder / name).is_symlink()):
+            (self.folder / name).unlink()
+            self.written.append(name)
+        if self.files.pop(name, None) is not None:
+            self.written.append(name)
+        self._entries.pop(name, None)
+
+    def _inputs(self, artifact: Artifact[Any]) -> dict[str, Any]:
+        return {
+            "from": {_name(source): self._input(source) for source in artifact.of},
+            "shows": {source.name: self._shown(source) for source in artifact.shows},
+            "settings": _plain(artifact.settings(self.job)),
+            "version": artifact.version,
+        }
+
+    def _input(self, source: Artifact[Any] | str) -> str | None:
+        if isinstance(source, str):
+            return self.fact(source)
+        entry = self._entry(source.name)
+        return None if entry is None else entry["sha256"]
+
+    def _shown(self, source: Artifact[Any]) -> str | None:
+        return self._input(source) if self.present(source) else None
+
+    def _differs(self, artifact: Artifact[Any]) -> bool:
+        """Whether an input is known to be another one than that which the file was computed from."""
+        recorded = self.files.get(artifact.name, {}).get("from", {})
+        now = {_name(source): self._input(source) for source in artifact.of if _name(source) in recorded}
+        return any(value is not None and recorded[name] != value for name, value in now.items())
+
+    def _intact(self, name: str) -> bool:
+        entry, recorded = self._entry(name), self.files[name]
+        return entry is not None and all(entry[key] == recorded.get(key) for key in entry)
+
+    def _entry(self, name: str) -> dict[str, Any] | None:
+        """Size and SHA-256 of a file as it is now; None if there is no regular file of that name."""
+        if name not in self._entries:
+            self._entries[name] = file_entry(self._path(name), self.files.get(name, {}).get("bytes"))
+        return self._entries[name]
+
+    def _path(self, name: str) -> Path:
+        if self.overlay is not None and (self.overlay / name).exists():
+            return self.overlay / name
+        return self.folder / name
+
+    def _write_unfinished(self) -> None:
+        if self.manifest.get("finished", True):
+            self.manifest["finished"] = False
+            self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        self.manifest["files"] = self.files = dict(sorted(self.files.items()))
+        write_text((self.overlay or self.folder) / MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
+
+
+@contextmanager
+def opened(
+    folder: Path,
+    fact: Callable[[str], str | None],
+    job: Any,
+    artifacts: Sequence[Artifact[Any]],
+    command: Sequence[str],
+    progress: Progress = SILENT,
+) -> Iterator[Store]:
+    """The store of a folder, locked within `with` and finished at its end.
+
+    What is computed for a folder that cannot be written to goes into a temporary overlay, and one line at the end names
+    what was not saved. After an error the manifest stays unfinished if anything was written.
+
+    Raises:
+        RunError: another process writes into the folder.
+    """
+    if os.access(folder, os.W_OK | os.X_OK):
+        with locked(folder, progress):
+            store = Store(folder, fact, job)
+            yield store
+            store.finish(artifacts, command)
+        return
+    with tempfile.TemporaryDirectory(prefix="seefar-") as overlay:
+        store = Store(folder, fact, job, Path(overlay))
+        yield store
+        if store.written:
+            names = ", ".join(dict.fromkeys(store.written))
+            progress.line(f"{folder} cannot be written to, so these are not saved: {names}")
+
+
+@contextmanager
+def locked(folder: Path, progress: Progress = SILENT) -> Iterator[None]:
+    """Lock a folder for this thread within `with`; the system frees the lock when the process ends, however it ends.
+
+    Raises:
+        RunError: another process or thread has locked it, or it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A singleton counts how often one thread has locked it, so that `run` can hold the lock over all its steps.
+        lock = FileLock(folder.resolve() / ".lock", timeout=0, is_singleton=True, fallback_to_soft=False)
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(
+            f"Another process or thread writes into {folder}: wait until it has ended, or choose another folder."
+        ) from error
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise RunError(
+                f"{folder} cannot be written to ({error.strerror or error}). {next_step(error)} or choose another "
+                "folder."
+            ) from error
+        progress.line(f"{folder} is on a file system without locks: start no second command on this folder.")
+    try:
+        remove_temporary(folder, folder / "figures")
+        yield
+    finally:
+        lock.release()
+
+
+def verify_folder(folder: Path) -> list[str]:
+    """What differs between a folder and its manifest, one line for each file; see `seefar.verify`."""
+    try:
+        if not (folder / MANIFEST).exists():
+            return [f"{MANIFEST} is missing: no command that writes into the folder has finished"]
+        manifest = _checked(read_json(folder / MANIFEST, follow=False))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{MANIFEST} is damaged ({error})"]
+    recorded = manifest["files"]
+    lines = [] if manifest.get("finished") else ["the last command that wrote into the folder has not finished"]
+    found = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    names = {path.relative_to(folder).as_posix() for path in found}
+    names = {name for name in names if not any(part.startswith(".") for part in name.split("/"))} - {MANIFEST}
+    for name in sorted({*recorded, *names}):
+        entry = file_entry(folder / name, recorded.get(name, {}).get("bytes"))
+        if name not in recorded:
+            lines.append(f"{printable(name)} is extra: the manifest does not have it")
+        elif name not in names:
+            lines.append(f"{printable(name)} is missing")
+        elif entry is None or any(entry[key] != recorded[name].get(key) for key in entry):
+            lines.append(f"{printable(name)} is changed")
+    return lines
+
+
+def file_entry(path: Path, expected: int | None = None) -> dict[str, Any] | None:
+    """Size and SHA-256 of a file for the manifest; None if it is missing, a link, or no regular file.
+
+    Args:
+        path: the file.
+        expected: its size as recorded; of a file of another size, which may be huge, no hash is computed.
+    """
+    try:
+        with open_regular(path, follow=False) as file:
+            size = os.fstat(file.fileno()).st_size
+            if expected is not None and size != expected:
+                return {"bytes": size, "sha256": None}
+            digest = hashlib.sha256()
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+            return {"bytes": size, "sha256": digest.hexdigest()}
+    except (OSError, ValueError):  # ValueError: a name that is no path, in a manifest that somebody else wrote
+        return None
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder; an empty one if it is missing or damaged, which vouches for nothing."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _checked(read_json(folder / MANIFEST, follow=False))
+    return {"files": {}}
+
+
+def _checked(manifest: Any) -> dict[str, Any]:
+    """The manifest, if its entries have the form that `Store` writes."""
+    for name, entry in manifest["files"].items():
+        computed = not entry.keys() <= {"bytes", "sha256"}
+        if computed and not (entry.keys() >= _ENTRY and isinstance(entry["from"], dict)):
+            raise ValueError(f"its entry of {name} is incomplete")
+    if not isinstance(manifest.get("training", {}).get("sessions", []), list):
+        raise ValueError("its sessions are not a list")
+    return dict(manifest)
+
+
+def _name(source: Artifact[Any] | str) -> str:
+    return source if isinstance(source, str) else source.name
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    return json.loads(json.dumps(value))

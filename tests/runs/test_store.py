@@ -1,0 +1,522 @@
+"""The store on a table of four toy artifacts: a file counts if its bytes and its inputs are what the manifest says."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seefar.errors import RunError
+from seefar.progress import Silent
+from seefar.runs import store as store_module
+from seefar.runs.folder import verify
+from seefar.runs.store import Artifact, Store, locked, opened
+
+
+class Job(Silent):
+    """Facts and settings of a command, what it computed, and the lines that it printed."""
+
+    store: Store
+
+    def __init__(self, weights: str | None = "w", test: str | None = "t", scale: int = 1, parts: int = 4) -> None:
+        self.facts = {"weights": weights, "test": test, "news": "n"}
+        self.scale, self.parts = scale, parts
+        self.stops_after: int | None = None
+        self.computed: list[str] = []
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def note(job: Job, name: str, value: str) -> str:
+    job.computed.append(name)
+    return value
+
+
+def save(value: str, path: Path) -> None:
+    path.write_text(value, encoding="utf-8")
+
+
+def load(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def count(job: Job) -> Iterator[str]:
+    """`0123...`, one more with each part, on from what is saved; as a killed process stops if the job says so."""
+    value = job.store.peek(LONG) or ""
+    for number in range(len(value), job.parts):
+        if number == job.stops_after:
+            raise ZeroDivisionError
+        value += str(number)
+        yield note(job, "long", value)
+
+
+RAW = Artifact(
+    "raw.txt",
+    compute=lambda job: note(job, "raw", f"raw of {job.facts['weights']}, {job.facts['test']}"),
+    save=save,
+    load=load,
+    of=("weights", "test"),
+)
+LONG = Artifact(
+    "deep/long.txt",
+    compute=count,
+    save=save,
+    load=load,
+    of=("weights",),
+    enough=lambda job, value: len(value) >= job.parts,
+)
+SCALED = Artifact(
+    "scaled.txt",
+    compute=lambda job: note(job, "scaled", f"{job.store.get(RAW)} x {job.scale}") if job.scale else None,
+    save=save,
+    of=(RAW,),
+    settings=lambda job: job.scale,
+)
+TABLE = Artifact(
+    "table.csv",
+    compute=lambda job: note(job, "table", f"{job.store.get(RAW)} | {job.store.peek(LONG)}"),
+    save=save,
+    of=(RAW,),
+    shows=(LONG,),
+)
+ALL = (RAW, LONG, SCALED, TABLE)
+NAMES = [one.name for one in ALL]
+
+
+def visit(folder: Path, job: Job | None = None, artifacts: Sequence[Artifact[Any]] = ALL) -> Job:
+    """One command that wants these files."""
+    job = Job() if job is None else job
+    folder.mkdir(exist_ok=True)
+    with opened(folder, job.facts.get, job, ALL, ["a test"], job) as job.store:
+        job.store.ensure(*artifacts)
+    return job
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "manifest.json")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the commit and the versions of packages, which take longer than all else here."""
+    monkeypatch.setattr(store_module, "provenance", dict)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """All four files."""
+    visit(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_each_file_is_computed_once_and_has_its_inputs_in_the_manifest(tmp_path: Path) -> None:
+    job = visit(tmp_path / "run")
+    assert job.computed == ["raw", "long", "long", "long", "long", "scaled", "table"]
+    assert content(tmp_path / "run") == {
+        "raw.txt": b"raw of w, t",
+        "deep/long.txt": b"0123",
+        "scaled.txt": b"raw of w, t x 1",
+        "table.csv": b"raw of w, t | 0123",
+    }
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert (manifest["finished"], manifest["command"]) == (True, ["a test"])
+    files = manifest["files"]
+    assert list(files) == sorted(NAMES)
+    assert files["raw.txt"]["from"] == {"weights": "w", "test": "t"}
+    assert files["scaled.txt"] == {
+        "bytes": 15,
+        "sha256": files["scaled.txt"]["sha256"],
+        "from": {"raw.txt": files["raw.txt"]["sha256"]},
+        "shows": {},
+        "settings": 1,
+        "version": 1,
+    }
+    assert files["table.csv"]["shows"] == {"deep/long.txt": files["deep/long.txt"]["sha256"]}
+    assert verify(tmp_path / "run") == []
+
+
+def test_where_nothing_is_to_do_nothing_is_computed_or_written(folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert visit(folder).computed == []
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+
+
+def link(path: Path) -> None:
+    """To a copy of itself: the bytes are right."""
+    path.rename(path.parent / "elsewhere")
+    path.symlink_to("elsewhere")
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("damage", [delete, truncate, flip, link, pipe])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_was_damaged_is_computed_again(folder: Path, name: str, damage: Callable[[Path], None]) -> None:
+    before = content(folder)
+    damage(folder / name)
+    assert any(line.startswith(name) for line in verify(folder))
+    assert Path(name).stem in visit(folder).computed
+    (folder / name).parent.joinpath("elsewhere").unlink(missing_ok=True)
+    assert content(folder) == before
+    assert verify(folder) == []
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(folder: Path) -> None:
+    (folder / "raw.txt").unlink()
+    (folder / "raw.txt").mkdir()
+    with pytest.raises(RunError, match=r"raw\.txt"):
+        visit(folder)
+    (folder / "raw.txt").rmdir()
+    visit(folder)
+    assert verify(folder) == []
+
+
+def test_a_folder_of_files_that_is_a_link_is_not_written_through(folder: Path, tmp_path: Path) -> None:
+    (folder / "deep" / "long.txt").unlink()
+    (folder / "deep").rmdir()
+    (folder / "deep").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside").mkdir()
+    with pytest.raises(RunError, match="deep"):
+        visit(folder)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "computed"),
+    [
+        ({"test": "other"}, {"raw", "scaled", "table"}),
+        ({"weights": "other"}, {"raw", "scaled", "table", "long"}),
+        ({"test": None}, set()),
+        ({"test": None, "weights": None}, set()),
+        ({"scale": 2}, {"scaled"}),
+        ({"parts": 6}, {"long", "table"}),
+        ({"parts": 2}, set()),
+    ],
+)
+def test_what_depends_on_another_fact_or_setting_is_computed_again(
+    folder: Path, facts: dict[str, Any], computed: set[str]
+) -> None:
+    before = content(folder)
+    assert set(visit(folder, Job(**facts)).computed) == computed
+    assert verify(folder) == []
+    assert set(visit(folder).computed) == (computed if "parts" not in facts else set())
+    if "parts" not in facts:
+        assert content(folder) == before
+
+
+def test_a_fact_that_becomes_known_is_another_one(tmp_path: Path) -> None:
+    """Such as the reference data, which could not be fetched when the faults were counted."""
+    visit(tmp_path / "run", Job(test=None))
+    assert set(visit(tmp_path / "run", Job(test="t")).computed) == {"raw", "scaled", "table"}
+    assert visit(tmp_path / "run", Job(test=None)).computed == []
+
+
+@pytest.mark.parametrize(
+    "more", [{"version": 2}, {"of": ("weights", "test", "news")}, {"of": ("weights",)}, {"shows": (LONG,)}]
+)
+def test_another_version_of_an_artifact_or_other_inputs_are_computed_again(folder: Path, more: dict[str, Any]) -> None:
+    visit(folder, artifacts=[replace(RAW, **more)])
+    assert visit(folder, artifacts=[replace(RAW, **more)]).computed == []
+    assert visit(folder, artifacts=[RAW]).computed == ["raw"]
+
+
+def test_what_is_shown_may_appear_and_disappear(tmp_path: Path) -> None:
+    table = tmp_path / "run" / "table.csv"
+    visit(tmp_path / "run", artifacts=(RAW, TABLE))
+    assert table.read_text() == "raw of w, t | None"
+    visit(tmp_path / "run")
+    assert table.read_text() == "raw of w, t | 0123"
+    (tmp_path / "run" / "deep" / "long.txt").unlink()
+    visit(tmp_path / "run", artifacts=(RAW, TABLE))
+    assert table.read_text() == "raw of w, t | None"
+
+
+def test_a_value_that_is_none_takes_its_file_away(folder: Path) -> None:
+    visit(folder, Job(scale=0))
+    assert not (folder / "scaled.txt").exists()
+    assert verify(folder) == []
+
+
+@pytest.mark.parametrize("stops_after", [1, 2, 3])
+def test_long_work_is_saved_in_parts_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops_after: int
+) -> None:
+    monkeypatch.setattr(store_module, "SAVE_SECONDS", 0)
+    killed, resumed = Job(), Job()
+    killed.stops_after = stops_after
+    with pytest.raises(ZeroDivisionError):
+        visit(tmp_path / "run", killed)
+    assert load(tmp_path / "run" / LONG.name) == "0123"[:stops_after]
+    assert "finished" in verify(tmp_path / "run")[0]
+    visit(tmp_path / "run", resumed)
+    assert resumed.computed.count("long") == 4 - stops_after
+    visit(tmp_path / "whole")
+    assert content(tmp_path / "run") == content(tmp_path / "whole")
+
+
+def test_parts_are_saved_once_a_minute_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 30.0, 61.0, 61.0, 90.0, 100.0])
+    monkeypatch.setattr(store_module.time, "monotonic", lambda: next(clock))
+    saved: list[str] = []
+    slow = Artifact(LONG.name, LONG.compute, lambda value, path: (saved.append(value), save(value, path)), LONG.load)
+    job = Job()
+    store = job.store = Store(tmp_path, job.facts.get, job)
+    store.get(slow)
+    assert saved == ["01", "0123"]
+
+
+def test_a_kill_at_any_rename_is_resumed_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    """Files and manifests: the last renames before the kill have happened, the next has not."""
+    wanted, rename, renames = content(folder), os.replace, 0
+
+    def visit_until(number: int) -> None:
+        left = iter(range(number))
+
+        def counted(*paths: Any) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            rename(*paths)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "replace", counted)
+            visit(tmp_path / str(number))
+
+    for renames in range(100):
+        try:
+            visit_until(renames)
+            break
+        except KeyboardInterrupt:
+            visit(tmp_path / str(renames))
+        assert content(tmp_path / str(renames)) == wanted
+        assert verify(tmp_path / str(renames)) == []
+    assert renames == 10  # four files, a manifest after each, one at the beginning and one at the end
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_folder_lacks_that_cannot_be_written_to_goes_elsewhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    flip(folder / name)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
+    job = visit(folder)
+    assert job.computed
+    assert job.store.get(RAW) == "raw of w, t"
+    (line,) = job.lines
+    assert str(folder) in line
+    assert line.endswith(name)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_an_intact_folder_that_cannot_be_written_to_is_read_in_silence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    job = visit(folder)
+    assert (job.computed, job.lines) == ([], [])
+
+
+def test_what_is_outdated_is_removed_at_the_end_and_nothing_of_the_user(folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine")
+    (folder / "deep" / "notes.txt").write_text("mine")
+    visit(folder, Job(weights="other"), artifacts=(RAW,))
+    assert sorted(content(folder)) == ["deep/notes.txt", "notes.txt", "raw.txt"]
+    (folder / "scaled.txt").write_text("left by a kill between two renames")
+    visit(folder, Job(weights="other"), artifacts=(RAW,))
+    assert sorted(content(folder)) == ["deep/notes.txt", "notes.txt", "raw.txt"]
+    assert [line.split(" is ")[0] for line in verify(folder)] == ["deep/notes.txt", "notes.txt"]
+
+
+def test_an_error_before_anything_is_written_leaves_the_manifest_as_it_was(folder: Path) -> None:
+    before = (folder / "manifest.json").read_bytes()
+    with pytest.raises(ZeroDivisionError), opened(folder, {}.get, None, ALL, []):
+        raise ZeroDivisionError
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+STRANGE = {
+    "empty": "",
+    "no JSON": "{",
+    "no object": "[]",
+    "no files": "{}",
+    "files that are a list": '{"files": []}',
+    "an entry that is a text": '{"files": {"raw.txt": "abc"}}',
+    "an entry that is null": '{"files": {"raw.txt": null}}',
+    "an entry with half of its fields": '{"files": {"raw.txt": {"bytes": 11, "sha256": "", "from": {}}}}',
+    "inputs that are a list": (
+        '{"files": {"raw.txt": {"bytes": 1, "sha256": "", "from": [], "shows": {}, "settings": 1, "version": 1}}}'
+    ),
+    "sessions of an older form": '{"files": {}, "training": ["cpu"]}',
+    "nested without end": "[" * 200_000,
+    "nested within": '{"files": {"raw.txt": ' + '{"a":' * 5_000 + "1" + "}" * 5_000 + "}}",
+    "numbers that no float holds": '{"files": {"raw.txt": {"bytes": 1e999, "sha256": ' + "9" * 4_000 + "}}}",
+    "a name that is no path": '{"files": {"a\\u0000b": {"bytes": 1, "sha256": ""}, "\\ud800": {"bytes": 1}}}',
+    "a name outside": '{"files": {"../../../etc/hostname": {"bytes": 1}, "/etc/hostname": {}, "": {}}}',
+}
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE)
+def test_a_manifest_of_a_strange_form_counts_for_nothing(folder: Path, text: str) -> None:
+    before = content(folder)
+    (folder / "manifest.json").write_text(text)
+    assert verify(folder) != []
+    assert set(visit(folder).computed) == {"raw", "long", "scaled", "table"}
+    assert content(folder) == before
+    assert json.loads((folder / "manifest.json").read_text())["finished"]
+
+
+@pytest.mark.parametrize("damage", [link, pipe, lambda path: os.truncate(path, 5 << 30)], ids=["link", "pipe", "huge"])
+def test_a_manifest_that_is_no_plain_file_counts_for_nothing(folder: Path, damage: Callable[[Path], None]) -> None:
+    damage(folder / "manifest.json")
+    assert "manifest.json" in verify(folder)[0]
+    assert set(visit(folder).computed) == {"raw", "long", "scaled", "table"}
+    (folder / "elsewhere").unlink(missing_ok=True)
+    assert verify(folder) == []
+
+
+def test_verify_has_a_line_for_each_file_that_is_missing_changed_or_extra(folder: Path, tmp_path: Path) -> None:
+    (folder / "raw.txt").unlink()
+    flip(folder / "scaled.txt")
+    (folder / "\x1b[31mred").touch()
+    (folder / ".hidden").touch()
+    assert [line.split(" is ")[::-1][0].split(":")[0] for line in verify(folder)] == ["extra", "missing", "changed"]
+    assert [line.split(" is ")[0] for line in verify(folder)] == ["\\x1b[31mred", "raw.txt", "scaled.txt"]
+    (folder / "manifest.json").unlink()
+    assert len(verify(folder)) == 1
+    with pytest.raises(RunError, match="nowhere"):
+        verify(tmp_path / "nowhere")
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from seefar.runs.store import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that writes into `tmp_path`."""
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path: Path, writer: subprocess.Popen[str]) -> None:
+    with pytest.raises(RunError, match=str(tmp_path)), locked(tmp_path):
+        pytest.fail("not locked")
+    writer.kill()
+    writer.wait()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_second_thread_is_refused_and_the_same_thread_enters_again(tmp_path: Path) -> None:
+    refused: list[RunError] = []
+
+    def enter() -> None:
+        try:
+            with locked(tmp_path):
+                pass
+        except RunError as error:
+            refused.append(error)
+
+    def enter_in_a_thread() -> int:
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        return len(refused)
+
+    with locked(tmp_path):
+        with locked(tmp_path):
+            assert enter_in_a_thread() == 1
+        assert enter_in_a_thread() == 2  # not unlocked by the inner one
+    assert enter_in_a_thread() == 2
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="file"), locked(tmp_path / "file" / "run"):
+        pytest.fail("not locked")
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(RunError, match="run"), locked(tmp_path / "run"):
+        pytest.fail("not locked")
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_file_system_without_locks_gets_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_file: int) -> bool:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("filelock._unix.lock_fd_nonblocking", missing)
+    job = visit(tmp_path / "run")
+    assert len(job.lines) == 1
+    assert verify(tmp_path / "run") == []
+
+
+def test_what_a_kill_left_half_written_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    half = f".part-{'0a' * 8}-weights.safetensors"
+    for path in (tmp_path / half, tmp_path / ".part-mine", tmp_path / "notes.txt"):
+        path.touch()
+    (tmp_path / f".part-{'0b' * 8}-mistakes.csv").symlink_to(tmp_path / "notes.txt")
+    with locked(tmp_path):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".part-mine", "notes.txt"]
+
+
+def test_a_new_training_makes_the_manifest_forget_all_files(folder: Path) -> None:
+    for session in ({"device": "cpu"}, {"device": "cuda"}):  # the second is killed too, before it writes anything else
+        Store(folder, {}.get).begin({"sessions": [session]})
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert manifest["files"] == {}
+        assert manifest["training"] == {"sessions": [session]}
+    assert set(visit(folder).computed) == {"raw", "long", "scaled", "table"}
+
+
+def test_training_files_are_recorded_once_and_a_later_change_is_reported(folder: Path) -> None:
+    for name in ("weights.safetensors", "log.txt", "checkpoint.safetensors"):
+        (folder / name).write_text("as trained")
+    visit(folder)
+    assert not (folder / "checkpoint.safetensors").exists()
+    assert verify(folder) == []
+    (folder / "log.txt").write_text("edited")
+    visit(folder, Job(weights="other"))
+    assert verify(folder) == ["log.txt is changed"]
