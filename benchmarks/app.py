@@ -29,10 +29,9 @@ from PIL import Image
 from playwright.sync_api import Error, Page, sync_playwright
 
 import seefar
-from seefar.app import make_app
+from seefar.app import make_app, open_studio
 from seefar.progress import SILENT
 from seefar.runs.provenance import provenance
-from seefar.app import open_studio
 
 MAP = "document.querySelector('#map img')"
 NEW_MAP = f"""old => new Promise((done, failed) => {{

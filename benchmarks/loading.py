@@ -43,8 +43,8 @@ from seefar.data.folder import load_folder
 from seefar.data.images import Data
 from seefar.progress import SILENT
 from seefar.runs.provenance import provenance
+from seefar.training.loop import build_batches
 from seefar.training.recipe import Recipe
-from seefar.training.setup import build_batches
 from throughput import noise
 
 REAL, CLASSES, WIDTH, HEIGHT = 400, 10, 500, 375

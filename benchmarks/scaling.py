@@ -4,7 +4,7 @@
 
 Both train `seefar.train`'s recipe `fast` at 32x32 pixels on noise, on the CPU, with the same global batch of 128, and
 take turns. The first steps, while memory is taken, are left out. Beside them: one all-reduce of as many bytes as the
-gradients have, and one `agree`, each alone. Two processes on two cores show what the group itself costs; they cannot
+gradients have, and one `any_rank`, each alone. Two processes on two cores show what the group itself costs; they cannot
 show what more GPUs bring. For those there is a model of the cost, from numbers that are assumed: `predict`.
 """
 
@@ -24,8 +24,8 @@ from dataclasses import replace
 import torch
 
 import seefar
-from seefar import processes
 from seefar.runs.provenance import provenance
+from seefar.training.distributed import all_reduce, any_rank, joined, world_size
 from throughput import FAST, noise
 
 CONTENDERS = {"1 process x 2 threads": (1, 2), "2 processes x 1 thread": (2, 1), "1 process x 1 thread": (1, 1)}
@@ -60,19 +60,21 @@ def predict(gpus: int, images: int) -> dict[str, float]:
 
 
 def measure(width: int, batches: int) -> dict[str, float]:
-    """In each process of a group: images per second of the loop, and milliseconds of its communication."""
+    """In the first process of a group: images per second of the loop, and milliseconds of its communication."""
     recipe = replace(FAST, epochs=1, width=width, log_every=batches // 4)
     gradients = sum(parameter.numel() for parameter in seefar.ResNet18(width=width).parameters())
-    with processes.joined(), tempfile.TemporaryDirectory() as folder:
+    found: dict[str, float] = {"gradient_bytes": 4 * gradients}
+    with joined(), tempfile.TemporaryDirectory() as folder:
+        if world_size() > 1:
+            content = torch.zeros(gradients)
+            found["all_reduce_ms"] = 1000 * seconds(lambda: all_reduce(content))
+            found["agree_ms"] = 1000 * seconds(lambda: any_rank(False, False))
         data = noise(recipe.batch_size * batches)
         history = seefar.train(recipe, data, f"{folder}/run", device="cpu", progress=seefar.SILENT).history
         first, last = history[0], history[-1]
         speed = (last.step - first.step) * recipe.batch_size / (last.seconds - first.seconds)
-        found = {"images_per_second": speed, "gradient_bytes": 4 * gradients}
-        if processes.size() > 1:
-            content = torch.zeros(gradients)
-            found["all_reduce_ms"] = 1000 * seconds(lambda: processes.total(content))
-            found["agree_ms"] = 1000 * seconds(lambda: processes.agree(False, False))
+        found["images_per_second"] = speed
+        if "all_reduce_ms" in found:
             step_ms = 1000 * recipe.batch_size / speed
             found["communication_share"] = (found["all_reduce_ms"] + found["agree_ms"]) / step_ms
     return found

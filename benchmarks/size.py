@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from seefar.training.begin import begin_run
 
 import seefar
 from seefar.pipeline import evaluate_run, report_run
@@ -34,8 +33,8 @@ from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
 from seefar.runs.provenance import provenance
 from seefar.training.history import HistoryRow, to_csv
-from seefar.training.run import load_run, save_weights
-from seefar.training.setup import build_model
+from seefar.training.run import load_run, save_weights, training_in
+from seefar.training.loop import build_model
 
 LINKS = 50_000  # ext4 admits 65,000 to a file
 SIZE = 16
@@ -81,8 +80,8 @@ def begin(home: Path) -> None:
         seefar.load_data(str(home / "data"), image_size=SIZE, progress=seefar.SILENT),
         RunFolder(home / "run"),
     )
-    with folder.writing(["benchmarks/size.py"]):
-        begin_run(folder, RECIPE, data, write=True)
+    session = {"device": "cpu", "precision": "float32"}
+    with training_in(folder, RECIPE, data, session, ["benchmarks/size.py"], seefar.SILENT):
         save_weights(folder, build_model(RECIPE, data), RECIPE, data)
         write_text(folder.history, to_csv([HistoryRow(1, 1, 0.0, SIZE, 0.1, 2.3, 0.1, 0.1)]))
 

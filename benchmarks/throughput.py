@@ -41,8 +41,8 @@ from seefar.data.augmentation import pipeline
 from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute, core_count, keep_freed_memory
 from seefar.training.graphs import WARM_UP, RecordedStep
+from seefar.training.loop import build_model, build_optimizer
 from seefar.training.recipe import Recipe
-from seefar.training.setup import build_model, build_optimizer
 
 BATCH = 128  # as in most loops that it is compared with; the recipe itself has 256
 FAST = seefar.recipe("fast", batch_size=BATCH)

@@ -19,7 +19,7 @@ from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import RECIPES, Recipe
-from seefar.training.setup import image_cost
+from seefar.training.schedule import image_cost
 
 HELD_OUT = 5000
 FIRST_EPOCHS = {"seed": 2}

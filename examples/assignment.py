@@ -1,7 +1,7 @@
 """The course assignment: train a ResNet-18, show ten misclassified images and their Grad-CAM, and what they rest on.
 
-    python examples/assignment.py            # the built-in data set, a small network, under a minute
-    python examples/assignment.py seed       # CIFAR-10 with the assignment's own settings: SGD, momentum 0.9, rate 0.001
+python examples/assignment.py            # the built-in data set, a small network, under a minute
+python examples/assignment.py seed       # CIFAR-10 with the assignment's own settings: SGD, momentum 0.9, rate 0.001
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Judge predictions from elsewhere: metrics, mistakes, label issues and, for CIFAR-10, the cause of each mistake.
 
-    python examples/judge_predictions.py                    # made-up logits for the built-in data set
-    python examples/judge_predictions.py logits.npy         # logits (10000, 10) for CIFAR-10's test set, official order
+python examples/judge_predictions.py                    # made-up logits for the built-in data set
+python examples/judge_predictions.py logits.npy         # logits (10000, 10) for CIFAR-10's test set, official order
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Train on your own pictures, and predict new ones: folders by class, any size, any format that Pillow reads.
 
-    python examples/own_pictures.py my_pictures/      # my_pictures/<class>/*.jpg, or train/<class>/ and test/<class>/
+python examples/own_pictures.py my_pictures/      # my_pictures/<class>/*.jpg, or train/<class>/ and test/<class>/
 """
 
 import sys

@@ -16,14 +16,13 @@ import pytest
 from PIL import Image
 
 import seefar
-from seefar.app import is_upload, make_app, make_site
+from seefar.app import Studio, is_upload, make_app, make_site, open_studio
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import MissingExtraError
 from seefar.maps.class_maps import class_maps
 from seefar.model.inference import compute_logits, log_softmax
 from seefar.model.resnet import ResNet18
-from seefar.app import Studio, open_studio
 from seefar.training.run import Run
 
 

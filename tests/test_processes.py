@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,33 +20,32 @@ import torch
 import torch.nn.functional as F
 
 import seefar
-from seefar import processes
 from seefar.cli.main import main
 from seefar.data.shapes import load_shapes
-from seefar.progress import SILENT
+from seefar.errors import DeviceError
 from seefar.runs.tensors import load_tensors
+from seefar.training import distributed
+from seefar.training.loop import build_batches, build_model
 from seefar.training.recipe import recipe
-from seefar.training.setup import build_batches, build_model
 
 BEGIN = """
 import json, sys, pathlib
 import numpy as np, torch
 import seefar
-from seefar import processes
 from seefar.data.shapes import load_shapes
 from seefar.progress import SILENT
+from seefar.training import distributed
 """
-FILES = ("predictions.npz", "metrics.json", "mistakes.csv", "maps.npz", "explanation.json")
 
 
-def group(size: int, script: str, folder: Path, timeout: float = 120) -> list[object]:
-    """What a script puts into `found` in each process of a group, without a launcher."""
+def group(size: int, script: str, folder: Path, codes: tuple[int, ...] = (0,), timeout: float = 120) -> list[Any]:
+    """What a script puts into `found` in each process of a group that comes to its end, without a launcher."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     lines = "\n".join("    " + line for line in script.strip().splitlines())
     path = folder / "script.py"
-    path.write_text(f"{BEGIN}\nwith processes.joined():\n{lines}\nprint(json.dumps(found))\n")
+    path.write_text(f"{BEGIN}\nwith distributed.joined():\n{lines}\nprint(json.dumps(found))\n")
     shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     begun = [
         subprocess.Popen(
@@ -63,18 +62,18 @@ def group(size: int, script: str, folder: Path, timeout: float = 120) -> list[ob
     try:
         for process in begun:
             output, errors = process.communicate(timeout=timeout)
-            assert process.returncode == 0, errors
+            assert process.returncode in codes, errors
             assert "Warning" not in errors
-            found.append(json.loads(output))
+            found += [json.loads(line) for line in output.splitlines()]
     finally:
         for process in begun:
             process.kill()
     return found
 
 
-def command(*words: str, folder: Path, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def command(*words: str, folder: Path, begin: tuple[str, ...] = ("-m", "seefar")) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", *launcher, "seefar", *words],
+        [sys.executable, *begin, *words],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -123,47 +122,33 @@ def same(one: Path, other: Path, *names: str) -> bool:
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
 
 
-def test_alone_they_do_nothing() -> None:
-    tensor, rows = torch.arange(3.0), np.arange(5)
-    with processes.joined():
-        assert processes.size() == 1
-        assert processes.first()
-        part = processes.part(7)
-        assert (part.rows, part.count) == (slice(0, 7), 7)
-        assert part.weigh(tensor) is tensor
-        assert processes.total(tensor) is tensor
-        assert processes.agree(False, True) == (False, True)
-        assert processes.first_then_others(lambda: 5) == 5
-        assert processes.in_parts(lambda array: (array,), rows, unit=2)[0] is rows
-        assert processes.told(b"same") == b"same"
+def test_without_a_launcher_they_do_nothing() -> None:
+    tensor = torch.arange(3.0)
+    with distributed.joined():
+        assert distributed.world_size() == 1
+        assert distributed.is_main()
+        part = distributed.part(7)
+        assert (part.rows, part.count, part.weight) == (slice(0, 7), 7, 1.0)
+        assert distributed.all_reduce(tensor) is tensor
+        assert distributed.any_rank(False, True) == (False, True)
+        assert distributed.load_in_turn(lambda: 5) == 5
+        assert distributed.broadcast(b"same") == b"same"
 
 
-def test_three_processes_share_sum_agree_and_gather(tmp_path: Path) -> None:
+def test_three_processes_share_sum_agree_and_take_turns(tmp_path: Path) -> None:
     script = """
 rank = int(__import__("os").environ["RANK"])
-parts = {n: (lambda p: [p.rows.start, p.rows.stop, p.count, p.weight])(processes.part(n)) for n in (1, 2, 7, 16)}
-asked = []
-twice = lambda array: (asked.append(len(array)), (array * 2, array[:, None] > 3))[1]
-two = processes.in_parts(twice, np.arange(7), unit=2)
-few = processes.in_parts(twice, np.arange(2), unit=2)
-def refuse():
-    if rank == 2:
-        raise seefar.errors.DataError("nothing there")
-try:
-    processes.first_then_others(refuse)
-except seefar.SeefarError as error:
-    refused = [type(error).__name__, str(error)]
-from seefar.runs.copies import copied
-from seefar.runs.folder import RunFolder
-pathlib.Path("run/figures").mkdir(parents=True, exist_ok=True)
-if rank == 0:
-    pathlib.Path("run/figures/a.png").write_bytes(b"picture")
-copy = copied(lambda: RunFolder(pathlib.Path("run"))).path
+parts = {n: (lambda p: [p.rows.start, p.rows.stop, p.count, p.weight])(distributed.part(n)) for n in (1, 2, 7, 16)}
+def load():
+    there = pathlib.Path("downloaded").exists()
+    if rank == 0:
+        __import__("time").sleep(0.5)
+        pathlib.Path("downloaded").touch()
+    return there
 found = {
-    "parts": parts, "asked": asked, "two": [one.tolist() for one in two], "few": few[0].tolist(),
-    "agree": processes.agree(rank == 2, False), "total": processes.total(torch.tensor([rank, 1.0])).tolist(),
-    "refused": refused, "told": processes.told(b"%d" % rank).decode(),
-    "copy": [str(copy) == "run", (copy / "figures/a.png").read_text()],
+    "parts": parts, "main": distributed.is_main(), "any": distributed.any_rank(rank == 2, False),
+    "sum": distributed.all_reduce(torch.tensor([rank, 1.0])).tolist(), "there": distributed.load_in_turn(load),
+    "bytes": distributed.broadcast(b"0" if rank == 0 else b"other").decode(),
 }
 """
     found = group(3, script, tmp_path)
@@ -174,17 +159,27 @@ found = {
         assert covered == list(range(n))
         assert sum(weight for *_, weight in parts) / 3 == pytest.approx(1)
         assert all(stop > start for start, stop, *_ in parts)
-    assert [one["asked"] for one in found] == [[4, 2], [2], [1]]  # whole batches of 2, in order
+    assert [one["main"] for one in found] == [True, False, False]
+    assert [one["there"] for one in found] == [False, True, True]
     for one in found:
-        assert one["two"] == [[0, 2, 4, 6, 8, 10, 12], [[False]] * 4 + [[True]] * 3]
-        assert one["few"] == [0, 2]
-        assert one["agree"] == [True, False]
-        assert one["total"] == [3, 3]
-        assert one["told"] == "0"
-        assert one["refused"][1] == "nothing there"
-        assert one["copy"][1] == "picture"
-    assert [one["refused"][0] for one in found] == ["ProcessError", "ProcessError", "DataError"]
-    assert [one["copy"][0] for one in found] == [True, False, False]
+        assert one["any"] == [True, False]
+        assert one["sum"] == [3, 3]
+        assert one["bytes"] == "0"
+
+
+def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:
+    """One that waits for the others, for however long it may take."""
+    script = """
+try:
+    if not distributed.is_main():
+        raise seefar.DataError("nothing there")
+    distributed.barrier()
+except seefar.SeefarError as error:
+    print(json.dumps([type(error).__name__, str(error)]))
+    raise SystemExit(2)
+"""
+    found = dict(group(2, script, tmp_path, codes=(2,)))
+    assert set(found) == {"ProcessError", "DataError"}
 
 
 @pytest.mark.slow
@@ -193,17 +188,17 @@ def test_gradients_are_those_of_one_process_over_the_same_parts(size: int, tmp_p
     """Also of a last batch of 7 images, whose parts are not equal: each image counts alike."""
     script = """
 import torch.nn.functional as F
-from seefar.training.parallel import shared
-from seefar.training.setup import build_batches, build_model
+from seefar.training.distributed import data_parallel
+from seefar.training.loop import build_batches, build_model
 plan, data = seefar.recipe("demo", width=2, batch_size=16), load_shapes(23, 10)
 found = []
 for number in (0, 1):
     model = build_model(plan, data).train().double()  # float32 rounds by more than 1e-6 here
-    classify = shared(model, model.classify)
+    classify = data_parallel(model, model.classify)
     batch = build_batches(plan, data)[0, number]
-    part = processes.part(len(batch.labels))
+    part = distributed.part(len(batch.labels))
     logits = classify(model.normalize(batch.images[part.rows]).double())
-    part.weigh(F.cross_entropy(logits, batch.labels[part.rows])).backward()
+    (part.weight * F.cross_entropy(logits, batch.labels[part.rows])).backward()
     found.append([parameter.grad.flatten().tolist() for parameter in model.parameters()])
 """
     found = group(size, script, tmp_path)
@@ -223,57 +218,48 @@ for number in (0, 1):
                 assert np.abs(np.array(one[number][at]) - parameter.grad.flatten().numpy()).max() < 1e-12
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [2, 3])
-def test_all_end_with_the_same_weights_and_the_history_is_of_all_images(size: int, tmp_path: Path) -> None:
-    """33 images: the last batch of each epoch has one, so that all processes but one have none; two steps averaged."""
-    script = """
-from seefar.model.inference import weights_fingerprint
-plan = seefar.recipe("demo", width=2, epochs=2, batch_size=16, held_out=7, average=0.4)
-run = seefar.train(plan, load_shapes(40, 20), pathlib.Path("run"), progress=SILENT)
-found = [weights_fingerprint(run.model), [[row.step, row.loss, row.epoch_accuracy, row.held_out_accuracy]
-         for row in run.history]]
+@pytest.mark.parametrize(("size", "function"), [(2, "train"), pytest.param(3, "run", marks=pytest.mark.slow)])
+def test_all_train_and_only_the_first_writes_and_returns(size: int, function: str, tmp_path: Path) -> None:
+    """33 images: the last batch of each epoch has one, so that all processes but one have none."""
+    script = f"""
+from seefar.training import loop
+plan = seefar.recipe("demo", width=2, epochs=2, batch_size=16, held_out=7)
+build_model = loop.build_model
+def build(recipe, data):
+    models.append(build_model(recipe, data))
+    return models[-1]
+models, loop.build_model, found = [], build, dict()
+folder = pathlib.Path("run") if distributed.is_main() else pathlib.Path("another")
+try:
+    run = seefar.{function}(plan, load_shapes(40, 20), folder, progress=SILENT)
+    rows = getattr(run, "run", run).history
+    found["history"] = [[row.step, row.loss, row.epoch_accuracy, row.held_out_accuracy] for row in rows]
+finally:  # also where it exits
+    found["weights"] = torch.cat([parameter.detach().flatten() for parameter in models[0].parameters()]).tolist()
+    if not distributed.is_main():
+        print(json.dumps(found))
 """
-    found = group(size, script, tmp_path)
-    assert all(one == found[0] for one in found)
-    rows = found[0][1]
-    assert [step for step, *_ in rows] == [3, 6]
-    assert all(
-        np.isfinite(loss) and 33 * accuracy == pytest.approx(round(33 * accuracy)) for _, loss, accuracy, _ in rows
-    )
+    first, *others = sorted(group(size, script, tmp_path), key=len, reverse=True)
+    assert len(others) == size - 1
+    assert all(other == {"weights": first["weights"]} for other in others)
+    assert [step for step, *_ in first["history"]] == [3, 6]
+    for _, loss, accuracy, held_out in first["history"]:
+        assert np.isfinite(loss)
+        assert 33 * accuracy == pytest.approx(round(33 * accuracy))
+        assert 7 * held_out == pytest.approx(round(7 * held_out))
     assert seefar.verify(tmp_path / "run") == []
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
-
-
-@pytest.mark.slow
-def test_predictions_mistakes_and_maps_are_the_same_bytes_as_of_one_process(tmp_path: Path) -> None:
-    test = 520  # three batches of predictions
-    plan, data = recipe("demo", width=2, epochs=1, batch_size=32), load_shapes(64, test)
-    seefar.run(plan, data, tmp_path / "one", progress=SILENT)
-    shutil.copytree(tmp_path / "one", tmp_path / "two")
-    for path in (tmp_path / "two").rglob("*"):
-        if path.name in (*FILES, "manifest.json", "report.html"):
-            path.unlink()
-    script = f"""
-plan = seefar.recipe("demo", width=2, epochs=1, batch_size=32)
-result = seefar.run(plan, load_shapes(64, {test}), pathlib.Path("two"), progress=SILENT)
-found = len(result.explanation.mistakes)
-"""
-    first, second = group(2, script, tmp_path)
-    assert first == second > 25
-    assert same(tmp_path / "one", tmp_path / "two", *FILES)
-    assert (tmp_path / "two" / "report.html").exists()
-    assert seefar.verify(tmp_path / "two") == []
+    assert not (tmp_path / "another").exists()
 
 
 TRAIN = ("train", "demo", "--width", "2", "--epochs", "1", "--batch-size", "64", "--device", "cpu")
-TORCHRUN = ("torch.distributed.run", "--nproc-per-node", "3", "-m")
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "3", "-m", "seefar")
 
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_begun_again_and_comes_to_the_same_bytes(tmp_path: Path) -> None:
     """Three processes, of which first the last and then the first, which writes, is killed; plain torchrun beside."""
-    undisturbed = command(*TRAIN, "--name", "whole", folder=tmp_path, launcher=TORCHRUN)
+    undisturbed = command(*TRAIN, "--name", "whole", folder=tmp_path, begin=TORCHRUN)
     output, errors = undisturbed.communicate(timeout=240)
     assert undisturbed.returncode == 0, errors
     assert output.splitlines()[0] == "runs/whole/weights.safetensors"  # by one of them
@@ -330,19 +316,69 @@ def test_the_processes_of_a_launcher_that_is_killed_save_and_end(tmp_path: Path)
     assert load_tensors(folder / "checkpoint.safetensors")[1]["step"] < 63
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (("--processes", "0"), "processes is 0: choose 1 or more. (flag: --processes)"),
-        (("--processes", "2", "--max-restarts", "-1"), "max_restarts is -1"),
-        (("--processes", "33"), "processes is 33, but a batch has 32 images"),
-        (("--processes", "2", "--data", "nowhere"), "nowhere"),
-    ],
-)
-def test_refusals_come_before_the_launch(
-    words: tuple[str, ...], told: str, in_folder: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("words", [("--processes", "0"), ("--processes", "2", "--max-restarts", "-1")])
+def test_numbers_of_processes_that_cannot_be(
+    words: tuple[str, ...], in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", "demo", *words]) == 2
-    error = capsys.readouterr().err
-    assert told in error
-    assert error.count("seefar: ") == 1
+    assert words[-2] in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "named"), [(("--data", "nowhere"), "nowhere"), (("--batch-size", "2"), "batch_size")]
+)
+def test_an_error_is_reported_once_by_the_process_that_meets_it(
+    words: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    begun = command("train", "demo", *words, "--processes", "3", "--device", "cpu", "--quiet", folder=tmp_path)
+    _, errors = begun.communicate(timeout=60)
+    assert begun.returncode == 2
+    assert named in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"WORLD_SIZE": "auto"}, "WORLD_SIZE"),
+        ({"RANK": "node-0"}, "RANK"),
+        ({"RANK": "2"}, "RANK"),
+        ({}, "MASTER_PORT"),
+        ({"MASTER_PORT": "99999"}, "99999"),
+        ({"MASTER_PORT": "in use"}, "Address already in use"),
+    ],
+)
+def test_variables_of_a_launcher_that_cannot_be(
+    variables: dict[str, str], named: str, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", **variables}.items():
+            monkeypatch.setenv(name, str(busy.getsockname()[1]) if value == "in use" else value)
+        with pytest.raises(DeviceError, match=named), distributed.joined():
+            pass
+
+
+def listening(process: int) -> set[str]:
+    """The addresses, as Linux writes them in hexadecimal, on which a process listens."""
+    files = Path(f"/proc/{process}/fd").iterdir()
+    own = {os.readlink(file) for file in files if file.is_symlink()}
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()]
+    return {words[1].split(":")[0] for words in lines if words[3] == "0A" and f"socket:[{words[9]}]" in own}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_nothing_listens_on_the_network_and_nothing_is_imported_from_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('imported from the current folder')")
+    console = ("-c", "import sys; sys.path.remove(''); from seefar.cli.main import main; sys.exit(main())")
+    words = (*TRAIN, "--processes", "2", "--log-every", "5", "--name", "x")
+    begun = command(*words, folder=tmp_path, begin=console)
+    wait_for_a_row(tmp_path / "runs" / "x" / "log.txt", begun)
+    loopback = "0100007F"
+    assert listening(begun.pid) == set()
+    assert [listening(process) for process in ranks(begun.pid).values()] == [{loopback}, {loopback}]
+    begun.terminate()
+    _, errors = begun.communicate(timeout=60)
+    assert begun.returncode == 130, errors

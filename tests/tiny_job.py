@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import seefar
 from seefar.progress import Silent
@@ -30,3 +33,13 @@ class Lines(Silent):
 
     def line(self, text: str) -> None:
         self.found.append(text)
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """What must be the same after any interruption, to the bit: all files, but for times and what names the machine."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    timed = ("history.csv", "log.txt", "manifest.json", "report.html", "figures/history.png", ".lock")
+    parts: dict[str, Any] = {name: path.read_bytes() for name, path in found.items() if name not in timed}
+    with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
+        parts["history.csv"] = [{**row, "seconds": ""} for row in csv.DictReader(file)]
+    return parts | {name: None for name in timed if name in found and name not in parts and name != ".lock"}

@@ -21,6 +21,7 @@ from seefar.data.pictures import read_picture
 from seefar.errors import DataError, MissingExtraError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
+from seefar.explanation.explainer import normalise_map_settings
 from seefar.maps.class_maps import class_maps
 from seefar.maps.grid import Grid, grid_of
 from seefar.model.inference import log_softmax
@@ -139,7 +140,9 @@ def open_studio(
         RunError: there is no finished run there.
     """
     run = load_run(name, device)
-    studio = Studio(run.model, run.classes, run.image_size, measured_grid(run))
+    studio = Studio(
+        run.model, run.classes, run.image_size, measured_grid(run, normalise_map_settings(run.model, run.image_size))
+    )
     with showing(progress) as shown:
         try:
             test = load_for(run.recipe, data_dir, data, progress=shown).test

@@ -15,7 +15,8 @@ from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.predictions import predict
 from seefar.progress import Progress
 from seefar.runs.files import read_bytes
-from seefar.runs.folder import RunFolder, find_run, verify
+from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.store import Store
 from seefar.training.run import load_run, read_recipe
 
 
@@ -69,7 +70,8 @@ def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | No
     Raises:
         RunError: the run cannot be used, or is of other test images.
     """
-    if not folder.weights.exists() and folder.mistakes.exists() and not verify(folder):
+    published = Store(folder.path, fact=lambda name: None)
+    if not folder.weights.exists() and published.intact(folder.mistakes.name):
         return _from_mistakes(folder, test)
     run = load_run(folder)
     if run.classes != test.classes:

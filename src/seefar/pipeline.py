@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,15 @@ from seefar.data.images import differing_names
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake, chosen_classes
-from seefar.explanation.explain import Explanation, check_map_settings
+from seefar.explanation.explain import Explanation
+from seefar.explanation.explainer import normalise_map_settings
 from seefar.explanation.neighbours import Neighbours
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import Progress, showing
 from seefar.runs.store import locked, opened
 from seefar.training.device import plan_training
+from seefar.training.distributed import is_main, load_in_turn
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
@@ -114,11 +117,15 @@ def run(
         recipe = replace(recipe, data=data.name, image_size=data.image_size)
     elif data is not None:
         recipe = replace(recipe, data=str(data))
-    images = data if isinstance(data, Data) else load_for(recipe, data_dir, progress=progress)
+    images = data if isinstance(data, Data) else load_in_turn(lambda: load_for(recipe, data_dir, progress=progress))
     check_choices(chosen, images)
+    if not is_main():  # it takes part in the steps, and exits
+        train(recipe, images, device=device, precision=precision, checkpoint_minutes=checkpoint_minutes)
     plan_training(device, precision, checkpoint_minutes)
     folder = open_run(recipe, images, name)
-    with showing(progress) as shown, locked(folder.path, shown):
+    # A finished run is shown also where nothing can be written.
+    writes = os.access(folder.path, os.W_OK | os.X_OK) or not folder.weights.exists()
+    with showing(progress) as shown, locked(folder.path, shown) if writes else nullcontext():
         if name is None and (line := describe_choice(folder, recipe, images)):
             shown.line(line)
         trained = train(
@@ -310,4 +317,4 @@ def check_choices(choices: Choices, data: Data) -> None:
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
-    check_map_settings(model, data.image_size, choices.method, choices.layer, choices.cells)
+    normalise_map_settings(model, data.image_size, choices)

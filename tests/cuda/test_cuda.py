@@ -87,7 +87,7 @@ def test_it_trains_stops_and_goes_on(
     shapes: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: PrecisionName, largest: int
 ) -> None:
     """Batches come from a thread where the images do not fit on the GPU, and are made there where they do."""
-    monkeypatch.setattr("seefar.training.setup.LARGEST_ON_DEVICE", largest)
+    monkeypatch.setattr("seefar.training.loop.LARGEST_ON_DEVICE", largest)
     if precision == "bfloat16" and torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("this GPU has no bfloat16")
     small = recipe("demo", width=8, epochs=4, batch_size=16, learning_rate=0.03, crop_padding=0, flip="none")
@@ -111,11 +111,11 @@ def test_a_training_begun_on_the_cpu_goes_on_with_a_loss_scaler(shapes: Data, tm
 def test_replayed_steps_are_the_steps_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: PrecisionName
 ) -> None:
-    """Two image sizes, a smaller last batch, a rate that changes in each step, and an average at the end."""
+    """Two image sizes, a smaller last batch, and a rate that changes in each step."""
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     data = load_shapes(6 * 16 + 10, 20)
     changes = {"epochs": 8, "batch_size": 16, "scales": (0.5, 1.0), "learning_rate": 0.02, "log_every": 1}
-    small = recipe("demo", width=8, norm_bias_rate=4.0, average=0.25, **changes)
+    small = recipe("demo", width=8, norm_bias_rate=4.0, **changes)
     runs = []
     for records in (True, False):
         monkeypatch.setattr(Compute, "records", records)

@@ -10,8 +10,8 @@ import torch
 from seefar.data import Data
 from seefar.data.augmentation import BatchAugmentation, crop, cut_out, mirror, pipeline
 from seefar.names import Border
+from seefar.training.loop import build_batches
 from seefar.training.recipe import RECIPES, recipe
-from seefar.training.setup import build_batches
 
 KINDS = pytest.mark.parametrize("kind", ["albumentations", "torch"])
 WHITE = np.full((32, 32, 3), 255, np.uint8)

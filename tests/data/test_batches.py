@@ -15,9 +15,9 @@ from seefar.data.augmentation import BatchAugmentation, pipeline
 from seefar.data.batches import AugmentedBatches, Batch, DeviceBatches, training_batches
 from seefar.names import Flip
 from seefar.seeds import Stream
-from seefar.training import setup
+from seefar.training import loop
+from seefar.training.loop import build_batches
 from seefar.training.recipe import RECIPES, recipe
-from seefar.training.setup import build_batches
 
 CPU = torch.device("cpu")
 KINDS = pytest.mark.parametrize("kind", ["albumentations", "torch"])
@@ -110,11 +110,11 @@ def test_a_gpu_mirrors_the_same_images_as_the_cpu_where_mirroring_alternates() -
 
 
 def test_a_gpu_augments_what_fits_into_its_memory(shapes: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "DeviceBatches", lambda *settings: settings[-1])
+    monkeypatch.setattr(loop, "DeviceBatches", lambda *settings: settings[-1])
     fast, gpu = recipe("fast"), torch.device("cuda")
     assert build_batches(fast, shapes, gpu) == gpu
     assert type(build_batches(fast, shapes)) is AugmentedBatches
-    monkeypatch.setattr(setup, "LARGEST_ON_DEVICE", shapes.train.images.nbytes - 1)
+    monkeypatch.setattr(loop, "LARGEST_ON_DEVICE", shapes.train.images.nbytes - 1)
     assert type(build_batches(fast, shapes, gpu)) is AugmentedBatches
 
 

@@ -10,7 +10,6 @@ from seefar.data.reference import CLASSES, Reference, labels_sha256
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import analyse_mistakes
 from seefar.evaluation.predictions import Predictions
-from seefar.progress import SILENT
 
 
 def predictions_of(split: Split, predicted: np.ndarray) -> Predictions:
@@ -26,16 +25,12 @@ def split() -> Split:
 
 
 @pytest.fixture
-def _official(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The split is taken for CIFAR-10's test set; most people chose another class for image 3."""
+def reference(split: Split) -> Reference:
+    """As if the split were CIFAR-10's test set; most people chose another class for image 3."""
     counts = 50 * np.eye(10, dtype=np.int64)[split.labels]
     counts[3] = 50 * np.eye(10, dtype=np.int64)[5]
     unchecked = np.full(40, -1)
-    reference = Reference(
-        counts, unchecked, unchecked, ("a",), split.labels[None], CLASSES, labels_sha256(split.labels)
-    )
-    monkeypatch.setattr("seefar.evaluation.evaluate.has_reference", lambda _: True)
-    monkeypatch.setattr("seefar.evaluation.evaluate.load_reference", lambda *_, **__: reference)
+    return Reference(counts, unchecked, unchecked, ("a",), split.labels[None], CLASSES, labels_sha256(split.labels))
 
 
 @pytest.fixture
@@ -50,15 +45,14 @@ def predicted(split: Split) -> np.ndarray:
 def test_a_network_that_is_mostly_wrong_says_nothing_of_labels(split: Split, right: int, told: bool) -> None:
     """With 18 of 40 right it confidently contradicts 22 labels, and it is not the labels that are wrong."""
     found = np.where(np.arange(40) < right, split.labels, (split.labels + 1) % 10)
-    analysis = analyse_mistakes(predictions_of(split, found), split, progress=SILENT)
+    analysis = analyse_mistakes(predictions_of(split, found), split)
     assert len(analysis.issues.issues) > 0
     assert any("labels may be wrong" in line for line in analysis.lines) is told
 
 
 def test_other_data_have_patterns_and_label_issues_but_no_faults(split: Split, predicted: np.ndarray) -> None:
-    analysis = analyse_mistakes(predictions_of(split, predicted), split, progress=SILENT)
+    analysis = analyse_mistakes(predictions_of(split, predicted), split)
     assert analysis.verdicts is None
-    assert analysis.missing is None
     assert [view.name for view in analysis.views] == ["as labelled"]
     assert sorted(issue.index for issue in analysis.issues.issues) == [3, 5, 13]
     assert (analysis.pairs[0].first_as_second, analysis.pairs[0].second_as_first) == (2, 1)
@@ -67,33 +61,18 @@ def test_other_data_have_patterns_and_label_issues_but_no_faults(split: Split, p
     assert "most confused: cat taken for dog 2 times, dog for cat 1 times, 100% of all mistakes" in analysis.lines
 
 
-@pytest.mark.usefixtures("_official")
-def test_the_official_test_set_has_faults(split: Split, predicted: np.ndarray) -> None:
-    analysis = analyse_mistakes(predictions_of(split, predicted), split, progress=SILENT)
+def test_the_official_test_set_has_faults(split: Split, predicted: np.ndarray, reference: Reference) -> None:
+    analysis = analyse_mistakes(predictions_of(split, predicted), split, reference)
     assert analysis.sections["faults"] == {"errors": 3, "label": 1, "ambiguous": 0, "hard": 0, "model": 2}
     assert analysis.columns["fault"] == {3: "label", 5: "model", 13: "model"}
     assert analysis.columns["label_issue"].keys() == {3, 5, 13}
     assert analysis.lines[0] == "whose fault: label 1, ambiguous 0, hard 0, model 2"
 
 
-def test_without_the_reference_data_the_rest_is_done_and_the_way_to_get_them_told(
-    split: Split, predicted: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(*_: object, **__: object) -> None:
-        raise DataError("32 files are missing: `seefar data reference` fetches them.")
-
-    monkeypatch.setattr("seefar.evaluation.evaluate.has_reference", lambda _: True)
-    monkeypatch.setattr("seefar.evaluation.evaluate.load_reference", missing)
-    analysis = analyse_mistakes(predictions_of(split, predicted), split, progress=SILENT)
-    assert analysis.verdicts is None
-    assert analysis.lines[0] == "whose fault: not known. 32 files are missing: `seefar data reference` fetches them."
-    assert len(analysis.pairs) == 1
-
-
 def test_a_split_without_mistakes_and_a_split_of_one_image(split: Split) -> None:
-    assert analyse_mistakes(predictions_of(split, split.labels), split, progress=SILENT).lines == []
+    assert analyse_mistakes(predictions_of(split, split.labels), split).lines == []
     one = split.take([0])
-    assert analyse_mistakes(predictions_of(one, one.labels + 1), one, progress=SILENT).slices == []
+    assert analyse_mistakes(predictions_of(one, one.labels + 1), one).slices == []
 
 
 def test_predictions_of_another_split_are_refused(split: Split, shapes: Data) -> None:

@@ -6,7 +6,6 @@ import pytest
 from seefar.errors import DataError
 from seefar.evaluation.calibration import (
     TEMPERATURES,
-    Calibration,
     brier_scores,
     fit_temperature,
     measure_calibration,
@@ -97,13 +96,6 @@ def test_what_happens_by_chance_is_told() -> None:
     assert found.ece.value == pytest.approx(found.ece_by_chance, abs=0.01)
     assert found.ece.interval[0] < 0.006
     assert found.brier.interval[0] < found.brier.value < found.brier.interval[1]
-
-
-def test_nothing_is_lost_in_json() -> None:
-    found = measure_calibration(*synthetic(100, 1.3), 1.3)
-    assert Calibration.from_json(found.to_json()) == found
-    with pytest.raises(ValueError, match="an object with temperature"):
-        Calibration.from_json("{}")
 
 
 def test_what_cannot_be_measured_is_refused() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from seefar import gradcam
 from seefar.errors import DataError, MapError
-from seefar.maps.class_maps import METHODS, maps_of_two
+from seefar.maps.class_maps import METHODS
 from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
@@ -48,8 +48,8 @@ def test_one_picture_a_list_a_mirrored_or_read_only_array_and_pil(make_net: Make
             [np.zeros((32, 32, 3), np.uint8), np.zeros((16, 16, 3), np.uint8)],
             r"a list of uint8 \(32, 32, 3\), uint8",
         ),
-        ("cat.png", "Images are a str: pass an array or tensor"),
-        (None, "Images are a NoneType: pass an array or tensor"),
+        ("cat.png", "got a str"),
+        (None, "got a NoneType"),
         (np.zeros((1, 32, 32, 4), np.uint8), r"uint8 \(1, 32, 32, 4\)"),
         (torch.full((1, 3, 32, 32), float("nan")), "floats from nan to nan"),
         (np.zeros((1, 3, 32, 32), np.int64), r"int64 \(1, 3, 32, 32\)"),
@@ -75,7 +75,7 @@ def test_without_classes_it_is_the_predicted_one(
 def test_a_layer_is_its_name_or_itself(make_net: MakeNet, images: np.ndarray) -> None:
     net = make_net()
     np.testing.assert_array_equal(gradcam(net, images, 0, net.layer2), gradcam(net, images, 0, "layer2"))
-    with pytest.raises(MapError, match="The Sequential that was passed is no part of the ResNet18"):
+    with pytest.raises(MapError, match="The Sequential that was passed is not part of the ResNet18"):
         gradcam(net, images, 0, make_net().layer2)
 
 
@@ -104,7 +104,7 @@ def test_messages_name_the_layers_of_the_network_that_is_there() -> None:
         gradcam(net, inputs, 0, "layer4.1")
     with pytest.raises(MapError, match=r"this is a Vgg: pass layer=, .*'features.6'"):
         gradcam(net, inputs, 0)
-    with pytest.raises(MapError, match=r"Layer features gives \(4, 4, 4\), .* of a batch of images"):
+    with pytest.raises(MapError, match=r"Layer features must give .*a batch of images .got float32 \(4, 4, 4\)"):
         gradcam(net, inputs[0], 0, "features")
     with pytest.raises(MapError, match=r"Vgg cannot take uint8 images: pass the float tensor"):
         gradcam(net, np.zeros((1, 32, 32, 3), np.uint8), 0, "features")
@@ -125,21 +125,10 @@ class Wrapped(nn.Module):
 
 @pytest.mark.parametrize(("form", "found"), [("dict", "a dict"), ("segments", r"float32 \(1, 2, 8, 8\)")])
 def test_a_network_that_gives_no_logits_is_refused(form: str, found: str) -> None:
-    with pytest.raises(MapError, match=rf"Wrapped gives {found} for 1 images, logits \(1, K\) were wanted: wrap it"):
+    with pytest.raises(MapError, match=rf"Wrapped must return logits .*got {found}"):
         gradcam(Wrapped(form), torch.rand(1, 3, 8, 8), 0, "cells")
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_quick_way_to_two_classes_gives_the_maps_of_each(
-    make_net: MakeNet, images: np.ndarray, method: str
-) -> None:
-    net = make_net(width=2)
-    for layer in (None, "layer2"):
-        found = maps_of_two(method, net, images, [0, 1, 2], 3, layer)
-        for maps, classes in zip(found, ([0, 1, 2], 3), strict=True):
-            np.testing.assert_allclose(maps, METHODS[method](net, images, classes, layer), atol=1e-4)
-
-
 def test_what_is_no_network_is_refused(images: np.ndarray) -> None:
-    with pytest.raises(MapError, match=r"The model is a str, a torch module was wanted: pass it, such as run\.model"):
+    with pytest.raises(MapError, match="got a str"):
         gradcam("resnet18", images, 0)  # type: ignore[arg-type]

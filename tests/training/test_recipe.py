@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from seefar.data.shapes import load_shapes
 from seefar.errors import RecipeError
-from seefar.training.recipe import LATER, RECIPES, Recipe, recipe
+from seefar.training.loop import train
+from seefar.training.recipe import RECIPES, Recipe, few_steps_warning, recipe
 
 
 def test_the_asked_for_recipe_is_exactly_what_was_asked_for() -> None:
@@ -49,7 +51,7 @@ WRONG = [("20", "true"), ("20", '"20"'), ("[\n    1.0\n  ]", "1.0"), ("momentum"
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", *(RECIPES["seed"].to_json().replace(*change, 1) for change in WRONG)])
 def test_other_texts_are_no_recipe(text: str) -> None:
-    with pytest.raises(RecipeError, match="no recipe"):
+    with pytest.raises(RecipeError):
         Recipe.from_json(text)
 
 
@@ -89,18 +91,12 @@ def test_other_texts_are_no_recipe(text: str) -> None:
         ("flip", True),
         ("name", 3),
         ("batch_size", np.array([4])),
+        ("learning_rate", 10**400),
     ],
 )
-def test_values_no_training_can_use_are_refused_with_what_was_wanted(field: str, value: Any) -> None:
-    with pytest.raises(RecipeError, match=rf"Recipe \S+: {field} is .* was wanted"):
+def test_values_that_no_training_can_use_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(RecipeError, match=rf"Recipe \S+: {field} must be "):
         Recipe(**{field: value})
-
-
-def test_a_recipe_written_before_a_field_was_there_has_what_was_done_then() -> None:
-    text = json.loads(recipe("quick").to_json())
-    for name in LATER:
-        del text[name]
-    assert Recipe.from_json(json.dumps(text)) == recipe("quick")
 
 
 def test_numpys_numbers_become_plain_ones() -> None:
@@ -129,3 +125,36 @@ def test_a_folder_is_the_same_data_however_it_is_spelled(given: str, meant: str)
     found = recipe("demo", data=given)
     assert found.data == meant
     assert Recipe.from_json(found.to_json().replace(f'"data": "{meant}"', f'"data": "{given}"')) == found
+
+
+def test_a_small_folder_gets_a_proposal_that_was_seen_to_work() -> None:
+    """102 pictures: 8 steps ended at chance, `--epochs 40 --batch-size 16` (280 steps) at 97 %."""
+    assert "--epochs 40 --batch-size 16" in (few_steps_warning(102, 128, 8) or "")
+
+
+@pytest.mark.parametrize(("images", "batch_size", "epochs"), [(102, 16, 40), (50_000, 128, 5), (4000, 64, 10)])
+def test_enough_steps_need_none(images: int, batch_size: int, epochs: int) -> None:
+    assert few_steps_warning(images, batch_size, epochs) is None
+
+
+@pytest.mark.parametrize("images", [2, 16, 17, 500, 3000])
+def test_the_proposal_is_enough(images: int) -> None:
+    text = few_steps_warning(images, 128, 1)
+    assert text is not None
+    epochs = int(text.split("--epochs ")[1].split()[0])
+    assert few_steps_warning(images, 16, epochs) is None
+
+
+def test_training_gives_it_once(in_folder: Path) -> None:
+    lines: list[str] = []
+
+    class Watch:
+        def line(self, text: str) -> None:
+            lines.append(text)
+
+        def update(self, stage: str, done: int, total: int, note: str = "") -> None:
+            pass
+
+    tiny = recipe("demo", width=2, epochs=1, batch_size=16)
+    train(tiny, load_shapes(train=32, test=10), in_folder / "run", progress=Watch())
+    assert [line for line in lines if "too few to learn much" in line] == [few_steps_warning(32, 16, 1)]

@@ -1,25 +1,43 @@
+"""Folders of trainings: which one is taken, what is read back, what does not belong together, what is written first."""
+
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from seefar.training.begin import begin_run, choose_folder, taken_instead
+from tiny_job import TINY, At
 
-from seefar.data import Data, Split
+from seefar.data import Data
 from seefar.data.images import differing_names
 from seefar.data.shapes import load_shapes
-from seefar.errors import DataError, RunError
+from seefar.errors import DataError, Interrupted, RunError
 from seefar.progress import SILENT
-from seefar.runs.folder import RunFolder, find_run, verify
+from seefar.runs.folder import RunFolder, verify
 from seefar.runs.tensors import load_tensors, save_tensors
 from seefar.training.history import read_history
 from seefar.training.loop import train
-from seefar.training.recipe import recipe
-from seefar.training.run import Run, load_run, save_weights
+from seefar.training.run import Run, describe_choice, load_run, open_run, save_weights
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path) -> RunFolder:
+    """A finished training, and nothing else."""
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    for name in ("recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors"):
+        shutil.copy(finished / name, folder.path)
+    return folder
+
+
+def times(folder: RunFolder) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir() if path.name != ".lock"}
 
 
 def test_a_run_is_read_back_as_it_was(run: Run, trained: Run) -> None:
@@ -28,185 +46,238 @@ def test_a_run_is_read_back_as_it_was(run: Run, trained: Run) -> None:
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_a_recipe_that_was_changed_afterwards_is_told(run: Run) -> None:
-    path = run.folder.recipe
-    path.write_text(path.read_text().replace('"epochs": 4', '"epochs": 40'))
-    with pytest.raises(RunError, match=r"do not belong together \(the recipe says epochs 40, not 4\)"):
-        load_run(run.folder)
+def test_a_finished_training_is_completed_once_and_then_left_as_it_is(folder: RunFolder, few: Data) -> None:
+    """A kill between the weights and the manifest leaves neither a manifest nor, perhaps, a checkpoint."""
+    folder.checkpoint.touch()
+    for _ in range(2):
+        before = times(folder)
+        train(TINY, few, folder.path, progress=SILENT)
+        assert verify(folder) == []
+        assert not folder.checkpoint.exists()
+    assert times(folder) == before
+    manifest = json.loads(folder.manifest.read_text(encoding="utf-8"))
+    folder.manifest.write_text(json.dumps({**manifest, "finished": False}))
+    train(TINY, few, folder.path, progress=SILENT)
+    assert verify(folder) == []
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "another file", "another network"])
-def test_damaged_weights_are_named(run: Run, damage: str) -> None:
-    path = run.folder.weights
-    tensors, metadata = load_tensors(path)
-    if damage == "another network":
-        save_tensors(path, {**tensors, "fc.weight": torch.zeros(7, 7)}, metadata)
-    elif damage == "another file":
-        save_tensors(path, tensors, {})
-    else:
-        path.write_bytes(path.read_bytes()[: 1000 if damage == "truncated" else 0])
-    with pytest.raises(RunError, match=r"weights\.safetensors"):
-        load_run(run.folder)
+def test_the_manifest_has_every_session_also_those_that_were_killed(few: Data, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    for precision, minutes in (("float32", 0.0), ("bfloat16", 9.0), ("float32", 9.0)):
+        with pytest.raises(ZeroDivisionError):
+            train(TINY, few, folder.path, precision=precision, checkpoint_minutes=minutes, progress=At(2, fail))
+        assert "finished" in verify(folder)[0]
+    train(TINY, few, folder.path, precision="float32", progress=SILENT)
+    sessions = json.loads(folder.manifest.read_text(encoding="utf-8"))["training"]["sessions"]
+    assert [one["precision"] for one in sessions] == ["float32", "bfloat16", "float32"]
+    assert verify(folder) == []
 
 
-def test_a_damaged_history_is_reported_and_the_network_still_loads(run: Run) -> None:
-    path = run.folder.history
-    header = path.read_text().splitlines(keepends=True)[0]
-    for content in (header, "", header[:10], "a,b\n1,2\n", header + "x,1,1,1,1,1,1,,\n", header + "1,1,1,1,1,,1,,\n"):
-        path.write_text(content)
-        with pytest.warns(UserWarning, match=r"history\.csv"):
-            loaded = load_run(run.folder)
-        assert loaded.history == []
-        assert loaded.classes == run.classes
-
-
-def test_a_last_line_that_a_kill_cut_off_is_passed_over(run: Run) -> None:
-    path = run.folder.history
-    path.write_text(path.read_text()[:-20])
-    assert read_history(path) == run.history[:-1]
-
-
-def test_a_missing_run_names_its_neighbours(run: Run) -> None:
-    with pytest.raises(RunError, match=r"holds no run \(its neighbours are run\)"):
-        load_run(run.folder.path.parent / "rum")
-
-
-def test_a_training_from_python_is_sealed(trained: Run) -> None:
-    assert verify(trained.folder) == []
-
-
-def test_a_training_from_python_says_what_it_computed_on(trained: Run) -> None:
-    manifest = json.loads((trained.folder.path / "manifest.json").read_text(encoding="utf-8"))
-    (sitting,) = manifest["training"]
-    assert sitting["device"].startswith("cpu (")
-    assert sitting["precision"] in ("float32", "bfloat16")
-
-
-def test_without_a_name_the_folder_is_that_of_the_same_recipe_and_images_or_the_next_free_one(in_folder: Path) -> None:
-    few, other = load_shapes(40, 20), load_shapes(50, 20)
-    tiny = recipe("demo", width=2, epochs=1, batch_size=16, log_every=1)
-    longer = replace(tiny, epochs=2)
+def test_without_a_name_the_folder_is_that_of_the_same_training_or_the_next_free_one(
+    few: Data, in_folder: Path
+) -> None:
+    tiny, longer, other = TINY, replace(TINY, epochs=3), load_shapes(50, 20)
     assert train(tiny, few, progress=SILENT).folder.path == Path("runs/demo")
     assert train(longer, few, progress=SILENT).folder.path == Path("runs/demo-2")
     assert train(longer, other, progress=SILENT).folder.path == Path("runs/demo-3")
-    weights = Path("runs/demo/weights.safetensors")
-    made = weights.stat().st_mtime_ns
+    before = times(RunFolder(Path("runs/demo")))
     assert train(tiny, few, progress=SILENT).folder.path == Path("runs/demo")
-    assert weights.stat().st_mtime_ns == made
-    assert choose_folder(longer, few) == RunFolder(Path("runs/demo-2"))
-    with pytest.raises(RunError, match=r"epochs 2, not 1\): a finished training cannot go on for more epochs"):
+    assert times(RunFolder(Path("runs/demo"))) == before
+    assert open_run(longer, few) == RunFolder(Path("runs/demo-2"))
+    assert describe_choice(RunFolder(Path("runs/demo")), tiny, few) is None
+    for recipe, data, found, reason in (
+        (longer, few, "runs/demo-2", "epochs 3, not 2"),
+        (tiny, other, "runs/demo-4", "other images"),
+    ):
+        line = describe_choice(RunFolder(Path(found)), recipe, data)
+        assert line is not None
+        assert all(part in line for part in (reason, "runs/demo ", found))
+    with pytest.raises(RunError, match="epochs 3, not 2"):
         train(longer, few, "demo", progress=SILENT)
 
 
-def test_a_class_that_was_renamed_makes_other_data(in_folder: Path) -> None:
-    """Its pictures and labels, of which the fingerprint is, are the same."""
-    tiny, few = recipe("demo", width=2, epochs=1, batch_size=16), load_shapes(40, 20)
-    names = ("disc", *few.classes[1:])
+@pytest.mark.parametrize("first", ["disc", "zebra"])
+def test_a_class_that_was_renamed_makes_other_data(folder: RunFolder, few: Data, in_folder: Path, first: str) -> None:
+    """Also one that moves to another place in their order: images and labels, of which the fingerprint is, agree."""
+    names = (first, *few.classes[1:])
     renamed = replace(few, **{part: replace(getattr(few, part), classes=names) for part in ("train", "test")})
     assert renamed.fingerprint == few.fingerprint
-    train(tiny, few, progress=SILENT)
-    with pytest.raises(RunError, match=r"other classes than shapes has now \(disc, not circle\): choose another name"):
-        train(tiny, renamed, "demo", progress=SILENT)
-    assert train(tiny, renamed, progress=SILENT).folder.path == Path("runs/demo-2")
-    assert load_run("demo-2").classes == names
+    with pytest.raises(RunError, match=first):
+        train(TINY, renamed, folder.path, progress=SILENT)
 
 
-def test_weights_of_another_run_and_missing_ones_are_told_apart(run: Run, tmp_path: Path) -> None:
-    save_weights(run.folder, run.model, replace(run.recipe, seed=1), load_shapes(40, 20))
-    with pytest.raises(
-        RunError,
-        match=r"weights\.safetensors and .*recipe\.json do not belong together \(the recipe says seed 0, not 1\)",
-    ):
-        load_run(run.folder)
-    run.folder.weights.unlink()
-    with pytest.raises(RunError, match="given again, begins it anew, since no checkpoint is there either"):
-        load_run(run.folder)
-    run.folder.checkpoint.touch()
-    with pytest.raises(RunError, match="given again, goes on with it"):
-        load_run(run.folder)
-
-
-def test_a_relative_path_is_trained_into_and_read_back(in_folder: Path) -> None:
-    few = load_shapes(40, 20)
-    tiny = recipe("demo", width=2, epochs=1, batch_size=16)
-    run = train(tiny, few, Path("./mine"), progress=SILENT)
+def test_a_relative_path_is_trained_into_and_read_back(few: Data, in_folder: Path) -> None:
+    run = train(TINY, few, Path("./mine"), progress=SILENT)
     assert (in_folder / "mine" / "weights.safetensors").exists()
-    assert load_run(run.folder.path).recipe == tiny
+    assert load_run(run.folder.path).recipe == TINY
 
 
-def test_weights_whose_recipe_is_gone_are_not_trained_over(run: Run) -> None:
-    run.folder.recipe.unlink()
-    weights = run.folder.weights.read_bytes()
-    with pytest.raises(RunError, match=r"recipe\.json is missing, and weights\.safetensors is there: put the rec"):
-        load_run(run.folder)
-    with pytest.raises(
-        RunError, match=r"recipe.json is missing, and weights.safetensors is there.*put the recipe back"
-    ):
-        train(run.recipe, load_shapes(40, 20), run.folder.path, progress=SILENT)
-    assert run.folder.weights.read_bytes() == weights
-
-
-def test_a_folder_with_weights_and_no_recipe_is_not_free(run: Run, in_folder: Path) -> None:
-    shutil.copytree(run.folder.path, in_folder / "runs" / "demo")
-    (in_folder / "runs" / "demo" / "recipe.json").unlink()
-    assert choose_folder(recipe("demo"), load_shapes(40, 20)).name == "demo-2"
-
-
-def test_a_folder_with_nothing_to_go_on_from_is_free_for_a_corrected_recipe(in_folder: Path) -> None:
-    few = load_shapes(40, 20)
-    tiny = recipe("demo", width=2, epochs=1, batch_size=16)
+def test_a_folder_with_nothing_to_resume_from_is_free_for_a_corrected_recipe(few: Data, in_folder: Path) -> None:
     with pytest.raises(DataError, match="400"):
-        train(replace(tiny, held_out=400), few, "mine", progress=SILENT)
-    assert train(tiny, few, "mine", progress=SILENT).recipe == tiny
-    (in_folder / "runs/mine/weights.safetensors").unlink()  # its predictions would be of no network that is there
-    (in_folder / "runs/mine/predictions.npz").touch()
-    with pytest.raises(RunError, match=r"belongs to another recipe \(epochs 2, not 1\)"):
-        train(replace(tiny, epochs=2), few, "mine", progress=SILENT)
+        train(replace(TINY, held_out=400), few, "mine", progress=SILENT)
+    assert train(TINY, few, "mine", progress=SILENT).recipe == TINY
 
 
-def test_weights_of_other_images_do_not_belong_to_a_run(tmp_path: Path) -> None:
-    tiny = recipe("demo", width=2, epochs=1, batch_size=16, held_out=5)
-    one, two = (train(tiny, load_shapes(n, 20), tmp_path / str(n), progress=SILENT).folder for n in (40, 50))
-    shutil.copy(two.weights, one.weights)
-    with pytest.raises(
-        RunError, match=r"weights\.safetensors and .*data\.json do not belong together \(other training"
-    ):
-        load_run(one)
-    one.data.unlink()  # nothing but a training needs it
-    assert load_run(one).recipe == tiny
+def test_weights_whose_recipe_is_missing_are_not_trained_over(folder: RunFolder, few: Data, in_folder: Path) -> None:
+    folder.recipe.unlink()
+    before = times(folder)
+    for refused in (lambda: load_run(folder), lambda: train(TINY, few, folder.path, progress=SILENT)):
+        with pytest.raises(RunError, match=r"recipe\.json"):
+            refused()
+    assert times(folder) == before
+    shutil.copytree(folder.path, in_folder / "runs" / "demo")
+    assert open_run(TINY, few).name == "demo-2"
 
 
-def test_how_classes_differ_is_said_also_if_their_order_does() -> None:
-    assert differing_names(("a", "b", "dog"), ("a", "b", "d")) == "dog, not d"
-    assert differing_names(("a", "b"), ("a", "b", "c")) == "2, not 3"
-    assert differing_names("vwxyz", "abcde") == "v, not a; w, not b; x, not c; 2 more"
+def change_weights(change: Callable[[dict[str, Any], dict[str, Any]], object]) -> Callable[[RunFolder], None]:
+    def changed(folder: RunFolder) -> None:
+        tensors, about = load_tensors(folder.weights)
+        change(tensors, about)
+        save_tensors(folder.weights, tensors, about)
+
+    return changed
 
 
-def test_a_class_whose_new_name_sorts_elsewhere_is_no_other_image(tmp_path: Path) -> None:
-    few, tiny = load_shapes(40, 20), recipe("demo", width=2, epochs=1, batch_size=16)
-    train(tiny, few, tmp_path / "run", progress=SILENT)
-    names = (*few.classes[1:], "zebra")  # was the first
-    renamed = [Split(split.images, (split.labels - 1) % len(names), names) for split in (few.train, few.test)]
-    with pytest.raises(RunError, match=r"begun with other classes than few has now \("):
-        train(tiny, Data("few", *renamed), tmp_path / "run", progress=SILENT)
+def cut(size: int) -> Callable[[RunFolder], None]:
+    return lambda folder: os.truncate(folder.weights, size)
 
 
-def test_of_many_neighbours_the_first_are_named(tmp_path: Path) -> None:
+def flip_a_bit(folder: RunFolder) -> None:
+    content = bytearray(folder.weights.read_bytes())
+    content[-5] ^= 1
+    folder.weights.write_bytes(content)
+
+
+def rename_a_class(folder: RunFolder) -> None:
+    folder.weights.write_bytes(folder.weights.read_bytes().replace(b"circle", b"CIRCLE"))
+
+
+DAMAGED = {
+    "empty": cut(0),
+    "truncated": cut(1000),
+    "one bit": flip_a_bit,
+    "one class": rename_a_class,
+    "another network": change_weights(lambda tensors, _: tensors.update({"fc.weight": torch.zeros(7, 7)})),
+    "not finite": change_weights(lambda tensors, _: tensors["fc.weight"].fill_(float("nan"))),
+    "nothing known": change_weights(lambda _, about: about.clear()),
+    "another recipe": change_weights(lambda _, about: about.update(recipe=replace(TINY, seed=1).to_json())),
+    "no size": change_weights(lambda _, about: about.update(image_size=10**400)),
+    "no classes": change_weights(lambda _, about: about.update(classes=[1, None])),
+    "a class twice": change_weights(lambda _, about: about.update(classes=["a", "a"])),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
+def test_weights_that_are_damaged_or_of_another_training_are_named(
+    folder: RunFolder, damage: Callable[[RunFolder], None]
+) -> None:
+    damage(folder)
+    with pytest.raises(RunError, match=r"weights\.safetensors"):
+        load_run(folder)
+
+
+def test_a_width_that_the_weights_do_not_have_takes_no_memory(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = replace(TINY, width=4096).to_json()
+    folder.recipe.write_text(wide)
+    change_weights(lambda _, about: about.update(recipe=wide))(folder)
+    monkeypatch.setattr("torch.nn.Module.to_empty", lambda *_, **__: pytest.fail("memory was taken"))
+    with pytest.raises(RunError, match=r"weights\.safetensors.*4096"):
+        load_run(folder)
+
+
+def test_a_recipe_that_was_changed_afterwards_is_named(folder: RunFolder) -> None:
+    folder.recipe.write_text(folder.recipe.read_text().replace('"epochs": 2', '"epochs": 40'))
+    with pytest.raises(RunError, match=r"recipe\.json.*epochs 40, not 2"):
+        load_run(folder)
+    folder.recipe.write_bytes(b"\xff\xfe{}")
+    with pytest.raises(RunError, match=r"recipe\.json"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize("content", ["", "step,epoch", "a,b\n1,2\n", None])
+def test_a_damaged_history_is_a_warning_and_the_network_is_read(folder: RunFolder, content: str | None) -> None:
+    folder.history.unlink()
+    if content is not None:
+        folder.history.write_text(content)
+    with pytest.warns(UserWarning, match=r"history\.csv"):
+        loaded = load_run(folder)
+    assert (loaded.history, loaded.recipe) == ([], TINY)
+
+
+def test_a_last_line_that_a_kill_cut_off_is_passed_over(folder: RunFolder) -> None:
+    rows = read_history(folder.history)
+    folder.history.write_text(folder.history.read_text()[:-20])
+    assert read_history(folder.history) == rows[:-1]
+
+
+def test_a_missing_run_names_the_first_ten_beside_it(tmp_path: Path) -> None:
     for number in range(12):
         (tmp_path / f"run-{number:02}").mkdir()
         (tmp_path / f"run-{number:02}" / "recipe.json").touch()
-    with pytest.raises(RunError, match=r"its neighbours are run-00, .*, run-09 and 2 more\)"):
+    with pytest.raises(RunError, match=r"run-00, .*, run-09 and 2 more"):
         load_run(tmp_path / "mine")
 
 
-def test_why_another_folder_was_taken_is_said(in_folder: Path) -> None:
-    own, other, few = recipe("demo"), RunFolder(Path("runs/demo-2")), load_shapes(40, 20)
-    with find_run("demo").writing(["a test"]):
-        begin_run(find_run("demo"), own, few, write=True)
-    assert taken_instead(find_run("demo"), own) is None
-    assert taken_instead(other, own) == ("runs/demo was begun with other images or classes: this goes into runs/demo-2")
-    assert taken_instead(other, replace(own, epochs=9, seed=2)) == (
-        "runs/demo belongs to another recipe (seed 2, not 0; epochs 9, not 5): this goes into runs/demo-2"
-    )
-    find_run("demo").data.unlink()
-    assert taken_instead(other, own) == "runs/demo lacks data.json: this goes into runs/demo-2"
+def test_an_unfinished_run_is_none_yet(folder: RunFolder) -> None:
+    folder.weights.unlink()
+    with pytest.raises(RunError, match="weights"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize("what", ["recipe", "width", "images"])
+def test_the_checkpoint_of_another_training_is_refused(few: Data, tmp_path: Path, what: str) -> None:
+    """It fits, but for that of another width: the network has the same shape."""
+    run, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "other")
+    recipe = {"images": TINY, "recipe": replace(TINY, seed=1), "width": replace(TINY, width=3)}[what]
+    data = Data("few", few.train.take(slice(1, None)), few.test) if what == "images" else few
+    for folder, its, images in ((run, TINY, few), (other, recipe, data)):
+        with pytest.raises(Interrupted):
+            train(its, images, folder.path, progress=At(2, lambda: os.kill(os.getpid(), 2)))
+    shutil.copy(other.checkpoint, run.checkpoint)
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
+        train(TINY, few, run.path, progress=SILENT)
+
+
+def test_history_and_log_are_on_the_disk_before_the_weights(
+    few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut keeps them together: whoever finds weights finds every row."""
+    events: list[str] = []
+    rename = os.replace
+
+    def record(file: int) -> None:
+        events.append(Path(os.readlink(f"/proc/self/fd/{file}")).name.rpartition("-")[2])
+
+    def record_rename(old: Path, new: Path) -> None:
+        events.append(f"rename {new.name}")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", record)
+    monkeypatch.setattr(os, "replace", record_rename)
+    train(TINY, few, tmp_path / "run", checkpoint_minutes=0.0, progress=SILENT)
+    before = events[: events.index("rename weights.safetensors")]
+    assert before[-3:] == ["history.csv", "log.txt", "weights.safetensors"]
+    checkpoint = events.index("rename checkpoint.safetensors")
+    assert events[checkpoint - 2 : checkpoint] == ["history.csv", "checkpoint.safetensors"]
+    after = events[events.index("rename weights.safetensors") :]
+    assert after[1] == "run"  # the folder, with the name of the weights in it
+    assert "rename manifest.json" in after
+
+
+def test_weights_are_saved_with_what_they_were_trained_as(folder: RunFolder, few: Data) -> None:
+    run = load_run(folder)
+    save_weights(folder, run.model, replace(run.recipe, seed=1), few)
+    with pytest.raises(RunError, match="seed 0, not 1"):
+        load_run(folder)
+
+
+def test_how_classes_differ_is_named_also_if_their_order_does() -> None:
+    assert differing_names(("a", "b", "dog"), ("a", "b", "d")) == "dog, not d"
+    assert differing_names(("a", "b"), ("a", "b", "c")) == "2, not 3"
+    assert differing_names("vwxyz", "abcde") == "v, not a; w, not b; x, not c; 2 more"

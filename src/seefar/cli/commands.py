@@ -46,11 +46,11 @@ class Run:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Do all of it; print the accuracy as soon as it is known, and the files."""
-        from seefar.cli.launch import begun_elsewhere
+        from seefar.cli.launch import launch
         from seefar.pipeline import run
-        from seefar.processes import first, joined
+        from seefar.training.distributed import joined
 
-        if begun_elsewhere(self.launch, self.recipe, self.place, self.machine, words, self.choices):
+        if launch(self.launch, words):
             return
         with joined():
             result = run(
@@ -58,12 +58,11 @@ class Run:
                 **asdict(self.place),
                 **asdict(self.machine),
                 progress=begin(self.output),
-                evaluated=lambda evaluation: None if self.output.json or not first() else print_evaluation(evaluation),
+                evaluated=lambda evaluation: None if self.output.json else print_evaluation(evaluation),
                 command=["seefar", *words],
                 **asdict(self.choices),
             )
-            if first():
-                print_result(result, self.output.json)
+            print_result(result, self.output.json)
 
 
 @dataclass(frozen=True)
@@ -81,27 +80,28 @@ class Train:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Train, and print where the weights are."""
-        from seefar.cli.launch import begun_elsewhere
+        from seefar.cli.launch import launch
         from seefar.pipeline import load_for
-        from seefar.processes import first, joined
         from seefar.progress import showing
+        from seefar.training.distributed import is_main, joined, load_in_turn
         from seefar.training.loop import train
         from seefar.training.run import describe_choice, open_run
 
-        if begun_elsewhere(self.launch, self.recipe, self.place, self.machine, words):
+        if launch(self.launch, words):
             return
         name, command = self.place.name, ["seefar", *words]
         with joined():
             progress = begin(self.output)
             with showing(progress) as shown:
-                data = load_for(self.recipe, self.place.data_dir, progress=shown)
+                data = load_in_turn(lambda: load_for(self.recipe, self.place.data_dir, progress=shown))
+                if not is_main():  # it takes part in the steps, and exits
+                    train(self.recipe, data, **asdict(self.machine))
                 folder = open_run(self.recipe, data, name)
                 if name is None and (line := describe_choice(folder, self.recipe, data)):
                     shown.line(line)
                 run = train(self.recipe, data, folder.path, **asdict(self.machine), progress=shown, command=command)
-            if first():
-                print(run.folder.weights)
-                print_next("evaluate", run.folder)
+            print(run.folder.weights)
+            print_next("evaluate", run.folder)
 
 
 @dataclass(frozen=True)
@@ -224,13 +224,13 @@ def begin(output: Output) -> Progress | None:
     What is imported by now stays until the end; Python is told not to look through it for garbage again and again,
     which takes as long as drawing two figures.
     """
-    from seefar.processes import first
     from seefar.progress import SILENT
     from seefar.training.device import keep_freed_memory
+    from seefar.training.distributed import is_main
 
     keep_freed_memory()
     gc.freeze()
-    return SILENT if output.quiet or not first() else None
+    return SILENT if output.quiet or not is_main() else None
 
 
 def load(name: str, finished: Finished, progress: Progress | None) -> tuple[FinishedRun, Data]:

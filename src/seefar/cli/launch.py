@@ -1,106 +1,111 @@
-"""Launching several processes: torch's elastic launcher on the same words, and its outcome as an exit code."""
+"""Run a command in several processes of this machine, and turn their outcome into an exit code.
+
+They find each other through torch's `env://` variables. They listen on the loopback interface only (see
+`seefar.training.distributed`), and nothing is pickled. torch's own launcher unpickles what it receives on a port that
+is open to the network.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
+import signal
+import socket
+import subprocess
 import sys
-import uuid
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from types import FrameType
 
-from seefar.cli.options import Launch, Machine, Place
-from seefar.errors import DeviceError, Interrupted, ProcessError, SeefarError
-from seefar.training.recipe import Recipe
+from seefar.cli.options import Launch
+from seefar.errors import ChoiceError, Interrupted, ProcessError
+from seefar.training.device import core_count
+from seefar.training.distributed import launched
+from seefar.training.interrupts import STOPS
 
-if TYPE_CHECKING:
-    from seefar.choices import Choices
+RANK = "import sys; sys.path = list(filter(None, sys.path)); from seefar.cli.main import main; sys.exit(main())"
+"""What each process runs: `python -m seefar`, except that nothing is imported from the current folder, which may hold a
+file `random.py` that a stranger wrote."""
+PATIENCE = 10.0
+"""Seconds that the other processes have to end after one has failed, and again after SIGTERM."""
 
 
-class RefusedError(SeefarError):
-    """A process has said why it does not begin."""
-
-
-def begun_elsewhere(
-    launch: Launch,
-    recipe: Recipe,
-    place: Place,
-    machine: Machine,
-    words: Sequence[str],
-    choices: Choices | None = None,
-) -> bool:
-    """Do the command in several processes if that is asked for, and this is not one of them; whether it was done.
-
-    What can be refused is refused before they are begun, once.
+def launch(choice: Launch, words: Sequence[str]) -> bool:
+    """Run the command in the processes that `--processes` asks for; False if this process must do it.
 
     Raises:
-        SeefarError: the command cannot be done, or a process did not end well.
+        ChoiceError: a number is too small.
+        Interrupted: a signal ended them; the state is saved.
+        ProcessError: one of them died.
+        SystemExit: one of them has reported an error.
     """
-    from seefar.processes import launched
-
-    for name, least in (("processes", 1), ("max_restarts", 0)):
-        if getattr(launch, name) < least:
-            raise DeviceError(f"{name} is {getattr(launch, name)}: choose {least} or more.")
-    if launch.processes == 1 or launched():
+    for flag, value, least in (("--processes", choice.processes, 1), ("--max-restarts", choice.max_restarts, 0)):
+        if value < least:
+            raise ChoiceError(f"{flag} must be {least} or more (got {value}).")
+    if choice.processes == 1 or launched():
         return False
-    _check(launch, recipe, place, machine, choices)
-    _launch(launch, words)
-    return True
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // choice.processes)))
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else stack traces of C++ when another process has ended
+    for _ in range(choice.max_restarts + 1):
+        codes, stopped = run_ranks(choice.processes, words)
+        failures = {code for code in codes if code}
+        if stopped or not failures or failures & {2, 130}:
+            break
+    if not failures:
+        return True
+    if 2 in failures:
+        sys.exit(2)
+    if stopped or 130 in failures:
+        raise Interrupted("interrupted; the same command resumes from what is saved.")
+    first = min(failures)  # a signal, which is negative, rather than that another process was lost
+    how = f"was killed by signal {-first}" if first < 0 else f"ended with exit code {first}"
+    raise ProcessError(f"Process {codes.index(first)} {how}; the same command resumes from what is saved.")
 
 
-def _check(launch: Launch, recipe: Recipe, place: Place, machine: Machine, choices: Choices | None) -> None:
-    import torch
+def run_ranks(size: int, words: Sequence[str]) -> tuple[list[int | None], bool]:
+    """Run the command in `size` processes, and forward signals to them.
 
-    from seefar.pipeline import check_choices, load_for
-    from seefar.training.device import plan_training
-    from seefar.training.run import open_run
+    When one fails the others lose their connection to it and end too; those that do not get SIGTERM, then SIGKILL.
 
-    # An automatic precision depends on the GPU, which this process, that does not compute, would then take memory of.
-    precision = "float32" if machine.precision == "auto" else machine.precision
-    compute = plan_training(machine.device, precision, machine.checkpoint_minutes)
-    kind, gpus = compute.device.type, torch.cuda.device_count()
-    if kind == "mps" or (kind == "cuda" and launch.processes > gpus):
-        there = "MPS computes in one process only" if kind == "mps" else f"this machine has {gpus} GPUs"
-        raise DeviceError(f"processes is {launch.processes}, but {there}: choose fewer, or device cpu.")
-    if launch.processes > recipe.batch_size:
-        raise DeviceError(
-            f"processes is {launch.processes}, but a batch has {recipe.batch_size} images: choose fewer processes."
-        )
-    data = load_for(recipe, place.data_dir)
-    if choices is not None:
-        check_choices(choices, data)
-    open_run(recipe, data, place.name)
+    Returns:
+        Their exit codes by rank, None for those that had to be ended; and whether a signal came.
+    """
+    ranks: list[subprocess.Popen[bytes]] = []
+    signals = []
 
+    def forward(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+        for rank in ranks:
+            rank.send_signal(number)
 
-def _launch(launch: Launch, words: Sequence[str]) -> None:
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    from seefar.training.device import core_count
-
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // launch.processes)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what went wrong is told below
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=launch.processes,
-        run_id=str(uuid.uuid4()),
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=launch.max_restarts,
-        local_addr="localhost",
-    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    before = {stop: signal.signal(stop, forward) for stop in STOPS if signal.getsignal(stop) != signal.SIG_IGN}
     try:
-        elastic_launch(config, sys.executable)("-m", "seefar", *words)
-    except SignalException as error:
-        raise Interrupted("interrupted; the same command goes on from what is saved.") from error
-    except ChildFailedError as error:
-        codes = {failure.exitcode for failure in error.failures.values()}
-        if 2 in codes:
-            raise RefusedError("the processes have ended; see what they say.") from error
-        if 130 in codes:
-            raise Interrupted("interrupted; the same command goes on from what is saved.") from error
-        rank, first = error.get_first_failure()
-        how = f"was killed by signal {-first.exitcode}" if first.exitcode < 0 else f"ended with {first.exitcode}"
-        raise ProcessError(f"Process {rank} {how}; the same command goes on from what is saved.") from error
+        for number in range(size):
+            variables = {**shared, "RANK": number, "LOCAL_RANK": number}
+            environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+            ranks.append(subprocess.Popen([sys.executable, "-c", RANK, *words], env=environment))
+        while any(rank.poll() is None for rank in ranks) and not any(rank.returncode for rank in ranks):
+            time.sleep(0.1)
+        codes = _wait(ranks)
+        for stop in (signal.SIGTERM, signal.SIGKILL):
+            for rank in ranks:
+                rank.send_signal(stop)
+            _wait(ranks)
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
+    return codes, bool(signals)
+
+
+def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int | None]:
+    """Wait until all have ended, for at most `PATIENCE`; their exit codes."""
+    end = time.monotonic() + PATIENCE
+    while None in (codes := [rank.poll() for rank in ranks]) and time.monotonic() < end:
+        time.sleep(0.1)
+    return codes

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from seefar.cli.commands import COMMANDS
-from seefar.errors import DivergedError, Interrupted, RecipeError, RunError, SeefarError
+from seefar.errors import DivergedError, Interrupted, ProcessError, RecipeError, RunError, SeefarError
 from seefar.output import LastingOutput, printable
 from seefar.training.recipe import RECIPES, recipe
 
@@ -65,8 +65,10 @@ def _call(words: list[str]) -> int:
     except (SeefarError, OSError) as error:  # OSError: a folder that cannot be read, ...
         if "--debug" in words:
             raise
-        others = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
-        if not (others and isinstance(error, (DivergedError, Interrupted))):  # all meet it: the first tells
+        first = os.environ.get("RANK", "0") == "0"  # of several processes
+        if first or not isinstance(
+            error, (DivergedError, Interrupted, ProcessError)
+        ):  # which are reported by the first
             _print_error(error)
         return error.exit_code if isinstance(error, SeefarError) else 2
     except KeyboardInterrupt:

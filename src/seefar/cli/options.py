@@ -41,12 +41,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Launch:
-    """Several processes, one for each GPU; see docs/scaling.md. The batch is shared out among them."""
+    """Several processes, one for each GPU, that share each batch; see docs/scaling.md."""
 
     processes: int = 1
-    """Processes on this machine that train, evaluate and explain together."""
+    """Processes on this machine that train together; the first one evaluates and explains."""
     max_restarts: int = 0
-    """How often all of them are begun again, from what is saved, after one of them ended before its time."""
+    """How often all of them start again, from the last checkpoint, after one of them died."""
 
 
 @dataclass(frozen=True)

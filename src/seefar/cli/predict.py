@@ -37,8 +37,8 @@ class Predict:
         """Predict what can be read, draw and print it; then name all files that cannot be read."""
         from seefar.artifacts import measured_grid
         from seefar.data.pictures import read_pictures, unreadable
-        from seefar.explanation.explain import PairOfMaps
-        from seefar.explanation.pictures import checked_grid, explain_pictures
+        from seefar.explanation.explainer import Explainer, normalise_map_settings
+        from seefar.explanation.pictures import explain_pictures
         from seefar.progress import SILENT, showing
         from seefar.report.figures import plot_picture
         from seefar.report.style import save_figure
@@ -48,13 +48,11 @@ class Predict:
         run = load_run(self.run, self.device)
         folder = self.out or Path("predictions") / run.folder.path.resolve().name
         check_place(folder)
-        maps = self.maps
-        pair = PairOfMaps(maps.method, maps.layer, maps.cells)
-        by_form = checked_grid(run.model, run.image_size, pair, maps.hide)
-        grid = measured_grid(run, maps.layer, maps.cells) or by_form
+        settings = normalise_map_settings(run.model, run.image_size, self.maps)
+        explainer = Explainer(run.model, settings, measured_grid(run, settings))
         with showing(SILENT if self.output.quiet else None) as shown:
             read = read_pictures(self.pictures, run.image_size, shown)
-            found = explain_pictures(run.model, read.names, read.pictures, run.classes, pair, maps.hide, grid, shown)
+            found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
             figures = _figure_paths(folder, read.names)
             for number, (one, figure) in enumerate(zip(found, figures, strict=True)):
                 save_figure(figure, plot_picture(one))

@@ -12,6 +12,8 @@ from seefar.progress import SILENT, Progress
 CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 3.05, 30.0
 """For the connection, and for each wait for more bytes. A machine without a network learns it in 3 seconds."""
+MOST_BYTES = 1 << 30
+"""Of a file whose length is not known."""
 
 
 def user_cache() -> Path:
@@ -23,7 +25,7 @@ def user_cache() -> Path:
         return Path(pooch.os_cache("seefar"))
 
 
-def download(urls: tuple[str, ...], path: Path, md5: str, size: int, progress: Progress = SILENT) -> None:
+def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES, progress: Progress = SILENT) -> None:
     """Fetch `path` from the first address that has the right file; nothing happens if it exists already.
 
     A transfer that breaks off leaves `<path>.part`, and the next try (of any address, in this process or a later
@@ -84,6 +86,8 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
     """
     import requests
 
+    if part.is_symlink():  # whoever can write into a shared data folder could make it name any file
+        part.unlink()
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
@@ -92,8 +96,8 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
         response.raise_for_status()
         if response.status_code != requests.codes.partial_content:
             have = 0  # the host sends the file from its beginning
-        length = 0 if "Content-Encoding" in response.headers else int(response.headers.get("Content-Length", 0))
-        total = have + length if length else None
+        length = "" if "Content-Encoding" in response.headers else response.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() else None
         with part.open("ab" if have else "wb") as file:
             for chunk in response.iter_content(CHUNK_BYTES):
                 have += file.write(chunk)

@@ -5,10 +5,9 @@ A calibrated model that is confident to 80 % is correct in 80 of 100 cases. All 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,6 @@ from numpy.typing import NDArray
 from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
 from seefar.model.inference import log_softmax
-from seefar.runs.files import parse_json
-from seefar.runs.values import from_plain
 from seefar.seeds import Stream
 
 BINS = 15
@@ -80,19 +77,6 @@ class Calibration:
     ece_by_chance: float
     brier: Estimate
     loss: float
-
-    def to_json(self) -> str:
-        """As JSON text, which `from_json` reads."""
-        return json.dumps(asdict(self), indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Calibration:
-        """The calibration in JSON text from `to_json`.
-
-        Raises:
-            ValueError: the text has another form.
-        """
-        return from_plain(cls, parse_json(text))
 
 
 def measure_calibration(

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from seefar.data.images import Split
-from seefar.data.reference import Reference, has_reference, load_reference
+from seefar.data.reference import Reference
 from seefar.errors import DataError
 from seefar.evaluation.label_issues import LabelIssues, find_label_issues, issue_columns
 from seefar.evaluation.metrics import Metrics, measure
@@ -115,7 +115,6 @@ class MistakeAnalysis:
         issues: labels that may be wrong.
         pairs: classes that are confused with each other, the most mistakes first.
         slices: error rates of dark, bright, flat and busy images.
-        missing: which reference data are missing and how to get them; None if none are, or none exist for this split.
     """
 
     classes: tuple[str, ...]
@@ -124,7 +123,6 @@ class MistakeAnalysis:
     issues: LabelIssues
     pairs: list[ConfusedPair]
     slices: list[ErrorSlice]
-    missing: str | None
 
     @property
     def columns(self) -> dict[str, dict[int, object]]:
@@ -152,8 +150,6 @@ class MistakeAnalysis:
         if self.verdicts is not None:
             counts = count_faults(self.verdicts)
             lines.append("whose fault: " + ", ".join(f"{fault} {counts[fault]}" for fault in FAULTS))
-        elif self.missing:
-            lines.append(f"whose fault: not known. {self.missing}")
         lines += [str(view) for view in self.views[1:]]
         issues = self.issues.issues
         if issues and self.views[0].interval[0] > LEAST_ACCURACY:
@@ -177,22 +173,13 @@ class MistakeAnalysis:
         return lines
 
 
-def analyse_mistakes(
-    predictions: Predictions,
-    split: Split,
-    folder: str | Path | None = None,
-    *,
-    fetch: bool = True,
-    progress: Progress | None = None,
-) -> MistakeAnalysis:
+def analyse_mistakes(predictions: Predictions, split: Split, reference: Reference | None = None) -> MistakeAnalysis:
     """Everything about the mistakes that needs no model: verdicts and patterns.
 
     Args:
         predictions: of the split.
         split: the images.
-        folder: data folder with the reference data for CIFAR-10's test set. Default: as `load_reference`.
-        fetch: whether missing reference data are fetched; without them the rest is computed.
-        progress: see `seefar.progress`.
+        reference: see `seefar.load_reference`; None: no verdicts.
 
     Raises:
         DataError: the predictions are not of this split.
@@ -203,15 +190,14 @@ def analyse_mistakes(
         >>> test = load_shapes(train=20, test=40).test
         >>> predictions = seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
         >>> analysis = seefar.analyse_mistakes(predictions, test)
-        >>> analysis.verdicts is None, analysis.missing, [view.name for view in analysis.views]
-        (True, None, ['as labelled'])
+        >>> analysis.verdicts is None, [view.name for view in analysis.views]
+        (True, ['as labelled'])
     """
     labels, predicted = predictions.labels, predictions.predicted
     if predictions.images != split.fingerprint:
         raise DataError(
             "The predictions are of other images or labels than this split: pass the split they were computed for."
         )
-    reference, missing = reference_of(split, folder, fetch, progress)
     return MistakeAnalysis(
         split.classes,
         None if reference is None else triage(labels, predicted, reference),
@@ -219,17 +205,4 @@ def analyse_mistakes(
         find_label_issues(labels, np.exp(predictions.log_probabilities), split.classes),
         confused_pairs(labels, predicted, len(split.classes)),
         error_slices(split.images, labels, predicted),
-        missing,
     )
-
-
-def reference_of(
-    split: Split, folder: str | Path | None, fetch: bool = True, progress: Progress | None = None
-) -> tuple[Reference | None, str | None]:
-    """The reference data of a split; or None, and what is missing or damaged if there are some for this split."""
-    if not has_reference(split):
-        return None, None
-    try:
-        return load_reference(folder, fetch=fetch, progress=progress), None
-    except DataError as error:
-        return None, str(error)

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from seefar.evaluation.predictions import Predictions
-from seefar.runs.files import parse_json
-from seefar.runs.values import from_plain
 
 
 @dataclass(frozen=True)
@@ -52,15 +50,6 @@ class Metrics:
     loss: float
     classes: tuple[ClassMetrics, ...] = field(repr=False)
     confusion: tuple[tuple[int, ...], ...] = field(repr=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Metrics:
-        """The metrics in the text of a run's `metrics.json`.
-
-        Raises:
-            ValueError, KeyError, TypeError: the text has another form.
-        """
-        return from_plain(cls, parse_json(text)["test"], "test")
 
 
 def wilson_interval(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:

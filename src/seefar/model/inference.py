@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -150,18 +150,12 @@ def weights_fingerprint(model: nn.Module) -> str:
     """SHA-256 of a network's parameters and buffers: names, shapes and float32 values.
 
     It does not depend on the device or the memory format, and a compiled network has that of the original.
-    """
-    return state_fingerprint(getattr(model, "_orig_mod", model).state_dict())
-
-
-def state_fingerprint(state: Mapping[str, Any]) -> str:
-    """`weights_fingerprint` of the network with this state dict.
 
     Raises:
         DataError: a tensor has no values, since it is on torch's device `meta`.
     """
     digest = hashlib.sha256()
-    for name, value in sorted(state.items()):
+    for name, value in sorted(getattr(model, "_orig_mod", model).state_dict().items()):
         if not isinstance(value, Tensor):  # extra state, see torch.nn.Module.get_extra_state
             digest.update(f"{name}\n".encode() + pickle.dumps(value, protocol=4))
             continue

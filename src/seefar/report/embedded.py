@@ -17,7 +17,7 @@ from seefar.report.figures import draw_accuracy, draw_loss
 from seefar.report.style import BLUE, INK, ORANGE, PALE, QUIET, RED, Box, new_figure
 
 WIDTH, HEIGHT = 3.9, 4.4  # inches: at most a third of the page, and the width of a phone, so that no letter shrinks
-BOX: Box = (0.55, 0.35, 3.2, 3.55)
+BOX: Box = (0.62, 0.35, 3.15, 3.55)
 COLOURS = {
     INK: "var(--ink)",
     QUIET: "var(--soft)",

@@ -410,7 +410,7 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
 
 
 def _picture_panels(prediction: PicturePrediction) -> Panels:
-    names, answer = prediction.classes, prediction.hidden_answer
+    names, repair = prediction.classes, prediction.repair
     return Panels(
         image=prediction.picture.image,
         maps=(prediction.contrast, prediction.predicted_map, prediction.runner_up_map),
@@ -418,9 +418,9 @@ def _picture_panels(prediction: PicturePrediction) -> Panels:
         method=prediction.method,
         hidden=prediction.hidden,
         hide=prediction.hide,
-        share=prediction.share,
+        share=repair.share,
         classes=(names[prediction.predicted], names[prediction.runner_up]),
         roles=("answer", "runner-up"),
-        answer=names[answer],
-        probability=float(prediction.hidden_probabilities[answer]),
+        answer=names[repair.answer],
+        probability=repair.answer_probability,
     )

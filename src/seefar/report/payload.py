@@ -76,9 +76,8 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
         if content.test.files is not None:
             row["file"] = content.test.files[mistake.index]
         if mistake.index in verdicts:
-            row["fault"], row["why"] = verdicts[mistake.index].fault, verdicts[mistake.index].sentence
-        if content.votes is not None and content.votes[mistake.index].any():
-            row["disagreement"] = round(disagreement(content.votes[mistake.index]), 4)
+            verdict = verdicts[mistake.index]
+            row |= {"fault": verdict.fault, "why": verdict.sentence, "disagreement": round(verdict.entropy, 4)}
         if mistake.index in copies:
             copy = copies[mistake.index]
             mirrored = ", mirrored" if copy.mirrored else ""
@@ -88,17 +87,6 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
             )
         rows.append(row | explained.get(mistake.index, {}))
     return rows
-
-
-def disagreement(votes: NDArray[np.int64]) -> float:
-    """Entropy in bits of how people voted, (K,): 0 if all agree.
-
-    Example:
-        >>> disagreement(np.array([25, 25]))
-        1.0
-    """
-    shares = votes[votes > 0] / votes.sum()
-    return float(-(shares * np.log2(shares)).sum())
 
 
 def pack(array: NDArray[Any]) -> str:

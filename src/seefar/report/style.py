@@ -267,13 +267,7 @@ def check_figure(path: Path) -> None:
     check_place(path.parent)
 
 
-def save_figure(path: Path, figure: Figure | None) -> None:
-    """Save a figure as PNG, PDF or SVG, atomically; the same figure gives the same bytes.
-
-    None deletes the file, which would show another choice.
-    """
-    if figure is None:
-        path.unlink(missing_ok=True)
-        return
+def save_figure(path: Path, figure: Figure) -> None:
+    """Save a figure as PNG, PDF or SVG, atomically; the same figure gives the same bytes."""
     with written_beside(path) as beside, matplotlib.rc_context({"svg.hashsalt": "seefar"}):
         figure.savefig(beside, facecolor="white", **OPTIONS[path.suffix.lower()])

@@ -146,6 +146,11 @@ def verify(folder: RunFolder | str | Path) -> list[str]:
 
     Raises:
         RunError: there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> verify(Path(tempfile.mkdtemp()))
+        ['manifest.json is missing: no command that writes into the folder has finished']
     """
     found = folder if isinstance(folder, RunFolder) else find_run(folder)
     if not found.path.is_dir():

@@ -97,7 +97,7 @@ class Store:
     def present(self, artifact: Artifact[Any]) -> bool:
         """Whether the file is intact and was computed from what its inputs are now, with whatever settings."""
         entry = self.files.get(artifact.name)
-        if entry is None or "from" not in entry or not self._intact(artifact.name):
+        if entry is None or "from" not in entry or not self.intact(artifact.name):
             return False
         if entry["version"] != artifact.version or entry["from"].keys() != {_name(source) for source in artifact.of}:
             return False
@@ -105,6 +105,11 @@ class Store:
             return False
         shown = {source.name: self._shown(source) for source in artifact.shows}
         return entry["shows"] == shown and not self._differs(artifact)
+
+    def intact(self, name: str) -> bool:
+        """Whether a file is in the manifest and has the bytes that it says; whatever it was computed from."""
+        entry, recorded = self._entry(name), self.files.get(name)
+        return entry is not None and recorded is not None and all(entry[key] == recorded.get(key) for key in entry)
 
     def get(self, artifact: Artifact[T]) -> T:
         """The value: in memory, read from a fresh file, or computed and saved."""
@@ -245,10 +250,6 @@ class Store:
         recorded = self.files.get(artifact.name, {}).get("from", {})
         now = {_name(source): self._input(source) for source in artifact.of if _name(source) in recorded}
         return any(value is not None and recorded[name] != value for name, value in now.items())
-
-    def _intact(self, name: str) -> bool:
-        entry, recorded = self._entry(name), self.files[name]
-        return entry is not None and all(entry[key] == recorded.get(key) for key in entry)
 
     def _entry(self, name: str) -> dict[str, Any] | None:
         """Size and SHA-256 of a file as it is now; None if there is no regular file of that name."""

@@ -44,7 +44,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safetensors.safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             metadata = dict(file.metadata() or {})
-        about = parse_json(metadata.get("seefar") or metadata.get("position") or "{}")  # position: before version 0.2
+        about = parse_json(metadata.get("seefar") or "{}")
         if not isinstance(about, dict):
             raise ValueError("its metadata is no table")
         wanted = about.pop("sha256", None)

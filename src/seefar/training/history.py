@@ -1,4 +1,4 @@
-"""What a training went through: one row for each logged step, kept as CSV from the first to the last."""
+"""The history of a training, one row for each logged step, as CSV; and the lines of its log."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from seefar.errors import RunError, not_read
+from seefar.progress import Progress
+from seefar.runs.files import read_bytes
+from seefar.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,13 @@ class HistoryRow:
     Attributes:
         step: steps done.
         epoch: the epoch this step belongs to, counted from 1.
-        seconds: time spent in training so far, over all sittings.
-        image_size: height and width in pixels that the network was given.
+        seconds: time spent in training so far, over all sessions.
+        image_size: height and width in pixels of the network's input.
         learning_rate: rate of this step.
         loss: mean training loss, with augmentation and label smoothing.
-        accuracy: share of the training images answered rightly, as augmented.
-        epoch_accuracy: the same over the whole epoch; only in the row that ends it.
-        held_out_accuracy: share of the held-out images answered rightly; only there, and only if some are held out.
+        accuracy: share of the training images classified correctly, as augmented.
+        epoch_accuracy: the same over the whole epoch; only in its last row.
+        held_out_accuracy: share of the held-out images classified correctly; in the same rows, if images are held out.
     """
 
     step: int
@@ -46,84 +49,41 @@ class HistoryRow:
 COLUMNS = tuple(field.name for field in fields(HistoryRow))
 
 
-def to_csv(rows: Sequence[HistoryRow]) -> str:
-    """Rows as CSV text; floats keep all their digits, what is not known stays empty."""
+def to_csv(rows: Sequence[HistoryRow], *, header: bool = True) -> str:
+    """Rows as CSV text; floats keep all their digits, unknown values stay empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    if header:
+        writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
     return text.getvalue()
 
 
-def append_row(path: Path, row: HistoryRow, size: int) -> int:
-    """Add one row to the end of a history that `to_csv` began.
-
-    Args:
-        path: of the history.
-        row: the next one.
-        size: bytes that it has if nobody but the training wrote into it.
-
-    Returns:
-        Bytes that it has now.
-
-    Raises:
-        RunError: it was taken away or changed; what is in it by now would be no history. Or the folder is another.
-    """
-    with _opened(path) as file:
-        found = file.seek(0, os.SEEK_END)
-        if found != size:
-            raise RunError(
-                f"{path} was changed while it was written ({size:,} bytes were in it, {found:,} are): put it back "
-                "from a copy and do the same again, which goes on from the last checkpoint."
-            )
-        line = io.StringIO()
-        csv.DictWriter(line, COLUMNS, lineterminator="\n").writerow(asdict(row))
-        return size + file.write(line.getvalue().encode())
-
-
-def bring_to_disk(path: Path) -> None:
-    """Wait until the disk has the rows, so that no power cut leaves a checkpoint with rows behind it that are gone."""
-    with _opened(path) as file:
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    try:
-        with path.open("r+b") as file:
-            yield file
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{path} was taken away while it was written: put it back from a copy and do the same again, which goes on "
-            "from the last checkpoint, or begins anew if there is none."
-        ) from error
-
-
 def read_history(path: Path) -> list[HistoryRow]:
-    """The rows of a `history.csv`; a last line that is not whole, as a kill may leave it, is passed over.
+    """The rows of a `history.csv`; an incomplete last line, which a kill may leave, is ignored.
 
     Raises:
-        RunError: the file is missing or is no history.
+        RunError: the file is missing or damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = read_bytes(path, follow=False).decode("utf-8").splitlines(keepends=True)
         if not lines or tuple(lines[0].strip().split(",")) != COLUMNS:
             raise ValueError(f"its first line is {lines[0].strip()!r}" if lines else "it is empty")
         whole = [line for line in lines if line.endswith("\n")]
         rows = [HistoryRow(**{name: _value(name, row[name]) for name in COLUMNS}) for row in csv.DictReader(whole)]
         _check(rows)
     except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: put it back from a copy, or choose another run.") from error
+        raise RunError(f"{path} is missing: restore it from a copy, or choose another run.") from error
     except OSError as error:
         raise not_read(path, error) from error
     except (TypeError, ValueError, csv.Error) as error:
         columns = ",".join(COLUMNS)
-        raise RunError(f"{path} is no training history ({error}): its columns should be {columns}.") from error
+        raise RunError(f"{path} is not a training history ({error}): its columns must be {columns}.") from error
     return rows
 
 
 def _check(rows: Sequence[HistoryRow]) -> None:
-    """Refuse rows that no training writes: steps that do not rise, numbers that are not finite, no shares."""
+    """Refuse rows that no training writes: steps that do not rise, numbers that are not finite or not shares."""
     steps = [row.step for row in rows]
     if any(later <= earlier for earlier, later in pairwise(steps)):
         raise ValueError("its steps do not rise")
@@ -131,10 +91,88 @@ def _check(rows: Sequence[HistoryRow]) -> None:
         numbers = (row.seconds, row.learning_rate, row.loss)
         shares = (row.accuracy, row.epoch_accuracy or 0.0, row.held_out_accuracy or 0.0)
         if not all(math.isfinite(number) for number in numbers) or not all(0 <= share <= 1 for share in shares):
-            raise ValueError(f"step {row.step} has a number that no training gives")
+            raise ValueError(f"step {row.step} has a number that is not finite or out of range")
 
 
 def _value(name: str, text: str) -> Any:
     if name in ("step", "epoch", "image_size"):
         return int(text)
     return None if text == "" and name in ("epoch_accuracy", "held_out_accuracy") else float(text)
+
+
+class TrainingLog:
+    """Writes the history and the log of a training, and shows its progress.
+
+    Args:
+        folder: rows are appended to its `history.csv`, lines to its `log.txt`; None: nothing is written, since another
+            process does it.
+        progress: shows each line and each step.
+        steps: steps of the whole training.
+        done: steps done before this session.
+        work: what is left to do, in any unit that takes the same time throughout, such as multiply-adds.
+        image_size: height and width of the images before they are resized.
+
+    Raises:
+        RunError: a file cannot be written to, such as on a full disk.
+    """
+
+    def __init__(
+        self, folder: RunFolder | None, progress: Progress, steps: int, done: int, work: float, image_size: int
+    ) -> None:
+        self.folder, self.progress, self.steps, self.done, self.work = folder, progress, steps, done, work
+        self.image_size, self.work_done, self.images, self.note = image_size, 0.0, 0, ""
+        self.started = self.logged = time.perf_counter()
+
+    def advance(self, images: int, work: float) -> None:
+        """One step is done: so many images, so much of the work."""
+        self.done += 1
+        self.images += images
+        self.work_done += work
+        note = f"{self.note}{duration(self._seconds_left())} left" if self.done < self.steps else ""
+        self.progress.update("training", self.done, self.steps, note)
+
+    def line(self, text: str) -> None:
+        """One line for the log."""
+        if self.folder is not None:
+            _append(self.folder.log, text + "\n")
+            self.progress.line(text)
+
+    def log(self, row: HistoryRow, step_in_epoch: int) -> None:
+        """A logged step: `[1,  2000] loss: 1.061` in the format of the course assignment, accuracy, speed, time left.
+
+        At the end of an epoch also `Accuracy is: 65.316`, in percent, and of what.
+        """
+        if self.folder is not None:
+            _append(self.folder.history, to_csv([row], header=False))
+        now = time.perf_counter()
+        speed = f"{self.images / (now - self.logged):.0f} images/s"
+        left = f"{duration(self._seconds_left())} left"
+        self.line(
+            f"[{row.epoch},{step_in_epoch:6d}] loss: {row.loss:.3f}  accuracy: {row.accuracy:.1%}  {speed}  {left}"
+        )
+        self.note = f"epoch {row.epoch}  loss {row.loss:.3f}  accuracy {row.accuracy:.1%}  {speed}  "
+        self.logged, self.images = now, 0
+        if row.epoch_accuracy is not None:
+            shrunken = f" and shrunken to {row.image_size} px" if row.image_size < self.image_size else ""
+            held_out = "" if row.held_out_accuracy is None else f"  held out: {100 * row.held_out_accuracy:.2f}"
+            percent = f"{100 * row.epoch_accuracy:.5g}"
+            self.line(f"Accuracy is: {percent} % of the training images, as augmented{shrunken}{held_out}")
+
+    def _seconds_left(self) -> float:
+        return (time.perf_counter() - self.started) * (self.work - self.work_done) / max(self.work_done, 1e-9)
+
+
+def _append(path: Path, text: str) -> None:
+    """Add text to the end of a file of the run folder; not through a link, which may name any file of the machine."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # not all systems have them; a FIFO would wait for a reader
+        flags |= getattr(os, name, 0)
+    with open(os.open(path, flags, 0o666), "ab") as file:
+        file.write(text.encode())
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: `1:02:03`, `2:03`."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

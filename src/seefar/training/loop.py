@@ -1,47 +1,42 @@
-"""The training loop: one flat function, from the first step to the finished network, that a kill cannot harm."""
+"""The training loop: one flat function, from the first step to the finished network; a killed training resumes."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter as seconds
+from typing import Any
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from seefar import processes
-from seefar.data.batches import training_batches
-from seefar.data.images import Data
-from seefar.errors import DataError, DivergedError, Interrupted, RecipeError
-from seefar.model.inference import device_errors, true_float32
+from seefar.data.augmentation import BatchAugmentation, pipeline
+from seefar.data.batches import LARGEST_ON_DEVICE, AugmentedBatches, DeviceBatches, training_batches
+from seefar.data.images import Data, Split
+from seefar.errors import DataError, DivergedError, Interrupted, RecipeError, RunError
+from seefar.model.inference import device_errors, pooled_features, true_float32
+from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName, PrecisionName
 from seefar.progress import SILENT, Progress, showing
+from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
-from seefar.training.advice import few_steps_warning
-from seefar.training.average import renew_statistics
 from seefar.training.device import Compute, plan_training
+from seefar.training.distributed import any_rank, barrier, check_processes, data_parallel, is_main, leave, world_size
+from seefar.training.distributed import part as part_of
 from seefar.training.graphs import RecordedStep
-from seefar.training.history import HistoryRow, append_row, bring_to_disk
-from seefar.training.interrupt import Interrupts
-from seefar.training.parallel import even_out, shared
-from seefar.training.progress import TrainingLog, duration
-from seefar.training.recipe import Recipe
+from seefar.training.history import HistoryRow, TrainingLog, duration, read_history, to_csv
+from seefar.training.interrupts import Interrupts
+from seefar.training.recipe import Recipe, few_steps_warning
 from seefar.training.run import Run, finish_training, load_run, open_run, save_weights, training_in
-from seefar.training.setup import (
-    accuracy,
-    all_finite,
-    build_batches,
-    image_cost,
-    image_size,
-    learning_rate,
-    prepare,
-    resize,
-    set_rate,
-)
+from seefar.training.schedule import image_cost, image_size, learning_rate, resize
+from seefar.training.state import Tally, TrainingState, identify
 
+CPU = torch.device("cpu")
 SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 60.0
-"""A GPU does an epoch in seconds; a checkpoint of 90 MB after each would take much of its time."""
+"""A GPU needs seconds for an epoch; a checkpoint of 90 MB after each would take much of its time."""
 
 
 def train(
@@ -55,11 +50,11 @@ def train(
     progress: Progress | None = None,
     command: Sequence[str] = ("seefar.train",),
 ) -> Run:
-    """Train a ResNet-18, or go on with a training that was interrupted, or read back one that is finished.
+    """Train a ResNet-18, resume a training that was interrupted, or read back one that is finished.
 
-    A training that was killed at any point and continued goes through the same batches and the same rates as one that
-    was not. It ends with the same weights, to the bit, on the CPU with the same processor, number of threads, versions
-    and precision. A GPU adds up in an order that changes from run to run.
+    A training that was killed and resumed has the same batches and the same rates as one that was not. On the CPU it
+    ends with the same bits, given the same processor, number of threads, versions and precision. A GPU adds up in an
+    order that changes from run to run.
 
     Args:
         recipe: all hyperparameters.
@@ -70,15 +65,18 @@ def train(
         precision: of convolutions and matrix products; `auto`: what the device is best at.
         checkpoint_minutes: time between two checkpoints. There is one at the end of each epoch too, unless the last is
             less than a minute old.
-        progress: gets each line of the log and each step; default: shown where it runs. `log.txt` is written in any
-            case.
+        progress: shows each line of the log and each step; see `seefar.progress`. `log.txt` is written in any case.
         command: the command line or function, for the manifest.
+
+    Returns:
+        The trained network and its history. In a group of several processes (see `seefar.training.distributed`) only
+        rank 0 returns; the others exit after the last step.
 
     Raises:
         RecipeError: `recipe` is no recipe.
         DataError: `data` is no data set, or has too few images for the recipe.
         RunError: the folder belongs to another recipe or other data, or its checkpoint is damaged.
-        DeviceError: the device or precision is not there, or the device's memory is full.
+        DeviceError: the device or precision is not available, or the device's memory is full.
         DivergedError: the loss or the weights are not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
 
@@ -93,44 +91,58 @@ def train(
         [(2, 1, 16)]
     """
     if not isinstance(recipe, Recipe):
-        raise RecipeError(f"A Recipe was wanted, found {recipe!r}: pass one, such as seefar.recipe('quick').")
+        raise RecipeError(f"recipe must be a Recipe (got {recipe!r}): pass one, such as seefar.recipe('quick').")
     if not isinstance(data, Data):
-        raise DataError(f"A Data was wanted, found {data!r}: pass one, such as seefar.load_data('cifar10').")
+        raise DataError(f"data must be a Data (got {data!r}): pass one, such as seefar.load_data('cifar10').")
     compute = plan_training(device, precision, checkpoint_minutes)
-    run_folder = open_run(recipe, data, folder)
-    with showing(progress if processes.first() else SILENT) as shown:
-        if run_folder.weights.exists():
-            finish_training(run_folder, shown)
-        else:
+    run_folder = None
+    if is_main():
+        check_processes(compute.device.type, recipe.batch_size)
+        run_folder = open_run(recipe, data, folder)
+    barrier()  # the other ranks wait until rank 0 knows whether there is anything to train
+    (unfinished,) = any_rank(run_folder is not None and not run_folder.weights.exists())
+    if run_folder is None:
+        if unfinished:
+            _train(None, recipe, data, compute, checkpoint_minutes, SILENT)
+        sys.exit(0)  # `joined` leaves the group on the way
+    interrupted = False
+    with showing(progress) as shown:
+        if unfinished:
             session = {"device": compute.device_name, "precision": compute.precision_name}
-            with training_in(run_folder, recipe, data, session, command, shown):
-                _train(run_folder, recipe, data, compute, checkpoint_minutes, shown)
+            with training_in(run_folder, recipe, data, session, command, shown), device_errors():
+                interrupted = _train(run_folder, recipe, data, compute, checkpoint_minutes, shown)
+        else:
+            finish_training(run_folder, shown)
+    leave()  # rank 0 goes on alone
+    if interrupted:
+        raise Interrupted(f"{run_folder}: trained and saved. The same command continues.")
     return load_run(run_folder, device)
 
 
 def _train(
-    run_folder: RunFolder,
+    folder: RunFolder | None,
     recipe: Recipe,
     data: Data,
     compute: Compute,
     checkpoint_minutes: float,
     progress: Progress,
-) -> None:
-    """The loop, from the state in the folder to the finished network in it."""
+) -> bool:
+    """The loop, from the state in the folder to the weights in it; ranks other than 0 have no folder.
+
+    Returns:
+        Whether an interrupt came in the last step.
+    """
     whole, (data, held_out) = data, data.hold_out(recipe.held_out, recipe.seed)
     dataset = build_batches(recipe, data, compute.device)
     steps = recipe.epochs * len(dataset)
-    state = prepare(run_folder, recipe, data, compute)
+    state = prepare(folder, recipe, data, compute)
     model, optimizer, scaler, tally = state.model, state.optimizer, state.scaler, state.tally
+    classify = data_parallel(model, model.classify)
     positions = [divmod(step, len(dataset)) for step in range(state.step, steps)]
     work = sum(image_cost(recipe, data, epoch) for epoch, _ in positions)
     warning = few_steps_warning(len(data.train), recipe.batch_size, recipe.epochs)
     if warning and state.step == 0:
         progress.line(warning)
-    classify = shared(model, model.classify)
-    together = f" in {processes.size()} processes" if processes.size() > 1 else ""
-    history_size = run_folder.history.stat().st_size
-    last_logged = state.step - round(tally.interval[2].item() / recipe.batch_size)
 
     def learn(images: Tensor, labels: Tensor, size: int) -> None:
         """One step on `part` of a batch.
@@ -142,102 +154,173 @@ def _train(
             logits = classify(inputs)  # (B, K)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
-        scaler.scale(part.weigh(loss)).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(loss * part.weight).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimizer)
         scaler.update()
         if part.count:
             tally.add(loss, logits, labels)
 
-    records = compute.records and processes.size() == 1
-    take_step = RecordedStep(learn) if records else learn
-    how = f"{together}, steps replayed as CUDA graphs" if records else together
+    replays = compute.records and world_size() == 1
+    take_step = RecordedStep(learn) if replays else learn
+    how = f"{f' in {world_size()} processes' if world_size() > 1 else ''}{', steps replayed as CUDA graphs' * replays}"
 
     with (
         Interrupts() as interrupts,
         true_float32(),
-        device_errors(),
         training_batches(dataset, positions, compute.pins) as batches,
-        TrainingLog(run_folder.log, progress, steps, state.step, work, data.image_size) as log,
     ):
+        log = TrainingLog(folder, progress, steps, state.step, work, data.image_size)
         log.line(f"{recipe.name}: {len(data.train)} images, {steps} steps, {state.step} done, on {compute}{how}")
-        if state.earlier_precision not in (None, state.precision):
-            log.line(f"{state.earlier_precision} until now, {state.precision} from here: other weights than in one go")
         saved = seconds()
         started = saved - state.seconds
         for step, batch in enumerate(batches, start=state.step + 1):
             rate = learning_rate(recipe, step, steps)
             set_rate(optimizer, rate)
             size = image_size(recipe, data, batch.epoch)
-            part = processes.part(len(batch.labels))  # alone: all
+            part = part_of(len(batch.labels))  # the whole batch, unless there are several processes
             images = compute.copy(batch.images[part.rows])  # uint8 (B, H, W, 3)
             labels = compute.copy(batch.labels[part.rows])  # (B,)
             take_step(images, labels, size)
-            if step > steps - round(recipe.average * steps):
-                state.average.add(model)
-
             log.advance(len(batch.labels), image_cost(recipe, data, batch.epoch))
+
             epoch_ends = batch.number + 1 == len(dataset)
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
             age = seconds() - saved
             due = age > 60 * checkpoint_minutes or (epoch_ends and age > SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
-            asked, due = processes.agree(interrupts.asked, due)  # signals and clocks differ between processes
-            stops = asked and step < steps  # once a step: what is asked for later is heard in the next
+            stops, due = any_rank(interrupts.asked and step < steps, due)
             saves = stops or due
             if logs or saves:
-                tally.collect()
-                loss_sum, correct, seen = tally.interval.tolist()  # a GPU is waited for here, so the time is read after
-                now = seconds()
-                if not math.isfinite(loss_sum):
+                (loss, correct, seen), (_, epoch_correct, epoch_seen) = tally.totals()
+                now = seconds()  # read after a GPU has done the step
+                if not math.isfinite(loss):
                     raise DivergedError(
-                        f"{run_folder.path}: the loss became {loss_sum} between steps {last_logged + 1} and {step} "
-                        f"(epoch {batch.epoch + 1}, learning rate {rate:.3g}), a finite number was wanted: choose a "
-                        "lower learning_rate, and a new name for the run."
+                        f"{recipe.name}: the loss is {loss} at step {step} (epoch {batch.epoch + 1}, learning rate "
+                        f"{rate:.3g}): choose a lower learning_rate, and a new name for the run."
                     )
-            if step == steps and state.average.count:
-                state.average.put_into(model)
-                renew_statistics(model, dataset, recipe.epochs, compute)
-            if epoch_ends:
-                even_out(model)
             if logs:
-                _, epoch_correct, epoch_seen = tally.epoch.tolist()
                 row = HistoryRow(
                     step=step,
                     epoch=batch.epoch + 1,
                     seconds=now - started,
                     image_size=size,
                     learning_rate=rate,
-                    loss=loss_sum / seen,
+                    loss=loss / seen,
                     accuracy=correct / seen,
                     epoch_accuracy=epoch_correct / epoch_seen if epoch_ends else None,
-                    held_out_accuracy=accuracy(model, held_out) if epoch_ends and len(held_out) else None,
+                    held_out_accuracy=accuracy(model, held_out) if epoch_ends and len(held_out) and is_main() else None,
                 )
-                history_size = append_row(run_folder.history, row, history_size)
-                state.rows += 1
                 log.log(row, batch.number + 1)
-                tally.interval.zero_()
-                last_logged = step
-                if epoch_ends:
-                    tally.epoch.zero_()
+                state.rows += 1
+                tally.reset(epoch_ends)
             if saves:
                 state.step, state.seconds, saved = step, now - started, now
-                if processes.first():
-                    bring_to_disk(run_folder.history)
-                    state.save(run_folder.checkpoint)
-            if logs or saves:
-                tally.keep_on_first()
+                state.save(folder)
             if stops:
                 log.line(f"interrupted after step {step}")
-                raise Interrupted(f"{run_folder.path}: saved after step {step} of {steps}; the same command goes on.")
-        if not all_finite(model):  # a loss is of the weights before its step
+                raise Interrupted(f"{folder}: saved after step {step} of {steps}. The same command resumes.")
+        if not all_finite(model):  # a loss is that of the weights before its step
             raise DivergedError(
-                f"{run_folder.path}: weights became infinite or NaN in step {steps}, the last (learning rate "
-                f"{learning_rate(recipe, steps, steps):.3g}), finite ones were wanted: choose a lower learning_rate, "
-                "and a new name for the run."
+                f"{recipe.name}: weights are infinite or NaN after the last step (learning rate "
+                f"{learning_rate(recipe, steps, steps):.3g}): choose a lower learning_rate, and a new name for the run."
             )
         log.line(f"Finished Training in {duration(seconds() - started)}")
-        (asked,) = processes.agree(interrupts.asked)  # while the last step was done
+        (interrupted,) = any_rank(interrupts.asked)  # in the last step
+    if folder is not None:
+        save_weights(folder, model, recipe, whole)
+    return interrupted
 
-    save_weights(run_folder, model, recipe, whole)
-    run_folder.checkpoint.unlink(missing_ok=True)
-    if asked:
-        raise Interrupted(f"{run_folder.path}: trained, and saved; the same command goes on.")
+
+def build_model(recipe: Recipe, data: Data) -> ResNet18:
+    """The network with initial weights from the recipe's seed; the global random state has no effect and is kept."""
+    mean, std = data.statistics if recipe.standardize else ((0.5,) * 3, (0.5,) * 3)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would reseed every GPU's generator too
+        return ResNet18(len(data.classes), recipe.width, mean, std)
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> torch.optim.SGD:
+    """SGD with momentum; weight decay for convolutions and the linear layer, none for norms and biases.
+
+    The rate of a group is multiplied by its `rate_factor` in each step; norms' biases are a group of their own.
+
+    Args:
+        model: the network.
+        recipe: momentum, decay, and the rate of the first step.
+        fused: one kernel updates all parameters of a group and reads the rate from the device's memory; see `Compute`.
+    """
+    parameters = list(model.parameters())
+    norm_biases = {id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
+    free = [p for p in parameters if p.ndim == 1]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay, "rate_factor": 1.0},
+        {"params": [p for p in free if id(p) not in norm_biases], "weight_decay": 0.0, "rate_factor": 1.0},
+        {
+            "params": [p for p in free if id(p) in norm_biases],
+            "weight_decay": 0.0,
+            "rate_factor": recipe.norm_bias_rate,
+        },
+    ]
+    if fused:
+        for group in groups:
+            group["lr"] = torch.tensor(recipe.learning_rate, device=parameters[0].device)
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, fused=fused or None)
+
+
+def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
+    """Set the rate of each group for the next step; a rate in a GPU's memory is changed in place."""
+    for group in optimizer.param_groups:
+        own = rate * group["rate_factor"]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(own)
+        else:
+            group["lr"] = own
+
+
+def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU) -> AugmentedBatches:
+    """The training images, without those held out, as the recipe augments them; a GPU does it itself if they fit."""
+    mean = tuple(round(255 * value) for value in data.statistics[0])
+    fill = mean if recipe.cutout_fill < 0 else (recipe.cutout_fill,) * 3
+    settings = recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border
+    drawing = recipe.flip, recipe.batch_size, recipe.seed
+    if device.type == "cuda" and data.train.images.nbytes <= LARGEST_ON_DEVICE:
+        return DeviceBatches(data.train, BatchAugmentation(*settings), *drawing, device)
+    return AugmentedBatches(data.train, pipeline(data.image_size, *settings), *drawing)
+
+
+def prepare(folder: RunFolder | None, recipe: Recipe, data: Data, compute: Compute) -> TrainingState:
+    """The state that a training starts with, or resumes from if the folder has a checkpoint; the same on all ranks.
+
+    The history is cut back to the checkpoint: what came after it will be trained, and logged, again.
+
+    Raises:
+        RunError: the checkpoint or its history is damaged, or of another training.
+    """
+    model = compute.place(build_model(recipe, data)).train()
+    scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
+    optimizer = build_optimizer(model, recipe, compute.fuses)
+    state = TrainingState(model, optimizer, scaler, Tally(compute.device), identify(recipe, data))
+    if folder is not None:
+        rows: list[HistoryRow] = []
+        if folder.checkpoint.exists():
+            state.load(folder.checkpoint)
+            rows = [row for row in read_history(folder.history) if row.step <= state.step]
+        if len(rows) != state.rows:
+            raise RunError(
+                f"{folder.history} has {len(rows)} rows up to step {state.step}, it must have {state.rows}: restore it "
+                f"from a copy, or delete {folder.checkpoint} to start that training over."
+            )
+        write_text(folder.history, to_csv(rows))
+    state.share()
+    return state
+
+
+def accuracy(model: ResNet18, split: Split) -> float:
+    """Share of a split's images that the network classifies correctly, in float32, without augmentation."""
+    logits = model.fc(pooled_features(model, split.images))  # (N, K)
+    correct = logits.argmax(1) == torch.from_numpy(split.labels).to(logits.device)
+    return int(correct.sum()) / len(split)
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether every parameter and every running statistic is a finite number."""
+    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from seefar.data.images import LARGEST, SMALLEST, Data, check_classes, differing_names
-from seefar.errors import DataError, RecipeError, RunError, not_read
+from seefar.errors import DataError, RecipeError, RunError, next_step, not_read
 from seefar.model.resnet import ResNet18
 from seefar.names import DeviceName
 from seefar.output import printable
@@ -122,7 +122,7 @@ def training_in(
         progress: see `seefar.progress`.
 
     Raises:
-        RunError: another process writes into the folder.
+        RunError: another process writes into the folder, or it cannot be written to.
     """
     with locked(folder.path, progress):
         store = Store(folder.path, fact=lambda name: None)
@@ -141,7 +141,13 @@ def training_in(
         write_text(folder.data, json.dumps(about, indent=2) + "\n")
         write_text(folder.recipe, recipe.to_json())
         store.begin({"command": list(command), **provenance(), "sessions": sessions})
-        yield
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"{error.filename or folder} cannot be written ({error.strerror or error}); the last checkpoint is "
+                f"kept. {next_step(error)} and run the same command again: it resumes from there."
+            ) from error
         store.record(*TRAINING_FILES)
         store.finish((), command)
 

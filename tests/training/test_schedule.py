@@ -5,31 +5,15 @@ import torch
 from torch import nn
 
 from seefar.data import Data
+from seefar.training.loop import accuracy, build_model, build_optimizer, set_rate
 from seefar.training.recipe import RECIPES, Recipe, recipe
-from seefar.training.setup import (
-    accuracy,
-    build_model,
-    build_optimizer,
-    image_cost,
-    image_size,
-    learning_rate,
-    resize,
-    set_rate,
-)
+from seefar.training.schedule import image_cost, image_size, learning_rate, resize
 
 
 def test_one_cycle_by_hand() -> None:
     """8 steps, a quarter of them rising to 0.4: 0.2, 0.4, then down in seven equal parts to one part above 0."""
     rates = [learning_rate(recipe("fast", learning_rate=0.4, warm_up=0.25), step, 8) for step in range(1, 9)]
     assert rates == pytest.approx([0.2, 0.4] + [0.4 * part / 7 for part in (6, 5, 4, 3, 2, 1)])
-
-
-def test_one_cycle_that_ends_at_a_share_of_the_peak_by_hand() -> None:
-    """As above, but the fall goes from 0.4 to a quarter of it, 0.1: seven equal parts of 0.3, the last not taken."""
-    high = recipe("fast", learning_rate=0.4, warm_up=0.25, final_rate=0.25)
-    rates = [learning_rate(high, step, 8) for step in range(1, 9)]
-    assert rates == pytest.approx([0.2, 0.4] + [0.1 + 0.3 * part / 7 for part in (6, 5, 4, 3, 2, 1)])
-    assert {learning_rate(recipe("fast", warm_up=0.0, final_rate=1.0), step, 5) for step in range(1, 6)} == {0.2}
 
 
 def test_the_biases_of_norms_have_a_rate_of_their_own(shapes: Data) -> None:

@@ -1,9 +1,13 @@
+"""The lines of the log, and where they go."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
-from seefar.training.history import HistoryRow
-from seefar.training.progress import TrainingLog, duration
+import pytest
+
+from seefar.runs.folder import RunFolder
+from seefar.training.history import HistoryRow, TrainingLog, duration
 
 ROW = HistoryRow(step=6, epoch=2, seconds=1.0, image_size=24, learning_rate=0.1, loss=1.0614, accuracy=0.5)
 LAST = HistoryRow(8, 2, 2.0, 24, 0.1, 0.9, 0.6, epoch_accuracy=0.65316, held_out_accuracy=0.7)
@@ -30,13 +34,13 @@ def test_durations() -> None:
 
 def test_lines_go_to_the_file_and_to_the_progress(tmp_path: Path) -> None:
     kept = Kept()
-    with TrainingLog(tmp_path / "log.txt", kept, steps=8, done=5, work=3.0, image_size=32) as log:
-        log.advance(16, 1)
-        log.log(ROW, step_in_epoch=2)
-        log.advance(16, 1)
-        log.advance(16, 1)
-        log.log(LAST, step_in_epoch=4)
-        log.log(FULL_SIZE, step_in_epoch=4)
+    log = TrainingLog(RunFolder(tmp_path), kept, steps=8, done=5, work=3.0, image_size=32)
+    log.advance(16, 1)
+    log.log(ROW, step_in_epoch=2)
+    log.advance(16, 1)
+    log.advance(16, 1)
+    log.log(LAST, step_in_epoch=4)
+    log.log(FULL_SIZE, step_in_epoch=4)
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert kept.lines == lines
     assert lines[0].startswith("[2,     2] loss: 1.061  accuracy: 50.0%  ")
@@ -53,8 +57,25 @@ def test_lines_go_to_the_file_and_to_the_progress(tmp_path: Path) -> None:
 def test_the_time_left_is_that_of_the_work_left(tmp_path: Path) -> None:
     """Half of the work of this sitting is done, so it takes as long again, however many steps that is."""
     kept = Kept()
-    with TrainingLog(tmp_path / "log.txt", kept, steps=100, done=0, work=4.0, image_size=32) as log:
-        log.started -= 60
-        log.advance(16, 2.0)
-        log.log(ROW, step_in_epoch=1)
+    log = TrainingLog(RunFolder(tmp_path), kept, steps=100, done=0, work=4.0, image_size=32)
+    log.started -= 60
+    log.advance(16, 2.0)
+    log.log(ROW, step_in_epoch=1)
     assert kept.lines[0].endswith("1:00 left")
+
+
+def test_a_process_without_a_folder_writes_nothing_and_shows_its_steps() -> None:
+    kept = Kept()
+    log = TrainingLog(None, kept, steps=8, done=5, work=3.0, image_size=32)
+    log.advance(16, 1)
+    log.log(ROW, step_in_epoch=2)
+    assert kept.lines == []
+    assert len(kept.updates) == 1
+
+
+def test_a_link_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").symlink_to(tmp_path / "elsewhere")
+    log = TrainingLog(RunFolder(tmp_path), Kept(), steps=8, done=5, work=3.0, image_size=32)
+    with pytest.raises(OSError, match=r"log\.txt"):
+        log.line("a line")
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,0 +1,296 @@
+"""Distributed training: several processes, each with its part of every batch, over torch.distributed.
+
+Only the training step is distributed. Rank 0, the main process, alone opens the run folder, prints, and evaluates what
+was trained. Within `joined()` the processes that a launcher started are one group; without a launcher each function
+here does nothing: `is_main()` is True, `part(n)` is the whole batch, tensors come back as they are.
+
+All ranks must call `barrier`, `broadcast`, `all_reduce` and `any_rank` in the same order, or they wait for each other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+
+from seefar.errors import ChoiceError, DeviceError, ProcessError
+
+LOOPBACK = ("127.0.0.1", "localhost")
+TIMEOUT = timedelta(minutes=10)
+"""How long ranks wait for each other, in a step or while rank 0 measures accuracy; then the training fails."""
+T = TypeVar("T")
+
+
+@dataclass
+class _Group:
+    rank: int
+    size: int
+    store: Store
+    barriers: int = 0
+
+
+_group: _Group | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a batch that one process trains on.
+
+    Attributes:
+        rows: its images; at least one, even if there are fewer images than processes.
+        count: how many of them count: all, or none.
+        weight: factor of its mean loss, so that the mean over the processes is the mean over the batch.
+    """
+
+    rows: slice
+    count: int
+    weight: float
+
+
+def launched() -> bool:
+    """Whether a launcher, such as torchrun, started this process as one of several.
+
+    Raises:
+        DeviceError: `WORLD_SIZE` is not a number.
+    """
+    return _variable("WORLD_SIZE", 1) > 1 and bool(os.environ.get("RANK")) and bool(os.environ.get("MASTER_ADDR"))
+
+
+def local_size() -> int:
+    """Processes of this training on this machine."""
+    return _variable("LOCAL_WORLD_SIZE", 1) if launched() else 1
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Within `with`, this process is one of the group that its launcher started; without a launcher nothing happens.
+
+    gloo connects the CPUs, nccl the GPUs. Each process has the GPU of its number on its machine.
+
+    Raises:
+        ProcessError: another process of the group ended early.
+    """
+    global _group
+    if _group is not None or not launched():
+        yield
+        return
+    _end_with_launcher()
+    size, local = _variable("WORLD_SIZE"), _variable("LOCAL_RANK", 0)
+    rank = _variable("RANK", below=size)
+    store = _connect(rank, size)
+    backend = "gloo"
+    if torch.cuda.is_available() and local < torch.cuda.device_count():
+        torch.cuda.set_device(local)
+        backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else backend
+    try:
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+        _group = _Group(rank, size, store)
+        yield
+    except RuntimeError as error:
+        if "gloo" not in str(error) and not isinstance(error, dist.DistError):
+            raise
+        raise ProcessError(
+            f"Process {rank} of {size} lost another one ({str(error).splitlines()[0][:200]}): see its message. The "
+            "same command resumes from what is saved."
+        ) from error
+    finally:
+        if _group is not None:
+            with suppress(RuntimeError):
+                store.set("left", str(rank))  # for those that wait at a barrier
+        leave()
+
+
+def leave() -> None:
+    """Leave the group, which all ranks do at the same time; rank 0 goes on alone."""
+    global _group
+    _group = None
+    if dist.is_initialized():
+        dist.destroy_process_group()  # else gloo's threads abort the process at its end
+
+
+def _connect(rank: int, size: int) -> Store:
+    """The store through which the processes find each other; rank 0 runs it, or torchrun.
+
+    torch listens on all network interfaces. If the address is of the loopback interface, so that all processes are on
+    this machine, neither the store nor the connections between the processes can be reached from outside.
+    """
+    address, port = os.environ["MASTER_ADDR"], _variable("MASTER_PORT")
+    serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    listener = None
+    try:
+        if address in LOOPBACK:
+            for library in ("GLOO", "NCCL"):
+                os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+            listener = socket.create_server((address, port)).detach() if serves else None
+        store = dist.TCPStore(  # type: ignore[attr-defined]  # torch documents it there
+            address, port, size, serves, TIMEOUT, wait_for_workers=False, master_listen_fd=listener
+        )
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise DeviceError(
+            f"Process {rank} of {size} cannot meet the others at {address}, port {port} ({reason}): MASTER_ADDR and "
+            "MASTER_PORT must be the machine of process 0 and a free port of it."
+        ) from error
+    # After a restart by torchrun the store still has the addresses of the processes before.
+    return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+
+def _variable(name: str, default: int | None = None, below: int = 1 << 16) -> int:
+    """A whole number that a launcher puts into the environment."""
+    text = os.environ.get(name, "")
+    if not text and default is not None:
+        return default
+    if not text.isdecimal() or int(text) >= below:
+        raise DeviceError(
+            f"The environment variable {name} must be a whole number below {below} (got {text!r}); a launcher such as "
+            "torchrun sets it."
+        )
+    return int(text)
+
+
+def _end_with_launcher() -> None:
+    """Get SIGTERM when the launcher is killed; it cannot end its processes then, and they would run on unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def world_size() -> int:
+    """Processes in the group; 1 without a launcher."""
+    return 1 if _group is None else _group.size
+
+
+def is_main() -> bool:
+    """Whether this process writes and prints: rank 0."""
+    return _group is None or _group.rank == 0
+
+
+def check_processes(device: str, batch_size: int) -> None:
+    """Refuse more processes than there are GPUs or images in a batch.
+
+    Raises:
+        ChoiceError: there are.
+    """
+    if world_size() == 1:
+        return
+    most = {"mps": 1, "cuda": torch.cuda.device_count()}.get(device, local_size())
+    if local_size() > most:
+        raise ChoiceError(f"{local_size()} processes need as many GPUs (got {most}): choose fewer, or --device cpu.")
+    if world_size() > batch_size:
+        raise ChoiceError(f"{world_size()} processes need a batch_size of at least {world_size()} (got {batch_size}).")
+
+
+def load_in_turn(load: Callable[[], T]) -> T:
+    """Call a function that may download first in one process of each machine, then in the others."""
+    if _group is None:
+        return load()
+    leads = os.environ.get("LOCAL_RANK", "0") == "0"
+    loaded = load() if leads else None
+    barrier()
+    return cast(T, loaded) if leads else load()
+
+
+def barrier() -> None:
+    """Wait until all ranks are here, however long it takes; what else ranks do together gives up after `TIMEOUT`."""
+    if _group is None:
+        return
+    _group.barriers += 1
+    key = f"barrier {_group.barriers}"
+    _group.store.add(key, 1)
+    while _group.store.add(key, 0) < _group.size:
+        if _group.store.check(["left"]):
+            raise ProcessError("Another process has ended: see its message.")
+        time.sleep(0.1)
+
+
+def broadcast(data: bytes) -> bytes:
+    """The bytes of rank 0, on all ranks."""
+    if _group is None:
+        return data
+    length = torch.tensor([len(data)])
+    dist.broadcast(length, 0)
+    content = (
+        torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        if is_main()
+        else torch.zeros(int(length), dtype=torch.uint8)
+    )
+    dist.broadcast(content, 0)
+    return content.numpy().tobytes()
+
+
+def broadcast_tensors(tensors: list[Tensor]) -> None:
+    """Overwrite tensors with those of rank 0."""
+    for tensor in tensors if _group is not None else ():
+        dist.broadcast(tensor, 0)
+
+
+def all_reduce(tensor: Tensor) -> Tensor:
+    """The sum over all ranks."""
+    if _group is None:
+        return tensor
+    summed = tensor.clone()
+    dist.all_reduce(summed)
+    return summed
+
+
+def any_rank(*flags: bool) -> tuple[bool, ...]:
+    """For each flag whether it is true on any rank: signals and clocks differ between processes."""
+    if _group is None:
+        return flags
+    return tuple(bool(count) for count in all_reduce(torch.tensor(flags, dtype=torch.int32)).tolist())  # on the CPU
+
+
+def part(count: int) -> Part:
+    """This rank's part of a batch of `count` images; parts are in order and differ in size by at most one image."""
+    if _group is None:
+        return Part(slice(0, count), count, 1.0)
+    start, stop = (-(-count * rank // _group.size) for rank in (_group.rank, _group.rank + 1))
+    if start == stop:  # it must take part in the step, but not change it
+        return Part(slice(0, 1), 0, 0.0)
+    return Part(slice(start, stop), stop - start, (stop - start) * _group.size / count)
+
+
+class _Step(nn.Module):
+    """What `DistributedDataParallel` wraps: it runs `forward` and nothing else of a module."""
+
+    def __init__(self, model: nn.Module, function: Callable[[Tensor], Tensor], in_order: bool) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+        if in_order:  # torch warns of looking for parameters without a gradient where there are none
+            self.unused = nn.Parameter(torch.zeros(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.function(inputs)
+
+
+def data_parallel(model: nn.Module, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """`function`, which runs `model`, with gradients that are the mean over all ranks.
+
+    Batch norm takes its statistics from a rank's own images on the CPU, and from the whole batch on CUDA.
+
+    Args:
+        model: its parameters and buffers become those of rank 0.
+        function: of the network's input, such as `model.classify`.
+    """
+    if _group is None:
+        return function
+    on_cuda = any(parameter.is_cuda for parameter in model.parameters())
+    if on_cuda:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # in place: the model itself is none
+    # Else torch adds the gradients up in another order after the first step, so also after the first one of each
+    # session: with three ranks or more that changes the last bits. CUDA has no fixed order anyway.
+    in_order = not on_cuda
+    step = nn.parallel.DistributedDataParallel(_Step(model, function, in_order), find_unused_parameters=in_order)
+    return cast(Callable[[Tensor], Tensor], step)

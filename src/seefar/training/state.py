@@ -1,0 +1,145 @@
+"""The state of an unfinished training, and its checkpoint: one safetensors file, written atomically."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seefar.data.images import Data
+from seefar.errors import RunError
+from seefar.model.resnet import ResNet18
+from seefar.runs.files import sync
+from seefar.runs.folder import RunFolder
+from seefar.runs.tensors import load_tensors, load_weights, save_tensors
+from seefar.training.distributed import all_reduce, broadcast, broadcast_tensors, is_main
+from seefar.training.recipe import Recipe
+
+
+class Tally:
+    """Sums over the images since the last logged step and since the epoch began.
+
+    They stay on the device, so that no step waits for it. float64 counts exactly; MPS has only float32.
+
+    Attributes:
+        sums: (2, 3): since the last logged step and since the epoch began; loss, correct predictions, images.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.sums = torch.zeros(2, 3, dtype=dtype, device=device)
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add one batch: its mean loss (), logits (B, K) and labels (B,)."""
+        correct = (logits.argmax(1) == labels).sum()
+        images = torch.full_like(correct, len(labels))
+        self.sums += torch.stack((loss.detach().to(self.sums.dtype) * len(labels), correct, images))
+
+    def reset(self, epoch_ends: bool) -> None:
+        """A step was logged; it may be the last one of an epoch."""
+        self.sums[: 2 if epoch_ends else 1].zero_()
+
+    def totals(self) -> list[list[float]]:
+        """The sums over all ranks, (2, 3); a GPU is waited for."""
+        totals: list[list[float]] = all_reduce(self.sums).tolist()
+        return totals
+
+
+@dataclass
+class TrainingState:
+    """Everything that a training resumes from.
+
+    Attributes:
+        model: the network.
+        optimizer: its momentum is part of the state.
+        scaler: the loss scaler, which does something in float16 only.
+        tally: sums of loss and correct predictions.
+        training: what a checkpoint must be of, see `identify`.
+        step: steps done, over all sessions.
+        seconds: time spent in training, over all sessions.
+        rows: of the history, up to this step.
+    """
+
+    model: ResNet18
+    optimizer: torch.optim.SGD
+    scaler: torch.amp.GradScaler
+    tally: Tally
+    training: str
+    step: int = 0
+    seconds: float = 0.0
+    rows: int = 0
+
+    def save(self, folder: RunFolder | None) -> None:
+        """Write the checkpoint of all ranks into the folder, which rank 0 alone has; its history is synced before."""
+        totals = self.tally.totals()
+        if folder is None:
+            return
+        sync(folder.history)
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"momentum.{name}": tensor for name, tensor in self._momentum().items()}
+        about = {name: getattr(self, name) for name in ("training", "step", "seconds", "rows")}
+        save_tensors(folder.checkpoint, tensors, {**about, "totals": totals, "scaler": self.scaler.state_dict()})
+
+    def load(self, path: Path) -> None:
+        """Restore what `save` wrote.
+
+        Raises:
+            RunError: the file is damaged or belongs to another training.
+        """
+        tensors, about = load_tensors(path)
+        if about.get("training") != self.training:
+            raise RunError(
+                f"{path} belongs to another training: restore the right one from a copy, or delete it to start over."
+            )
+        weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+        load_weights(path, self.model, weights)
+        try:
+            self.step, self.seconds, self.rows = int(about["step"]), float(about["seconds"]), int(about["rows"])
+            self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
+            self._load_scaler(about["scaler"])
+            self._create_momentum([name.removeprefix("momentum.") for name in tensors if name.startswith("momentum.")])
+            for name, momentum in self._momentum().items():
+                momentum.copy_(tensors[f"momentum.{name}"])
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise RunError(f"{path} is incomplete ({error}): delete it to start that training over.") from error
+
+    def share(self) -> None:
+        """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally.
+
+        Raises:
+            RunError: this process has another recipe or other training images than process 0.
+        """
+        own = {"training": self.training, "step": self.step, "scaler": self.scaler.state_dict()}
+        own["momentum"] = list(self._momentum())
+        about = json.loads(broadcast(json.dumps(own).encode()))
+        if about["training"] != self.training:
+            raise RunError("The processes have different recipes or training images: give all of them the same.")
+        if not is_main():
+            self.step = about["step"]
+            self._load_scaler(about["scaler"])
+            self._create_momentum(about["momentum"])
+        broadcast_tensors(list(self._momentum().values()))
+
+    def _momentum(self) -> dict[str, Tensor]:
+        """The momentum by names of parameters: of those that a step has changed."""
+        states = ((name, self.optimizer.state.get(parameter, {})) for name, parameter in self.model.named_parameters())
+        return {name: state["momentum_buffer"] for name, state in states if state.get("momentum_buffer") is not None}
+
+    def _create_momentum(self, names: Sequence[str]) -> None:
+        for name in names:
+            parameter = self.model.get_parameter(name)
+            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+    def _load_scaler(self, state: dict[str, Any]) -> None:
+        if state and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state)
+
+
+def identify(recipe: Recipe, data: Data) -> str:
+    """What makes a training this one: its recipe and training images, wherever the images are now."""
+    return replace(recipe, data=data.fingerprint).to_json()

@@ -1,0 +1,135 @@
+"""Kills, signals, two commands at once, hostile inputs: the same command resumes, to the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_job import TINY, content
+
+import seefar
+from seefar.cli.main import main
+from seefar.data import Data
+from seefar.runs.folder import RunFolder, verify
+from seefar.training.run import Run
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from tiny_job import TINY
+import seefar
+import seefar.report.style
+from seefar.data.shapes import load_shapes
+
+seefar.report.style.DPI = 30
+rename, left = os.replace, iter(range(int(sys.argv[2])))
+
+def counted(*paths):
+    if next(left, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(*paths)
+
+os.replace = counted
+options = {"device": "cpu", "precision": "float32", "checkpoint_minutes": 0.0, "progress": seefar.SILENT}
+seefar.run(TINY, load_shapes(40, 20), Path(sys.argv[1]), top=2, **options)
+"""
+
+
+@pytest.mark.parametrize(
+    "renames", [9, *(pytest.param(number, marks=pytest.mark.slow) for number in (0, 3, 14, 20, 31, 40, 47))]
+)
+def test_after_a_kill_the_same_call_ends_with_the_same_bits(
+    few: Data, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    """SIGKILL, before so many files are renamed: nothing is tidied up."""
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "tiny"), str(renames), str(Path(__file__).parents[1])]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    assert subprocess.run(words, env=environment, capture_output=True).returncode == -signal.SIGKILL
+    if renames:
+        assert list((tmp_path / "tiny").rglob(".part-*"))
+    monkeypatch.setattr("seefar.report.style.DPI", 30)
+    seefar.run(TINY, few, tmp_path / "tiny", device="cpu", precision="float32", top=2, progress=seefar.SILENT)
+    assert content(tmp_path / "tiny") == content(finished)
+    assert verify(tmp_path / "tiny") == []
+    assert not list((tmp_path / "tiny").rglob(".part-*"))
+
+
+DEMO = ["train", "demo", "--width", "1", "--batch-size", "128", "--log-every", "1", "--device", "cpu"]
+
+
+def wait_for_rows(run: RunFolder, process: subprocess.Popen[bytes], more: int) -> None:
+    def rows() -> int:
+        return run.history.read_bytes().count(b"\n") if run.history.exists() else 0
+
+    enough = rows() + more
+    while rows() < enough:
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_training_that_is_stopped_is_saved_and_resumed(in_folder: Path, number: signal.Signals) -> None:
+    run, words = RunFolder(Path("runs/demo")), [*DEMO, "--epochs", "2"]
+    with subprocess.Popen([sys.executable, "-m", "seefar", *words, "--quiet"]) as process:
+        wait_for_rows(run, process, 3)
+        process.send_signal(number)
+        assert process.wait(60) == 130
+    rows = run.history.read_bytes().count(b"\n")
+    assert run.checkpoint.exists()
+    assert main(words) == 0
+    assert run.history.read_bytes().count(b"\n") == 1 + 2 * 32 > rows
+    assert verify(run) == []
+
+
+@pytest.mark.slow
+def test_of_two_commands_the_second_is_refused_and_the_first_continues(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, words = RunFolder(Path("runs/demo")), [*DEMO, "--epochs", "200", "--quiet"]
+    with subprocess.Popen([sys.executable, "-m", "seefar", *words]) as first:
+        wait_for_rows(run, first, 1)
+        assert main(words) == 2
+        assert "runs/demo" in capsys.readouterr().err
+        wait_for_rows(run, first, 1)
+        first.terminate()
+        assert first.wait(60) == 130
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "weights.safetensors", "manifest.json", "report.html"])
+def test_a_folder_in_the_place_of_a_file_is_named(
+    tiny: Run, few: Data, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("seefar.pipeline.load_data", lambda *_, **__: few)
+    path = tiny.folder.path / name
+    path.unlink()
+    path.mkdir()
+    assert main(["report", str(tiny.folder)]) == 2
+    printed = capsys.readouterr().err
+    assert str(path) in printed
+
+
+def test_names_with_escape_sequences_are_printed_as_text(tiny: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (tiny.folder.path / "\x1b[31mred").touch()
+    assert main(["verify", str(tiny.folder)]) == 2
+    printed = capsys.readouterr().err
+    assert "\x1b" not in printed
+    assert "\\x1b[31mred" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "words"), [("faults", ["--moments", "6"]), ("fuzz", ["--count", "20"])])
+def test_the_benchmarks_of_kills_and_of_mutated_files_find_nothing(script: str, words: list[str]) -> None:
+    command = [sys.executable, BENCHMARKS / f"{script}.py", "--seed", "3", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert found.returncode == 0, found.stderr
+    assert '"losses": []' in found.stdout or '"escapes": []' in found.stdout, found.stdout

@@ -1,0 +1,153 @@
+"""Arrays, tensors and texts that are damaged or hostile: refused by name, before they take memory or run code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import tarfile
+import tracemalloc
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from seefar.data.cifar10 import unpack
+from seefar.data.pictures import read_picture
+from seefar.errors import DataError, RecipeError, RunError
+from seefar.evaluation.predictions import read_predicted
+from seefar.runs.arrays import load_array, load_arrays, save_arrays
+from seefar.runs.tensors import load_tensors, save_tensors
+from seefar.training.history import COLUMNS, read_history
+from seefar.training.recipe import Recipe
+
+FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {"a": ("float32", ("N",))}
+
+
+def npy(header: str, body: bytes = b"") -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + body
+
+
+@pytest.mark.parametrize("shape", ["(99999999999,)", "(4611686018427387904,)", "(-1,)", "(2, -2)"])
+def test_an_array_is_not_larger_than_its_file(tmp_path: Path, shape: str) -> None:
+    content = npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n", bytes(16))
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(ValueError, match="16"):
+        load_array(tmp_path / "a.npy")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", content)
+    with pytest.raises(RunError, match=r"a\.npz"):
+        load_arrays(tmp_path / "a.npz", FORM)
+
+
+class Trap:
+    """Unpickled without care it makes the file `hostile` in the working folder."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, ("open('hostile', 'w')",)
+
+
+def test_archives_that_are_compressed_pickled_or_incomplete_are_refused(in_folder: Path) -> None:
+    path = in_folder / "a.npz"
+    np.savez_compressed(path, a=np.zeros(10**6, np.float32))
+    contents = [path.read_bytes(), b"", b"no zip"]
+    for member in (pickle.dumps(Trap()), npy("(" * 100 + "\n"), None):
+        with zipfile.ZipFile(path, "w") as archive:
+            if member is not None:
+                archive.writestr("a.npy", member)
+        contents.append(path.read_bytes())
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=r"a\.npz"):
+            load_arrays(path, FORM)
+    assert not Path("hostile").exists()
+
+
+@pytest.mark.parametrize("point", [0x110000, 0xD800])
+def test_text_with_characters_that_do_not_exist_is_refused(tmp_path: Path, point: int) -> None:
+    text = np.array([97, point], "u4").view("U2")
+    save_arrays(tmp_path / "a.npz", {"a": text})
+    with pytest.raises(RunError, match=r"a\.npz"):
+        load_arrays(tmp_path / "a.npz", {"a": ("str", (1,))})
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, f'{{"momentum": {10**400}}}', "[]", "true"])
+def test_a_recipe_of_another_form_is_refused(content: str) -> None:
+    with pytest.raises(RecipeError):
+        Recipe.from_json(content)
+
+
+@pytest.mark.parametrize("name", ["p.json", "p.npy", "p.csv"])
+def test_predictions_of_another_form_are_refused(tmp_path: Path, name: str) -> None:
+    for content in (b"[" * 200_000, npy("(" * 100 + "\n"), b"\xff", b""):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=name):
+            read_predicted(tmp_path / name, 3, 3)
+
+
+def test_tensors_of_every_shape_and_type_come_back_and_no_bit_may_differ(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    tensors = {"a": torch.tensor(3), "b": torch.zeros(0, 4), "c": torch.ones(2, 3).bfloat16().T}
+    save_tensors(path, tensors, {"x": 1.5})
+    found, about = load_tensors(path)
+    assert about == {"x": 1.5}
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    content = path.read_bytes()
+    for position in (0, 20, content.index(b"1.5"), len(content) - 1):
+        changed = bytearray(content)
+        changed[position] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(RunError, match=r"a\.safetensors"):
+            load_tensors(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("2,1,1,8,0.1,1,0.5,,", "1,1,1,8,0.1,1,0.5,,"),
+        ("1,1,1,8,0.1,1,0.5,,", "1,1,1,8,0.1,1,0.5,,"),
+        ("1,1,1,8,0.1,nan,0.5,,", "2,1,1,8,0.1,1,0.5,,"),
+        ("1,1,1,8,0.1,1,1.5,,", "2,1,1,8,0.1,1,0.5,,"),
+    ],
+    ids=["backwards", "twice", "not finite", "no share"],
+)
+def test_a_history_that_no_training_writes_is_refused(tmp_path: Path, first: str, second: str) -> None:
+    (tmp_path / "history.csv").write_text("\n".join((",".join(COLUMNS), first, second, "")))
+    with pytest.raises(RunError, match=r"history\.csv"):
+        read_history(tmp_path / "history.csv")
+
+
+def test_an_archive_damaged_within_its_compression_is_named(tmp_path: Path) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        member = tarfile.TarInfo("x")
+        member.size = 10**5
+        tar.addfile(member, io.BytesIO(bytes(range(256)) * 400))
+    packed = bytearray(zlib.compress(plain.getvalue(), 6, 31))
+    packed[len(packed) // 2 :] = b"\xff" * (len(packed) // 2)
+    path = tmp_path / "cifar-10-python.tar.gz"
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match=path.name):
+        unpack(path, tmp_path / "out")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_picture_whose_parts_are_longer_than_its_file_takes_no_memory(tmp_path: Path) -> None:
+    """A box of a JPEG 2000 file claims to be 2 GB long; Pillow reads as many bytes as it claims."""
+    path = tmp_path / "a.jp2"
+    Image.new("RGB", (40, 30), "red").save(path)
+    content = bytearray(path.read_bytes())
+    header = content.index(b"jp2h") - 4
+    content[header : header + 4] = struct.pack(">I", 0x7FFFFF00)
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"a\.jp2"):
+            read_picture(path, 32)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
