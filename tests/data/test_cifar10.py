@@ -82,7 +82,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     md5 = write_batches(folder)
     (folder / "test_batch").unlink()
-    with pytest.raises(DataError, match="test_batch is missing"):
+    with pytest.raises(DataError, match="test_batch cannot be read"):
         read_batches(folder, md5)
 
 

@@ -270,7 +270,7 @@ def test_a_class_of_one_picture_cannot_be_split(flat: Path) -> None:
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="one folder of pictures per class, at least two .got none"):
+    with pytest.raises(DataError, match=r"at least two \(got none"):
         load_data(str(tmp_path), progress=SILENT)
     (tmp_path / "test" / "a").mkdir(parents=True)
     with pytest.raises(DataError, match="holds test/ but no train/"):

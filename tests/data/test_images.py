@@ -170,7 +170,7 @@ def test_splits_that_do_not_fit_each_other_are_refused() -> None:
         Data("mine", one, Split(IMAGES, [0, 1], ("cat", "fox")))
     with pytest.raises(DataError, match="they differ in their order"):
         Data("mine", one, Split(IMAGES, [0, 1], ("dog", "cat")))
-    with pytest.raises(DataError, match="same size .got 8 and 16"):
+    with pytest.raises(DataError, match=r"same size \(got 8 and 16"):
         Data("mine", one, Split(np.zeros((1, 16, 16, 3), np.uint8), [0], CLASSES))
 
 

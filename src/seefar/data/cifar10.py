@@ -18,6 +18,7 @@ from seefar.data.download import download, user_cache
 from seefar.data.images import Data, Split
 from seefar.errors import DataError
 from seefar.progress import SILENT, Progress, showing
+from seefar.runs.files import read_bytes
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -149,10 +150,10 @@ def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
 
 def _checked_content(path: Path, md5: str) -> bytes:
     try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
+        content = read_bytes(path)
+    except OSError as error:
         raise DataError(
-            f"{path} is missing: a CIFAR-10 folder holds {', '.join(MD5)}. "
+            f"{path} cannot be read ({error.strerror}): a CIFAR-10 folder holds {', '.join(MD5)}. "
             f"Delete {path.parent} and run `seefar data cifar10` to download it again, or choose another folder."
         ) from error
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()

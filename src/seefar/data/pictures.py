@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import struct
 import warnings
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from seefar.errors import DataError, printable
 from seefar.progress import SILENT, Progress
+from seefar.runs.files import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -155,7 +155,9 @@ def read_picture(path: str | Path, size: int) -> Picture:
             f"{printable(str(path))} cannot be read as a picture (its content has no picture format)."
         ) from error
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error) as error:
-        reason = printable(str(error).replace(str(path), "it")) or type(error).__name__
+        reason = (
+            getattr(error, "strerror", None) or printable(str(error).replace(str(path), "it")) or type(error).__name__
+        )
         raise DataError(f"{printable(str(path))} cannot be read as a picture ({reason}).") from error
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -226,22 +228,19 @@ def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
 class _Bounded(io.BufferedReader):
     """A regular file that is never asked for more bytes than it has left.
 
-    Formats declare the length of their parts. Pillow trusts it, and Python allocates the memory before it reads. A pipe
-    would block, and a device never ends.
+    Formats declare the length of their parts. Pillow trusts it, and Python allocates the memory before it reads.
     """
 
     def __init__(self, path: str | Path) -> None:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise OSError("it is not a regular file")
-        super().__init__(io.FileIO(path))
-        self._length = os.fstat(self.fileno()).st_size
+        super().__init__(cast(io.BufferedReader, open_regular(path)).detach())
+        self._path, self._length = path, os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, self._length - self.tell())
         return super().read(left if size is None or size < 0 else min(size, left))
 
     def __repr__(self) -> str:
-        return repr(self.name)  # Pillow's messages name it
+        return repr(str(self._path))  # it appears in Pillow's messages
 
 
 @cache

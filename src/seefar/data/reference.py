@@ -23,7 +23,7 @@ from seefar.data.download import failure, transfer
 from seefar.data.images import Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
-from seefar.runs.files import written_beside
+from seefar.runs.files import read_bytes, written_beside
 
 OFFICIAL_TEST = "e54a434ec35094516eacbaac0f2f9550358d985e9d1f71b47d41d333c15ba304"
 """`Split.fingerprint` of CIFAR-10's test set in its official order."""
@@ -288,7 +288,7 @@ def find_files(
             if path is None:
                 missing.append((source, name))
             else:
-                _check(path, path.read_bytes(), sha256)
+                _check(path, sha256)
                 found[name] = path
     if missing and not fetch:
         raise DataError(_how_to_get([name for _, name in missing], home))
@@ -318,12 +318,18 @@ def _fetch(url: str, path: Path, sha256: str) -> None:
                 transfer(url, beside, LARGEST_BYTES)
             except OSError as error:
                 raise DataError(f"{url} could not be fetched into {path.parent} ({failure(error)}).") from error
-            _check(url, beside.read_bytes(), sha256)
+            _check(beside, sha256, url)
     except RunError as error:  # the folder cannot be written to
         raise DataError(f"{url} could not be fetched ({error})") from error
 
 
-def _check(where: Path | str, content: bytes, sha256: str) -> None:
+def _check(path: Path, sha256: str, where: str | None = None) -> None:
+    """Refuse another file than the published one, which came from `where`, by default the path itself."""
+    where = where or str(path)
+    try:
+        content = read_bytes(path)
+    except OSError as error:
+        raise DataError(f"{where} cannot be read ({error.strerror or error}).") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise DataError(
