@@ -71,7 +71,7 @@ def test_the_main_job_end_to_end(in_folder: Path, capsys: pytest.CaptureFixture[
 
 
 def test_the_steps_one_by_one(tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr("seefar.pipeline.load_data", lambda *_, **__: few)
+    monkeypatch.setattr("seefar.training.run.load_data", lambda *_, **__: few)
     folder = tiny.folder
 
     def result(*words: object) -> Any:
@@ -170,7 +170,7 @@ def test_wrong_input_is_one_message_and_exit_code_2(
 def test_choices_that_a_finished_run_cannot_meet_change_nothing(
     tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
 ) -> None:
-    monkeypatch.setattr("seefar.pipeline.load_data", lambda *_, **__: few)
+    monkeypatch.setattr("seefar.training.run.load_data", lambda *_, **__: few)
     before = tiny.folder.manifest.read_bytes()
     assert call("explain", tiny.folder, *words) == 2
     assert words[1].removeprefix("layer") in capsys.readouterr().err

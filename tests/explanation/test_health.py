@@ -4,40 +4,36 @@ import numpy as np
 import pytest
 
 from seefar.explanation.health import check_health
-from seefar.explanation.occlusion import Occlusion, Trial
 
 
-def hidden(*shares: float) -> Trial:
-    """The share at which the answer changed; 0: it did not."""
-    count = len(shares)
-    changed = np.array(shares) > 0
-    share, first_change = (np.where(changed, shares, never) for never in (0.3, np.inf))
-    return Trial(np.zeros((count, 8, 8), bool), share, np.zeros((count, 2), np.float32), first_change)
+def changed_at(share: float) -> np.ndarray:
+    """The share at which the prediction changed; 0: it did not."""
+    return np.array([share or np.inf])
 
 
 def test_each_check_that_fails_is_named_and_two_make_a_map_poor() -> None:
     good = np.random.default_rng(0).normal(size=(1, 8, 8)).astype(np.float32)
     other = np.random.default_rng(1).normal(size=(1, 8, 8)).astype(np.float32)
     mirrored = good[:, :, ::-1]
-    top, control, neither = hidden(0.1), hidden(0.2), hidden(0.0)
+    top, control, neither = changed_at(0.1), changed_at(0.2), changed_at(0.0)
     masks = np.zeros((1, 8, 8), bool)
     masks[0].flat[good[0].argmax()] = True
 
     def check(
         of_mirrored: np.ndarray = mirrored,
         of_random: np.ndarray = other,
-        strongest: Trial = top,
-        elsewhere: Trial = control,
+        strongest: np.ndarray = top,
+        elsewhere: np.ndarray = control,
         masks: np.ndarray | None = None,
     ) -> tuple[str, tuple[str, ...]]:
-        occlusion = Occlusion(strongest, elsewhere, elsewhere)
-        (found,) = check_health(good, of_mirrored, of_random, occlusion, masks=masks)
+        changes = strongest, elsewhere
+        (found,) = check_health(good, of_mirrored, of_random, changes, image_size=(8, 8), masks=masks)
         return found.badge, found.reasons
 
     assert check() == check(elsewhere=neither) == check(masks=masks) == ("good", ())
     assert check(strongest=neither) == ("fair", ("hiding its strongest pixels does not change the answer",))
     later = ("hiding the same mask elsewhere changes the answer no later",)
-    assert check(elsewhere=top) == check(elsewhere=hidden(0.05)) == ("fair", later)
+    assert check(elsewhere=top) == check(elsewhere=changed_at(0.05)) == ("fair", later)
     badge, (reason,) = check(of_mirrored=good)
     assert badge == "fair"
     assert reason.startswith("the mirrored image gives another map (rank correlation ")
@@ -53,6 +49,6 @@ def test_each_check_that_fails_is_named_and_two_make_a_map_poor() -> None:
 def test_a_map_that_shows_nothing_is_poor(value: float, reason: str) -> None:
     map_ = np.full((1, 8, 8), value, np.float32)
     map_[0, 0, 0] *= 2
-    (found,) = check_health(map_, map_, map_, Occlusion(hidden(0.1), hidden(0.0), hidden(0.0)))
+    (found,) = check_health(map_, map_, map_, (changed_at(0.1), changed_at(0.0)), image_size=(8, 8))
     assert found.badge == "poor"
     assert found.reasons[0] == reason

@@ -108,7 +108,7 @@ def test_of_two_commands_the_second_is_refused_and_the_first_continues(
 def test_a_folder_in_the_place_of_a_file_is_named(
     tiny: Run, few: Data, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("seefar.pipeline.load_data", lambda *_, **__: few)
+    monkeypatch.setattr("seefar.training.run.load_data", lambda *_, **__: few)
     path = tiny.folder.path / name
     path.unlink()
     path.mkdir()

@@ -44,9 +44,9 @@ def test_steps_are_recorded_on_cuda_without_a_loss_scaler() -> None:
 
 def test_what_is_not_there_is_refused_with_what_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ChoiceError, match="no cuda for torch"):
+    with pytest.raises(ChoiceError, match="cuda"):
         choose_compute("cuda")
-    with pytest.raises(ChoiceError, match="float16 needs CUDA"):
+    with pytest.raises(ChoiceError, match="float16"):
         choose_compute("cpu", "float16")
 
 
