@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 import seefar
 from seefar.model.export import export_onnx
 from seefar.model.inference import compute_logits
-from seefar.training.run import load_for
 from seefar.runs.provenance import provenance
+from seefar.training.run import load_for
 
 BATCH = 250
 

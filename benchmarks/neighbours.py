@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 
 import seefar
-from seefar.explanation.neighbours import find_neighbours
-from seefar.evaluation.calibration import measure_calibration
-from seefar.explanation.neighbours import training_features
 from seefar.data import load_data
+from seefar.evaluation.calibration import measure_calibration
 from seefar.explanation.duplicates import find_duplicates
 from seefar.explanation.nearest import nearest
+from seefar.explanation.neighbours import find_neighbours, training_features
 from seefar.runs.provenance import provenance
 
 

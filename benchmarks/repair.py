@@ -18,13 +18,13 @@ import numpy as np
 
 import seefar
 from lab.baselines import BASELINES
+from seefar.choices import HideName, MethodName
 from seefar.data import load_data
 from seefar.data.images import Split
 from seefar.evaluation.metrics import mcnemar
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.occlusion import Rate, occlude_progressively
 from seefar.maps.grid import rank_pixels, to_pixels
-from seefar.choices import HideName, MethodName
 from seefar.runs.provenance import provenance
 from seefar.training.run import Run
 

@@ -18,10 +18,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from seefar.training.run import load_for
 from seefar.pipeline import report_run
 from seefar.runs.provenance import provenance
-from seefar.training.run import load_run
+from seefar.training.run import load_for, load_run
 
 FILTER = """() => new Promise((done) => {
   const select = document.querySelector("[name=true]"), start = performance.now();

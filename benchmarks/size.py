@@ -33,8 +33,8 @@ from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
 from seefar.runs.provenance import provenance
 from seefar.training.history import HistoryRow, to_csv
-from seefar.training.run import load_run, save_weights, training_in
 from seefar.training.loop import build_model
+from seefar.training.run import load_run, save_weights, training_in
 
 LINKS = 50_000  # ext4 admits 65,000 to a file
 SIZE = 16

@@ -20,15 +20,12 @@ from typing import Any
 import numpy as np
 
 import seefar
-from seefar.evaluation.triage import accuracy_views
-from seefar.evaluation.mistakes import confused_pairs
-from seefar.evaluation.mistakes import error_slices
 from lab.border import border_slice, evidence_off_centre
 from seefar.data import Split, load_data
 from seefar.evaluation.metrics import wilson_interval
-from seefar.evaluation.mistakes import mistakes_by_class
+from seefar.evaluation.mistakes import confused_pairs, error_slices, mistakes_by_class
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, AccuracyView, Verdict, count_faults
+from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, AccuracyView, Verdict, accuracy_views, count_faults
 from seefar.maps.grid import grid_of
 from seefar.model.resnet import ResNet18
 from seefar.runs.provenance import provenance

@@ -20,18 +20,15 @@ from PIL import Image
 from tiny_job import TINY, At, Lines
 
 import seefar
-from seefar.progress import Progress
-from seefar.data.reference import Reference
-from seefar.pipeline import Result
 from seefar.cli.main import main
 from seefar.compared_runs import predicted_classes
 from seefar.data import Data
-from seefar.data.reference import labels_sha256
+from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import ChoiceError, DataError, Interrupted, RunError, SeefarError
-from seefar.training.run import load_for
-from seefar.progress import SILENT
+from seefar.pipeline import Result
+from seefar.progress import SILENT, Progress
 from seefar.runs.folder import RunFolder
-from seefar.training.run import Run
+from seefar.training.run import Run, load_for
 
 pytestmark = pytest.mark.usefixtures("coarse")
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import seefar
-from seefar.pipeline import Result
 from seefar.cli.printing import print_evaluation, print_result
 from seefar.data.shapes import load_shapes
+from seefar.pipeline import Result
 from seefar.training.recipe import recipe
 
 TINY = recipe("demo", width=2, epochs=6, batch_size=8, learning_rate=0.03)

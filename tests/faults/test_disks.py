@@ -16,9 +16,9 @@ import pytest
 from tiny_job import TINY, At, content
 
 import seefar
-from seefar.pipeline import Result
 from seefar.data import Data
 from seefar.errors import Interrupted, RunError
+from seefar.pipeline import Result
 from seefar.runs.folder import RunFolder, verify
 
 
