@@ -12,9 +12,9 @@ from PIL import Image
 
 import seefar
 from seefar.cli.main import main
-from seefar.cli.predict import _figure_paths
+from seefar.cli.tools import _figure_paths
 from seefar.data import Data
-from seefar.explanation.explain import Explanation
+from seefar.explanation.explanation import Explanation
 from seefar.report.style import new_figure
 from seefar.training.run import Run
 

@@ -20,12 +20,15 @@ from PIL import Image
 from tiny_job import TINY, At, Lines
 
 import seefar
+from seefar.progress import Progress
+from seefar.data.reference import Reference
+from seefar.pipeline import Result
 from seefar.cli.main import main
 from seefar.compared_runs import predicted_classes
 from seefar.data import Data
 from seefar.data.reference import labels_sha256
-from seefar.errors import ChoiceError, DataError, DeviceError, Interrupted, MapError, RunError, SeefarError
-from seefar.pipeline import load_for
+from seefar.errors import ChoiceError, DataError, Interrupted, RunError, SeefarError
+from seefar.training.run import load_for
 from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run
@@ -54,7 +57,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if name not in (".lock", "manifest.json")}
 
 
-def explain(run: Run, data: Data, **choices: Any) -> seefar.Result:
+def explain(run: Run, data: Data, **choices: Any) -> Result:
     return seefar.explain_run(run, data, progress=SILENT, **{"top": 2, **choices})
 
 
@@ -252,10 +255,13 @@ def test_recorded_choices_that_nobody_could_make_are_not_taken(tiny: Run, few: D
         tiny.folder.manifest.write_text(json.dumps(manifest))
         seefar.evaluate_run(tiny, few, progress=SILENT)
         assert seefar.verify(tiny.folder) == []
+    manifest["files"]["maps.npz"]["settings"] = ["gradcam", None, 7, "blur"]
+    tiny.folder.manifest.write_text(json.dumps(manifest))
+    seefar.report_run(tiny, few, progress=SILENT)
 
 
 def test_what_is_explained_is_not_explained_again(tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seefar.artifacts.explain", lambda *_, **__: pytest.fail("explained again"))
+    monkeypatch.setattr("seefar.artifacts.explain_in_parts", lambda *_, **__: pytest.fail("explained again"))
     monkeypatch.setattr("seefar.artifacts.predict", lambda *_, **__: pytest.fail("predicted again"))
     monkeypatch.setattr("seefar.artifacts.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     assert len(explain(tiny, few, top=3, order="index").shown) == 3
@@ -302,7 +308,7 @@ def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     """People were asked about the test images of `few`; what they said cannot be read until `whole` is true."""
     n, state = len(few.test), {"whole": False}
     unchecked = np.full(n, -1)
-    reference = seefar.Reference(
+    reference = Reference(
         np.eye(10, dtype=np.int64)[few.test.labels] * 51,
         unchecked,
         unchecked,
@@ -312,7 +318,7 @@ def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
         labels_sha256(few.test.labels),
     )
 
-    def load(*_: object, **__: object) -> seefar.Reference:
+    def load(*_: object, **__: object) -> Reference:
         if state["whole"]:
             return reference
         raise DataError("cifar10_mturk.json is not the published file")
@@ -352,8 +358,8 @@ def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
         ({"true": "whale"}, DataError, "whale"),
         ({"predicted": "whale"}, DataError, "whale"),
         ({"true": "circle", "predicted": "circle"}, DataError, "circle"),
-        ({"layer": "layer9"}, MapError, "layer9"),
-        ({"cells": 7}, MapError, "7"),
+        ({"layer": "layer9"}, ChoiceError, "layer9"),
+        ({"cells": 7}, ChoiceError, "7"),
         ({"method": "eigencam"}, ChoiceError, "eigencam"),
         ({"hide": "gray"}, ChoiceError, "gray"),
         ({"order": "lost"}, ChoiceError, "lost"),
@@ -362,9 +368,9 @@ def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
         ({"top": 101}, ChoiceError, "101"),
         ({"top": "ten"}, ChoiceError, "ten"),
         ({"checkpoint_minutes": -1}, SeefarError, "-1"),
-        ({"precision": "float16", "device": "cpu"}, DeviceError, "float16"),
-        ({"precision": "float8"}, DeviceError, "float8"),
-        ({"device": "tpu"}, DeviceError, "tpu"),
+        ({"precision": "float16", "device": "cpu"}, ChoiceError, "float16"),
+        ({"precision": "float8"}, ChoiceError, "float8"),
+        ({"device": "tpu"}, ChoiceError, "tpu"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_training(
@@ -382,7 +388,7 @@ def test_a_network_that_memory_cannot_hold_is_refused(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 360000000000 bytes.")
 
     monkeypatch.setattr("seefar.training.loop.prepare", too_wide)
-    with pytest.raises(DeviceError, match="width"):
+    with pytest.raises(ChoiceError, match="width"):
         seefar.run(TINY, few, tmp_path / "run", progress=SILENT)
 
 
@@ -461,7 +467,7 @@ def test_a_folder_of_pictures_is_a_data_set_also_where_it_was_moved_to(pictures:
 def test_an_unfinished_training_is_resumed_after_its_pictures_were_moved(pictures: Path, tmp_path: Path) -> None:
     tiny = replace(TINY, batch_size=4)
 
-    def train(data: Path, folder: Path, progress: seefar.Progress = SILENT) -> Run:
+    def train(data: Path, folder: Path, progress: Progress = SILENT) -> Run:
         recipe = replace(tiny, data=str(data))
         return seefar.train(recipe, seefar.load_data(data), folder, device="cpu", progress=progress)
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 import seefar
 from seefar.cli.main import main
 from seefar.data.shapes import load_shapes
-from seefar.errors import DeviceError
+from seefar.errors import ChoiceError
 from seefar.runs.tensors import load_tensors
 from seefar.training import distributed
 from seefar.training.loop import build_batches, build_model
@@ -128,8 +128,7 @@ def test_without_a_launcher_they_do_nothing() -> None:
         assert distributed.world_size() == 1
         assert distributed.is_main()
         part = distributed.part(7)
-        assert (part.rows, part.count) == (slice(0, 7), 7)
-        assert part.weigh(tensor) is tensor
+        assert (part.rows, part.count, part.weight) == (slice(0, 7), 7, 1.0)
         assert distributed.all_reduce(tensor) is tensor
         assert distributed.any_rank(False, True) == (False, True)
         assert distributed.load_in_turn(lambda: 5) == 5
@@ -199,7 +198,7 @@ for number in (0, 1):
     batch = build_batches(plan, data)[0, number]
     part = distributed.part(len(batch.labels))
     logits = classify(model.normalize(batch.images[part.rows]).double())
-    part.weigh(F.cross_entropy(logits, batch.labels[part.rows])).backward()
+    (part.weight * F.cross_entropy(logits, batch.labels[part.rows])).backward()
     found.append([parameter.grad.flatten().tolist() for parameter in model.parameters()])
 """
     found = group(size, script, tmp_path)
@@ -357,7 +356,7 @@ def test_variables_of_a_launcher_that_cannot_be(
     with socket.create_server(("127.0.0.1", 0)) as busy:
         for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", **variables}.items():
             monkeypatch.setenv(name, str(busy.getsockname()[1]) if value == "in use" else value)
-        with pytest.raises(DeviceError, match=named), distributed.joined():
+        with pytest.raises(ChoiceError, match=named), distributed.joined():
             pass
 
 

@@ -1,4 +1,4 @@
-"""Devices and precision: CPU, CUDA or MPS; float32, bfloat16 or float16; chosen by what the machine has."""
+"""Devices and precision: CPU, CUDA or MPS; float32, bfloat16 or float16."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import cast, get_args
 import torch
 from torch import Tensor
 
-from seefar.errors import DeviceError, RecipeError
+from seefar.choices import DeviceName, PrecisionName
+from seefar.errors import ChoiceError, RecipeError
 from seefar.model.resnet import ResNet18, memory_format
-from seefar.names import DeviceName, PrecisionName
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Compute:
 
     @property
     def records(self) -> bool:
-        """Whether training steps are recorded as CUDA graphs: those whose rate lies in the GPU's memory."""
+        """Whether training steps are recorded as CUDA graphs: the rate must be in the GPU's memory."""
         return self.fuses
 
     def place(self, model: ResNet18) -> ResNet18:
@@ -85,28 +85,28 @@ class Compute:
 
 
 def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto") -> Compute:
-    """The best this machine has, or what was asked for.
+    """The given device and precision; `auto` is the best that this machine has.
 
     CUDA in bfloat16 where its cores have it, else float16 with a loss scaler; MPS in float32; the CPU in bfloat16
     only where it has it natively (emulated bfloat16 is slower than float32), else float32.
 
     Raises:
-        DeviceError: the device is not there, or cannot compute in that precision.
+        ChoiceError: the device is not available, or cannot compute in that precision.
     """
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    kind = next(name for name, there in available.items() if there) if device == "auto" else device
+    kind = next(name for name, usable in available.items() if usable) if device == "auto" else device
     if not available.get(kind):
-        there = ", ".join(name for name in available if available[name])
-        raise DeviceError(f"This machine has no {kind} for torch, only {there}: choose device {there} or auto.")
+        others = ", ".join(name for name, usable in available.items() if usable)
+        raise ChoiceError(f"torch finds no {kind} on this machine, only {others}: choose device {others} or auto.")
     if precision not in get_args(PrecisionName):
         names = ", ".join(get_args(PrecisionName))
-        raise DeviceError(f"precision must be one of {names} (got {precision!r}).")
+        raise ChoiceError(f"precision must be one of {names} (got {precision!r}).")
     if precision == "float16" and kind != "cuda":
-        raise DeviceError(f"float16 needs CUDA, the device is {kind}: choose precision auto, bfloat16 or float32.")
+        raise ChoiceError(f"float16 needs CUDA, the device is {kind}: choose precision auto, bfloat16 or float32.")
     dtype = _best_precision(kind) if precision == "auto" else cast(torch.dtype, getattr(torch, precision))
     return Compute(torch.device(kind), dtype)
 
@@ -120,7 +120,7 @@ def _best_precision(kind: str) -> torch.dtype:
 
 def _has_native_bfloat16() -> bool:
     if hasattr(torch.cpu, "get_capabilities"):
-        found = {name for name, there in torch.cpu.get_capabilities().items() if there}
+        found = {name for name, usable in torch.cpu.get_capabilities().items() if usable}
     else:  # torch 2.10 and earlier; on other systems than Linux nothing is found
         try:
             lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -131,14 +131,14 @@ def _has_native_bfloat16() -> bool:
 
 
 def plan_training(device: DeviceName, precision: PrecisionName, checkpoint_minutes: float) -> Compute:
-    """What a training computes on, known before anything is written.
+    """The device and precision of a training, checked before anything is written.
 
     Raises:
-        DeviceError: see `choose_compute`.
+        ChoiceError: see `choose_compute`.
         RecipeError: the minutes between checkpoints are less than 0 or no number.
     """
     if not checkpoint_minutes >= 0:  # nor if it is no number
-        raise RecipeError(f"checkpoint_minutes is {checkpoint_minutes}, 0 or more was wanted.")
+        raise RecipeError(f"checkpoint_minutes must be 0 or more (got {checkpoint_minutes}).")
     return choose_compute(device, precision)
 
 
@@ -152,7 +152,7 @@ def core_count() -> int:
 
 
 def _control_group(root: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
-    """Microseconds of processor time that the container has in each period of so many; (-1, 1): no limit."""
+    """Microseconds of processor time that the container may use per period, and the period; (-1, 1): no limit."""
     try:
         if (root / "cpu.max").exists():  # the second version of control groups
             quota, period = (root / "cpu.max").read_text().split()
@@ -166,9 +166,8 @@ def _control_group(root: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory for the next step instead of handing it back to the system each time.
 
-    A step of training or evaluation frees and takes the same gigabytes again and again; each time the system must
-    clear the pages.
-    Nothing happens where the C library is another one.
+    A step of training or evaluation frees and allocates the same gigabytes each time, and the system must clear the
+    pages each time. With another C library nothing happens.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL("libc.so.6")

@@ -1,4 +1,4 @@
-"""CUDA graphs: the few hundred kernels of a training step, recorded once and from then on started by one call."""
+"""CUDA graphs: the few hundred kernels of a training step are recorded once, and then started by one call."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3
-"""So many steps of a kind run as they are: in these cuDNN and the optimizer take the memory that they keep."""
+"""Steps of each kind that run unrecorded: in these cuDNN and the optimizer allocate the memory that they keep."""
 
 
 class RecordedStep:
     """A training step that a GPU records and replays, once for each number of images and each image size.
 
-    A step is a few hundred kernels of a few microseconds each, and to start one costs the host longer; a recorded step
-    it starts in one call (NVIDIA's CUDA graphs, `torch.cuda.CUDAGraph`). The arithmetic is the same.
+    A step is a few hundred kernels of a few microseconds each, and starting a kernel takes the host longer than that. A
+    recorded step is started by one call (NVIDIA's CUDA graphs, `torch.cuda.CUDAGraph`). The arithmetic is the same.
 
     Args:
         step: takes images (B, H, W, 3) and labels (B,) on the GPU, and the image size; changes tensors in place, never
@@ -28,7 +28,7 @@ class RecordedStep:
         self._step = step
         self._seen: Counter[tuple[int, int]] = Counter()
         self._recorded: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
-        self._memory: Any = None  # one for all: what one replay leaves in it no other reads
+        self._memory: Any = None  # shared: no replay reads what another one left there
 
     def __call__(self, images: Tensor, labels: Tensor, size: int) -> None:
         """One step."""
@@ -45,10 +45,10 @@ class RecordedStep:
         graph.replay()
 
     def _record(self, images: Tensor, labels: Tensor, size: int) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        """The graph and where it reads from; nothing is computed yet."""
+        """The graph and the tensors that it reads; nothing is computed yet."""
         graph = torch.cuda.CUDAGraph()
         self._memory = self._memory or torch.cuda.graph_pool_handle()
-        # thread_local: the thread that puts batches into page-locked memory continues meanwhile
+        # thread_local: the thread that copies batches into page-locked memory is not part of it
         with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
             self._step(images, labels, size)
         return graph, images, labels

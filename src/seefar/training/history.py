@@ -26,13 +26,13 @@ class HistoryRow:
     Attributes:
         step: steps done.
         epoch: the epoch this step belongs to, counted from 1.
-        seconds: time spent in training so far, over all sittings.
-        image_size: height and width in pixels that the network was given.
+        seconds: time spent in training so far, over all sessions.
+        image_size: height and width in pixels of the network's input.
         learning_rate: rate of this step.
         loss: mean training loss, with augmentation and label smoothing.
-        accuracy: share of the training images answered rightly, as augmented.
-        epoch_accuracy: the same over the whole epoch; only in the row that ends it.
-        held_out_accuracy: share of the held-out images answered rightly; only there, and only if some are held out.
+        accuracy: share of the training images classified correctly, as augmented.
+        epoch_accuracy: the same over the whole epoch; only in its last row.
+        held_out_accuracy: share of the held-out images classified correctly; in the same rows, if images are held out.
     """
 
     step: int
@@ -60,10 +60,10 @@ def to_csv(rows: Sequence[HistoryRow], *, header: bool = True) -> str:
 
 
 def read_history(path: Path) -> list[HistoryRow]:
-    """The rows of a `history.csv`; a last line that is not whole, as a kill may leave it, is passed over.
+    """The rows of a `history.csv`; an incomplete last line, which a kill may leave, is ignored.
 
     Raises:
-        RunError: the file is missing or is no history.
+        RunError: the file is missing or damaged.
     """
     try:
         lines = read_bytes(path, follow=False).decode("utf-8").splitlines(keepends=True)
@@ -73,17 +73,17 @@ def read_history(path: Path) -> list[HistoryRow]:
         rows = [HistoryRow(**{name: _value(name, row[name]) for name in COLUMNS}) for row in csv.DictReader(whole)]
         _check(rows)
     except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: put it back from a copy, or choose another run.") from error
+        raise RunError(f"{path} is missing: restore it from a copy, or choose another run.") from error
     except OSError as error:
         raise not_read(path, error) from error
     except (TypeError, ValueError, csv.Error) as error:
         columns = ",".join(COLUMNS)
-        raise RunError(f"{path} is no training history ({error}): its columns should be {columns}.") from error
+        raise RunError(f"{path} is not a training history ({error}): its columns must be {columns}.") from error
     return rows
 
 
 def _check(rows: Sequence[HistoryRow]) -> None:
-    """Refuse rows that no training writes: steps that do not rise, numbers that are not finite, no shares."""
+    """Refuse rows that no training writes: steps that do not rise, numbers that are not finite or not shares."""
     steps = [row.step for row in rows]
     if any(later <= earlier for earlier, later in pairwise(steps)):
         raise ValueError("its steps do not rise")
@@ -91,7 +91,7 @@ def _check(rows: Sequence[HistoryRow]) -> None:
         numbers = (row.seconds, row.learning_rate, row.loss)
         shares = (row.accuracy, row.epoch_accuracy or 0.0, row.held_out_accuracy or 0.0)
         if not all(math.isfinite(number) for number in numbers) or not all(0 <= share <= 1 for share in shares):
-            raise ValueError(f"step {row.step} has a number that no training gives")
+            raise ValueError(f"step {row.step} has a number that is not finite or out of range")
 
 
 def _value(name: str, text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal end a training after the step at hand, with its state saved."""
+"""Ctrl-C, SIGTERM and a closed terminal end a training after the current step, with its state saved."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from types import FrameType
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """The signals that stop a training. SIGHUP, which Windows lacks, comes from a closed terminal or a lost connection."""
 REPEATED = 3.0
-"""Seconds in which a signal that comes again means the first one: a job's end reaches a process in more than one way,
+"""Seconds in which a repeated signal counts as the first one: the end of a job reaches a process in more than one way,
 such as from the process group and from a launcher."""
 
 
 class Interrupts:
-    """Within `with`, the first Ctrl-C, SIGTERM or SIGHUP only sets `asked`; one `REPEATED` seconds later ends it.
+    """Within `with`, the first Ctrl-C, SIGTERM or SIGHUP sets `asked`; one after `REPEATED` seconds ends the process.
 
-    SIGHUP is what a closed terminal or a lost connection sends; under nohup it stays ignored. Outside the main thread,
-    where Python admits no handlers, nothing is changed.
+    Under nohup SIGHUP stays ignored. Outside the main thread, where Python allows no handlers, nothing is changed.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The training loop: one flat function, from the first step to the finished network, that a kill cannot harm."""
+"""The training loop: one flat function, from the first step to the finished network; a killed training resumes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seefar.choices import DeviceName, PrecisionName
 from seefar.data.augmentation import BatchAugmentation, pipeline
 from seefar.data.batches import LARGEST_ON_DEVICE, AugmentedBatches, DeviceBatches, training_batches
 from seefar.data.images import Data, Split
-from seefar.errors import DataError, DivergedError, Interrupted, RecipeError, RunError
+from seefar.errors import DataError, Interrupted, RecipeError, RunError
 from seefar.model.inference import device_errors, pooled_features, true_float32
 from seefar.model.resnet import ResNet18
-from seefar.names import DeviceName, PrecisionName
 from seefar.progress import SILENT, Progress, showing
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
@@ -36,7 +36,7 @@ from seefar.training.state import Tally, TrainingState, identify
 
 CPU = torch.device("cpu")
 SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 60.0
-"""A GPU does an epoch in seconds; a checkpoint of 90 MB after each would take much of its time."""
+"""A GPU needs seconds for an epoch; a checkpoint of 90 MB after each would take much of its time."""
 
 
 def train(
@@ -50,11 +50,11 @@ def train(
     progress: Progress | None = None,
     command: Sequence[str] = ("seefar.train",),
 ) -> Run:
-    """Train a ResNet-18, or go on with a training that was interrupted, or read back one that is finished.
+    """Train a ResNet-18, resume a training that was interrupted, or read back one that is finished.
 
-    A training that was killed at any point and continued goes through the same batches and the same rates as one that
-    was not. It ends with the same weights, to the bit, on the CPU with the same processor, number of threads, versions
-    and precision. A GPU adds up in an order that changes from run to run.
+    A training that was killed and resumed has the same batches and the same rates as one that was not. On the CPU it
+    ends with the same bits, given the same processor, number of threads, versions and precision. A GPU adds up in an
+    order that changes from run to run.
 
     Args:
         recipe: all hyperparameters.
@@ -65,8 +65,7 @@ def train(
         precision: of convolutions and matrix products; `auto`: what the device is best at.
         checkpoint_minutes: time between two checkpoints. There is one at the end of each epoch too, unless the last is
             less than a minute old.
-        progress: gets each line of the log and each step; default: shown where it runs. `log.txt` is written in any
-            case.
+        progress: shows each line of the log and each step; see `seefar.progress`. `log.txt` is written in any case.
         command: the command line or function, for the manifest.
 
     Returns:
@@ -77,8 +76,8 @@ def train(
         RecipeError: `recipe` is no recipe.
         DataError: `data` is no data set, or has too few images for the recipe.
         RunError: the folder belongs to another recipe or other data, or its checkpoint is damaged.
-        DeviceError: the device or precision is not there, or the device's memory is full.
-        DivergedError: the loss or the weights are not finite.
+        ChoiceError: the device or precision is not available, or the device's memory is full.
+        RunError: the loss or the weights are not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
 
     Example:
@@ -92,9 +91,9 @@ def train(
         [(2, 1, 16)]
     """
     if not isinstance(recipe, Recipe):
-        raise RecipeError(f"A Recipe was wanted, found {recipe!r}: pass one, such as seefar.recipe('quick').")
+        raise RecipeError(f"recipe must be a Recipe (got {recipe!r}): pass one, such as seefar.recipe('quick').")
     if not isinstance(data, Data):
-        raise DataError(f"A Data was wanted, found {data!r}: pass one, such as seefar.load_data('cifar10').")
+        raise DataError(f"data must be a Data (got {data!r}): pass one, such as seefar.load_data('cifar10').")
     compute = plan_training(device, precision, checkpoint_minutes)
     run_folder = None
     if is_main():
@@ -155,7 +154,7 @@ def _train(
             logits = classify(inputs)  # (B, K)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
-        scaler.scale(part.weigh(loss)).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(loss * part.weight).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimizer)
         scaler.update()
         if part.count:
@@ -194,7 +193,7 @@ def _train(
                 (loss, correct, seen), (_, epoch_correct, epoch_seen) = tally.totals()
                 now = seconds()  # read after a GPU has done the step
                 if not math.isfinite(loss):
-                    raise DivergedError(
+                    raise RunError(
                         f"{recipe.name}: the loss is {loss} at step {step} (epoch {batch.epoch + 1}, learning rate "
                         f"{rate:.3g}): choose a lower learning_rate, and a new name for the run."
                     )
@@ -220,7 +219,7 @@ def _train(
                 log.line(f"interrupted after step {step}")
                 raise Interrupted(f"{folder}: saved after step {step} of {steps}. The same command resumes.")
         if not all_finite(model):  # a loss is that of the weights before its step
-            raise DivergedError(
+            raise RunError(
                 f"{recipe.name}: weights are infinite or NaN after the last step (learning rate "
                 f"{learning_rate(recipe, steps, steps):.3g}): choose a lower learning_rate, and a new name for the run."
             )
@@ -232,7 +231,7 @@ def _train(
 
 
 def build_model(recipe: Recipe, data: Data) -> ResNet18:
-    """The network with the first weights that the recipe's seed gives, whatever the global random state is."""
+    """The network with initial weights from the recipe's seed; the global random state has no effect and is kept."""
     mean, std = data.statistics if recipe.standardize else ((0.5,) * 3, (0.5,) * 3)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would reseed every GPU's generator too
@@ -242,12 +241,12 @@ def build_model(recipe: Recipe, data: Data) -> ResNet18:
 def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> torch.optim.SGD:
     """SGD with momentum; weight decay for convolutions and the linear layer, none for norms and biases.
 
-    A group's `rate_factor` is what its rate is multiplied by in each step; norms' biases are a group of their own.
+    The rate of a group is multiplied by its `rate_factor` in each step; norms' biases are a group of their own.
 
     Args:
-        model: whose parameters it is to change.
+        model: the network.
         recipe: momentum, decay, and the rate of the first step.
-        fused: one kernel changes all parameters of a group and reads the rate from the device's memory; see `Compute`.
+        fused: one kernel updates all parameters of a group and reads the rate from the device's memory; see `Compute`.
     """
     parameters = list(model.parameters())
     norm_biases = {id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
@@ -268,7 +267,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> to
 
 
 def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
-    """Give each group its rate for the next step; a rate in a GPU's memory is changed there, where it is read."""
+    """Set the rate of each group for the next step; a rate in a GPU's memory is changed in place."""
     for group in optimizer.param_groups:
         own = rate * group["rate_factor"]
         if isinstance(group["lr"], Tensor):
@@ -278,7 +277,7 @@ def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
 
 
 def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU) -> AugmentedBatches:
-    """The training images, without those held out, as the recipe augments them; by a GPU itself if it has the room."""
+    """The training images, without those held out, as the recipe augments them; a GPU does it itself if they fit."""
     mean = tuple(round(255 * value) for value in data.statistics[0])
     fill = mean if recipe.cutout_fill < 0 else (recipe.cutout_fill,) * 3
     settings = recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border

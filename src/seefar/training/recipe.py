@@ -1,6 +1,6 @@
-"""A recipe is every choice that decides what a training ends with.
+"""Recipes: all hyperparameters of a training, the named ones, and a warning where there are too few steps.
 
-This module imports no torch, so that --help is quick.
+This module does not import torch, so that --help is quick.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import tyro
 
+from seefar.choices import Border, Flip, one_spelling
 from seefar.errors import RecipeError
-from seefar.names import Border, Flip, one_spelling
 from seefar.runs.files import is_finite_number, parse_json
 
 Schedule = Literal["one-cycle", "constant"]
