@@ -14,7 +14,8 @@ for seed, name in enumerate(names):
 comparison = seefar.compare_runs(names)
 pair = comparison.pairs[0]
 print(
-    f"{pair.second} repairs {len(pair.repaired)} mistakes of {pair.first} and breaks {len(pair.broken)} (p = {pair.p:.2g})"
+    f"{pair.second} repairs {len(pair.repaired)} mistakes of {pair.first} and breaks {len(pair.broken)} "
+    f"(p = {pair.p:.2g})"
 )
 print(f"{len(comparison.luck)} of its mistakes are luck, {len(comparison.settled)} are made by both networks")
 seefar.plot_comparison(comparison).savefig("comparison.png")

@@ -1,4 +1,4 @@
-"""Only class activation maps, of a network of your own: any torch module that returns logits (N, K) for pictures in 0 to 1.
+"""Only class activation maps, of a network of your own: any torch module that returns logits for pictures in 0 to 1.
 
 python examples/only_maps.py
 """

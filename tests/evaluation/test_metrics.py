@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seefar.evaluation.metrics import confusion_matrix, mcnemar, measure, wilson_interval
+from seefar.evaluation.metrics import Metrics, confusion_matrix, mcnemar, measure, wilson_interval
 from seefar.evaluation.predictions import Predictions
 
 

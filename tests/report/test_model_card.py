@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import yaml
 
-from seefar.evaluation.metrics import measure
+from seefar.evaluation.metrics import Metrics, measure
+from seefar.evaluation.predictions import Predictions
 from seefar.report.model_card import model_card
 from seefar.training.recipe import recipe
 

@@ -231,8 +231,8 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
         layer: the name of a submodule that gives (N, C, h, w).
 
     Raises:
-        ChoiceError: there is no such layer, it has no cells, is used more than once or does not lead to the logits, or a
-            class is out of range.
+        ChoiceError: there is no such layer, it has no cells, is used more than once or does not lead to the logits, or
+            a class is out of range.
     """
     taken: list[Tensor] = []
 
