@@ -188,17 +188,17 @@ class Store:
                 self.get(source)
         found = artifact.compute(self.job)
         if not isinstance(found, Iterator):
-            return self._keep(artifact, found)
+            return self.save(artifact, found)
         saved, value, waits = time.monotonic(), None, False
         for value in found:
             waits = time.monotonic() - saved < SAVE_SECONDS
             self._values[artifact.name] = value
             if not waits:
-                self._keep(artifact, value)
+                self.save(artifact, value)
                 saved = time.monotonic()
-        return self._keep(artifact, value) if waits else value
+        return self.save(artifact, value) if waits else value
 
-    def _keep(self, artifact: Artifact[T], value: T | None) -> T | None:
+    def save(self, artifact: Artifact[T], value: T | None) -> T | None:
         """Save a value and add the file to the manifest."""
         self._values[artifact.name] = value
         if value is None:
