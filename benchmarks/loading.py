@@ -37,8 +37,7 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
 import seefar
-from seefar.data.augmentation import BatchAugmentation
-from seefar.data.batches import AugmentedBatches, DeviceBatches, training_batches
+from seefar.data.batches import AugmentedBatches, BatchAugmentation, DeviceBatches, training_batches
 from seefar.data.folder import load_folder
 from seefar.data.images import Data
 from seefar.progress import SILENT

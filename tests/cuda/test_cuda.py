@@ -18,8 +18,7 @@ from seefar.errors import Interrupted
 from seefar.maps.class_maps import METHODS
 from seefar.model.inference import compute_logits, weights_fingerprint
 from seefar.progress import Silent
-from seefar.training.device import Compute
-from seefar.training.graphs import RecordedStep
+from seefar.training.device import Compute, RecordedStep
 from seefar.training.run import Run
 
 pytestmark = [

@@ -25,10 +25,9 @@ from seefar.runs.folder import RunFolder
 from seefar.runs.tensors import load_tensors
 from seefar.training import loop
 from seefar.training.history import COLUMNS, read_history
-from seefar.training.loop import build_batches, build_model, build_optimizer, train
+from seefar.training.loop import build_batches, build_model, build_optimizer, resize, train
 from seefar.training.recipe import RECIPES, Recipe, recipe
 from seefar.training.run import Run
-from seefar.training.schedule import resize
 from seefar.training.state import Tally, TrainingState
 
 

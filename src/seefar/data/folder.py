@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seefar.data.download import user_cache
+from seefar.data.cifar10 import user_cache
 from seefar.data.images import Data, Images, Split
 from seefar.data.pictures import NO_CLASSES, Picture, picture_suffixes, read_picture, unreadable
 from seefar.errors import DataError, RunError, printable

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.cifar10 import META_FILE, default_folder
-from seefar.data.download import failure, transfer
+from seefar.data.cifar10 import META_FILE, default_folder, failure, transfer
 from seefar.data.images import Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
