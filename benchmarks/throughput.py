@@ -171,7 +171,7 @@ def main() -> None:
         "plain_4": lambda: plain(data, 4, max(100, STEPS)),
         "convolution_peak": convolution_peak,
     }
-    if choose_compute().records:
+    if choose_compute().fuses:
         four = replace(FAST, batch_size=4)
         contenders |= {
             "replayed_step": lambda: bare_step(data, replayed=True),

@@ -77,11 +77,6 @@ def host(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.fixture(autouse=True)
-def _no_earlier_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seefar.data.reference._failures", {})
-
-
-@pytest.fixture(autouse=True)
 def _no_data_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if "official" not in request.fixturenames:
         monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "default"))
@@ -155,24 +150,16 @@ def test_another_file_at_the_address_is_refused_and_not_kept(host: tuple[str, Pa
 
 
 def test_without_a_network_one_connection_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tried, clock = [], [1000.0]
+    tried = []
 
     def get(url: str, **_: object) -> None:
         tried.append(url)
         raise requests.ConnectionError
 
     monkeypatch.setattr(requests, "get", get)
-    monkeypatch.setattr("seefar.data.reference.time.monotonic", lambda: clock[0])
-    progress = Lines()
-    for _ in range(2):  # such as of an evaluation and an explanation
-        with pytest.raises(DataError, match=r"no connection.*2 files are missing"):
-            find_files(tmp_path, sources=WANTED, host="http://gone", progress=progress)
+    with pytest.raises(DataError, match=r"no connection.*2 files are missing"):
+        find_files(tmp_path, sources=WANTED, host="http://gone", progress=Lines())
     assert tried == ["http://gone/owner/people/c0ffee/data/file"]
-    assert len(progress.lines) == 1
-    clock[0] += 601
-    with pytest.raises(DataError):
-        find_files(tmp_path, sources=WANTED, host="http://gone", progress=progress)
-    assert len(tried) == 2
 
 
 def test_a_folder_that_cannot_be_written_to_is_missing_data(tmp_path: Path, host: tuple[str, Path]) -> None:

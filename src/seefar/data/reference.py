@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +32,6 @@ CHECKERS = 5
 HOST = "https://raw.githubusercontent.com"
 LARGEST_BYTES = 1 << 20
 """No file is as large."""
-SECONDS_BETWEEN_TRIES = 600.0
-"""A command needs the files more than once; without a network only the first time waits for a connection."""
-_failures: dict[str, tuple[float, str]] = {}
-"""By host: when a file could last not be fetched from it, and why."""
 PEOPLE = "cifar10h/cifar10h-counts.npy"
 CHECKS = "label-errors/cifar10_mturk.json"
 NETS = "published-predictions"
@@ -291,9 +285,6 @@ def find_files(
                 found[name] = path
     if missing and not fetch:
         raise DataError(_how_to_get([name for _, name in missing], home))
-    when, reason = _failures.get(host, (-math.inf, ""))
-    if missing and time.monotonic() - when < SECONDS_BETWEEN_TRIES:
-        raise DataError(f"{reason} {_how_to_get([name for _, name in missing], home)}")
     with showing(progress) as shown:
         for done, (source, name) in enumerate(missing):
             if done == 0 or missing[done - 1][0] is not source:
@@ -302,7 +293,6 @@ def find_files(
             try:
                 _fetch(url, home / name, source.sha256[name])
             except DataError as error:
-                _failures[host] = time.monotonic(), str(error)
                 raise DataError(f"{error} {_how_to_get([name for _, name in missing[done:]], home)}") from error
             found[name] = home / name
             shown.update("reference data", done + 1, len(missing))

@@ -7,7 +7,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,22 +58,15 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
     return arrays
 
 
-def load_array(path: str | Path, mmap_mode: Literal["c"] | None = None) -> NDArray[Any]:
+def load_array(path: str | Path) -> NDArray[Any]:
     """Read one `.npy` file without pickle.
-
-    Args:
-        path: the file.
-        mmap_mode: see `numpy.load`.
 
     Raises:
         OSError: it is missing or cannot be read.
         ValueError: it is no `.npy` file of numbers or text, or its length is not what its header says.
     """
     with open_regular(path) as file:
-        _check_header(file, os.fstat(file.fileno()).st_size)
-    found: NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    _check_text(found)
-    return found
+        return _read(file, os.fstat(file.fileno()).st_size)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
@@ -81,37 +74,22 @@ def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     if about.compress_type != zipfile.ZIP_STORED:  # so that nothing in it is larger than the file
         raise ValueError(f"{name} is compressed")
     with archive.open(about) as file:
-        _check_header(file, about.file_size)
-    with archive.open(about) as file:
-        found = np.lib.format.read_array(file, allow_pickle=False)
-    _check_text(found)
-    return found
+        return _read(file, about.file_size)
 
 
-def _check_text(found: NDArray[Any]) -> None:
-    """Refuse text with numbers in it that are no characters: Python fails at them wherever they are used first."""
-    if found.dtype.kind == "U":
-        points = np.frombuffer(found.tobytes(), f"{found.dtype.byteorder}u4")
-        if ((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any():  # the latter are halves of one
-            raise ValueError("a text in it has characters that are none")
-
-
-def _check_header(file: IO[bytes], size: int) -> None:
-    """Refuse a header that promises another number of bytes than the `size` there are: numpy would reserve them."""
+def _read(file: IO[bytes], size: int) -> NDArray[Any]:
+    """The array in a `.npy` file of `size` bytes, whose header may promise more: numpy would reserve them."""
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, dtype = read_header(file)
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     except Exception as error:  # a damaged header may raise anything at all
         raise ValueError(f"no header of an .npy file: {_one_line(error)}") from error
-    if dtype.hasobject:
-        raise ValueError("Object arrays are not read, since they can run code")
     promised, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if promised != there or any(length < 0 for length in shape):
         raise ValueError(f"{dtype} {shape} takes {promised} bytes, it holds {there}")
+    file.seek(0)
+    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _one_line(error: BaseException) -> str:

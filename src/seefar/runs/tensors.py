@@ -60,31 +60,23 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put weights that came from `path` into `model`, all of them or none.
+    """Put weights that came from `path` into `model`.
 
     Args:
         path: named by errors.
-        model: whose; one on torch's device `meta`, which takes no memory, is put on the CPU.
+        model: whose; one on torch's device `meta`, which takes no memory, takes copies of the weights.
         weights: by their names.
 
     Raises:
-        RunError: names, types or shapes are not those of `model`, or a number is not finite.
+        RunError: names or shapes are not those of `model`.
     """
-    own = model.state_dict()
-    wrong = sorted(set(own) ^ set(weights)) + [
-        f"{name} {_form(weights[name])}, wanted {_form(own[name])}"
-        for name in sorted(set(own) & set(weights))
-        if own[name].shape != weights[name].shape
-        or own[name].is_floating_point() != weights[name].is_floating_point()  # float16 is taken for float32
-        or weights[name].is_complex()
-    ]
-    if wrong:
-        raise RunError(f"{path} holds the weights of another network ({'; '.join(wrong[:3])}): choose another run.")
-    if not all(bool(weights[name].to(own[name].dtype).isfinite().all()) for name in own):
-        raise RunError(f"{path} holds numbers that are not finite: restore it from a copy, or choose another run.")
-    if any(tensor.is_meta for tensor in own.values()):
-        model.to_empty(device="cpu")
-    model.load_state_dict(weights)
+    copies = {name: tensor.clone() for name, tensor in weights.items()}  # they may be mapped from the file
+    on_meta = any(tensor.is_meta for tensor in model.state_dict().values())
+    try:
+        model.load_state_dict(copies, assign=on_meta)
+    except RuntimeError as error:
+        first = str(error).split("\n\t")[1]
+        raise RunError(f"{path} holds the weights of another network ({first}): choose another run.") from error
 
 
 def _sha256(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
@@ -94,8 +86,3 @@ def _sha256(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _form(tensor: Tensor) -> str:
-    """Such as `float32 (10, 512)`."""
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

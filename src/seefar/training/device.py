@@ -57,17 +57,12 @@ class Compute:
 
     @property
     def fuses(self) -> bool:
-        """Whether SGD is one kernel that reads its rate from the GPU's memory.
+        """Whether SGD is one kernel that reads its rate from the GPU's memory, so that steps can be CUDA graphs.
 
         Not in float16: where its loss scaler finds that the first step overflows, torch leaves the momentum of fused
         SGD unwritten.
         """
         return self.device.type == "cuda" and self.precision != torch.float16
-
-    @property
-    def records(self) -> bool:
-        """Whether training steps are recorded as CUDA graphs: the rate must be in the GPU's memory."""
-        return self.fuses
 
     def place(self, model: ResNet18) -> ResNet18:
         """The network on the device, in the memory format that suits it."""
@@ -145,24 +140,10 @@ def plan_training(device: DeviceName, precision: PrecisionName, checkpoint_minut
 
 
 def core_count() -> int:
-    """Cores that this process may use: of the machine, of its affinity, of its container's quota; the fewest."""
-    cores = os.cpu_count() or 1
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    quota, period = _control_group()
-    return min(cores, max(1, int(quota / period))) if quota > 0 and period > 0 else cores
-
-
-def _control_group(root: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
-    """Microseconds of processor time that the container may use per period, and the period; (-1, 1): no limit."""
-    try:
-        if (root / "cpu.max").exists():  # the second version of control groups
-            quota, period = (root / "cpu.max").read_text().split()
-        else:
-            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        return int(quota), int(period)
-    except (OSError, ValueError):  # "max" is no number either
-        return -1, 1
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:

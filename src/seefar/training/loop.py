@@ -166,7 +166,7 @@ def _train(
         if part.count:
             tally.add(loss, logits, labels)
 
-    replays = compute.records and world_size() == 1
+    replays = compute.fuses and world_size() == 1
     take_step = RecordedStep(learn) if replays else learn
     how = f"{f' in {world_size()} processes' if world_size() > 1 else ''}{', steps replayed as CUDA graphs' * replays}"
 

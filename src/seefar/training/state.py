@@ -103,15 +103,12 @@ class TrainingState:
             )
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         load_weights(path, self.model, weights)
-        try:
-            self.step, self.seconds, self.rows = int(about["step"]), float(about["seconds"]), int(about["rows"])
-            self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
-            self._load_scaler(about["scaler"])
-            self._create_momentum([name.removeprefix("momentum.") for name in tensors if name.startswith("momentum.")])
-            for name, momentum in self._momentum().items():
-                momentum.copy_(tensors[f"momentum.{name}"])
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise RunError(f"{path} is incomplete ({error}): delete it to start that training over.") from error
+        self.step, self.seconds, self.rows = about["step"], about["seconds"], about["rows"]
+        self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
+        self._load_scaler(about["scaler"])
+        self._create_momentum([name.removeprefix("momentum.") for name in tensors if name.startswith("momentum.")])
+        for name, momentum in self._momentum().items():
+            momentum.copy_(tensors[f"momentum.{name}"])
 
     def share(self) -> None:
         """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally.
