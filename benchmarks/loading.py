@@ -78,7 +78,8 @@ def plain_loop(folder: Path, size: int = 32) -> int:
 
 def through_seefar(folder: Path, cache: Path) -> int:
     """The same by `load_folder`."""
-    data = load_folder(folder, cache=cache, progress=SILENT)
+    os.environ["SEEFAR_CACHE"] = str(cache)
+    data = load_folder(folder, progress=SILENT)
     return sum(int(part.images.sum(dtype=np.int64)) for part in (data.train, data.test))
 
 

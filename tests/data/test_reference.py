@@ -36,7 +36,7 @@ COUNTS, NET = b"counts of people", b"[1, 2]"
 
 def source(name: str, content: bytes, repository: str = "owner/people", path: str = "data/file") -> Source:
     sha256 = hashlib.sha256(content).hexdigest()
-    return Source("People's choices", "MIT", repository, "c0ffee", {name: path}, {name: sha256})
+    return Source("People's choices", "MIT", repository, "c0ffee", {name: (path, sha256)})
 
 
 WANTED = (source(PEOPLE, COUNTS), source("published-predictions/a.json", NET, "owner/nets", "nets/a.json"))
@@ -66,7 +66,7 @@ def host(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A host on loopback that serves a folder laid out like the public one: owner/repository/commit/path."""
     root = tmp_path / "host"
     for one, content in zip(WANTED, (COUNTS, NET), strict=True):
-        path = root / one.repository / one.commit / next(iter(one.files.values()))
+        path = root / one.repository / one.commit / next(iter(one.files.values()))[0]
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(root)))
@@ -171,8 +171,7 @@ def test_a_folder_that_cannot_be_written_to_is_missing_data(tmp_path: Path, host
 def test_every_source_is_pinned() -> None:
     for one in SOURCES:
         assert len(one.commit) == 40
-        assert one.files.keys() == one.sha256.keys()
-        assert all(len(sha256) == 64 for sha256 in one.sha256.values())
+        assert all(len(sha256) == 64 for _, sha256 in one.files.values())
     assert sum(len(one.files) for one in SOURCES) == 32
     assert [next(iter(one.files)) for one in SOURCES[:2]] == [PEOPLE, CHECKS]
 

@@ -40,20 +40,14 @@ def pipeline(
     border: Border = "black",
 ) -> A.Compose:
     """The albumentations pipeline of a recipe, for one uint8 image (H, W, 3) at a time; hole 0: no cutout."""
-    steps = random_crop(size, crop_padding, border)
+    steps: list[Any] = []
+    if crop_padding:
+        mode = cv2.BORDER_REFLECT_101 if border == "reflected" else cv2.BORDER_CONSTANT
+        steps.append(A.Pad(padding=crop_padding, fill=0, border_mode=mode))
+    steps.append(A.RandomCrop(size, size))  # without padding the image itself, as in the recipe `seed`
     if hole and cutout_probability:
         steps += cutout(size, hole, cutout_probability, cutout_fill)
     return A.Compose(steps)
-
-
-def random_crop(size: int, padding: int, border: Border = "black") -> list[Any]:
-    """Pad by `padding` pixels on each side, black or reflected at the edge, then cut out `size` x `size` at random.
-
-    With a padding of 0 the crop of a `size` x `size` image is the image itself, as in the recipe `seed`.
-    """
-    mode = cv2.BORDER_REFLECT_101 if border == "reflected" else cv2.BORDER_CONSTANT
-    pad = [A.Pad(padding=padding, fill=0, border_mode=mode)] if padding else []
-    return [*pad, A.RandomCrop(size, size)]
 
 
 def cutout(size: int, hole: int, probability: float, fill: tuple[float, ...]) -> list[Any]:
@@ -248,13 +242,7 @@ class DeviceBatches(AugmentedBatches):
     One CPU core augments 22,000 images/s at most, a fast GPU trains twice as many. The batches have the distribution
     of those on the CPU, not the same pixels.
 
-    Args:
-        split: as before.
-        transform: the crop and the Cutout.
-        flip: as before.
-        batch_size: as before.
-        seed: as before.
-        device: where the images are kept and augmented.
+    The arguments are the same, but for the transform, and the device that keeps and augments the images.
     """
 
     def __init__(

@@ -126,8 +126,7 @@ def read_picture(path: str | Path, size: int) -> Picture:
     try:
         with _Bounded(path) as file, Image.open(file, formats=sorted(_formats())) as picture:
             frames = getattr(picture, "n_frames", 1)
-            # A camera's MPO holds further views of the same photograph.
-            notes = [f"the first of {frames} frames"] if frames > 1 and picture.format != "MPO" else []
+            notes = [f"the first of {frames} frames"] if frames > 1 else []
             width, height = picture.size
             if width * height > LARGEST_PIXELS:
                 raise DataError(

@@ -79,16 +79,14 @@ class Source:
         licence: what the repository allows.
         repository: owner and name on GitHub.
         commit: 40 hexadecimal digits.
-        files: path below the data folder -> path in the repository.
-        sha256: path below the data folder -> SHA-256 of the file.
+        files: path below the data folder -> path in the repository, and SHA-256 of the file.
     """
 
     title: str
     licence: str
     repository: str
     commit: str
-    files: Mapping[str, str]
-    sha256: Mapping[str, str]
+    files: Mapping[str, tuple[str, str]]
 
     @property
     def credit(self) -> str:
@@ -102,16 +100,14 @@ SOURCES = (
         "CC BY-NC-SA 4.0 (not for commercial use)",
         "jcpeterson/cifar-10h",
         "48da312b193b82e6939ec20f23d1f09cbdd849c8",
-        {PEOPLE: "data/cifar10h-counts.npy"},
-        {PEOPLE: "9b36b4550349af56c79083356312eb4af856cc5fd3caf1f669d40b9d0bbb69ff"},
+        {PEOPLE: ("data/cifar10h-counts.npy", "9b36b4550349af56c79083356312eb4af856cc5fd3caf1f669d40b9d0bbb69ff")},
     ),
     Source(
         "Label errors checked by five people each (Northcutt et al. 2021)",
         "Apache-2.0",
         "cleanlab/label-errors",
         "6d5d6b31a13216290afc40e5c6319399c4d15c06",
-        {CHECKS: "mturk/cifar10_mturk.json"},
-        {CHECKS: "81b2c16c9eee060d6cc2390f6bbce1e0e7be0a050574be5177c9428f3596b5b5"},
+        {CHECKS: ("mturk/cifar10_mturk.json", "81b2c16c9eee060d6cc2390f6bbce1e0e7be0a050574be5177c9428f3596b5b5")},
     ),
     Source(
         "Test predictions of 30 published nets, with CIFAR-10.1 (Recht et al. 2018)",
@@ -119,10 +115,12 @@ SOURCES = (
         "modestyachts/CIFAR-10.1",
         "d9982abb0bfc4846b8d13a11e66b887d946205d0",
         {
-            f"{NETS}/{name}_predictions.json": f"model_predictions/original_predictions/{name}_predictions.json"
-            for name in _NETS_SHA256
+            f"{NETS}/{name}_predictions.json": (
+                f"model_predictions/original_predictions/{name}_predictions.json",
+                sha256,
+            )
+            for name, sha256 in _NETS_SHA256.items()
         },
-        {f"{NETS}/{name}_predictions.json": sha256 for name, sha256 in _NETS_SHA256.items()},
     ),
 )
 
@@ -276,7 +274,7 @@ def find_files(
     found: dict[str, Path] = {}
     missing: list[tuple[Source, str]] = []
     for source in sources:
-        for name, sha256 in source.sha256.items():
+        for name, (_, sha256) in source.files.items():
             path = next((place / name for place in (home, default_folder()) if (place / name).exists()), None)
             if path is None:
                 missing.append((source, name))
@@ -289,9 +287,10 @@ def find_files(
         for done, (source, name) in enumerate(missing):
             if done == 0 or missing[done - 1][0] is not source:
                 shown.line(f"fetching {source.credit}")
-            url = f"{host}/{source.repository}/{source.commit}/{source.files[name]}"
+            origin, sha256 = source.files[name]
+            url = f"{host}/{source.repository}/{source.commit}/{origin}"
             try:
-                _fetch(url, home / name, source.sha256[name])
+                _fetch(url, home / name, sha256)
             except DataError as error:
                 raise DataError(f"{error} {_how_to_get([name for _, name in missing[done:]], home)}") from error
             found[name] = home / name
