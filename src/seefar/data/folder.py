@@ -118,9 +118,8 @@ def cache_folder() -> Path:
 def read_layout(folder: Path) -> Layout:
     """Find the classes and pictures of a folder, without opening any of them.
 
-    The folder holds `train/<class>/` and `test/<class>/`, or `val/<class>/` in its place; or only `train/`, or the
-    class folders themselves. Then a fifth of the pictures of each class becomes the test images, by their
-    names, so that further pictures do not move the others. Pictures in folders within a class folder belong to the class. Hidden files and folders are ignored.
+    The layouts are those of `load_folder`. The split of a folder without test images depends on the pictures' names
+    alone, so further pictures do not move the others. Hidden files and folders are ignored.
 
     Args:
         folder: the data folder.

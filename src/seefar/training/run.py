@@ -252,7 +252,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     with torch.device("meta"):  # shapes without numbers: the file may be smaller than its width says
         model = ResNet18(len(classes), recipe.width)
     load_weights(folder.weights, model, tensors)
-    model = choose_compute(device).place(model.eval())
+    model = choose_compute(device).place(model.float().eval())  # published weights are float16
     return Run(model, load_history(folder), folder, recipe, classes, size, trained_on)
 
 
