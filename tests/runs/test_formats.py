@@ -20,8 +20,7 @@ from seefar.data.cifar10 import unpack
 from seefar.data.pictures import read_picture
 from seefar.errors import DataError, RecipeError, RunError
 from seefar.evaluation.predictions import read_predicted
-from seefar.runs.arrays import load_array, load_arrays
-from seefar.runs.tensors import load_tensors, save_tensors
+from seefar.runs.arrays import load_array, load_arrays, load_tensors, save_tensors
 from seefar.training.recipe import Recipe
 
 FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {"a": ("float32", ("N",))}

@@ -21,8 +21,8 @@ from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, Interrupted, RecipeError, RunError
 from seefar.progress import SILENT, Silent
+from seefar.runs.arrays import load_tensors
 from seefar.runs.folder import RunFolder
-from seefar.runs.tensors import load_tensors
 from seefar.training import loop
 from seefar.training.history import COLUMNS, read_history
 from seefar.training.loop import build_batches, build_model, build_optimizer, resize, train
@@ -364,7 +364,7 @@ def test_a_damaged_checkpoint_is_named(data: Data, tmp_path: Path, damage: str) 
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
     else:
-        from seefar.runs.tensors import save_tensors
+        from seefar.runs.arrays import save_tensors
 
         tensors, about = load_tensors(path)
         if damage == "another network":

@@ -19,8 +19,8 @@ from seefar.data.images import differing_names
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, Interrupted, RunError
 from seefar.progress import SILENT
+from seefar.runs.arrays import load_tensors, save_tensors
 from seefar.runs.folder import RunFolder, verify
-from seefar.runs.tensors import load_tensors, save_tensors
 from seefar.training.history import read_history
 from seefar.training.loop import train
 from seefar.training.run import Run, describe_choice, load_run, open_run, save_weights

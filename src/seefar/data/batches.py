@@ -279,11 +279,7 @@ def training_batches(
 
     The thread ends with the `with`, however that ends. An error in it is raised where its batch is read.
 
-    Args:
-        dataset: the batches.
-        positions: which of them, in order.
-        pin_memory: whether the thread puts batches into page-locked memory, from which a GPU copies while the host
-            continues.
+    With `pin_memory` the thread puts them into page-locked memory, from which a GPU copies while the host continues.
     """
     if isinstance(dataset, DeviceBatches):  # the GPU makes it when it is needed: a few kernels, and nothing to copy
         yield map(dataset.__getitem__, positions)

@@ -124,9 +124,7 @@ def unpack(archive: Path, batches: Path) -> None:
 def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
     """Read and check the seven files of `batches`.
 
-    Args:
-        batches: the folder `cifar-10-batches-py`.
-        checksums: the MD5 each file must have. It guarantees the form of the content, which is not validated again.
+    The checksums guarantee the form of the content, which is not validated again.
 
     Raises:
         DataError: a file is missing, differs from its checksum, or asks for code to be run.
@@ -215,12 +213,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES
     A transfer that breaks off leaves `<path>.part`, and the next try (of any address, in this process or a later
     one) fetches only the rest. The file gets its name when its checksum is right.
 
-    Args:
-        urls: addresses of byte-identical copies, best first.
-        path: where the file is saved.
-        md5: checksum of the file.
-        size: its length in bytes; no more are fetched.
-        progress: see `seefar.progress`; counts MB.
+    `urls` are addresses of byte-identical copies, best first. No more than `size` bytes are fetched.
 
     Raises:
         DataError: no address has the file; the message lists the answer of each, and whether `path` is a damaged file.
@@ -258,11 +251,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES
 def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> None:
     """Complete the file `part` by an HTTP range, or fetch it from the beginning if the host knows no ranges.
 
-    Args:
-        url: the address.
-        part: the file; it may hold the first bytes already.
-        most: after so many bytes nothing more is read: the checksum will refuse the file.
-        progress: counts MB.
+    After `most` bytes nothing more is read: the checksum will refuse the file.
 
     Raises:
         OSError: the host cannot be reached, has no such file, or ended the connection early. All errors of requests

@@ -121,9 +121,6 @@ def read_layout(folder: Path) -> Layout:
     The layouts are those of `load_folder`. The split of a folder without test images depends on the pictures' names
     alone, so further pictures do not move the others. Hidden files and folders are ignored.
 
-    Args:
-        folder: the data folder.
-
     Raises:
         DataError: there are fewer than two classes, the parts have different classes, or a class has no picture.
     """

@@ -169,11 +169,6 @@ def read_pictures(places: Places, size: int, progress: Progress = SILENT) -> Pic
     A file that is named is read whatever its ending; of a folder, also of those within it, the files with the endings
     of pictures are. Hidden files are ignored. A file that is named twice is read once.
 
-    Args:
-        places: a file or folder, or several of them.
-        size: height and width of the results, in pixels.
-        progress: see `seefar.progress`.
-
     Raises:
         DataError: no place is named.
 
@@ -212,10 +207,7 @@ def read_pictures(places: Places, size: int, progress: Progress = SILENT) -> Pic
 def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
     """The error that names all files that cannot be read at once.
 
-    Args:
-        bad: what is wrong with each of them.
-        count: how many files there are in all.
-        place: where they are, such as ` in pets`.
+    `place` is where they are, such as ` in pets`.
     """
     more = (f"and {len(bad) - NAMED} more",) if len(bad) > NAMED else ()
     lines = "\n  ".join((*bad[:NAMED], *more))

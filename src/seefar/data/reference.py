@@ -171,9 +171,6 @@ class Reference:
     def check_labels(self, labels: Labels) -> None:
         """Refuse labels of other images, or in another order.
 
-        Args:
-            labels: int64 (N,).
-
         Raises:
             DataError: the reference data belong to other labels.
         """
@@ -223,11 +220,7 @@ def load_reference(
 
 
 def read_reference(paths: Mapping[str, Path]) -> Reference:
-    """The arrays in the checked files.
-
-    Args:
-        paths: path below the data folder -> file, as `find_files` gives it; their checksums are right already.
-    """
+    """The arrays in the checked files."""
     counts = np.load(paths[PEOPLE], allow_pickle=False).astype(np.int64)
     confirmed, suggested = (np.full(len(counts), -1, dtype=np.int64) for _ in range(2))
     for check in json.loads(paths[CHECKS].read_text(encoding="utf-8")):
@@ -256,12 +249,7 @@ def find_files(
 ) -> dict[str, Path]:
     """The path of each reference file: in `folder`, else in the default folder, else downloaded into `folder`.
 
-    Args:
-        folder: a data folder, or CIFAR-10's own folder inside it. Default: `default_folder()`.
-        fetch: whether missing files are fetched.
-        sources: the files.
-        host: beginning of the addresses, `<host>/<repository>/<commit>/<path>`.
-        progress: what shows the progress; None: a `Display`.
+    `folder` is a data folder, or CIFAR-10's own folder inside it; addresses are `<host>/<repository>/<commit>/<path>`.
 
     Returns:
         Path below the data folder -> the checked file.

@@ -88,14 +88,8 @@ def _value(name: str, text: str) -> Any:
 class TrainingLog:
     """Writes the history and the log of a training, and shows its progress.
 
-    Args:
-        folder: rows are appended to its `history.csv`, lines to its `log.txt`; None: nothing is written, since another
-            process does it.
-        progress: shows each line and each step.
-        steps: steps of the whole training.
-        done: steps done before this session.
-        work: what is left to do, in any unit that takes the same time throughout, such as multiply-adds.
-        image_size: height and width of the images before they are resized.
+    Without a folder, since another process has it, nothing is written. `work` is what is left to do, in any unit that
+    takes the same time throughout, such as multiply-adds; `done` are the steps before this session.
 
     Raises:
         RunError: a file cannot be written to, such as on a full disk.

@@ -249,10 +249,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> to
 
     The rate of a group is multiplied by its `rate_factor` in each step; norms' biases are a group of their own.
 
-    Args:
-        model: the network.
-        recipe: momentum, decay, and the rate of the first step.
-        fused: one kernel updates all parameters of a group and reads the rate from the device's memory; see `Compute`.
+    `fused`: one kernel updates all parameters of a group and reads the rate from the device's memory; see `Compute`.
     """
     parameters = list(model.parameters())
     norm_biases = {id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}

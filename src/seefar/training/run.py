@@ -20,11 +20,11 @@ from seefar.data.images import LARGEST, SMALLEST, Data, check_classes, differing
 from seefar.errors import DataError, RecipeError, RunError, next_step, not_read, printable
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
+from seefar.runs.arrays import load_tensors, load_weights, save_tensors
 from seefar.runs.files import read_bytes, read_json, sync, write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
 from seefar.runs.store import TRAINING_FILES, Store, locked
-from seefar.runs.tensors import load_tensors, load_weights, save_tensors
 from seefar.training.device import choose_compute
 from seefar.training.history import HistoryRow, read_history
 from seefar.training.recipe import Recipe
@@ -60,11 +60,8 @@ class Run:
 def open_run(recipe: Recipe, data: Data, name: str | Path | None = None) -> RunFolder:
     """The folder for a training of this recipe on these images; nothing is written.
 
-    Args:
-        recipe: all hyperparameters.
-        data: its training images.
-        name: the run folder; default: the first folder of the recipe's name, that with `-2`, `-3` and so on, which is
-            free or belongs to this training.
+    Without a name it is the first folder of the recipe's name, that with `-2`, `-3` and so on, which is free or belongs
+    to this training.
 
     Raises:
         RunError: the named folder belongs to another training.
@@ -84,11 +81,8 @@ def load_for(
 ) -> Data:
     """The data set of a recipe.
 
-    Args:
-        recipe: names the data set and the size of its images.
-        data_dir: where CIFAR-10 is kept; it must exist, unless it is the user's cache folder.
-        name: a data set or folder to use instead, such as where the recipe's was moved to.
-        progress: see `seefar.progress`.
+    `name` is a data set or folder to use instead, such as where the recipe's was moved to. `data_dir` must exist,
+    unless it is the user's cache folder.
 
     Raises:
         DataError: there is no such data set or folder, or it is damaged.
@@ -133,13 +127,7 @@ def training_in(
 ) -> Iterator[None]:
     """Lock the folder of an unfinished training, write its recipe, and complete its manifest at the end of `with`.
 
-    Args:
-        folder: see `open_run`.
-        recipe: all hyperparameters.
-        data: its training images.
-        session: device and precision, kept in the manifest: of a training that was resumed it has all sessions.
-        command: the command line or function that trains.
-        progress: see `seefar.progress`.
+    The manifest has device and precision of each session, also of a training that was resumed.
 
     Raises:
         RunError: another process writes into the folder, or it cannot be written to.

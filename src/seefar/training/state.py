@@ -19,9 +19,9 @@ from torch import Tensor
 from seefar.data.images import Data
 from seefar.errors import RecipeError, RunError
 from seefar.model.resnet import ResNet18
+from seefar.runs.arrays import load_tensors, load_weights, save_tensors
 from seefar.runs.files import sync
 from seefar.runs.folder import RunFolder
-from seefar.runs.tensors import load_tensors, load_weights, save_tensors
 from seefar.training.distributed import all_reduce, broadcast, broadcast_tensors, is_main
 from seefar.training.recipe import Recipe
 
