@@ -113,10 +113,9 @@ def test_labels_that_do_not_fit_are_refused(labels: Any, message: str) -> None:
         ({"classes": ("cat",)}, "names of at least two classes"),
         ({"classes": (0, 1)}, "names of at least two classes"),
         ({"classes": ("cat", "cat")}, "cat appears more than once"),
-        ({"masks": np.zeros((2, 4, 4), bool)}, r"masks must .*\(2, 8, 8\)"),
+        ({"masks": np.zeros((2, 4, 4), bool)}, r"masks must .*\(2, 8, 8\).*\(2, 4, 4\)"),
         ({"masks": np.full((2, 8, 8), 7)}, "masks must be bool"),
         ({"files": ("a.png",)}, "one name for each of the 2 images .got 1"),
-        ({"files": 5}, "one name per image .got 5"),
     ],
 )
 def test_other_fields_that_do_not_fit_are_refused(fields: dict[str, Any], message: str) -> None:

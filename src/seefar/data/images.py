@@ -283,15 +283,13 @@ def check_masks(masks: Any, images: NDArray[np.uint8]) -> NDArray[np.bool_] | No
     """Masks as bool (N, H, W), or None.
 
     Raises:
-        DataError: they hold something other than 0 and 1, or have another shape.
+        DataError: they have another type or shape.
     """
     if masks is None:
         return None
     array = _as_array("masks", masks)
-    if array.shape != images.shape[:3]:
-        raise DataError(f"masks must have the shape of the images, {images.shape[:3]} (got {array.shape}).")
-    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-        raise DataError(f"masks must be bool (got {array.dtype} with values other than 0 and 1).")
+    if array.shape != images.shape[:3] or array.dtype != np.bool_:
+        raise DataError(f"masks must be bool {images.shape[:3]}, as the images (got {array.dtype} {array.shape}).")
     return np.ascontiguousarray(array, dtype=np.bool_)
 
 
@@ -303,11 +301,8 @@ def check_files(files: Any, count: int) -> tuple[str, ...] | None:
     """
     if files is None:
         return None
-    try:
-        names = tuple(os.fspath(name) for name in files)
-    except TypeError as error:
-        raise DataError(f"files must be one name per image (got {_short(files)}).") from error
-    if isinstance(files, (str, bytes)) or len(names) != count:
+    names = tuple(os.fspath(name) for name in files)
+    if len(names) != count:
         raise DataError(f"files must be one name for each of the {count} images (got {len(names)}).")
     return names
 
