@@ -138,7 +138,7 @@ class Display:
             self._draw_in_terminal(done, total, note, now)
         elif now - self.shown > SECONDS_BETWEEN_LINES:
             self.shown = now
-            self.line(f"{stage}: {done} of {total}{', ' if note else ''}{note}")
+            self.line(", ".join(filter(None, (f"{stage}: {done} of {total}", note))))
         if over:
             self._end_stage()
 

@@ -41,7 +41,9 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     names = [one.name for one in metrics.classes]
     most = count_confusions(metrics.confusion)[:CONFUSED_PAIRS]
     confused = "; ".join(f"{names[one.true]} taken for {names[one.predicted]} {one.n}" for one in most)
-    print(f"{metrics.mistakes} mistakes{', most of them: ' if confused else ''}{confused}", flush=True)
+    if confused:
+        confused = f", most of them: {confused}"
+    print(f"{metrics.mistakes} mistakes{confused}", flush=True)
 
 
 def print_result(result: Result, as_json: bool) -> None:

@@ -125,7 +125,9 @@ def crop(images: Tensor, top: Tensor, left: Tensor, border: Border) -> Tensor:
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]  # (B, H, W)
     which = torch.arange(len(images), device=images.device)[:, None, None]
     cropped = images[which, _reflected(rows, height)[:, :, None], _reflected(columns, width)[:, None]]
-    return cropped * inside[..., None] if border == "black" else cropped
+    if border == "reflected":
+        return cropped
+    return cropped * inside[..., None]
 
 
 def cut_out(images: Tensor, top: Tensor, left: Tensor, hole: int, fill: Tensor) -> Tensor:

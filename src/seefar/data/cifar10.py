@@ -262,7 +262,9 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
     if part.is_symlink():  # whoever can write into a shared data folder could make it name any file
         part.unlink()
     have = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # it is complete; the checksum decides
@@ -286,4 +288,6 @@ def failure(error: OSError) -> str:
     """The reason in a few words: requests describes a lost connection by a paragraph of class names."""
     import requests
 
-    return "no connection" if isinstance(error, requests.ConnectionError) else str(error)
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return str(error)

@@ -178,7 +178,9 @@ class Data:
             )
         order = np.random.default_rng((Stream.HELD_OUT, seed)).permutation(len(self.train))
         held_out, remaining = np.sort(order[:count]), np.sort(order[count:])
-        return replace(self, train=self.train.take(remaining)) if count else self, self.train.take(held_out)
+        if count == 0:
+            return self, self.train.take(held_out)
+        return replace(self, train=self.train.take(remaining)), self.train.take(held_out)
 
 
 def _describe(images: Images, classes: int) -> str:
@@ -260,7 +262,9 @@ def differing_names(names: Sequence[str], expected: Sequence[str]) -> str:
     if len(names) != len(expected):
         return f"{len(names)}, not {len(expected)}"
     pairs = [f"{now}, not {then}" for now, then in zip(names, expected, strict=True) if now != then]
-    return "; ".join([*pairs[:3], *([f"{len(pairs) - 3} more"] if len(pairs) > 3 else [])])
+    if len(pairs) > 3:
+        pairs[3:] = [f"{len(pairs) - 3} more"]
+    return "; ".join(pairs)
 
 
 def check_classes(classes: Any) -> tuple[str, ...]:

@@ -64,11 +64,9 @@ class Picture:
     def describe(self) -> str:
         """All of it in one line."""
         (width, height), (left, top, right, bottom) = self.original, self.crop
-        cut = (
-            f"the centre square, columns {left} to {right - 1} and rows {top} to {bottom - 1},"
-            if self.is_cropped
-            else "all of it"
-        )
+        cut = "all of it"
+        if self.is_cropped:
+            cut = f"the centre square, columns {left} to {right - 1} and rows {top} to {bottom - 1},"
         size = len(self.image)
         return "; ".join((f"{width}x{height} pixels, {cut} resized to {size}x{size}", *self.notes))
 
@@ -209,8 +207,9 @@ def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
 
     `place` is where they are, such as ` in pets`.
     """
-    more = (f"and {len(bad) - NAMED} more",) if len(bad) > NAMED else ()
-    lines = "\n  ".join((*bad[:NAMED], *more))
+    lines = "\n  ".join(bad[:NAMED])
+    if len(bad) > NAMED:
+        lines += f"\n  and {len(bad) - NAMED} more"
     return DataError(
         f"{len(bad)} of {count} files{place} cannot be read as pictures:\n  {lines}\nRepair or remove them."
     )
@@ -286,7 +285,9 @@ def _to_8_bits(picture: Image, size: int, notes: list[str]) -> NDArray[np.uint8]
 def _reduced(picture: Image, size: int) -> Image:
     """The picture shrunk by a whole number to no less than four times the target, as a JPEG is decoded."""
     factor = min(picture.size) // (4 * size)
-    return picture.reduce(factor) if factor > 1 else picture
+    if factor > 1:
+        return picture.reduce(factor)
+    return picture
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -52,8 +52,7 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
     lengths: dict[str, int] = {}
     for name, (dtype, shape) in form.items():
         found = arrays[name]
-        kind_fits = found.dtype.kind == "U" if dtype == "str" else found.dtype == np.dtype(dtype)
-        fits = kind_fits and found.ndim == len(shape)
+        fits = found.dtype.name.startswith(dtype) and found.ndim == len(shape)  # such as str160, of five letters
         for wanted, length in zip(shape, found.shape, strict=False):
             fits &= length == (lengths.setdefault(wanted, length) if isinstance(wanted, str) else wanted)
         if not fits:

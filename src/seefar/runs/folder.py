@@ -30,7 +30,9 @@ class RunFolder:
         """What `find_run` finds it by: a bare name if it lies under `runs/`, else its path."""
         if self.path.parent == Path("runs"):
             return self.path.name
-        return str(self.path) if self.path.parent != Path() else f".{os.sep}{self.path}"
+        if self.path.parent == Path():
+            return f".{os.sep}{self.path}"
+        return str(self.path)
 
     @property
     def recipe(self) -> Path:
@@ -102,7 +104,7 @@ class RunFolder:
         return self.path / "figures" / f"{name}.png"
 
 
-def find_run(name: str | Path) -> RunFolder:
+def find_run(name: RunFolder | str | Path) -> RunFolder:
     """The folder of a run: a bare name lies under `runs/`; a string with a slash, and every `Path`, is a path.
 
     Raises:
@@ -112,12 +114,16 @@ def find_run(name: str | Path) -> RunFolder:
         >>> find_run("mine").path.as_posix(), find_run(Path("mine")).path.as_posix()
         ('runs/mine', 'mine')
     """
+    if isinstance(name, RunFolder):
+        return name
     if any(ord(character) < 32 or ord(character) == 127 for character in str(name)):
         raise RunError(f"{str(name)!r} is not a name for a run, since it has control characters: choose another.")
     if isinstance(name, str) and name.strip(".") == "":
         raise RunError(f"{name!r} is not a name for a run: choose a name, or a path such as ./here/mine.")
     is_path = isinstance(name, Path) or "/" in name or os.sep in name
-    return RunFolder(Path(os.path.expanduser(name)) if is_path else Path("runs") / name)
+    if is_path:
+        return RunFolder(Path(name).expanduser())
+    return RunFolder(Path("runs") / name)
 
 
 def verify(folder: RunFolder | str | Path) -> list[str]:
@@ -137,7 +143,7 @@ def verify(folder: RunFolder | str | Path) -> list[str]:
         >>> verify(Path(tempfile.mkdtemp()))
         ['manifest.json is missing: no command that writes into the folder has finished']
     """
-    found = folder if isinstance(folder, RunFolder) else find_run(folder)
+    found = find_run(folder)
     if not found.path.is_dir():
         raise RunError(f"There is no folder {found.path}: choose a run folder, or the name of one under runs/.")
     return verify_folder(found.path)

@@ -38,9 +38,11 @@ class Compute:
     @property
     def device_name(self) -> str:
         """Name of the GPU, or `cpu` with its threads, or `mps`."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        threads = f" ({torch.get_num_threads()} threads)" if self.device.type == "cpu" else ""
-        return f"{name}{threads}"
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        if self.device.type == "cpu":
+            return f"cpu ({torch.get_num_threads()} threads)"
+        return self.device.type
 
     @property
     def precision_name(self) -> str:

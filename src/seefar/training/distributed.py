@@ -202,10 +202,12 @@ def load_in_turn(load: Callable[[], T]) -> T:
     """Call a function that may download first in one process of each machine, then in the others."""
     if _group is None:
         return load()
-    leads = os.environ.get("LOCAL_RANK", "0") == "0"
-    loaded = load() if leads else None
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        loaded = load()
+        barrier()
+        return loaded
     barrier()
-    return cast(T, loaded) if leads else load()
+    return load()
 
 
 def barrier() -> None:
@@ -238,7 +240,9 @@ def broadcast(data: bytes) -> bytes:
 
 def broadcast_tensors(tensors: list[Tensor]) -> None:
     """Overwrite tensors with those of rank 0."""
-    for tensor in tensors if _group is not None else ():
+    if _group is None:
+        return
+    for tensor in tensors:
         dist.broadcast(tensor, 0)
 
 

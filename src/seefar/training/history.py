@@ -65,8 +65,10 @@ def read_history(path: Path) -> list[HistoryRow]:
     """
     try:
         lines = read_bytes(path, follow=False).decode("utf-8").splitlines(keepends=True)
-        if not lines or tuple(lines[0].strip().split(",")) != COLUMNS:
-            raise ValueError(f"its first line is {lines[0].strip()!r}" if lines else "it is empty")
+        if not lines:
+            raise ValueError("it is empty")
+        if tuple(lines[0].strip().split(",")) != COLUMNS:
+            raise ValueError(f"its first line is {lines[0].strip()!r}")
         whole = [line for line in lines if line.endswith("\n")]
         rows = [HistoryRow(**{name: _value(name, row[name]) for name in COLUMNS}) for row in csv.DictReader(whole)]
     except FileNotFoundError as error:
@@ -82,7 +84,9 @@ def read_history(path: Path) -> list[HistoryRow]:
 def _value(name: str, text: str) -> Any:
     if name in ("step", "epoch", "image_size"):
         return int(text)
-    return None if text == "" and name in ("epoch_accuracy", "held_out_accuracy") else float(text)
+    if text == "" and name in ("epoch_accuracy", "held_out_accuracy"):
+        return None
+    return float(text)
 
 
 class TrainingLog:
@@ -132,10 +136,12 @@ class TrainingLog:
         self.note = f"epoch {row.epoch}  loss {row.loss:.3f}  accuracy {row.accuracy:.1%}  {speed}  "
         self.logged, self.images = now, 0
         if row.epoch_accuracy is not None:
-            shrunken = f" and shrunken to {row.image_size} px" if row.image_size < self.image_size else ""
-            held_out = "" if row.held_out_accuracy is None else f"  held out: {100 * row.held_out_accuracy:.2f}"
-            percent = f"{100 * row.epoch_accuracy:.5g}"
-            self.line(f"Accuracy is: {percent} % of the training images, as augmented{shrunken}{held_out}")
+            line = f"Accuracy is: {100 * row.epoch_accuracy:.5g} % of the training images, as augmented"
+            if row.image_size < self.image_size:
+                line += f" and shrunken to {row.image_size} px"
+            if row.held_out_accuracy is not None:
+                line += f"  held out: {100 * row.held_out_accuracy:.2f}"
+            self.line(line)
 
     def _seconds_left(self) -> float:
         return (time.perf_counter() - self.started) * (self.work - self.work_done) / max(self.work_done, 1e-9)
@@ -154,4 +160,6 @@ def duration(seconds: float) -> str:
     """Hours, minutes and seconds: `1:02:03`, `2:03`."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+    if hours:
+        return f"{hours}:{minute:02d}:{second:02d}"
+    return f"{minute}:{second:02d}"

@@ -168,7 +168,11 @@ def _train(
 
     replays = compute.fuses and world_size() == 1
     take_step = RecordedStep(learn) if replays else learn
-    how = f"{f' in {world_size()} processes' if world_size() > 1 else ''}{', steps replayed as CUDA graphs' * replays}"
+    how = ""
+    if world_size() > 1:
+        how = f" in {world_size()} processes"
+    elif replays:
+        how = ", steps replayed as CUDA graphs"
 
     with (
         Interrupts() as interrupts,
@@ -238,7 +242,10 @@ def _train(
 
 def build_model(recipe: Recipe, data: Data) -> ResNet18:
     """The network with initial weights from the recipe's seed; the global random state has no effect and is kept."""
-    mean, std = data.statistics if recipe.standardize else ((0.5,) * 3, (0.5,) * 3)
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std = mean
+    if recipe.standardize:
+        mean, std = data.statistics
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would reseed every GPU's generator too
         return ResNet18(len(data.classes), recipe.width, mean, std)
@@ -281,8 +288,9 @@ def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
 
 def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU) -> AugmentedBatches:
     """The training images, without those held out, as the recipe augments them; a GPU does it itself if they fit."""
-    mean = tuple(round(255 * value) for value in data.statistics[0])
-    fill = mean if recipe.cutout_fill < 0 else (recipe.cutout_fill,) * 3
+    fill: tuple[int, ...] = (recipe.cutout_fill,) * 3
+    if recipe.cutout_fill < 0:
+        fill = tuple(round(255 * value) for value in data.statistics[0])
     settings = recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border
     drawing = recipe.flip, recipe.batch_size, recipe.seed
     if device.type == "cuda" and data.train.images.nbytes <= LARGEST_ON_DEVICE:

@@ -96,7 +96,9 @@ def load_for(
 def describe_choice(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
     """One line that says why `open_run` did not choose the folder of the recipe's name; None if it did."""
     named = find_run(recipe.name)
-    return None if folder == named else f"{_conflict(named, recipe, data)} This run goes into {folder}."
+    if folder == named:
+        return None
+    return f"{_conflict(named, recipe, data)} This run goes into {folder}."
 
 
 def _conflict(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
@@ -111,8 +113,10 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
     # A folder of pictures may have been moved: the fingerprint of its images decides, not its path.
     if replace(found, data=recipe.data) != recipe:
         longer = folder.weights.exists() and replace(found, epochs=recipe.epochs, data=recipe.data) == recipe
-        why = " A finished training cannot get more epochs, since its learning rate was planned." if longer else ""
-        return f"{folder} belongs to another recipe ({recipe.differences(found)}).{why}"
+        conflict = f"{folder} belongs to another recipe ({recipe.differences(found)})."
+        if longer:
+            conflict += " A finished training cannot get more epochs, since its learning rate was planned."
+        return conflict
     if about["classes"] != list(data.classes):
         odd = differing_names(data.classes, tuple(map(str, about["classes"])))
         return f"{folder} was trained on other classes than those of {data.name} ({odd})."
@@ -134,10 +138,11 @@ def training_in(
     """
     with locked(folder.path, progress):
         store = Store(folder.path, fact=lambda name: None)
-        sessions: list[Any] = (
-            store.manifest.get("training", {}).get("sessions", []) if folder.checkpoint.exists() else []
-        )
-        sessions += [session] if sessions[-1:] != [session] else []
+        sessions: list[Any] = []
+        if folder.checkpoint.exists():
+            sessions = store.manifest.get("training", {}).get("sessions", [])
+        if sessions[-1:] != [session]:
+            sessions.append(session)
         about = {
             "name": data.name,
             "classes": data.classes,
@@ -223,7 +228,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         >>> load_run(folder).recipe == tiny
         True
     """
-    folder = folder if isinstance(folder, RunFolder) else find_run(folder)
+    folder = find_run(folder)
     if not folder.weights.exists():
         read_recipe(folder)  # there may be no run at all
         raise RunError(f"{folder} has no weights: its training is unfinished. The command that started it resumes it.")
