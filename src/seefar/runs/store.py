@@ -391,6 +391,9 @@ def _checked(manifest: Any) -> dict[str, Any]:
             raise ValueError(f"its entry of {name} is incomplete")
     if not isinstance(manifest.get("training", {}).get("sessions", []), list):
         raise ValueError("its sessions are not a list")
+    training = manifest.get("training", {})
+    if not all({"device", "precision"} <= session.keys() for session in training.get("sessions", [])):
+        raise ValueError("its entry of the training is incomplete")
     return dict(manifest)
 
 
