@@ -90,7 +90,7 @@ class Job:
             return self._choices
         shown = self.store.settings_of(MISTAKES_FIGURE) or _shown_settings(Choices())
         maps = self.store.settings_of(MAPS) or _settings_list(Choices())
-        with suppress(ChoiceError, ChoiceError, TypeError):  # a manifest that somebody else wrote
+        with suppress(ChoiceError, TypeError):  # a manifest that somebody else wrote
             choices = Choices(*maps, *shown)
             normalise_map_settings(self.run.model, self.run.image_size, choices)
             return choices
@@ -364,6 +364,7 @@ PAGE = Artifact(
     of=(PREDICTIONS, CALIBRATION, "history", "reference", "origin"),
     shows=(MAPS, NEIGHBOURS),
     settings=lambda job: job.run.folder.path.name,
+    always=True,
 )
 
 EVALUATED = (

@@ -199,7 +199,7 @@ def explain_run(
         choices: which mistakes are shown and how they are explained: the fields of `seefar.choices.Choices`.
 
     Raises:
-        ChoiceError, DataError, ChoiceError: a choice cannot be met.
+        ChoiceError, DataError: a choice cannot be met.
         RunError: see `evaluate_run`.
 
     Example:

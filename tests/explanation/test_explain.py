@@ -195,9 +195,9 @@ def test_another_method_layer_and_number_of_cells(trained: Run, shapes: Data, pr
 def test_wrong_settings_are_refused_at_once(
     trained: Run, shapes: Data, predictions: Predictions, settings: dict[str, object], message: str
 ) -> None:
-    with pytest.raises((ChoiceError, ChoiceError), match=message):
+    with pytest.raises((ChoiceError), match=message):
         explain(trained.model, shapes.test, predictions, [], progress=SILENT, **settings)  # type: ignore[arg-type]
-    with pytest.raises((ChoiceError, ChoiceError), match=message):  # before a training, for a network of any weights
+    with pytest.raises((ChoiceError), match=message):  # before a training, for a network of any weights
         normalise_map_settings(ResNet18(10, width=1), 32, MapChoices(**settings))  # type: ignore[arg-type]
 
 

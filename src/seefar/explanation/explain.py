@@ -81,7 +81,7 @@ def explain(
     Raises:
         DataError: the predictions are of another model or other images, or used another normalisation, or one of the
             mistakes is not a mistake of theirs.
-        ChoiceError, ChoiceError: there is no such method or layer, or its maps are too coarse; or `known` has other
+        ChoiceError: there is no such method or layer, or its maps are too coarse; or `known` has other
             settings.
 
     Example:
