@@ -230,8 +230,8 @@ def test_an_unfinished_run_is_none_yet(folder: RunFolder) -> None:
         load_run(folder)
 
 
-@pytest.mark.parametrize(("what", "number"), [("recipe", "seed 0, not 1"), ("width", "width 2, not 3"), ("images", "")])
-def test_the_checkpoint_of_another_training_is_refused(few: Data, tmp_path: Path, what: str, number: str) -> None:
+@pytest.mark.parametrize("what", ["recipe", "width", "images"])
+def test_the_checkpoint_of_another_training_is_refused(few: Data, tmp_path: Path, what: str) -> None:
     """It fits, but for that of another width: the network has the same shape."""
     run, other = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "other")
     recipe = {"images": TINY, "recipe": replace(TINY, seed=1), "width": replace(TINY, width=3)}[what]
@@ -240,7 +240,7 @@ def test_the_checkpoint_of_another_training_is_refused(few: Data, tmp_path: Path
         with pytest.raises(Interrupted):
             train(its, images, folder.path, progress=At(2, lambda: os.kill(os.getpid(), 2)))
     shutil.copy(other.checkpoint, run.checkpoint)
-    with pytest.raises(RunError, match=rf"checkpoint\.safetensors.*{number}"):
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
         train(TINY, few, run.path, progress=SILENT)
 
 
