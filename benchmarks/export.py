@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 import seefar
 from seefar.model.export import export_onnx
 from seefar.model.inference import compute_logits
-from seefar.pipeline import load_for
+from seefar.training.run import load_for
 from seefar.runs.provenance import provenance
 
 BATCH = 250

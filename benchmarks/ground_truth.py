@@ -94,7 +94,7 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
     images, true, masks = planted.images[fooled], planted.labels[fooled], planted.masks[fooled]
     contrast, grid = placed_contrast(model, images, CIRCLE, true, cells)
     before: Labels = np.full(len(images), CIRCLE, dtype=np.int64)
-    found = occlude(model, images, before, true, contrast, grid)
+    found = occlude(model, images, before, true, contrast, grid=grid)
     # Without the patch: the same question of the same images, which the network gets right; no patch can be found.
     absent = class_maps(model, plain.images[fooled], cells).contrast(CIRCLE, true)
     return {
@@ -105,9 +105,9 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
         "pointing": share(pointing_hits(contrast, masks, grid)),
         "pointing_if_cells_shared_the_image_evenly": share(pointing_hits(contrast, masks)),
         "evidence_inside": float(evidence_inside(contrast, masks, grid).mean()),
-        "repaired": share(found.top.answer == true),
-        "shifted_control": share(found.shifted.answer == true),
-        "least_relevant_control": share(found.least.answer == true),
+        "repaired": share(found.top.predicted == true),
+        "shifted_control": share(found.shifted.predicted == true),
+        "least_relevant_control": share(found.least.predicted == true),
         "without_patch": {
             "pointing_at_its_place": share(pointing_hits(absent, masks, grid)),
             "evidence_inside": float(evidence_inside(absent, masks, grid).mean()),
@@ -121,10 +121,10 @@ def draw(model: ResNet18, plain: Split, planted: Split, rows: int = 4) -> Figure
     images, true = planted.images[fooled], planted.labels[fooled]
     maps = [placed_contrast(model, images, CIRCLE, true, cells) for cells in (8, 16, 32)]
     before: Labels = np.full(rows, CIRCLE, dtype=np.int64)
-    top = occlude(model, images[:rows], before, true[:rows], maps[0][0][:rows], maps[0][1]).top
+    top = occlude(model, images[:rows], before, true[:rows], maps[0][0][:rows], grid=maps[0][1]).top
     figure = NotebookFigure(figsize=(11, 2.1 * rows), dpi=DPI, layout="constrained")
     for row, axes in enumerate(figure.subplots(rows, 6)):
-        name, answer = plain.classes[true[row]], plain.classes[top.answer[row]]
+        name, answer = plain.classes[true[row]], plain.classes[top.predicted[row]]
         pictures = (
             (axes[0], plain.images[fooled[row]], f"without the patch: {name}"),
             (axes[1], images[row], "with it: circle"),

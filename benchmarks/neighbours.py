@@ -1,10 +1,10 @@
 """Time of neighbours, near-duplicates, calibration and triage, beside scikit-learn's exact neighbours.
 
-    python benchmarks/neighbours.py --run runs/fast --features runs/fast-training.npz > results/neighbours.json
+    python benchmarks/neighbours.py --run runs/fast > results/neighbours.json
 
-The features of the training images are computed first if the file of `--features` does not hold them; that is not
-timed. scikit-learn's is the plain alternative: brute force, cosine, the 10 neighbours of every test image. Both use
-the same number of threads. `--test` and `--train` take the first images only.
+The features of the training images are computed first; that is not timed. scikit-learn's is the plain alternative:
+brute force, cosine, the 10 neighbours of every test image. Both use the same number of threads. `--test` and `--train`
+take the first images only.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import seefar
+from seefar.explanation.neighbours import find_neighbours
+from seefar.evaluation.calibration import measure_calibration
+from seefar.explanation.neighbours import training_features
 from seefar.data import load_data
 from seefar.explanation.duplicates import find_duplicates
 from seefar.explanation.nearest import nearest
-from seefar.explanation.neighbours import VOTERS
 from seefar.runs.provenance import provenance
 
 
@@ -39,7 +40,6 @@ def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default="runs/fast")
-    parser.add_argument("--features", type=Path)
     parser.add_argument("--test", type=int)
     parser.add_argument("--train", type=int)
     chosen = parser.parse_args()
@@ -50,15 +50,17 @@ def main() -> None:
     test, train = data.test.take(np.arange(len(data.test))[: chosen.test]), data.train
     train = train.take(np.arange(len(train))[: chosen.train])
     data = seefar.Data(data.name, train, test)
-    known = seefar.training_features(run.model, train, chosen.features)
+    known = training_features(run.model, train)
     asked = seefar.predict(run.model, test)
     seconds: dict[str, float] = {}
-    found, seconds["neighbours, near-duplicates and kNN"] = timed(lambda: seefar.find_neighbours(asked, known, data))
-    (ours, _), seconds["kNN"] = timed(lambda: nearest(asked.features, known.features, VOTERS))
+    found, seconds["neighbours and near-duplicates"] = timed(lambda: find_neighbours(asked, known, data))
+    (ours, _), seconds["10 nearest"] = timed(lambda: nearest(asked.features, known.features, 10))
     _, seconds["near-duplicates"] = timed(lambda: find_duplicates(test.images, train.images))
-    plain = NearestNeighbors(n_neighbors=VOTERS, algorithm="brute", metric="cosine").fit(known.features)
-    theirs, seconds["kNN by scikit-learn"] = timed(lambda: plain.kneighbors(asked.features, return_distance=False))
-    calibration, seconds["calibration"] = timed(lambda: seefar.measure_calibration(asked.logits, asked.labels))
+    plain = NearestNeighbors(n_neighbors=10, algorithm="brute", metric="cosine").fit(known.features)
+    theirs, seconds["10 nearest by scikit-learn"] = timed(
+        lambda: plain.kneighbors(asked.features, return_distance=False)
+    )
+    calibration, seconds["calibration"] = timed(lambda: measure_calibration(asked.logits, asked.labels))
     if data.name == "cifar10" and chosen.test is None:
         reference = seefar.load_reference()
         _, seconds["triage"] = timed(lambda: seefar.triage(asked.labels, asked.predicted, reference))
@@ -67,10 +69,8 @@ def main() -> None:
         **provenance(),
         "images": {"test": len(test), "training": len(train), "mistakes": len(found.index)},
         "seconds": seconds,
-        "ratio_to_scikit_learn": seconds["kNN by scikit-learn"] / seconds["kNN"],
+        "ratio_to_scikit_learn": seconds["10 nearest by scikit-learn"] / seconds["10 nearest"],
         "same_neighbours": float((np.sort(ours, axis=1) == np.sort(theirs, axis=1)).mean()),
-        "knn_accuracy": found.knn_accuracy,
-        "accuracy": found.accuracy,
         "near_duplicates": len(found.duplicates),
         "near_duplicates_among_mistakes": len({one.index for one in found.duplicates} & set(found.index.tolist())),
         "calibration": {"ece": asdict(calibration.ece), "brier": asdict(calibration.brier)},

@@ -18,7 +18,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from seefar.pipeline import load_for, report_run
+from seefar.training.run import load_for
+from seefar.pipeline import report_run
 from seefar.runs.provenance import provenance
 from seefar.training.run import load_run
 

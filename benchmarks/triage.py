@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 
 import seefar
+from seefar.evaluation.triage import accuracy_views
+from seefar.evaluation.mistakes import confused_pairs
+from seefar.evaluation.mistakes import error_slices
 from lab.border import border_slice, evidence_off_centre
 from seefar.data import Split, load_data
 from seefar.evaluation.metrics import wilson_interval
@@ -105,7 +108,7 @@ def main() -> None:
         for name, answers, accuracy in zip(reference.nets, reference.answers, accuracies, strict=True)
         if accuracy > GOOD_ACCURACY
     }
-    pairs = seefar.confused_pairs(labels, predicted, len(classes))[:5]
+    pairs = confused_pairs(labels, predicted, len(classes))[:5]
     by_class = mistakes_by_class(labels, predicted, len(classes))
     result = {
         "command": "python benchmarks/triage.py",
@@ -114,12 +117,12 @@ def main() -> None:
         **count_faults(verdicts),
         "faults": shares(verdicts),
         "published": judged,
-        "accuracy": [asdict(view) for view in (*seefar.accuracy_views(labels, predicted, reference), two_views())],
+        "accuracy": [asdict(view) for view in (*accuracy_views(labels, predicted, reference), two_views())],
         "confused_pairs": [
             {**asdict(pair), "first": classes[pair.first], "second": classes[pair.second]} for pair in pairs
         ],
         "by_class": [{**asdict(one), "index": classes[one.index]} for one in by_class],
-        "slices": [asdict(one) for one in seefar.error_slices(test.images, labels, predicted)],
+        "slices": [asdict(one) for one in error_slices(test.images, labels, predicted)],
         "border": {"mapped_right_answers": MAPPED_RIGHT, **border(run.model, test, predicted)},
         "seconds": {
             "triage": best_seconds(lambda: seefar.triage(labels, predicted, reference)),

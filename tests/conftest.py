@@ -70,9 +70,14 @@ def finished(few: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tiny(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The finished job in a folder that a test may change; what is drawn is coarse too."""
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of few pixels, which take a third of the time."""
     monkeypatch.setattr("seefar.report.style.DPI", 30)
+
+
+@pytest.fixture
+def tiny(finished: Path, tmp_path: Path, coarse: None) -> Run:
+    """The finished job in a folder that a test may change; what is drawn is coarse too."""
     shutil.copytree(finished, tmp_path / "tiny")
     return load_run(tmp_path / "tiny", "cpu")
 

@@ -12,7 +12,7 @@ from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import Verdict
 from seefar.explanation.duplicates import Duplicate
-from seefar.explanation.explain import Explanation
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.health import Health
 from seefar.explanation.neighbours import Neighbours
 from seefar.explanation.occlusion import Repair
@@ -80,16 +80,25 @@ def make_content(
     )
     verdicts = [
         Verdict(
-            m.index, m.true, m.predicted, FAULTS[m.index % 4], f"sentence of {m.index}", 50, 30, 20, 0.9, None, 23, 5
+            index=m.index,
+            true=m.true,
+            predicted=m.predicted,
+            fault=FAULTS[m.index % 4],
+            sentence=f"sentence of {m.index}",
+            people=50,
+            people_true=30,
+            people_predicted=20,
+            entropy=m.index * 37 % 101 / 100,
+            confirmed=None,
+            nets=23,
+            nets_wrong=5,
         )
         for m in mistakes
     ]
     index = np.flatnonzero(labels != answers)
     near = [np.stack([random.permutation(9)[:3] for _ in index]) + 9 * group for group in (0, 1)]
     copies = tuple(Duplicate(mistake.index, 4321, 0.875, True) for mistake in mistakes[:1])
-    neighbours = Neighbours(
-        index, *near, *(one / 20 for one in near), copies, labels, 0.5, (0.4, 0.6), 0.5, "model", "training", "images"
-    )
+    neighbours = Neighbours(index, *near, *(one / 20 for one in near), copies, "model", "training", "images")
     values: dict[str, Any] = {
         "name": "made-up",
         "data": "cifar10",

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 import seefar
+from seefar.errors import SeefarError
 from seefar.app import Studio, is_upload, make_app, make_site, open_studio
 from seefar.cli.main import main
 from seefar.data import Data
-from seefar.errors import MissingExtraError
 from seefar.maps.class_maps import class_maps
 from seefar.model.inference import compute_logits, log_softmax
 from seefar.model.resnet import ResNet18
@@ -97,7 +97,7 @@ def test_without_gradio_the_extra_is_named(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(MissingExtraError, match=r"The app needs more packages .* pip install 'seefar\[app\]'"):
+    with pytest.raises(SeefarError, match=r"The app needs more packages .* pip install 'seefar\[app\]'"):
         make_app(studio, "mine")
     assert main(["app", "no such run"]) == 2  # before the run is looked for
     assert "pip install 'seefar[app]'" in capsys.readouterr().err

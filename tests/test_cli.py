@@ -21,6 +21,7 @@ from seefar.runs.folder import verify
 from seefar.training.recipe import RECIPES, Recipe
 from seefar.training.run import Run
 
+pytestmark = pytest.mark.usefixtures("coarse")
 TINY = ["--width", "2", "--epochs", "1", "--batch-size", "16", "--precision", "float32"]
 
 

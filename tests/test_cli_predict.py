@@ -12,11 +12,13 @@ from PIL import Image
 
 import seefar
 from seefar.cli.main import main
-from seefar.cli.predict import _figure_paths
+from seefar.cli.tools import _figure_paths
 from seefar.data import Data
-from seefar.explanation.explain import Explanation
+from seefar.explanation.explanation import Explanation
 from seefar.report.style import new_figure
 from seefar.training.run import Run
+
+pytestmark = pytest.mark.usefixtures("coarse")
 
 
 @pytest.fixture
@@ -45,9 +47,8 @@ def predict(run: Run, capsys: pytest.CaptureFixture[str], *words: str, code: int
 
 
 def test_odd_pictures_are_predicted_and_bad_ones_named_after_them(
-    run: Run, odd_pictures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: Run, odd_pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("seefar.report.style.DPI", 30)
     (odd_pictures / "broken.jpg").write_text("no picture")
     found = predict(run, capsys, "odd", "gone.png", code=2)
     rows = {Path(row["file"]).name: row for row in found["pictures"]}

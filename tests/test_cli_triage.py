@@ -28,7 +28,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     nets = tuple(f"net{number}" for number in range(13))
     unchecked = np.full(20, -1)
     reference = Reference(counts, unchecked, unchecked, nets, answers, CLASSES, labels_sha256(LABELS))
-    monkeypatch.setattr("seefar.cli.triage.TEST_IMAGES", 20)
+    monkeypatch.setattr("seefar.cli.tools.TEST_IMAGES", 20)
     monkeypatch.setattr("seefar.data.load_data", lambda *_, **__: Data("cifar10", split, split))
     monkeypatch.setattr("seefar.data.reference.load_reference", lambda *_, **__: reference)
 

@@ -12,10 +12,8 @@ from house import files_read, longest_chain, modules, public_names
 
 ORDER = (
     "errors",
-    "names",
     "choices",
     "seeds",
-    "output",
     "progress",
     "runs",
     "data",
@@ -33,7 +31,7 @@ ORDER = (
     "__main__",
 )
 """Each may import those before it. `__init__` names public functions and imports them when they are first used."""
-LONGEST_CHAIN, MOST_NAMES = 21, 100
+LONGEST_CHAIN, MOST_NAMES = 14, 50
 """To be lowered when they can be; 14 and 50 are the aims."""
 MODULES = modules()
 

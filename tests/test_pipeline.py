@@ -20,15 +20,22 @@ from PIL import Image
 from tiny_job import TINY, At, Lines
 
 import seefar
+from seefar.progress import Progress
+from seefar.data.reference import Reference
+from seefar.pipeline import Result
 from seefar.cli.main import main
 from seefar.compared_runs import predicted_classes
 from seefar.data import Data
 from seefar.data.reference import labels_sha256
-from seefar.errors import ChoiceError, DataError, DeviceError, Interrupted, MapError, RunError, SeefarError
-from seefar.pipeline import load_for
+from seefar.errors import ChoiceError, DataError, Interrupted, RunError, SeefarError
+from seefar.training.run import load_for
 from seefar.progress import SILENT
 from seefar.runs.folder import RunFolder
 from seefar.training.run import Run
+
+pytestmark = pytest.mark.usefixtures("coarse")
+
+SLOW = pytest.mark.slow
 
 TRAINING = {"recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors"}
 COMPUTED = {
@@ -50,7 +57,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if name not in (".lock", "manifest.json")}
 
 
-def explain(run: Run, data: Data, **choices: Any) -> seefar.Result:
+def explain(run: Run, data: Data, **choices: Any) -> Result:
     return seefar.explain_run(run, data, progress=SILENT, **{"top": 2, **choices})
 
 
@@ -99,11 +106,12 @@ def test_all_that_was_damaged_is_made_again_to_the_same_bytes(
     assert seefar.verify(tiny.folder) == []
 
 
+@pytest.mark.parametrize("damage", [pytest.param(delete, marks=SLOW), pytest.param(truncate, marks=SLOW), flip])
 @pytest.mark.parametrize("name", sorted(COMPUTED))
 def test_a_file_that_was_damaged_is_made_again_to_the_same_bytes(
-    tiny: Run, few: Data, finished: Path, name: str
+    tiny: Run, few: Data, finished: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
-    flip(tiny.folder.path / name)
+    damage(tiny.folder.path / name)
     explain(tiny, few)
     assert content(tiny.folder.path) == content(finished)
     assert seefar.verify(tiny.folder) == []
@@ -129,39 +137,57 @@ def test_what_is_missing_from_a_folder_that_cannot_be_written_to_is_computed_and
     assert content(tiny.folder.path) == before
 
 
+def killed(run: Run, data: Data, renames: int) -> bool:
+    """Explain a run until so many files are renamed, not counting temporary ones; whether that was before its end."""
+    rename, left = os.replace, iter(range(renames))
+
+    def counted(old: Path, new: Path) -> None:
+        if not new.name.startswith(".part-") and next(left, None) is None:
+            raise KeyboardInterrupt
+        rename(old, new)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", counted)
+        try:
+            explain(run, data)
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def remove_computed(folder: Path) -> None:
+    for name in COMPUTED:
+        delete(folder / name)
+
+
 @pytest.mark.parametrize("more", [0, 1])
 def test_a_job_that_is_killed_again_and_again_ends_with_the_same_bytes(
-    tiny: Run, few: Data, finished: Path, more: int, monkeypatch: pytest.MonkeyPatch
+    tiny: Run, few: Data, finished: Path, more: int
 ) -> None:
     """After two renames: before the next file. Or after one more in each attempt, also before a file's entry."""
-    rename, attempts = os.replace, 0  # of files, not of the temporary ones that some are saved through
-    for name in COMPUTED:
-        delete(tiny.folder.path / name)
-    tiny.folder.manifest.unlink()
-
-    def attempt() -> bool:
-        left = iter(range(2 + more * attempts))
-
-        def counted(old: Path, new: Path) -> None:
-            if not new.name.startswith(".part-") and next(left, None) is None:
-                raise KeyboardInterrupt
-            rename(old, new)
-
-        monkeypatch.setattr(os, "replace", counted)
-        try:
-            explain(tiny, few)
-        except KeyboardInterrupt:
-            return False
-        return True
-
-    while not attempt():
+    remove_computed(tiny.folder.path)
+    attempts = 0
+    while killed(tiny, few, 2 + more * attempts):
         attempts += 1
         assert attempts < 50
         assert "finished" in seefar.verify(tiny.folder)[0]
     assert attempts >= (5 if more else len(COMPUTED))
-    page = tiny.folder.report  # it has the machine of the training, which was in the manifest
-    assert {**content(tiny.folder.path), page.name: b""} == {**content(finished), page.name: b""}
+    assert content(tiny.folder.path) == content(finished)
     assert seefar.verify(tiny.folder) == []
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_rename_is_resumed_to_the_same_bytes(tiny: Run, few: Data, finished: Path) -> None:
+    remove_computed(tiny.folder.path)
+    for renames in range(100):
+        again = killed(tiny, few, renames)
+        explain(tiny, few)
+        assert content(tiny.folder.path) == content(finished)
+        assert seefar.verify(tiny.folder) == []
+        if not again:
+            break
+        remove_computed(tiny.folder.path)
+    assert renames > 2 * len(COMPUTED)
 
 
 def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path, tmp_path: Path) -> None:
@@ -175,8 +201,7 @@ def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path, tm
     explain(tiny, few)
     assert seefar.verify(tiny.folder) == []
     fresh = shutil.copytree(finished, tmp_path / "fresh" / "tiny")
-    for name in COMPUTED:
-        delete(fresh / name)
+    remove_computed(fresh)
     explain(replace(tiny, folder=RunFolder(fresh)), few)
     assert content(tiny.folder.path) == content(fresh) != content(finished)
 
@@ -230,10 +255,13 @@ def test_recorded_choices_that_nobody_could_make_are_not_taken(tiny: Run, few: D
         tiny.folder.manifest.write_text(json.dumps(manifest))
         seefar.evaluate_run(tiny, few, progress=SILENT)
         assert seefar.verify(tiny.folder) == []
+    manifest["files"]["maps.npz"]["settings"] = ["gradcam", None, 7, "blur"]
+    tiny.folder.manifest.write_text(json.dumps(manifest))
+    seefar.report_run(tiny, few, progress=SILENT)
 
 
 def test_what_is_explained_is_not_explained_again(tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seefar.artifacts.explain", lambda *_, **__: pytest.fail("explained again"))
+    monkeypatch.setattr("seefar.artifacts.explain_in_parts", lambda *_, **__: pytest.fail("explained again"))
     monkeypatch.setattr("seefar.artifacts.predict", lambda *_, **__: pytest.fail("predicted again"))
     monkeypatch.setattr("seefar.artifacts.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     assert len(explain(tiny, few, top=3, order="index").shown) == 3
@@ -248,10 +276,7 @@ def test_shown_mistakes_come_first_and_can_be_all_that_is_explained(tiny: Run, f
     assert len(rows) == result.evaluation.metrics.mistakes
 
 
-def test_the_accuracy_and_two_figures_are_there_before_the_explanation(
-    few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("seefar.report.style.DPI", 30)
+def test_the_accuracy_and_two_figures_are_there_before_the_explanation(few: Data, tmp_path: Path) -> None:
     seen: list[list[bool]] = []
 
     def look(_evaluation: seefar.Evaluation) -> None:
@@ -283,7 +308,7 @@ def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     """People were asked about the test images of `few`; what they said cannot be read until `whole` is true."""
     n, state = len(few.test), {"whole": False}
     unchecked = np.full(n, -1)
-    reference = seefar.Reference(
+    reference = Reference(
         np.eye(10, dtype=np.int64)[few.test.labels] * 51,
         unchecked,
         unchecked,
@@ -293,13 +318,13 @@ def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
         labels_sha256(few.test.labels),
     )
 
-    def load(*_: object, **__: object) -> seefar.Reference:
+    def load(*_: object, **__: object) -> Reference:
         if state["whole"]:
             return reference
         raise DataError("cifar10_mturk.json is not the published file")
 
-    monkeypatch.setattr("seefar.evaluation.evaluate.load_reference", load)
-    monkeypatch.setattr("seefar.evaluation.evaluate.has_reference", lambda split: split is few.test)
+    monkeypatch.setattr("seefar.artifacts.load_reference", load)
+    monkeypatch.setattr("seefar.artifacts.has_reference", lambda split: split is few.test)
     return state
 
 
@@ -333,8 +358,8 @@ def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
         ({"true": "whale"}, DataError, "whale"),
         ({"predicted": "whale"}, DataError, "whale"),
         ({"true": "circle", "predicted": "circle"}, DataError, "circle"),
-        ({"layer": "layer9"}, MapError, "layer9"),
-        ({"cells": 7}, MapError, "7"),
+        ({"layer": "layer9"}, ChoiceError, "layer9"),
+        ({"cells": 7}, ChoiceError, "7"),
         ({"method": "eigencam"}, ChoiceError, "eigencam"),
         ({"hide": "gray"}, ChoiceError, "gray"),
         ({"order": "lost"}, ChoiceError, "lost"),
@@ -343,7 +368,9 @@ def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
         ({"top": 101}, ChoiceError, "101"),
         ({"top": "ten"}, ChoiceError, "ten"),
         ({"checkpoint_minutes": -1}, SeefarError, "-1"),
-        ({"precision": "float16", "device": "cpu"}, DeviceError, "float16"),
+        ({"precision": "float16", "device": "cpu"}, ChoiceError, "float16"),
+        ({"precision": "float8"}, ChoiceError, "float8"),
+        ({"device": "tpu"}, ChoiceError, "tpu"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_training(
@@ -361,7 +388,7 @@ def test_a_network_that_memory_cannot_hold_is_refused(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 360000000000 bytes.")
 
     monkeypatch.setattr("seefar.training.loop.prepare", too_wide)
-    with pytest.raises(DeviceError, match="width"):
+    with pytest.raises(ChoiceError, match="width"):
         seefar.run(TINY, few, tmp_path / "run", progress=SILENT)
 
 
@@ -440,7 +467,7 @@ def test_a_folder_of_pictures_is_a_data_set_also_where_it_was_moved_to(pictures:
 def test_an_unfinished_training_is_resumed_after_its_pictures_were_moved(pictures: Path, tmp_path: Path) -> None:
     tiny = replace(TINY, batch_size=4)
 
-    def train(data: Path, folder: Path, progress: seefar.Progress = SILENT) -> Run:
+    def train(data: Path, folder: Path, progress: Progress = SILENT) -> Run:
         recipe = replace(tiny, data=str(data))
         return seefar.train(recipe, seefar.load_data(data), folder, device="cpu", progress=progress)
 

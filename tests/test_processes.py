@@ -22,7 +22,7 @@ import torch.nn.functional as F
 import seefar
 from seefar.cli.main import main
 from seefar.data.shapes import load_shapes
-from seefar.errors import DeviceError
+from seefar.errors import ChoiceError
 from seefar.runs.tensors import load_tensors
 from seefar.training import distributed
 from seefar.training.loop import build_batches, build_model
@@ -356,7 +356,7 @@ def test_variables_of_a_launcher_that_cannot_be(
     with socket.create_server(("127.0.0.1", 0)) as busy:
         for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", **variables}.items():
             monkeypatch.setenv(name, str(busy.getsockname()[1]) if value == "in use" else value)
-        with pytest.raises(DeviceError, match=named), distributed.joined():
+        with pytest.raises(ChoiceError, match=named), distributed.joined():
             pass
 
 

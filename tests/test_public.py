@@ -29,7 +29,7 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 
 
 def test_the_types_of_results_are_public() -> None:
-    for name in ("Data", "Split", "Run", "Mistake", "Predictions", "Evaluation", "Explanation", "Grid", "SILENT"):
+    for name in ("Data", "Split", "Run", "Mistake", "Predictions", "Evaluation", "Explanation", "SILENT"):
         assert name in seefar.__all__
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import seefar
+from seefar.pipeline import Result
 from seefar.cli.printing import print_evaluation, print_result
 from seefar.data.shapes import load_shapes
 from seefar.training.recipe import recipe
@@ -29,11 +30,11 @@ EASY = replace(EASY, train=dark_or_light(EASY.train), test=dark_or_light(EASY.te
 
 
 @pytest.fixture(scope="module")
-def faultless(tmp_path_factory: pytest.TempPathFactory) -> seefar.Result:
+def faultless(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return seefar.run(TINY, EASY, tmp_path_factory.mktemp("runs") / "easy", progress=seefar.SILENT)
 
 
-def test_a_run_without_mistakes_is_complete_and_stays_as_it_is(faultless: seefar.Result) -> None:
+def test_a_run_without_mistakes_is_complete_and_stays_as_it_is(faultless: Result) -> None:
     folder = faultless.run.folder
     assert (faultless.evaluation.metrics.mistakes, len(faultless.explanation), faultless.shown) == (0, 0, [])
     assert seefar.verify(folder) == []
@@ -53,7 +54,7 @@ def test_a_run_without_mistakes_is_complete_and_stays_as_it_is(faultless: seefar
     assert seefar.verify(folder) == []
 
 
-def test_an_explanation_of_nothing_is_saved_drawn_and_shown(faultless: seefar.Result, tmp_path: Path) -> None:
+def test_an_explanation_of_nothing_is_saved_drawn_and_shown(faultless: Result, tmp_path: Path) -> None:
     evaluation = faultless.evaluation
     none = seefar.explain(faultless.run.model, EASY.test, evaluation.predictions, progress=seefar.SILENT)
     none.save(tmp_path / "maps.npz")
@@ -65,7 +66,7 @@ def test_an_explanation_of_nothing_is_saved_drawn_and_shown(faultless: seefar.Re
     assert "<h2>No mistakes</h2>" in page.read_text(encoding="utf-8")
 
 
-def test_what_is_printed_of_no_mistakes(faultless: seefar.Result, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_printed_of_no_mistakes(faultless: Result, capsys: pytest.CaptureFixture[str]) -> None:
     print_evaluation(faultless.evaluation)
     print_result(faultless, as_json=False)
     printed = capsys.readouterr().out

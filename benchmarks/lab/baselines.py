@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seefar.maps.capture import Pictures, original, to_batch, to_inputs
 from seefar.maps.class_maps import MapMethod
-from seefar.maps.formulas import finite, mapped
+from seefar.maps.formulas import compute_maps, zero_if_not_finite
 from seefar.maps.grid import Maps
 from seefar.model.resnet import ResNet18
 from seefar.seeds import Stream
@@ -46,7 +46,7 @@ def sobel_edges(model: nn.Module, images: Pictures, classes: object = None, **wh
     kernels = torch.stack((across, across.T))[:, None]  # (2, 1, 3, 3)
     grey = to_inputs(original(model), images).float().cpu().mean(1, keepdim=True)  # (N, 1, H, W)
     strength = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels).square().sum(1).sqrt()
-    return finite(F.adaptive_avg_pool2d(strength, (height, width))).numpy()
+    return zero_if_not_finite(F.adaptive_avg_pool2d(strength, (height, width))).numpy()
 
 
 BASELINES: dict[str, MapMethod] = {"random": random_map, "centre": centre_blob, "edges": sobel_edges}
@@ -60,7 +60,7 @@ def _shape(model: nn.Module, images: Pictures, **where: Any) -> tuple[int, int, 
         channel: Tensor = at.activations[:, 0]
         return channel
 
-    count, height, width = mapped(first_channel, model, images, 0, **where).shape
+    count, height, width = compute_maps(first_channel, model, images, 0, **where).shape
     return count, height, width
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seefar.maps.capture import Captured, Pictures, original, to_logits
-from seefar.maps.formulas import mapped
+from seefar.maps.formulas import compute_maps
 from seefar.maps.grid import Maps
 from seefar.model.inference import eval_mode, true_float32
 
@@ -25,7 +25,7 @@ def eigencam(model: nn.Module, images: Pictures, classes: Any = None, **where: A
         projection = projection * torch.where(projection.sum(1, keepdim=True) < 0, -1.0, 1.0)
         return projection.view(at.activations[:, 0].shape)
 
-    return mapped(formula, model, images, classes, **where)
+    return compute_maps(formula, model, images, classes, **where)
 
 
 def scorecam(model: nn.Module, images: Pictures, classes: Any = None, **where: Any) -> Maps:
@@ -35,7 +35,7 @@ def scorecam(model: nn.Module, images: Pictures, classes: Any = None, **where: A
         each = zip(at.inputs, at.activations, at.classes, strict=True)
         return torch.stack([_of_one(original(model), *one) for one in each])
 
-    return mapped(formula, model, images, classes, **where)
+    return compute_maps(formula, model, images, classes, **where)
 
 
 GRADIENT_FREE = {"eigencam": eigencam, "scorecam": scorecam}

@@ -16,22 +16,22 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from seefar.artifacts import PREDICTIONS, measured_grid, read_store
+from seefar.choices import DeviceName
 from seefar.data.images import Images, Split
 from seefar.data.pictures import read_picture
-from seefar.errors import DataError, MissingExtraError
+from seefar.errors import DataError, missing_extra
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
+from seefar.explanation.explainer import normalise_map_settings
 from seefar.maps.class_maps import class_maps
 from seefar.maps.grid import Grid, grid_of
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
-from seefar.names import DeviceName
-from seefar.pipeline import load_for
 from seefar.progress import Progress, showing
 from seefar.report.figures import where
 from seefar.report.panels import PANEL, show_map, show_scale
 from seefar.report.style import new_figure, place
-from seefar.training.run import load_run
+from seefar.training.run import load_for, load_run
 
 SIDE = 384  # pixels on a side of the canvas, or a little less: a whole number for each pixel of the image
 
@@ -139,7 +139,9 @@ def open_studio(
         RunError: there is no finished run there.
     """
     run = load_run(name, device)
-    studio = Studio(run.model, run.classes, run.image_size, measured_grid(run))
+    studio = Studio(
+        run.model, run.classes, run.image_size, measured_grid(run, normalise_map_settings(run.model, run.image_size))
+    )
     with showing(progress) as shown:
         try:
             test = load_for(run.recipe, data_dir, data, progress=shown).test
@@ -165,7 +167,7 @@ def load_gradio() -> Any:
     try:
         import gradio
     except ImportError as error:
-        raise MissingExtraError("app", "The app", error) from error
+        raise missing_extra("app", "The app", error) from error
     return gradio
 
 
@@ -177,7 +179,7 @@ def make_app(studio: Studio, name: str) -> Any:
         name: of the run, as the page shows it.
 
     Raises:
-        MissingExtraError: gradio is not installed.
+        SeefarError: gradio is not installed.
     """
     gradio = load_gradio()
     blank = np.full((studio.image_size, studio.image_size, 3), 128, np.uint8)

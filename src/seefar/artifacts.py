@@ -25,24 +25,22 @@ from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mist
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
 from seefar.evaluation.triage import FAULTS, count_faults
-from seefar.explanation.explain import Explanation, explain
+from seefar.explanation.explain import explain_in_parts
+from seefar.explanation.explainer import MapSettings, normalise_map_settings
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
 from seefar.maps.grid import Grid
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress
-from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
+from seefar.report.charts import plot_confusion, plot_faults, plot_history, plot_reliability
 from seefar.report.content import ReportContent
-from seefar.report.figures import plot_history, plot_maps, plot_mistakes
+from seefar.report.figures import plot_maps, plot_mistakes
 from seefar.report.page import render_report
 from seefar.report.style import save_figure
 from seefar.report.tables import files_table, mistakes_csv, neighbours_table, occlusion_table
 from seefar.runs.files import read_json
 from seefar.runs.store import Artifact, Store
-from seefar.runs.values import from_plain
 from seefar.training.run import Run
-
-MISTAKES_AT_A_TIME = 100
-"""So many are explained before partial maps are handed to the store."""
 
 
 class Job:
@@ -91,10 +89,17 @@ class Job:
         if self._choices is not None:
             return self._choices
         shown = self.store.settings_of(MISTAKES_FIGURE) or _shown_settings(Choices())
-        maps = self.store.settings_of(MAPS) or _map_settings(Choices())
-        with suppress(ChoiceError, TypeError):  # a manifest that somebody else wrote
-            return Choices(*maps, *shown)
+        maps = self.store.settings_of(MAPS) or _settings_list(Choices())
+        with suppress(ChoiceError, ChoiceError, TypeError):  # a manifest that somebody else wrote
+            choices = Choices(*maps, *shown)
+            normalise_map_settings(self.run.model, self.run.image_size, choices)
+            return choices
         return Choices()
+
+    @cached_property
+    def map_settings(self) -> MapSettings:
+        """How mistakes are explained, normalised."""
+        return normalise_map_settings(self.run.model, self.run.image_size, self.choices)
 
     @cached_property
     def _reference(self) -> tuple[Reference | None, str | None]:
@@ -166,7 +171,9 @@ class Calibrations:
     @classmethod
     def load(cls, path: Path) -> Calibrations:
         """Read what `save` wrote."""
-        return from_plain(cls, read_json(path))
+        values = read_json(path)
+        after = values["after_temperature"]
+        return cls(Calibration.from_dict(values["plain"]), None if after is None else Calibration.from_dict(after))
 
 
 def _calibrate(job: Job) -> Calibrations:
@@ -187,28 +194,19 @@ def _metrics(job: Job) -> dict[str, Any]:
 
 
 def _explain(job: Job) -> Iterator[Explanation]:
-    """The mistakes that are shown first, then the others, with what is explained already."""
-    c, known = job.choices, job.store.peek(MAPS)
-    if known is not None and [known.method, known.layer, known.cells, known.hide] != _map_settings(c):
+    """The mistakes that are shown first, then the others; those that are explained already are kept."""
+    settings, known = job.map_settings, job.store.peek(MAPS)
+    if known is not None and [known.method, known.layer, known.cells, known.hide] != _settings_list(settings):
         known = None
-    explained = set() if known is None else {mistake.index for mistake in known.mistakes}
-    first = [mistake for mistake in job.shown if mistake.index not in explained]
-    others = [mistake for mistake in job.wanted if mistake.index not in explained | {one.index for one in first}]
-    parts = [others[start : start + MISTAKES_AT_A_TIME] for start in range(0, len(others), MISTAKES_AT_A_TIME)]
-    for part in [first, *parts]:
-        known = explain(
-            job.run.model,
-            job.data.test,
-            job.evaluation.predictions,
-            part,
-            method=c.method,
-            layer=c.layer,
-            cells=c.cells,
-            hide=c.hide,
-            known=known,
-            progress=job.progress,
-        )
-        yield known
+    return explain_in_parts(
+        job.run.model,
+        job.data.test,
+        job.evaluation.predictions,
+        [*job.shown, *job.wanted],
+        settings=settings,
+        known=known,
+        progress=job.progress,
+    )
 
 
 def _all_explained(job: Job, explanation: Explanation) -> bool:
@@ -266,8 +264,8 @@ def _neighbours(job: Job) -> Neighbours:
     return find_neighbours(predictions, features, job.data)
 
 
-def _map_settings(choices: Choices) -> list[Any]:
-    return [choices.method, choices.layer, choices.cells, choices.hide]
+def _settings_list(settings: MapSettings | Choices) -> list[Any]:
+    return [settings.method, settings.layer, settings.cells, settings.hide]
 
 
 def _shown_settings(choices: Choices) -> list[Any]:
@@ -303,7 +301,7 @@ MAPS = Artifact(
     save=Explanation.save,
     load=Explanation.load,
     of=(PREDICTIONS, "weights", "test"),
-    settings=lambda job: _map_settings(job.choices),
+    settings=lambda job: _settings_list(job.map_settings),
     enough=_all_explained,
 )
 NEIGHBOURS = Artifact(
@@ -387,10 +385,12 @@ ARTIFACTS: Sequence[Artifact[Any]] = (
 )
 
 
-def measured_grid(run: Run, layer: str | None = None, cells: int | None = None) -> Grid | None:
-    """Where the cells of a run's maps are, as measured on its mistakes; None if none are explained by such maps."""
+def measured_grid(run: Run, settings: MapSettings) -> Grid:
+    """Positions of the cells of a run's maps: as measured on its mistakes, if these are explained by such maps."""
     maps = read_store(run).peek(MAPS)
-    return maps.grid if maps is not None and (maps.layer, maps.cells) == (layer, cells) else None
+    if maps is not None and (maps.layer, maps.cells) == (settings.layer, settings.cells):
+        return maps.grid
+    return settings.grid
 
 
 def read_store(run: Run, test: Split | None = None) -> Store:

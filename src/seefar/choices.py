@@ -1,14 +1,28 @@
-"""Choices: which mistakes are shown, and how mistakes are explained. Imports nothing heavy, so that --help is quick."""
+"""Choices that functions and flags share. Imports nothing heavy, so that --help is quick."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from seefar.errors import ChoiceError
-from seefar.names import HideName, MethodName, Order
 
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+Border = Literal["black", "reflected"]
+Flip = Literal["alternating", "random", "none"]
+Order = Literal["loss", "confidence", "index"]
+MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam"]
+HideName = Literal["blur", "grey", "mean"]
 Explained = Literal["all", "shown"]
+
+
+def one_spelling(data: str) -> str:
+    """`pics` for `pics/` and `./pics`, which are the same folder; one of a built-in's name keeps its dot."""
+    plain = str(Path(data)) if os.path.basename(data) != data else data
+    return os.path.join(os.curdir, plain) if plain != data and plain in ("cifar10", "shapes") else plain
 
 
 @dataclass(frozen=True)

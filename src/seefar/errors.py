@@ -1,4 +1,7 @@
-"""The errors a user can cause or meet. Each message names the thing, what was wanted, what was found, the next step."""
+"""The six errors that a user can cause or meet.
+
+Each message names the thing, the requirement, what was found, and the next step.
+"""
 
 from __future__ import annotations
 
@@ -6,75 +9,46 @@ import errno
 
 
 class SeefarError(Exception):
-    """Anything the command line reports in one paragraph, without a traceback."""
+    """Anything that the command line reports in one paragraph, without a traceback."""
 
     exit_code = 2
 
 
 class DataError(SeefarError):
-    """A data set is missing, damaged, or not of the form that was asked for."""
+    """A data set, picture or file of predictions is missing, damaged, or of another form than required."""
 
 
 class RecipeError(SeefarError):
-    """A recipe holds a value that no training can use, or no recipe has the name that was given."""
+    """A recipe has a value that no training can use, or there is no recipe of that name."""
 
 
 class RunError(SeefarError):
-    """A run folder is missing, unfinished, damaged, or belongs to another recipe."""
+    """A run folder is missing, unfinished, damaged, or belongs to another recipe; or its training diverged."""
 
 
 class ChoiceError(SeefarError):
-    """A choice of what to show that cannot be met, such as a thousand mistakes in one figure."""
+    """A choice that cannot be met: a device, a layer, a number of cells, a class, a number of mistakes."""
 
 
-class DeviceError(SeefarError):
-    """The device or precision that was asked for does not exist on this machine."""
-
-
-class DivergedError(SeefarError):
-    """Training met a number that is not finite."""
-
-
-class ProcessError(SeefarError):
-    """Another process of a distributed training failed or ended; that one says why."""
-
-    exit_code = 1
-
-
-class MapError(SeefarError):
-    """A class activation map was asked for that cannot be made, or is too coarse to be of use."""
-
-
-class Interrupted(SeefarError):  # noqa: N818  # no error: it was asked for
-    """Ctrl-C or SIGTERM: the state is saved, the same command goes on from there."""
+class Interrupted(SeefarError):  # noqa: N818  # not an error: a user interrupted it
+    """Ctrl-C or SIGTERM: the state is saved, and the same command resumes from there."""
 
     exit_code = 130
 
 
-class MissingExtraError(SeefarError):
-    """A feature needs packages that are installed with an extra only.
-
-    Args:
-        extra: the extra, such as `onnx`.
-        feature: what needs it.
-        error: the failed import.
-    """
-
-    def __init__(self, extra: str, feature: str, error: ImportError) -> None:
-        super().__init__(f"{feature} needs more packages ({error}): pip install 'seefar[{extra}]'.")
+def missing_extra(extra: str, feature: str, error: ImportError) -> SeefarError:
+    """The error of a feature whose packages are installed with an extra, such as `onnx`, only."""
+    return SeefarError(f"{feature} needs more packages ({error}): pip install 'seefar[{extra}]'.")
 
 
 def not_read(path: object, error: OSError) -> RunError:
-    """The error that says that the system does not give a file of a run, and what to do."""
+    """The error of a file of a run that the system does not let this process read."""
     step = (
-        "move that folder away and put the file back from a copy"
+        "move that folder away and restore the file from a copy"
         if error.errno == errno.EISDIR
         else "let this process read it (owner, permissions, ulimit -n)"
     )
-    return RunError(
-        f"{path} cannot be read ({error.strerror or error}), which says nothing of its content: {step} and do the same "
-        "again."
-    )
+    return RunError(f"{path} cannot be opened ({error.strerror or error}); the file itself may be fine: {step}.")
 
 
 def next_step(error: OSError) -> str:
@@ -84,9 +58,14 @@ def next_step(error: OSError) -> str:
     if error.errno == errno.EISDIR:
         return "Move that folder away, since a file belongs there,"
     if error.errno == errno.ENOENT:
-        return "Put back what was taken away"
+        return "Restore what was removed"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return "Make the folder writable"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "Make room"
     return "Make room, or make the folder writable,"
+
+
+def printable(text: str) -> str:
+    """Text that is safe in a terminal: control characters, such as those of escape sequences, are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

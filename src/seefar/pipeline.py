@@ -22,16 +22,16 @@ from seefar.artifacts import (
     Calibrations,
     Job,
 )
-from seefar.choices import Choices
-from seefar.data import Data, load_data
+from seefar.choices import Choices, DeviceName, PrecisionName
+from seefar.data import Data
 from seefar.data.images import differing_names
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake, chosen_classes
-from seefar.explanation.explain import Explanation, check_map_settings
+from seefar.explanation.explainer import normalise_map_settings
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.model.resnet import ResNet18
-from seefar.names import DeviceName, PrecisionName
 from seefar.progress import Progress, showing
 from seefar.runs.store import locked, opened
 from seefar.training.device import plan_training
@@ -39,7 +39,7 @@ from seefar.training.distributed import is_main, load_in_turn
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
-from seefar.training.run import Run, describe_choice, open_run
+from seefar.training.run import Run, describe_choice, load_for, open_run
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,7 +96,7 @@ def run(
         progress: see `seefar.progress`.
         evaluated: called with the evaluation as soon as it is known, before mistakes are explained.
         command: the command line or function, for the manifest.
-        choices: which mistakes are shown and how they are explained: the fields of `seefar.Choices`.
+        choices: which mistakes are shown and how they are explained: the fields of `seefar.choices.Choices`.
 
     Raises:
         SeefarError: a choice, the data, the folder or the device does not fit; before the first training step where
@@ -196,10 +196,10 @@ def explain_run(
         progress: see `seefar.progress`.
         evaluated: see `run`.
         command: see `evaluate_run`.
-        choices: which mistakes are shown and how they are explained: the fields of `seefar.Choices`.
+        choices: which mistakes are shown and how they are explained: the fields of `seefar.choices.Choices`.
 
     Raises:
-        ChoiceError, DataError, MapError: a choice cannot be met.
+        ChoiceError, DataError, ChoiceError: a choice cannot be met.
         RunError: see `evaluate_run`.
 
     Example:
@@ -287,33 +287,13 @@ def _opened_job(
             yield job
 
 
-def load_for(
-    recipe: Recipe, data_dir: str | Path | None = None, name: str | None = None, *, progress: Progress | None = None
-) -> Data:
-    """The data set of a recipe.
-
-    Args:
-        recipe: names the data set and the size of its images.
-        data_dir: where CIFAR-10 is kept; it must exist, unless it is the user's cache folder.
-        name: a data set or folder to use instead, such as where the recipe's was moved to.
-        progress: see `seefar.progress`.
-
-    Raises:
-        DataError: there is no such data set or folder, or it is damaged.
-    """
-    name = name or recipe.data
-    if name in ("cifar10", "shapes") and recipe.image_size != 32:
-        raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
-    return load_data(name, data_dir, recipe.image_size, progress=progress)
-
-
 def check_choices(choices: Choices, data: Data) -> None:
     """Refuse, before anything is computed, classes, layers and cells that do not exist.
 
     Raises:
         DataError: there is no class of that name, or both are the same.
-        MapError: the layer does not exist or its maps are too coarse.
+        ChoiceError: the layer does not exist or its maps are too coarse.
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
-    check_map_settings(model, data.image_size, choices.method, choices.layer, choices.cells)
+    normalise_map_settings(model, data.image_size, choices)

@@ -5,19 +5,23 @@ What computes takes a `Progress` and never prints; `None` stands for `Display`, 
 
 from __future__ import annotations
 
+import errno
 import html
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from seefar.output import LastingOutput
+from seefar.errors import RunError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+GONE = {errno.EPIPE, errno.EIO}
+"""What the system says of a pipe that nobody reads any more, and of a terminal that was closed."""
 SECONDS_BEFORE_BAR = 1.0
 """Work that is done sooner needs no bar."""
 SECONDS_BETWEEN_LINES = 30.0
@@ -47,6 +51,50 @@ class Silent:
 
 SILENT = Silent()
 """Pass `progress=seefar.SILENT` for no output."""
+
+
+class LastingOutput:
+    """A text stream that drops what cannot be written because nobody is there to read it.
+
+    A training is not worth less because `| head` has seen enough; its lines are in `log.txt`.
+
+    Args:
+        stream: what is written to while it lasts.
+        drops_all: drop what cannot be written for any reason, such as a full disk: right for progress, not for results.
+    """
+
+    def __init__(self, stream: Any, *, drops_all: bool = False) -> None:
+        self.stream, self.drops_all = stream, drops_all
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write the text, or drop it."""
+        try:
+            self.stream.write(text)
+        except OSError as error:
+            self._drop(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Bring what was written to its reader, or drop it."""
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self._drop(error)
+
+    def _drop(self, error: OSError) -> None:
+        """Write to nothing from now on; Python flushes what it still holds back when the process ends."""
+        with suppress(OSError, ValueError):  # the stream is not a file of the system
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, self.stream.fileno())
+            os.close(nothing)
+        if not self.drops_all and error.errno not in GONE:
+            raise RunError(
+                f"Standard output cannot be written to ({error.strerror}): make room for it, and run the same command "
+                "again."
+            ) from error
 
 
 class Display:

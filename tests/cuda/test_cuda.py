@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from seefar import SILENT, Predictions, class_maps, load_run, predict, recipe, train
+from seefar.choices import PrecisionName
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted
 from seefar.maps.class_maps import METHODS
 from seefar.model.inference import compute_logits, weights_fingerprint
-from seefar.names import PrecisionName
 from seefar.progress import Silent
 from seefar.training.device import Compute
 from seefar.training.graphs import RecordedStep

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from seefar.choices import Flip
 from seefar.data import Data, Split
 from seefar.data.augmentation import BatchAugmentation, pipeline
 from seefar.data.batches import AugmentedBatches, Batch, DeviceBatches, training_batches
-from seefar.names import Flip
 from seefar.seeds import Stream
 from seefar.training import loop
 from seefar.training.loop import build_batches

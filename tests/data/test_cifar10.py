@@ -82,25 +82,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     md5 = write_batches(folder)
     (folder / "test_batch").unlink()
-    with pytest.raises(DataError, match="test_batch is missing"):
+    with pytest.raises(DataError, match="test_batch cannot be read"):
         read_batches(folder, md5)
-
-
-@pytest.mark.parametrize(
-    ("batch", "message"),
-    [
-        ([1, 2], "holds a list"),
-        ({b"labels": [1]}, "holds no batch"),
-        ({b"data": np.zeros((2, 100), np.uint8), b"labels": [1, 2]}, "holds no batch"),
-        ({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}, "holds 2 images and 1 labels"),
-    ],
-)
-def test_a_file_that_holds_something_else_is_named(tmp_path: Path, batch: object, message: str) -> None:
-    folder = tmp_path / FOLDER
-    write_batches(folder)
-    (folder / "data_batch_1").write_bytes(pickle.dumps(batch, protocol=3))
-    with pytest.raises(DataError, match=f"data_batch_1 {message}"):
-        read_batches(folder, checksums(folder))
 
 
 class Hostile:
@@ -188,7 +171,7 @@ def test_a_mistyped_folder_is_refused_before_anything_is_fetched(
     with pytest.raises(DataError, match=r"nowhere does not exist.*create=True"):
         load_data("cifar10", tmp_path / "nowhere")
     monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="nowhere, which SEEFAR_DATA names, does not exist"):
+    with pytest.raises(DataError, match="nowhere, set by SEEFAR_DATA, does not exist"):
         load_data("cifar10")
     assert not (tmp_path / "nowhere").exists()
 

@@ -156,7 +156,7 @@ def test_when_every_address_fails_each_answer_is_told(host: Host, tmp_path: Path
 def test_a_damaged_file_that_cannot_be_fetched_anew_is_told(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"rubbish")
     found = hashlib.md5(b"rubbish").hexdigest()
-    with pytest.raises(DataError, match=f"The file there is damaged or another one: MD5 {found} was found") as error:
+    with pytest.raises(DataError, match=found) as error:
         download((host.url("missing"),), tmp_path / "file", MD5, len(CONTENT))
     assert MD5 in str(error.value)
     assert (tmp_path / "file").read_bytes() == b"rubbish"  # it may be worth something to its owner

@@ -205,7 +205,7 @@ def test_changed_files_are_decoded_again(folder: Path, own_cache: Path, change: 
     elif change == "gone":
         path.unlink()
     data = load_folder(folder, 24 if change == "size" else 32, progress=SILENT)
-    assert len(list(own_cache.glob("*.npy"))) == 2
+    assert len(list(own_cache.glob("*.raw"))) == 2
     assert len(data.train) == (2 if change == "gone" else 3)
     if change == "content":
         assert data.train.images[-1, 0, 0].tolist() == [0, 200, 0]
@@ -234,7 +234,7 @@ def test_a_copy_of_the_folder_is_the_same_data_set(folder: Path, tmp_path: Path)
 
 def test_a_damaged_or_unwritable_cache_does_no_harm(folder: Path, own_cache: Path) -> None:
     images = load_data(folder, progress=SILENT).train.images
-    (kept,) = own_cache.glob("*.npy")
+    (kept,) = own_cache.glob("*.raw")
     kept.write_bytes(kept.read_bytes()[:-100])
     np.testing.assert_array_equal(load_data(folder, progress=SILENT).train.images, images)
     shutil.rmtree(own_cache)
@@ -245,7 +245,7 @@ def test_a_damaged_or_unwritable_cache_does_no_harm(folder: Path, own_cache: Pat
 def test_only_the_last_few_are_kept(folder: Path, own_cache: Path) -> None:
     for size in range(20, 32):
         load_folder(folder, size, progress=SILENT)
-    assert len(list(own_cache.glob("*.npy"))) == len(list(own_cache.glob("*.json"))) == module.KEPT
+    assert len(list(own_cache.glob("*.raw"))) == len(list(own_cache.glob("*.json"))) == module.CACHED
 
 
 def test_a_class_that_is_only_tested_is_named(folder: Path) -> None:
@@ -259,7 +259,7 @@ def test_a_class_that_is_only_tested_is_named(folder: Path) -> None:
 
 @pytest.mark.parametrize("size", [15, 97])
 def test_sizes_the_network_is_not_made_for_are_refused(folder: Path, size: int) -> None:
-    with pytest.raises(DataError, match="images of 16 to 96 pixels"):
+    with pytest.raises(DataError, match=f"16 to 96 pixels .got {size}"):
         load_data(str(folder), image_size=size, progress=SILENT)
 
 
@@ -270,7 +270,7 @@ def test_a_class_of_one_picture_cannot_be_split(flat: Path) -> None:
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="should hold one folder of pictures for each class, at least two; found none"):
+    with pytest.raises(DataError, match=r"at least two \(got none"):
         load_data(str(tmp_path), progress=SILENT)
     (tmp_path / "test" / "a").mkdir(parents=True)
     with pytest.raises(DataError, match="holds test/ but no train/"):

@@ -73,15 +73,15 @@ CLASSES = ("cat", "dog")
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((2, 8, 8, 3)), r"float64 from 0 to 0: pass \(255 \* images\)\.round"),
-        (np.full((2, 8, 8, 3), 254.5, np.float32), "float32 from 254.5 to 254.5 was found"),
-        (np.full((2, 8, 8, 3), 256), "int64 from 256 to 256 was found: scale them"),
-        (np.zeros((2, 3, 8, 8), np.uint8), r"\(2, 3, 8, 8\) was found: pass images\.transpose\(0, 2, 3, 1\)"),
+        (np.zeros((2, 8, 8, 3)), r"float64 from 0 to 0.*pass \(255 \* images\)\.round"),
+        (np.full((2, 8, 8, 3), 254.5, np.float32), "float32 from 254.5 to 254.5"),
+        (np.full((2, 8, 8, 3), 256), "int64 from 256 to 256.*scale them"),
+        (np.zeros((2, 3, 8, 8), np.uint8), r"\(2, 3, 8, 8\).*pass images\.transpose\(0, 2, 3, 1\)"),
         (np.zeros((8, 8, 3), np.uint8), r"pass images\[None\]"),
         (np.zeros((2, 8, 8), np.uint8), "repeat the one channel"),
-        (np.zeros((2, 5, 5, 3), np.uint8), "at least 8x8 pixels; 5x5 was found"),
-        (np.zeros((2, 8, 9, 3), np.uint8), "square.*8x9 was found"),
-        (["a.png", "b.png"], r"images should be numbers in one array; \['a\.png'"),
+        (np.zeros((2, 5, 5, 3), np.uint8), "at least 8x8 pixels.*5x5"),
+        (np.zeros((2, 8, 9, 3), np.uint8), "square.*8x9"),
+        (["a.png", "b.png"], r"images must be numbers in one array.*\['a\.png'"),
         ([np.zeros((8, 8, 3)), np.zeros((9, 9, 3))], "cannot be read as one array"),
     ],
 )
@@ -93,12 +93,12 @@ def test_images_that_are_none_are_refused(images: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 2], r"labels should be 0 to 1 for 2 classes; labels\[1\] is 2 \(1 of 2"),
+        ([0, 2], r"labels must be 0 to 1 for 2 classes; labels\[1\] is 2 \(1 of 2"),
         ([-1, 0], r"labels\[0\] is -1"),
-        ([0, 1, 1], r"labels should be \(2,\), one for each image; the shape \(3,\)"),
+        ([0, 1, 1], r"labels must be \(2,\).*\(3,\)"),
         (np.eye(2, dtype=int), r"pass labels\.argmax\(1\)"),
-        ([0.0, 1.0], "labels should be integers"),
-        (["cat", "dog"], "labels should be numbers in one array"),
+        ([0.0, 1.0], "labels must be integers"),
+        (["cat", "dog"], "labels must be numbers in one array"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(labels: Any, message: str) -> None:
@@ -112,11 +112,11 @@ def test_labels_that_do_not_fit_are_refused(labels: Any, message: str) -> None:
         ({"classes": "cat"}, "names of at least two classes"),
         ({"classes": ("cat",)}, "names of at least two classes"),
         ({"classes": (0, 1)}, "names of at least two classes"),
-        ({"classes": ("cat", "cat")}, "cat stands there more than once"),
-        ({"masks": np.zeros((2, 4, 4), bool)}, r"masks should be \(2, 8, 8\)"),
-        ({"masks": np.full((2, 8, 8), 7)}, "masks should be bool"),
-        ({"files": ("a.png",)}, "one name for each of the 2 images; 1 were found"),
-        ({"files": 5}, "one name for each image; 5 was found"),
+        ({"classes": ("cat", "cat")}, "cat appears more than once"),
+        ({"masks": np.zeros((2, 4, 4), bool)}, r"masks must .*\(2, 8, 8\)"),
+        ({"masks": np.full((2, 8, 8), 7)}, "masks must be bool"),
+        ({"files": ("a.png",)}, "one name for each of the 2 images .got 1"),
+        ({"files": 5}, "one name per image .got 5"),
     ],
 )
 def test_other_fields_that_do_not_fit_are_refused(fields: dict[str, Any], message: str) -> None:
@@ -170,7 +170,7 @@ def test_splits_that_do_not_fit_each_other_are_refused() -> None:
         Data("mine", one, Split(IMAGES, [0, 1], ("cat", "fox")))
     with pytest.raises(DataError, match="they differ in their order"):
         Data("mine", one, Split(IMAGES, [0, 1], ("dog", "cat")))
-    with pytest.raises(DataError, match="training images of 8 pixels and test images of 16"):
+    with pytest.raises(DataError, match=r"same size \(got 8 and 16"):
         Data("mine", one, Split(np.zeros((1, 16, 16, 3), np.uint8), [0], CLASSES))
 
 

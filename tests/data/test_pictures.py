@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -9,8 +10,7 @@ import pytest
 from PIL import Image
 
 from seefar.data.pictures import picture_suffixes, read_picture, read_pictures
-from seefar.errors import DataError
-from seefar.output import printable
+from seefar.errors import DataError, printable
 
 
 def test_every_usual_format_is_read(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_every_usual_format_is_read(tmp_path: Path) -> None:
             assert np.abs(found.image.astype(int) - [255, 0, 0]).max() <= 4, suffix
 
 
-def test_the_centre_square_is_taken_and_told(tmp_path: Path) -> None:
+def test_the_centre_square_is_taken_and_recorded(tmp_path: Path) -> None:
     """A picture with stripes of 10 pixels: red, green, blue, white; the middle two are its centre square."""
     stripes = np.zeros((20, 40, 3), np.uint8)
     for left, colour in zip((0, 10, 20, 30), ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)), strict=True):
@@ -95,14 +95,17 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path) -> None:
     assert found.notes == ("the first of 3 frames",)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])  # Pillow turns a TIFF by itself
 @pytest.mark.parametrize(("turn", "size"), [(6, (20, 40)), (3, (40, 20))])
-def test_a_picture_lies_as_its_camera_meant_it(tmp_path: Path, turn: int, size: tuple[int, int]) -> None:
+def test_a_picture_is_turned_as_its_camera_meant_it(
+    tmp_path: Path, turn: int, size: tuple[int, int], suffix: str
+) -> None:
     lying = Image.new("RGB", (40, 20), (0, 0, 0))
     lying.paste((255, 255, 255), (0, 0, 40, 10))  # its upper half is white
     exif = Image.Exif()
     exif[0x0112] = turn
-    lying.save(tmp_path / "a.jpg", exif=exif, quality=95)
-    found = read_picture(tmp_path / "a.jpg", 20)
+    lying.save(tmp_path / f"a{suffix}", exif=exif)
+    found = read_picture(tmp_path / f"a{suffix}", 20)
     assert found.original == size
     white = found.image[:, 14:] if turn == 6 else found.image[14:]  # 6: its top is at the right; 3: upside down
     assert white.min() > 235
@@ -113,7 +116,7 @@ def test_a_picture_lies_as_its_camera_meant_it(tmp_path: Path, turn: int, size: 
 )
 def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture \(its content is in no picture format\)"):
+    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture \(its content has no picture format\)"):
         read_picture(tmp_path / "a.png", 32)
     with pytest.raises(DataError, match=r"b\.png is missing"):
         read_picture(tmp_path / "b.png", 32)
@@ -127,16 +130,56 @@ def test_a_picture_that_is_cut_off_is_no_picture(tmp_path: Path) -> None:
         read_picture(tmp_path / "a.png", 32)
 
 
-def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
-    """A PNG of a few bytes that promises 10 gigapixels."""
+@pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (13_000, 13_000), (1, 50_000_001)])
+def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, width: int, height: int) -> None:
+    """A PNG of a few bytes that promises 169 megapixels; Pillow itself refuses 179."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0))
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))))
-    with pytest.raises(DataError, match=r"a\.png has too many pixels"):
+    with pytest.raises(DataError, match=r"a\.png has .* pixels"):
         read_picture(tmp_path / "a.png", 32)
+
+
+def test_a_picture_with_a_picture_inside_is_not_opened(tmp_path: Path) -> None:
+    """The header of an icon may promise 32x32 pixels and hold a PNG of a hundred megapixels."""
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.ico")
+    assert ".ico" not in picture_suffixes()
+    with pytest.raises(DataError, match="no picture format"):
+        read_picture(tmp_path / "a.ico", 32)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """A pipe without a writer would be waited for without end."""
+    os.mkfifo(tmp_path / "x.png")
+    (tmp_path / "link.png").symlink_to("/dev/zero")
+    for name in ("x.png", "link.png"):
+        with pytest.raises(DataError, match=f"{name} cannot be read"):
+            read_picture(tmp_path / name, 32)
+    assert len(read_pictures(tmp_path, 32).bad) == 2
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "I", "F", "I;16"])
+def test_a_large_picture_is_made_small_before_it_is_converted(tmp_path: Path, mode: str) -> None:
+    """1,024 pixels on a side to 16: reduced by 16 to 64 first. The same pixels as without, but for rounding."""
+    ramp = np.add.outer(np.arange(1024), np.arange(1024)) * 25  # 0 to 51,150
+    if mode == "RGBA":
+        opaque = Image.fromarray((ramp // 256).astype(np.uint8)).convert("RGBA")
+        opaque.putalpha(Image.fromarray(np.where(ramp > 25_000, 255, 0).astype(np.uint8)))
+        opaque.save(tmp_path / "a.tif")
+    else:
+        values = {"I": ramp.astype(np.int32), "F": (ramp / 65535).astype(np.float32), "I;16": ramp.astype(np.uint16)}
+        Image.fromarray(values[mode]).save(tmp_path / "a.tif")
+    found = read_picture(tmp_path / "a.tif", 16)
+    assert (found.original, found.crop) == ((1024, 1024), (0, 0, 1024, 1024))
+    blocks = ramp.reshape(16, 64, 16, 64)
+    grey = np.where(blocks > 25_000, blocks // 256, 128) if mode == "RGBA" else blocks * (255 / 65535)
+    np.testing.assert_allclose(
+        found.image[1:-1, 1:-1, 0], grey.mean((1, 3))[1:-1, 1:-1], atol=6 if mode == "RGBA" else 1
+    )
 
 
 def test_names_cannot_write_to_the_terminal() -> None:

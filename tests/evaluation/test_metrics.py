@@ -12,6 +12,10 @@ from seefar.evaluation.metrics import confusion_matrix, mcnemar, measure, wilson
 from seefar.evaluation.predictions import Predictions
 
 
+def metrics_of(predictions: Predictions) -> Metrics:
+    return measure(predictions.labels, predictions.predicted, predictions.losses, predictions.classes)
+
+
 def test_wilson_by_hand() -> None:
     """8 of 10 with z = 2: middle (0.8 + 0.2) / 1.4, half width 2 / 1.4 * sqrt(0.016 + 0.01)."""
     low, high = wilson_interval(8, 10, z=2.0)
@@ -42,7 +46,7 @@ def compute_logits(labels: list[int], predicted: list[int], classes: int) -> Pre
 
 def test_metrics_by_hand() -> None:
     labels, predicted = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 1]
-    metrics = measure(compute_logits(labels, predicted, 4))
+    metrics = metrics_of(compute_logits(labels, predicted, 4))
     assert metrics.confusion == ((2, 1, 0, 0), (1, 1, 0, 0), (0, 1, 0, 0), (0, 0, 0, 0))
     assert (metrics.n, metrics.mistakes) == (6, 3)
     assert metrics.accuracy == pytest.approx(3 / 6)
@@ -58,7 +62,7 @@ def test_metrics_by_hand() -> None:
 
 
 def test_the_json_has_the_names_others_rely_on() -> None:
-    test = json.loads(json.dumps(asdict(measure(compute_logits([0, 1], [0, 0], 2)))))
+    test = json.loads(json.dumps(asdict(metrics_of(compute_logits([0, 1], [0, 0], 2)))))
     assert test["accuracy"] == 0.5
     assert test["n"] == 2
     assert test["mistakes"] == 1

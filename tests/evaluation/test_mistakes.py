@@ -63,7 +63,7 @@ def test_a_class_that_is_not_there_is_refused(wrong: str | int) -> None:
 
 
 def test_the_class_that_was_meant_is_proposed() -> None:
-    with pytest.raises(DataError, match="Perhaps 'dog' was meant"):
+    with pytest.raises(DataError, match=r"'dog'\?"):
         find_mistakes(PREDICTIONS, true="dgo")
 
 

@@ -10,14 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from seefar import class_maps, gradcam
+from seefar.choices import MapChoices
 from seefar.data import Data
 from seefar.data.images import Split
-from seefar.errors import DataError, MapError, RunError
+from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.explanation.explain import Explanation, check_map_settings, explain
+from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import explain, explain_in_parts
+from seefar.explanation.explainer import Explainer, MapSettings, normalise_map_settings
 from seefar.explanation.occlusion import hide, occlude
 from seefar.maps.capture import logits_of
+from seefar.maps.class_maps import METHODS
 from seefar.maps.grid import Grid
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
@@ -75,7 +79,7 @@ def test_the_control_mask_is_drawn_by_data_set_index(
     index = np.array([mistake.index for mistake in some.mistakes])
     predicted, true = predictions.predicted[index], predictions.labels[index]
     images, model = shapes.test.images[index], trained.model
-    found = occlude(model, images, predicted, true, some.contrast, some.grid, index=index).shifted
+    found = occlude(model, images, predicted, true, some.contrast, grid=some.grid, index=index).shifted
     shares = [None if np.isinf(share) else share for share in found.first_change]
     assert [repair.control_share for repair in some.repairs] == shares
 
@@ -110,10 +114,8 @@ def test_several_calls_give_to_the_bit_what_one_call_gives(
 def test_what_is_known_is_not_explained_again(
     trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seefar.explanation.explain import Work
-
-    monkeypatch.setattr(Work, "explain", None)
-    monkeypatch.setattr(Work, "try_right_answers", None)
+    monkeypatch.setattr(Explainer, "logits", None)
+    monkeypatch.setattr(Explainer, "explain_batch", None)
     some = [all_of_them.mistakes[3], all_of_them.mistakes[1]]
     found = explain(trained.model, shapes.test, predictions, some, known=all_of_them, progress=SILENT)
     assert_same(found, all_of_them)
@@ -122,11 +124,11 @@ def test_what_is_known_is_not_explained_again(
     for name, value in settings.items():
         if name != "cells":
             changed = {"layer": "layer2"} if name == "layer" else {name: value}
-            with pytest.raises(MapError, match=f"known is an explanation with another {name} "):
+            with pytest.raises(ChoiceError, match=f"known has another {name} "):
                 explain(trained.model, shapes.test, predictions, known=all_of_them, progress=SILENT, **changed)  # type: ignore[arg-type]
-    with pytest.raises(MapError, match=r"another cells \(None, not 16\)"):
+    with pytest.raises(ChoiceError, match=r"another cells \(None, not 16\)"):
         explain(trained.model, shapes.test, predictions, known=all_of_them, cells=16, progress=SILENT)
-    with pytest.raises(MapError, match="another model: leave it out"):
+    with pytest.raises(ChoiceError, match="known has another model"):
         explain(trained.model, shapes.test, predictions, known=replace(all_of_them, model="other"), progress=SILENT)
 
 
@@ -158,7 +160,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, all_of_them: Explanation) -> No
     about = kept["about"].tobytes()
     for wrong in (b"{", b"[]", about.replace(b'"outcome"', b'"income"'), about.replace(b'"mistakes"', b'"errors"')):
         np.savez(path, **{**kept, "about": np.frombuffer(wrong, np.uint8)})
-        with pytest.raises(RunError, match=r"maps.npz cannot be read .*: delete it and explain the mistakes anew"):
+        with pytest.raises(RunError, match=r"maps.npz cannot be read"):
             Explanation.load(path)
     np.savez(path, **{**kept, "index": kept["index"][:-1]})
     with pytest.raises(RunError, match=r"maps.npz"):
@@ -181,39 +183,80 @@ def test_another_method_layer_and_number_of_cells(trained: Run, shapes: Data, pr
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "gradcam2"}, "no method 'gradcam2': choose one of gradcam, "),
+        ({"method": "gradcam2"}, "one of gradcam, .*got 'gradcam2'"),
         ({"layer": "layer9"}, "no layer 'layer9'"),
-        ({"layer": "fc"}, r"Layer fc gives \(1, 10\)"),
+        ({"layer": "fc"}, r"Layer fc must give .*got float32 \(1, 10\)"),
         ({"layer": "layer4"}, "Layer layer4 gives maps of 4x4 cells"),
         ({"layer": "layer3", "cells": 16}, "either layer or cells"),
-        ({"cells": 7}, "7 cells cannot be had"),
-        ({"hide": "black"}, "hide='black' is unknown: choose one of blur, grey, mean"),
+        ({"cells": 7}, "7 cells: choose one of 8, 16, 32"),
+        ({"hide": "black"}, "hide must be one of blur, grey, mean .got 'black'"),
     ],
 )
 def test_wrong_settings_are_refused_at_once(
     trained: Run, shapes: Data, predictions: Predictions, settings: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(MapError, match=message):
+    with pytest.raises((ChoiceError, ChoiceError), match=message):
         explain(trained.model, shapes.test, predictions, [], progress=SILENT, **settings)  # type: ignore[arg-type]
-    if "hide" not in settings:
-        with pytest.raises(MapError, match=message):  # before a training, of a network of any weights
-            check_map_settings(ResNet18(10, width=1), 32, **settings)  # type: ignore[arg-type]
+    with pytest.raises((ChoiceError, ChoiceError), match=message):  # before a training, for a network of any weights
+        normalise_map_settings(ResNet18(10, width=1), 32, MapChoices(**settings))  # type: ignore[arg-type]
 
 
-def test_settings_that_can_be_used_say_how_many_cells_they_give() -> None:
-    assert check_map_settings(ResNet18(3, width=1), 32) == (8, 8)
-    assert check_map_settings(ResNet18(3, width=1), 50, method="hirescam") == (13, 13)
-    assert check_map_settings(ResNet18(3, width=1), 48, cells=24) == (24, 24)
+def test_settings_are_normalised() -> None:
+    """The default number of cells, spelled out, is the default."""
+    net = ResNet18(3, width=1)
+    default = normalise_map_settings(net, 32)
+    assert default == MapSettings("gradcam", None, None, "blur", Grid((8, 8), 4.0, 1.5))
+    assert default == normalise_map_settings(net, 32, MapChoices(cells=8))
+    assert normalise_map_settings(net, 32, MapChoices(cells=16)).cells == 16
+    assert normalise_map_settings(net, 50, MapChoices(cells=13)).cells is None
+    assert normalise_map_settings(net, 48, MapChoices(cells=24)).grid.cells == (24, 24)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("layer", [None, "layer2"])
+def test_the_maps_of_two_classes_are_those_of_each(shapes: Data, method: str, layer: str | None) -> None:
+    net, images = ResNet18(10, width=2).eval(), shapes.test.images[:3]
+    settings = normalise_map_settings(net, 32, MapChoices(method, layer))  # type: ignore[arg-type]
+    classes = np.array([0, 1, 2]), np.array([3, 3, 3])
+    for maps, of in zip(settings.two_maps(net, images, classes), classes, strict=True):
+        np.testing.assert_allclose(maps, METHODS[method](net, images, of, layer), atol=1e-4)
+
+
+def test_default_cells_spelled_out_are_the_default(
+    trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation
+) -> None:
+    found = explain(trained.model, shapes.test, predictions, cells=8, known=all_of_them, progress=SILENT)
+    assert found is all_of_them
+    some = all_of_them.mistakes[:2]
+    found = explain(trained.model, shapes.test, predictions, some, cells=8, progress=SILENT)
+    assert_same(found, replace(all_of_them.of(some), damaged=found.damaged))
+
+
+def test_what_is_explained_so_far_comes_after_each_batch(
+    trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation
+) -> None:
+    """In the order that is passed, each more than the one before; it goes on from any of them after a kill."""
+    mistakes = [all_of_them.mistakes[rank] for rank in np.random.default_rng(1).permutation(len(all_of_them))]
+    arguments = trained.model, shapes.test, predictions
+    settings = normalise_map_settings(trained.model, 32)
+    parts = list(explain_in_parts(*arguments, mistakes, settings=settings, progress=SILENT))
+    counts = [len(part) for part in parts]
+    assert counts[:2] == [20, min(40, len(mistakes))]
+    assert counts == sorted(counts)
+    assert {one.index for one in parts[0].mistakes} == {one.index for one in mistakes[:20]}
+    assert_same(parts[-1], all_of_them)
+    (*_, resumed) = explain_in_parts(*arguments, mistakes, settings=settings, known=parts[0], progress=SILENT)
+    assert_same(resumed, all_of_them)
 
 
 def test_predictions_of_something_else_are_refused(trained: Run, shapes: Data, predictions: Predictions) -> None:
-    with pytest.raises(DataError, match="These predictions are of other weights"):
+    with pytest.raises(DataError, match="of other weights"):
         explain(ResNet18(10, width=8).eval(), shapes.test, predictions, progress=SILENT)
     mirrored = Split(shapes.test.images[:, :, ::-1], shapes.test.labels, shapes.classes)
-    with pytest.raises(DataError, match="These predictions are of other images"):
+    with pytest.raises(DataError, match="of other images"):
         explain(trained.model, mirrored, predictions, progress=SILENT)
     right = int(np.flatnonzero(predictions.predicted == predictions.labels)[0])
-    with pytest.raises(DataError, match=f"Test image {right} is no mistake of these predictions"):
+    with pytest.raises(DataError, match=f"Test image {right} is not a mistake of these predictions"):
         explain(trained.model, shapes.test, predictions, [Mistake(right, 0, 1, 0.5, 0.1, 2.0)], progress=SILENT)
 
 
@@ -262,7 +305,7 @@ def test_a_network_of_other_make_is_explained_at_its_layer(shapes: Data) -> None
     net = Other().eval()
     predictions = predict(net, shapes.test, progress=SILENT)
     some = find_mistakes(predictions)[:3]
-    with pytest.raises(MapError, match=r"this is a Other: pass layer=.*'cells'"):
+    with pytest.raises(ChoiceError, match=r"this is a Other: pass layer=.*'cells'"):
         explain(net, shapes.test, predictions, some, progress=SILENT)
     found = explain(net, shapes.test, predictions, some, layer="cells", progress=SILENT)
     assert found.grid == Grid((16, 16), 2.0, 0.5)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from seefar.explanation.health import check_health
-from seefar.explanation.occlusion import Hidden, Occlusion
+from seefar.explanation.occlusion import Occlusion, Trial
 
 
-def hidden(*shares: float) -> Hidden:
+def hidden(*shares: float) -> Trial:
     """The share at which the answer changed; 0: it did not."""
     count = len(shares)
     changed = np.array(shares) > 0
     share, first_change = (np.where(changed, shares, never) for never in (0.3, np.inf))
-    return Hidden(np.zeros((count, 8, 8), bool), share, np.zeros((count, 2), np.float32), first_change)
+    return Trial(np.zeros((count, 8, 8), bool), share, np.zeros((count, 2), np.float32), first_change)
 
 
 def test_each_check_that_fails_is_named_and_two_make_a_map_poor() -> None:
@@ -26,8 +26,8 @@ def test_each_check_that_fails_is_named_and_two_make_a_map_poor() -> None:
     def check(
         of_mirrored: np.ndarray = mirrored,
         of_random: np.ndarray = other,
-        strongest: Hidden = top,
-        elsewhere: Hidden = control,
+        strongest: Trial = top,
+        elsewhere: Trial = control,
         masks: np.ndarray | None = None,
     ) -> tuple[str, tuple[str, ...]]:
         occlusion = Occlusion(strongest, elsewhere, elsewhere)

@@ -48,7 +48,7 @@ def test_a_bank_may_be_smaller_than_wanted_or_empty() -> None:
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(DataError, match=r"not \(2, 3\) and \(2, 4\)"):
+    with pytest.raises(DataError, match=r"got \(2, 3\) and \(2, 4\)"):
         nearest(np.ones((2, 3), np.float32), np.ones((2, 4), np.float32), 1)
     with pytest.raises(DataError, match="not finite"):
         nearest(np.full((2, 3), np.nan, np.float32), np.ones((2, 3), np.float32), 1)

@@ -11,7 +11,6 @@ from seefar.data.images import Split
 from seefar.errors import DataError, RunError
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
-from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run
 
@@ -48,19 +47,7 @@ def test_neighbours_worked_out_by_hand() -> None:
     np.testing.assert_allclose(found.distance_predicted[0], 1 - np.cos(np.radians([2, 8, 12])), atol=1e-6)
     np.testing.assert_allclose(found.distance_true[0], [1 - np.cos(np.radians(58)), 1 - np.cos(np.radians(68)), np.nan],
                                atol=1e-6)  # fmt: skip
-    assert found.accuracy == pytest.approx(1 / 3)
     assert found.duplicates == ()
-
-
-def test_knn_votes_are_weighted_by_the_cosine() -> None:
-    """All six vote: at 90 degrees two dogs weigh 1 + cos 10, the four cats cos 60 + cos 70 + cos 80 + cos 90 = 1.02."""
-    found = find_neighbours(*by_hand([90, 0, 45], [1, 0, 1], [1, 0, 1]))
-    assert found.knn.tolist() == [1, 0, 0]
-    assert found.knn_accuracy == pytest.approx(2 / 3)
-    assert found.knn_interval == pytest.approx((0.2077, 0.9385), abs=1e-4)
-    assert found.accuracy == 1.0
-    assert found.index.shape == (0,)
-    assert found.of_true.shape == (0, 3)
 
 
 def test_a_test_image_that_is_a_training_image_is_flagged() -> None:
@@ -96,10 +83,10 @@ def test_save_and_load_lose_nothing(tmp_path: Path) -> None:
     found = find_neighbours(replace(asked, images=test.fingerprint), known, replace(data, test=test))
     found.save(tmp_path / "neighbours.npz")
     again = Neighbours.load(tmp_path / "neighbours.npz")
-    for name in ("index", "of_predicted", "of_true", "distance_predicted", "distance_true", "knn"):
+    for name in ("index", "of_predicted", "of_true", "distance_predicted", "distance_true"):
         np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
         assert getattr(again, name).dtype == getattr(found, name).dtype
-    for name in ("duplicates", "knn_accuracy", "knn_interval", "accuracy", "model", "training", "images"):
+    for name in ("duplicates", "model", "training", "images"):
         assert getattr(again, name) == getattr(found, name)
     assert again.duplicates[0].mirrored is True
     (tmp_path / "neighbours.npz").write_bytes(b"PK")
@@ -107,31 +94,13 @@ def test_save_and_load_lose_nothing(tmp_path: Path) -> None:
         Neighbours.load(tmp_path / "neighbours.npz")
 
 
-def test_training_features_are_kept_and_used_again_only_for_the_same_weights_and_images(
-    shapes: Data, tmp_path: Path, make_net: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, some = tmp_path / "features.npz", shapes.train.take(np.arange(20))
-    net: ResNet18 = make_net(10, 2)  # type: ignore[operator]
-    first = training_features(net, some, path, progress=SILENT)
-    with monkeypatch.context() as patch:
-        patch.setattr("seefar.explanation.neighbours.predict", None)  # would raise if it were called
-        again = training_features(net, some, path, progress=SILENT)
-    np.testing.assert_array_equal(again.features, first.features)
-    other = training_features(make_net(10, 2, seed=1), some, path, progress=SILENT)  # type: ignore[operator]
-    assert other.model != first.model
-    fewer = training_features(net, some.take(np.arange(10)), path, progress=SILENT)
-    assert len(fewer) == 10
-    path.write_bytes(b"damaged")
-    assert len(training_features(net, some, path, progress=SILENT)) == 20
-
-
 def test_predictions_of_other_weights_or_images_are_refused() -> None:
     asked, known, data = by_hand([22, 5, 90], [0, 0, 1], [1, 0, 0])
-    with pytest.raises(DataError, match="different weights"):
+    with pytest.raises(DataError, match="the same weights"):
         find_neighbours(asked, replace(known, model="others"), data)
     with pytest.raises(DataError, match="other training images than angles has"):
         find_neighbours(asked, replace(known, images="others"), data)
     with pytest.raises(DataError, match="other test images than angles has"):
         find_neighbours(replace(asked, images="others"), known, data)
-    with pytest.raises(DataError, match="hold no features"):
+    with pytest.raises(DataError, match="have no features"):
         find_neighbours(replace(asked, features=np.empty((3, 0), np.float32)), known, data)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from seefar.errors import MapError
-from seefar.explanation.occlusion import SHARES, control_steps, hide_more_and_more, occlude, shifted
+from seefar.errors import ChoiceError
+from seefar.explanation.occlusion import SHARES, control_steps, occlude, occlude_progressively, shift_ranks
 from seefar.maps.grid import rank_pixels, to_pixels
 from seefar.model.resnet import ResNet18
 
@@ -35,23 +35,23 @@ def test_more_and_more_is_hidden_until_the_answer_is_right(brightness: ResNet18)
     One of 12 has 144: 93, then 42. One of 16 has 256: 205, 154, 51. One of 24 has 576: 269 are left even by the last.
     """
     images, red, blue = red_patches(10, 12, 16, 24), np.zeros(4, np.int64), np.full(4, 2)
-    found = hide_more_and_more(brightness, images, red, ranks_from_the_corner(4), blue, "grey")
+    found = occlude_progressively(brightness, images, red, ranks_from_the_corner(4), goal=blue, how="grey")
     assert found.share.tolist() == [0.05, 0.10, 0.20, 0.30]
     assert found.pixels.sum((1, 2)).tolist() == [51, 102, 205, 307]
-    assert found.answer.tolist() == [2, 2, 2, 0]
+    assert found.predicted.tolist() == [2, 2, 2, 0]
     assert found.first_change.tolist() == [0.05, 0.10, 0.20, np.inf]
     assert found.changed.tolist() == [True, True, True, False]
 
 
 def test_an_answer_that_changes_but_never_becomes_right_counts_from_its_first_change(brightness: ResNet18) -> None:
     images = red_patches(12, 12)
-    found = hide_more_and_more(
-        brightness, images, np.zeros(2, np.int64), ranks_from_the_corner(2), np.array([1, 1]), "grey"
+    found = occlude_progressively(
+        brightness, images, np.zeros(2, np.int64), ranks_from_the_corner(2), goal=np.array([1, 1]), how="grey"
     )
-    assert found.answer.tolist() == [2, 2]  # blue, where green was looked for
+    assert found.predicted.tolist() == [2, 2]  # blue, where green was looked for
     assert found.share.tolist() == [0.10, 0.10]
     assert found.changed.all()
-    any_other = hide_more_and_more(brightness, images, np.zeros(2, np.int64), ranks_from_the_corner(2), how="grey")
+    any_other = occlude_progressively(brightness, images, np.zeros(2, np.int64), ranks_from_the_corner(2), how="grey")
     assert any_other.share.tolist() == [0.10, 0.10]
 
 
@@ -65,8 +65,8 @@ def test_the_first_change_is_kept_also_where_the_answer_is_right_only_later(brig
     images[(ranks >= 144) & (ranks < 264), 1] = 100
     images[..., 2] = 0
     images[:, 31, :, 2] = 255
-    found = hide_more_and_more(brightness, images, np.zeros(1, np.int64), ranks, np.array([2]), "grey")
-    assert (found.first_change.tolist(), found.share.tolist(), found.answer.tolist()) == ([0.10], [0.20], [2])
+    found = occlude_progressively(brightness, images, np.zeros(1, np.int64), ranks, goal=np.array([2]), how="grey")
+    assert (found.first_change.tolist(), found.share.tolist(), found.predicted.tolist()) == ([0.10], [0.20], [2])
 
 
 def test_the_map_decides_what_is_hidden_and_the_controls_hide_as_much_elsewhere(brightness: ResNet18) -> None:
@@ -75,19 +75,19 @@ def test_the_map_decides_what_is_hidden_and_the_controls_hide_as_much_elsewhere(
     contrast[:, :3, :3] = np.arange(9, 0, -1).reshape(3, 3)
     contrast[:, 6:] = -4  # speaks for the true class: hiding it cannot help
     found = occlude(brightness, images, predicted, true, contrast)
-    assert found.top.answer.tolist() == [2, 2, 2]
+    assert found.top.predicted.tolist() == [2, 2, 2]
     assert found.top.pixels[:, :4, :4].all()
     for hidden in (found.top, found.shifted, found.least):
         expected = [round(share * 1024) for share in hidden.share]
         assert hidden.pixels.sum((1, 2)).tolist() == expected
-    assert found.least.answer.tolist() == [0, 0, 0]
+    assert found.least.predicted.tolist() == [0, 0, 0]
     assert not found.least.pixels[:, :12, :12].any()  # there the contrast is not zero
     assert not found.least.pixels[:, 26:].any()
 
 
 def test_a_shifted_mask_is_the_same_mask_somewhere_else() -> None:
     ranks = np.stack([np.random.default_rng(i).permutation(64).reshape(8, 8) for i in range(20)])
-    moved = shifted(ranks, control_steps(np.arange(20), 64))
+    moved = shift_ranks(ranks, control_steps(np.arange(20), 64))
     for before, after in zip(ranks, moved, strict=True):
         steps = [(dy, dx) for dy in range(8) for dx in range(8) if (np.roll(before, (dy, dx), (0, 1)) == after).all()]
         assert len(steps) == 1
@@ -127,10 +127,10 @@ def test_any_model_is_asked_a_module_and_a_function_alike(brightness: ResNet18) 
 
     images, red, blue = red_patches(10, 12, 16, 24), np.zeros(4, np.int64), np.full(4, 2)
     ranks = ranks_from_the_corner(4)
-    expected = hide_more_and_more(brightness, images, red, ranks, blue, "grey")
+    expected = occlude_progressively(brightness, images, red, ranks, goal=blue, how="grey")
     for model in (Other().train(), lambda stored: 40 * stored.mean((1, 2)) / 255):
-        found = hide_more_and_more(model, images, red, ranks, blue, "grey")
+        found = occlude_progressively(model, images, red, ranks, goal=blue, how="grey")
         np.testing.assert_array_equal(found.pixels, expected.pixels)
         np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4)
-    with pytest.raises(MapError, match=r"function gives \(4,\) for 4 images: a model that gives logits is wanted"):
-        hide_more_and_more(lambda stored: stored.mean((1, 2, 3)), images, red, ranks)
+    with pytest.raises(ChoiceError, match=r"function must return logits .*got \(4,\)"):
+        occlude_progressively(lambda stored: stored.mean((1, 2, 3)), images, red, ranks)

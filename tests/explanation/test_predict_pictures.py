@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import seefar
-from seefar.errors import DataError, MapError
+from seefar.errors import ChoiceError, DataError
 from seefar.explanation.pictures import PicturePrediction
 from seefar.maps.grid import Grid
 
@@ -59,14 +59,16 @@ def test_a_prediction_worked_out_by_hand(patch: Path) -> None:
     assert (found.runner_up_map > 0).tolist() == (~inside).tolist()
     np.testing.assert_array_equal(found.contrast, found.predicted_map - found.runner_up_map)
     # A twentieth, 51 pixels, all of the patch: red 13 * 255 + 51 * 128 against green 960 * 10 + 51 * 128.
-    assert found.share == 0.05
+    assert found.repair.share == 0.05
     assert int(found.hidden.sum()) == 51
     assert not (found.hidden & ~inside).any()
-    assert found.evidence == pytest.approx(51 / 64, abs=1e-3)
+    assert found.repair.evidence == pytest.approx(51 / 64, abs=1e-3)
     logits = 40 / 255 * np.array([13 * 255 + 51 * 128, 960 * 10 + 51 * 128, 51 * 128]) / 1024
-    np.testing.assert_allclose(found.hidden_probabilities, np.exp(logits) / np.exp(logits).sum(), rtol=1e-4)
-    assert found.hidden_answer == 1
-    before, after = expected[0], found.hidden_probabilities
+    after = np.exp(logits) / np.exp(logits).sum()
+    assert found.repair.predicted_after == pytest.approx(after[0], rel=1e-4)
+    assert found.repair.true_after == pytest.approx(after[1], rel=1e-4)
+    assert found.repair.answer == 1
+    before = expected[0]
     assert found.describe() == f"red {before:.1%}, then green {expected[1]:.1%}"
     words = found.sentence()
     assert words.startswith("Hiding 5% of the image, between rows 4 and 11 and columns 20 and 27, with 80% of what ")
@@ -76,7 +78,7 @@ def test_a_prediction_worked_out_by_hand(patch: Path) -> None:
 def test_an_answer_that_hiding_does_not_change(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32), (255, 0, 0)).save(tmp_path / "red.png")
     (found,) = predict(tmp_path / "red.png")
-    assert (found.share, found.hidden_answer, found.control_share) == (0.3, 0, None)
+    assert (found.repair.share, found.repair.answer, found.repair.control_share) == (0.3, 0, None)
     assert "does not change the answer: red goes from 100% to 100%; the same mask elsewhere never" in found.sentence()
     assert found.health.badge == "poor"
     assert found.health.reasons[0] == "the map is flat"
@@ -100,9 +102,9 @@ def test_a_picture_does_not_depend_on_the_others(patch: Path, tmp_path: Path) ->
     assert len(every) == 23
     for place in (0, 21, 22):
         (alone,) = predict(Path(every[place].file), hide="blur")
-        for name in ("probabilities", "contrast", "hidden", "hidden_probabilities"):
+        for name in ("probabilities", "contrast", "hidden"):
             np.testing.assert_array_equal(getattr(alone, name), getattr(every[place], name), err_msg=name)
-        assert alone.control_share == every[place].control_share
+        assert alone.repair == every[place].repair
         assert alone.health == every[place].health
 
 
@@ -115,14 +117,14 @@ def test_all_bad_files_are_named_at_once(patch: Path, tmp_path: Path) -> None:
 
 
 def test_settings_that_do_not_fit_are_refused(patch: Path) -> None:
-    with pytest.raises(DataError, match="gives 3 logits for an image, 2 classes are named"):
+    with pytest.raises(DataError, match="3 logits for an image, but 2 classes"):
         seefar.predict_pictures(Colours(), patch, CLASSES[:2], layer="scaled", progress=seefar.SILENT)
-    with pytest.raises(MapError, match="pass layer="):
+    with pytest.raises(ChoiceError, match="pass layer="):
         predict(patch, layer=None)
     gone = patch.parent / "gone.png"  # settings are checked before files are read
-    with pytest.raises(MapError, match="hide='fog' is unknown"):
+    with pytest.raises(ChoiceError, match="got 'fog'"):
         predict(gone, hide="fog")
-    with pytest.raises(MapError, match="no layer 'scale'"):
+    with pytest.raises(ChoiceError, match="no layer 'scale'"):
         predict(gone, layer="scale")
 
 

@@ -16,12 +16,13 @@ import pytest
 from tiny_job import TINY, At, content
 
 import seefar
+from seefar.pipeline import Result
 from seefar.data import Data
 from seefar.errors import Interrupted, RunError
 from seefar.runs.folder import RunFolder, verify
 
 
-def job(few: Data, folder: Path) -> seefar.Result:
+def job(few: Data, folder: Path) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seefar.report.style.DPI", 30)
         return seefar.run(

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from seefar.errors import RunError
-from seefar.output import LastingOutput, printable
-from seefar.progress import Display
+from seefar.errors import RunError, printable
+from seefar.progress import Display, LastingOutput
 from seefar.runs.folder import RunFolder, verify
 from seefar.runs.tensors import load_tensors
 

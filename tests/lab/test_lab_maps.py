@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lab.baselines import BASELINES, centre_blob, random_map, sobel_edges
 from lab.gradient_free import GRADIENT_FREE, eigencam, scorecam
-from seefar import map_status
+from seefar.maps.grid import map_status
 from seefar.maps.sanity import randomized, rank_correlation
 from seefar.model.resnet import ResNet18
 

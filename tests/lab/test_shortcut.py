@@ -56,10 +56,10 @@ def test_a_planted_shortcut_is_found_and_hiding_it_mends_the_answer(tmp_path: Pa
     contrast, place = placed_contrast(model, images, 0, true, 8)
     assert pointing_hits(contrast, masks, place).mean() > 0.95
     assert evidence_inside(contrast, masks, place).mean() > 4 * masks.mean()
-    found = occlude(model, images, np.zeros(len(images), np.int64), true, contrast, place)
-    assert (found.top.answer == true).mean() > 0.95
-    assert (found.shifted.answer == true).mean() < 0.2
-    assert (found.least.answer == true).mean() < 0.02
+    found = occlude(model, images, np.zeros(len(images), np.int64), true, contrast, grid=place)
+    assert (found.top.predicted == true).mean() > 0.95
+    assert (found.shifted.predicted == true).mean() < 0.2
+    assert (found.least.predicted == true).mean() < 0.02
     # With the patch absent there is nothing to find at its place.
     absent = class_maps(model, plain.test.images[fooled]).contrast(0, true)
     assert pointing_hits(absent, masks, place).mean() < 0.15

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seefar import class_maps, gradcam
-from seefar.errors import MapError
+from seefar.errors import ChoiceError
 from seefar.model.resnet import ResNet18
 
 
@@ -40,5 +40,5 @@ def test_finer_cells_say_which_enter_the_logits(make_net: Callable[..., ResNet18
 
 def test_no_image_and_other_networks(make_net: Callable[..., ResNet18]) -> None:
     assert class_maps(make_net(), np.zeros((0, 32, 32, 3), np.uint8)).maps.shape == (0, 4, 8, 8)
-    with pytest.raises(MapError, match="this is a Linear"):
+    with pytest.raises(ChoiceError, match="this is a Linear"):
         class_maps(torch.nn.Linear(3, 2), torch.zeros(1, 3, 32, 32))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from seefar.errors import MapError
+from seefar.errors import ChoiceError
 from seefar.model.resnet import ResNet18, dense_twin
 from seefar.training.run import Run
 
@@ -72,5 +72,5 @@ def test_no_stride_taken_away_gives_the_networks_own_cells(make_net: MakeNet) ->
 
 @pytest.mark.parametrize("doublings", [-1, 4])
 def test_other_numbers_are_refused(make_net: MakeNet, doublings: int) -> None:
-    with pytest.raises(MapError, match="0 to 3"):
+    with pytest.raises(ChoiceError, match="0 to 3"):
         dense_twin(make_net(), doublings)

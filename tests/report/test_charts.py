@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from seefar import plot_comparison, plot_confusion, plot_faults, plot_reliability
+from seefar import plot_comparison
+from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.comparison import compare
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 from report_content import make_content
 
-from seefar.report.embedded import page_charts
+from seefar.report.page import page_charts
 from seefar.training.history import HistoryRow
 
 

@@ -18,7 +18,7 @@ from seefar import plot_history, plot_maps, plot_mistakes
 from seefar.data import Data
 from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.explain import Explanation
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.health import Health
 from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid

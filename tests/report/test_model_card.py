@@ -14,11 +14,15 @@ from seefar.training.recipe import recipe
 CLASSES = ("cat", "<img src=x>|dog")
 
 
+def metrics_of(predictions: Predictions) -> Metrics:
+    return measure(predictions.labels, predictions.predicted, predictions.losses, predictions.classes)
+
+
 def metrics_of_three():  # type: ignore[no-untyped-def]
     from seefar.evaluation.predictions import Predictions
 
     logits = np.array([[2, 0], [2, 0], [0, 2]], np.float32)  # the second is wrong
-    return measure(Predictions(logits, np.zeros((3, 1), np.float32), np.array([0, 1, 1]), CLASSES, "m", "i"))
+    return metrics_of(Predictions(logits, np.zeros((3, 1), np.float32), np.array([0, 1, 1]), CLASSES, "m", "i"))
 
 
 def test_front_matter_holds_the_accuracy() -> None:

@@ -77,7 +77,7 @@ def test_the_page_is_readable_without_script() -> None:
     assert table.count("<tr>") == 1 + 5
     for mistake, repair in zip(content.mistakes, content.explanation.repairs, strict=True):
         assert f"<tr><td>{mistake.index}</td>" in table
-        assert repair.sentence(mistake, content.test.classes).split(",")[0] in table
+        assert repair.sentence(mistake.true, mistake.predicted, content.test.classes).split(",")[0] in table
 
 
 def test_without_what_is_optional_the_page_is_complete() -> None:

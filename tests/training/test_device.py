@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seefar.errors import DeviceError
+from seefar.errors import ChoiceError
 from seefar.model.inference import device_errors
 from seefar.model.resnet import ResNet18, memory_format
 from seefar.training import device
@@ -44,9 +44,9 @@ def test_steps_are_recorded_on_cuda_without_a_loss_scaler() -> None:
 
 def test_a_device_that_this_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match="cuda"):
+    with pytest.raises(ChoiceError, match="cuda"):
         choose_compute("cuda")
-    with pytest.raises(DeviceError, match="float16 needs CUDA"):
+    with pytest.raises(ChoiceError, match="float16 needs CUDA"):
         choose_compute("cpu", "float16")
 
 
@@ -121,7 +121,7 @@ def test_memory_format_and_copies_suit_the_device() -> None:
     ],
 )
 def test_a_full_or_unknown_gpu_says_what_to_do(error: RuntimeError, message: str) -> None:
-    with pytest.raises(DeviceError, match=message), device_errors():
+    with pytest.raises(ChoiceError, match=message), device_errors():
         raise error
     with pytest.raises(RuntimeError, match="something else"), device_errors():
         raise RuntimeError("something else")

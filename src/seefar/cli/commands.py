@@ -1,6 +1,6 @@
 """The commands: each is a frozen dataclass whose fields are its flags, and a `__call__` that does it.
 
-A new one is a class here or in a file of its own, and a line in `COMMANDS`.
+A new one is a class here or in `tools.py`, and a line in `seefar.cli.main.COMMANDS`.
 """
 
 from __future__ import annotations
@@ -9,19 +9,14 @@ import gc
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from seefar.choices import Choices
-from seefar.cli.app import App
-from seefar.cli.compare import Compare
-from seefar.cli.export import Export
 from seefar.cli.options import Finished, JsonOutput, Launch, Machine, Output, Place, RunName
-from seefar.cli.predict import Predict
-from seefar.cli.printing import print_data, print_evaluation, print_next, print_result
-from seefar.cli.triage import Triage, print_reference
-from seefar.cli.verify import Verify
+from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
+from seefar.errors import RunError
 from seefar.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -81,11 +76,10 @@ class Train:
     def __call__(self, words: Sequence[str]) -> None:
         """Train, and print where the weights are."""
         from seefar.cli.launch import launch
-        from seefar.pipeline import load_for
         from seefar.progress import showing
         from seefar.training.distributed import is_main, joined, load_in_turn
         from seefar.training.loop import train
-        from seefar.training.run import describe_choice, open_run
+        from seefar.training.run import describe_choice, load_for, open_run
 
         if launch(self.launch, words):
             return
@@ -175,6 +169,24 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """Check a run folder against its manifest: which files are missing, changed or extra."""
+
+    run: RunName
+    """Run folder: a path, or a bare name under runs/."""
+    output: Output = field(default_factory=Output)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Print that the folder is whole, or what is wrong with it."""
+        from seefar.runs.folder import find_run, verify
+
+        folder, problems = find_run(self.run), verify(self.run)
+        if problems:
+            raise RunError(f"{folder} is not as its manifest says:\n  " + "\n  ".join(problems))
+        print(f"{folder} is whole: every file is as its manifest says")
+
+
+@dataclass(frozen=True)
 class FetchData:
     """Fetch or make a data set, check it, and print where it lies and what it holds."""
 
@@ -201,23 +213,6 @@ class FetchData:
         print_data(data, place)
 
 
-COMMANDS: dict[str, type[Any]] = {
-    "run": Run,
-    "train": Train,
-    "evaluate": Evaluate,
-    "explain": Explain,
-    "report": Report,
-    "predict": Predict,
-    "app": App,
-    "verify": Verify,
-    "compare": Compare,
-    "triage": Triage,
-    "export": Export,
-    "data": FetchData,
-}
-"""Every command by its name; those with a recipe take it as their first word."""
-
-
 def begin(output: Output) -> Progress | None:
     """Make the process ready to compute, and choose the progress display: None shows one where it runs.
 
@@ -235,8 +230,7 @@ def begin(output: Output) -> Progress | None:
 
 def load(name: str, finished: Finished, progress: Progress | None) -> tuple[FinishedRun, Data]:
     """A finished run, and the data that it was trained on."""
-    from seefar.pipeline import load_for
-    from seefar.training.run import load_run
+    from seefar.training.run import load_for, load_run
 
     run = load_run(name, finished.device)
     return run, load_for(run.recipe, finished.data_dir, finished.data, progress=progress)

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from types import FrameType
 
 from seefar.cli.options import Launch
-from seefar.errors import ChoiceError, Interrupted, ProcessError
+from seefar.errors import ChoiceError, Interrupted
 from seefar.training.device import core_count
-from seefar.training.distributed import launched
+from seefar.training.distributed import ProcessError, launched
 from seefar.training.interrupts import STOPS
 
 RANK = "import sys; sys.path = list(filter(None, sys.path)); from seefar.cli.main import main; sys.exit(main())"

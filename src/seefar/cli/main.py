@@ -14,9 +14,10 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from seefar.cli.commands import COMMANDS
-from seefar.errors import DivergedError, Interrupted, ProcessError, RecipeError, RunError, SeefarError
-from seefar.output import LastingOutput, printable
+from seefar.cli.commands import Evaluate, Explain, FetchData, Report, Run, Train, Verify
+from seefar.cli.tools import App, Compare, Export, Predict, Triage
+from seefar.errors import RecipeError, RunError, SeefarError, printable
+from seefar.progress import LastingOutput
 from seefar.training.recipe import RECIPES, recipe
 
 NARROWEST = 40
@@ -25,6 +26,23 @@ DESCRIPTION = (
     "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why. `seefar COMMAND --help` has the "
     "flags of a command, among them --debug for tracebacks; `seefar --version` prints the version."
 )
+
+
+COMMANDS: dict[str, type[Any]] = {
+    "run": Run,
+    "train": Train,
+    "evaluate": Evaluate,
+    "explain": Explain,
+    "report": Report,
+    "predict": Predict,
+    "app": App,
+    "verify": Verify,
+    "compare": Compare,
+    "triage": Triage,
+    "export": Export,
+    "data": FetchData,
+}
+"""Every command by its name; those with a recipe take it as their first word."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,14 +83,13 @@ def _call(words: list[str]) -> int:
     except (SeefarError, OSError) as error:  # OSError: a folder that cannot be read, ...
         if "--debug" in words:
             raise
-        first = os.environ.get("RANK", "0") == "0"  # of several processes
-        if first or not isinstance(
-            error, (DivergedError, Interrupted, ProcessError)
-        ):  # which are reported by the first
+        code = error.exit_code if isinstance(error, SeefarError) else 2
+        # Of several processes the first reports what all of them meet, and that another one was lost.
+        if os.environ.get("RANK", "0") == "0" or not (isinstance(error, RunError) or code in (1, 130)):
             _print_error(error)
-        return error.exit_code if isinstance(error, SeefarError) else 2
+        return code
     except KeyboardInterrupt:
-        print("seefar: interrupted; the same command goes on from what is saved", file=sys.stderr)
+        print("seefar: interrupted; the same command resumes from what is saved", file=sys.stderr)
         return 130
     return 0
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from seefar.names import DeviceName, PrecisionName
+from seefar.choices import DeviceName, PrecisionName
 
 RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
 """A run folder: a path, or a bare name under runs/."""

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from seefar.data import Data
+    from seefar.evaluation.comparison import Comparison
     from seefar.evaluation.evaluate import Evaluation
+    from seefar.evaluation.triage import AccuracyView, Verdict
+    from seefar.explanation.pictures import PicturePrediction
     from seefar.pipeline import Result
     from seefar.runs.folder import RunFolder
 
 CONFUSED_PAIRS = 3
+EXAMPLES = 3  # of clear model errors
 
 
 def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
@@ -76,3 +84,126 @@ def print_data(data: Data, place: str) -> None:
     print(f"{len(data.train)} training and {len(data.test)} test images of {size}x{size} pixels")
     print(f"{len(data.classes)} classes: {', '.join(data.classes)}")
     print(f"mean {mean}; standard deviation {deviation}")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Tables of the runs, the pairs of runs and the classes, and how many mistakes of the first were luck."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    for table in (_runs(comparison), _pairs(comparison), _classes(comparison)):
+        console.print(table)
+    first, count = comparison.runs[0], len(comparison.runs)
+    console.print(
+        f"{first.mistakes} mistakes of {first.name}: {len(comparison.luck)} luck (right in another run), "
+        f"{len(comparison.settled)} settled ({'both' if count == 2 else 'all'} wrong; "
+        f"{comparison.shared_by_chance:.0f} by chance)",
+        soft_wrap=True,
+    )
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    return table
+
+
+def _runs(comparison: Comparison) -> Table:
+    table = _table("run", "accuracy", "95 % interval", "mistakes")
+    for run in comparison.runs:
+        low, high = run.interval
+        table.add_row(run.name, f"{run.accuracy:.2%}", f"{low:.2%} to {high:.2%}", str(run.mistakes))
+    return table
+
+
+def _pairs(comparison: Comparison) -> Table:
+    table = _table("first, second", "repaired", "broken", "p", "shared", "by chance", "kappa", "kappa of errors")
+    for pair in comparison.pairs:
+        table.add_row(
+            f"{Path(pair.first).name}, {Path(pair.second).name}",
+            str(len(pair.repaired)),
+            str(len(pair.broken)),
+            f"{pair.p:.2g}" if pair.p >= 0.001 else "< 0.001",
+            str(pair.shared),
+            f"{pair.shared_by_chance:.1f}",
+            f"{pair.kappa:.3f}",
+            f"{pair.error_kappa:.3f}",
+        )
+    return table
+
+
+def _classes(comparison: Comparison) -> Table:
+    """Recall of each class in each run; for two runs also how many images the second repairs and breaks."""
+    two = comparison.pairs[0] if len(comparison.runs) == 2 else None
+    table = _table("class", *(run.name for run in comparison.runs), *(("repaired", "broken") if two else ()))
+    for k, name in enumerate(comparison.classes):
+        recalls = (run.recall[k] for run in comparison.runs)
+        changes = (str(two.repaired_by_class[k]), str(two.broken_by_class[k])) if two else ()
+        table.add_row(name, *("-" if recall is None else f"{recall:.1%}" for recall in recalls), *changes)
+    return table
+
+
+def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
+    """One line for each fault and each accuracy, and the clearest model errors."""
+    from seefar.evaluation.triage import FAULTS, MEANING, count_faults
+
+    counts = count_faults(verdicts)
+    print(f"{file}: {counts['errors']} mistakes")
+    if same:
+        print(f"These are the predictions of {', '.join(same)}, which is not counted among the other nets.")
+    for fault in FAULTS:
+        share = counts[fault] / max(1, counts["errors"])
+        print(f"  {fault:10s} {counts[fault]:5d}  {share:6.1%}  {MEANING[fault]}")
+    print("Accuracy, with its 95 % interval:")
+    for view in views:
+        print(f"  {view}")
+    clearest = sorted((one for one in verdicts if one.fault == "model"), key=lambda one: one.nets_wrong)[:EXAMPLES]
+    if clearest:
+        print("Worth a look first:")
+    for verdict in clearest:
+        print(f"  image {verdict.index}: {verdict.sentence}")
+    print("next: --json prints every verdict")
+
+
+def print_triage_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
+    """The counts, the accuracies, the published nets with the same predictions, and every verdict."""
+    from seefar.evaluation.triage import count_faults
+
+    result = {
+        **count_faults(verdicts),
+        "same_as": list(same),
+        "accuracy": [asdict(view) for view in views],
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+    }
+    print(json.dumps(result, indent=2))
+
+
+def print_reference(data_dir: Path | None, quiet: bool) -> None:
+    """Fetch the reference data if they are not there; print what they are, their licences, and where they lie."""
+    from seefar.data.reference import SOURCES, find_files, read_reference
+    from seefar.progress import SILENT
+
+    paths = find_files(data_dir, progress=SILENT if quiet else None)
+    reference = read_reference(paths)
+    for source in SOURCES:
+        print(f"{source.credit}\n  {paths[next(iter(source.files))].parent}")
+    print(
+        f"{len(reference.counts):,} test images, {reference.counts.sum():,} choices of people, "
+        f"{(reference.confirmed >= 0).sum()} checked labels of which {reference.label_errors.sum()} are errors, "
+        f"{len(reference.nets)} published nets"
+    )
+
+
+def print_prediction(prediction: PicturePrediction, figure: Path) -> None:
+    """The prediction of one picture, and what hiding the evidence does."""
+    from seefar.errors import printable
+
+    print(f"{printable(prediction.file)}: {prediction.describe()}")
+    print(f"  {prediction.picture.describe()}")
+    print(f"  {prediction.sentence()}")
+    print(f"  map: {'; '.join((prediction.health.badge, *prediction.health.reasons))}")
+    print(f"  {printable(str(figure))}")

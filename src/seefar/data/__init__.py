@@ -27,9 +27,9 @@ def load_data(
     Args:
         name: `cifar10`, `shapes`, or the path of a folder of pictures: `train/<class>/` and `test/<class>/`, or only
             class folders, of which a fifth of the pictures is set aside for the test.
-        folder: where CIFAR-10 lies or is to be kept; default: SEEFAR_DATA, else the user's cache folder.
-        image_size: height and width in pixels that the pictures of a folder are brought to.
-        create: make `folder`, if it does not exist, for CIFAR-10 to be fetched into.
+        folder: where CIFAR-10 is, or is saved; default: SEEFAR_DATA, else the user's cache folder.
+        image_size: height and width in pixels that the pictures of a folder are resized to.
+        create: create `folder` if it does not exist, and fetch CIFAR-10 into it.
         progress: see `seefar.progress`.
 
     Raises:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seefar.names import Border
+from seefar.choices import Border
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or it asks the network for a newer release
 with warnings.catch_warnings():
@@ -49,7 +49,7 @@ def random_crop(size: int, padding: int, border: Border = "black") -> list[Any]:
 def cutout(size: int, hole: int, probability: float, fill: tuple[float, ...]) -> list[Any]:
     """Cutout (DeVries & Taylor 2017, arXiv 1708.04552): a square centred on any pixel, cut off at the image's edge.
 
-    albumentations' CoarseDropout keeps the whole hole inside the image, which hides the central pixel of a 32x32
+    albumentations' CoarseDropout keeps the hole inside the image, which hides the central pixel of a 32x32
     image 9 times in 10 with a 16-pixel hole, not 1 in 4. So the image is padded until each pixel can be the centre,
     the hole is dropped, and the padding is cut away again.
     """
@@ -100,7 +100,7 @@ class BatchAugmentation:
 
 
 def crop(images: Tensor, top: Tensor, left: Tensor, border: Border) -> Tensor:
-    """Each image moved so that (top, left) is its new corner; what lies outside is black, or reflected at the edge.
+    """Each image moved so that (top, left) is its new corner; pixels outside the image are black or reflected.
 
     Args:
         images: (B, H, W, C), of any type.
@@ -146,7 +146,7 @@ def cut_out(images: Tensor, top: Tensor, left: Tensor, hole: int, fill: Tensor) 
 
 
 def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
-    """Images (B, H, W, C), those of them left-right mirrored where `mirrored`, bool (B,), says so."""
+    """Images (B, H, W, C), left-right mirrored where `mirrored`, bool (B,), is true."""
     return torch.where(mirrored[:, None, None, None], images.flip(2), images)
 
 

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seefar.choices import Flip
 from seefar.data.augmentation import BatchAugmentation, mirror
 from seefar.data.images import Images, Labels, Split
-from seefar.names import Flip
 from seefar.seeds import Stream
 
 LARGEST_ON_DEVICE = 4 << 30
@@ -34,7 +34,7 @@ class Batch:
 
 
 class AugmentedBatches:
-    """Batch number b of epoch e, for any (e, b): the same in whichever order they are asked for.
+    """Batch number b of epoch e, for any (e, b): the same in whichever order they are read.
 
     Args:
         split: the training images.

@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009): the official files, fetched once, checked, read without running code."""
+"""CIFAR-10 (Krizhevsky 2009): the official files, downloaded once, checked, read without running code."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import os
 import pickle
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seefar.data.download import download, user_cache
-from seefar.data.images import Data, Labels, Split
+from seefar.data.images import Data, Split
 from seefar.errors import DataError
 from seefar.progress import SILENT, Progress, showing
+from seefar.runs.files import read_bytes
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -45,18 +44,18 @@ MD5 = {
 
 
 def default_folder() -> Path:
-    """Where data sets are kept: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    """The folder of data sets: the environment variable SEEFAR_DATA, else the user's cache folder."""
     return Path(os.environ.get("SEEFAR_DATA") or user_cache())
 
 
 def load_cifar10(folder: str | Path | None = None, *, create: bool = False, progress: Progress | None = None) -> Data:
-    """CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels, 10 classes. Fetched if it is not there.
+    """CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels, 10 classes. Downloaded if missing.
 
     Args:
-        folder: the folder that holds `cifar-10-batches-py/` or the archive, or is to hold them; that folder itself
-            is taken too. Default: `default_folder()`.
-        create: make the folder if it does not exist. Without it one that does not exist is taken to be mistyped; only
-            the user's cache folder is made in any case.
+        folder: the folder of `cifar-10-batches-py/` or of the archive, or that folder itself. Default:
+            `default_folder()`.
+        create: create the folder if it does not exist. Otherwise its name is taken for a typing error; only the
+            user's cache folder is always created.
         progress: see `seefar.progress`.
 
     Raises:
@@ -65,10 +64,10 @@ def load_cifar10(folder: str | Path | None = None, *, create: bool = False, prog
     chosen = folder or os.environ.get("SEEFAR_DATA")
     place = Path(folder).expanduser() if folder else default_folder()
     if chosen and not create and not place.is_dir():
-        named = "" if folder else ", which SEEFAR_DATA names,"
+        named = "" if folder else ", set by SEEFAR_DATA,"
         raise DataError(
-            f"The folder {place}{named} does not exist: choose the one that holds {FOLDER}, or make it for the 170 MB "
-            f"to be fetched into: create=True, or `seefar data cifar10 --data-dir {place}`."
+            f"The folder {place}{named} does not exist: choose the one that holds {FOLDER}, or create it and "
+            f"download 170 MB: create=True, or `seefar data cifar10 --data-dir {place}`."
         )
     with showing(progress) as shown:
         return read_batches(find_batches(place, progress=shown))
@@ -77,10 +76,10 @@ def load_cifar10(folder: str | Path | None = None, *, create: bool = False, prog
 def find_batches(
     folder: Path, urls: tuple[str, ...] = URLS, archive_md5: str = ARCHIVE_MD5, progress: Progress = SILENT
 ) -> Path:
-    """The folder with the seven batch files: as it lies, else unpacked from the archive, else fetched first.
+    """The folder with the seven batch files: as it is, else unpacked from the archive, else downloaded first.
 
     Raises:
-        DataError: nothing was there, and no address gave the official archive.
+        DataError: the folder has no files, and no address has the official archive.
     """
     if (folder / META_FILE).exists() or (folder / TRAIN_FILES[0]).exists():
         return folder
@@ -93,9 +92,9 @@ def find_batches(
 
 
 def unpack(archive: Path, batches: Path) -> None:
-    """Write the seven files of the archive into `batches`; whatever else it holds is never touched.
+    """Write the seven files of the archive into `batches`; its other members are not read.
 
-    The files are written beside their place and moved there whole, so that a kill leaves nothing half made.
+    The files are written into a temporary folder that is renamed at the end, so a kill leaves no partial result.
 
     Raises:
         DataError: the archive cannot be read or lacks one of the files.
@@ -113,7 +112,7 @@ def unpack(archive: Path, batches: Path) -> None:
     except (KeyError, EOFError, OSError, ValueError, tarfile.TarError, zlib.error) as error:
         raise DataError(
             f"{archive} cannot be unpacked ({error}): it should hold {FOLDER}/ with {', '.join(MD5)}. "
-            "Delete it and run the command again to fetch it anew."
+            "Delete it and run the command again to download it again."
         ) from error
     finally:
         if beside.exists():
@@ -127,65 +126,41 @@ def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
 
     Args:
         batches: the folder `cifar-10-batches-py`.
-        checksums: the MD5 each file must have.
+        checksums: the MD5 each file must have. It guarantees the form of the content, which is not validated again.
 
     Raises:
-        DataError: a file is missing, differs from its checksum, or holds something other than a batch.
+        DataError: a file is missing, differs from its checksum, or asks for code to be run.
     """
-    names = (META_FILE, *TRAIN_FILES, *TEST_FILES)
-    with ThreadPoolExecutor(1, "batches") as pool:  # it reads and checks a file while the one before is decoded
-        contents = pool.map(lambda name: _checked_content(batches / name, checksums[name]), names)
-        meta = unpickle_batch(next(contents), batches / META_FILE)
-        try:
-            classes = tuple(name.decode() for name in meta[b"label_names"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{batches / META_FILE} holds no label_names: it is not CIFAR-10's.") from error
-        train = _split([batches / name for name in TRAIN_FILES], contents, classes)
-        test = _split([batches / name for name in TEST_FILES], contents, classes)
-    return Data("cifar10", train, test)
 
+    def read(name: str) -> Mapping[bytes, Any]:
+        return unpickle_batch(_checked_content(batches / name, checksums[name]), batches / name)
 
-def _split(paths: Sequence[Path], contents: Iterator[bytes], classes: tuple[str, ...]) -> Split:
-    """One split of the next batches, each brought into its place as soon as it is decoded."""
-    most = sum(path.stat().st_size // 3072 for path in paths if path.exists())  # images, and some
-    images, labels = np.empty((most, 32, 32, 3), np.uint8), []
-    end = 0
-    for path in paths:
-        planes, its_labels = _planes(next(contents), path)
-        own = images[end : end + len(planes)]
-        for channel in range(3):  # one at a time: numpy copies three bytes at a time slowly
-            own[..., channel] = planes[:, channel]
-        end += len(planes)
-        labels.append(its_labels)
-    return Split(images[:end], np.concatenate(labels), classes)
+    def split(names: Sequence[str]) -> Split:
+        images, labels = [], []
+        for name in names:
+            batch = read(name)
+            planes = batch[b"data"].reshape(-1, 3, 32 * 32)  # a row holds all red values, then green, then blue
+            images.append(planes.transpose(0, 2, 1).reshape(-1, 32, 32, 3))
+            labels += batch[b"labels"]
+        return Split(np.concatenate(images), np.array(labels), classes)
 
-
-def _planes(content: bytes, path: Path) -> tuple[NDArray[np.uint8], Labels]:
-    """Images of a batch as they lie in the file, (N, 3, 32, 32), and labels (N,)."""
-    batch = unpickle_batch(content, path)
-    try:
-        planes = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
-        labels = np.asarray(batch[b"labels"], dtype=np.int64)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} holds no batch of 32x32 colour images with labels ({error}).") from error
-    if len(planes) != len(labels):
-        raise DataError(f"{path} holds {len(planes)} images and {len(labels)} labels: it should hold as many of each.")
-    return planes, labels
+    classes = tuple(name.decode() for name in read(META_FILE)[b"label_names"])
+    return Data("cifar10", split(TRAIN_FILES), split(TEST_FILES))
 
 
 def _checked_content(path: Path, md5: str) -> bytes:
     try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
+        content = read_bytes(path)
+    except OSError as error:
         raise DataError(
-            f"{path} is missing: a CIFAR-10 folder holds {', '.join(MD5)}. "
-            f"Delete {path.parent} and run `seefar data cifar10` to fetch it anew, or choose another folder."
+            f"{path} cannot be read ({error.strerror}): a CIFAR-10 folder holds {', '.join(MD5)}. "
+            f"Delete {path.parent} and run `seefar data cifar10` to download it again, or choose another folder."
         ) from error
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
         raise DataError(
-            f"{path} is not the official file: MD5 {md5} was wanted, {found} found ({len(content):,} bytes). "
-            f"It is damaged or another file under this name; delete {path.parent} and run `seefar data cifar10`."
+            f"{path} is not the official file: its MD5 must be {md5} (got {found}, {len(content):,} bytes). "
+            f"It is damaged or a different file; delete {path.parent} and run `seefar data cifar10`."
         )
     return content
 
@@ -209,12 +184,10 @@ def unpickle_batch(content: bytes, path: Path) -> Mapping[bytes, Any]:
     """The dictionary in a batch file, read so that a hostile file can run nothing.
 
     Raises:
-        DataError: the content is not a pickled dictionary of plain values and arrays of numbers.
+        DataError: the content is no pickle, or asks for more than an array of numbers needs.
     """
     try:
-        batch = _BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
+        batch: Mapping[bytes, Any] = _BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:  # a damaged pickle may raise anything at all
         raise DataError(f"{path} cannot be read as a CIFAR-10 batch: {error}. Nothing in it was run.") from error
-    if not isinstance(batch, dict):
-        raise DataError(f"{path} holds a {type(batch).__name__}, a CIFAR-10 batch is a dictionary.")
     return batch

@@ -12,6 +12,8 @@ from seefar.progress import SILENT, Progress
 CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 3.05, 30.0
 """For the connection, and for each wait for more bytes. A machine without a network learns it in 3 seconds."""
+MOST_BYTES = 1 << 30
+"""Of a file whose length is not known."""
 
 
 def user_cache() -> Path:
@@ -23,8 +25,8 @@ def user_cache() -> Path:
         return Path(pooch.os_cache("seefar"))
 
 
-def download(urls: tuple[str, ...], path: Path, md5: str, size: int, progress: Progress = SILENT) -> None:
-    """Fetch `path` from the first address that has the right file; nothing happens if it is there already.
+def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES, progress: Progress = SILENT) -> None:
+    """Fetch `path` from the first address that has the right file; nothing happens if it exists already.
 
     A transfer that breaks off leaves `<path>.part`, and the next try (of any address, in this process or a later
     one) fetches only the rest. The file gets its name when its checksum is right.
@@ -37,8 +39,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int, progress: P
         progress: see `seefar.progress`; counts MB.
 
     Raises:
-        DataError: no address has the file; the message holds what each of them answered, and whether a damaged file is
-            at `path`.
+        DataError: no address has the file; the message lists the answer of each, and whether `path` is a damaged file.
     """
     import pooch
 
@@ -47,7 +48,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int, progress: P
         found = pooch.file_hash(str(path), alg="md5")
         if found == md5:
             return
-        damaged = f"The file there is damaged or another one: MD5 {found} was found.\n"
+        damaged = f"The file there is damaged or a different one: its MD5 is {found}.\n"
     progress.line(f"fetching {path.name} into {path.parent}")
     part = path.with_name(f"{path.name}.part")
     failures = []
@@ -60,7 +61,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int, progress: P
                 os.replace(part, path)
                 return
             part.unlink()  # the next address starts from nothing
-            failures.append(f"{url}: another file (its MD5 is {found})")
+            failures.append(f"{url}: a different file (its MD5 is {found})")
         except OSError as error:
             failures.append(f"{url}: {failure(error)}")
     tried = "\n  ".join(failures)
@@ -85,6 +86,8 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
     """
     import requests
 
+    if part.is_symlink():  # whoever can write into a shared data folder could make it name any file
+        part.unlink()
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
@@ -92,9 +95,9 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
             return  # it is complete; the checksum decides
         response.raise_for_status()
         if response.status_code != requests.codes.partial_content:
-            have = 0  # the host sends the whole file again
-        length = 0 if "Content-Encoding" in response.headers else int(response.headers.get("Content-Length", 0))
-        total = have + length if length else None
+            have = 0  # the host sends the file from its beginning
+        length = "" if "Content-Encoding" in response.headers else response.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() else None
         with part.open("ab" if have else "wb") as file:
             for chunk in response.iter_content(CHUNK_BYTES):
                 have += file.write(chunk)
@@ -107,7 +110,7 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
 
 
 def failure(error: OSError) -> str:
-    """The reason in a few words: what requests says of a lost connection is a paragraph of class names."""
+    """The reason in a few words: requests describes a lost connection by a paragraph of class names."""
     import requests
 
     return "no connection" if isinstance(error, requests.ConnectionError) else str(error)

@@ -19,20 +19,18 @@ import numpy as np
 from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, Split
 from seefar.data.pictures import NO_CLASSES, Picture, picture_suffixes, read_picture, unreadable
-from seefar.errors import DataError, RunError
-from seefar.output import printable
+from seefar.errors import DataError, RunError, printable
 from seefar.progress import Progress, showing
-from seefar.runs.arrays import load_array
 from seefar.runs.files import read_json, write_text, written_beside
 
 PARTS = {"train": ("train", "training"), "test": ("test", "testing"), "val": ("val", "valid", "validation")}
 TEST_SHARE = 0.2
-FORM = "1"
-"""Part of the key of what is kept: raise it when pictures are made into images in another way."""
+FORM = "2"
+"""Part of the cache key: raise it when pictures are converted in another way."""
 PART = 1_000
-"""So many pictures wait for a thread at once."""
-KEPT = 8
-"""So many decoded data sets are kept; the one used longest ago goes first."""
+"""Pictures that wait for a thread at once."""
+CACHED = 8
+"""Decoded data sets in the cache; the least recently used is deleted first."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,8 @@ class File:
         name: relative to the data folder.
         label: index of its class.
         size: in bytes.
-        times: when it was written and, which nobody can set, when anything about it was changed, in ns; on Windows
-            the second is when it was made.
+        times: when its content and, which no program can set, when anything about it was last changed, in ns; on
+            Windows the second is its creation.
     """
 
     name: str
@@ -55,7 +53,7 @@ class File:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder holds.
+    """The pictures of a folder.
 
     Attributes:
         classes: names of the K classes, in alphabetical order.
@@ -81,22 +79,22 @@ def load_folder(
 
     The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`), or only class folders, of which a fifth
     of the pictures is set aside for the test. Every format that Pillow reads is read, also in folders within a class
-    folder; `read_picture` says what becomes of sizes and modes. The decoded images are kept and mapped into memory the
-    next time, as long as names, sizes and times of the files are the same. A picture that is replaced by one of the
-    same size and time is noticed where the system keeps when a file was last changed, which Windows does not.
+    folder; `read_picture` describes the treatment of sizes and modes. The decoded images are cached, and mapped into
+    memory the next time if names, sizes and times of the files are the same. A picture replaced by one of the same size
+    and time is noticed if the system records when a file was last changed, which Windows does not.
 
     Args:
         folder: the data folder.
         image_size: height and width in pixels, 16 to 96.
-        seed: what the test images are chosen by where the folder does not say.
-        cache: where decoded images are kept. Default: SEEFAR_CACHE, else the user's cache folder.
+        seed: chooses the test images if the folder has none.
+        cache: where decoded images are cached. Default: SEEFAR_CACHE, else the user's cache folder.
         progress: see `seefar.progress`. Each of the data's `notes` is a line.
 
     Raises:
         DataError: classes or pictures are missing, or some files cannot be read; all of them are named.
     """
     if not 16 <= image_size <= 96:
-        raise DataError(f"image_size is {image_size}: images of 16 to 96 pixels can be used.")
+        raise DataError(f"image_size must be 16 to 96 pixels (got {image_size}).")
     folder = Path(folder)
     layout = read_layout(folder, seed)
     files = (*layout.train, *layout.test)
@@ -116,7 +114,7 @@ def load_folder(
 
 
 def cache_folder() -> Path:
-    """Where decoded pictures are kept: the environment variable SEEFAR_CACHE, else the user's cache folder."""
+    """The folder of decoded pictures: the environment variable SEEFAR_CACHE, else the user's cache folder."""
     return Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
 
 
@@ -124,16 +122,16 @@ def read_layout(folder: Path, seed: int = 0) -> Layout:
     """Find the classes and pictures of a folder, without opening any of them.
 
     The folder holds `train/<class>/` and `test/<class>/`, or `val/<class>/` in its place; or only `train/`, or the
-    class folders themselves, and then a fifth of the pictures of each class becomes the test images. Pictures in
-    folders within a class folder belong to the class. Hidden files and folders are left alone.
+    class folders themselves. Then a fifth of the pictures of each class becomes the test images. Pictures in
+    folders within a class folder belong to the class. Hidden files and folders are ignored.
 
     Args:
         folder: the data folder.
-        seed: what the test images are chosen by where they are not given. A picture's part depends on its name and
-            this, so that further pictures do not move those that are there.
+        seed: chooses the test images if there are none. The choice depends on the picture's name and the seed, so
+            further pictures do not move the others.
 
     Raises:
-        DataError: there are fewer than two classes, the parts have different ones, or a class has no picture.
+        DataError: there are fewer than two classes, the parts have different classes, or a class has no picture.
     """
     found = {path.name.lower(): path for path in _class_folders(folder)}
     parts = {part: next((found[name] for name in names if name in found), None) for part, names in PARTS.items()}
@@ -141,7 +139,7 @@ def read_layout(folder: Path, seed: int = 0) -> Layout:
     skipped: Counter[str] = Counter()
     notes = []
     if given is None and train is not None and not _class_folders(train):
-        train = None  # a class of that name, such as trains, among others
+        train = None  # a class of that name, such as "train", among others
     if train is None and given is not None:
         raise DataError(f"{folder} holds {given.name}/ but no train/: put the training pictures into train/<class>/.")
     if train is not None and given is not None:
@@ -149,7 +147,7 @@ def read_layout(folder: Path, seed: int = 0) -> Layout:
         if classes != tested:
             odd = ", ".join(printable(name) for name in sorted(set(classes) ^ set(tested)))
             raise DataError(
-                f"{folder}: {train.name}/ and {given.name}/ should hold the same classes, they differ in {odd}."
+                f"{folder}: {train.name}/ and {given.name}/ must have the same classes; they differ in {odd}."
             )
         trained, testing = (_part_files(folder, part, classes, skipped) for part in (train, given))
         if parts["test"] is None:
@@ -184,7 +182,7 @@ def _class_names(part: Path) -> tuple[str, ...]:
     names = tuple(path.name for path in _class_folders(part))
     if len(names) < 2:
         found = ", ".join(printable(name) for name in names) or "none"
-        raise DataError(f"{part} should hold one folder of pictures for each class, at least two; found {found}.")
+        raise DataError(f"{part} must hold one folder of pictures per class, at least two (got {found}).")
     return names
 
 
@@ -199,7 +197,7 @@ def _part_files(folder: Path, part: Path, classes: Sequence[str], skipped: Count
         files += _pictures(folder, part / name, label, skipped)
         if len(files) == before:
             raise DataError(
-                f"{part.name}/{printable(name)} in {folder} holds no picture: put some in, or remove the folder."
+                f"{part.name}/{printable(name)} in {folder} holds no picture: add some, or remove the folder."
             )
     return tuple(files)
 
@@ -219,7 +217,7 @@ def _pictures(folder: Path, place: Path, label: int, skipped: Counter[str]) -> I
         elif path.suffix.lower() not in picture_suffixes():
             skipped[printable(path.suffix.lower()) or "without an ending"] += 1
         elif not entry.is_file():
-            skipped["broken links"] += 1
+            skipped["broken links or no regular files"] += 1
         else:
             about = entry.stat()
             times = about.st_mtime_ns, about.st_ctime_ns
@@ -251,25 +249,22 @@ def _decoded(folder: Path, files: Sequence[File], image_size: int, cache: Path, 
     for file in files:
         key.update(os.fsencode(f"{file.name}\0{file.size} {file.times}\n"))
     stem = cache / key.hexdigest()[:40]
+    pixels, record = stem.with_suffix(".raw"), stem.with_suffix(".json")
     shape = (len(files), image_size, image_size, 3)
-    kept, about = stem.with_suffix(".npy"), stem.with_suffix(".json")
-    with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):  # not there, or not whole: decode anew
-        found = read_json(about)
-        cropped = int(found["cropped"])
-        images = load_array(kept, mmap_mode="c")  # what is written to it stays in memory
-        fits = images.shape == shape and images.dtype == np.uint8 and images.flags.c_contiguous
-        if fits and found["crc32"] == zlib.crc32(images.data):
+    with suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: decode again
+        about = read_json(record)
+        images = np.asarray(np.memmap(pixels, np.uint8, "c", shape=shape))  # copy on write: the file never changes
+        if about["crc32"] == zlib.crc32(images.data):
             with suppress(OSError):
-                os.utime(about)
-            return images, cropped
+                os.utime(record)
+            return images, about["cropped"]
     images = np.empty(shape, np.uint8)
     cropped = _decode(folder, files, image_size, images, shown)
-    with suppress(RunError, OSError):  # a home that is full or cannot be written to: the next start decodes again
-        with written_beside(kept) as beside:
-            np.save(beside, images)
-        write_text(
-            about, json.dumps({"cropped": cropped, "crc32": zlib.crc32(images.data)}) + "\n"
-        )  # last, so that it stands for a whole array
+    with suppress(RunError, OSError):  # the disk is full or read-only: the next start decodes again
+        with written_beside(pixels) as beside:
+            images.tofile(beside)
+        about = {"cropped": cropped, "crc32": zlib.crc32(images.data)}
+        write_text(record, json.dumps(about) + "\n")  # last, so that it stands for a complete array
         _forget_oldest(cache)
     return images, cropped
 
@@ -286,7 +281,7 @@ def _decode(folder: Path, files: Sequence[File], image_size: int, images: Images
             return error
 
     # Pillow decodes and resizes outside Python's lock, so threads are enough; they end before any training begins.
-    with warnings.catch_warnings(), ThreadPoolExecutor(_threads(), "pictures") as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1), "pictures") as pool:
         warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
         try:
             for start in range(0, len(files), PART):  # all at once, a million files would wait in 2 GB
@@ -307,11 +302,6 @@ def _decode(folder: Path, files: Sequence[File], image_size: int, images: Images
 
 def _forget_oldest(cache: Path) -> None:
     newest_first = sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for about in newest_first[KEPT:]:
+    for about in newest_first[CACHED:]:
         about.unlink(missing_ok=True)
-        about.with_suffix(".npy").unlink(missing_ok=True)
-
-
-def _threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores)
+        about.with_suffix(".raw").unlink(missing_ok=True)

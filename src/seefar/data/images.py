@@ -14,31 +14,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.errors import DataError
-from seefar.output import printable
+from seefar.errors import DataError, printable
 from seefar.seeds import Stream
 
 Images = NDArray[np.uint8]  # (N, H, W, 3)
 Labels = NDArray[np.int64]  # (N,)
 
 SMALLEST, LARGEST = 8, 4096
-"""Images of fewer pixels on a side leave the last stage of the network, which sees one in eight, with nothing. On
-images of more no network was trained: the activations of two of them take more memory than machines have."""
+"""Sides of an image in pixels. The last stage of the network sees an eighth of them; beyond 4096 the activations of two
+images do not fit into memory."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """One part of a data set.
 
-    It checks itself when it is made; whatever takes a `Split` can rely on what stands here. Lists, other integer types
-    and mirrored or otherwise strided views become plain arrays; everything else that does not fit is refused.
+    It checks itself when it is created, so every function that takes a `Split` can rely on this form. Lists, other
+    integer types and strided views become plain arrays; other values are refused.
 
     Attributes:
         images: uint8 (N, H, W, 3), RGB, H = W, at least 8 pixels.
         labels: int64 (N,), each in 0..K-1.
         classes: names of the K classes, at least two, no two alike.
         masks: bool (N, H, W), the pixels that decide the class, where the data set knows them.
-        files: names of the N files that the images were read from, relative to the data folder, where there are any.
+        files: names of the N files that the images were read from, relative to the data folder, or None.
 
     Raises:
         DataError: the images, labels, classes, masks or files are not of this form, or do not fit each other.
@@ -114,7 +113,7 @@ class Data:
         name: `cifar10`, `shapes`, or the path of a folder.
         train: the training images.
         test: the test images.
-        notes: what whoever read the data set should know of it, such as files that were skipped; one line each.
+        notes: remarks on the reading, such as the number of skipped files; one line each.
 
     Raises:
         DataError: the two splits differ in their classes or in the size of their images.
@@ -136,13 +135,13 @@ class Data:
         if train.classes != test.classes:
             odd = ", ".join(sorted(set(train.classes) ^ set(test.classes))) or "their order"
             raise DataError(
-                f"{self.name}: the training and the test images should have the same classes, they differ in {odd}."
+                f"{self.name}: the training and the test images must have the same classes; they differ in {odd}."
             )
         sizes = train.images.shape[1], test.images.shape[1]
         if sizes[0] != sizes[1]:
             raise DataError(
-                f"{self.name}: training images of {sizes[0]} pixels and test images of {sizes[1]} cannot go together: "
-                "bring all to one size."
+                f"{self.name}: training and test images must have the same size "
+                f"(got {sizes[0]} and {sizes[1]} pixels): resize them."
             )
 
     def __repr__(self) -> str:
@@ -186,8 +185,8 @@ class Data:
                 f"hold out between 0 and {len(self.train) - 1}."
             )
         order = np.random.default_rng((Stream.HELD_OUT, seed)).permutation(len(self.train))
-        held_out, kept = np.sort(order[:count]), np.sort(order[count:])
-        return replace(self, train=self.train.take(kept)) if count else self, self.train.take(held_out)
+        held_out, remaining = np.sort(order[:count]), np.sort(order[count:])
+        return replace(self, train=self.train.take(remaining)) if count else self, self.train.take(held_out)
 
 
 def _describe(images: Images, classes: int) -> str:
@@ -219,39 +218,39 @@ def check_images(images: Any) -> NDArray[np.uint8]:
     """Images as uint8 (N, H, W, 3), contiguous and writable, which is what torch can share the memory of.
 
     Raises:
-        DataError: they are of another type or shape, or not square, or too small.
+        DataError: they have another type or shape, are not square, or are too small.
     """
-    found = _as_array("images", images)
-    wanted = "images should be uint8 (N, H, W, 3), RGB"
-    if found.dtype.kind in "iu" and found.dtype != np.uint8:
-        if found.size and (found.min() < 0 or found.max() > 255):
+    array = _as_array("images", images)
+    required = "images must be uint8 (N, H, W, 3), RGB"
+    if array.dtype.kind in "iu" and array.dtype != np.uint8:
+        if array.size and (array.min() < 0 or array.max() > 255):
             raise DataError(
-                f"{wanted}, 0 to 255; {found.dtype} from {found.min()} to {found.max()} was found: scale them."
+                f"{required}, 0 to 255 (got {array.dtype} from {array.min()} to {array.max()}): scale them."
             )
-        found = found.astype(np.uint8)
-    if found.dtype != np.uint8:
-        advice = ""
-        if found.dtype.kind == "f" and found.size:
-            low, high = float(found.min()), float(found.max())
-            advice = f" from {low:.4g} to {high:.4g}"
+        array = array.astype(np.uint8)
+    if array.dtype != np.uint8:
+        range_ = advice = ""
+        if array.dtype.kind == "f" and array.size:
+            low, high = float(array.min()), float(array.max())
+            range_ = f" from {low:.4g} to {high:.4g}"
             if low >= 0 and high <= 1:
-                advice += ": pass (255 * images).round().astype(np.uint8)"
-        raise DataError(f"{wanted}; {found.dtype}{advice} was found.")
-    if found.ndim != 4 or found.shape[3] != 3:
+                advice = ": pass (255 * images).round().astype(np.uint8)"
+        raise DataError(f"{required} (got {array.dtype}{range_}){advice}.")
+    if array.ndim != 4 or array.shape[3] != 3:
         advice = ""
-        if found.ndim == 4 and found.shape[1] == 3:
+        if array.ndim == 4 and array.shape[1] == 3:
             advice = ": pass images.transpose(0, 2, 3, 1)"
-        elif found.ndim == 3 and found.shape[2] == 3:
+        elif array.ndim == 3 and array.shape[2] == 3:
             advice = ": pass images[None] for a single one"
-        elif found.ndim == 3 or (found.ndim == 4 and found.shape[3] == 1):
+        elif array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 1):
             advice = ": repeat the one channel of grey images three times"
-        raise DataError(f"{wanted}; the shape {found.shape} was found{advice}.")
-    if found.shape[1] != found.shape[2] or found.shape[1] < SMALLEST:
+        raise DataError(f"{required} (got the shape {array.shape}){advice}.")
+    if array.shape[1] != array.shape[2] or array.shape[1] < SMALLEST:
         raise DataError(
-            f"images should be square, of at least {SMALLEST}x{SMALLEST} pixels; "
-            f"{found.shape[1]}x{found.shape[2]} was found: crop or resize them."
+            f"images must be square, of at least {SMALLEST}x{SMALLEST} pixels "
+            f"(got {array.shape[1]}x{array.shape[2]}): crop or resize them."
         )
-    return np.require(found, requirements=["C", "W"])
+    return np.require(array, requirements=["C", "W"])
 
 
 def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -260,31 +259,31 @@ def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[n
     Raises:
         DataError: they are no integers, not one for each image, or out of range.
     """
-    found = _as_array("labels", labels)
-    if found.ndim == 2 and found.shape[1] == 1:
-        found = found[:, 0]
-    if found.size and found.dtype.kind not in "iub":
+    array = _as_array("labels", labels)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.size and array.dtype.kind not in "iub":
         raise DataError(
-            f"labels should be integers, the index of each image's class; {found.dtype} was found: "
+            f"labels must be integers, the index of each image's class (got {array.dtype}): "
             "number the classes in the order of `classes`."
         )
-    if found.shape != (count,):
-        advice = ": pass labels.argmax(1)" if found.shape == (count, len(classes)) else ""
-        raise DataError(f"labels should be ({count},), one for each image; the shape {found.shape} was found{advice}.")
-    outside = np.flatnonzero((found < 0) | (found >= len(classes)))
+    if array.shape != (count,):
+        advice = ": pass labels.argmax(1)" if array.shape == (count, len(classes)) else ""
+        raise DataError(f"labels must be ({count},), one per image (got the shape {array.shape}){advice}.")
+    outside = np.flatnonzero((array < 0) | (array >= len(classes)))
     if len(outside):
         raise DataError(
-            f"labels should be 0 to {len(classes) - 1} for {len(classes)} classes; "
-            f"labels[{outside[0]}] is {found[outside[0]]} ({len(outside)} of {count} are out of range)."
+            f"labels must be 0 to {len(classes) - 1} for {len(classes)} classes; "
+            f"labels[{outside[0]}] is {array[outside[0]]} ({len(outside)} of {count} are out of range)."
         )
-    return np.require(found.astype(np.int64, copy=False), requirements=["C", "W"])
+    return np.require(array.astype(np.int64, copy=False), requirements=["C", "W"])
 
 
-def differing_names(found: Sequence[str], wanted: Sequence[str]) -> str:
-    """How class names differ, such as `dog, not cat`: the first three of those that do, or how many there are."""
-    if len(found) != len(wanted):
-        return f"{len(found)}, not {len(wanted)}"
-    pairs = [f"{now}, not {then}" for now, then in zip(found, wanted, strict=True) if now != then]
+def differing_names(names: Sequence[str], expected: Sequence[str]) -> str:
+    """How class names differ, such as `dog, not cat`: the first three differences, or their number."""
+    if len(names) != len(expected):
+        return f"{len(names)}, not {len(expected)}"
+    pairs = [f"{now}, not {then}" for now, then in zip(names, expected, strict=True) if now != then]
     return "; ".join([*pairs[:3], *([f"{len(pairs) - 3} more"] if len(pairs) > 3 else [])])
 
 
@@ -296,11 +295,11 @@ def check_classes(classes: Any) -> tuple[str, ...]:
     """
     names = () if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__") else tuple(classes)
     if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
-        raise DataError(f"classes should be the names of at least two classes, in order; {_short(classes)} was found.")
+        raise DataError(f"classes must be the names of at least two classes, in order (got {_short(classes)}).")
     names = tuple(map(printable, names))  # which makes strings of numpy's too
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise DataError(f"classes should have different names; {', '.join(twice)} stands there more than once.")
+        raise DataError(f"classes must have different names ({', '.join(twice)} appears more than once).")
     return names
 
 
@@ -312,12 +311,12 @@ def check_masks(masks: Any, images: NDArray[np.uint8]) -> NDArray[np.bool_] | No
     """
     if masks is None:
         return None
-    found = _as_array("masks", masks)
-    if found.shape != images.shape[:3]:
-        raise DataError(f"masks should be {images.shape[:3]}, as the images are; {found.shape} was found.")
-    if found.dtype != np.bool_ and not np.isin(found, (0, 1)).all():
-        raise DataError(f"masks should be bool; {found.dtype} with other values than 0 and 1 was found.")
-    return np.ascontiguousarray(found, dtype=np.bool_)
+    array = _as_array("masks", masks)
+    if array.shape != images.shape[:3]:
+        raise DataError(f"masks must have the shape of the images, {images.shape[:3]} (got {array.shape}).")
+    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
+        raise DataError(f"masks must be bool (got {array.dtype} with values other than 0 and 1).")
+    return np.ascontiguousarray(array, dtype=np.bool_)
 
 
 def check_files(files: Any, count: int) -> tuple[str, ...] | None:
@@ -331,9 +330,9 @@ def check_files(files: Any, count: int) -> tuple[str, ...] | None:
     try:
         names = tuple(os.fspath(name) for name in files)
     except TypeError as error:
-        raise DataError(f"files should be one name for each image; {_short(files)} was found.") from error
+        raise DataError(f"files must be one name per image (got {_short(files)}).") from error
     if isinstance(files, (str, bytes)) or len(names) != count:
-        raise DataError(f"files should be one name for each of the {count} images; {len(names)} were found.")
+        raise DataError(f"files must be one name for each of the {count} images (got {len(names)}).")
     return names
 
 
@@ -349,7 +348,7 @@ def find_class(classes: Sequence[str], which: str | int) -> int:
         return int(which)
     known = ", ".join(classes) if len(classes) <= 20 else f"{', '.join(classes[:20])}, ..."
     near = difflib.get_close_matches(str(which), classes, 1)
-    meant = f" Perhaps {near[0]!r} was meant." if near and isinstance(which, str) else ""
+    meant = f" Did you mean {near[0]!r}?" if near and isinstance(which, str) else ""
     raise DataError(
         f"There is no class {which!r}: the {len(classes)} classes are {known} (0 to {len(classes) - 1}).{meant}"
     )
@@ -357,12 +356,12 @@ def find_class(classes: Sequence[str], which: str | int) -> int:
 
 def _as_array(name: str, value: Any) -> NDArray[Any]:
     try:
-        found = np.asarray(value)
+        array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors on a GPU
         raise DataError(f"{name} cannot be read as one array ({error}).") from error
-    if found.dtype == object or found.dtype.kind in "US":
-        raise DataError(f"{name} should be numbers in one array; {_short(value)} was found.")
-    return found
+    if array.dtype == object or array.dtype.kind in "US":
+        raise DataError(f"{name} must be numbers in one array (got {_short(value)}).")
+    return array
 
 
 def _short(value: object) -> str:

@@ -1,7 +1,6 @@
 """Picture files of any size and mode become network images: upright, opaque, cropped to a square, resized.
 
-What Pillow reads is read, but for formats that would start another program. A picture keeps a record of what was
-done to it.
+Every format of Pillow is read, except those that start another program. A picture records what was done to it.
 """
 
 from __future__ import annotations
@@ -14,33 +13,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.errors import DataError
-from seefar.output import printable
+from seefar.errors import DataError, printable
 from seefar.progress import SILENT, Progress
+from seefar.runs.files import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 GREY = (128, 128, 128)
-"""What lies behind transparent pixels: the middle of the scale, so that it speaks for no class."""
-NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG"}
-"""Formats for which Pillow would start another program, or which it names but cannot decode."""
+"""The colour behind transparent pixels: the middle of the scale, which is evidence for no class."""
+NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG", "BLP", "ICNS", "ICO", "IPTC"}
+"""Formats for which Pillow starts another program, which it cannot decode, or whose header does not give the size of
+the picture inside."""
+LARGEST_PIXELS = 50_000_000
+"""A compressed file of less than a megabyte can hold as many; decoded, each takes up to 8 bytes."""
 NAMED = 20
-"""At most so many bad files are named."""
+"""Bad files that an error names at most."""
 NO_CLASSES = {"__MACOSX", "__pycache__"}
-"""Folders that other programs leave behind; those that begin with a dot are none either."""
+"""Folders of other programs, which are ignored, as are all that begin with a dot."""
 Places = str | Path | Sequence[str | Path]
 """A file or folder, or several of them."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Picture:
-    """A picture as the network sees it, and how it came to be so.
+    """A picture as the network sees it, and what was done to it.
 
     Attributes:
         image: uint8 (size, size, 3), RGB.
@@ -101,15 +103,15 @@ def picture_suffixes() -> frozenset[str]:
 def read_picture(path: str | Path, size: int) -> Picture:
     """Read one picture of any size and mode as uint8 (size, size, 3) RGB.
 
-    It is turned upright as its camera meant it; of several frames the first is taken; 16-bit values are scaled to 8
+    It is turned upright by its EXIF orientation; of several frames the first is taken; 16-bit values are scaled to 8
     bits; transparency is laid on grey; the centre square is cut out and resized with antialiasing (Lanczos).
 
     Args:
         path: the file.
-        size: height and width of the image wanted, in pixels.
+        size: height and width of the result, in pixels.
 
     Raises:
-        DataError: the file is missing, is no picture, or would fill the memory.
+        DataError: the file is missing, is no picture, or has too many pixels.
 
     Example:
         >>> import tempfile
@@ -127,12 +129,19 @@ def read_picture(path: str | Path, size: int) -> Picture:
             # A camera's MPO holds further views of the same photograph.
             notes = [f"the first of {frames} frames"] if frames > 1 and picture.format != "MPO" else []
             width, height = picture.size
+            if width * height > LARGEST_PIXELS:
+                raise DataError(
+                    f"{printable(str(path))} has {width:,} x {height:,} pixels; at most {LARGEST_PIXELS:,} are read: "
+                    "make it smaller."
+                )
             # A JPEG is decoded at an eighth, a quarter or a half of its size where that still is four times the target.
             picture.draft(None, (4 * size, 4 * size))
-            upright = ImageOps.exif_transpose(picture)
-            if picture.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+            picture.load()  # which turns a TIFF upright by itself
+            orientation = picture.getexif().get(0x0112, 1)
+            upright = picture if orientation == 1 else ImageOps.exif_transpose(picture)
+            if orientation in (5, 6, 7, 8):
                 width, height = height, width
-            plain = _to_rgb(upright, notes)
+            plain = _to_rgb(upright, size, notes)
             side = min(plain.size)
             corner = [(length - side) // 2 for length in plain.size]
             box = (corner[0], corner[1], corner[0] + side, corner[1] + side)
@@ -143,10 +152,12 @@ def read_picture(path: str | Path, size: int) -> Picture:
         raise DataError(f"{printable(str(path))} has too many pixels to be read safely ({error}).") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{printable(str(path))} cannot be read as a picture (its content is in no picture format)."
+            f"{printable(str(path))} cannot be read as a picture (its content has no picture format)."
         ) from error
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error) as error:
-        reason = printable(str(error).replace(str(path), "it")) or type(error).__name__
+        reason = (
+            getattr(error, "strerror", None) or printable(str(error).replace(str(path), "it")) or type(error).__name__
+        )
         raise DataError(f"{printable(str(path))} cannot be read as a picture ({reason}).") from error
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -157,11 +168,11 @@ def read_pictures(places: Places, size: int, progress: Progress = SILENT) -> Pic
     """Read files, and all pictures in folders; none of them stops the others.
 
     A file that is named is read whatever its ending; of a folder, also of those within it, the files with the endings
-    of pictures are. Hidden ones are left alone. A file that is named twice is read once.
+    of pictures are. Hidden files are ignored. A file that is named twice is read once.
 
     Args:
         places: a file or folder, or several of them.
-        size: height and width of the images wanted, in pixels.
+        size: height and width of the results, in pixels.
         progress: see `seefar.progress`.
 
     Raises:
@@ -205,32 +216,31 @@ def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
     Args:
         bad: what is wrong with each of them.
         count: how many files there are in all.
-        place: where they lie, such as ` in pets`.
+        place: where they are, such as ` in pets`.
     """
     more = (f"and {len(bad) - NAMED} more",) if len(bad) > NAMED else ()
     lines = "\n  ".join((*bad[:NAMED], *more))
     return DataError(
-        f"{len(bad)} of {count} files{place} are no pictures that can be read:\n  {lines}\n"
-        "Repair them or take them out."
+        f"{len(bad)} of {count} files{place} cannot be read as pictures:\n  {lines}\nRepair or remove them."
     )
 
 
 class _Bounded(io.BufferedReader):
-    """A file that is never asked for more bytes than it has left.
+    """A regular file that is never asked for more bytes than it has left.
 
-    Formats say how long their parts are. Pillow believes them, and Python takes the memory before it reads.
+    Formats declare the length of their parts. Pillow trusts it, and Python allocates the memory before it reads.
     """
 
     def __init__(self, path: str | Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._length = os.fstat(self.fileno()).st_size
+        super().__init__(cast(io.BufferedReader, open_regular(path)).detach())
+        self._path, self._length = path, os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, self._length - self.tell())
         return super().read(left if size is None or size < 0 else min(size, left))
 
     def __repr__(self) -> str:
-        return repr(self.name)  # Pillow's messages name it
+        return repr(str(self._path))  # it appears in Pillow's messages
 
 
 @cache
@@ -241,40 +251,51 @@ def _formats() -> frozenset[str]:
     return frozenset(set(Image.OPEN) - NOT_READ)
 
 
-def _to_rgb(picture: Image, notes: list[str]) -> Image:
-    """The picture in mode RGB; what had to be done is added to `notes`."""
+def _to_rgb(picture: Image, size: int, notes: list[str]) -> Image:
+    """The picture in mode RGB; what had to be done is added to `notes`.
+
+    Pictures with transparency or of more than 8 bits are made smaller first where they still are four times the target,
+    since their conversion takes several copies.
+    """
     from PIL import Image
 
     if picture.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_8_bits(np.asarray(picture), notes)).convert("RGB")
+        return Image.fromarray(_to_8_bits(picture, size, notes)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        with_alpha = picture.convert("RGBA")
-        if np.asarray(with_alpha)[..., 3].min() < 255:
+        with_alpha = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        if with_alpha.getchannel("A").getextrema() != (255, 255):
             notes.append("transparency laid on grey")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, (*GREY, 255)), with_alpha).convert("RGB")
+        small = _reduced(with_alpha, size)
+        return Image.alpha_composite(Image.new("RGBA", small.size, (*GREY, 255)), small).convert("RGB")
     if picture.mode not in ("RGB", "L", "P", "1"):
         notes.append(f"{picture.mode} made into RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _to_8_bits(values: NDArray[np.generic], notes: list[str]) -> NDArray[np.uint8]:
-    """Grey values of 16 or 32 bits, (H, W), on the scale 0 to 255.
+def _to_8_bits(picture: Image, size: int, notes: list[str]) -> NDArray[np.uint8]:
+    """A picture of grey values of 16 or 32 bits on the scale 0 to 255, (H, W).
 
     Integers that fit 16 bits are taken to be on the scale 0 to 65535, floats in 0..1 on the scale 0 to 1; all others
     have no known scale and are stretched from their least to their greatest value.
     """
-    numbers = values.astype(np.float64)
-    low, high = float(numbers.min()), float(numbers.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
+    integers = picture.mode != "F"
+    picture = picture.convert("I") if integers else picture  # Pillow cannot reduce 16 bits
+    low, high = (float(cast(float, value)) for value in picture.getextrema())
+    values = np.asarray(_reduced(picture, size), np.float64)
+    if not (np.isfinite((low, high)).all() and np.isfinite(values).all()):
         raise ValueError("some of its values are not finite")
-    integers = values.dtype.kind in "iu"
     if low >= 0 and high <= (65535 if integers else 1):
         low, high = 0.0, 65535.0 if integers else 1.0
         notes.append("16 bits scaled to 8" if integers else "floats from 0 to 1 scaled to 8 bits")
     else:
         notes.append(f"values from {low:g} to {high:g} stretched to 8 bits")
-    scaled: NDArray[np.uint8] = ((numbers - low) * (255 / max(high - low, 1e-300))).round().astype(np.uint8)
-    return scaled
+    return ((values - low) * (255 / max(high - low, 1e-300))).round().astype(np.uint8)
+
+
+def _reduced(picture: Image, size: int) -> Image:
+    """The picture shrunk by a whole number to no less than four times the target, as a JPEG is decoded."""
+    factor = min(picture.size) // (4 * size)
+    return picture.reduce(factor) if factor > 1 else picture
 
 
 def _pictures_in(folder: Path) -> list[Path]:

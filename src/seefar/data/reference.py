@@ -1,7 +1,8 @@
 """Human labels (CIFAR-10H), checked label errors and published predictions of CIFAR-10's test set, as arrays.
 
-They say of each test image how people and other nets answer, which is what triage needs. Only for the official test
-set in its official order.
+Triage compares each mistake with what people and other networks answer. Only for the official test set in its official
+order. The files are not part of the package: they are downloaded from their public repositories, each at a fixed
+commit.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from seefar.data.download import failure, transfer
 from seefar.data.images import Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
-from seefar.runs.files import written_beside
+from seefar.runs.files import read_bytes, written_beside
 
 OFFICIAL_TEST = "e54a434ec35094516eacbaac0f2f9550358d985e9d1f71b47d41d333c15ba304"
 """`Split.fingerprint` of CIFAR-10's test set in its official order."""
@@ -30,7 +31,7 @@ OFFICIAL_LABELS = "cbb7365de8ed11f05cc4c3a1e7f78144127c5e851efd83762fb1820246123
 """SHA-256 of its labels as int64, little-endian."""
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CHECKERS = 5
-"""People who checked each label that was thought to be wrong."""
+"""People who checked each suspected label error."""
 HOST = "https://raw.githubusercontent.com"
 LARGEST_BYTES = 1 << 20
 """No file is as large."""
@@ -135,7 +136,7 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class Reference:
-    """What people and other nets say of N test images of K classes.
+    """The answers of people and other networks for N test images of K classes.
 
     Attributes:
         counts: int64 (N, K), how many people chose each class.
@@ -173,17 +174,17 @@ class Reference:
         return (self.confirmed >= 0) & (self.confirmed < 3)
 
     def same_answers(self, predicted: Labels) -> NDArray[np.bool_]:
-        """Which of the nets predict exactly these classes, int (N,), and so are the judged one: bool (M,)."""
+        """Which networks predict exactly these classes, int (N,), so are the evaluated model itself: bool (M,)."""
         return np.asarray((self.answers == predicted).all(1))
 
     def check_labels(self, labels: Labels) -> None:
-        """Refuse labels of other images than these, or in another order.
+        """Refuse labels of other images, or in another order.
 
         Args:
             labels: int64 (N,).
 
         Raises:
-            DataError: they are not the labels that the reference data belong to.
+            DataError: the reference data belong to other labels.
         """
         if len(labels) != len(self.counts):
             raise DataError(
@@ -213,8 +214,8 @@ def load_reference(
     """CIFAR-10H, the checked label errors and the published predictions for CIFAR-10's 10,000 test images.
 
     Args:
-        folder: data folder, the one that holds CIFAR-10 or is to hold it. Default: SEEFAR_DATA, else the user's cache.
-        fetch: whether missing files are fetched (3 MB). Their licences are shown then.
+        folder: the data folder, with or without CIFAR-10. Default: SEEFAR_DATA, else the user's cache.
+        fetch: whether to download missing files (3 MB); their licences are shown.
         progress: what shows the progress; None: a `Display`.
 
     Raises:
@@ -262,12 +263,12 @@ def find_files(
     host: str = HOST,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
-    """Where each file of reference data lies: in `folder`, else in the default folder, else fetched into `folder`.
+    """The path of each reference file: in `folder`, else in the default folder, else downloaded into `folder`.
 
     Args:
         folder: a data folder, or CIFAR-10's own folder inside it. Default: `default_folder()`.
         fetch: whether missing files are fetched.
-        sources: what is wanted.
+        sources: the files.
         host: beginning of the addresses, `<host>/<repository>/<commit>/<path>`.
         progress: what shows the progress; None: a `Display`.
 
@@ -287,7 +288,7 @@ def find_files(
             if path is None:
                 missing.append((source, name))
             else:
-                _check(path, path.read_bytes(), sha256)
+                _check(path, sha256)
                 found[name] = path
     if missing and not fetch:
         raise DataError(_how_to_get([name for _, name in missing], home))
@@ -310,24 +311,30 @@ def find_files(
 
 
 def _fetch(url: str, path: Path, sha256: str) -> None:
-    """Put one small file at `path`, whole or not at all."""
+    """Download one small file to `path` atomically."""
     try:
         with written_beside(path) as beside:
             try:
                 transfer(url, beside, LARGEST_BYTES)
             except OSError as error:
                 raise DataError(f"{url} could not be fetched into {path.parent} ({failure(error)}).") from error
-            _check(url, beside.read_bytes(), sha256)
+            _check(beside, sha256, url)
     except RunError as error:  # the folder cannot be written to
         raise DataError(f"{url} could not be fetched ({error})") from error
 
 
-def _check(where: Path | str, content: bytes, sha256: str) -> None:
+def _check(path: Path, sha256: str, where: str | None = None) -> None:
+    """Refuse another file than the published one, which came from `where`, by default the path itself."""
+    where = where or str(path)
+    try:
+        content = read_bytes(path)
+    except OSError as error:
+        raise DataError(f"{where} cannot be read ({error.strerror or error}).") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise DataError(
-            f"{where} is not the published file: SHA-256 {sha256} was wanted, {found} found ({len(content):,} bytes). "
-            "It is damaged or another file under this name: delete it, and `seefar data reference` fetches it again."
+            f"{where} is not the published file: its SHA-256 must be {sha256} (got {found}, {len(content):,} bytes). "
+            "It is damaged or a different file: delete it, and `seefar data reference` downloads it again."
         )
 
 
@@ -336,5 +343,5 @@ def _how_to_get(names: Sequence[str], home: Path) -> str:
     files = "file is" if len(names) == 1 else "files are"
     return (
         f"{len(names)} {files} missing from the reference data in {home} ({shown}): "
-        "`seefar data reference` fetches them, on a machine with a network; the folder can be copied from there."
+        "`seefar data reference` downloads them; without a network, copy the folder from another machine."
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,13 @@ class Calibration:
     ece_by_chance: float
     brier: Estimate
     loss: float
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Calibration:
+        """The calibration of which `dataclasses.asdict` gave these values, also after a passage through JSON."""
+        bins = (ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in values["bins"])
+        ece, brier = (Estimate(values[name]["value"], tuple(values[name]["interval"])) for name in ("ece", "brier"))
+        return cls(**{**values, "bins": tuple(bins), "ece": ece, "brier": brier})
 
 
 def measure_calibration(

@@ -59,7 +59,9 @@ class Evaluation:
     @classmethod
     def of(cls, predictions: Predictions) -> Evaluation:
         """The evaluation of predictions that exist already."""
-        return cls(predictions, measure(predictions), find_mistakes(predictions))
+        labels, predicted = predictions.labels, predictions.predicted
+        metrics = measure(labels, predicted, predictions.losses, predictions.classes)
+        return cls(predictions, metrics, find_mistakes(predictions))
 
     def save(self, path: str | Path) -> None:
         """Write the predictions as an `.npz` of plain arrays; `load` computes the rest again."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
-
-from seefar.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -90,19 +89,24 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], nu
     return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def measure(predictions: Predictions) -> Metrics:
+def measure(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], losses: NDArray[np.float64], classes: Sequence[str]
+) -> Metrics:
     """All metrics of predictions.
+
+    Args:
+        labels: the true classes, int (N,).
+        predicted: the predicted classes, int (N,).
+        losses: cross-entropy of each image, (N,).
+        classes: names of the K classes.
 
     Example:
         >>> import numpy as np
-        >>> from seefar.evaluation.predictions import Predictions
-        >>> logits, features = np.float32([[3, 1], [2, 0]]), np.zeros((2, 0), np.float32)
-        >>> predictions = Predictions(logits, features, np.array([0, 1]), ("cat", "dog"), model="", images="")
-        >>> measure(predictions).accuracy, measure(predictions).confusion  # the dog is called a cat
+        >>> metrics = measure(np.array([0, 1]), np.array([0, 0]), np.array([0.1, 2.1]), ("cat", "dog"))
+        >>> metrics.accuracy, metrics.confusion  # the dog is predicted as a cat
         (0.5, ((1, 0), (1, 0)))
     """
-    classes = predictions.classes
-    confusion = confusion_matrix(predictions.labels, predictions.predicted, len(classes))
+    confusion = confusion_matrix(labels, predicted, len(classes))
     n, right = int(confusion.sum()), int(confusion.trace())
     per_class = tuple(
         ClassMetrics(
@@ -118,7 +122,7 @@ def measure(predictions: Predictions) -> Metrics:
         interval=wilson_interval(right, n),
         n=n,
         mistakes=n - right,
-        loss=float(predictions.losses.mean()),
+        loss=float(losses.mean()),
         classes=per_class,
         confusion=tuple(tuple(row) for row in confusion.tolist()),
     )

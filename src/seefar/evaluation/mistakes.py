@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from seefar.choices import Order
 from seefar.data.images import Images, Labels, find_class
 from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.metrics import confusion_matrix, wilson_interval
 from seefar.evaluation.predictions import Predictions
-from seefar.names import Order
 
 SLICE_SHARE = 0.1
 BLOCK = 100  # images at a time, which stay in the processor's cache
@@ -200,7 +200,7 @@ def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[
 
     Example:
         >>> import numpy as np, seefar
-        >>> (pair,) = seefar.confused_pairs(np.array([0, 0, 1, 1]), np.array([1, 0, 1, 1]), 2)
+        >>> (pair,) = confused_pairs(np.array([0, 0, 1, 1]), np.array([1, 0, 1, 1]), 2)
         >>> pair.first, pair.second, pair.first_as_second, pair.second_as_first, pair.first_share
         (0, 1, 1, 0, 0.5)
     """
@@ -226,7 +226,7 @@ def mistakes_by_class(labels: Labels, predicted: Labels, num_classes: int) -> li
 
     Example:
         >>> import numpy as np, seefar
-        >>> worst, _ = seefar.mistakes_by_class(np.array([0, 0, 1, 1]), np.array([1, 0, 1, 1]), 2)
+        >>> worst, _ = mistakes_by_class(np.array([0, 0, 1, 1]), np.array([1, 0, 1, 1]), 2)
         >>> worst.index, worst.n, worst.missed, worst.wrongly_named
         (0, 2, 1, 0)
     """
@@ -290,7 +290,7 @@ def error_slices(images: Images, labels: Labels, predicted: Labels) -> list[Erro
     Example:
         >>> import numpy as np, seefar
         >>> images = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-        >>> slices = {one.name: one for one in seefar.error_slices(images, np.zeros(20, int), np.eye(20, dtype=int)[0])}
+        >>> slices = {one.name: one for one in error_slices(images, np.zeros(20, int), np.eye(20, dtype=int)[0])}
         >>> slices["dark"].n, slices["dark"].mistakes, slices["bright"].mistakes
         (2, 1, 0)
     """

@@ -89,9 +89,9 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
 
     Example:
         >>> import numpy as np, seefar
-        >>> from seefar.data.reference import labels_sha256
+        >>> from seefar.data.reference import Reference, labels_sha256
         >>> labels = np.array([0, 1, 1])
-        >>> reference = seefar.Reference(
+        >>> reference = Reference(
         ...     counts=np.array([[50, 0], [20, 31], [1, 50]]), confirmed=np.full(3, -1), suggested=np.full(3, -1),
         ...     nets=("a",), answers=np.array([[0, 1, 1]]), classes=("cat", "dog"), labels_sha256=labels_sha256(labels))
         >>> [(verdict.index, verdict.fault) for verdict in seefar.triage(labels, np.array([0, 0, 0]), reference)]
@@ -240,7 +240,7 @@ def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | Non
 
     Example:
         >>> import numpy as np, seefar
-        >>> for view in seefar.accuracy_views(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0])):
+        >>> for view in accuracy_views(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0])):
         ...     print(view)
         75.00% (30.06% to 95.44%) of 4: all test images, as labelled
     """

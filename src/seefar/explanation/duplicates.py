@@ -1,8 +1,8 @@
-"""Near-duplicates: test images that are in the training set too, mirrored, moved by some pixels or recoloured.
+"""Near-duplicates: test images that are also in the training set, mirrored, shifted by some pixels or recoloured.
 
 About 3 % of the test images of CIFAR-10 are near-duplicates of training images (Barz & Denzler 2019, arXiv 1902.00423).
-A mistake on one of them is not for want of the right example. Two steps: the training image whose 8x8 thumbnail
-is most alike, then whether the fine detail of both is the same.
+The network has seen the right example of a mistake among them. Two steps: the training image with the most similar
+8x8 thumbnail, then whether the fine detail of both is the same.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from seefar.errors import DataError
 from seefar.explanation.nearest import nearest
 
 SMALLEST_LIKENESS = 0.6
-"""Pairs whose detail correlates less are not called duplicates. Of the 10,000 test images of CIFAR-10, 367 have a
-training image above it; one such pair differs in the label and is a false one, a bird and a plane, small on blue sky.
-Of 47 pairs looked at between 0.60 and 0.65, three or four showed something else. From 0.5 to 0.6 different labels are
-commoner, and one scene in a series is no longer told from two that are alike."""
+"""Pairs whose detail correlates less are not duplicates. Of the 10,000 test images of CIFAR-10, 367 have a training
+image above it; one such pair has different labels and is wrong: a bird and a plane, small on blue sky. Of 47 pairs
+inspected between 0.60 and 0.65, three or four showed different things. From 0.5 to 0.6 different labels are more
+frequent, and similar scenes cannot be distinguished from duplicates."""
 SMALLEST_THUMBNAIL = 0.8
-"""Pairs whose thumbnails correlate less are not looked at further."""
+"""Pairs whose thumbnails correlate less are not compared further."""
 THUMBNAIL, BLUR, SHIFT = 8, 5 / 32, 3 / 32  # cells on a side; shares of the image's side
 BLOCK = 1000
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A test image and the training image that it nearly is.
+    """A test image and the training image that it nearly equals.
 
     Attributes:
         index: position of the test image.
@@ -55,7 +55,7 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
         training: uint8 (M, H, W, 3).
 
     Returns:
-        One `Duplicate` for each image that has one: of several training images the one most alike as a thumbnail.
+        One `Duplicate` for each image that has one: with the training image whose thumbnail is most similar.
 
     Raises:
         DataError: the images have different sizes.
@@ -69,15 +69,15 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
     """
     if images.shape[1:] != training.shape[1:]:
         raise DataError(
-            f"Images of {images.shape[1:]} and {training.shape[1:]} cannot be compared: one size is needed."
+            f"Test and training images must have one size (got {images.shape[1:]} and {training.shape[1:]})."
         )
     if not len(images) or not len(training):
         return []
-    among = _thumbnails(np.ascontiguousarray(training))
+    bank = _thumbnails(np.ascontiguousarray(training))
     found: dict[int, Duplicate] = {}
     for mirrored in (False, True):
         turned = np.ascontiguousarray(images[:, :, ::-1] if mirrored else images)
-        best, distances = (one[:, 0] for one in nearest(_thumbnails(turned), among, 1))
+        best, distances = (column[:, 0] for column in nearest(_thumbnails(turned), bank, 1))
         for start in range(0, len(images), BLOCK):
             rows = start + np.flatnonzero(1 - distances[start : start + BLOCK] >= SMALLEST_THUMBNAIL)
             likeness = _likeness(turned[rows], training[best[rows]])
@@ -99,7 +99,7 @@ def _thumbnails(images: Images) -> NDArray[np.float32]:
 
 
 def _likeness(first: Images, second: Images) -> NDArray[np.float64]:
-    """The largest correlation of the fine detail of pairs of images, (N,), if one is moved by some pixels."""
+    """The largest correlation of the fine detail of pairs of images, (N,), over shifts by some pixels."""
     height, width = first.shape[1:3]
     a, b = _detail(first), _detail(second)
     largest = np.zeros(len(first))
@@ -117,7 +117,7 @@ def _likeness(first: Images, second: Images) -> NDArray[np.float64]:
 
 
 def _detail(images: Images) -> Tensor:
-    """Brightness less its surroundings, (N, H, W)."""
+    """Brightness minus the mean of its surroundings, (N, H, W)."""
     grey = torch.from_numpy(images).float().mean(3)[:, None]
     side = 2 * (round(images.shape[1] * BLUR) // 2) + 1
     padded = F.pad(grey, (side // 2,) * 4, mode="replicate")

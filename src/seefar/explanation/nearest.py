@@ -12,9 +12,9 @@ from seefar.errors import DataError
 from seefar.model.inference import true_float32
 
 BLOCK_CELLS = 2**25
-"""Numbers that are held at once: 128 MiB of float32."""
+"""Numbers in memory at once: 128 MiB of float32."""
 SPARE = 8
-"""Candidates beyond those wanted, compared again in float64: float32 cannot order the nearest ones for sure."""
+"""Extra candidates that are compared again in float64: float32 does not order the nearest ones reliably."""
 
 
 def nearest(
@@ -22,18 +22,18 @@ def nearest(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The nearest rows of a bank to each query, by cosine distance (1 minus the cosine of the angle).
 
-    Exact: candidates by a float32 matrix product, ordered by distances in float64; of equally distant rows the first.
+    Exact: candidates by a float32 matrix product, ordered by distances in float64; the first of equally distant rows.
 
     Args:
         queries: float32 (N, C).
         bank: float32 (M, C). A row of zeros is at distance 1 from everything.
-        count: how many; there are fewer if the bank has fewer.
+        count: how many; fewer if the bank has fewer.
 
     Returns:
         Positions in the bank, int64 (N, count), the nearest first, and the distances, float64 (N, count), 0 to 2.
 
     Raises:
-        DataError: the rows have different lengths, or hold numbers that are not finite.
+        DataError: the rows have different lengths, or numbers that are not finite.
 
     Example:
         >>> import numpy as np
@@ -42,9 +42,9 @@ def nearest(
         (array([[1, 0]]), array([[0.2, 0.4]]))
     """
     if queries.ndim != 2 or bank.ndim != 2 or queries.shape[1] != bank.shape[1]:
-        raise DataError(f"Features (N, C) and (M, C) are needed, not {queries.shape} and {bank.shape}.")
+        raise DataError(f"Features must be (N, C) and (M, C) (got {queries.shape} and {bank.shape}).")
     if not (np.isfinite(queries).all() and np.isfinite(bank).all()):
-        raise DataError("The features hold numbers that are not finite: no neighbours can be found.")
+        raise DataError("The features have numbers that are not finite: no neighbours can be found.")
     count = min(count, len(bank))
     candidates = min(count + SPARE, len(bank))
     indices = np.empty((len(queries), count), np.int64)
@@ -64,7 +64,7 @@ def nearest(
 
 
 def _directions(vectors: NDArray[np.float32], dtype: type = np.float32) -> NDArray[Any]:
-    """The vectors (..., C) at length 1; zeros stay zeros."""
+    """The vectors (..., C) scaled to length 1; zeros stay zeros."""
     vectors = vectors.astype(dtype, copy=False)
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     directions: NDArray[Any] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)

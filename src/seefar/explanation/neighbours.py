@@ -1,7 +1,8 @@
-"""Nearest training images of each mistake, of the predicted and of the true class; near-duplicates; kNN accuracy.
+"""Nearest training images of each mistake, from the predicted and from the true class; near-duplicates.
 
-Examples from the training set help people to foresee a network's answers at least as much as maps do (Nguyen et al.
-2021, arXiv 2105.14944). Near means alike to the network: a small angle between the features that enter its last layer.
+Examples from the training set help people to predict a network's decisions at least as much as maps do (Nguyen et al.
+2021, arXiv 2105.14944). Near means similar to the network: a small angle between the features that enter its last
+layer.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.data.images import Data, Split
-from seefar.errors import DataError, RunError
-from seefar.evaluation.metrics import wilson_interval
+from seefar.errors import DataError
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.duplicates import Duplicate, find_duplicates
 from seefar.explanation.nearest import nearest
@@ -32,20 +32,16 @@ Distances = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Neighbours:
-    """The nearest training images of M mistakes, and what else the training images say about N test images.
+    """The nearest training images of M mistakes, and the test images that are nearly training images.
 
     Attributes:
         index: data set indices of the mistakes, int64 (M,), ascending.
         of_predicted: indices of the nearest training images of the predicted class, int64 (M, 3), the nearest first;
             -1 where the class has fewer.
         of_true: those of the true class, likewise.
-        distance_predicted: cosine distances of `of_predicted`, float64 (M, 3), 0 to 2; nan where there is none.
+        distance_predicted: cosine distances of `of_predicted`, float64 (M, 3), 0 to 2; nan where `of_predicted` is -1.
         distance_true: those of `of_true`.
         duplicates: test images, mistakes or not, that are nearly training images.
-        knn: predicted class by the 10 nearest training images, int64 (N,).
-        knn_accuracy: share of them that is right.
-        knn_interval: its 95 % Wilson interval.
-        accuracy: the network's own, on the same images.
         model: fingerprint of the weights.
         training: fingerprint of the training images and labels.
         images: fingerprint of the test images and labels.
@@ -57,42 +53,17 @@ class Neighbours:
     distance_predicted: Distances
     distance_true: Distances
     duplicates: tuple[Duplicate, ...]
-    knn: Indices
-    knn_accuracy: float
-    knn_interval: tuple[float, float]
-    accuracy: float
     model: str
     training: str
     images: str
 
     def __repr__(self) -> str:
-        return (
-            f"Neighbours({len(self.index)} mistakes, {len(self.duplicates)} near-duplicates, "
-            f"kNN {self.knn_accuracy:.2%}, network {self.accuracy:.2%})"
-        )
-
-    def are_of(self, predictions: Predictions, data: Data) -> bool:
-        """Whether they are of these predictions for the test images, and of these training images and their classes."""
-        mistakes = np.flatnonzero(predictions.predicted != predictions.labels)
-        wanted = (predictions.model, predictions.images, data.train.fingerprint)
-        if (self.model, self.images, self.training) != wanted or not np.array_equal(self.index, mistakes):
-            return False
-        count, copies = len(data.train), self.duplicates
-        if max(self.of_predicted.max(initial=-1), self.of_true.max(initial=-1)) >= count:
-            return False
-        near = ((self.of_predicted, predictions.predicted), (self.of_true, predictions.labels))
-        return (
-            all(((data.train.labels[of] == named[mistakes, None]) | (of < 0)).all() for of, named in near)
-            and all(copy.index < len(data.test) and copy.training < count for copy in copies)
-            and self.knn.shape == (len(data.test),)
-            and self.knn.max() < len(data.classes)
-        )
+        return f"Neighbours({len(self.index)} mistakes, {len(self.duplicates)} near-duplicates)"
 
     def save(self, path: str | Path) -> None:
-        """Write an `.npz` of plain arrays, from which `load` gives back exactly the same."""
+        """Write an `.npz` of plain arrays, from which `load` restores exactly the same."""
         arrays: dict[str, Any] = {name: getattr(self, name) for name in _FORM if hasattr(self, name)}
-        columns = ("index", "training", "likeness", "mirrored")
-        for name in columns:
+        for name in _DUPLICATE:
             values = [getattr(duplicate, name) for duplicate in self.duplicates]
             arrays[f"duplicate_{name}"] = np.array(values, dtype=_FORM[f"duplicate_{name}"][0])
         save_arrays(path, arrays)
@@ -102,31 +73,16 @@ class Neighbours:
         """Read what `save` wrote.
 
         Raises:
-            RunError: the file is missing, damaged, or holds something else.
+            RunError: the file is missing, damaged, or holds other arrays.
         """
         arrays = load_arrays(path, _FORM)
-        right = {
-            "indices below 0": all((arrays[name] >= 0).all() for name in _PLACES),
-            "indices below -1": all((arrays[f"of_{near}"] >= -1).all() for near in ("predicted", "true")),
-            "mistakes that do not rise": (np.diff(arrays["index"]) > 0).all(),
-            "distances that are none": all(
-                (np.isfinite(arrays[f"distance_{near}"]) == (arrays[f"of_{near}"] >= 0)).all()
-                for near in ("predicted", "true")
-            ),
-            "shares that are none": all(((arrays[name] >= 0) & (arrays[name] <= 1)).all() for name in _SHARES),
-        }
-        if not all(right.values()):
-            wrong = next(what for what, is_right in right.items() if not is_right)
-            raise RunError(f"{path} holds {wrong}: delete it and compute it anew.")
-        columns = (arrays.pop(f"duplicate_{name}").tolist() for name in ("index", "training", "likeness", "mirrored"))
+        columns = [arrays.pop(f"duplicate_{name}").tolist() for name in _DUPLICATE]
         duplicates = tuple(Duplicate(*row) for row in zip(*columns, strict=True))
-        low, high = arrays.pop("knn_interval").tolist()
         plain: dict[str, Any] = {name: array.item() if array.ndim == 0 else array for name, array in arrays.items()}
-        return cls(**plain, duplicates=duplicates, knn_interval=(low, high))
+        return cls(**plain, duplicates=duplicates)
 
 
-_PLACES = ("index", "knn", "duplicate_index", "duplicate_training")
-_SHARES = ("duplicate_likeness", "knn_accuracy", "knn_interval", "accuracy")
+_DUPLICATE = ("index", "training", "likeness", "mirrored")
 _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
     "index": ("int64", ("M",)),
     "of_predicted": ("int64", ("M", COUNT)),
@@ -137,32 +93,20 @@ _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
     "duplicate_training": ("int64", ("D",)),
     "duplicate_likeness": ("float64", ("D",)),
     "duplicate_mirrored": ("bool", ("D",)),
-    "knn": ("int64", ("N",)),
-    "knn_accuracy": ("float64", ()),
-    "knn_interval": ("float64", (2,)),
-    "accuracy": ("float64", ()),
     "model": ("str", ()),
     "training": ("str", ()),
     "images": ("str", ()),
 }
 
 
-VOTERS = 10
-"""Nearest training images that decide the kNN answer, each with its cosine as weight."""
+def training_features(model: ResNet18, training: Split, *, progress: Progress | None = None) -> Predictions:
+    """Predictions for the training images, whose features `find_neighbours` needs.
 
-
-def training_features(
-    model: ResNet18, training: Split, path: Path | None = None, *, progress: Progress | None = None
-) -> Predictions:
-    """Predictions for the training images, whose features `find_neighbours` needs; kept in a file for the next time.
-
-    They cost as much as five evaluations of the CIFAR-10 test set.
+    They take as long as five evaluations of the CIFAR-10 test set.
 
     Args:
         model: the network.
         training: the training images, without augmentation.
-        path: where to keep them. What lies there is used if its fingerprints are those of the weights and the images,
-            and else replaced.
         progress: see `seefar.progress`.
 
     Example:
@@ -172,22 +116,12 @@ def training_features(
         >>> training_features(seefar.ResNet18(width=2).eval(), training, progress=seefar.progress.SILENT).features.shape
         (20, 16)
     """
-    if path is not None and path.exists():
-        try:
-            kept = Predictions.load(path)
-            if kept.are_of(model, training):
-                return kept
-        except RunError:
-            pass  # damaged: computed anew
     with showing(progress) as shown:
-        predictions = predict(model, training, progress=_Training(shown))
-    if path is not None:
-        predictions.save(path)
-    return predictions
+        return predict(model, training, progress=_TrainingFeatures(shown))
 
 
 def find_neighbours(predictions: Predictions, training: Predictions, data: Data) -> Neighbours:
-    """The nearest training images of all mistakes, near-duplicates among the test images, and the kNN accuracy.
+    """The nearest training images of all mistakes, and near-duplicates among the test images.
 
     Args:
         predictions: for the test images.
@@ -210,24 +144,15 @@ def find_neighbours(predictions: Predictions, training: Predictions, data: Data)
     _check(predictions, training, data)
     index = np.flatnonzero(predictions.predicted != predictions.labels)
     features = predictions.features[index]
-    near_predicted = _nearest_of_class(features, predictions.predicted[index], training)
-    near_true = _nearest_of_class(features, predictions.labels[index], training)
-    voters, distances = nearest(predictions.features, training.features, VOTERS)
-    votes = np.zeros((len(voters), len(data.classes)))
-    np.add.at(votes, (np.arange(len(voters))[:, None], training.labels[voters]), 1 - distances)
-    knn = votes.argmax(1)
-    right = int((knn == predictions.labels).sum())
+    of_predicted, distance_predicted = _nearest_of_class(features, predictions.predicted[index], training)
+    of_true, distance_true = _nearest_of_class(features, predictions.labels[index], training)
     return Neighbours(
         index=index,
-        of_predicted=near_predicted[0],
-        of_true=near_true[0],
-        distance_predicted=near_predicted[1],
-        distance_true=near_true[1],
+        of_predicted=of_predicted,
+        of_true=of_true,
+        distance_predicted=distance_predicted,
+        distance_true=distance_true,
         duplicates=tuple(find_duplicates(data.test.images, data.train.images)),
-        knn=knn,
-        knn_accuracy=right / len(knn),
-        knn_interval=wilson_interval(right, len(knn)),
-        accuracy=1 - len(index) / len(knn),
         model=predictions.model,
         training=training.images,
         images=predictions.images,
@@ -251,22 +176,22 @@ def _nearest_of_class(
 def _check(predictions: Predictions, training: Predictions, data: Data) -> None:
     if predictions.model != training.model:
         raise DataError(
-            "The predictions for test and training images are of different weights: compute one of them anew."
+            "The predictions for test and training images must be of the same weights: compute one of them again."
         )
     for found, split, name in ((predictions, data.test, "test"), (training, data.train, "training")):
         if found.images != split.fingerprint:
-            raise DataError(f"The predictions are of other {name} images than {data.name} has: compute them for these.")
+            raise DataError(f"The predictions are of other {name} images than {data.name} has: compute them again.")
     if predictions.features.shape[1] == 0:
-        raise DataError("The predictions hold no features (the model has no last linear layer): no neighbours without.")
+        raise DataError("The predictions have no features, since the model has no last linear layer: no neighbours.")
 
 
-class _Training:
-    """Progress of predictions under the name of what they are for."""
+class _TrainingFeatures:
+    """Progress of predictions, under another name of the stage."""
 
     def __init__(self, shown: Progress) -> None:
         self.line = shown.line
         self.shown = shown
 
     def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Passed on."""
+        """Pass on, renamed."""
         self.shown.update("features of the training images", done, total, note)

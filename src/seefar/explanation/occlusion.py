@@ -1,6 +1,6 @@
-"""Occlusion test: hide the strongest evidence until the answer changes, against the same mask elsewhere and the least.
+"""Occlusion test: hide the strongest evidence until the prediction changes, beside two controls; repairs and rates.
 
-A map says where the evidence is; only the network's answer without it shows whether the answer depended on it.
+A map says where the evidence is; only the network's prediction without it shows whether the prediction depended on it.
 """
 
 from __future__ import annotations
@@ -13,30 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from seefar.choices import HideName
 from seefar.data.images import Images, Labels
 from seefar.evaluation.metrics import mcnemar, wilson_interval
-from seefar.evaluation.mistakes import Mistake
 from seefar.maps.capture import Model, logits_of
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.sanity import evidence_inside
 from seefar.model.inference import log_softmax
-from seefar.names import HideName
-from seefar.runs.values import Count, Share
 from seefar.seeds import Stream
+
+SHARES = (0.05, 0.10, 0.20, 0.30)
+"""Shares of the pixels that are hidden, one after the other, until the prediction is correct."""
 
 GREY = 128
 Pixels = NDArray[np.bool_]  # (N, H, W)
+Ranks = NDArray[np.int64]  # (N, H, W), from `rank_pixels`: 0 for the pixel that is hidden first
+Outcome = Literal["repaired", "other", "stays"]
 
 
 def hide(images: Images, hidden: Pixels, how: HideName = "blur") -> Images:
-    """The images with their hidden pixels replaced; the others are not touched.
+    """The images with their hidden pixels replaced.
 
     Args:
         images: uint8 (N, H, W, 3).
         hidden: bool (N, H, W).
-        how: `blur`: each hidden pixel becomes the average of the visible ones around it, under a Gaussian an eighth
-            of the image wide, so nothing of what was there shines through; `grey`: 128; `mean`: the average of the
-            image's visible pixels. Where no pixel is visible, `blur` and `mean` give grey.
+        how: `blur`: each hidden pixel becomes the average of the visible ones around it, under a Gaussian with a
+            standard deviation of an eighth of the image, so that no hidden colour is left; `grey`: 128; `mean`: the
+            average of the image's visible pixels. Where no pixel is visible, `blur` and `mean` give grey.
     """
     visible = ~hidden[..., None]
     if how == "grey":
@@ -54,21 +57,17 @@ def hide(images: Images, hidden: Pixels, how: HideName = "blur") -> Images:
     return np.where(visible, images, filled.round().astype(np.uint8))
 
 
-SHARES = (0.05, 0.10, 0.20, 0.30)
-"""Shares of the pixels that are hidden, one after the other, until the answer is right."""
-
-
 @dataclass(frozen=True)
-class Hidden:
-    """The network's answers for M images with more and more pixels hidden.
+class Trial:
+    """The network's predictions for M images with increasing shares of their pixels hidden.
 
     Attributes:
-        pixels: bool (M, H, W), the mask at which the goal was reached; else the first that changed the answer; else the
+        pixels: bool (M, H, W), the mask that reached the goal; else the first that changed the prediction; else the
             last.
-        share: float (M,), which of SHARES that was.
-        logits: float32 (M, K), with that mask.
-        first_change: float (M,), the share at which the answer was first another than for the whole image; inf if it
-            never was.
+        share: float (M,), the one of SHARES that this mask hides.
+        logits: float32 (M, K), with this mask.
+        first_change: float (M,), the first share at which the prediction was not that of the whole image; inf if there
+            was none.
     """
 
     pixels: Pixels
@@ -78,13 +77,19 @@ class Hidden:
 
     @property
     def changed(self) -> NDArray[np.bool_]:
-        """Whether the answer ever was another than for the whole image, bool (M,)."""
+        """Whether the prediction ever changed, bool (M,)."""
         return np.isfinite(self.first_change)
 
     @property
-    def answer(self) -> Labels:
-        """The predicted class with that mask, int64 (M,)."""
+    def predicted(self) -> Labels:
+        """The predicted class with this mask, int64 (M,)."""
         return np.asarray(self.logits.argmax(1), dtype=np.int64)
+
+    def outcome(self, number: int, true: int) -> Outcome:
+        """What hiding did to the prediction for one of the images, whose true class is `true`."""
+        if not self.changed[number]:
+            return "stays"
+        return "repaired" if self.predicted[number] == true else "other"
 
 
 @dataclass(frozen=True)
@@ -92,14 +97,14 @@ class Occlusion:
     """The occlusion test of M mistakes with its two controls.
 
     Attributes:
-        top: the pixels with the strongest evidence for the predicted rather than the true class.
-        shifted: the same mask elsewhere.
-        least: as many pixels, those that make the least difference between the two classes.
+        top: hides the strongest evidence for the predicted rather than the true class.
+        shifted: hides the control mask, which has the same shape elsewhere.
+        least: hides as many of the pixels that matter least for the two classes.
     """
 
-    top: Hidden
-    shifted: Hidden
-    least: Hidden
+    top: Trial
+    shifted: Trial
+    least: Trial
 
 
 def occlude(
@@ -108,12 +113,12 @@ def occlude(
     predicted: Labels,
     true: Labels,
     contrast: Maps,
+    *,
     grid: Grid | None = None,
     how: HideName = "blur",
-    *,
     index: NDArray[np.int64] | None = None,
 ) -> Occlusion:
-    """The occlusion test: the strongest pixels of the contrast map, then the two controls, each with the same tries.
+    """The occlusion test: hide the strongest pixels of the contrast map, then those of the two controls.
 
     Args:
         model: see `seefar.maps.capture.Model`.
@@ -121,46 +126,51 @@ def occlude(
         predicted: the predicted classes, int64 (M,).
         true: the true classes, int64 (M,).
         contrast: map of the predicted minus map of the true class, (M, h, w).
-        grid: where the cells lie; default: they share the image evenly.
-        how: what takes the place of hidden pixels; see `hide`.
+        grid: positions of the cells; default: they share the image evenly.
+        how: what replaces hidden pixels; see `hide`.
         index: data set index of each image, int64 (M,), from which its control mask is drawn. Default: 0, 1, 2, ...
 
     Example:
         >>> red = np.zeros((1, 32, 32, 3), np.uint8)
-        >>> red[:, :4, :8, 0], red[..., 2] = 255, 1  # a bright red patch on hardly blue ground
+        >>> red[:, :4, :8, 0], red[..., 2] = 255, 1  # a bright red patch on a faint blue background
         >>> contrast = np.zeros((1, 8, 8), np.float32)
         >>> contrast[:, 0, :2] = 1
         >>> brightness = lambda images: images.mean((1, 2))
         >>> found = occlude(brightness, red, np.array([0]), np.array([2]), contrast, how="mean")
-        >>> found.top.answer, found.top.share, found.least.answer
+        >>> found.top.predicted, found.top.share, found.least.predicted
         (array([2]), array([0.05]), array([0]))
     """
     values = to_pixels(contrast, (images.shape[1], images.shape[2]), grid)
     ranks = rank_pixels(values)
     steps = control_steps(np.arange(len(images)) if index is None else index, ranks.shape[1] * ranks.shape[2])
-    tries = ranks, shifted(ranks, steps), rank_pixels(-np.abs(values))
-    return Occlusion(*(hide_more_and_more(model, images, predicted, ranks, true, how) for ranks in tries))
+    least = rank_pixels(-np.abs(values))
+    top, shifted, least_relevant = (
+        occlude_progressively(model, images, predicted, order, goal=true, how=how)
+        for order in (ranks, shift_ranks(ranks, steps), least)
+    )
+    return Occlusion(top, shifted, least_relevant)
 
 
-def hide_more_and_more(
+def occlude_progressively(
     model: Model,
     images: Images,
     before: Labels,
-    ranks: NDArray[np.int64],
+    ranks: Ranks,
+    *,
     goal: Labels | None = None,
     how: HideName = "blur",
-) -> Hidden:
-    """Hide each of SHARES of the pixels in turn until the answer is the goal.
+) -> Trial:
+    """Hide each of SHARES of the pixels in turn until the prediction is the goal.
 
-    Of an image that never gets there, the first change counts, and if there is none, the last try.
+    For an image that never reaches the goal the first change counts, and if there is none, the last try.
 
     Args:
         model: see `seefar.maps.capture.Model`.
         images: uint8 (M, H, W, 3).
         before: the predicted class of the whole image, int64 (M,).
-        ranks: which pixels go first, int64 (M, H, W); see `rank_pixels`.
-        goal: the answer that is looked for, int64 (M,); None: any other than before.
-        how: what takes the place of hidden pixels; see `hide`.
+        ranks: which pixels are hidden first, int64 (M, H, W); see `rank_pixels`.
+        goal: the class to reach, int64 (M,); None: any other than before.
+        how: what replaces hidden pixels; see `hide`.
     """
     pixels, share = np.zeros(ranks.shape, dtype=bool), np.zeros(len(images))
     logits = np.zeros((len(images), 1), np.float32)
@@ -173,13 +183,13 @@ def hide_more_and_more(
         found = logits_of(model, hide(images[left], hidden, how))
         if tried == SHARES[0]:
             logits = np.zeros((len(images), found.shape[1]), np.float32)
-        answer = found.argmax(1)
-        there = answer != before[left] if goal is None else answer == goal[left]
-        kept = there | np.isinf(first_change[left])  # the first change gives way to the goal only
-        pixels[left[kept]], share[left[kept]], logits[left[kept]] = hidden[kept], tried, found[kept]
-        first_change[left] = np.minimum(first_change[left], np.where(answer != before[left], tried, np.inf))
-        left = left[~there]
-    return Hidden(pixels, share, logits, first_change)
+        predicted = found.argmax(1)
+        reached = predicted != before[left] if goal is None else predicted == goal[left]
+        better = reached | np.isinf(first_change[left])  # only the goal replaces the first change
+        pixels[left[better]], share[left[better]], logits[left[better]] = hidden[better], tried, found[better]
+        first_change[left] = np.minimum(first_change[left], np.where(predicted != before[left], tried, np.inf))
+        left = left[~reached]
+    return Trial(pixels, share, logits, first_change)
 
 
 def control_steps(index: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
@@ -195,120 +205,139 @@ def control_steps(index: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
     return np.array(steps, dtype=np.int64)
 
 
-def shifted(ranks: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The same order of pixels elsewhere: each image's moved by its own step and wrapped at the edges.
+def shift_ranks(ranks: Ranks, steps: NDArray[np.int64]) -> Ranks:
+    """The same order of pixels elsewhere: that of each image is moved by its step and wrapped at the edges.
 
     Args:
         ranks: int64 (M, H, W).
         steps: int64 (M,): rows times the width, plus columns; see `control_steps`.
     """
     count, height, width = ranks.shape
-    rows = (np.arange(height) - steps[:, None] // width) % height  # (M, H), where each row is taken from
+    rows = (np.arange(height) - steps[:, None] // width) % height  # (M, H), the row that each row is taken from
     columns = (np.arange(width) - steps[:, None] % width) % width
-    moved: NDArray[np.int64] = ranks[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    moved: Ranks = ranks[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return moved
-
-
-Outcome = Literal["repaired", "other", "stays"]
 
 
 @dataclass(frozen=True)
 class Repair:
-    """One mistake with its evidence hidden.
+    """One prediction with its evidence hidden, against another class: the true one of a mistake.
+
+    For a picture without a label the runner-up takes the place of the true class.
 
     Attributes:
-        outcome: `repaired`: the answer became right; `other`: wrong in another way; `stays`: it did not change.
+        outcome: `repaired`: the prediction became the true class; `other`: another class; `stays`: it did not change.
         share: share of the pixels that were hidden then, or at the last try.
         box: first row, first column, and the row and column after the last, in pixels, around the hidden ones.
-        evidence: share of the positive part of the contrast map that lay in the hidden pixels.
+        evidence: share of the positive part of the contrast map that was in the hidden pixels.
         answer: the predicted class then.
         answer_probability: its probability then.
         predicted_before, predicted_after: probability of the class predicted for the whole image.
         true_before, true_after: probability of the true class.
-        control_share: share at which hiding the same mask elsewhere changed the answer too; None if it never did.
-        shifted: the outcome of hiding the same mask elsewhere.
+        control_share: share at which hiding the control mask changed the prediction too; None if it never did.
+        shifted: the outcome of hiding the control mask.
         least: the outcome of hiding the least relevant pixels.
     """
 
     outcome: Outcome
-    share: Share
-    box: tuple[Count, Count, Count, Count]
-    evidence: Share
-    answer: Count
-    answer_probability: Share
-    predicted_before: Share
-    predicted_after: Share
-    true_before: Share
-    true_after: Share
-    control_share: Share | None
+    share: float
+    box: tuple[int, int, int, int]
+    evidence: float
+    answer: int
+    answer_probability: float
+    predicted_before: float
+    predicted_after: float
+    true_before: float
+    true_after: float
+    control_share: float | None
     shifted: Outcome = "stays"
     least: Outcome = "stays"
 
-    def sentence(self, mistake: Mistake, classes: tuple[str, ...]) -> str:
-        """All of it in words."""
-        top, left, bottom, right = self.box
-        named, true, answer = (classes[c] for c in (mistake.predicted, mistake.true, self.answer))
-        what = (
-            f"Hiding {self.share:.0%} of the image, between rows {top} and {bottom - 1} and columns {left} and "
-            f"{right - 1}, with {self.evidence:.0%} of what spoke for {named} rather than {true}, "
-        )
-        became = {
-            "repaired": f"repairs the answer: {named} goes from {self.predicted_before:.0%} to "
-            f"{self.predicted_after:.0%}, {true} from {self.true_before:.0%} to {self.true_after:.0%}",
-            "other": f"makes it wrong in another way: {answer} at {self.answer_probability:.0%}, {named} "
-            f"goes from {self.predicted_before:.0%} to {self.predicted_after:.0%}",
-            "stays": f"does not change the answer: {named} goes from {self.predicted_before:.0%} to "
-            f"{self.predicted_after:.0%}",
-        }[self.outcome]
-        if self.control_share is None:
-            control = "the same mask elsewhere never changes it"
+    def sentence(self, true: int, predicted: int, classes: Sequence[str]) -> str:
+        """What hiding the evidence did, in words.
+
+        Args:
+            true: the true class.
+            predicted: the class predicted for the whole image.
+            classes: names of the K classes.
+        """
+        predicted_name, true_name, answer = (classes[c] for c in (predicted, true, self.answer))
+        if self.outcome == "repaired":
+            changed = (
+                f"repairs the answer: {self.fall(predicted_name)}, {true_name} from {self.true_before:.0%} to "
+                f"{self.true_after:.0%}"
+            )
         else:
-            control = f"the same mask elsewhere changes it at {self.control_share:.0%}"
-        return f"{what}{became}; {control}."
+            changed = (
+                f"makes it wrong in another way: {answer} at {self.answer_probability:.0%}, {self.fall(predicted_name)}"
+            )
+        return self.describe(predicted_name, true_name, changed)
+
+    def fall(self, predicted: str) -> str:
+        """The probability of the predicted class before and after, in words."""
+        return f"{predicted} goes from {self.predicted_before:.0%} to {self.predicted_after:.0%}"
+
+    def describe(self, predicted: str, other: str, changed: str) -> str:
+        """What was hidden, what that did, and the control, in one sentence.
+
+        Args:
+            predicted: name of the predicted class.
+            other: name of the class that it is contrasted with.
+            changed: what hiding did, if the prediction changed.
+        """
+        top, left, bottom, right = self.box
+        effect = changed if self.outcome != "stays" else f"does not change the answer: {self.fall(predicted)}"
+        control = "never changes it" if self.control_share is None else f"changes it at {self.control_share:.0%}"
+        return (
+            f"Hiding {self.share:.0%} of the image, between rows {top} and {bottom - 1} and columns {left} and "
+            f"{right - 1}, with {self.evidence:.0%} of what spoke for {predicted} rather than {other}, {effect}; "
+            f"the same mask elsewhere {control}."
+        )
 
 
-def repairs(
-    mistakes: Sequence[Mistake], occlusion: Occlusion, contrast: Maps, grid: Grid | None = None
+def find_repairs(
+    occlusion: Occlusion,
+    predicted: Labels,
+    true: Labels,
+    before: NDArray[np.float64],
+    contrast: Maps,
+    *,
+    grid: Grid | None = None,
 ) -> list[Repair]:
-    """One `Repair` a mistake, in order.
+    """One `Repair` for each image of an occlusion test, in order.
 
     Args:
-        mistakes: M mistakes.
-        occlusion: what `occlude` found for them.
-        contrast: the contrast maps it was given, (M, h, w).
-        grid: where the cells lie; default: they share the image evenly.
+        occlusion: the test of M images.
+        predicted: the predicted classes, int64 (M,).
+        true: the true classes, int64 (M,).
+        before: probabilities of these two classes for the whole images, float64 (M, 2).
+        contrast: the contrast maps of the test, (M, h, w).
+        grid: positions of the cells; default: they share the image evenly.
     """
     top, control = occlusion.top, occlusion.shifted
     evidence = evidence_inside(contrast, top.pixels, grid)
     found = []
-    for i, (mistake, after) in enumerate(zip(mistakes, np.exp(log_softmax(top.logits)), strict=True)):
-        answer = int(after.argmax())
-        outcome, shifted, least = (_outcome(hidden, i, mistake) for hidden in (top, control, occlusion.least))
+    for i, after in enumerate(np.exp(log_softmax(top.logits))):
+        answer, class_ = int(after.argmax()), int(true[i])
         rows, columns = (np.flatnonzero(top.pixels[i].any(axis)) for axis in (1, 0))
         found.append(
             Repair(
-                outcome=outcome,
+                outcome=top.outcome(i, class_),
                 share=float(top.share[i]),
                 box=(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1),
                 evidence=float(evidence[i]),
                 answer=answer,
                 answer_probability=float(after[answer]),
-                predicted_before=mistake.confidence,
-                predicted_after=float(after[mistake.predicted]),
-                true_before=mistake.true_probability,
-                true_after=float(after[mistake.true]),
+                predicted_before=float(before[i, 0]),
+                predicted_after=float(after[predicted[i]]),
+                true_before=float(before[i, 1]),
+                true_after=float(after[class_]),
                 control_share=float(control.first_change[i]) if control.changed[i] else None,
-                shifted=shifted,
-                least=least,
+                shifted=control.outcome(i, class_),
+                least=occlusion.least.outcome(i, class_),
             )
         )
     return found
-
-
-def _outcome(hidden: Hidden, number: int, mistake: Mistake) -> Outcome:
-    if not hidden.changed[number]:
-        return "stays"
-    return "repaired" if hidden.answer[number] == mistake.true else "other"
 
 
 @dataclass(frozen=True)
@@ -319,20 +348,26 @@ class Rate:
     share: float | None
     interval: tuple[float, float] | None
 
+    @classmethod
+    def of(cls, hits: NDArray[np.bool_]) -> Rate:
+        """The share of true values with its interval; None without any value."""
+        n = len(hits)
+        return cls(n, float(hits.mean()), wilson_interval(int(hits.sum()), n)) if n else cls(0, None, None)
+
 
 @dataclass(frozen=True)
 class RepairRates:
     """The occlusion test over many mistakes.
 
     Attributes:
-        repaired: hiding the strongest pixels made the answer right.
-        shifted: hiding the same mask elsewhere did.
+        repaired: hiding the strongest pixels made the prediction correct.
+        shifted: hiding the control mask did.
         least: hiding the least relevant pixels did.
         p_shifted: McNemar's exact p of `repaired` against `shifted`, paired by image, two-sided.
         p_least: the same against `least`.
-        other: hiding the strongest pixels made the answer wrong in another way.
-        damaged: correctly classified images whose answer became wrong when the strongest pixels of the map of
-            their class minus that of the runner-up were hidden.
+        other: hiding the strongest pixels changed the prediction to another wrong class.
+        damaged: correctly classified images whose prediction changed when the strongest pixels of the map of their
+            class minus that of the runner-up were hidden.
     """
 
     repaired: Rate
@@ -355,29 +390,23 @@ class RepairRates:
         )
 
 
-def rate(hits: NDArray[np.bool_]) -> Rate:
-    """The share of true values with its interval; without any value, None."""
-    n = len(hits)
-    return Rate(n, float(hits.mean()), wilson_interval(int(hits.sum()), n)) if n else Rate(0, None, None)
-
-
-def repair_rates(found: Sequence[Repair], damaged: NDArray[np.bool_]) -> RepairRates:
+def repair_rates(repairs: Sequence[Repair], damaged: NDArray[np.bool_]) -> RepairRates:
     """The rates over some mistakes.
 
     Args:
-        found: the outcome of each.
-        damaged: for each right answer that was tried, whether it became wrong, bool (R,).
+        repairs: of each mistake.
+        damaged: for each correct prediction that was tested, whether it changed, bool (R,).
     """
     repaired, shifted, least = (
-        np.array([getattr(repair, which) == "repaired" for repair in found], dtype=bool)
+        np.array([getattr(repair, which) == "repaired" for repair in repairs], dtype=bool)
         for which in ("outcome", "shifted", "least")
     )
     return RepairRates(
-        repaired=rate(repaired),
-        shifted=rate(shifted),
-        least=rate(least),
+        repaired=Rate.of(repaired),
+        shifted=Rate.of(shifted),
+        least=Rate.of(least),
         p_shifted=mcnemar(repaired, shifted),
         p_least=mcnemar(repaired, least),
-        other=rate(np.array([repair.outcome == "other" for repair in found], dtype=bool)),
-        damaged=rate(damaged),
+        other=Rate.of(np.array([repair.outcome == "other" for repair in repairs], dtype=bool)),
+        damaged=Rate.of(damaged),
     )

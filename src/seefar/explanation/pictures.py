@@ -1,4 +1,4 @@
-"""Predict pictures of any size and mode: class, runner-up, contrast map of the two, what hiding the evidence does."""
+"""Predict pictures of any size and mode: class, runner-up, contrast map of the two, effect of hiding the evidence."""
 
 from __future__ import annotations
 
@@ -10,45 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.data.images import Images, Labels
+from seefar.choices import HideName, MapChoices, MethodName
 from seefar.data.pictures import Picture, Places, read_pictures, unreadable
-from seefar.errors import DataError
-from seefar.explanation.explain import PairOfMaps, answers, check_hide, check_map_settings, layer_name, parts
-from seefar.explanation.health import Health, check_health
-from seefar.explanation.occlusion import occlude
+from seefar.errors import DataError, printable
+from seefar.explanation.explainer import BATCH, Explainer, layer_name, normalise_map_settings
+from seefar.explanation.health import Health
+from seefar.explanation.occlusion import Repair
 from seefar.maps.capture import original
-from seefar.maps.grid import Grid, grid_of
-from seefar.maps.sanity import evidence_inside, randomized
+from seefar.maps.grid import Grid
 from seefar.model.inference import log_softmax
-from seefar.names import HideName, MethodName
-from seefar.output import printable
 from seefar.progress import Progress, showing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PicturePrediction:
-    """The network's answer for one picture, and what it rests on.
+    """The network's prediction for one picture, and the evidence for it.
 
     Attributes:
         file: name of the file.
-        picture: the image that the network was given, and how the file was made into it.
+        picture: the image that the network got, and how it was made from the file.
         classes: names of the K classes.
         probabilities: float64 (K,), of the classes.
         predicted: the class with the largest logit.
         runner_up: the class with the second largest.
         contrast: float32 (h, w), why the predicted class rather than the runner-up: the difference of the next two.
         predicted_map, runner_up_map: float32 (h, w), map for each of them.
-        grid: where the cells of the maps lie over the image.
-        hidden: bool (H, W), the pixels that speak most for the predicted class rather than the runner-up: as many as
-            make the answer the runner-up; else as many as change it; else the most that were tried.
-        method: how the maps were made.
-        layer: of which layer; None: of the last stage of the dense twin.
-        hide: what took the place of hidden pixels.
-        share: share of the pixels that were hidden so.
-        evidence: share of the positive part of the contrast map that lies in them.
-        hidden_probabilities: float64 (K,), with these pixels hidden.
-        control_share: share at which hiding the same mask elsewhere changed the answer too; None if it never did.
+        grid: positions of the maps' cells in the image.
+        hidden: bool (H, W), the pixels that the occlusion test hid in the end: the strongest evidence for the predicted
+            class rather than the runner-up.
+        repair: the effect of hiding them; its true class is the runner-up.
         health: how far the contrast map can be trusted.
+        method: how the maps were computed.
+        layer: of which layer; None: of the last stage of the dense twin.
+        hide: what replaced the hidden pixels.
     """
 
     file: str
@@ -62,22 +56,14 @@ class PicturePrediction:
     runner_up_map: NDArray[np.float32]
     grid: Grid
     hidden: NDArray[np.bool_]
+    repair: Repair
+    health: Health
     method: MethodName
     layer: str | None
     hide: HideName
-    share: float
-    evidence: float
-    hidden_probabilities: NDArray[np.float64]
-    control_share: float | None
-    health: Health
 
     def __repr__(self) -> str:
         return f"PicturePrediction({printable(self.file)}: {self.describe()})"
-
-    @property
-    def hidden_answer(self) -> int:
-        """The predicted class with the pixels hidden."""
-        return int(self.hidden_probabilities.argmax())
 
     def describe(self) -> str:
         """Class and runner-up with their probabilities, such as `cat 91.2%, then dog 5.0%`."""
@@ -85,30 +71,19 @@ class PicturePrediction:
         return f"{first}, then {second}"
 
     def sentence(self, classes: Sequence[str] | None = None) -> str:
-        """What hiding the evidence did, in words.
+        """The effect of hiding the evidence, in words.
 
         Args:
             classes: other names for the K classes, such as shortened ones.
         """
-        names = classes or self.classes
-        first, second, answer = names[self.predicted], names[self.runner_up], names[self.hidden_answer]
-        rows, columns = (np.flatnonzero(self.hidden.any(axis)) for axis in (1, 0))
-        falls = f"{first} goes from {self.probabilities[self.predicted]:.0%} to "
-        falls += f"{self.hidden_probabilities[self.predicted]:.0%}"
-        if self.hidden_answer == self.predicted:
-            became = f"does not change the answer: {falls}"
-        else:
-            became = f"makes the answer {answer} at {self.hidden_probabilities[self.hidden_answer]:.0%}: {falls}"
-        control = "never changes it" if self.control_share is None else f"changes it at {self.control_share:.0%}"
-        return (
-            f"Hiding {self.share:.0%} of the image, between rows {rows[0]} and {rows[-1]} and columns {columns[0]} and "
-            f"{columns[-1]}, with {self.evidence:.0%} of what speaks for {first} rather than {second}, {became}; the "
-            f"same mask elsewhere {control}."
-        )
+        names, repair = classes or self.classes, self.repair
+        first, second, answer = names[self.predicted], names[self.runner_up], names[repair.answer]
+        changed = f"makes the answer {answer} at {repair.answer_probability:.0%}: {repair.fall(first)}"
+        return repair.describe(first, second, changed)
 
     def summary(self) -> dict[str, Any]:
         """All but the maps, as plain values for JSON."""
-        names, answer = self.classes, self.hidden_answer
+        names, repair = self.classes, self.repair
         return {
             "file": self.file,
             "class": names[self.predicted],
@@ -121,12 +96,12 @@ class PicturePrediction:
             "notes": list(self.picture.notes),
             "hidden": {
                 "by": self.hide,
-                "share": self.share,
-                "evidence": self.evidence,
-                "class": names[answer],
-                "probability": float(self.hidden_probabilities[answer]),
-                "probability_before": float(self.probabilities[answer]),
-                "control_share": self.control_share,
+                "share": repair.share,
+                "evidence": repair.evidence,
+                "class": names[repair.answer],
+                "probability": repair.answer_probability,
+                "probability_before": float(self.probabilities[repair.answer]),
+                "control_share": repair.control_share,
             },
             "map": {
                 "method": self.method,
@@ -150,9 +125,9 @@ def predict_pictures(
     grid: Grid | None = None,
     progress: Progress | None = None,
 ) -> list[PicturePrediction]:
-    """Predict picture files of any size and mode, and explain each answer against its runner-up. Writes nothing.
+    """Predict picture files of any size and mode, and explain each prediction against its runner-up. Writes no file.
 
-    What is found for a picture does not depend on the others.
+    The result for a picture does not depend on the others.
 
     Args:
         model: as in `seefar.explain`, such as `run.model`.
@@ -160,16 +135,16 @@ def predict_pictures(
         classes: names of the K classes, such as `run.classes`.
         image_size: height and width in pixels that the network was trained on, such as `run.image_size`.
         method: as in `seefar.explain`, like layer, cells and hide.
-        layer: which layer.
-        cells: how fine.
-        hide: what takes the place of hidden pixels.
-        grid: where the cells of the maps lie, such as `grid` of the network's `seefar.Explanation`, which was measured.
-            Default: as the network's form says.
+        layer: see `seefar.explain`.
+        cells: see `seefar.explain`.
+        hide: see `seefar.explain`.
+        grid: positions of the maps' cells, such as `grid` of the network's `seefar.Explanation`, which was measured.
+            Default: as far as the network's architecture determines them.
         progress: see `seefar.progress`.
 
     Raises:
         DataError: some of the files cannot be read, and all of these are named; or the network has other classes.
-        MapError: as in `seefar.explain`.
+        ChoiceError, ChoiceError: as in `seefar.explain`.
 
     Example:
         >>> import tempfile
@@ -183,111 +158,59 @@ def predict_pictures(
         >>> found.contrast.shape, found.picture.crop, found.classes[found.predicted] in classes
         ((8, 8), (10, 0, 50, 40), True)
     """
-    pair, how = PairOfMaps(method, layer_name(model, layer), cells), hide
-    by_form = checked_grid(model, image_size, pair, how)
+    choices = MapChoices(method, layer_name(model, layer), cells, hide)
+    settings = normalise_map_settings(model, image_size, choices)
+    explainer = Explainer(original(model), settings, grid or settings.grid)
     with showing(progress) as shown:
         read = read_pictures(pictures, image_size, shown)
         if read.bad:
             raise unreadable(read.bad, len(read.bad) + len(read.names))
-        return explain_pictures(model, read.names, read.pictures, classes, pair, how, grid or by_form, shown)
-
-
-def checked_grid(model: nn.Module, image_size: int, pair: PairOfMaps, hide: HideName) -> Grid:
-    """Where the cells of such maps lie as the network's form says; before any picture is read.
-
-    Raises:
-        MapError: no such maps can be made, or there is no such way of hiding.
-    """
-    check_hide(hide)
-    shape = check_map_settings(model, image_size, pair.method, pair.layer, pair.cells)
-    return grid_of(original(model), shape, (image_size, image_size))
+        return explain_pictures(explainer, read.names, read.pictures, classes, shown)
 
 
 def explain_pictures(
-    model: nn.Module,
+    explainer: Explainer,
     names: Sequence[str],
     pictures: Sequence[Picture],
     classes: Sequence[str],
-    pair: PairOfMaps,
-    hide: HideName,
-    grid: Grid,
     shown: Progress,
 ) -> list[PicturePrediction]:
-    """The predictions of pictures that are read already, with settings that are checked: see `predict_pictures`."""
-    if not pictures:
-        return []
-    images = np.stack([picture.image for picture in pictures])
-    network = original(model)
-    *_, (_, with_random_weights) = randomized(network)
+    """The predictions of pictures that are already read; see `predict_pictures`."""
     found: list[PicturePrediction] = []
-    for rows in parts(len(pictures)):
-        some = images[rows]
-        logits = answers(network)(some)
+    for start in range(0, len(pictures), BATCH):
+        rows = slice(start, start + BATCH)
+        images = np.stack([picture.image for picture in pictures[rows]])
+        logits = explainer.logits(images)
         if logits.shape[1] != len(classes):
             raise DataError(
-                f"The model gives {logits.shape[1]} logits for an image, {len(classes)} classes are named: pass the "
-                "names of the classes that it was trained on."
+                f"The model returns {logits.shape[1]} logits for an image, but {len(classes)} classes are named: pass "
+                "the names of the classes that it was trained on."
             )
-        order = np.argsort(-logits, axis=1, kind="stable")
-        facts = _explain(network, with_random_weights, some, order[:, 0], order[:, 1], pair, hide, grid)
+        first, second = np.argsort(-logits, axis=1, kind="stable")[:, :2].T
         probabilities = np.exp(log_softmax(logits))
-        for number, (own, name, picture) in enumerate(zip(facts, names[rows], pictures[rows], strict=True)):
+        before = np.take_along_axis(probabilities, np.stack((first, second), axis=1), axis=1)
+        # The control mask of index 0 for each, so that the result does not depend on a picture's position.
+        batch = explainer.explain_batch(images, (first, second), before, np.zeros(len(images), np.int64))
+        for i, (name, picture) in enumerate(zip(names[rows], pictures[rows], strict=True)):
             found.append(
                 PicturePrediction(
                     file=name,
                     picture=picture,
                     classes=tuple(classes),
-                    probabilities=probabilities[number],
-                    predicted=int(order[number, 0]),
-                    runner_up=int(order[number, 1]),
-                    grid=grid,
-                    method=pair.method,
-                    layer=pair.layer,
-                    hide=hide,
-                    **own,
+                    probabilities=probabilities[i],
+                    predicted=int(first[i]),
+                    runner_up=int(second[i]),
+                    contrast=batch.first[i] - batch.second[i],
+                    predicted_map=batch.first[i],
+                    runner_up_map=batch.second[i],
+                    grid=explainer.grid,
+                    hidden=batch.hidden[i],
+                    repair=batch.repairs[i],
+                    health=batch.health[i],
+                    method=explainer.settings.method,
+                    layer=explainer.settings.layer,
+                    hide=explainer.settings.hide,
                 )
             )
-        shown.update("explaining pictures", rows.stop, len(pictures))
+        shown.update("explaining pictures", start + len(images), len(pictures))
     return found
-
-
-def _explain(
-    network: nn.Module,
-    with_random_weights: nn.Module,
-    images: Images,
-    first: Labels,
-    second: Labels,
-    pair: PairOfMaps,
-    hide: HideName,
-    grid: Grid,
-) -> list[dict[str, Any]]:
-    """Maps, occlusion test and badge of each image."""
-
-    def maps_of(network: nn.Module, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return pair(network, images, first, second, lambda _: None)
-
-    of_first, of_second = maps_of(network, images)
-    contrast = of_first - of_second
-    # The same control step for each, so that the result for a picture does not depend on its place among them.
-    index = np.zeros(len(images), np.int64)
-    occlusion = occlude(answers(network), images, first, second, contrast, grid, hide, index=index)
-    top, control = occlusion.top, occlusion.shifted
-    mirrored = np.subtract(*maps_of(network, images[:, :, ::-1]))
-    random = np.subtract(*maps_of(with_random_weights, images))
-    health = check_health(contrast, mirrored, random, occlusion, grid)
-    evidence = evidence_inside(contrast, top.pixels, grid)
-    after = np.exp(log_softmax(top.logits))
-    return [
-        {
-            "contrast": contrast[i],
-            "predicted_map": of_first[i],
-            "runner_up_map": of_second[i],
-            "hidden": top.pixels[i],
-            "share": float(top.share[i]),
-            "evidence": float(evidence[i]),
-            "hidden_probabilities": after[i],
-            "control_share": float(control.first_change[i]) if control.changed[i] else None,
-            "health": health[i],
-        }
-        for i in range(len(images))
-    ]

@@ -1,1 +1,1 @@
-"""Class activation maps: how they are made, where their cells lie, and the scores they can be held to."""
+"""Class activation maps: how they are computed, where their cells are in the image, and their sanity checks."""

@@ -1,10 +1,9 @@
-"""Maps of all classes from one forward pass; map methods by name, contrasts of two classes, the status of a map."""
+"""Maps of all classes from one forward pass; methods by name, contrasts of two classes, the status of a map."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,9 +12,20 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from seefar.maps.capture import BATCH_SIZE, Pictures, fine_twin, original, to_inputs
-from seefar.maps.formulas import finite, gradcam, gradcam_plus_plus, hirescam, layercam
+from seefar.maps.formulas import gradcam, gradcam_plus_plus, hirescam, layercam, zero_if_not_finite
 from seefar.maps.grid import Maps
 from seefar.model.inference import device_errors, eval_mode, true_float32
+
+MapMethod = Callable[..., Maps]
+"""A function with the arguments of `seefar.gradcam`."""
+
+METHODS: dict[str, MapMethod] = {
+    "gradcam": gradcam,
+    "gradcam++": gradcam_plus_plus,
+    "hirescam": hirescam,
+    "layercam": layercam,
+}
+"""The methods by the names that `--method` takes."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class ClassMaps:
     cell_stride: int
 
     def of(self, classes: ArrayLike) -> Maps:
-        """The maps of one class an image, int (N,), or of one for all: float32 (N, h, w)."""
+        """The maps of one class for each image, int (N,), or of one class for all: float32 (N, h, w)."""
         return self.maps[np.arange(len(self.maps)), np.asarray(classes, dtype=np.int64)]
 
     def contrast(self, predicted: ArrayLike, true: ArrayLike) -> Maps:
@@ -49,12 +59,12 @@ def class_maps(model: nn.Module, images: Pictures, cells: int | None = None, *, 
     Args:
         model: a `ResNet18`, compiled or not.
         images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1.
-        cells: as in `seefar.gradcam`.
-        force: likewise.
+        cells: see `seefar.gradcam`.
+        force: see `seefar.gradcam`.
 
     Raises:
-        DataError: the images are no pictures.
-        MapError: the network is no `ResNet18`, or cannot give that many cells.
+        DataError: the images are not pictures.
+        ChoiceError: the network is not a `ResNet18`, or cannot give that many cells.
 
     Example:
         >>> import numpy as np
@@ -71,22 +81,8 @@ def class_maps(model: nn.Module, images: Pictures, cells: int | None = None, *, 
         for batch in torch.split(inputs, BATCH_SIZE):
             of_batch = F.conv2d(twin.features(batch), twin.fc.weight[:, :, None, None]).float()  # (n, K, h, w)
             logits.append(twin.pool(of_batch) + twin.fc.bias)
-            maps.append(finite(of_batch.flatten(0, 1)).view(of_batch.shape))
+            maps.append(zero_if_not_finite(of_batch.flatten(0, 1)).view(of_batch.shape))
     return ClassMaps(torch.cat(maps).cpu().numpy(), torch.cat(logits).float().cpu().numpy(), twin.cell_stride)
-
-
-Status = Literal["ok", "no positive evidence", "flat"]
-
-MapMethod = Callable[..., Maps]
-"""A function with the arguments of `seefar.gradcam`."""
-
-METHODS: dict[str, MapMethod] = {
-    "gradcam": gradcam,
-    "gradcam++": gradcam_plus_plus,
-    "hirescam": hirescam,
-    "layercam": layercam,
-}
-"""The family, by the names that `--method` takes."""
 
 
 def contrast_map(
@@ -100,21 +96,21 @@ def contrast_map(
     cells: int | None = None,
     force: bool = False,
 ) -> Maps:
-    """Why the one class rather than the other: map of `predicted` minus map of `true`.
+    """Why one class rather than the other: map of `predicted` minus map of `true`.
 
     With Grad-CAM, which is linear in the gradient, this is the map of the difference of the two logits; at the default
     layer the mean over the cells that enter the logits, plus the difference of the two biases, is the margin. Swapping
-    the classes turns the sign; a class against itself is zero.
+    the classes changes the sign; a class against itself is zero.
 
     Args:
         model: as in `seefar.gradcam`, like images, layer, cells, force, the result and the errors.
         images: N images.
         predicted: class index for each image, int (N,), or one for all.
         true: likewise.
-        layer: which layer.
-        method: which of the family.
-        cells: how fine.
-        force: also coarser than is of use.
+        layer: see `seefar.gradcam`.
+        method: one of `METHODS`, such as `seefar.hirescam`.
+        cells: see `seefar.gradcam`.
+        force: see `seefar.gradcam`.
 
     Example:
         >>> import numpy as np
@@ -125,49 +121,3 @@ def contrast_map(
     """
     one, two = (method(model, images, classes, layer, cells=cells, force=force) for classes in (predicted, true))
     return one - two
-
-
-def maps_of_two(
-    method: str,
-    model: nn.Module,
-    images: Pictures,
-    predicted: ArrayLike,
-    true: ArrayLike,
-    layer: str | nn.Module | None = None,
-    *,
-    cells: int | None = None,
-) -> tuple[Maps, Maps]:
-    """The maps of two classes an image, (N, h, w) each, by the quickest way that a method has.
-
-    Args:
-        method: its name.
-        model: as in `seefar.gradcam`, like images, layer, cells and the errors.
-        images: N images.
-        predicted: classes of the first maps, int (N,), or one for all.
-        true: classes of the second maps, likewise.
-        layer: which layer.
-        cells: how fine.
-    """
-    if layer is None and method in ("gradcam", "hirescam"):
-        both = class_maps(model, images, cells)  # the same maps, from one forward pass
-        return both.of(predicted), both.of(true)
-    one, two = (METHODS[method](model, images, classes, layer, cells=cells) for classes in (predicted, true))
-    return one, two
-
-
-def map_status(map_: NDArray[np.floating]) -> Status:
-    """What a map, (h, w), can show.
-
-    `flat`: all cells are equal, up to a millionth, so no region stands out (also where the network's numbers were not
-    finite: such maps are zero); `no positive evidence`: no cell speaks for the class; otherwise `ok`.
-
-    Example:
-        >>> import numpy as np
-        >>> import seefar
-        >>> seefar.map_status(np.array([[0.0, 1.0], [-2.0, 0.0]])), seefar.map_status(np.ones((8, 8)))
-        ('ok', 'flat')
-    """
-    largest = float(np.abs(map_).max())
-    if float(np.ptp(map_)) <= 1e-6 * largest:
-        return "flat"
-    return "ok" if map_.max() > 0 else "no positive evidence"

@@ -1,8 +1,10 @@
-"""Grad-CAM, Grad-CAM++, HiResCAM, LayerCAM: class activation maps from gradients and activations of a layer.
+"""Grad-CAM, Grad-CAM++, HiResCAM, LayerCAM: class activation maps from activations and gradients of a layer.
 
 They differ in how the gradient of the class's logit weighs the activations. At the last stage of a `ResNet18`, whose
 global average enters a linear layer, Grad-CAM and HiResCAM are the same map, CAM (Zhou et al. 2015, arXiv 1512.04150),
 and it is exact: the mean over the cells that enter the logit, plus the bias, is the logit.
+
+All have the same arguments, result and errors, which `gradcam` documents.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from seefar.errors import MapError
+from seefar.errors import ChoiceError
 from seefar.maps.capture import (
     BATCH_SIZE,
     SMALLEST_MAP,
@@ -23,105 +25,14 @@ from seefar.maps.capture import (
     capture,
     find_layer,
     fine_twin,
+    list_layers,
     original,
-    suggest,
     to_inputs,
     to_logits,
 )
 from seefar.maps.grid import Maps
 from seefar.model.inference import eval_mode, true_float32
 from seefar.model.resnet import STAGES, ResNet18
-
-
-def mapped(
-    formula: Callable[[Captured], Tensor],
-    model: nn.Module,
-    images: Pictures,
-    classes: ArrayLike | None = None,
-    layer: str | nn.Module | None = None,
-    cells: int | None = None,
-    force: bool = False,
-) -> Maps:
-    """The maps that a formula makes of each batch's activations and gradients; the arguments are those of `gradcam`.
-
-    Args:
-        formula: from what was captured of n images to their maps, (n, h, w).
-        model: see `seefar.gradcam`, like all that follow.
-        images: what is mapped.
-        classes: whose maps.
-        layer: where.
-        cells: how fine.
-        force: also too coarse.
-    """
-    network = original(model)
-    inputs = to_inputs(network, images)
-    count = len(inputs)
-    if not count:  # one image of zeros, so that the layer is checked and the maps have their height and width
-        inputs = inputs.new_zeros((1, *inputs.shape[1:]))
-    target = to_classes(network, inputs, classes if count else 0)
-    captured_from, name = _place(network, inputs, layer, cells, force)
-    maps = []
-    for start in range(0, len(inputs), BATCH_SIZE):
-        rows = slice(start, start + BATCH_SIZE)
-        at = capture(captured_from, inputs[rows], target[rows], name)
-        _check_size(at.activations, network, name, force)
-        maps.append(finite(formula(at)))
-    return torch.cat(maps)[:count].cpu().numpy()
-
-
-def to_classes(network: nn.Module, inputs: Tensor, classes: ArrayLike | None) -> Tensor:
-    """The class of each image, int64 (N,): those that were passed, or those that the network predicts.
-
-    Raises:
-        MapError: they are no class indices, or not one for each image.
-    """
-    if classes is None:
-        with torch.no_grad(), true_float32(), eval_mode(network):
-            return torch.cat([to_logits(network, part).argmax(1) for part in torch.split(inputs, BATCH_SIZE)])
-    chosen = np.asarray(classes.cpu() if isinstance(classes, Tensor) else classes)
-    if chosen.shape not in ((), (len(inputs),)) or chosen.dtype.kind not in "iu":
-        raise MapError(
-            f"Classes are {chosen.dtype} {chosen.shape}, class indices were wanted: one integer from 0 for all "
-            f"images, or one for each of the {len(inputs)}."
-        )
-    return torch.from_numpy(np.broadcast_to(chosen, len(inputs)).astype(np.int64)).to(inputs.device)
-
-
-def finite(maps: Tensor) -> Tensor:
-    """The maps (N, h, w) as float32, with zeros in place of each map that has a number that is not finite."""
-    maps = maps.float()
-    return maps.masked_fill(~maps.isfinite().flatten(1).all(1)[:, None, None], 0.0)
-
-
-def _place(
-    network: nn.Module, inputs: Tensor, layer: str | nn.Module | None, cells: int | None, force: bool
-) -> tuple[nn.Module, str]:
-    """The module to run and the name of its layer to capture: the network's own layer, or the twin's last stage."""
-    if layer is not None:
-        if cells is not None:
-            raise MapError("Cells can be chosen for the default layer only: pass either layer or cells.")
-        return network, find_layer(network, layer)
-    twin = fine_twin(network, inputs.shape[-1], cells, force)
-    # The twin's head averages only those cells that the network has too, so only they would get a gradient. Here it
-    # averages all of them: each cell gets the same gradient, and its sum over the cells, which weighs the channels, is
-    # still the network's. The logits of this twin are not the network's; they are not used.
-    twin.cell_stride = 1
-    return twin, STAGES[-1]
-
-
-def _check_size(activations: Tensor, network: nn.Module, layer: str, force: bool) -> None:
-    height, width = activations.shape[2:]
-    if min(height, width) < SMALLEST_MAP and not force:
-        other = (
-            "leave layer out for the dense twin's finer cells, or pass an earlier layer"
-            if isinstance(network, ResNet18)
-            else f"pass an earlier layer, {suggest(network)}"
-        )
-        raise MapError(
-            f"Layer {layer} gives maps of {height}x{width} cells, at least {SMALLEST_MAP}x{SMALLEST_MAP} are wanted "
-            f"to see a region: {other}. seefar.gradcam(..., force=True) gives them all the same."
-        )
-
 
 EPSILON = 1e-12
 
@@ -142,10 +53,10 @@ def gradcam(
     makes the unit logits. Good for: the last stage, where it is exact.
 
     Nothing is cut off at zero or rescaled. Where the network's numbers are not finite the map is zero, see
-    `seefar.map_status`. The network is left as it came: same mode, no hook, no `.grad`.
+    `seefar.maps.grid.map_status`. The network keeps its mode and gets no hook and no `.grad`.
 
     Args:
-        model: a `ResNet18`, or any torch network that ends in logits (N, K). Of a compiled network, the original.
+        model: a `ResNet18`, or any torch network that ends in logits (N, K). For a compiled network, its original.
         images: for a `ResNet18`, which normalises them itself, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1;
             for another network its input, a float tensor (N, ...). A single picture is a batch of one, and a list of
             pictures of one size is a batch.
@@ -153,15 +64,15 @@ def gradcam(
             that the network predicts.
         layer: a submodule that gives (N, C, h, w), by name, such as `layer3`, or itself. Default: the last stage of
             the dense twin, which has the same weights and finer cells; a `ResNet18` only.
-        cells: cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images; default 8.
+        cells: cells on a side of the default layer: 8, 16 or 32 for 32-pixel images; default 8.
         force: also give a map of 5x5 cells or fewer.
 
     Returns:
         float32 (N, h, w).
 
     Raises:
-        DataError: the images are no pictures that a `ResNet18` can take.
-        MapError: the layer does not exist, has too few cells, or a class is out of range.
+        DataError: the images are not pictures that a `ResNet18` can take.
+        ChoiceError: the layer does not exist, has too few cells, or a class is out of range.
 
     Example:
         >>> import numpy as np
@@ -175,7 +86,7 @@ def gradcam(
         weights = at.gradients.sum((2, 3), keepdim=True)  # (n, C, 1, 1)
         return (weights * at.activations).sum(1)
 
-    return mapped(formula, model, images, classes, layer, cells, force)
+    return compute_maps(formula, model, images, classes, layer, cells=cells, force=force)
 
 
 def gradcam_plus_plus(
@@ -190,15 +101,8 @@ def gradcam_plus_plus(
     """Grad-CAM++ (Chattopadhyay et al. 2017, arXiv 1710.11063): cells with a steep gradient count more.
 
     The score is exp(logit) as in the paper, which makes the higher derivatives powers of the gradient; its common
-    factor exp(logit) is left out, so the values have no unit. Good for: several objects of one class.
-
-    Args:
-        model: see `gradcam`, like the result and the errors.
-        images: what the network takes.
-        classes: whose maps; default: the predicted classes.
-        layer: where; default: the last stage of the dense twin.
-        cells: how fine the default layer is.
-        force: also 5x5 cells and fewer.
+    factor exp(logit) is left out, so the values have no unit. Good for: several objects of one class. Arguments as
+    `gradcam`.
 
     Example:
         >>> import numpy as np
@@ -215,7 +119,7 @@ def gradcam_plus_plus(
         weights = (alpha * at.gradients.relu()).sum((2, 3), keepdim=True)  # (n, C, 1, 1)
         return (weights * at.activations).sum(1)
 
-    return mapped(formula, model, images, classes, layer, cells, force)
+    return compute_maps(formula, model, images, classes, layer, cells=cells, force=force)
 
 
 def hirescam(
@@ -231,15 +135,7 @@ def hirescam(
 
     The paper's map times h * w, so that it has the unit of `gradcam`: divided by h * w, a cell is what the logit
     would lose, to first order, without the cell's activations. Good for: earlier stages, where each cell has its own
-    gradient.
-
-    Args:
-        model: see `gradcam`, like the result and the errors.
-        images: what the network takes.
-        classes: whose maps; default: the predicted classes.
-        layer: where; default: the last stage of the dense twin.
-        cells: how fine the default layer is.
-        force: also 5x5 cells and fewer.
+    gradient. Arguments as `gradcam`.
 
     Example:
         >>> import numpy as np
@@ -252,7 +148,7 @@ def hirescam(
     def formula(at: Captured) -> Tensor:
         return (at.gradients * at.activations).sum(1) * at.activations[0, 0].numel()
 
-    return mapped(formula, model, images, classes, layer, cells, force)
+    return compute_maps(formula, model, images, classes, layer, cells=cells, force=force)
 
 
 def layercam(
@@ -267,15 +163,7 @@ def layercam(
     """LayerCAM (Jiang et al. 2021, doi 10.1109/TIP.2021.3089943): positive gradients times activations, cell by cell.
 
     Good for: fine detail at early stages. It shows evidence for a class only, never against it, as long as
-    activations are not negative. Times h * w, as `hirescam`.
-
-    Args:
-        model: see `gradcam`, like the result and the errors.
-        images: what the network takes.
-        classes: whose maps; default: the predicted classes.
-        layer: where; default: the last stage of the dense twin.
-        cells: how fine the default layer is.
-        force: also 5x5 cells and fewer.
+    activations are not negative. Times h * w, as `hirescam`. Arguments as `gradcam`.
 
     Example:
         >>> import numpy as np
@@ -288,4 +176,91 @@ def layercam(
     def formula(at: Captured) -> Tensor:
         return (at.gradients.relu() * at.activations).sum(1) * at.activations[0, 0].numel()
 
-    return mapped(formula, model, images, classes, layer, cells, force)
+    return compute_maps(formula, model, images, classes, layer, cells=cells, force=force)
+
+
+def compute_maps(
+    formula: Callable[[Captured], Tensor],
+    model: nn.Module,
+    images: Pictures,
+    classes: ArrayLike | None = None,
+    layer: str | nn.Module | None = None,
+    *,
+    cells: int | None = None,
+    force: bool = False,
+) -> Maps:
+    """The maps that a formula gives for each batch's activations and gradients: what all methods share.
+
+    Args:
+        formula: from what was captured of n images to their maps, (n, h, w).
+        model: as in `gradcam`, like all that follow.
+        images: see `gradcam`.
+        classes: see `gradcam`.
+        layer: see `gradcam`.
+        cells: see `gradcam`.
+        force: see `gradcam`.
+    """
+    network = original(model)
+    inputs = to_inputs(network, images)
+    count = len(inputs)
+    if not count:  # one image of zeros, so that the layer is checked and the result has its height and width
+        inputs = inputs.new_zeros((1, *inputs.shape[1:]))
+    target = _to_classes(network, inputs, classes if count else 0)
+    captured_from, name = _network_and_layer(network, inputs, layer, cells, force)
+    maps = []
+    for start in range(0, len(inputs), BATCH_SIZE):
+        rows = slice(start, start + BATCH_SIZE)
+        at = capture(captured_from, inputs[rows], target[rows], name)
+        _check_size(at.activations, network, name, force)
+        maps.append(zero_if_not_finite(formula(at)))
+    return torch.cat(maps)[:count].cpu().numpy()
+
+
+def zero_if_not_finite(maps: Tensor) -> Tensor:
+    """The maps (N, h, w) as float32; a map that has a number that is not finite becomes zero everywhere."""
+    maps = maps.float()
+    return maps.masked_fill(~maps.isfinite().flatten(1).all(1)[:, None, None], 0.0)
+
+
+def _to_classes(network: nn.Module, inputs: Tensor, classes: ArrayLike | None) -> Tensor:
+    """The class of each image, int64 (N,): those that were passed, or those that the network predicts."""
+    if classes is None:
+        with torch.no_grad(), true_float32(), eval_mode(network):
+            return torch.cat([to_logits(network, part).argmax(1) for part in torch.split(inputs, BATCH_SIZE)])
+    chosen = np.asarray(classes.cpu() if isinstance(classes, Tensor) else classes)
+    if chosen.shape not in ((), (len(inputs),)) or chosen.dtype.kind not in "iu":
+        raise ChoiceError(
+            f"Classes must be one class index for all images, or one for each of the {len(inputs)} "
+            f"(got {chosen.dtype} {chosen.shape})."
+        )
+    return torch.from_numpy(np.broadcast_to(chosen, len(inputs)).astype(np.int64)).to(inputs.device)
+
+
+def _network_and_layer(
+    network: nn.Module, inputs: Tensor, layer: str | nn.Module | None, cells: int | None, force: bool
+) -> tuple[nn.Module, str]:
+    """What to run and which of its layers to capture: the network with its own layer, or the twin's last stage."""
+    if layer is not None:
+        if cells is not None:
+            raise ChoiceError("Cells can be chosen for the default layer only: pass either layer or cells.")
+        return network, find_layer(network, layer)
+    twin = fine_twin(network, inputs.shape[-1], cells, force)
+    # The twin's head averages only those cells that the network has too, so only they would get a gradient. Here it
+    # averages all of them: each cell gets the same gradient, and its sum over the cells, which weighs the channels, is
+    # still the network's. The logits of this twin are not the network's; they are not used.
+    twin.cell_stride = 1
+    return twin, STAGES[-1]
+
+
+def _check_size(activations: Tensor, network: nn.Module, layer: str, force: bool) -> None:
+    height, width = activations.shape[2:]
+    if min(height, width) >= SMALLEST_MAP or force:
+        return
+    if isinstance(network, ResNet18):
+        other = "leave layer out for the dense twin's finer cells, or pass an earlier layer"
+    else:
+        other = f"pass an earlier layer, {list_layers(network)}"
+    raise ChoiceError(
+        f"Layer {layer} gives maps of {height}x{width} cells; fewer than {SMALLEST_MAP}x{SMALLEST_MAP} show no region: "
+        f"{other}. seefar.gradcam(..., force=True) computes them."
+    )

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.errors import MapError
+from seefar.errors import ChoiceError
 from seefar.model.resnet import ResNet18
 from seefar.seeds import Stream
 
 Maps = NDArray[np.float32]  # (N, h, w), signed, not rescaled
 
+Status = Literal["ok", "no positive evidence", "flat"]
+
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the cells of a map lie over its image. Spacing and origin hold for rows and columns alike.
+    """Positions of a map's cells in its image; spacing and origin are the same for rows and columns.
 
     Attributes:
         cells: rows and columns of cells, (h, w).
@@ -52,14 +55,14 @@ class Grid:
 
 
 def grid_of(model: nn.Module, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:
-    """The grid of the cells that a layer of a network gives, as far as the network's form says.
+    """The grid of a layer's cells, as far as the network's architecture determines it.
 
-    A `ResNet18` halves its cells by strides of 2, rounding up, so its cells lie 1, 2, 4 or 8 pixels apart whatever the
-    image's size: at 50 pixels 13 cells are 4 apart, not 50 / 13. Of another network only the number of cells is
-    known, and they are taken to share the image evenly, which is right to within a cell.
+    A `ResNet18` halves its cells by strides of 2, rounding up, so its cells are 1, 2, 4 or 8 pixels apart whatever the
+    image's size: at 50 pixels 13 cells are 4 apart, not 50 / 13. For another network only the number of cells is
+    known, and they are assumed to share the image evenly, which is right to within a cell.
 
-    The origin is the middle of the first cell's block of pixels. Where the dense twin really looks is learnt, not
-    given by its form: see `seefar.maps.sanity.find_origin`.
+    The origin is the middle of the first cell's block of pixels. Where a cell of the dense twin looks is learnt,
+    see `seefar.maps.sanity.find_origin`.
 
     Args:
         model: a `ResNet18`, or another network.
@@ -79,14 +82,14 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
     Args:
         maps: (N, h, w).
         image_size: height and width in pixels, or one number for both.
-        grid: where the cells lie; default: they share the image evenly.
+        grid: positions of the cells; default: they share the image evenly.
         smooth: interpolate between the cells' centres.
 
     Returns:
         float32 (N, H, W).
 
     Raises:
-        MapError: the grid is of other cells than the maps have.
+        ChoiceError: the grid has another number of cells than the maps.
 
     Example:
         >>> to_pixels(np.array([[[1, 2]]], np.float32), (2, 4), smooth=False)[0]
@@ -98,27 +101,26 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
     cells = tensor.shape[1], tensor.shape[2]
     grid = grid or Grid.even(cells, size)
     if grid.cells != cells:
-        raise MapError(
-            f"The grid is of {grid.cells[0]}x{grid.cells[1]} cells, the maps have {cells[0]}x{cells[1]}: pass the grid "
-            "of these maps."
+        raise ChoiceError(
+            f"The grid must be that of these maps, {cells[0]}x{cells[1]} cells (got {grid.cells[0]}x{grid.cells[1]})."
         )
     for axis, pixels in enumerate(size, start=1):
         count = tensor.shape[axis]
-        place = ((torch.arange(pixels) - grid.origin) / grid.spacing).clamp(0, count - 1)
+        position = ((torch.arange(pixels) - grid.origin) / grid.spacing).clamp(0, count - 1)  # in cells
         if smooth:
-            below = place.floor().long().clamp(max=max(count - 2, 0))
-            weight = (place - below).view([-1 if a == axis else 1 for a in range(3)])
+            below = position.floor().long().clamp(max=max(count - 2, 0))
+            weight = (position - below).view([-1 if a == axis else 1 for a in range(3)])
             lower, upper = (tensor.index_select(axis, at) for at in (below, (below + 1).clamp(max=count - 1)))
             tensor = lower + weight * (upper - lower)
         else:
-            tensor = tensor.index_select(axis, (place + 0.5).floor().long().clamp(max=count - 1))
+            tensor = tensor.index_select(axis, (position + 0.5).floor().long().clamp(max=count - 1))
     return tensor.numpy()
 
 
 def rank_pixels(values: Maps, seed: int = 0) -> NDArray[np.int64]:
-    """Each pixel's place in the order of its map, 0 for the highest, so that exactly k pixels have a place below k.
+    """The rank of each pixel in its map, 0 for the highest: exactly k pixels have a rank below k.
 
-    Ties are broken at random, each image's in the same way however many images there are.
+    Ties are broken at random, in the same way for each image, however many images there are.
 
     Args:
         values: (N, H, W).
@@ -141,5 +143,23 @@ def rank_pixels(values: Maps, seed: int = 0) -> NDArray[np.int64]:
 
 
 def both(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Height and width, of one number for both or of the two."""
+    """Height and width, from the two or from one number for both."""
     return (image_size, image_size) if isinstance(image_size, int) else image_size
+
+
+def map_status(map_: NDArray[np.floating]) -> Status:
+    """What a map, (h, w), can show.
+
+    `flat`: all cells are equal, up to a millionth, so no region stands out (also where the network's numbers were not
+    finite: such maps are zero); `no positive evidence`: no cell is evidence for the class; otherwise `ok`.
+
+    Example:
+        >>> import numpy as np
+        >>> import seefar
+        >>> map_status(np.array([[0.0, 1.0], [-2.0, 0.0]])), map_status(np.ones((8, 8)))
+        ('ok', 'flat')
+    """
+    largest = float(np.abs(map_).max())
+    if float(np.ptp(map_)) <= 1e-6 * largest:
+        return "flat"
+    return "ok" if map_.max() > 0 else "no positive evidence"

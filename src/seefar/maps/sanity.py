@@ -1,4 +1,4 @@
-"""Sanity checks of maps: weight randomisation, mirror equivariance, pointing game, and where the cells lie."""
+"""Sanity checks of maps: weight randomisation, mirror equivariance, pointing game, and the position of the cells."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CASCADE = ("fc", *reversed(STAGES), "conv1")
 """The parts of the network from the head down, in the order in which they are randomised."""
 
 FEWEST_MAPS, MOST_MAPS = 30, 200
-"""Fewer maps cannot tell where the cells lie, and more than so many are not needed for it."""
+"""Fewer maps cannot determine the position of the cells, and more are not needed."""
 
 BLOCK = 8
 """Pixels on a side of the block of one cell of the network's last stage: it has three strides of 2."""
@@ -31,15 +31,15 @@ Scores = NDArray[np.float64]
 def randomized(model: nn.Module, seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
     """Cascading randomisation (Adebayo et al. 2018, arXiv 1810.03292): copies with more and more random weights.
 
-    From the head down, part by part: those of a `ResNet18` are its head, its stages and its stem, those of another
-    network its children, last one first.
+    From the head down, part by part: for a `ResNet18` its head, its stages and its stem, for another network its
+    children, the last one first.
 
     Args:
-        model: any torch module; it is left as it is.
+        model: any torch module; it is not changed.
         seed: of the weights; the same on every device.
 
     Yields:
-        The part that was drawn anew, and the network in which it and all parts above it are.
+        The name of the part, and the network in which this part and all above it have random weights.
 
     Example:
         >>> [part for part, network in randomized(ResNet18(width=1))]
@@ -73,7 +73,7 @@ def rank_correlation(first: Maps, second: Maps) -> Scores:
         >>> rank_correlation(maps, np.exp(maps)), rank_correlation(maps, -maps)
         (array([1.]), array([-1.]))
     """
-    from scipy.stats import rankdata  # here: a command that computes no map need not wait a third of a second for it
+    from scipy.stats import rankdata  # here: it takes 0.3 s, which commands without maps need not wait
 
     ranks = [rankdata(_flat(maps), axis=1) for maps in (first, second)]
     centred = [rank - rank.mean(1, keepdims=True) for rank in ranks]
@@ -88,34 +88,34 @@ def flip_agreement(
 ) -> Scores:
     """Mirror equivariance: rank correlation of maps with those of the mirrored images, mirrored back, float64 (N,).
 
-    It is taken over the pixels, since the cells of a twin are not symmetric in the image.
+    Over the pixels, since the cells of a twin are not symmetric in the image.
 
     Args:
         maps: (N, h, w).
-        of_mirrored: maps of the mirrored images, as they come, (N, h, w).
+        of_mirrored: maps of the mirrored images, not mirrored back, (N, h, w).
         image_size: height and width of the images.
-        grid: where the cells lie; default: they share the image evenly.
+        grid: positions of the cells; default: they share the image evenly.
 
     Example:
         >>> maps = np.random.default_rng(0).normal(size=(1, 8, 8)).astype(np.float32)
         >>> flip_agreement(maps, maps[:, :, ::-1], 32).round(6)  # the map moved with the image
         array([1.])
     """
-    here, there = (to_pixels(part, image_size, grid) for part in (maps, of_mirrored))
-    return rank_correlation(here, there[:, :, ::-1])
+    pixels, mirrored = (to_pixels(part, image_size, grid) for part in (maps, of_mirrored))
+    return rank_correlation(pixels, mirrored[:, :, ::-1])
 
 
 def find_origin(maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int], grid: Grid) -> Grid:
-    """The grid of a dense twin with its origin measured: where the network learnt that its cells look.
+    """The grid of a dense twin with its origin measured: where the cells of this network look.
 
-    Convolutions of stride 2 put the last stage's first cell at the first pixel of its block, at 0; cells that share the
-    image evenly, as a network that averages them must learn to see all of it, would put it at the middle, at 3.5. So it
-    is where in its block the mirrored image's map, mirrored back, agrees best with the map. With fewer than
-    `FEWEST_MAPS` maps it is taken to be halfway between the first pixel and the middle.
+    Convolutions of stride 2 centre the first cell on the first pixel of its block, at 0. A network that averages its
+    cells learns to use all of the image, which moves the centre towards the middle of the block, at 3.5. The origin is
+    where the mirrored image's map, mirrored back, agrees best with the map. With fewer than `FEWEST_MAPS` maps it is
+    assumed to be halfway between the first pixel and the middle.
 
     Args:
         maps: (N, h, w), of the dense twin; the first `MOST_MAPS` are used.
-        of_mirrored: maps of the mirrored images, as they come, (N, h, w).
+        of_mirrored: maps of the mirrored images, not mirrored back, (N, h, w).
         image_size: height and width of the images.
         grid: spacing of the cells, see `grid_of`.
 
@@ -127,10 +127,10 @@ def find_origin(maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int]
     last = BLOCK - 1  # of the block's pixels
     if len(maps) < FEWEST_MAPS:
         return replace(grid, origin=last / 4)
-    some = slice(MOST_MAPS)
-    tried = [replace(grid, origin=float(place)) for place in np.linspace(0, last, 15)]
-    agreement = [flip_agreement(maps[some], of_mirrored[some], image_size, one).mean() for one in tried]
-    return tried[int(np.argmax(agreement))]
+    maps, of_mirrored = maps[:MOST_MAPS], of_mirrored[:MOST_MAPS]
+    candidates = [replace(grid, origin=float(origin)) for origin in np.linspace(0, last, 15)]
+    agreement = [flip_agreement(maps, of_mirrored, image_size, candidate).mean() for candidate in candidates]
+    return candidates[int(np.argmax(agreement))]
 
 
 def pointing_hits(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None) -> NDArray[np.bool_]:
@@ -142,7 +142,7 @@ def pointing_hits(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None
     Args:
         maps: (N, h, w).
         masks: the pixels that decide, bool (N, H, W).
-        grid: where the cells lie; default: they share the image evenly.
+        grid: positions of the cells; default: they share the image evenly.
 
     Example:
         >>> maps, masks = np.zeros((1, 8, 8), np.float32), np.zeros((1, 32, 32), bool)
@@ -159,7 +159,7 @@ def pointing_hits(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None
 
 
 def evidence_inside(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None) -> Scores:
-    """Share of the positive evidence that is in the mask, float64 (N,); 0 for a map without any.
+    """Share of the positive evidence that is in the mask, float64 (N,); 0 for a map without positive evidence.
 
     Arguments as `pointing_hits`.
 
@@ -177,9 +177,9 @@ def evidence_inside(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = No
     return share
 
 
-def _nearest_pixels(places: NDArray[np.float64], size: int) -> NDArray[np.int64]:
-    """The pixel that each place lies in, twice, int64 (2, N); of a place on the border of two pixels, both."""
-    pixels = np.stack((np.ceil(places - 0.5), np.floor(places + 0.5)))
+def _nearest_pixels(positions: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    """The pixel of each position, twice, int64 (2, N); for a position on the border of two pixels, both."""
+    pixels = np.stack((np.ceil(positions - 0.5), np.floor(positions + 0.5)))
     return np.asarray(pixels.clip(0, size - 1), dtype=np.int64)
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seefar.errors import MissingExtraError
+from seefar.errors import missing_extra
 from seefar.model.inference import eval_mode
 from seefar.model.resnet import ResNet18, dense_twin
 from seefar.runs.files import written_beside
@@ -42,13 +42,13 @@ def load_onnx() -> Any:
     """The package onnx.
 
     Raises:
-        MissingExtraError: onnx, or onnxscript, with which torch exports, is not installed.
+        SeefarError: onnx, or onnxscript, with which torch exports, is not installed.
     """
     try:
         import onnx
         import onnxscript  # noqa: F401  # torch exports with it
     except ImportError as error:
-        raise MissingExtraError("onnx", "ONNX export", error) from error
+        raise missing_extra("onnx", "ONNX export", error) from error
     return onnx
 
 
@@ -68,7 +68,7 @@ def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image
         The path.
 
     Raises:
-        MissingExtraError: the packages of the extra `onnx` are not installed.
+        SeefarError: the packages of the extra `onnx` are not installed.
 
     Example:
         >>> import tempfile

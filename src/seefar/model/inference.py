@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seefar.data.images import Images
-from seefar.errors import DataError, DeviceError
+from seefar.errors import ChoiceError, DataError
 from seefar.model.resnet import ResNet18
 
 BATCH_SIZE = 250
@@ -123,7 +123,7 @@ def device_errors() -> Iterator[None]:
     """Within `with`, errors of a device that is full, or too old for this torch, say what to do.
 
     Raises:
-        DeviceError: the device is out of memory, or this torch contains no code for it.
+        ChoiceError: the device is out of memory, or this torch contains no code for it.
     """
     try:
         yield
@@ -140,7 +140,7 @@ def device_errors() -> Iterator[None]:
             )
         else:
             raise
-        raise DeviceError(message) from error
+        raise ChoiceError(message) from error
 
 
 # ---- Which weights ----

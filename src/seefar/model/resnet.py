@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seefar.errors import DataError, MapError
+from seefar.errors import ChoiceError, DataError
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -200,7 +200,7 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
         doublings: 1, 2 or 3 strides removed, the last stage first; 0 gives the network's own cells.
 
     Raises:
-        MapError: `doublings` is not 0 to 3.
+        ChoiceError: `doublings` is not 0 to 3.
 
     Example:
         >>> import torch
@@ -210,7 +210,7 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
         (torch.Size([4, 4]), torch.Size([8, 8]))
     """
     if doublings not in range(4):
-        raise MapError(f"doublings must be 0 to 3, since the network has three strides (got {doublings}).")
+        raise ChoiceError(f"doublings must be 0 to 3, since the network has three strides (got {doublings}).")
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     twin = copy.deepcopy(model, shared)  # objects in the memo are not copied
     dilation = 1

@@ -1,4 +1,4 @@
-"""Charts: causes of the mistakes, reliability diagram, confusion matrix, comparison of runs.
+"""Charts: training curves, causes of the mistakes, reliability diagram, confusion matrix, comparison of runs.
 
 Each from plain values or a frozen dataclass of them, each a matplotlib Figure, laid out in inches.
 """
@@ -6,13 +6,16 @@ Each from plain values or a frozen dataclass of them, each a matplotlib Figure, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from seefar.errors import RunError
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.comparison import Comparison, RunPair
 from seefar.evaluation.triage import HARD_NETS, Fault
@@ -24,6 +27,7 @@ from seefar.report.style import (
     ORANGE,
     PALE,
     QUIET,
+    RED,
     SMALL,
     Box,
     bare,
@@ -35,6 +39,7 @@ from seefar.report.style import (
     text,
     text_width,
 )
+from seefar.training.history import HistoryRow
 
 FAULT_MEANINGS: dict[Fault, str] = {
     "label": "the label is wrong, or most people chose another class",
@@ -344,3 +349,125 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
     for label, name in zip(axes.get_yticklabels(), names, strict=True):
         label.set(**plain(name))
+
+
+FEW_POINTS = 30  # curves of at most this many points have a marker at each
+
+
+def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = None) -> Figure:
+    """Loss and accuracy over the epochs, from every logged step; below them learning rate and image size.
+
+    Args:
+        history: the rows of the whole run.
+        test_accuracy: share of 1, measured once after the last step; drawn as one point.
+
+    Raises:
+        RunError: there is no row.
+
+    Example:
+        >>> import seefar
+        >>> from seefar.training.history import HistoryRow
+        >>> row = HistoryRow(step=50, epoch=1, seconds=3.0, image_size=32, learning_rate=0.1, loss=2.1, accuracy=0.3)
+        >>> len(seefar.plot_history([row], test_accuracy=0.35).axes)  # each above a smaller one
+        4
+    """
+    if not history:
+        raise RunError("A history without a row cannot be drawn: it has one when the first step is logged.")
+    left, top, width, height, gap = 0.65, 0.6, 4.0, 4.05, 0.9  # inches
+    figure = new_figure(left + 2 * width + 2 * gap, top + height + 0.6)
+    draw_loss(figure, (left, top, width, height), history)
+    second = (left + width + gap, top, width, height)
+    axes = draw_accuracy(figure, second, history, test_accuracy)
+    _name_curves(figure, second, any(row.held_out_accuracy is not None for row in history))
+    if test_accuracy is not None:
+        at = _epochs(history)[-1], 100 * test_accuracy
+        style = {"va": "center", "fontsize": SMALL, "color": RED, **plain("test")}
+        axes.annotate(f"test\n{at[1]:.2f} %", at, (8, 0), textcoords="offset points", **style)
+    return figure
+
+
+def draw_loss(figure: Figure, box: Box, history: Sequence[HistoryRow]) -> None:
+    """Draw the training loss, and below it the learning rate, into a box of a figure."""
+    upper, lower = _upper_and_lower(box)
+    _draw_curve(figure, upper, "Training loss (nats)", history, [row.loss for row in history])
+    _name_epochs(_draw_curve(figure, lower, "Learning rate", history, [row.learning_rate for row in history]))
+
+
+def draw_accuracy(figure: Figure, box: Box, history: Sequence[HistoryRow], test_accuracy: float | None) -> Axes:
+    """Draw the accuracies, and below them the image size, into a box of a figure; returns the axes of the accuracies.
+
+    Blue: training, as augmented; orange: held out; red: test.
+    """
+    upper, lower = _upper_and_lower(box)
+    sizes = [row.image_size for row in history]
+    # A row has the size of the steps up to it, so the line steps before the point.
+    below = _draw_curve(figure, lower, "Image size (pixels)", history, sizes, drawstyle="steps")
+    _name_epochs(below)
+    below.set_yticks(_at_most_four(sorted(set(sizes))))
+    axes = _draw_curve(figure, upper, "Accuracy (%)", history, [100 * row.accuracy for row in history])
+    held_out = [(row.epoch, 100 * row.held_out_accuracy) for row in history if row.held_out_accuracy is not None]
+    if held_out:
+        axes.plot(*zip(*held_out, strict=True), "o-", color=ORANGE, linewidth=1, markersize=3, clip_on=False)
+    if test_accuracy is not None:
+        axes.plot(_epochs(history)[-1], 100 * test_accuracy, "D", color=RED, markersize=6, clip_on=False, zorder=3)
+    return axes
+
+
+def _upper_and_lower(box: Box) -> tuple[Box, Box]:
+    """The boxes of the upper axes and of the lower ones, which are 0.75 inches high."""
+    left, top, width, height = box
+    low, between = 0.75, 0.6
+    return (left, top, width, height - low - between), (left, top + height - low, width, low)
+
+
+def _epochs(history: Sequence[HistoryRow]) -> list[float]:
+    """The epochs that are complete at each row, fractional; the last row may be in the middle of an epoch."""
+    complete = [row for row in history if row.epoch_accuracy is not None] or history  # rows that end an epoch
+    steps_per_epoch = complete[-1].step / complete[-1].epoch
+    return [row.step / steps_per_epoch for row in history]
+
+
+def _draw_curve(
+    figure: Figure,
+    box: Box,
+    title: str,
+    history: Sequence[HistoryRow],
+    values: Sequence[float],
+    *,
+    drawstyle: Literal["default", "steps"] = "default",
+) -> Axes:
+    """Axes with one value for each row of a history, under their title."""
+    axes, epochs = place(figure, *box), _epochs(history)
+    bare(axes)
+    marker = "o" if len(history) <= FEW_POINTS else ""
+    axes.plot(
+        epochs, values, color=BLUE, linewidth=1.3, markersize=4, drawstyle=drawstyle, clip_on=False, marker=marker
+    )
+    axes.set_xlim(0, max(epochs[-1], history[-1].epoch))
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    text(figure, box[0], box[1] - 0.24, title, weight="bold")
+    return axes
+
+
+def _name_epochs(axes: Axes) -> None:
+    """Label the epochs below low axes, which have room for two or three ticks at the left."""
+    axes.yaxis.set_major_locator(MaxNLocator(2))
+    axes.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
+
+
+def _name_curves(figure: Figure, box: Box, held_out: bool) -> None:
+    """The legend of the accuracies: names in their colours above the axes, where no data are."""
+    left, top, width, _ = box
+    right = left + width
+    names = [("training, as augmented", BLUE), *([("held out", ORANGE)] if held_out else [])]
+    for name, colour in reversed(names):
+        words = f"\N{EM DASH} {name}"
+        right -= text_width(words, SMALL)
+        text(figure, right, top - 0.23, words, SMALL, color=colour)
+        right -= 0.15
+
+
+def _at_most_four(values: Sequence[float]) -> list[float]:
+    """At most four of the values, the first and the last among them."""
+    places = {round(k * (len(values) - 1) / 3) for k in range(4)}
+    return [values[place] for place in sorted(places)]

@@ -1,24 +1,30 @@
-"""Content of the HTML report: what is known of a model and its mistakes, as plain values."""
+"""Content of the HTML report: everything that is known of a model and its mistakes, and its data for the script."""
 
 from __future__ import annotations
 
+import base64
+import math
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, features
 
-from seefar.data.images import Split
+from seefar.data.images import Images, Split
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.mistakes import Mistake
-from seefar.evaluation.triage import Verdict
-from seefar.explanation.explain import Explanation
+from seefar.evaluation.triage import HARD_NETS, MEANING, Verdict
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
+from seefar.report.panels import IN_LOGITS
 from seefar.training.history import HistoryRow
-from seefar.training.recipe import Recipe
+from seefar.training.recipe import RECIPES, Recipe
 
 MOST_MISTAKES = 5_000
 """The most mistakes on a page: a browser shows as many, with their images, without delay."""
@@ -75,3 +81,260 @@ class ReportContent:
         chosen = sorted(mistakes, key=lambda mistake: mistake.index not in explained)[:most]
         indices = {mistake.index for mistake in chosen}
         return [mistake for mistake in mistakes if mistake.index in indices]
+
+
+MANY_CELLS = 256
+"""Maps with more cells than this have 8 bits a cell, smaller ones 16."""
+LARGEST_EXACT = 6_000_000
+"""Bytes of pixels up to which a sprite sheet has no loss: 2,000 images of CIFAR-10."""
+LONGEST_SIDE = 16_383
+"""Pixels that WebP can have on a side."""
+
+
+def make_payload(content: ReportContent) -> dict[str, Any]:
+    """Everything that the script of the page reads, as values for JSON."""
+    index = np.array([mistake.index for mistake in content.mistakes], dtype=np.int64)
+    explanation = _explanation_on_page(content)
+    probabilities = np.exp(content.evaluation.predictions.log_probabilities[index])
+    near = None
+    if content.neighbours is not None and content.train is not None:
+        near = _neighbour_values(content.neighbours, index, content.train.images)
+    return {
+        "run": content.name,
+        "data": content.data,
+        "classes": list(content.test.classes),
+        "faults": MEANING,
+        "mistakes": _mistake_rows(content, explanation),
+        "probabilities": pack(probabilities.astype("<f4")),
+        "pictures": make_sheet(content.test.images[index], exact=True),
+        "maps": None if explanation is None else _map_values(explanation),
+        "votes": None if content.votes is None else pack(content.votes[index].astype("<u2")),
+        "neighbours": near,
+    }
+
+
+def _explanation_on_page(content: ReportContent) -> Explanation | None:
+    """The explanation without the mistakes that the page has no room for."""
+    explanation, mistakes = content.explanation, content.mistakes
+    if explanation is None or len(mistakes) == len(content.evaluation.mistakes):
+        return explanation
+    explained = {mistake.index for mistake in explanation.mistakes}
+    return explanation.of([mistake for mistake in mistakes if mistake.index in explained])
+
+
+def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> list[dict[str, Any]]:
+    """One plain dictionary a mistake, for the script and for the table of a page without script."""
+    verdicts = {verdict.index: verdict for verdict in content.verdicts or ()}
+    duplicates = () if content.neighbours is None else content.neighbours.duplicates
+    copies = {duplicate.index: duplicate for duplicate in duplicates}
+    explained = {} if explanation is None else _explained(explanation, content.test.classes)
+    rows = []
+    for mistake in content.mistakes:
+        row: dict[str, Any] = {
+            "index": mistake.index,
+            "true": mistake.true,
+            "predicted": mistake.predicted,
+            "confidence": round(mistake.confidence, 6),
+            "true_probability": float(f"{mistake.true_probability:.6g}"),
+            "loss": round(mistake.loss, 6),
+        }
+        if content.test.files is not None:
+            row["file"] = content.test.files[mistake.index]
+        if mistake.index in verdicts:
+            verdict = verdicts[mistake.index]
+            row |= {"fault": verdict.fault, "why": verdict.sentence, "disagreement": round(verdict.entropy, 4)}
+        if mistake.index in copies:
+            copy = copies[mistake.index]
+            mirrored = ", mirrored" if copy.mirrored else ""
+            row["copy"] = (
+                f"This image is a near-duplicate of training image {copy.training}{mirrored}: the correlation of "
+                f"their fine detail is {copy.likeness:.2f}."
+            )
+        rows.append(row | explained.get(mistake.index, {}))
+    return rows
+
+
+def pack(array: NDArray[Any]) -> str:
+    """The bytes of an array, little-endian by its type, in base64."""
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+
+
+def _explained(explanation: Explanation, classes: tuple[str, ...]) -> dict[int, dict[str, Any]]:
+    found = zip(explanation.mistakes, explanation.repairs, explanation.health, strict=True)
+    return {
+        mistake.index: {
+            "map": number,
+            "outcome": repair.outcome,
+            "sentence": repair.sentence(mistake.true, mistake.predicted, classes),
+            "answer": repair.answer,
+            "answer_after": round(repair.answer_probability, 6),
+            "predicted_after": round(repair.predicted_after, 6),
+            "true_after": round(repair.true_after, 6),
+            "health": health.badge,
+            "reasons": list(health.reasons),
+        }
+        for number, (mistake, repair, health) in enumerate(found)
+    }
+
+
+def _map_values(explanation: Explanation) -> dict[str, Any]:
+    """The maps of both classes as integers, each mistake's with a scale of its own; contrast is their difference."""
+    pair = np.stack([explanation.predicted, explanation.true], axis=1)  # (M, 2, h, w)
+    (h, w), image_size = pair.shape[2:], explanation.hidden.shape[1:]
+    largest, kind = (127, "<i1") if h * w > MANY_CELLS else (32767, "<i2")
+    finite = np.nan_to_num(pair, nan=0.0, posinf=0.0, neginf=0.0)
+    scales = np.maximum(np.abs(finite).max((1, 2, 3), initial=0), 1e-12)
+    values = np.rint(finite / scales[:, None, None, None] * largest)
+    return {
+        "cells": [h, w],
+        "spacing": explanation.grid.spacing,
+        "origin": explanation.grid.origin,
+        "bits": 8 if largest == 127 else 16,
+        "values": pack(values.astype(kind)),
+        "scales": pack((scales / largest).astype("<f4")),
+        "hidden": pack(np.packbits(explanation.hidden.reshape(len(pair), math.prod(image_size)), axis=1)),
+        "hide": explanation.hide,
+        "method": explanation.method,
+        "unit": "logits" if explanation.method in IN_LOGITS else "no unit",
+    }
+
+
+def _neighbour_values(neighbours: Neighbours, index: NDArray[np.int64], images: Images) -> dict[str, Any]:
+    """The nearest training images of the M mistakes at `index`, and a sprite sheet of all that occur, each once.
+
+    Each mistake has 2n of them: n of its predicted class, then n of its true class; -1 where there are fewer.
+    """
+    row_of = {at: row for row, at in enumerate(neighbours.index.tolist())}
+    rows = np.array([row_of[at] for at in index.tolist()], dtype=np.int64)
+    indices = np.concatenate([neighbours.of_predicted, neighbours.of_true], axis=1)[rows]  # (M, 2n)
+    distances = np.concatenate([neighbours.distance_predicted, neighbours.distance_true], axis=1)[rows]
+    used = np.unique(indices[indices >= 0])
+    return {
+        **make_sheet(images[used], exact=False),
+        "each": indices.shape[1],
+        "indices": pack(indices.astype("<i4")),
+        "rows": pack(np.where(indices < 0, -1, np.searchsorted(used, indices)).astype("<i4")),  # in the sheet
+        "distances": pack(distances.astype("<f4")),
+    }
+
+
+def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
+    """A sprite sheet: images side by side in one picture, which needs no file beside the page.
+
+    WebP, or PNG where Pillow has no WebP or the sheet is too long for it. Image i is in column i modulo `columns`.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        exact: keep every pixel, as long as there are at most `LARGEST_EXACT` bytes of them.
+
+    Returns:
+        `uri`, the picture as a data URI; `columns`; `height` and `width` of one image in pixels.
+    """
+    count, height, width = images.shape[:3]
+    columns = max(1, math.isqrt(max(count - 1, 0)) + 1)
+    rows = max(1, -(-count // columns))
+    tiles = np.zeros((rows * columns, height, width, 3), np.uint8)
+    tiles[:count] = images
+    grid = tiles.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    lossless = exact and images.size <= LARGEST_EXACT
+    data, kind = BytesIO(), "png"
+    if features.check("webp") and max(grid.shape[:2]) <= LONGEST_SIDE:
+        kind = "webp"
+        # Without loss `quality` is the effort, and 60 of it makes the sheet hardly larger than 100.
+        Image.fromarray(grid).save(data, "WEBP", lossless=lossless, quality=60 if lossless else 80, method=4)
+    else:
+        Image.fromarray(grid).save(data, "PNG", optimize=True)
+    uri = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+    return {"uri": uri, "columns": columns, "height": height, "width": width}
+
+
+def how_to_read(content: ReportContent) -> list[tuple[str, str]]:
+    """Titles and paragraphs for readers who see such maps for the first time, about what the page shows."""
+    boxes = []
+    explanation = content.explanation
+    if explanation is not None and explanation.mistakes:
+        damaged = explanation.rates.damaged
+        broken = (
+            ""
+            if damaged.share is None
+            else f" Hiding the evidence also breaks {damaged.share:.0%} of {damaged.n} correct predictions."
+        )
+        boxes += [
+            (
+                "The colours",
+                "Red cells are evidence for the class above the map, blue cells are evidence against it, and cells "
+                "without colour are neither. The three maps of an image share one scale. \u201cWhy deer, not dog\u201d "
+                "is the map for deer minus the map for dog.",
+            ),
+            (
+                "The occlusion test",
+                "The outlined region has the strongest evidence for the wrong prediction. It is hidden, and the "
+                "network predicts again. Repaired: the prediction is now correct. The control mask has the same shape "
+                f"and hides another region.{broken}",
+            ),
+            (
+                "The badge",
+                "A good map passed every check: hiding its region has more effect than the control mask, a network "
+                "with random weights gives a different map, and the mirrored image gives the mirrored map. Do not rely "
+                "on a poor map.",
+            ),
+        ]
+    if content.verdicts:
+        boxes.append(
+            (
+                "The causes",
+                "Label: people who checked the label reject it. Ambiguous: people disagree about the image. Hard: at "
+                f"least {HARD_NETS} other good networks make a mistake too. Model: none of these, so a better model "
+                "can repair it.",
+            )
+        )
+    if content.neighbours is not None:
+        boxes.append(
+            (
+                "The neighbours",
+                "Training images that are nearest in the network's last layer: three of the predicted class and three "
+                "of the labelled one. Distance 0 is the same direction, 1 is unrelated.",
+            )
+        )
+    boxes.append(
+        (
+            "The limits",
+            "A map is evidence about this network, not about the world. It shows the pixels that the network reacted "
+            "to, not the content of the image or where a person would look. All numbers are from this test set only.",
+        )
+    )
+    return boxes
+
+
+def command_of(recipe: Recipe) -> str:
+    """The command that trains this recipe again, quoted for a shell.
+
+    Example:
+        >>> from seefar.training.recipe import recipe
+        >>> command_of(recipe("demo", data="/home/me/my photos"))
+        "seefar run demo --data '/home/me/my photos'"
+    """
+    base = RECIPES.get(recipe.name)
+    if base is None:
+        return shlex.join(["seefar", "run", "--name", recipe.name])
+    words = ["seefar", "run", recipe.name]
+    for name, value in asdict(recipe).items():
+        if value == getattr(base, name):
+            continue
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return shlex.join(words)
+
+
+def origin_of(content: ReportContent) -> list[tuple[str, str]]:
+    """Run, data, command, versions and machine as names and values, those of the manifest."""
+    origin = [("run", content.name), ("data", content.data)]
+    if content.command:
+        origin.append(("command", shlex.join(content.command)))
+    for name, value in content.provenance.items():
+        parts = value if isinstance(value, dict) else {name: value}
+        origin += [(str(key), str(part)) for key, part in parts.items() if part is not None]
+    return origin

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from xml.etree import ElementTree
 
 import matplotlib
+import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from seefar.report.charts import draw_reliability
-from seefar.report.content import ReportContent
-from seefar.report.figures import draw_accuracy, draw_loss
+from seefar.evaluation.calibration import Calibration
+from seefar.report.charts import draw_accuracy, draw_loss, draw_reliability
 from seefar.report.style import BLUE, INK, ORANGE, PALE, QUIET, RED, Box, new_figure
+from seefar.training.history import HistoryRow
 
 WIDTH, HEIGHT = 3.9, 4.4  # inches: at most a third of the page, and the width of a phone, so that no letter shrinks
-BOX: Box = (0.55, 0.35, 3.2, 3.55)
+BOX: Box = (0.62, 0.35, 3.15, 3.55)
 COLOURS = {
     INK: "var(--ink)",
     QUIET: "var(--soft)",
@@ -47,13 +50,13 @@ class Chart:
     keys: tuple[tuple[str, str], ...] = ()
 
 
-def page_charts(content: ReportContent) -> list[Chart]:
-    """Loss and accuracy of the training, if it is known, and the reliability diagram."""
-    return [*_history_charts(content), _reliability_chart(content)]
+def history_charts(history: Sequence[HistoryRow], accuracy: float) -> list[Chart]:
+    """Loss and accuracy of a training; none if it is not known.
 
-
-def _history_charts(content: ReportContent) -> list[Chart]:
-    history, accuracy = content.history, content.evaluation.metrics.accuracy
+    Args:
+        history: its rows.
+        accuracy: on the test set, share of 1.
+    """
     if not history:
         return []
     loss_figure, accuracy_figure = new_figure(WIDTH, HEIGHT), new_figure(WIDTH, HEIGHT)
@@ -74,10 +77,18 @@ def _history_charts(content: ReportContent) -> list[Chart]:
     ]
 
 
-def _reliability_chart(content: ReportContent) -> Chart:
-    calibration, after = content.calibration, content.calibration_after
+def reliability_chart(
+    calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None = None
+) -> Chart:
+    """Accuracy over confidence, and how many images have which confidence.
+
+    Args:
+        calibration: of the network as it is.
+        confidence: probability of the predicted class of each image, (N,).
+        after: with a fitted temperature.
+    """
     figure = new_figure(WIDTH, HEIGHT)
-    draw_reliability(figure, BOX, calibration, content.evaluation.predictions.confidence, after)
+    draw_reliability(figure, BOX, calibration, confidence, after)
     side = "overconfident" if calibration.confidence > calibration.accuracy else "underconfident"
     summary = (
         f"On the dashed line the confidence equals the accuracy; this network is {side}. Its expected calibration "

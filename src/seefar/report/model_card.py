@@ -8,8 +8,8 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 
+from seefar.errors import printable
 from seefar.evaluation.metrics import Metrics
-from seefar.output import printable
 from seefar.training.recipe import Recipe
 
 DESCRIPTIONS = {

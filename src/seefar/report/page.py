@@ -27,11 +27,9 @@ from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import confused_pairs
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import MEANING, triage
-from seefar.explanation.explain import Explanation
-from seefar.report.content import ReportContent
-from seefar.report.embedded import page_charts
-from seefar.report.payload import make_payload
-from seefar.report.words import command_of, how_to_read, origin_of
+from seefar.explanation.explanation import Explanation
+from seefar.report.content import ReportContent, command_of, how_to_read, make_payload, origin_of
+from seefar.report.embedded import Chart, history_charts, reliability_chart
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
@@ -89,17 +87,8 @@ def write_report(
         >>> "mistakes" in page.read_text(encoding="utf-8")
         True
     """
+    _check_origin(split, evaluation, explanation)
     predictions = evaluation.predictions
-    if (predictions.images, predictions.classes) != (split.fingerprint, split.classes):
-        raise DataError(
-            "The evaluation is of other images than this split: pass the split that it was computed from, or evaluate "
-            "again with seefar.evaluate(model, split)."
-        )
-    if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
-        raise DataError(
-            "The explanation is of other predictions than the evaluation: pass the one that was computed from them, "
-            "or explain again with seefar.explain(model, split, evaluation.predictions)."
-        )
     verdicts, votes = None, None
     if reference is not None and reference.labels_sha256 == labels_sha256(predictions.labels):
         verdicts, votes = triage(predictions.labels, predictions.predicted, reference), reference.counts
@@ -116,6 +105,21 @@ def write_report(
     )
     write_text(Path(path), render_report(content))
     return Path(path)
+
+
+def _check_origin(split: Split, evaluation: Evaluation, explanation: Explanation | None) -> None:
+    """Refuse an evaluation of other images, and an explanation of other predictions."""
+    predictions = evaluation.predictions
+    if (predictions.images, predictions.classes) != (split.fingerprint, split.classes):
+        raise DataError(
+            "The evaluation is of other images than this split: pass the split that it was computed from, or evaluate "
+            "again with seefar.evaluate(model, split)."
+        )
+    if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
+        raise DataError(
+            "The explanation is of other predictions than the evaluation: pass the one that was computed from them, "
+            "or explain again with seefar.explain(model, split, evaluation.predictions)."
+        )
 
 
 def render_report(content: ReportContent) -> str:
@@ -166,6 +170,13 @@ def render_report(content: ReportContent) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     text = environment.from_string(assets["report.html.j2"]).render(page=page)
     return text.encode("utf-8", "replace").decode("utf-8")  # paths of other encodings have surrogates
+
+
+def page_charts(content: ReportContent) -> list[Chart]:
+    """Loss and accuracy of the training, if it is known, and the reliability diagram."""
+    evaluation = content.evaluation
+    reliability = reliability_chart(content.calibration, evaluation.predictions.confidence, content.calibration_after)
+    return [*history_charts(content.history, evaluation.metrics.accuracy), reliability]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from seefar.choices import HideName, MethodName
 from seefar.data.images import Images
 from seefar.explanation.occlusion import hide
 from seefar.maps.grid import Grid, to_pixels
-from seefar.names import HideName, MethodName
 from seefar.report.style import PALE, QUIET, SIGNED_COLOURS, SMALL, Extent, canvas, shorten, square, text, text_height
 
 IN_LOGITS = ("gradcam", "hirescam", "layercam")  # the values of the other methods have no unit

@@ -7,10 +7,10 @@ import io
 from collections.abc import Mapping, Sequence
 
 from seefar.data.images import Split
+from seefar.errors import printable
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.explain import Explanation
+from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
-from seefar.output import printable
 
 Table = Mapping[str, Mapping[int, object]]
 """Columns by name, each with values by data set index."""
@@ -82,7 +82,7 @@ def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:
             "control_share": None if repair.control_share is None else f"{repair.control_share:.2f}",
             "health": health.badge,
             "health_reasons": "; ".join(health.reasons),
-            "sentence": repair.sentence(mistake, tuple(classes)),
+            "sentence": repair.sentence(mistake.true, mistake.predicted, tuple(classes)),
         }
     names = next(iter(rows.values()), {})
     return {name: {index: row[name] for index, row in rows.items()} for name in names}

@@ -22,8 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
-from seefar.errors import RunError, next_step
-from seefar.output import printable
+from seefar.errors import RunError, next_step, printable
 from seefar.progress import SILENT, Progress
 from seefar.runs.files import open_regular, read_json, remove_temporary, write_text, written_beside
 from seefar.runs.provenance import provenance

@@ -8,14 +8,14 @@ import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import torch
 from torch import Tensor
 
-from seefar.errors import DeviceError, RecipeError
+from seefar.choices import DeviceName, PrecisionName
+from seefar.errors import ChoiceError, RecipeError
 from seefar.model.resnet import ResNet18, memory_format
-from seefar.names import DeviceName, PrecisionName
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
     only where it has it natively (emulated bfloat16 is slower than float32), else float32.
 
     Raises:
-        DeviceError: the device is not available, or cannot compute in that precision.
+        ChoiceError: the device is not available, or cannot compute in that precision.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -99,11 +99,14 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
         "cpu": True,
     }
     kind = next(name for name, usable in available.items() if usable) if device == "auto" else device
-    if not available[kind]:
+    if not available.get(kind):
         others = ", ".join(name for name, usable in available.items() if usable)
-        raise DeviceError(f"torch finds no {kind} on this machine, only {others}: choose device {others} or auto.")
+        raise ChoiceError(f"torch finds no {kind} on this machine, only {others}: choose device {others} or auto.")
+    if precision not in get_args(PrecisionName):
+        names = ", ".join(get_args(PrecisionName))
+        raise ChoiceError(f"precision must be one of {names} (got {precision!r}).")
     if precision == "float16" and kind != "cuda":
-        raise DeviceError(f"float16 needs CUDA, the device is {kind}: choose precision auto, bfloat16 or float32.")
+        raise ChoiceError(f"float16 needs CUDA, the device is {kind}: choose precision auto, bfloat16 or float32.")
     dtype = _best_precision(kind) if precision == "auto" else cast(torch.dtype, getattr(torch, precision))
     return Compute(torch.device(kind), dtype)
 
@@ -131,7 +134,7 @@ def plan_training(device: DeviceName, precision: PrecisionName, checkpoint_minut
     """The device and precision of a training, checked before anything is written.
 
     Raises:
-        DeviceError: see `choose_compute`.
+        ChoiceError: see `choose_compute`.
         RecipeError: the minutes between checkpoints are less than 0 or no number.
     """
     if not checkpoint_minutes >= 0:  # nor if it is no number

@@ -26,12 +26,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from seefar.errors import ChoiceError, DeviceError, ProcessError
+from seefar.errors import ChoiceError, SeefarError
 
 LOOPBACK = ("127.0.0.1", "localhost")
 TIMEOUT = timedelta(minutes=10)
 """How long ranks wait for each other, in a step or while rank 0 measures accuracy; then the training fails."""
 T = TypeVar("T")
+
+
+class ProcessError(SeefarError):
+    """Another process of a distributed training failed or ended; its own message has the reason."""
+
+    exit_code = 1
 
 
 @dataclass
@@ -64,7 +70,7 @@ def launched() -> bool:
     """Whether a launcher, such as torchrun, started this process as one of several.
 
     Raises:
-        DeviceError: `WORLD_SIZE` is not a number.
+        ChoiceError: `WORLD_SIZE` is not a number.
     """
     return _variable("WORLD_SIZE", 1) > 1 and bool(os.environ.get("RANK")) and bool(os.environ.get("MASTER_ADDR"))
 
@@ -140,7 +146,7 @@ def _connect(rank: int, size: int) -> Store:
         )
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise DeviceError(
+        raise ChoiceError(
             f"Process {rank} of {size} cannot meet the others at {address}, port {port} ({reason}): MASTER_ADDR and "
             "MASTER_PORT must be the machine of process 0 and a free port of it."
         ) from error
@@ -154,7 +160,7 @@ def _variable(name: str, default: int | None = None, below: int = 1 << 16) -> in
     if not text and default is not None:
         return default
     if not text.isdecimal() or int(text) >= below:
-        raise DeviceError(
+        raise ChoiceError(
             f"The environment variable {name} must be a whole number below {below} (got {text!r}); a launcher such as "
             "torchrun sets it."
         )

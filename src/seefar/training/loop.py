@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seefar.choices import DeviceName, PrecisionName
 from seefar.data.augmentation import BatchAugmentation, pipeline
 from seefar.data.batches import LARGEST_ON_DEVICE, AugmentedBatches, DeviceBatches, training_batches
 from seefar.data.images import Data, Split
-from seefar.errors import DataError, DivergedError, Interrupted, RecipeError, RunError
+from seefar.errors import DataError, Interrupted, RecipeError, RunError
 from seefar.model.inference import device_errors, pooled_features, true_float32
 from seefar.model.resnet import ResNet18
-from seefar.names import DeviceName, PrecisionName
 from seefar.progress import SILENT, Progress, showing
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
@@ -76,8 +76,8 @@ def train(
         RecipeError: `recipe` is no recipe.
         DataError: `data` is no data set, or has too few images for the recipe.
         RunError: the folder belongs to another recipe or other data, or its checkpoint is damaged.
-        DeviceError: the device or precision is not available, or the device's memory is full.
-        DivergedError: the loss or the weights are not finite.
+        ChoiceError: the device or precision is not available, or the device's memory is full.
+        RunError: the loss or the weights are not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
 
     Example:
@@ -194,7 +194,7 @@ def _train(
                 (loss, correct, seen), (_, epoch_correct, epoch_seen) = tally.totals()
                 now = seconds()  # read after a GPU has done the step
                 if not math.isfinite(loss):
-                    raise DivergedError(
+                    raise RunError(
                         f"{recipe.name}: the loss is {loss} at step {step} (epoch {batch.epoch + 1}, learning rate "
                         f"{rate:.3g}): choose a lower learning_rate, and a new name for the run."
                     )
@@ -220,7 +220,7 @@ def _train(
                 log.line(f"interrupted after step {step}")
                 raise Interrupted(f"{folder}: saved after step {step} of {steps}. The same command resumes.")
         if not all_finite(model):  # a loss is that of the weights before its step
-            raise DivergedError(
+            raise RunError(
                 f"{recipe.name}: weights are infinite or NaN after the last step (learning rate "
                 f"{learning_rate(recipe, steps, steps):.3g}): choose a lower learning_rate, and a new name for the run."
             )

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import tyro
 
+from seefar.choices import Border, Flip, one_spelling
 from seefar.errors import RecipeError
-from seefar.names import Border, Flip, one_spelling
 from seefar.runs.files import is_finite_number, parse_json
 
 Schedule = Literal["one-cycle", "constant"]

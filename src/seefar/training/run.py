@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
+from seefar.choices import DeviceName
+from seefar.data import load_data
 from seefar.data.images import LARGEST, SMALLEST, Data, check_classes, differing_names
-from seefar.errors import DataError, RecipeError, RunError, next_step, not_read
+from seefar.errors import DataError, RecipeError, RunError, next_step, not_read, printable
 from seefar.model.resnet import ResNet18
-from seefar.names import DeviceName
-from seefar.output import printable
 from seefar.progress import Progress
 from seefar.runs.files import read_bytes, read_json, sync, write_text
 from seefar.runs.folder import RunFolder, find_run
@@ -77,6 +77,26 @@ def open_run(recipe: Recipe, data: Data, name: str | Path | None = None) -> RunF
         return folder
     names = (recipe.name if number == 1 else f"{recipe.name}-{number}" for number in count(1))
     return next(folder for folder in map(find_run, names) if _conflict(folder, recipe, data) is None)
+
+
+def load_for(
+    recipe: Recipe, data_dir: str | Path | None = None, name: str | None = None, *, progress: Progress | None = None
+) -> Data:
+    """The data set of a recipe.
+
+    Args:
+        recipe: names the data set and the size of its images.
+        data_dir: where CIFAR-10 is kept; it must exist, unless it is the user's cache folder.
+        name: a data set or folder to use instead, such as where the recipe's was moved to.
+        progress: see `seefar.progress`.
+
+    Raises:
+        DataError: there is no such data set or folder, or it is damaged.
+    """
+    name = name or recipe.data
+    if name in ("cifar10", "shapes") and recipe.image_size != 32:
+        raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
+    return load_data(name, data_dir, recipe.image_size, progress=progress)
 
 
 def describe_choice(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
@@ -204,7 +224,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
 
     Raises:
         RunError: there is no finished run there, or a file of it is damaged.
-        DeviceError: the device is not there.
+        ChoiceError: the device is not there.
 
     Example:
         >>> import tempfile, seefar

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seefar.data.images import Data
-from seefar.errors import RunError
+from seefar.errors import RecipeError, RunError
 from seefar.model.resnet import ResNet18
 from seefar.runs.files import sync
 from seefar.runs.folder import RunFolder
@@ -112,13 +112,13 @@ class TrainingState:
         """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally.
 
         Raises:
-            RunError: this process has another recipe or other training images than process 0.
+            RecipeError: this process has another recipe or other training images than process 0.
         """
         own = {"training": self.training, "step": self.step, "scaler": self.scaler.state_dict()}
         own["momentum"] = list(self._momentum())
         about = json.loads(broadcast(json.dumps(own).encode()))
         if about["training"] != self.training:
-            raise RunError("The processes have different recipes or training images: give all of them the same.")
+            raise RecipeError("The processes have different recipes or training images: give all of them the same.")
         if not is_main():
             self.step = about["step"]
             self._load_scaler(about["scaler"])

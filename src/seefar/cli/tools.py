@@ -1,0 +1,226 @@
+"""Commands for a trained network, or predictions, outside of the main job: predict, app, compare, triage, export."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from seefar.choices import DeviceName, MapChoices
+from seefar.cli.options import Finished, JsonOutput, Output, RunName, Switch
+from seefar.cli.printing import print_comparison, print_faults, print_prediction, print_triage_json
+from seefar.errors import ChoiceError
+
+TEST_IMAGES = 10_000  # of CIFAR-10
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Predict pictures of any size and mode: class, runner-up, why the one and not the other, evidence hidden."""
+
+    run: RunName
+    """Run folder: a path, or a bare name under runs/."""
+    pictures: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE [PICTURE ...]")]
+    """Picture files, and folders of them."""
+    out: Path | None = None
+    """Folder for a figure of each picture. Default: predictions/ and the run's name."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+    maps: MapChoices = field(default_factory=MapChoices)
+    output: JsonOutput = field(default_factory=JsonOutput)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Predict what can be read, draw and print it; then name all files that cannot be read."""
+        from seefar.artifacts import measured_grid
+        from seefar.data.pictures import read_pictures, unreadable
+        from seefar.explanation.explainer import Explainer, normalise_map_settings
+        from seefar.explanation.pictures import explain_pictures
+        from seefar.progress import SILENT, showing
+        from seefar.report.figures import plot_picture
+        from seefar.report.style import save_figure
+        from seefar.runs.files import check_place
+        from seefar.training.run import load_run
+
+        run = load_run(self.run, self.device)
+        folder = self.out or Path("predictions") / run.folder.path.resolve().name
+        check_place(folder)
+        settings = normalise_map_settings(run.model, run.image_size, self.maps)
+        explainer = Explainer(run.model, settings, measured_grid(run, settings))
+        with showing(SILENT if self.output.quiet else None) as shown:
+            read = read_pictures(self.pictures, run.image_size, shown)
+            found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
+            figures = _figure_paths(folder, read.names)
+            for number, (one, figure) in enumerate(zip(found, figures, strict=True)):
+                save_figure(figure, plot_picture(one))
+                shown.update("drawing pictures", number + 1, len(found))
+        if self.output.json:
+            rows = [{**one.summary(), "figure": str(figure)} for one, figure in zip(found, figures, strict=True)]
+            print(json.dumps({"pictures": rows, "unreadable": read.bad}, indent=2))
+        else:
+            for one, figure in zip(found, figures, strict=True):
+                print_prediction(one, figure)
+        if read.bad:
+            raise unreadable(read.bad, len(read.bad) + len(read.names))
+
+
+def _figure_paths(folder: Path, names: Sequence[str]) -> list[Path]:
+    """A figure for each picture, named after its file; of pictures of the same name, each after the first numbered."""
+    taken: set[str] = set()
+    paths = []
+    for name in names:
+        stem, number = Path(name).stem, 1
+        while (own := stem if number == 1 else f"{stem}-{number}").lower() in taken:
+            number += 1
+        taken.add(own.lower())
+        paths.append(folder / f"{own}.png")
+    return paths
+
+
+@dataclass(frozen=True)
+class App:
+    """Try a trained network in the browser: drop a picture, paint over it, watch answer and map change."""
+
+    run: RunName
+    """Run folder: a path, or a bare name under runs/."""
+    host: str = "127.0.0.1"
+    """Address to listen on. 0.0.0.0 lets other machines in; there is no password."""
+    port: int = 7860
+    """Port to listen on."""
+    finished: Finished = field(default_factory=Finished)
+    output: Output = field(default_factory=Output)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Load the run and its mistakes, and serve until interrupted."""
+        from seefar.app import load_gradio, make_app, open_studio, serve
+        from seefar.progress import SILENT
+
+        load_gradio()  # the first thing that may be missing
+        studio, name = open_studio(
+            self.run,
+            device=self.finished.device,
+            data=self.finished.data,
+            data_dir=self.finished.data_dir,
+            progress=SILENT if self.output.quiet else None,
+        )
+        app = make_app(studio, name)
+        print(f"http://{self.host}:{self.port} shows {name}; Ctrl-C ends it", flush=True)
+        serve(app, self.host, self.port)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare two or more runs: accuracy, repaired and broken images, shared mistakes, and which were bad luck."""
+
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN [RUN ...]")]
+    """Run folders: paths, or bare names under runs/. The others are compared with the first."""
+    data: str | None = None
+    """Name or folder of the data set. Default: as the first run was trained."""
+    data_dir: Path | None = None
+    """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    figure: Path | None = None
+    """Also draw a figure into this file: .png, .pdf or .svg."""
+    output: JsonOutput = field(default_factory=JsonOutput)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Compare, and print a table or JSON."""
+        from seefar.compared_runs import compare_runs
+        from seefar.progress import SILENT
+
+        if self.figure is not None:
+            from seefar.report.style import check_figure
+
+            check_figure(self.figure)
+        progress = SILENT if self.output.quiet else None
+        comparison = compare_runs(self.runs, data=self.data, data_dir=self.data_dir, progress=progress)
+        if self.figure is not None:
+            from seefar.report.charts import plot_comparison
+            from seefar.report.style import save_figure
+
+            save_figure(self.figure, plot_comparison(comparison))
+        if self.output.json:
+            print(comparison.to_json(), end="")
+        else:
+            print_comparison(comparison)
+
+
+@dataclass(frozen=True)
+class Triage:
+    """Why each mistake happened: a label error, an ambiguous or a hard image, or the model. No run is needed."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """Predictions for the 10,000 test images in their official order, as .json, .npy or .csv: one class from 0 to 9
+    for each, or ten logits."""
+    data_dir: Path | None = None
+    """Folder of CIFAR-10 and the reference data. Default: the environment variable SEEFAR_DATA, else the user's cache
+    folder."""
+    output: JsonOutput = field(default_factory=JsonOutput)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Find the fault of each mistake, and print how many have which."""
+        from seefar.data import load_data
+        from seefar.data.reference import CLASSES, load_reference
+        from seefar.evaluation.predictions import read_predicted
+        from seefar.evaluation.triage import accuracy_views, triage
+        from seefar.progress import SILENT
+
+        progress = SILENT if self.output.quiet else None
+        predicted = read_predicted(self.file, TEST_IMAGES, len(CLASSES))  # before 170 MB are downloaded
+        test = load_data("cifar10", self.data_dir, progress=progress).test
+        reference = load_reference(self.data_dir, progress=progress)
+        verdicts = triage(test.labels, predicted, reference)
+        views = accuracy_views(test.labels, predicted, reference)
+        same = [net for net, is_same in zip(reference.nets, reference.same_answers(predicted), strict=True) if is_same]
+        if self.output.json:
+            print_triage_json(verdicts, views, same)
+        else:
+            print_faults(self.file, verdicts, views, same)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Export a trained network: weights and a model card, ready for a model hub, and ONNX."""
+
+    run: RunName
+    """Run folder: a path, or a bare name under runs/."""
+    to: Path | None = None
+    """Folder to write into. Default: exported/ and the run's name."""
+    onnx: Switch = False
+    """Also model.onnx: images in (uint8, N x H x W x 3), logits and maps out. Needs the extra onnx."""
+    output: Output = field(default_factory=Output)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Write the files, and print their paths."""
+        from seefar.artifacts import PREDICTIONS, read_store
+        from seefar.model.export import export_onnx, load_onnx
+        from seefar.report.model_card import model_card
+        from seefar.runs.files import check_place, write_text, written_beside
+        from seefar.training.run import load_run
+
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
+        if self.onnx:  # a missing package is reported before anything is written
+            load_onnx()
+        run = load_run(self.run, "cpu")
+        folder = self.to or Path("exported") / run.folder.path.resolve().name
+        if folder.resolve() == run.folder.path.resolve():
+            raise ChoiceError(f"{folder} is the run folder itself: choose another folder to export to.")
+        check_place(folder)
+        saved = read_store(run).peek(PREDICTIONS)  # only if they are of these weights
+        metrics = None if saved is None else saved.metrics
+        written = [folder / run.folder.weights.name]
+        with written_beside(written[0]) as beside:
+            shutil.copyfile(run.folder.weights, beside)
+        if self.onnx:
+            written.append(export_onnx(run.model, folder / "model.onnx", run.classes, run.image_size))
+        if metrics is None:
+            print(f"The model card has no accuracy: `seefar evaluate {self.run}` measures it.", file=sys.stderr)
+        card = folder / "README.md"
+        write_text(card, model_card(run.recipe, run.classes, metrics, [path.name for path in written]))
+        for path in (*written, card):
+            print(path)

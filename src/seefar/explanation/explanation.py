@@ -1,0 +1,172 @@
+"""The explanation of mistakes: maps, occlusion test and health checks as one result, saved without pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.choices import HideName, MethodName
+from seefar.errors import RunError
+from seefar.evaluation.mistakes import Mistake
+from seefar.explanation.health import Health
+from seefar.explanation.occlusion import (
+    Pixels,
+    Repair,
+    RepairRates,
+    repair_rates,
+)
+from seefar.maps.grid import Grid, Maps
+from seefar.maps.sanity import BLOCK
+from seefar.runs.arrays import load_arrays, save_arrays
+from seefar.runs.files import parse_json
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Explanation:
+    """Maps, occlusion test and health badges of M mistakes.
+
+    Attributes:
+        mistakes: the M mistakes, highest loss first.
+        classes: names of the K classes.
+        contrast: float32 (M, h, w), why the predicted rather than the true class: the difference of the next two.
+        predicted: float32 (M, h, w), map for the predicted class.
+        true: float32 (M, h, w), map for the true class.
+        hidden: bool (M, H, W), the pixels that the occlusion test hid in the end.
+        repairs: the effect of hiding them, one entry a mistake.
+        health: how far each contrast map can be trusted.
+        grid: positions of the maps' cells in the images.
+        method, layer, cells, hide: the settings, see `MapSettings` and `seefar.explain`.
+        damaged: bool (R,), for each of R correct predictions whether hiding the evidence for it changed it. Empty until
+            all mistakes of the predictions are explained.
+        model: fingerprint of the weights, as in the predictions.
+        images: fingerprint of the images and labels, likewise.
+    """
+
+    mistakes: list[Mistake]
+    classes: tuple[str, ...]
+    contrast: Maps
+    predicted: Maps
+    true: Maps
+    hidden: Pixels
+    repairs: list[Repair]
+    health: list[Health]
+    grid: Grid
+    method: MethodName
+    layer: str | None
+    cells: int | None
+    hide: HideName
+    damaged: NDArray[np.bool_]
+    model: str
+    images: str
+
+    def __len__(self) -> int:
+        return len(self.mistakes)
+
+    def __repr__(self) -> str:
+        height, width = self.contrast.shape[1:]
+        repaired = sum(repair.outcome == "repaired" for repair in self.repairs)
+        return f"Explanation({len(self)} mistakes, {self.method}, {height}x{width} cells, {repaired} repaired)"
+
+    @property
+    def rates(self) -> RepairRates:
+        """How often hiding the evidence repaired the M mistakes, beside the two controls and the damage."""
+        return repair_rates(self.repairs, self.damaged)
+
+    @property
+    def cell_stride(self) -> int:
+        """Every how many-th cell of a map, in each direction, enters the logits."""
+        return 1 if self.layer is not None else round(BLOCK / self.grid.spacing)
+
+    def of(self, mistakes: Sequence[Mistake]) -> Explanation:
+        """The same for some of the mistakes, in their order; its rates are of these.
+
+        Raises:
+            RunError: one of them is not explained here.
+        """
+        row_of = {mistake.index: number for number, mistake in enumerate(self.mistakes)}
+        missing = [mistake.index for mistake in mistakes if mistake.index not in row_of]
+        if missing:
+            raise RunError(
+                f"Test image {missing[0]} is not among the {len(self)} mistakes of this explanation: pass it to "
+                "seefar.explain, with this explanation as known."
+            )
+        chosen = [row_of[mistake.index] for mistake in mistakes]
+        rows = np.array(chosen, dtype=np.int64)
+        return replace(
+            self,
+            mistakes=[self.mistakes[number] for number in chosen],
+            contrast=self.contrast[rows],
+            predicted=self.predicted[rows],
+            true=self.true[rows],
+            hidden=self.hidden[rows],
+            repairs=[self.repairs[number] for number in chosen],
+            health=[self.health[number] for number in chosen],
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Settings, grid and rates, as plain values for JSON."""
+        return {
+            "method": self.method,
+            "layer": self.layer,
+            "cells": list(self.contrast.shape[1:]),
+            "grid": {"spacing": self.grid.spacing, "origin": self.grid.origin},
+            "hide": self.hide,
+            "occlusion": asdict(self.rates),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.npz` of plain arrays, from which `load` restores exactly the same.
+
+        `index`, `contrast`, `predicted`, `true`, `hidden` and `damaged` are arrays; `about` is the rest, as JSON in
+        UTF-8 bytes.
+        """
+        about = {name: getattr(self, name) for name in _PLAIN}
+        about["grid"] = asdict(self.grid)
+        about.update({name: [asdict(one) for one in getattr(self, name)] for name in _TABLES})
+        arrays = {name: getattr(self, name) for name in _FORM if name not in ("index", "about")}
+        arrays["index"] = np.array([mistake.index for mistake in self.mistakes], dtype=np.int64)
+        arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+        save_arrays(path, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Explanation:
+        """Read what `save` wrote.
+
+        Raises:
+            RunError: the file is missing, damaged, or not an explanation.
+        """
+        arrays: dict[str, Any] = load_arrays(path, _FORM)
+        del arrays["index"]
+        try:
+            about = parse_json(arrays.pop("about").tobytes())
+            about["classes"] = tuple(about["classes"])
+            about["grid"] = Grid(**{**about["grid"], "cells": tuple(about["grid"]["cells"])})
+            about["mistakes"] = [Mistake(**row) for row in about["mistakes"]]
+            about["repairs"] = [Repair(**{**row, "box": tuple(row["box"])}) for row in about["repairs"]]
+            about["health"] = [Health(row["badge"], tuple(row["reasons"])) for row in about["health"]]
+            return cls(**arrays, **about)
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{path} cannot be read ({error}): delete it and explain the mistakes again.") from error
+
+
+_TABLES = ("mistakes", "repairs", "health")
+
+
+_PLAIN = ("classes", "method", "layer", "cells", "hide", "model", "images")
+
+
+_FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
+    "index": ("int64", ("M",)),
+    "contrast": ("float32", ("M", "h", "w")),
+    "predicted": ("float32", ("M", "h", "w")),
+    "true": ("float32", ("M", "h", "w")),
+    "hidden": ("bool", ("M", "H", "W")),
+    "damaged": ("bool", ("R",)),
+    "about": ("uint8", ("B",)),
+}
