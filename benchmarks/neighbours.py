@@ -22,9 +22,7 @@ import numpy as np
 import seefar
 from seefar.data import load_data
 from seefar.evaluation.calibration import measure_calibration
-from seefar.explanation.duplicates import find_duplicates
-from seefar.explanation.nearest import nearest
-from seefar.explanation.neighbours import find_neighbours, training_features
+from seefar.explanation.neighbours import find_duplicates, find_neighbours, nearest, training_features
 from seefar.runs.provenance import provenance
 
 

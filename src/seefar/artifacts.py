@@ -25,8 +25,7 @@ from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mist
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
 from seefar.evaluation.triage import FAULTS, count_faults
-from seefar.explanation.explain import explain_in_parts
-from seefar.explanation.explainer import MapSettings, normalise_map_settings
+from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
 from seefar.maps.grid import Grid

@@ -8,7 +8,7 @@ from PIL import Image
 
 from seefar.data import Data
 from seefar.errors import DataError
-from seefar.explanation.duplicates import find_duplicates
+from seefar.explanation.neighbours import find_duplicates
 
 
 def exact(images: np.ndarray) -> np.ndarray:

@@ -16,12 +16,11 @@ from seefar.data.images import Split
 from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.explanation.explain import explain, explain_in_parts
-from seefar.explanation.explainer import Explainer, MapSettings, normalise_map_settings
+from seefar.explanation.explain import Explainer, MapSettings, explain, explain_in_parts, normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import hide, occlude
 from seefar.maps.capture import logits_of
-from seefar.maps.class_maps import METHODS
+from seefar.maps.formulas import METHODS
 from seefar.maps.grid import Grid
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from seefar.errors import DataError
-from seefar.explanation import nearest as module
-from seefar.explanation.nearest import nearest
+from seefar.explanation import neighbours as module
+from seefar.explanation.neighbours import nearest
 
 
 def brute_force(queries: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

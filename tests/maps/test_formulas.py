@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from seefar import class_maps, contrast_map, gradcam, gradcam_plus_plus, hirescam, layercam
 from seefar.data import Data
 from seefar.errors import ChoiceError, DataError
-from seefar.maps.class_maps import METHODS, MapMethod
+from seefar.maps.formulas import METHODS, MapMethod
 from seefar.maps.grid import map_status
 from seefar.model.resnet import STAGES, ResNet18, dense_twin
 from seefar.training.run import Run

@@ -19,9 +19,9 @@ from seefar.data import Data
 from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explanation import Explanation
-from seefar.explanation.health import Health
 from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
+from seefar.maps.sanity import Health
 from seefar.report.panels import show_scale
 from seefar.report.style import new_figure, save_figure
 from seefar.training.history import HistoryRow

@@ -40,7 +40,7 @@ class Predict:
         """Predict what can be read, draw and print it; then name all files that cannot be read."""
         from seefar.artifacts import measured_grid
         from seefar.data.pictures import read_pictures, unreadable
-        from seefar.explanation.explainer import Explainer, normalise_map_settings
+        from seefar.explanation.explain import Explainer, normalise_map_settings
         from seefar.explanation.pictures import explain_pictures
         from seefar.progress import SILENT, showing
         from seefar.report.figures import plot_picture
@@ -130,7 +130,7 @@ class Compare:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Compare, and print a table or JSON."""
-        from seefar.compared_runs import compare_runs
+        from seefar.pipeline import compare_runs
         from seefar.progress import SILENT
 
         if self.figure is not None:

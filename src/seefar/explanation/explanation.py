@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from seefar.choices import HideName, MethodName
 from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.health import Health
 from seefar.explanation.occlusion import (
     Pixels,
     Repair,
@@ -22,7 +21,7 @@ from seefar.explanation.occlusion import (
     repair_rates,
 )
 from seefar.maps.grid import Grid, Maps
-from seefar.maps.sanity import BLOCK
+from seefar.maps.sanity import BLOCK, Health
 from seefar.runs.arrays import load_arrays, save_arrays
 from seefar.runs.files import parse_json
 
