@@ -27,7 +27,7 @@ from seefar.evaluation.predictions import predict
 from seefar.evaluation.triage import FAULTS, count_faults
 from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.explanation import Explanation
-from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
+from seefar.explanation.neighbours import Neighbours, find_neighbours
 from seefar.maps.grid import Grid
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress
@@ -89,7 +89,7 @@ class Job:
             return self._choices
         shown = self.store.settings_of(MISTAKES_FIGURE) or _shown_settings(Choices())
         maps = self.store.settings_of(MAPS) or _settings_list(Choices())
-        with suppress(ChoiceError, ChoiceError, TypeError):  # a manifest that somebody else wrote
+        with suppress(ChoiceError, TypeError):  # a manifest that somebody else wrote
             choices = Choices(*maps, *shown)
             normalise_map_settings(self.run.model, self.run.image_size, choices)
             return choices
@@ -259,8 +259,9 @@ def _neighbours(job: Job) -> Neighbours:
     predictions = job.evaluation.predictions
     if predictions.features.shape[1] == 0:  # shipped without, since they are 98 % of the file
         predictions = predict(job.run.model, job.data.test, progress=job.progress)
-    features = training_features(job.run.model, job.data.train, progress=job.progress)
-    return find_neighbours(predictions, features, job.data)
+    stage = "features of the training images"
+    training = predict(job.run.model, job.data.train, progress=job.progress, stage=stage)
+    return find_neighbours(predictions, training, job.data)
 
 
 def _settings_list(settings: MapSettings | Choices) -> list[Any]:

@@ -121,6 +121,7 @@ def predict(
     *,
     normalize: Callable[[Tensor], Tensor] | None = None,
     progress: Progress | None = None,
+    stage: str = "evaluation",
 ) -> Predictions:
     """Logits and last-layer features of every image.
 
@@ -134,6 +135,7 @@ def predict(
         normalize: computes network input from images, float32 (N, 3, H, W) in 0..1, for a module that does not
             normalise them itself. A `ResNet18` does.
         progress: see `seefar.progress`.
+        stage: what the progress is called.
 
     Raises:
         DataError: the model does not give one finite logit for each class of the split.
@@ -153,7 +155,7 @@ def predict(
         def advance(images: int) -> None:
             nonlocal done
             done += images
-            shown.update("evaluation", done, len(split))
+            shown.update(stage, done, len(split))
 
         if isinstance(model, ResNet18) and normalize is None:
             features = pooled_features(model, split.images, advance)  # (N, C)

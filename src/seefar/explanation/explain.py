@@ -240,7 +240,7 @@ def explain(
     Raises:
         DataError: the predictions are of another model or other images, or used another normalisation, or one of the
             mistakes is not a mistake of theirs.
-        ChoiceError, ChoiceError: there is no such method or layer, or its maps are too coarse; or `known` has other
+        ChoiceError: there is no such method or layer, or its maps are too coarse; or `known` has other
             settings.
 
     Example:
@@ -270,14 +270,8 @@ def explain_in_parts(
 ) -> Iterator[Explanation]:
     """`explain`, with what is explained so far after each batch: to save it, and pass it as `known` after a kill.
 
-    Args:
-        model: as in `explain`, like split, predictions, known, progress and the errors.
-        split: see `explain`.
-        predictions: see `explain`.
-        mistakes: which to explain, in this order; default: all, highest loss first.
-        settings: of `normalise_map_settings` for this model and the size of these images.
-        known: see `explain`.
-        progress: see `explain`.
+    Arguments and errors as `explain`. The mistakes are explained in the order that is passed. The settings are those of
+    `normalise_map_settings` for this model and the size of these images.
 
     Yields:
         An explanation of at least as many mistakes as the one before; the last one is the result of `explain`.
@@ -403,15 +397,10 @@ def _not_yet_known(
 
 
 def _check_predictions(model: nn.Module, split: Split, predictions: Predictions) -> None:
-    differs = None
-    if not predictions.are_for(split):
-        differs = "images"
-    elif predictions.model != weights_fingerprint(model):
-        differs = "weights"
-    if differs:
+    if not predictions.are_for(split) or predictions.model != weights_fingerprint(model):
         raise DataError(
-            f"These predictions are of other {differs} than the model and the split that were passed: compute them "
-            "with seefar.predict(model, split)."
+            "These predictions are of other weights or images than the model and the split that were passed: compute "
+            "them with seefar.predict(model, split)."
         )
 
 
@@ -427,18 +416,10 @@ def _check_logits(model: nn.Module, split: Split, predictions: Predictions, inde
 
 
 def _check_known(known: Explanation, predictions: Predictions, settings: MapSettings) -> None:
-    expected = {
-        "method": settings.method,
-        "layer": settings.layer,
-        "cells": settings.cells,
-        "hide": settings.hide,
-        "model": predictions.model,
-        "images": predictions.images,
-    }
-    for name, value in expected.items():
-        found = getattr(known, name)
-        if found != value:
-            raise ChoiceError(f"known has another {name} ({found!r}, not {value!r}): leave it out.")
+    expected = {name: getattr(settings, name) for name in ("method", "layer", "cells", "hide")}
+    for name, value in {**expected, "model": predictions.model, "images": predictions.images}.items():
+        if getattr(known, name) != value:
+            raise ChoiceError(f"known has another {name} ({getattr(known, name)!r}, not {value!r}): leave it out.")
 
 
 def _join(one: Explanation, other: Explanation, ranked: list[Mistake]) -> Explanation:

@@ -22,12 +22,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seefar.data.images import Data, Images, Split
+from seefar.data.images import Data, Images
 from seefar.errors import DataError
-from seefar.evaluation.predictions import Predictions, predict
+from seefar.evaluation.predictions import Predictions
 from seefar.model.inference import true_float32
-from seefar.model.resnet import ResNet18
-from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_arrays, save_arrays
 
 SMALLEST_LIKENESS = 0.6
@@ -134,33 +132,12 @@ _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
 }
 
 
-def training_features(model: ResNet18, training: Split, *, progress: Progress | None = None) -> Predictions:
-    """Predictions for the training images, whose features `find_neighbours` needs.
-
-    They take as long as five evaluations of the CIFAR-10 test set.
-
-    Args:
-        model: the network.
-        training: the training images, without augmentation.
-        progress: see `seefar.progress`.
-
-    Example:
-        >>> import seefar
-        >>> from seefar.data.shapes import load_shapes
-        >>> training = load_shapes(train=20, test=10).train
-        >>> training_features(seefar.ResNet18(width=2).eval(), training, progress=seefar.progress.SILENT).features.shape
-        (20, 16)
-    """
-    with showing(progress) as shown:
-        return predict(model, training, progress=_TrainingFeatures(shown))
-
-
 def find_neighbours(predictions: Predictions, training: Predictions, data: Data) -> Neighbours:
     """The nearest training images of all mistakes, and near-duplicates among the test images.
 
     Args:
         predictions: for the test images.
-        training: for the training images, `training_features`.
+        training: for the training images, without augmentation.
         data: the images of both.
 
     Raises:
@@ -172,11 +149,16 @@ def find_neighbours(predictions: Predictions, training: Predictions, data: Data)
         >>> data, quiet = load_shapes(train=40, test=10), seefar.progress.SILENT
         >>> model = seefar.ResNet18(width=2).eval()
         >>> predictions = seefar.predict(model, data.test, progress=quiet)
-        >>> found = find_neighbours(predictions, training_features(model, data.train, progress=quiet), data)
+        >>> found = find_neighbours(predictions, seefar.predict(model, data.train, progress=quiet), data)
         >>> found.of_true.shape == (len(found.index), 3)
         True
     """
-    _check(predictions, training, data)
+    if predictions.model != training.model:
+        raise DataError("The predictions for test and training images must be of the same weights: compute them again.")
+    if (predictions.images, training.images) != (data.test.fingerprint, data.train.fingerprint):
+        raise DataError(f"The predictions are of other images than {data.name} has: compute them again.")
+    if predictions.features.shape[1] == 0:
+        raise DataError("The predictions have no features, since the model has no last linear layer: no neighbours.")
     index = np.flatnonzero(predictions.predicted != predictions.labels)
     features = predictions.features[index]
     of_predicted, distance_predicted = _nearest_of_class(features, predictions.predicted[index], training)
@@ -208,30 +190,6 @@ def _nearest_of_class(
     return indices, distances
 
 
-def _check(predictions: Predictions, training: Predictions, data: Data) -> None:
-    if predictions.model != training.model:
-        raise DataError(
-            "The predictions for test and training images must be of the same weights: compute one of them again."
-        )
-    for found, split, name in ((predictions, data.test, "test"), (training, data.train, "training")):
-        if found.images != split.fingerprint:
-            raise DataError(f"The predictions are of other {name} images than {data.name} has: compute them again.")
-    if predictions.features.shape[1] == 0:
-        raise DataError("The predictions have no features, since the model has no last linear layer: no neighbours.")
-
-
-class _TrainingFeatures:
-    """Progress of predictions, under another name of the stage."""
-
-    def __init__(self, shown: Progress) -> None:
-        self.line = shown.line
-        self.shown = shown
-
-    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Pass on, renamed."""
-        self.shown.update("features of the training images", done, total, note)
-
-
 # ---- Nearest by cosine distance ----
 
 BLOCK_CELLS = 2**25
@@ -255,19 +213,12 @@ def nearest(
     Returns:
         Positions in the bank, int64 (N, count), the nearest first, and the distances, float64 (N, count), 0 to 2.
 
-    Raises:
-        DataError: the rows have different lengths, or numbers that are not finite.
-
     Example:
         >>> import numpy as np
         >>> bank = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
         >>> nearest(np.array([[3, 4]], np.float32), bank, 2)
         (array([[1, 0]]), array([[0.2, 0.4]]))
     """
-    if queries.ndim != 2 or bank.ndim != 2 or queries.shape[1] != bank.shape[1]:
-        raise DataError(f"Features must be (N, C) and (M, C) (got {queries.shape} and {bank.shape}).")
-    if not (np.isfinite(queries).all() and np.isfinite(bank).all()):
-        raise DataError("The features have numbers that are not finite: no neighbours can be found.")
     count = min(count, len(bank))
     candidates = min(count + SPARE, len(bank))
     indices = np.empty((len(queries), count), np.int64)
@@ -307,9 +258,6 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
     Returns:
         One `Duplicate` for each image that has one: with the training image whose thumbnail is most similar.
 
-    Raises:
-        DataError: the images have different sizes.
-
     Example:
         >>> from seefar.data.shapes import load_shapes
         >>> data = load_shapes(train=20, test=10)
@@ -317,10 +265,6 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
         >>> find_duplicates(copy, data.train.images)
         [Duplicate(index=0, training=7, likeness=1.0, mirrored=True)]
     """
-    if images.shape[1:] != training.shape[1:]:
-        raise DataError(
-            f"Test and training images must have one size (got {images.shape[1:]} and {training.shape[1:]})."
-        )
     if not len(images) or not len(training):
         return []
     bank = _thumbnails(np.ascontiguousarray(training))

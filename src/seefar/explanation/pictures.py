@@ -144,7 +144,7 @@ def predict_pictures(
 
     Raises:
         DataError: some of the files cannot be read, and all of these are named; or the network has other classes.
-        ChoiceError, ChoiceError: as in `seefar.explain`.
+        ChoiceError: as in `seefar.explain`.
 
     Example:
         >>> import tempfile

@@ -150,7 +150,7 @@ def hirescam(
     """
 
     def formula(at: Captured) -> Tensor:
-        return (at.gradients * at.activations).sum(1) * at.activations[0, 0].numel()
+        return (at.gradients * at.activations).sum(1) * at.activations.shape[2:].numel()
 
     return compute_maps(formula, model, images, classes, layer, cells=cells, force=force)
 
@@ -178,7 +178,7 @@ def layercam(
     """
 
     def formula(at: Captured) -> Tensor:
-        return (at.gradients.relu() * at.activations).sum(1) * at.activations[0, 0].numel()
+        return (at.gradients.relu() * at.activations).sum(1) * at.activations.shape[2:].numel()
 
     return compute_maps(formula, model, images, classes, layer, cells=cells, force=force)
 
@@ -302,29 +302,18 @@ def compute_maps(
 ) -> Maps:
     """The maps that a formula gives for each batch's activations and gradients: what all methods share.
 
-    Args:
-        formula: from what was captured of n images to their maps, (n, h, w).
-        model: as in `gradcam`, like all that follow.
-        images: see `gradcam`.
-        classes: see `gradcam`.
-        layer: see `gradcam`.
-        cells: see `gradcam`.
-        force: see `gradcam`.
+    The formula computes the maps of n images, (n, h, w), from what was captured of them. Other arguments as `gradcam`.
     """
     network = original(model)
     inputs = to_inputs(network, images)
-    count = len(inputs)
-    if not count:  # one image of zeros, so that the layer is checked and the result has its height and width
-        inputs = inputs.new_zeros((1, *inputs.shape[1:]))
-    target = _to_classes(network, inputs, classes if count else 0)
+    target = _to_classes(network, inputs, classes)
     captured_from, name = _network_and_layer(network, inputs, layer, cells, force)
     maps = []
-    for start in range(0, len(inputs), BATCH_SIZE):
-        rows = slice(start, start + BATCH_SIZE)
-        at = capture(captured_from, inputs[rows], target[rows], name)
+    for part, of in zip(torch.split(inputs, BATCH_SIZE), torch.split(target, BATCH_SIZE), strict=True):
+        at = capture(captured_from, part, of, name)
         _check_size(at.activations, network, name, force)
         maps.append(zero_if_not_finite(formula(at)))
-    return torch.cat(maps)[:count].cpu().numpy()
+    return torch.cat(maps).cpu().numpy()
 
 
 def zero_if_not_finite(maps: Tensor) -> Tensor:

@@ -25,9 +25,9 @@ from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import count_confusions
-from seefar.evaluation.triage import MEANING, triage
+from seefar.evaluation.triage import HARD_NETS, MEANING, triage
 from seefar.explanation.explanation import Explanation
-from seefar.report.content import ReportContent, command_of, how_to_read, make_payload, origin_of
+from seefar.report.content import ReportContent, command_of, make_payload, origin_of
 from seefar.report.embedded import Chart, history_charts, reliability_chart
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, find_run
@@ -157,7 +157,9 @@ def render_report(content: ReportContent) -> str:
         "on_page": f"{len(content.mistakes):,}",
         "matrix": _matrix(metrics),
         "pairs": pairs,
-        "reading": how_to_read(content),
+        "rates": content.explanation.rates if content.explanation and content.explanation.mistakes else None,
+        "has_neighbours": content.neighbours is not None,
+        "hard_nets": HARD_NETS,
         "has_verdicts": bool(content.verdicts),
         "rows": payload["mistakes"],
         "command": command_of(recipe) if recipe else "",
