@@ -41,7 +41,7 @@ from seefar.maps.sanity import (
 )
 from seefar.model.inference import compute_logits
 from seefar.model.resnet import ResNet18
-from seefar.report.panels import show_map
+from seefar.report.figures import show_map
 from seefar.report.style import DPI, NotebookFigure
 from seefar.runs.provenance import provenance
 

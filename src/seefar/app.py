@@ -28,8 +28,7 @@ from seefar.maps.grid import Grid, grid_of
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
-from seefar.report.figures import where
-from seefar.report.panels import PANEL, show_map, show_scale
+from seefar.report.figures import PANEL, show_map, show_scale, where
 from seefar.report.style import new_figure, place
 from seefar.training.run import load_for, load_run
 

@@ -197,18 +197,11 @@ def explain_run(
 ) -> Result:
     """The mistakes of a run explained, figures and the report; fresh files are read.
 
-    Args:
-        run: a finished training.
-        data: its test images are explained.
-        data_dir: see `evaluate_run`.
-        progress: see `seefar.progress`.
-        evaluated: see `run`.
-        command: see `evaluate_run`.
-        choices: which mistakes are shown and how they are explained: the fields of `seefar.choices.Choices`.
+    Arguments as `evaluate_run`, with `evaluated` and the choices of `run`.
 
     Raises:
-        ChoiceError, DataError, ChoiceError: a choice cannot be met.
-        RunError: see `evaluate_run`.
+        ChoiceError, DataError: a choice cannot be met.
+        RunError: another process writes into the folder, or the disk is full.
 
     Example:
         >>> import tempfile, seefar
@@ -248,15 +241,7 @@ def report_run(
 ) -> Path:
     """`report.html` from what the folder has; the network runs only if the predictions are not fresh.
 
-    Args:
-        run: a finished training.
-        data: what it was trained on.
-        data_dir: see `evaluate_run`.
-        progress: see `seefar.progress`.
-        command: see `evaluate_run`, also for what is raised.
-
-    Returns:
-        The path of the page.
+    Arguments and errors as `evaluate_run`. Returns the path of the page.
 
     Example:
         >>> import tempfile, seefar.data.shapes
@@ -373,15 +358,10 @@ def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | No
 
 def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
     predicted = test.labels.copy()
-    try:
-        text = read_bytes(folder.mistakes, follow=False).decode("utf-8")
-        rows = [(int(row["index"]), row["true"], row["predicted"]) for row in csv.DictReader(io.StringIO(text))]
-        fits = True
-        for index, true, other in rows:
-            fits &= test.classes[test.labels[index]] == true
-            predicted[index] = test.classes.index(other)
-    except (OSError, KeyError, ValueError, TypeError, IndexError, csv.Error) as error:
-        raise RunError(f"{folder.mistakes} cannot be read ({error}): evaluate the run again.") from error
-    if not fits:
-        raise RunError(f"{folder.mistakes} is of other test images: only runs on the same images are compared.")
+    rows = csv.DictReader(io.StringIO(read_bytes(folder.mistakes, follow=False).decode("utf-8")))
+    for row in rows:
+        index, classes = int(row["index"]), test.classes
+        if index >= len(test) or row["true"] != classes[test.labels[index]] or row["predicted"] not in classes:
+            raise RunError(f"{folder.mistakes} is of other test images: only runs on the same images are compared.")
+        predicted[index] = classes.index(row["predicted"])
     return predicted

@@ -58,7 +58,7 @@ class Predict:
             found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
             figures = _figure_paths(folder, read.names)
             for number, (one, figure) in enumerate(zip(found, figures, strict=True)):
-                save_figure(figure, plot_picture(one))
+                save_figure(plot_picture(one), figure)
                 shown.update("drawing pictures", number + 1, len(found))
         if self.output.json:
             rows = [{**one.summary(), "figure": str(figure)} for one, figure in zip(found, figures, strict=True)]
@@ -143,7 +143,7 @@ class Compare:
             from seefar.report.charts import plot_comparison
             from seefar.report.style import save_figure
 
-            save_figure(self.figure, plot_comparison(comparison))
+            save_figure(plot_comparison(comparison), self.figure)
         if self.output.json:
             print(comparison.to_json(), end="")
         else:

@@ -158,10 +158,6 @@ def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> 
 
     Args:
         confusion: (K, K), such as `Metrics.confusion`: row is the true class, column the predicted one.
-
-    Example:
-        >>> count_confusions([[8, 2], [3, 7]])
-        [Confusion(true=1, predicted=0, n=3), Confusion(true=0, predicted=1, n=2)]
     """
     counts = np.array(confusion)
     np.fill_diagonal(counts, 0)

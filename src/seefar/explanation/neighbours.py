@@ -212,12 +212,6 @@ def nearest(
 
     Returns:
         Positions in the bank, int64 (N, count), the nearest first, and the distances, float64 (N, count), 0 to 2.
-
-    Example:
-        >>> import numpy as np
-        >>> bank = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
-        >>> nearest(np.array([[3, 4]], np.float32), bank, 2)
-        (array([[1, 0]]), array([[0.2, 0.4]]))
     """
     count = min(count, len(bank))
     candidates = min(count + SPARE, len(bank))
@@ -257,13 +251,6 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
 
     Returns:
         One `Duplicate` for each image that has one: with the training image whose thumbnail is most similar.
-
-    Example:
-        >>> from seefar.data.shapes import load_shapes
-        >>> data = load_shapes(train=20, test=10)
-        >>> copy = data.train.images[7:8, :, ::-1]
-        >>> find_duplicates(copy, data.train.images)
-        [Duplicate(index=0, training=7, likeness=1.0, mirrored=True)]
     """
     if not len(images) or not len(training):
         return []

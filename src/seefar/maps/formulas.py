@@ -190,6 +190,7 @@ METHODS: dict[str, MapMethod] = {
     "layercam": layercam,
 }
 """The methods by the names that `--method` takes."""
+IN_LOGITS = ("gradcam", "hirescam", "layercam")  # the values of the other methods have no unit
 
 
 @dataclass(frozen=True)

@@ -126,11 +126,6 @@ def find_origin(maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int]
         of_mirrored: maps of the mirrored images, not mirrored back, (N, h, w).
         image_size: height and width of the images.
         grid: spacing of the cells, see `grid_of`.
-
-    Example:
-        >>> few = np.zeros((2, 8, 8), np.float32)
-        >>> find_origin(few, few, 32, Grid(cells=(8, 8), spacing=4.0, origin=1.5)).origin
-        1.75
     """
     last = BLOCK - 1  # of the block's pixels
     if len(maps) < FEWEST_MAPS:

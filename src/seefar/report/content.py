@@ -22,7 +22,7 @@ from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.triage import MEANING, Verdict
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
-from seefar.report.panels import IN_LOGITS
+from seefar.maps.formulas import IN_LOGITS
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import RECIPES, Recipe
 
