@@ -21,11 +21,10 @@ from tiny_job import TINY, At, Lines
 
 import seefar
 from seefar.cli.main import main
-from seefar.compared_runs import predicted_classes
 from seefar.data import Data
 from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import ChoiceError, DataError, Interrupted, RunError, SeefarError
-from seefar.pipeline import Result
+from seefar.pipeline import Result, predicted_classes
 from seefar.progress import SILENT, Progress
 from seefar.runs.folder import RunFolder
 from seefar.runs.store import file_entry

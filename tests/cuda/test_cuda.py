@@ -17,7 +17,7 @@ from seefar.data.augmentation import BatchAugmentation
 from seefar.data.batches import DeviceBatches
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted
-from seefar.maps.class_maps import METHODS
+from seefar.maps.formulas import METHODS
 from seefar.model.inference import compute_logits, weights_fingerprint
 from seefar.progress import Silent
 from seefar.training.device import Compute

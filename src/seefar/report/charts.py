@@ -56,11 +56,6 @@ def plot_faults(faults: Mapping[str, int]) -> Figure:
 
     Args:
         faults: count by fault; those of no mistake may be left out.
-
-    Example:
-        >>> figure = plot_faults({"label": 51, "ambiguous": 170, "hard": 92, "model": 94})
-        >>> len(figure.axes[0].patches)
-        4
     """
     counts = {fault: faults.get(fault, 0) for fault in FAULT_MEANINGS}
     total, row = sum(counts.values()), 0.62
@@ -94,13 +89,6 @@ def plot_reliability(
         calibration: of the network.
         confidence: probability of the predicted class of each image, (N,), for the counts.
         after: the same with a fitted temperature.
-
-    Example:
-        >>> import numpy as np
-        >>> from seefar.evaluation.calibration import measure_calibration
-        >>> logits = np.random.default_rng(0).normal(0, 2, (200, 3))
-        >>> calibration = measure_calibration(logits, logits.argmax(1))
-        >>> figure = plot_reliability(calibration, np.full(200, 0.5))
     """
     figure = new_figure(5.6, 7.5)
     text(figure, 0.25, 0.2, "Is the network as sure as it is right?", LARGE, weight="bold")
