@@ -223,7 +223,7 @@ def test_other_choices_and_back_give_the_same_bytes(tiny: Run, few: Data, finish
     assert changed(top=1) == {"figures/mistakes.png", "figures/maps.png"}
     assert changed(hide="grey") > {"maps.npz", "explanation.json", "mistakes.csv", "report.html"}
     assert json.loads(tiny.folder.explanation.read_text(encoding="utf-8"))["hide"] == "grey"
-    delete(tiny.folder.neighbours)
+    delete(tiny.folder.path / "neighbours.npz")
     assert changed(hide="grey", neighbours=False) == {"mistakes.csv", "report.html"}
     assert "neighbours_true" not in tiny.folder.mistakes.read_text(encoding="utf-8").splitlines()[0]
     assert seefar.verify(tiny.folder) == ["neighbours.npz is missing"]

@@ -13,15 +13,13 @@ import torch
 from seefar import SILENT, Predictions, class_maps, load_run, predict, recipe, train
 from seefar.choices import PrecisionName
 from seefar.data import Data
-from seefar.data.augmentation import BatchAugmentation
-from seefar.data.batches import DeviceBatches
+from seefar.data.batches import BatchAugmentation, DeviceBatches
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted
 from seefar.maps.formulas import METHODS
 from seefar.model.inference import compute_logits, weights_fingerprint
 from seefar.progress import Silent
-from seefar.training.device import Compute
-from seefar.training.graphs import RecordedStep
+from seefar.training.device import Compute, RecordedStep
 from seefar.training.recipe import RECIPES
 from seefar.training.run import Run
 
