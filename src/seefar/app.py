@@ -22,14 +22,13 @@ from seefar.data.pictures import read_picture
 from seefar.errors import DataError, missing_extra
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.explanation.explainer import normalise_map_settings
-from seefar.maps.class_maps import class_maps
+from seefar.explanation.explain import normalise_map_settings
+from seefar.maps.formulas import class_maps
 from seefar.maps.grid import Grid, grid_of
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
-from seefar.report.figures import where
-from seefar.report.panels import PANEL, show_map, show_scale
+from seefar.report.figures import PANEL, show_map, show_scale, where
 from seefar.report.style import new_figure, place
 from seefar.training.run import load_for, load_run
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from seefar.maps.class_maps import class_maps
+from seefar.maps.formulas import class_maps
 from seefar.model.export import export_onnx
 from seefar.model.inference import compute_logits
 from seefar.model.resnet import ResNet18

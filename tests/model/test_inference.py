@@ -8,8 +8,7 @@ import torch
 
 from seefar.data import Data
 from seefar.evaluation.predictions import predict
-from seefar.maps.class_maps import class_maps
-from seefar.maps.formulas import gradcam
+from seefar.maps.formulas import class_maps, gradcam
 from seefar.model.inference import compute_logits, pooled_features, true_float32, weights_fingerprint
 from seefar.model.resnet import ResNet18
 

@@ -42,7 +42,7 @@ def test_steps_are_fused_on_cuda_without_a_loss_scaler() -> None:
     assert fused == [("cuda", "float32"), ("cuda", "bfloat16")]
 
 
-def test_what_is_not_there_is_refused_with_what_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_this_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ChoiceError, match="cuda"):
         choose_compute("cuda")

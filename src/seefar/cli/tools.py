@@ -40,7 +40,7 @@ class Predict:
         """Predict what can be read, draw and print it; then name all files that cannot be read."""
         from seefar.artifacts import measured_grid
         from seefar.data.pictures import read_pictures, unreadable
-        from seefar.explanation.explainer import Explainer, normalise_map_settings
+        from seefar.explanation.explain import Explainer, normalise_map_settings
         from seefar.explanation.pictures import explain_pictures
         from seefar.progress import showing
         from seefar.report.figures import plot_picture
@@ -58,7 +58,7 @@ class Predict:
             found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
             figures = _figure_paths(folder, read.names)
             for number, (one, figure) in enumerate(zip(found, figures, strict=True)):
-                save_figure(figure, plot_picture(one))
+                save_figure(plot_picture(one), figure)
                 shown.update("drawing pictures", number + 1, len(found))
         if self.output.json:
             rows = [{**one.summary(), "figure": str(figure)} for one, figure in zip(found, figures, strict=True)]
@@ -129,7 +129,7 @@ class Compare:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Compare, and print a table or JSON."""
-        from seefar.compared_runs import compare_runs
+        from seefar.pipeline import compare_runs
 
         if self.figure is not None:
             from seefar.report.style import check_figure
@@ -140,7 +140,7 @@ class Compare:
             from seefar.report.charts import plot_comparison
             from seefar.report.style import save_figure
 
-            save_figure(self.figure, plot_comparison(comparison))
+            save_figure(plot_comparison(comparison), self.figure)
         if self.output.json:
             print(comparison.to_json(), end="")
         else:

@@ -109,7 +109,8 @@ def train(
     (unfinished,) = any_rank(run_folder is not None and not run_folder.weights.exists())
     if run_folder is None:
         if unfinished:
-            _train(None, recipe, data, compute, checkpoint_minutes, SILENT)
+            with device_errors():
+                _train(None, recipe, data, compute, checkpoint_minutes, SILENT)
         sys.exit(0)  # `joined` leaves the group on the way
     interrupted = False
     with showing(progress) as shown:
