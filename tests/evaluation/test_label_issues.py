@@ -70,7 +70,7 @@ def test_wrong_input_is_refused() -> None:
         find_label_issues(LABELS[:5], SHARES)
     with pytest.raises(DataError, match="0 to 2; found 0 to 3"):
         find_label_issues(LABELS + (LABELS == 2), SHARES)
-    with pytest.raises(DataError, match=r"shape \(N, K\)"):
+    with pytest.raises(DataError, match=r"must be \(N, K\)"):
         find_label_issues(LABELS, SHARES[:, 0])
 
 

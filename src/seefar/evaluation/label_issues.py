@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from seefar.data.images import Labels
 from seefar.errors import DataError
+from seefar.evaluation.metrics import check_scores
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def find_label_issues(
     """
     labels = np.asarray(labels)
     shares = np.asarray(probabilities, dtype=np.float64)
-    _check(labels, shares)
+    check_scores(shares, labels)
+    if not (shares >= 0).all() or not np.allclose(shares.sum(1), 1, atol=1e-4):
+        raise DataError("Each row of probabilities should sum to 1 with none below 0: pass the softmax of the logits.")
     rows, num_classes = np.arange(len(labels)), shares.shape[1]
     names = classes or tuple(str(k) for k in range(num_classes))
     sizes = np.bincount(labels, minlength=num_classes)
@@ -98,18 +101,6 @@ def find_label_issues(
         )
         issues.append(LabelIssue(index, given, suggested, float(margins[index]), sentence))
     return LabelIssues(tuple(issues), thresholds)
-
-
-def _check(labels: Labels, shares: NDArray[np.float64]) -> None:
-    if shares.ndim != 2 or len(shares) == 0 or shares.shape[1] < 2:
-        raise DataError(f"Probabilities should be of shape (N, K) with at least two classes; found {shares.shape}.")
-    n, num_classes = shares.shape
-    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"Labels should be {n:,} whole numbers; found {labels.dtype} of shape {labels.shape}.")
-    if not 0 <= labels.min() <= labels.max() < num_classes:
-        raise DataError(f"Labels should be 0 to {num_classes - 1}; found {labels.min()} to {labels.max()}.")
-    if not (shares >= 0).all() or not np.allclose(shares.sum(1), 1, atol=1e-4):
-        raise DataError("Each row of probabilities should sum to 1 with none below 0: pass the softmax of the logits.")
 
 
 def issue_columns(found: LabelIssues) -> dict[str, dict[int, object]]:
