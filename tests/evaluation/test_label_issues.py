@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seefar.errors import DataError
-from seefar.evaluation.label_issues import find_label_issues, issue_columns
+from seefar.evaluation.triage import find_label_issues, issue_columns
 
 # Worked out by hand. Thresholds: class 0 (0.8 + 0.6 + 0.1) / 3 = 0.5, class 1 (0.9 + 0.35) / 2 = 0.625, class 2 1.0.
 LABELS = np.array([0, 0, 0, 1, 1, 2])

@@ -29,9 +29,7 @@ def test_all_classes_and_the_logits_come_from_one_pass(
 
 
 @pytest.mark.parametrize(("cells", "stride"), [(8, 2), (16, 4), (32, 8)])
-def test_of_finer_cells_every_second_or_fourth_or_eighth_enters_the_logits(
-    make_net: Callable[..., ResNet18], cells: int, stride: int
-) -> None:
+def test_of_finer_cells_some_enter_the_logits(make_net: Callable[..., ResNet18], cells: int, stride: int) -> None:
     net = make_net()
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     found = class_maps(net, images, cells)

@@ -16,7 +16,6 @@ from torch import nn
 from seefar.data.images import Split
 from seefar.data.reference import Reference
 from seefar.errors import DataError
-from seefar.evaluation.label_issues import LabelIssues, find_label_issues, issue_columns
 from seefar.evaluation.metrics import Metrics, measure
 from seefar.evaluation.mistakes import (
     ConfusedPair,
@@ -27,7 +26,18 @@ from seefar.evaluation.mistakes import (
     find_mistakes,
 )
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.evaluation.triage import FAULTS, AccuracyView, Verdict, accuracy_views, count_faults, fault_columns, triage
+from seefar.evaluation.triage import (
+    FAULTS,
+    AccuracyView,
+    LabelIssues,
+    Verdict,
+    accuracy_views,
+    count_faults,
+    fault_columns,
+    find_label_issues,
+    issue_columns,
+    triage,
+)
 from seefar.progress import Progress
 
 MOST_PAIRS = 10

@@ -264,8 +264,8 @@ def explain_in_parts(
 ) -> Iterator[Explanation]:
     """`explain`, with what is explained so far after each batch: to save it, and pass it as `known` after a kill.
 
-    `known` is an explanation of the same predictions with the same settings, whose mistakes are not explained again: the
-    result is bitwise that of one call. The mistakes are explained in the order that is passed, with settings of
+    `known` is an explanation of the same predictions with the same settings. Its mistakes are not explained again, and
+    the result is bitwise that of one call. The mistakes are explained in the order that is passed, with settings of
     `normalise_map_settings` for this model and the size of these images. Other arguments and errors as `explain`.
 
     Yields:
