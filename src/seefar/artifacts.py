@@ -228,6 +228,8 @@ def _table(job: Job) -> str:
 
 def _page(job: Job) -> str:
     origin = dict(job.store.manifest.get("training", {}))
+    sessions = origin.pop("sessions", [])
+    origin["trained on"] = "; ".join(f"{session['device']} in {session['precision']}" for session in sessions) or None
     content = ReportContent(
         name=job.run.folder.path.name,
         data=job.data.name,
@@ -356,6 +358,7 @@ PAGE = Artifact(
     of=(PREDICTIONS, CALIBRATION, "history", "reference", "origin"),
     shows=(MAPS, NEIGHBOURS),
     settings=lambda job: job.run.folder.path.name,
+    always=True,
 )
 
 EVALUATED = (

@@ -362,7 +362,7 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
     if not history:
         raise RunError("A history without a row cannot be drawn: it has one when the first step is logged.")
     left, top, width, height, gap = 0.65, 0.6, 4.0, 4.05, 0.9  # inches
-    figure = new_figure(left + 2 * width + 2 * gap, top + height + 0.6)
+    figure = new_figure(left + 2 * width + 2 * gap, 5.25)
     draw_loss(figure, (left, top, width, height), history)
     second = (left + width + gap, top, width, height)
     axes = draw_accuracy(figure, second, history, test_accuracy)
@@ -405,7 +405,8 @@ def _upper_and_lower(box: Box) -> tuple[Box, Box]:
     """The boxes of the upper axes and of the lower ones, which are 0.75 inches high."""
     left, top, width, height = box
     low, between = 0.75, 0.6
-    return (left, top, width, height - low - between), (left, top + height - low, width, low)
+    high = round(height - low - between, 6)  # without the rounding error, which would move the lower curve
+    return (left, top, width, high), (left, top + high + between, width, low)
 
 
 def _epochs(history: Sequence[HistoryRow]) -> list[float]:
