@@ -105,15 +105,6 @@ def test_the_maps_are_those_of_an_independent_implementation(network: SmallVGG, 
     np.testing.assert_allclose(ours / np.abs(ours).max(), expected / scale, atol=1e-4)
 
 
-def test_predictions_with_another_normalisation_than_the_model_has_are_refused(network: SmallVGG, shapes: Data) -> None:
-    """Their weights are the same, so that their fingerprints are."""
-    predictions = seefar.predict(
-        network, shapes.test, normalize=lambda pictures: (pictures - 0.45) / 0.25, progress=seefar.SILENT
-    )
-    with pytest.raises(DataError, match="returns other logits"):
-        seefar.explain(network, shapes.test, predictions, layer="features.7", progress=seefar.SILENT)
-
-
 def test_a_page_of_things_that_do_not_belong_together_is_refused(
     network: SmallVGG, shapes: Data, tmp_path: Path
 ) -> None:

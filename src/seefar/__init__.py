@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from seefar.evaluation.evaluate import Evaluation as Evaluation
     from seefar.evaluation.evaluate import analyse_mistakes as analyse_mistakes
     from seefar.evaluation.evaluate import evaluate as evaluate
-    from seefar.evaluation.label_issues import find_label_issues as find_label_issues
     from seefar.evaluation.mistakes import Mistake as Mistake
     from seefar.evaluation.mistakes import find_mistakes as find_mistakes
     from seefar.evaluation.predictions import Predictions as Predictions
     from seefar.evaluation.predictions import predict as predict
+    from seefar.evaluation.triage import find_label_issues as find_label_issues
     from seefar.evaluation.triage import triage as triage
     from seefar.explanation.explain import explain as explain
     from seefar.explanation.explanation import Explanation as Explanation
@@ -70,10 +70,9 @@ _NAMES = {
     "data.reference": "load_reference",
     "errors": "ChoiceError DataError Interrupted RecipeError RunError SeefarError",
     "evaluation.evaluate": "Evaluation analyse_mistakes evaluate",
-    "evaluation.label_issues": "find_label_issues",
     "evaluation.mistakes": "Mistake find_mistakes",
     "evaluation.predictions": "Predictions predict",
-    "evaluation.triage": "triage",
+    "evaluation.triage": "find_label_issues triage",
     "explanation.explain": "explain",
     "explanation.explanation": "Explanation",
     "explanation.pictures": "predict_pictures",

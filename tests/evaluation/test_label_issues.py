@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seefar.errors import DataError
-from seefar.evaluation.label_issues import find_label_issues, issue_columns
+from seefar.evaluation.triage import find_label_issues, issue_columns
 
 # Worked out by hand. Thresholds: class 0 (0.8 + 0.6 + 0.1) / 3 = 0.5, class 1 (0.9 + 0.35) / 2 = 0.625, class 2 1.0.
 LABELS = np.array([0, 0, 0, 1, 1, 2])
@@ -70,7 +70,7 @@ def test_wrong_input_is_refused() -> None:
         find_label_issues(LABELS[:5], SHARES)
     with pytest.raises(DataError, match="0 to 2; found 0 to 3"):
         find_label_issues(LABELS + (LABELS == 2), SHARES)
-    with pytest.raises(DataError, match=r"shape \(N, K\)"):
+    with pytest.raises(DataError, match=r"must be \(N, K\)"):
         find_label_issues(LABELS, SHARES[:, 0])
 
 

@@ -147,11 +147,6 @@ def test_any_module_that_takes_pictures(two_colours: Split) -> None:
     assert not model.head._forward_pre_hooks
 
 
-def test_a_module_that_wants_normalised_input(two_colours: Split) -> None:
-    predictions = predict(Pictures(), two_colours, normalize=lambda x: (x - 0.5) / 0.5, progress=SILENT)
-    np.testing.assert_allclose(predictions.logits, [[1, -2], [-1, -1.2]], atol=1e-6)
-
-
 def test_a_module_without_a_linear_layer_has_no_features(two_colours: Split) -> None:
     predictions = predict(nn.Sequential(nn.Conv2d(3, 2, 8), nn.Flatten()), two_colours, progress=SILENT)
     assert predictions.features.shape == (2, 0)
@@ -159,12 +154,11 @@ def test_a_module_without_a_linear_layer_has_no_features(two_colours: Split) -> 
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [(nn.Conv2d(3, 2, 1), r"gives \(2, 2, 8, 8\) for 2 images"), (nn.LSTM(8, 8), "gives tuple")],
+    [(nn.Conv2d(3, 2, 1), r"gives \(2, 2, 8, 8\) for 2 images"), (nn.AdaptiveMaxPool2d(1, True), "gives tuple")],
 )
 def test_answers_that_are_no_logits_are_refused(two_colours: Split, model: nn.Module, message: str) -> None:
-    normalize = (lambda x: x[:, 0]) if isinstance(model, nn.LSTM) else None
     with pytest.raises(DataError, match=message):
-        predict(model, two_colours, normalize=normalize, progress=SILENT)
+        predict(model, two_colours, progress=SILENT)
 
 
 def test_the_fingerprint_of_weights_is_of_their_values(make_net: Callable[..., ResNet18], shapes: Data) -> None:

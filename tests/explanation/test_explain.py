@@ -93,6 +93,15 @@ def test_rates_are_those_of_the_mistakes_that_are_there(all_of_them: Explanation
     assert all_of_them.of(repaired).rates.repaired.share == 1.0
 
 
+def explain_known(
+    run: Run, data: Data, predictions: Predictions, mistakes: list[Mistake], known: Explanation | None
+) -> Explanation:
+    settings = normalise_map_settings(run.model, 32)
+    arguments = run.model, data.test, predictions, mistakes
+    (*_, found) = explain_in_parts(*arguments, settings=settings, known=known, progress=SILENT)
+    return found
+
+
 def test_several_calls_give_to_the_bit_what_one_call_gives(
     trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation
 ) -> None:
@@ -100,7 +109,7 @@ def test_several_calls_give_to_the_bit_what_one_call_gives(
     mistakes, found = all_of_them.mistakes, None
     shuffled = [mistakes[rank] for rank in np.random.default_rng(0).permutation(len(mistakes))]
     for part in (shuffled[:1], shuffled[1:8], shuffled[8:]):
-        found = explain(trained.model, shapes.test, predictions, part, known=found, progress=SILENT)
+        found = explain_known(trained, shapes, predictions, part, found)
         if len(found) < len(mistakes):
             assert not len(found.damaged)  # right answers come last, so that the first mistakes are there soon
             expected = replace(all_of_them.of(found.mistakes), damaged=found.damaged)
@@ -115,19 +124,9 @@ def test_what_is_known_is_not_explained_again(
     monkeypatch.setattr(Explainer, "logits", None)
     monkeypatch.setattr(Explainer, "explain_batch", None)
     some = [all_of_them.mistakes[3], all_of_them.mistakes[1]]
-    found = explain(trained.model, shapes.test, predictions, some, known=all_of_them, progress=SILENT)
+    found = explain_known(trained, shapes, predictions, some, all_of_them)
     assert_same(found, all_of_them)
     assert found.of(some).mistakes == some
-    settings = {"method": "layercam", "layer": "layer2", "cells": 16, "hide": "mean"}
-    for name, value in settings.items():
-        if name != "cells":
-            changed = {"layer": "layer2"} if name == "layer" else {name: value}
-            with pytest.raises(ChoiceError, match=f"known has another {name} "):
-                explain(trained.model, shapes.test, predictions, known=all_of_them, progress=SILENT, **changed)  # type: ignore[arg-type]
-    with pytest.raises(ChoiceError, match=r"another cells \(None, not 16\)"):
-        explain(trained.model, shapes.test, predictions, known=all_of_them, cells=16, progress=SILENT)
-    with pytest.raises(ChoiceError, match="known has another model"):
-        explain(trained.model, shapes.test, predictions, known=replace(all_of_them, model="other"), progress=SILENT)
 
 
 def test_it_comes_back_from_its_file_to_the_bit(tmp_path: Path, all_of_them: Explanation) -> None:
@@ -211,8 +210,6 @@ def test_the_maps_of_two_classes_are_those_of_each(shapes: Data, method: str, la
 def test_default_cells_spelled_out_are_the_default(
     trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation
 ) -> None:
-    found = explain(trained.model, shapes.test, predictions, cells=8, known=all_of_them, progress=SILENT)
-    assert found is all_of_them
     some = all_of_them.mistakes[:2]
     found = explain(trained.model, shapes.test, predictions, some, cells=8, progress=SILENT)
     assert_same(found, replace(all_of_them.of(some), damaged=found.damaged))

@@ -9,7 +9,7 @@ import yaml
 
 from seefar.evaluation.metrics import Metrics, measure
 from seefar.evaluation.predictions import Predictions
-from seefar.report.model_card import model_card
+from seefar.report.tables import model_card
 from seefar.training.recipe import recipe
 
 CLASSES = ("cat", "<img src=x>|dog")

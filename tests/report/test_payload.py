@@ -32,11 +32,6 @@ def test_the_explained_mistakes_come_on_the_page_first_and_the_order_stays(monke
     assert replace(content, explanation=some).mistakes == [ranked[0], ranked[2], ranked[4]]
 
 
-def test_with_a_thousand_classes_there_is_room_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content_of_page, "MOST_PROBABILITIES", 100)
-    assert len(make_content(30).mistakes) == 25  # of 4 classes
-
-
 def test_a_sheet_has_every_pixel_of_every_image() -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 3), np.uint8)
     sheet = make_sheet(images, exact=True)

@@ -195,7 +195,7 @@ class Export:
         """Write the files, and print their paths."""
         from seefar.artifacts import PREDICTIONS, read_store
         from seefar.model.export import export_onnx, load_onnx
-        from seefar.report.model_card import model_card
+        from seefar.report.tables import model_card
         from seefar.runs.files import check_place, write_text, written_beside
         from seefar.training.run import load_run
 

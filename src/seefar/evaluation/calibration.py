@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.errors import DataError
-from seefar.evaluation.metrics import wilson_interval
+from seefar.evaluation.metrics import check_scores, wilson_interval
 from seefar.model.inference import log_softmax
 from seefar.seeds import Stream
 
@@ -88,7 +88,7 @@ class Calibration:
 
 
 def measure_calibration(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float = 1.0, *, seed: int = 0
+    logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float = 1.0
 ) -> Calibration:
     """Calibration of logits divided by a temperature.
 
@@ -101,7 +101,6 @@ def measure_calibration(
         logits: float (N, K).
         labels: int (N,), the true classes.
         temperature: from `fit_temperature`, fitted on other images.
-        seed: of the resampling.
 
     Raises:
         DataError: the shapes do not fit, or there is no image, or the temperature is not positive.
@@ -113,7 +112,7 @@ def measure_calibration(
         >>> f"{calibration.accuracy:.2f} {calibration.confidence:.2f} {calibration.brier.value:.2f}"
         '0.80 0.80 0.32'
     """
-    _check_logits(logits, labels)
+    check_scores(logits, labels)
     if not (math.isfinite(temperature) and temperature > 0):
         raise DataError(f"temperature must be above 0 (got {temperature}).")
     logs = log_softmax(logits / temperature)
@@ -122,7 +121,7 @@ def measure_calibration(
     squares = brier_scores(np.exp(logs), labels)
     order = np.argsort(confidence, kind="stable")
     sure, hits = confidence[order], right[order].astype(np.float64)
-    rng = np.random.default_rng((Stream.CALIBRATION, seed))
+    rng = np.random.default_rng((Stream.CALIBRATION, 0))
     by_chance = [_ece(sure, (rng.random(len(sure)) < sure).astype(np.float64)) for _ in range(RESAMPLES // 10)]
     return Calibration(
         temperature=float(temperature),
@@ -193,7 +192,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     """
     from scipy.optimize import minimize_scalar  # here, since few commands need this slow import
 
-    _check_logits(logits, labels)
+    check_scores(logits, labels)
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
@@ -202,21 +201,6 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     low, high = (math.log(end) for end in TEMPERATURES)
     result = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     return math.exp(float(result.x))
-
-
-def _check_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
-    """Refuse anything but logits (N, K) and labels (N,) of 0 to K-1.
-
-    Raises:
-        DataError: the shapes or the classes do not fit, or there is no image.
-    """
-    if logits.ndim != 2 or labels.shape != (len(logits),) or len(logits) == 0:
-        raise DataError(
-            f"Calibration needs logits (N, K) and labels (N,) of at least one image, not {logits.shape} and "
-            f"{labels.shape}."
-        )
-    if not (labels.min() >= 0 and labels.max() < logits.shape[1]):
-        raise DataError(f"The labels go from {labels.min()} to {labels.max()}: there are {logits.shape[1]} classes.")
 
 
 def _ece(confidence: Floats, right: Floats) -> float:

@@ -6,18 +6,16 @@ reference data: verdicts, accuracy views, label issues, confused pairs, slices.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from seefar.data.images import Split
 from seefar.data.reference import Reference
 from seefar.errors import DataError
-from seefar.evaluation.label_issues import LabelIssues, find_label_issues, issue_columns
 from seefar.evaluation.metrics import Metrics, measure
 from seefar.evaluation.mistakes import (
     ConfusedPair,
@@ -28,7 +26,18 @@ from seefar.evaluation.mistakes import (
     find_mistakes,
 )
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.evaluation.triage import FAULTS, AccuracyView, Verdict, accuracy_views, count_faults, fault_columns, triage
+from seefar.evaluation.triage import (
+    FAULTS,
+    AccuracyView,
+    LabelIssues,
+    Verdict,
+    accuracy_views,
+    count_faults,
+    fault_columns,
+    find_label_issues,
+    issue_columns,
+    triage,
+)
 from seefar.progress import Progress
 
 MOST_PAIRS = 10
@@ -77,13 +86,7 @@ class Evaluation:
         return cls.of(Predictions.load(path))
 
 
-def evaluate(
-    model: nn.Module,
-    split: Split,
-    *,
-    normalize: Callable[[Tensor], Tensor] | None = None,
-    progress: Progress | None = None,
-) -> Evaluation:
+def evaluate(model: nn.Module, split: Split, *, progress: Progress | None = None) -> Evaluation:
     """Predictions, metrics and mistakes of a model on a split. Writes nothing; `Evaluation.save` does.
 
     Arguments and errors as `seefar.predict`.
@@ -96,7 +99,7 @@ def evaluate(
         >>> evaluation.metrics.n, evaluation.metrics.mistakes == len(evaluation.mistakes)
         (30, True)
     """
-    return Evaluation.of(predict(model, split, normalize=normalize, progress=progress))
+    return Evaluation.of(predict(model, split, progress=progress))
 
 
 @dataclass(frozen=True)

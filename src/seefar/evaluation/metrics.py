@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
+from seefar.errors import DataError
+
 NORMAL_QUANTILE = 1.959964  # of 97.5 %
 
 
@@ -51,6 +53,21 @@ class Metrics:
     loss: float
     classes: tuple[ClassMetrics, ...] = field(repr=False)
     confusion: tuple[tuple[int, ...], ...] = field(repr=False)
+
+
+def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
+    """Refuse anything but scores (N, K) of at least one image and two classes, and labels (N,) from 0 to K-1.
+
+    Raises:
+        DataError: the shapes or the labels do not fit.
+    """
+    if scores.ndim != 2 or len(scores) == 0 or scores.shape[1] < 2:
+        raise DataError(f"Scores must be (N, K) for at least one image and two classes; found {scores.shape}.")
+    n, num_classes = scores.shape
+    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"Labels must be {n:,} whole numbers; found {labels.dtype} of shape {labels.shape}.")
+    if not 0 <= labels.min() <= labels.max() < num_classes:
+        raise DataError(f"Labels must be 0 to {num_classes - 1}; found {labels.min()} to {labels.max()}.")
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:

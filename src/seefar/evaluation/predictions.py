@@ -119,7 +119,6 @@ def predict(
     model: nn.Module,
     split: Split,
     *,
-    normalize: Callable[[Tensor], Tensor] | None = None,
     progress: Progress | None = None,
     stage: str = "evaluation",
 ) -> Predictions:
@@ -132,8 +131,6 @@ def predict(
             0..1. It is used in eval mode, and its mode is restored afterwards. The features of another module are the
             input of its last `nn.Linear`; without one they are empty, (N, 0).
         split: the images.
-        normalize: computes network input from images, float32 (N, 3, H, W) in 0..1, for a module that does not
-            normalise them itself. A `ResNet18` does.
         progress: see `seefar.progress`.
         stage: what the progress is called.
 
@@ -157,11 +154,11 @@ def predict(
             done += images
             shown.update(stage, done, len(split))
 
-        if isinstance(model, ResNet18) and normalize is None:
+        if isinstance(model, ResNet18):
             features = pooled_features(model, split.images, advance)  # (N, C)
             logits = model.fc(features)  # (N, K)
         else:
-            logits, features = _run_any_module(model, split.images, normalize or nn.Identity(), advance)
+            logits, features = _run_any_module(model, split.images, advance)
     if logits.shape[1] != len(split.classes):
         raise DataError(
             f"The model gives {logits.shape[1]} logits for an image, but the data has {len(split.classes)} classes "
@@ -179,9 +176,7 @@ def predict(
     )
 
 
-def _run_any_module(
-    model: nn.Module, images: Images, normalize: Callable[[Tensor], Tensor], advance: Callable[[int], None]
-) -> tuple[Tensor, Tensor]:
+def _run_any_module(model: nn.Module, images: Images, advance: Callable[[int], None]) -> tuple[Tensor, Tensor]:
     """Logits (N, K), and the input of the last linear layer, (N, C) or (N, 0)."""
     inputs: list[Tensor] = []
     logits: list[Tensor] = []
@@ -189,7 +184,7 @@ def _run_any_module(
     hooks = [layer.register_forward_pre_hook(lambda _, entering: inputs.append(entering[0])) for layer in linear]
     try:
         for batch in torch.split(torch.from_numpy(images), BATCH_SIZE):
-            output = model(normalize(batch.to(device_of(model)).permute(0, 3, 1, 2).float() / 255))
+            output = model(batch.to(device_of(model)).permute(0, 3, 1, 2).float() / 255)
             if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(batch):
                 shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
                 raise DataError(

@@ -1,4 +1,4 @@
-"""Triage of mistakes: label error, ambiguous image, hard image, or model error; and the accuracy seen several ways.
+"""Triage of mistakes: label error, ambiguous, hard or model error; accuracy seen several ways; label issues.
 
 Each mistake of any model on CIFAR-10's test set gets exactly one verdict, from the classes that people and other
 networks chose. A single accuracy hides that some labels are wrong and some images cannot be distinguished.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from seefar.data.images import Labels
 from seefar.data.reference import CHECKERS, Reference
 from seefar.errors import DataError
-from seefar.evaluation.metrics import NORMAL_QUANTILE, wilson_interval
+from seefar.evaluation.metrics import NORMAL_QUANTILE, check_scores, wilson_interval
 
 Fault = Literal["label", "ambiguous", "hard", "model"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -110,57 +110,42 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
     entropy, doubtful = reference.entropy, reference.label_errors | (reference.majority != labels)
     conditions = [doubtful, entropy > AMBIGUOUS_BITS, nets_wrong >= HARD_NETS]
     faults = np.select(conditions, ["label", "ambiguous", "hard"], "model").tolist()
-    return [
-        _verdict(
-            reference,
+    verdicts = []
+    for index in np.flatnonzero(predicted != labels).tolist():
+        true, other, counts = int(labels[index]), int(predicted[index]), reference.counts[index]
+        reasons = _reasons(reference, index, true, other)
+        reasons.append(f"{nets_wrong[index]} of {nets} {'net misses' if nets == 1 else 'nets miss'} it")
+        verdict = Verdict(
             index,
-            int(labels[index]),
-            int(predicted[index]),
+            true,
+            other,
             fault=faults[index],
+            sentence=f"{MEANING[faults[index]]}: {'; '.join(reasons)}",
+            people=int(counts.sum()),
+            people_true=int(counts[true]),
+            people_predicted=int(counts[other]),
             entropy=float(entropy[index]),
+            confirmed=int(reference.confirmed[index]) if reference.confirmed[index] >= 0 else None,
             nets=nets,
             nets_wrong=int(nets_wrong[index]),
         )
-        for index in np.flatnonzero(predicted != labels).tolist()
-    ]
+        verdicts.append(verdict)
+    return verdicts
 
 
-def _verdict(
-    reference: Reference,
-    index: int,
-    true: int,
-    predicted: int,
-    *,
-    fault: Fault,
-    entropy: float,
-    nets: int,
-    nets_wrong: int,
-) -> Verdict:
+def _reasons(reference: Reference, index: int, true: int, predicted: int) -> list[str]:
+    """What the checkers, if any, and people said of an image, in words."""
     counts, classes = reference.counts[index], reference.classes
     majority = int(counts.argmax())
     choices = [f"{counts[predicted]} of {counts.sum()} people chose {classes[predicted]}"]
     choices.append(f"{counts[true]} chose {classes[true]} (the label)")
     if majority not in (true, predicted):
         choices.append(f"{counts[majority]} chose {classes[majority]}")
-    parts = [", ".join(choices), f"{nets_wrong} of {nets} {'net misses' if nets == 1 else 'nets miss'} it"]
-    confirmed = None
-    if reference.confirmed[index] >= 0:
-        confirmed, suggested = int(reference.confirmed[index]), classes[reference.suggested[index]]
-        parts.insert(0, f"{confirmed} of {CHECKERS} checkers confirmed the label rather than {suggested}")
-    return Verdict(
-        index,
-        true,
-        predicted,
-        fault,
-        sentence=f"{MEANING[fault]}: {'; '.join(parts)}",
-        people=int(counts.sum()),
-        people_true=int(counts[true]),
-        people_predicted=int(counts[predicted]),
-        entropy=entropy,
-        confirmed=confirmed,
-        nets=nets,
-        nets_wrong=nets_wrong,
-    )
+    reasons = [", ".join(choices)]
+    if (confirmed := reference.confirmed[index]) >= 0:
+        suggested = classes[reference.suggested[index]]
+        reasons.insert(0, f"{confirmed} of {CHECKERS} checkers confirmed the label rather than {suggested}")
+    return reasons
 
 
 def count_faults(verdicts: Sequence[Verdict]) -> dict[str, int]:
@@ -272,3 +257,107 @@ def _people(agreement: NDArray[np.float64]) -> AccuracyView:
     half = NORMAL_QUANTILE * float(agreement.std(ddof=1)) / len(agreement) ** 0.5
     meaning = "people, one at a time, on all test images (CIFAR-10H)"
     return AccuracyView("people", meaning, len(agreement), None, mean, (mean - half, min(1.0, mean + half)))
+
+
+# ---- Label issues ----
+#
+# Confident learning, with thresholds by class, ranked by normalised margin: Northcutt, Jiang and Chuang 2021,
+# "Confident Learning: Estimating Uncertainty in Dataset Labels" (JAIR 70, arXiv 1911.00068). Written from the paper; it
+# needs only labels, and probabilities from a model that was not trained on these images.
+
+
+@dataclass(frozen=True)
+class LabelIssue:
+    """An image whose label may be wrong.
+
+    Attributes:
+        index: position in the split.
+        given: its label.
+        suggested: the class that the image is counted as.
+        margin: normalised margin, probability of the label minus the largest of the other classes; -1 is worst.
+        sentence: why it is listed.
+    """
+
+    index: int
+    given: int
+    suggested: int
+    margin: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class LabelIssues:
+    """All label issues of a split with K classes.
+
+    Attributes:
+        issues: the most doubtful label first.
+        thresholds: float64 (K,), mean probability of class k over the images labelled k; NaN where there are none.
+    """
+
+    issues: tuple[LabelIssue, ...]
+    thresholds: NDArray[np.float64]
+
+
+def find_label_issues(
+    labels: Labels, probabilities: NDArray[np.floating], classes: tuple[str, ...] | None = None
+) -> LabelIssues:
+    """Find the images that are confidently counted as another class than their label.
+
+    Class j is confident for an image if its probability reaches the threshold of j, the mean probability of j over the
+    images labelled j. An image counts as the most probable of its confident classes; where that is not its label, the
+    label is an issue. Images without a confident class are not counted.
+
+    Args:
+        labels: int (N,), the given labels.
+        probabilities: float (N, K), each row sums to 1; of a model that was not trained on these images.
+        classes: names of the K classes, for the sentences. Default: their numbers.
+
+    Raises:
+        DataError: shapes, range or sums differ from this.
+
+    Example:
+        >>> import numpy as np, seefar
+        >>> found = seefar.find_label_issues(
+        ...     np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]]), ("cat", "dog"))
+        >>> found.thresholds
+        array([0.5 , 0.75])
+        >>> [issue.sentence for issue in found.issues]
+        ['labelled cat (10 %), rather dog (90 %)']
+    """
+    labels = np.asarray(labels)
+    shares = np.asarray(probabilities, dtype=np.float64)
+    check_scores(shares, labels)
+    if not (shares >= 0).all() or not np.allclose(shares.sum(1), 1, atol=1e-4):
+        raise DataError("Each row of probabilities should sum to 1 with none below 0: pass the softmax of the logits.")
+    rows, num_classes = np.arange(len(labels)), shares.shape[1]
+    names = classes or tuple(str(k) for k in range(num_classes))
+    sizes = np.bincount(labels, minlength=num_classes)
+    sums = np.bincount(labels, weights=shares[rows, labels], minlength=num_classes)
+    thresholds = np.divide(sums, sizes, out=np.full(num_classes, np.nan), where=sizes > 0)
+    confident = shares >= thresholds  # (N, K); no image reaches NaN
+    counted = np.where(confident, shares, -1).argmax(1)  # (N,)
+    sure = confident.any(1)
+    others = shares.copy()
+    others[rows, labels] = -1
+    margins = shares[rows, labels] - others.max(1)
+    chosen = np.flatnonzero(sure & (counted != labels))
+    issues = []
+    for index in chosen[np.argsort(margins[chosen], kind="stable")].tolist():
+        given, suggested = int(labels[index]), int(counted[index])
+        sentence = (
+            f"labelled {names[given]} ({100 * shares[index, given]:.0f} %), "
+            f"rather {names[suggested]} ({100 * shares[index, suggested]:.0f} %)"
+        )
+        issues.append(LabelIssue(index, given, suggested, float(margins[index]), sentence))
+    return LabelIssues(tuple(issues), thresholds)
+
+
+def issue_columns(found: LabelIssues) -> dict[str, dict[int, object]]:
+    """Columns for `mistakes.csv`: column -> {index: value}.
+
+    `label_issue` (rank, 1 is the most doubtful label; empty where the label is none) and `label_margin`.
+    """
+    return {
+        "label_issue": {one.index: rank for rank, one in enumerate(found.issues, start=1)},
+        "label_margin": {one.index: round(one.margin, 4) for one in found.issues},
+    }

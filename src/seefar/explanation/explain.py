@@ -20,7 +20,7 @@ from torch import nn
 
 from seefar.choices import HideName, MapChoices, MethodName
 from seefar.data.images import Images, Labels, Split
-from seefar.errors import ChoiceError, DataError
+from seefar.errors import DataError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.explanation import Explanation
@@ -213,13 +213,9 @@ def explain(
     layer: str | nn.Module | None = None,
     cells: int | None = None,
     hide: HideName = "blur",
-    known: Explanation | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
     """Explain mistakes: maps of both classes and their contrast, the occlusion test, health badges. Writes no file.
-
-    Long work can be split: explain some mistakes, save, and pass the result as `known` with the next ones. The result
-    is bitwise the same as that of one call.
 
     Args:
         model: a `ResNet18`; or, with `layer`, any torch module that takes pictures, float32 (N, 3, H, W) in 0 to 1, and
@@ -231,17 +227,15 @@ def explain(
         layer: name of a submodule that gives (N, C, h, w), or itself; default: the last stage of the dense twin.
         cells: cells on a side of the default layer, see `seefar.gradcam`.
         hide: what replaces hidden pixels: their blurred surroundings, grey, or the image's mean.
-        known: an explanation with the same settings, whose mistakes are not explained again.
         progress: see `seefar.progress`.
 
     Returns:
-        The explanation of these mistakes and of those in `known`, highest loss first.
+        The explanation of these mistakes, highest loss first.
 
     Raises:
-        DataError: the predictions are of another model or other images, or used another normalisation, or one of the
-            mistakes is not a mistake of theirs.
-        ChoiceError: there is no such method or layer, or its maps are too coarse; or `known` has other
-            settings.
+        DataError: the predictions are of another model or other images, or one of the mistakes is not a mistake of
+            theirs.
+        ChoiceError: there is no such method or layer, or its maps are too coarse.
 
     Example:
         >>> import seefar
@@ -254,7 +248,7 @@ def explain(
     """
     size = split.images.shape[1], split.images.shape[2]
     settings = normalise_map_settings(model, size, MapChoices(method, layer_name(model, layer), cells, hide))
-    parts = explain_in_parts(model, split, predictions, mistakes, settings=settings, known=known, progress=progress)
+    parts = explain_in_parts(model, split, predictions, mistakes, settings=settings, progress=progress)
     return deque(parts, maxlen=1).pop()  # the last one; a list would hold them all
 
 
@@ -270,18 +264,15 @@ def explain_in_parts(
 ) -> Iterator[Explanation]:
     """`explain`, with what is explained so far after each batch: to save it, and pass it as `known` after a kill.
 
-    Arguments and errors as `explain`. The mistakes are explained in the order that is passed. The settings are those of
-    `normalise_map_settings` for this model and the size of these images.
+    `known` is an explanation of the same predictions with the same settings. Its mistakes are not explained again, and
+    the result is bitwise that of one call. The mistakes are explained in the order that is passed, with settings of
+    `normalise_map_settings` for this model and the size of these images. Other arguments and errors as `explain`.
 
     Yields:
         An explanation of at least as many mistakes as the one before; the last one is the result of `explain`.
     """
     _check_predictions(model, split, predictions)
-    if known is not None:
-        _check_known(known, predictions, settings)
     ranked = find_mistakes(predictions)
-    if ranked:
-        _check_logits(model, split, predictions, ranked[0].index)
     todo = _not_yet_known(ranked, mistakes, known)
     network = original(model)
     with showing(progress) as shown:
@@ -402,24 +393,6 @@ def _check_predictions(model: nn.Module, split: Split, predictions: Predictions)
             "These predictions are of other weights or images than the model and the split that were passed: compute "
             "them with seefar.predict(model, split)."
         )
-
-
-def _check_logits(model: nn.Module, split: Split, predictions: Predictions, index: int) -> None:
-    """Compare the logits of one image: equal weights do not mean that images were normalised in the same way."""
-    given = logits_of(model, split.images[index : index + 1])[0]
-    expected = predictions.logits[index]
-    if np.abs(given - expected).max() > 0.02 * max(1.0, float(np.abs(expected).max())):
-        raise DataError(
-            f"The model returns other logits for test image {index} than these predictions: pass a module that "
-            "normalises pictures itself to both seefar.predict and seefar.explain, without normalize."
-        )
-
-
-def _check_known(known: Explanation, predictions: Predictions, settings: MapSettings) -> None:
-    expected = {name: getattr(settings, name) for name in ("method", "layer", "cells", "hide")}
-    for name, value in {**expected, "model": predictions.model, "images": predictions.images}.items():
-        if getattr(known, name) != value:
-            raise ChoiceError(f"known has another {name} ({getattr(known, name)!r}, not {value!r}): leave it out.")
 
 
 def _join(one: Explanation, other: Explanation, ranked: list[Mistake]) -> Explanation:

@@ -88,7 +88,7 @@ class Explanation:
         if missing:
             raise RunError(
                 f"Test image {missing[0]} is not among the {len(self)} mistakes of this explanation: pass it to "
-                "seefar.explain, with this explanation as known."
+                "seefar.explain."
             )
         chosen = [row_of[mistake.index] for mistake in mistakes]
         rows = np.array(chosen, dtype=np.int64)

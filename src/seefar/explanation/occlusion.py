@@ -185,23 +185,15 @@ def occlude_progressively(
 def control_steps(index: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
     """How far the control mask of each image is moved, in pixels, int64 (M,): from 1 to `pixels` - 1.
 
-    Drawn from the data set index alone. A step by rank of loss would change with the last bits of the weights.
-
-    Args:
-        index: data set index of each image, int64 (M,).
-        pixels: pixels of an image.
+    Drawn from the data set index of each image alone, int64 (M,): a step by rank of loss would change with the last
+    bits of the weights.
     """
     steps = [np.random.default_rng((Stream.SHIFT, int(one))).integers(1, pixels) for one in index]
     return np.array(steps, dtype=np.int64)
 
 
 def shift_ranks(ranks: Ranks, steps: NDArray[np.int64]) -> Ranks:
-    """The same order of pixels elsewhere: that of each image is moved by its step and wrapped at the edges.
-
-    Args:
-        ranks: int64 (M, H, W).
-        steps: int64 (M,): rows times the width, plus columns; see `control_steps`.
-    """
+    """The order of pixels (M, H, W) elsewhere: that of each image moved by its step, (M,), and wrapped at the edges."""
     count, height, width = ranks.shape
     rows = (np.arange(height) - steps[:, None] // width) % height  # (M, H), the row that each row is taken from
     columns = (np.arange(width) - steps[:, None] % width) % width
@@ -294,15 +286,10 @@ def find_repairs(
     *,
     grid: Grid | None = None,
 ) -> list[Repair]:
-    """One `Repair` for each image of an occlusion test, in order.
+    """One `Repair` for each of the M images of an occlusion test, in order.
 
-    Args:
-        occlusion: the test of M images.
-        predicted: the predicted classes, int64 (M,).
-        true: the true classes, int64 (M,).
-        before: probabilities of these two classes for the whole images, float64 (M, 2).
-        contrast: the contrast maps of the test, (M, h, w).
-        grid: positions of the cells; default: they share the image evenly.
+    The contrast maps, (M, h, w), are those of the test; `before` are the probabilities of the predicted and the true
+    class for the whole images, float64 (M, 2).
     """
     top, control = occlusion.top, occlusion.shifted
     evidence = evidence_inside(contrast, top.pixels, grid)
@@ -381,12 +368,7 @@ class RepairRates:
 
 
 def repair_rates(repairs: Sequence[Repair], damaged: NDArray[np.bool_]) -> RepairRates:
-    """The rates over some mistakes.
-
-    Args:
-        repairs: of each mistake.
-        damaged: for each correct prediction that was tested, whether it changed, bool (R,).
-    """
+    """The rates over some mistakes; `damaged` says of each tested correct prediction whether it changed, bool (R,)."""
     repaired, shifted, least = (
         np.array([getattr(repair, which) == "repaired" for repair in repairs], dtype=bool)
         for which in ("outcome", "shifted", "least")

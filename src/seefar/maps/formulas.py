@@ -200,12 +200,10 @@ class ClassMaps:
     Attributes:
         maps: float32 (N, K, h, w), in logits.
         logits: float32 (N, K), the network's own: the mean of the cells that enter them, plus the bias.
-        cell_stride: every how many-th cell in each direction, from the first, enters the logits.
     """
 
     maps: NDArray[np.float32]
     logits: NDArray[np.float32]
-    cell_stride: int
 
     def of(self, classes: ArrayLike) -> Maps:
         """The maps of one class for each image, int (N,), or of one class for all: float32 (N, h, w)."""
@@ -221,15 +219,7 @@ def class_maps(model: nn.Module, images: Pictures, cells: int | None = None, *, 
 
     Equal to `seefar.gradcam` of each class there, but without a gradient: the head's weights are applied to each cell.
 
-    Args:
-        model: a `ResNet18`, compiled or not.
-        images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1.
-        cells: see `seefar.gradcam`.
-        force: see `seefar.gradcam`.
-
-    Raises:
-        DataError: the images are not pictures.
-        ChoiceError: the network is not a `ResNet18`, or cannot give that many cells.
+    For a `ResNet18` only; arguments and errors as `seefar.gradcam`.
 
     Example:
         >>> import numpy as np
@@ -247,7 +237,7 @@ def class_maps(model: nn.Module, images: Pictures, cells: int | None = None, *, 
             of_batch = F.conv2d(twin.features(batch), twin.fc.weight[:, :, None, None]).float()  # (n, K, h, w)
             logits.append(twin.pool(of_batch) + twin.fc.bias)
             maps.append(zero_if_not_finite(of_batch.flatten(0, 1)).view(of_batch.shape))
-    return ClassMaps(torch.cat(maps).cpu().numpy(), torch.cat(logits).float().cpu().numpy(), twin.cell_stride)
+    return ClassMaps(torch.cat(maps).cpu().numpy(), torch.cat(logits).float().cpu().numpy())
 
 
 def contrast_map(
@@ -267,15 +257,8 @@ def contrast_map(
     layer the mean over the cells that enter the logits, plus the difference of the two biases, is the margin. Swapping
     the classes changes the sign; a class against itself is zero.
 
-    Args:
-        model: as in `seefar.gradcam`, like images, layer, cells, force, the result and the errors.
-        images: N images.
-        predicted: class index for each image, int (N,), or one for all.
-        true: likewise.
-        layer: see `seefar.gradcam`.
-        method: one of `METHODS`, such as `seefar.hirescam`.
-        cells: see `seefar.gradcam`.
-        force: see `seefar.gradcam`.
+    Both classes are class indices as in `seefar.gradcam`, like the other arguments, the result and the errors; `method`
+    is a function such as `seefar.hirescam`.
 
     Example:
         >>> import numpy as np

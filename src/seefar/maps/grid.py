@@ -117,14 +117,13 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
     return tensor.numpy()
 
 
-def rank_pixels(values: Maps, seed: int = 0) -> NDArray[np.int64]:
+def rank_pixels(values: Maps) -> NDArray[np.int64]:
     """The rank of each pixel in its map, 0 for the highest: exactly k pixels have a rank below k.
 
     Ties are broken at random, in the same way for each image, however many images there are.
 
     Args:
         values: (N, H, W).
-        seed: of the ties.
 
     Returns:
         int64 (N, H, W).
@@ -135,7 +134,7 @@ def rank_pixels(values: Maps, seed: int = 0) -> NDArray[np.int64]:
                [1, 2]])
     """
     flat = values.reshape(len(values), values.shape[1] * values.shape[2])
-    ties = np.random.default_rng((Stream.TIES, seed)).random(flat.shape[1])
+    ties = np.random.default_rng((Stream.TIES, 0)).random(flat.shape[1])
     order = np.lexsort((np.broadcast_to(ties, flat.shape), -flat), axis=1)  # the last key counts first
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(flat.shape[1])[None], axis=1)

@@ -36,7 +36,7 @@ SMALLEST_FLIP = 0.5
 Scores = NDArray[np.float64]
 
 
-def randomized(model: nn.Module, seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
+def randomized(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Cascading randomisation (Adebayo et al. 2018, arXiv 1810.03292): copies with more and more random weights.
 
     From the head down, part by part: for a `ResNet18` its head, its stages and its stem, for another network its
@@ -44,7 +44,6 @@ def randomized(model: nn.Module, seed: int = 0) -> Iterator[tuple[str, nn.Module
 
     Args:
         model: any torch module; it is not changed.
-        seed: of the weights; the same on every device.
 
     Yields:
         The name of the part, and the network in which this part and all above it have random weights.
@@ -56,7 +55,7 @@ def randomized(model: nn.Module, seed: int = 0) -> Iterator[tuple[str, nn.Module
     changed = copy.deepcopy(model).cpu()  # where the same seed gives the same weights on every machine
     children = [name for name, child in model.named_children() if any(True for _ in child.parameters())]
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(0)
         for name in CASCADE if isinstance(model, ResNet18) else reversed(children):
             parts = [changed.get_submodule(name)]
             if isinstance(changed, ResNet18) and name == "conv1":

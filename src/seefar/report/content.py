@@ -28,8 +28,6 @@ from seefar.training.recipe import RECIPES, Recipe
 
 MOST_MISTAKES = 5_000
 """The most mistakes on a page: a browser shows as many, with their images, without delay."""
-MOST_PROBABILITIES = 2_500_000
-"""The most probabilities in a page, one for each mistake and class: 10 MB."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,11 +72,10 @@ class ReportContent:
     def mistakes(self) -> list[Mistake]:
         """The mistakes that a page has room for, in their order: those that are explained, and then the first."""
         mistakes = self.evaluation.mistakes
-        most = min(MOST_MISTAKES, MOST_PROBABILITIES // len(self.test.classes))
-        if len(mistakes) <= most:
+        if len(mistakes) <= MOST_MISTAKES:
             return list(mistakes)
         explained = set() if self.explanation is None else {mistake.index for mistake in self.explanation.mistakes}
-        chosen = sorted(mistakes, key=lambda mistake: mistake.index not in explained)[:most]
+        chosen = sorted(mistakes, key=lambda mistake: mistake.index not in explained)[:MOST_MISTAKES]
         indices = {mistake.index for mistake in chosen}
         return [mistake for mistake in mistakes if mistake.index in indices]
 

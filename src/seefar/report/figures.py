@@ -393,13 +393,7 @@ def show_map(
 ) -> None:
     """Draw one map, (h, w) cells coloured from -scale to scale, over a grey copy of its image, uint8 (H, W, 3).
 
-    Args:
-        axes: to draw on.
-        image: of the map.
-        map_: signed.
-        scale: the absolute value of the strongest colours.
-        grid: the positions of the cells.
-        extent: left, right, bottom and top, if the axes show more than the map.
+    `extent` is left, right, bottom and top, if the axes show more than the map.
     """
     values = to_pixels(map_[None], image.shape[:2], grid, smooth=False)[0]
     # Light grey, because dark parts of the image would look like strong evidence.
@@ -410,15 +404,10 @@ def show_map(
 
 
 def tint(grey: NDArray[np.floating], values: NDArray[np.floating], scale: float) -> Images:
-    """A grey image tinted by signed values; where these are 0 it stays grey.
+    """A grey image, 0 to 1, tinted by signed values, (H, W) both; where these are 0 it stays grey: uint8 (H, W, 3).
 
-    Args:
-        grey: 0, black, to 1, white, (H, W).
-        values: (H, W).
-        scale: the absolute value of the strongest colours.
-
-    Returns:
-        uint8 (H, W, 3). Mixing the colours here is faster than two overlaid images of matplotlib.
+    The colours are strongest at the values -scale and scale. Mixing them here is faster than two overlaid images of
+    matplotlib.
     """
     cover = (STRONGEST * np.sqrt(np.abs(values) / scale))[..., None]
     colours = colormaps[SIGNED_COLOURS](0.5 + values / (2 * scale))[..., :3]
@@ -429,12 +418,7 @@ def tint(grey: NDArray[np.floating], values: NDArray[np.floating], scale: float)
 def show_scale(figure: Figure, left: float, top: float, height: float, scale: float) -> None:
     """A colour bar from -scale to scale, in the colours of `show_map` over white, with numbers at its right.
 
-    Args:
-        figure: to draw on.
-        left: of its upper left corner, in inches.
-        top: likewise.
-        height: in inches.
-        scale: the absolute value of the strongest colours.
+    Its upper left corner and its height are in inches.
     """
     axes, right = canvas(figure), left + BAR
     values = np.linspace(scale, -scale, 256)[:, None]

@@ -86,8 +86,11 @@ def write_report(
         >>> "mistakes" in page.read_text(encoding="utf-8")
         True
     """
-    _check_origin(split, evaluation, explanation)
     predictions = evaluation.predictions
+    if not predictions.are_for(split):
+        raise DataError("The evaluation is of other images than this split: evaluate it with seefar.evaluate.")
+    if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
+        raise DataError("The explanation is of other predictions than the evaluation: explain these predictions.")
     verdicts, votes = None, None
     if reference is not None and reference.labels_sha256 == labels_sha256(predictions.labels):
         verdicts, votes = triage(predictions.labels, predictions.predicted, reference), reference.counts
@@ -104,21 +107,6 @@ def write_report(
     )
     write_text(Path(path), render_report(content))
     return Path(path)
-
-
-def _check_origin(split: Split, evaluation: Evaluation, explanation: Explanation | None) -> None:
-    """Refuse an evaluation of other images, and an explanation of other predictions."""
-    predictions = evaluation.predictions
-    if (predictions.images, predictions.classes) != (split.fingerprint, split.classes):
-        raise DataError(
-            "The evaluation is of other images than this split: pass the split that it was computed from, or evaluate "
-            "again with seefar.evaluate(model, split)."
-        )
-    if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
-        raise DataError(
-            "The explanation is of other predictions than the evaluation: pass the one that was computed from them, "
-            "or explain again with seefar.explain(model, split, evaluation.predictions)."
-        )
 
 
 def render_report(content: ReportContent) -> str:
