@@ -34,7 +34,7 @@ from lab.removal_scores import bootstrap_interval, deletion, insertion, road
 from seefar.data import load_data
 from seefar.data.images import Images, Labels, Split
 from seefar.evaluation.evaluate import evaluate
-from seefar.maps.class_maps import METHODS, MapMethod
+from seefar.maps.formulas import METHODS, MapMethod
 from seefar.maps.grid import Grid, rank_pixels, to_pixels
 from seefar.maps.sanity import MOST_MAPS
 from seefar.model.inference import device_of

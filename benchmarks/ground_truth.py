@@ -29,7 +29,7 @@ from seefar.data.images import Labels, Split
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.metrics import wilson_interval
 from seefar.explanation.occlusion import hide, occlude
-from seefar.maps.class_maps import METHODS
+from seefar.maps.formulas import METHODS
 from seefar.maps.grid import grid_of
 from seefar.maps.sanity import (
     evidence_inside,
@@ -41,7 +41,7 @@ from seefar.maps.sanity import (
 )
 from seefar.model.inference import compute_logits
 from seefar.model.resnet import ResNet18
-from seefar.report.panels import show_map
+from seefar.report.figures import show_map
 from seefar.report.style import DPI, NotebookFigure
 from seefar.runs.provenance import provenance
 

@@ -37,8 +37,7 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
 import seefar
-from seefar.data.augmentation import BatchAugmentation
-from seefar.data.batches import AugmentedBatches, DeviceBatches, training_batches
+from seefar.data.batches import AugmentedBatches, BatchAugmentation, DeviceBatches, training_batches
 from seefar.data.folder import load_folder
 from seefar.data.images import Data
 from seefar.progress import SILENT
@@ -79,7 +78,8 @@ def plain_loop(folder: Path, size: int = 32) -> int:
 
 def through_seefar(folder: Path, cache: Path) -> int:
     """The same by `load_folder`."""
-    data = load_folder(folder, cache=cache, progress=SILENT)
+    os.environ["SEEFAR_CACHE"] = str(cache)
+    data = load_folder(folder, progress=SILENT)
     return sum(int(part.images.sum(dtype=np.int64)) for part in (data.train, data.test))
 
 

@@ -22,9 +22,7 @@ import numpy as np
 import seefar
 from seefar.data import load_data
 from seefar.evaluation.calibration import measure_calibration
-from seefar.explanation.duplicates import find_duplicates
-from seefar.explanation.nearest import nearest
-from seefar.explanation.neighbours import find_neighbours, training_features
+from seefar.explanation.neighbours import find_duplicates, find_neighbours, nearest
 from seefar.runs.provenance import provenance
 
 
@@ -49,7 +47,7 @@ def main() -> None:
     test, train = data.test.take(np.arange(len(data.test))[: chosen.test]), data.train
     train = train.take(np.arange(len(train))[: chosen.train])
     data = seefar.Data(data.name, train, test)
-    known = training_features(run.model, train)
+    known = seefar.predict(run.model, train)
     asked = seefar.predict(run.model, test)
     seconds: dict[str, float] = {}
     found, seconds["neighbours and near-duplicates"] = timed(lambda: find_neighbours(asked, known, data))

@@ -18,8 +18,8 @@ from seefar.data import load_data
 from seefar.evaluation.evaluate import evaluate
 from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute, keep_freed_memory
+from seefar.training.loop import image_cost
 from seefar.training.recipe import RECIPES
-from seefar.training.schedule import image_cost
 from throughput import bare_step, noise
 
 

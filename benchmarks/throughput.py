@@ -37,10 +37,9 @@ from torch.utils.data import DataLoader, Dataset
 
 import seefar
 from seefar.data import Data, Split
-from seefar.data.augmentation import pipeline
+from seefar.data.batches import pipeline
 from seefar.runs.provenance import provenance
-from seefar.training.device import choose_compute, core_count, keep_freed_memory
-from seefar.training.graphs import WARM_UP, RecordedStep
+from seefar.training.device import WARM_UP, RecordedStep, choose_compute, core_count, keep_freed_memory
 from seefar.training.loop import build_model, build_optimizer
 from seefar.training.recipe import Recipe
 
@@ -172,7 +171,7 @@ def main() -> None:
         "plain_4": lambda: plain(data, 4, max(100, STEPS)),
         "convolution_peak": convolution_peak,
     }
-    if choose_compute().records:
+    if choose_compute().fuses:
         four = replace(FAST, batch_size=4)
         contenders |= {
             "replayed_step": lambda: bare_step(data, replayed=True),

@@ -18,8 +18,8 @@ from seefar.data import Data, load_data
 from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute
 from seefar.training.history import HistoryRow
+from seefar.training.loop import image_cost
 from seefar.training.recipe import RECIPES, Recipe
-from seefar.training.schedule import image_cost
 
 HELD_OUT = 5000
 FIRST_EPOCHS = {"seed": 2}

@@ -13,7 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ import numpy as np
 import seefar
 from lab.border import border_slice, evidence_off_centre
 from seefar.data import Split, load_data
-from seefar.evaluation.metrics import wilson_interval
-from seefar.evaluation.mistakes import confused_pairs, error_slices, mistakes_by_class
+from seefar.data.images import Labels
+from seefar.evaluation.metrics import confusion_matrix, wilson_interval
+from seefar.evaluation.mistakes import confused_pairs, error_slices
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, AccuracyView, Verdict, accuracy_views, count_faults
 from seefar.maps.grid import grid_of
+from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
 from seefar.runs.provenance import provenance
 
@@ -86,6 +88,44 @@ def best_seconds(call: Callable[[], object], rounds: int = 5) -> float:
     return min(seconds)
 
 
+@dataclass(frozen=True)
+class ClassMistakes:
+    """The mistakes of one class.
+
+    Attributes:
+        index: the class.
+        n: its images.
+        missed: those of them that are predicted as another class.
+        wrongly_named: images of other classes that are predicted as this one.
+        share: of all mistakes, those that miss it.
+    """
+
+    index: int
+    n: int
+    missed: int
+    wrongly_named: int
+    share: float
+
+
+def mistakes_by_class(labels: Labels, predicted: Labels, num_classes: int) -> list[ClassMistakes]:
+    """Each class's mistakes, the most missed class first.
+
+    Args:
+        labels: int (N,).
+        predicted: int (N,).
+        num_classes: K.
+    """
+    confusion = confusion_matrix(labels, predicted, num_classes)
+    right = confusion.diagonal()
+    missed, named = confusion.sum(1) - right, confusion.sum(0) - right
+    total = max(1, int(missed.sum()))
+    by_class = [
+        ClassMistakes(k, int(confusion[k].sum()), int(missed[k]), int(named[k]), int(missed[k]) / total)
+        for k in range(num_classes)
+    ]
+    return sorted(by_class, key=lambda one: -one.missed)
+
+
 def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,7 +134,7 @@ def main() -> None:
     test, reference = load_data("cifar10").test, seefar.load_reference(fetch=False)
     labels, classes = test.labels, test.classes
     predictions = Predictions.load(run.folder.predictions)
-    if not predictions.are_of(run.model, test):
+    if not predictions.are_for(test) or predictions.model != weights_fingerprint(run.model):
         raise SystemExit("the predictions in the run folder are of other weights or images: seefar evaluate")
     predicted = predictions.predicted
     verdicts = seefar.triage(labels, predicted, reference)

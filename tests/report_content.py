@@ -11,12 +11,11 @@ from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import Verdict
-from seefar.explanation.duplicates import Duplicate
 from seefar.explanation.explanation import Explanation
-from seefar.explanation.health import Health
-from seefar.explanation.neighbours import Neighbours
+from seefar.explanation.neighbours import Duplicate, Neighbours
 from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
+from seefar.maps.sanity import Health
 from seefar.report.content import ReportContent
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe

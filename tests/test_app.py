@@ -20,7 +20,7 @@ from seefar.app import Studio, is_upload, make_app, make_site, open_studio
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import SeefarError
-from seefar.maps.class_maps import class_maps
+from seefar.maps.formulas import class_maps
 from seefar.model.inference import compute_logits, log_softmax
 from seefar.model.resnet import ResNet18
 from seefar.training.run import Run

@@ -153,3 +153,13 @@ def test_what_bfloat16_costs_is_that_of_the_results() -> None:
         assert figure in text
     comparison = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
     assert f"on {sum(alone)} images" in " ".join(comparison.split())
+
+
+def test_each_function_of_the_architecture_is_in_the_file_that_its_link_names() -> None:
+    page = ROOT / "docs" / "architecture.md"
+    links = re.findall(r"\[`([\w.]+)`\]\(([^)]+\.py)\)", page.read_text(encoding="utf-8"))
+    assert len(links) > 20
+    for name, target in links:
+        source = (page.parent / target).read_text(encoding="utf-8")
+        for part in name.removesuffix(".py").split("."):
+            assert name.endswith(".py") or re.search(rf"^\s*(?:def|class) {part}\b|^{part}\b.*=", source, re.M), name

@@ -25,7 +25,6 @@ ORDER = (
     "report",
     "artifacts",
     "pipeline",
-    "compared_runs",
     "app",
     "cli",
     "__main__",

@@ -21,13 +21,13 @@ from tiny_job import TINY, At, Lines
 
 import seefar
 from seefar.cli.main import main
-from seefar.compared_runs import predicted_classes
 from seefar.data import Data
 from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import ChoiceError, DataError, Interrupted, RunError, SeefarError
-from seefar.pipeline import Result
+from seefar.pipeline import Result, predicted_classes
 from seefar.progress import SILENT, Progress
 from seefar.runs.folder import RunFolder
+from seefar.runs.store import file_entry
 from seefar.training.run import Run, load_for
 
 pytestmark = pytest.mark.usefixtures("coarse")
@@ -224,7 +224,7 @@ def test_other_choices_and_back_give_the_same_bytes(tiny: Run, few: Data, finish
     assert changed(top=1) == {"figures/mistakes.png", "figures/maps.png"}
     assert changed(hide="grey") > {"maps.npz", "explanation.json", "mistakes.csv", "report.html"}
     assert json.loads(tiny.folder.explanation.read_text(encoding="utf-8"))["hide"] == "grey"
-    delete(tiny.folder.neighbours)
+    delete(tiny.folder.path / "neighbours.npz")
     assert changed(hide="grey", neighbours=False) == {"mistakes.csv", "report.html"}
     assert "neighbours_true" not in tiny.folder.mistakes.read_text(encoding="utf-8").splitlines()[0]
     assert seefar.verify(tiny.folder) == ["neighbours.npz is missing"]
@@ -494,3 +494,20 @@ def test_a_data_folder_that_is_not_there_is_no_place_to_download_to(
 def test_an_image_size_that_would_do_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="64"):
         load_for(seefar.recipe("demo", image_size=64))
+
+
+def test_a_page_that_somebody_else_wrote_is_replaced_even_if_the_manifest_fits_it(
+    finished: Path, few: Data, tmp_path: Path
+) -> None:
+    """A browser runs the page, and whoever made a folder can have written any page and a manifest to go with it."""
+    folder = RunFolder(shutil.copytree(finished, tmp_path / finished.name))
+    written = folder.report.read_bytes()
+    folder.report.write_text("<script>hostile()</script>")
+    manifest = json.loads(folder.manifest.read_text())
+    manifest["files"]["report.html"].update(file_entry(folder.report) or {})
+    folder.manifest.write_text(json.dumps(manifest))
+    seefar.report_run(seefar.load_run(folder.path), few, progress=SILENT)
+    assert folder.report.read_bytes() == written
+    before = folder.report.stat().st_mtime_ns
+    seefar.report_run(seefar.load_run(folder.path), few, progress=SILENT)
+    assert folder.report.stat().st_mtime_ns == before

@@ -23,7 +23,7 @@ import seefar
 from seefar.cli.main import main
 from seefar.data.shapes import load_shapes
 from seefar.errors import ChoiceError
-from seefar.runs.tensors import load_tensors
+from seefar.runs.arrays import load_tensors
 from seefar.training import distributed
 from seefar.training.loop import build_batches, build_model
 from seefar.training.recipe import recipe

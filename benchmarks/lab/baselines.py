@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seefar.maps.capture import Pictures, original, to_batch, to_inputs
-from seefar.maps.class_maps import MapMethod
-from seefar.maps.formulas import compute_maps, zero_if_not_finite
+from seefar.maps.formulas import MapMethod, compute_maps, zero_if_not_finite
 from seefar.maps.grid import Maps
 from seefar.model.resnet import ResNet18
 from seefar.seeds import Stream

@@ -15,6 +15,7 @@ from seefar.data.images import Labels, Split
 from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.predictions import Predictions, predict
+from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress
 
 
@@ -52,7 +53,7 @@ def predict_two_views(
     Raises:
         DataError: the predictions are of other weights or images.
     """
-    if not predictions.are_of(model, split):
+    if not predictions.are_for(split) or predictions.model != weights_fingerprint(model):
         raise DataError("The predictions are of other weights or images: predict these images first.")
     mirrored = replace(split, images=np.ascontiguousarray(split.images[:, :, ::-1]), masks=None)
     other = predict(model, mirrored, progress=progress)

@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seefar.compared_runs import compare_runs as compare_runs
     from seefar.data import load_data as load_data
     from seefar.data.images import Data as Data
     from seefar.data.images import Split as Split
@@ -36,13 +35,14 @@ if TYPE_CHECKING:
     from seefar.explanation.explain import explain as explain
     from seefar.explanation.explanation import Explanation as Explanation
     from seefar.explanation.pictures import predict_pictures as predict_pictures
-    from seefar.maps.class_maps import class_maps as class_maps
-    from seefar.maps.class_maps import contrast_map as contrast_map
+    from seefar.maps.formulas import class_maps as class_maps
+    from seefar.maps.formulas import contrast_map as contrast_map
     from seefar.maps.formulas import gradcam as gradcam
     from seefar.maps.formulas import gradcam_plus_plus as gradcam_plus_plus
     from seefar.maps.formulas import hirescam as hirescam
     from seefar.maps.formulas import layercam as layercam
     from seefar.model.resnet import ResNet18 as ResNet18
+    from seefar.pipeline import compare_runs as compare_runs
     from seefar.pipeline import evaluate_run as evaluate_run
     from seefar.pipeline import explain_run as explain_run
     from seefar.pipeline import report_run as report_run
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "compared_runs": "compare_runs",
     "data": "load_data",
     "data.images": "Data Split",
     "data.reference": "load_reference",
@@ -78,10 +77,9 @@ _NAMES = {
     "explanation.explain": "explain",
     "explanation.explanation": "Explanation",
     "explanation.pictures": "predict_pictures",
-    "maps.class_maps": "class_maps contrast_map",
-    "maps.formulas": "gradcam gradcam_plus_plus hirescam layercam",
+    "maps.formulas": "class_maps contrast_map gradcam gradcam_plus_plus hirescam layercam",
     "model.resnet": "ResNet18",
-    "pipeline": "evaluate_run explain_run report_run run",
+    "pipeline": "compare_runs evaluate_run explain_run report_run run",
     "progress": "SILENT",
     "report.charts": "plot_comparison plot_history",
     "report.figures": "plot_maps plot_mistakes plot_picture",

@@ -22,14 +22,13 @@ from seefar.data.pictures import read_picture
 from seefar.errors import DataError, missing_extra
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.explanation.explainer import normalise_map_settings
-from seefar.maps.class_maps import class_maps
+from seefar.explanation.explain import normalise_map_settings
+from seefar.maps.formulas import class_maps
 from seefar.maps.grid import Grid, grid_of
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
-from seefar.report.figures import where
-from seefar.report.panels import PANEL, show_map, show_scale
+from seefar.report.figures import PANEL, show_map, show_scale, where
 from seefar.report.style import new_figure, place
 from seefar.training.run import load_for, load_run
 
@@ -79,10 +78,6 @@ class Studio:
         """The image with what is painted on it; None of a canvas that is not of the current image, or is no more there.
 
         The browser tells of strokes, and sometimes of none, a moment later: by then another picture may be shown.
-
-        Args:
-            canvas: pictures `background` and `composite`, or None in their places.
-            current: the image that is shown.
         """
         if not canvas or canvas["background"] is None or not (self.reduce(canvas["background"]) == current).all():
             return None
@@ -128,13 +123,6 @@ def open_studio(
 ) -> tuple[Studio, str]:
     """A finished run with its mistakes, or without them where its data is not to be had; and its name.
 
-    Args:
-        name: the run folder: a path, or a bare name under `runs/`.
-        device: where to compute.
-        data: where the data lies now, see `seefar.pipeline.load_for`.
-        data_dir: likewise.
-        progress: see `seefar.progress`.
-
     Raises:
         RunError: there is no finished run there.
     """
@@ -173,10 +161,6 @@ def load_gradio() -> Any:
 
 def make_app(studio: Studio, name: str) -> Any:
     """The app as a gradio `Blocks`, which `serve` runs.
-
-    Args:
-        studio: the network, and the images to look at.
-        name: of the run, as the page shows it.
 
     Raises:
         SeefarError: gradio is not installed.
@@ -266,10 +250,6 @@ def make_site(app: Any, host: str) -> Any:
 
     Requests for other host names are refused, or a web page whose name resolves to this machine could use the app
     (DNS rebinding). Where `host` stands for all interfaces, any name may be right.
-
-    Args:
-        app: what `make_app` returns.
-        host: the address to listen on.
     """
     import gradio
     from fastapi import FastAPI, Request, Response
@@ -295,10 +275,7 @@ def make_site(app: Any, host: str) -> Any:
 def serve(app: Any, host: str = "127.0.0.1", port: int = 7860) -> None:
     """Run the app until it is interrupted; the page loads nothing from other hosts and sends nothing to any.
 
-    Args:
-        app: what `make_app` returns.
-        host: the address to listen on; 127.0.0.1: only this machine can connect.
-        port: the port to listen on.
+    At 127.0.0.1 only this machine can connect.
     """
     import uvicorn
 

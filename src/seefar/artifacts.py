@@ -24,11 +24,10 @@ from seefar.evaluation.calibration import Calibration, fit_temperature, measure_
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.evaluation.triage import FAULTS, count_faults
-from seefar.explanation.explain import explain_in_parts
-from seefar.explanation.explainer import MapSettings, normalise_map_settings
+from seefar.evaluation.triage import count_faults
+from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.explanation import Explanation
-from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
+from seefar.explanation.neighbours import Neighbours, find_neighbours
 from seefar.maps.grid import Grid
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress
@@ -90,7 +89,7 @@ class Job:
             return self._choices
         shown = self.store.settings_of(MISTAKES_FIGURE) or _shown_settings(Choices())
         maps = self.store.settings_of(MAPS) or _settings_list(Choices())
-        with suppress(ChoiceError, ChoiceError, TypeError):  # a manifest that somebody else wrote
+        with suppress(ChoiceError, TypeError):  # a manifest that somebody else wrote
             choices = Choices(*maps, *shown)
             normalise_map_settings(self.run.model, self.run.image_size, choices)
             return choices
@@ -229,6 +228,8 @@ def _table(job: Job) -> str:
 
 def _page(job: Job) -> str:
     origin = dict(job.store.manifest.get("training", {}))
+    sessions = origin.pop("sessions", [])
+    origin["trained on"] = "; ".join(f"{session['device']} in {session['precision']}" for session in sessions) or None
     content = ReportContent(
         name=job.run.folder.path.name,
         data=job.data.name,
@@ -250,18 +251,17 @@ def _page(job: Job) -> str:
 
 
 def _faults(job: Job) -> Figure | None:
-    if job.analysis.verdicts is None:
-        return None
-    counts = count_faults(job.analysis.verdicts)
-    return plot_faults({fault: counts[fault] for fault in FAULTS})
+    verdicts = job.analysis.verdicts
+    return None if verdicts is None else plot_faults(count_faults(verdicts))
 
 
 def _neighbours(job: Job) -> Neighbours:
     predictions = job.evaluation.predictions
     if predictions.features.shape[1] == 0:  # shipped without, since they are 98 % of the file
         predictions = predict(job.run.model, job.data.test, progress=job.progress)
-    features = training_features(job.run.model, job.data.train, progress=job.progress)
-    return find_neighbours(predictions, features, job.data)
+    stage = "features of the training images"
+    training = predict(job.run.model, job.data.train, progress=job.progress, stage=stage)
+    return find_neighbours(predictions, training, job.data)
 
 
 def _settings_list(settings: MapSettings | Choices) -> list[Any]:
@@ -270,10 +270,6 @@ def _settings_list(settings: MapSettings | Choices) -> list[Any]:
 
 def _shown_settings(choices: Choices) -> list[Any]:
     return [choices.top, choices.order, choices.true, choices.predicted]
-
-
-def _save_figure(figure: Figure, path: Path) -> None:
-    save_figure(path, figure)
 
 
 def _save_text(text: str, path: Path) -> None:
@@ -323,27 +319,27 @@ TABLE = Artifact(
 HISTORY_FIGURE = Artifact(
     "figures/history.png",
     compute=lambda job: plot_history(job.run.history, job.evaluation.metrics.accuracy) if job.run.history else None,
-    save=_save_figure,
+    save=save_figure,
     of=(PREDICTIONS, "history"),
 )
 MISTAKES_FIGURE = Artifact(
     "figures/mistakes.png",
     compute=lambda job: plot_mistakes(job.shown, job.data.test) if job.shown else None,
-    save=_save_figure,
+    save=save_figure,
     of=(PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
 )
 MAPS_FIGURE = Artifact(
     "figures/maps.png",
     compute=lambda job: plot_maps(job.store.get(MAPS).of(job.shown), job.data.test) if job.shown else None,
-    save=_save_figure,
+    save=save_figure,
     of=(MAPS, PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
 )
 CONFUSION_FIGURE = Artifact(
     "figures/confusion.png",
     compute=lambda job: plot_confusion(job.evaluation.metrics.confusion, job.data.classes),
-    save=_save_figure,
+    save=save_figure,
     of=(PREDICTIONS,),
 )
 RELIABILITY_FIGURE = Artifact(
@@ -351,10 +347,10 @@ RELIABILITY_FIGURE = Artifact(
     compute=lambda job: plot_reliability(
         job.calibrations.plain, job.evaluation.predictions.confidence, job.calibrations.after_temperature
     ),
-    save=_save_figure,
+    save=save_figure,
     of=(PREDICTIONS, CALIBRATION),
 )
-FAULTS_FIGURE = Artifact("figures/faults.png", compute=_faults, save=_save_figure, of=(PREDICTIONS, "reference"))
+FAULTS_FIGURE = Artifact("figures/faults.png", compute=_faults, save=save_figure, of=(PREDICTIONS, "reference"))
 PAGE = Artifact(
     "report.html",
     compute=_page,
@@ -362,6 +358,7 @@ PAGE = Artifact(
     of=(PREDICTIONS, CALIBRATION, "history", "reference", "origin"),
     shows=(MAPS, NEIGHBOURS),
     settings=lambda job: job.run.folder.path.name,
+    always=True,
 )
 
 EVALUATED = (

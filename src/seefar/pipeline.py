@@ -1,7 +1,9 @@
-"""The main job and its steps, each into a run folder: train, evaluate, explain, report."""
+"""The main job and its steps, each into a run folder: train, evaluate, explain, report; and finished runs compared."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,29 +19,35 @@ from seefar.artifacts import (
     MISTAKES_FIGURE,
     NEIGHBOURS,
     PAGE,
+    PREDICTIONS,
     SUMMARY,
     TABLE,
     Calibrations,
     Job,
+    read_store,
 )
 from seefar.choices import Choices, DeviceName, PrecisionName
-from seefar.data import Data
-from seefar.data.images import differing_names
-from seefar.errors import DataError
+from seefar.data import Data, load_data
+from seefar.data.images import Labels, Split, differing_names
+from seefar.errors import DataError, RunError
+from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake, chosen_classes
-from seefar.explanation.explainer import normalise_map_settings
+from seefar.evaluation.predictions import predict
+from seefar.explanation.explain import normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
-from seefar.runs.store import locked, opened
+from seefar.runs.files import read_bytes
+from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.store import Store, locked, opened
 from seefar.training.device import plan_training
 from seefar.training.distributed import is_main, load_in_turn
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
-from seefar.training.run import Run, describe_choice, load_for, open_run
+from seefar.training.run import Run, describe_choice, load_for, load_run, open_run, read_recipe
 
 
 @dataclass(frozen=True, repr=False)
@@ -189,18 +197,11 @@ def explain_run(
 ) -> Result:
     """The mistakes of a run explained, figures and the report; fresh files are read.
 
-    Args:
-        run: a finished training.
-        data: its test images are explained.
-        data_dir: see `evaluate_run`.
-        progress: see `seefar.progress`.
-        evaluated: see `run`.
-        command: see `evaluate_run`.
-        choices: which mistakes are shown and how they are explained: the fields of `seefar.choices.Choices`.
+    Arguments as `evaluate_run`, with `evaluated` and the choices of `run`.
 
     Raises:
-        ChoiceError, DataError, ChoiceError: a choice cannot be met.
-        RunError: see `evaluate_run`.
+        ChoiceError, DataError: a choice cannot be met.
+        RunError: another process writes into the folder, or the disk is full.
 
     Example:
         >>> import tempfile, seefar
@@ -240,15 +241,7 @@ def report_run(
 ) -> Path:
     """`report.html` from what the folder has; the network runs only if the predictions are not fresh.
 
-    Args:
-        run: a finished training.
-        data: what it was trained on.
-        data_dir: see `evaluate_run`.
-        progress: see `seefar.progress`.
-        command: see `evaluate_run`, also for what is raised.
-
-    Returns:
-        The path of the page.
+    Arguments and errors as `evaluate_run`. Returns the path of the page.
 
     Example:
         >>> import tempfile, seefar.data.shapes
@@ -297,3 +290,78 @@ def check_choices(choices: Choices, data: Data) -> None:
     chosen_classes(data.classes, choices.true, choices.predicted)
     model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
     normalise_map_settings(model, data.image_size, choices)
+
+
+# ---- Runs side by side ----
+
+
+def compare_runs(
+    runs: Sequence[str | Path],
+    *,
+    data: str | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare two or more runs on the test images of the first; nothing is written into their folders.
+
+    Args:
+        runs: run folders: paths, or bare names under `runs/`. `luck` is about the mistakes of the first one.
+        data: name or folder of the data set; default: as the first run was trained.
+        data_dir: folder of CIFAR-10.
+        progress: see `seefar.progress`.
+
+    Raises:
+        RunError: a run is missing or named twice, or its predictions are of other images or other weights.
+        DataError: there are fewer than two runs, or the data is missing.
+
+    Example:
+        >>> import seefar, tempfile
+        >>> from seefar.data.shapes import load_shapes
+        >>> folder, quiet = Path(tempfile.mkdtemp()), seefar.SILENT
+        >>> tiny = [seefar.recipe("demo", width=2, epochs=1, batch_size=16, seed=seed) for seed in (0, 1)]
+        >>> few = load_shapes(40, 20)
+        >>> paths = [seefar.train(one, few, folder / str(one.seed), progress=quiet).folder.path for one in tiny]
+        >>> compare_runs(paths, progress=quiet).n  # the test images of `shapes`
+        1000
+    """
+    if len(runs) < 2:
+        raise DataError(f"{len(runs)} run was given, at least two are compared: name two or more.")
+    folders = [find_run(run) for run in runs]
+    for position, folder in enumerate(folders):
+        if folder.path.resolve() in [other.path.resolve() for other in folders[:position]]:
+            raise RunError(f"{folder} is named twice: a run is compared with others.")
+    recipes = [read_recipe(folder) for folder in folders]
+    test = load_data(data or recipes[0].data, data_dir, recipes[0].image_size, progress=progress).test
+    predicted = {str(folder): predicted_classes(folder, test, progress=progress) for folder in folders}
+    return compare(predicted, test.labels, test.classes)
+
+
+def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | None = None) -> Labels:
+    """The classes that a run predicts for the test images, int64 (N,).
+
+    From `predictions.npz` if it is of these weights and images, else from the network. A folder without weights, as
+    published results are, must be intact and have `mistakes.csv`; all other predictions are correct.
+
+    Raises:
+        RunError: the run cannot be used, or is of other test images.
+    """
+    published = Store(folder.path, fact=lambda name: None)
+    if not folder.weights.exists() and published.intact(folder.mistakes.name):
+        return _from_mistakes(folder, test)
+    run = load_run(folder)
+    if run.classes != test.classes:
+        raise RunError(f"{folder} was trained on other classes than the test images have: compare runs on the same.")
+    saved = read_store(run, test).peek(PREDICTIONS)
+    predictions = predict(run.model, test, progress=progress) if saved is None else saved.predictions
+    return predictions.predicted
+
+
+def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
+    predicted = test.labels.copy()
+    rows = csv.DictReader(io.StringIO(read_bytes(folder.mistakes, follow=False).decode("utf-8")))
+    for row in rows:
+        index, classes = int(row["index"]), test.classes
+        if index >= len(test) or row["true"] != classes[test.labels[index]] or row["predicted"] not in classes:
+            raise RunError(f"{folder.mistakes} is of other test images: only runs on the same images are compared.")
+        predicted[index] = classes.index(row["predicted"])
+    return predicted

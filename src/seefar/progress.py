@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from seefar.errors import RunError
@@ -174,23 +173,6 @@ class Display:
         if self.bar:
             self.bar.stop()
         self.stage, self.bar, self.handle = "", None, None
-
-
-@dataclass(frozen=True)
-class Part:
-    """A `Progress` of work that is done in parts: each stage carries the number of its part."""
-
-    progress: Progress
-    number: int
-    parts: int
-
-    def line(self, text: str) -> None:
-        """Passed on."""
-        self.progress.line(text)
-
-    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Passed on, with the number of the part in the name of the stage."""
-        self.progress.update(f"{stage} (part {self.number} of {self.parts})", done, total, note)
 
 
 @contextmanager

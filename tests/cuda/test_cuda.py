@@ -13,13 +13,14 @@ import torch
 from seefar import SILENT, Predictions, class_maps, load_run, predict, recipe, train
 from seefar.choices import PrecisionName
 from seefar.data import Data
+from seefar.data.batches import BatchAugmentation, DeviceBatches
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted
-from seefar.maps.class_maps import METHODS
+from seefar.maps.formulas import METHODS
 from seefar.model.inference import compute_logits, weights_fingerprint
 from seefar.progress import Silent
-from seefar.training.device import Compute
-from seefar.training.graphs import RecordedStep
+from seefar.training.device import Compute, RecordedStep
+from seefar.training.recipe import RECIPES
 from seefar.training.run import Run
 
 pytestmark = [
@@ -97,6 +98,21 @@ def test_it_trains_stops_and_goes_on(
     assert run.history[-1].step == 152
     assert run.history[-1].loss < 0.9 * run.history[0].loss
     assert next(run.model.parameters()).device.type == "cuda"
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_a_gpu_makes_the_batches_that_the_same_functions_make_on_the_cpu(shapes: Data, name: str) -> None:
+    plan = recipe(name, batch_size=23)
+    settings = plan.crop_padding, plan.cutout, plan.cutout_probability, (1, 2, 3), plan.crop_border
+    on_gpu, on_cpu = (
+        DeviceBatches(shapes.train, BatchAugmentation(*settings), plan.flip, 23, plan.seed, torch.device(kind))
+        for kind in ("cuda", "cpu")
+    )
+    for position in ((0, 0), (1, 3), (2, 26)):
+        found, expected = on_gpu[position], on_cpu[position]
+        assert found.images.device.type == found.labels.device.type == "cuda"
+        assert found.images.cpu().equal(expected.images)
+        assert found.labels.cpu().equal(expected.labels)
 
 
 def test_a_training_begun_on_the_cpu_goes_on_with_a_loss_scaler(shapes: Data, tmp_path: Path) -> None:

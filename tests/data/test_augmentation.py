@@ -9,7 +9,7 @@ import torch
 
 from seefar.choices import Border
 from seefar.data import Data
-from seefar.data.augmentation import BatchAugmentation, crop, cut_out, mirror, pipeline
+from seefar.data.batches import BatchAugmentation, crop, cut_out, mirror, pipeline
 from seefar.training.loop import build_batches
 from seefar.training.recipe import RECIPES, recipe
 

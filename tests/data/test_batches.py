@@ -12,8 +12,7 @@ import torch
 
 from seefar.choices import Flip
 from seefar.data import Data, Split
-from seefar.data.augmentation import BatchAugmentation, pipeline
-from seefar.data.batches import AugmentedBatches, Batch, DeviceBatches, training_batches
+from seefar.data.batches import AugmentedBatches, Batch, BatchAugmentation, DeviceBatches, pipeline, training_batches
 from seefar.seeds import Stream
 from seefar.training import loop
 from seefar.training.loop import build_batches

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 
-from seefar.data.download import download
+from seefar.data.cifar10 import download
 from seefar.errors import DataError
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)

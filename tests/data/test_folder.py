@@ -106,10 +106,10 @@ def test_val_stands_in_for_test(folder: Path) -> None:
 
 
 def test_val_beside_test_is_said_not_to_be_used(folder: Path) -> None:
-    shutil.copytree(folder / "test", folder / "Validation")
+    shutil.copytree(folder / "test", folder / "Val")
     data = load_data(str(folder), progress=SILENT)
     assert (len(data.train), len(data.test)) == (3, 2)
-    assert "Validation/ is not used: test/ holds the test images" in data.notes
+    assert "Val/ is not used: test/ holds the test images" in data.notes
 
 
 def test_without_test_a_fifth_of_each_class_is_set_aside(flat: Path) -> None:
@@ -120,9 +120,7 @@ def test_without_test_a_fifth_of_each_class_is_set_aside(flat: Path) -> None:
     assert data.test.files is not None
     assert len({*data.train.files, *data.test.files}) == 15
     assert data.notes[0].startswith("there is no test/: 3 of 15 pictures, a fifth of each class chosen by seed 0")
-    again = load_folder(flat, progress=SILENT, seed=0)
-    assert again.test.files == data.test.files
-    assert any(load_folder(flat, progress=SILENT, seed=s).test.files != data.test.files for s in (1, 2, 3))
+    assert load_folder(flat, progress=SILENT).test.files == data.test.files
     # The pictures are those of the names.
     assert data.test.files is not None
     number = int(data.test.files[-1].split("/")[1].removesuffix(".png"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seefar.data import Data, Split
-from seefar.data.images import channel_statistics
+from seefar.data.images import channel_statistics, find_class
 from seefar.errors import DataError
 
 
@@ -73,12 +73,12 @@ CLASSES = ("cat", "dog")
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((2, 8, 8, 3)), r"float64 from 0 to 0.*pass \(255 \* images\)\.round"),
-        (np.full((2, 8, 8, 3), 254.5, np.float32), "float32 from 254.5 to 254.5"),
+        (np.zeros((2, 8, 8, 3)), "float64"),
+        (np.full((2, 8, 8, 3), 254.5, np.float32), "float32"),
         (np.full((2, 8, 8, 3), 256), "int64 from 256 to 256.*scale them"),
-        (np.zeros((2, 3, 8, 8), np.uint8), r"\(2, 3, 8, 8\).*pass images\.transpose\(0, 2, 3, 1\)"),
-        (np.zeros((8, 8, 3), np.uint8), r"pass images\[None\]"),
-        (np.zeros((2, 8, 8), np.uint8), "repeat the one channel"),
+        (np.zeros((2, 3, 8, 8), np.uint8), r"\(2, 3, 8, 8\)"),
+        (np.zeros((8, 8, 3), np.uint8), r"\(8, 8, 3\)"),
+        (np.zeros((2, 8, 8), np.uint8), r"\(2, 8, 8\)"),
         (np.zeros((2, 5, 5, 3), np.uint8), "at least 8x8 pixels.*5x5"),
         (np.zeros((2, 8, 9, 3), np.uint8), "square.*8x9"),
         (["a.png", "b.png"], r"images must be numbers in one array.*\['a\.png'"),
@@ -96,7 +96,7 @@ def test_images_that_are_none_are_refused(images: Any, message: str) -> None:
         ([0, 2], r"labels must be 0 to 1 for 2 classes; labels\[1\] is 2 \(1 of 2"),
         ([-1, 0], r"labels\[0\] is -1"),
         ([0, 1, 1], r"labels must be \(2,\).*\(3,\)"),
-        (np.eye(2, dtype=int), r"pass labels\.argmax\(1\)"),
+        (np.eye(2, dtype=int), r"labels must be \(2,\).*\(2, 2\)"),
         ([0.0, 1.0], "labels must be integers"),
         (["cat", "dog"], "labels must be numbers in one array"),
     ],
@@ -113,10 +113,9 @@ def test_labels_that_do_not_fit_are_refused(labels: Any, message: str) -> None:
         ({"classes": ("cat",)}, "names of at least two classes"),
         ({"classes": (0, 1)}, "names of at least two classes"),
         ({"classes": ("cat", "cat")}, "cat appears more than once"),
-        ({"masks": np.zeros((2, 4, 4), bool)}, r"masks must .*\(2, 8, 8\)"),
+        ({"masks": np.zeros((2, 4, 4), bool)}, r"masks must .*\(2, 8, 8\).*\(2, 4, 4\)"),
         ({"masks": np.full((2, 8, 8), 7)}, "masks must be bool"),
         ({"files": ("a.png",)}, "one name for each of the 2 images .got 1"),
-        ({"files": 5}, "one name per image .got 5"),
     ],
 )
 def test_other_fields_that_do_not_fit_are_refused(fields: dict[str, Any], message: str) -> None:
@@ -158,10 +157,10 @@ def test_taking_images_takes_all_of_them(shapes: Data) -> None:
 
 
 def test_classes_are_found_by_name_and_index(shapes: Data) -> None:
-    assert shapes.test.class_index("heart") == shapes.test.class_index(8) == shapes.test.class_index(np.int64(8)) == 8
+    assert [find_class(shapes.classes, which) for which in ("heart", 8, np.int64(8))] == [8, 8, 8]  # type: ignore[arg-type]
     for wrong in ("hart", 10, -1, True, None):
         with pytest.raises(DataError, match="There is no class"):
-            shapes.test.class_index(wrong)  # type: ignore[arg-type]
+            find_class(shapes.classes, wrong)  # type: ignore[arg-type]
 
 
 def test_splits_that_do_not_fit_each_other_are_refused() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from seefar.data import Data
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, evaluate
-from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.training.run import Run
 
@@ -36,16 +34,13 @@ def test_nothing_is_lost_on_disk(trained: Run, shapes: Data, tmp_path: Path) -> 
     np.testing.assert_array_equal(back.predictions.logits, evaluation.predictions.logits)
 
 
-def test_old_predictions_are_noticed(trained: Run, shapes: Data, make_net: Callable[..., ResNet18]) -> None:
-    """Other weights, or other pictures with the same labels, are not what the predictions are of."""
+def test_predictions_of_other_images_are_noticed(trained: Run, shapes: Data) -> None:
     predictions = evaluate(trained.model, shapes.test, progress=SILENT).predictions
-    assert predictions.are_of(trained.model, shapes.test)
-    assert not predictions.are_of(make_net(10, 8), shapes.test)
+    assert predictions.are_for(shapes.test)
     images = shapes.test.images.copy()
     images[7, 1, 2, 0] ^= 1
-    assert not predictions.are_of(trained.model, replace(shapes.test, images=images))
-    renamed = replace(shapes.test, classes=tuple("abcdefghij"))
-    assert not predictions.are_of(trained.model, renamed)
+    assert not predictions.are_for(replace(shapes.test, images=images))
+    assert not predictions.are_for(replace(shapes.test, classes=tuple("abcdefghij")))
 
 
 def test_a_net_of_other_classes_is_refused(trained: Run, shapes: Data) -> None:

@@ -16,13 +16,6 @@ def metrics_of(predictions: Predictions) -> Metrics:
     return measure(predictions.labels, predictions.predicted, predictions.losses, predictions.classes)
 
 
-def test_wilson_by_hand() -> None:
-    """8 of 10 with z = 2: middle (0.8 + 0.2) / 1.4, half width 2 / 1.4 * sqrt(0.016 + 0.01)."""
-    low, high = wilson_interval(8, 10, z=2.0)
-    assert low == pytest.approx(1 / 1.4 - 2 / 1.4 * 0.026**0.5)
-    assert high == pytest.approx(1 / 1.4 + 2 / 1.4 * 0.026**0.5)
-
-
 def test_wilson_of_a_known_figure() -> None:
     """Newcombe 1998, Statistics in Medicine 17:857, table I: 81 of 263 gives 0.2553 to 0.3662."""
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

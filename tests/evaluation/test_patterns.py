@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact, hypergeom
 
-from seefar.evaluation.mistakes import confused_pairs, count_confusions, error_slices, holm, mistakes_by_class
+from seefar.evaluation.mistakes import confused_pairs, count_confusions, error_slices, holm
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
 PREDICTED = np.array([0, 1, 1, 2, 0, 1, 2, 2, 1, 1])
@@ -25,12 +25,6 @@ def test_each_direction_of_a_confusion_counts_for_itself() -> None:
 
 def test_no_mistakes_no_pairs() -> None:
     assert confused_pairs(LABELS, LABELS, 3) == []
-    assert [one.missed for one in mistakes_by_class(LABELS, LABELS, 3)] == [0, 0, 0]
-
-
-def test_mistakes_by_class() -> None:
-    found = [(one.index, one.n, one.missed, one.wrongly_named) for one in mistakes_by_class(LABELS, PREDICTED, 3)]
-    assert found == [(0, 4, 3, 1), (2, 4, 2, 1), (1, 2, 1, 4)]
 
 
 def test_holm_by_hand() -> None:

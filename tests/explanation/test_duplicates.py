@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from seefar.data import Data
-from seefar.errors import DataError
-from seefar.explanation.duplicates import find_duplicates
+from seefar.explanation.neighbours import find_duplicates
 
 
 def exact(images: np.ndarray) -> np.ndarray:
@@ -66,8 +65,6 @@ def test_exact_copies_of_flat_images_and_of_tiny_ones() -> None:
     assert [one.training for one in find_duplicates(tiny[::-1], tiny)] == [2, 1, 0]
 
 
-def test_no_images_and_other_sizes() -> None:
+def test_no_images() -> None:
     images = np.zeros((2, 8, 8, 3), np.uint8)
     assert find_duplicates(images[:0], images) == find_duplicates(images, images[:0]) == []
-    with pytest.raises(DataError, match=r"\(8, 8, 3\) and \(4, 8, 3\)"):
-        find_duplicates(images, images[:, :4])

@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seefar.errors import DataError
-from seefar.explanation import nearest as module
-from seefar.explanation.nearest import nearest
+from seefar.explanation import neighbours as module
+from seefar.explanation.neighbours import nearest
 
 
 def brute_force(queries: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,10 +44,3 @@ def test_a_bank_may_be_smaller_than_wanted_or_empty() -> None:
     assert nearest(queries, queries[:1], 3)[0].tolist() == [[0], [0]]
     assert nearest(queries, queries[:0], 3)[0].shape == (2, 0)
     assert nearest(queries[:0], queries, 3)[0].shape == (0, 2)
-
-
-def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(DataError, match=r"got \(2, 3\) and \(2, 4\)"):
-        nearest(np.ones((2, 3), np.float32), np.ones((2, 4), np.float32), 1)
-    with pytest.raises(DataError, match="not finite"):
-        nearest(np.full((2, 3), np.nan, np.float32), np.ones((2, 3), np.float32), 1)

@@ -10,7 +10,7 @@ from seefar.data import Data
 from seefar.data.images import Split
 from seefar.errors import DataError, RunError
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.explanation.neighbours import Neighbours, find_neighbours, training_features
+from seefar.explanation.neighbours import Neighbours, find_neighbours
 from seefar.progress import SILENT
 from seefar.training.run import Run
 
@@ -61,7 +61,7 @@ def test_a_test_image_that_is_a_training_image_is_flagged() -> None:
 
 def test_it_equals_brute_force_on_a_trained_net(trained: Run, shapes: Data) -> None:
     asked = predict(trained.model, shapes.test, progress=SILENT)
-    known = training_features(trained.model, shapes.train, progress=SILENT)
+    known = predict(trained.model, shapes.train, progress=SILENT)
     found = find_neighbours(asked, known, shapes)
     a, b = (x.features.astype(np.float64) for x in (asked, known))
     a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
@@ -98,9 +98,9 @@ def test_predictions_of_other_weights_or_images_are_refused() -> None:
     asked, known, data = by_hand([22, 5, 90], [0, 0, 1], [1, 0, 0])
     with pytest.raises(DataError, match="the same weights"):
         find_neighbours(asked, replace(known, model="others"), data)
-    with pytest.raises(DataError, match="other training images than angles has"):
+    with pytest.raises(DataError, match="other images than angles has"):
         find_neighbours(asked, replace(known, images="others"), data)
-    with pytest.raises(DataError, match="other test images than angles has"):
+    with pytest.raises(DataError, match="other images than angles has"):
         find_neighbours(replace(asked, images="others"), known, data)
     with pytest.raises(DataError, match="have no features"):
         find_neighbours(replace(asked, features=np.empty((3, 0), np.float32)), known, data)

@@ -14,8 +14,8 @@ import pytest
 
 from seefar.errors import RunError, printable
 from seefar.progress import Display, LastingOutput
+from seefar.runs.arrays import load_tensors
 from seefar.runs.folder import RunFolder, verify
-from seefar.runs.tensors import load_tensors
 
 SEEFAR = (sys.executable, "-m", "seefar")
 DEMO = ("demo", "--width", "1", "--batch-size", "128", "--log-every", "1", "--device", "cpu")

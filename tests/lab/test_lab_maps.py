@@ -42,7 +42,6 @@ def test_each_is_called_like_gradcam(make_net: MakeNet, images: np.ndarray, name
     maps = method(net, images, [0, 1, 2])
     assert (maps.shape, maps.dtype) == ((3, 8, 8), np.float32)
     assert method(net, images, 1, layer="layer2").shape == (3, 16, 16)
-    assert method(net, images[:0], []).shape == (0, 8, 8)
     np.testing.assert_allclose(method(net, images[1], 1), maps[1:2], atol=1e-5 * np.abs(maps).max())
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from seefar import class_maps, contrast_map, gradcam, gradcam_plus_plus, hirescam, layercam
 from seefar.data import Data
 from seefar.errors import ChoiceError, DataError
-from seefar.maps.class_maps import METHODS, MapMethod
+from seefar.maps.formulas import METHODS, MapMethod
 from seefar.maps.grid import map_status
 from seefar.model.resnet import STAGES, ResNet18, dense_twin
 from seefar.training.run import Run
@@ -399,10 +399,10 @@ def test_inference_mode_does_not_matter(trained: Run, images: np.ndarray) -> Non
 @pytest.mark.parametrize("name", METHODS)
 def test_no_image_has_maps_of_the_right_height_and_width(make_net: MakeNet, name: str) -> None:
     nothing = np.zeros((0, 32, 32, 3), np.uint8)
-    assert METHODS[name](make_net(width=1), nothing, []).shape == (0, 8, 8)
-    assert METHODS[name](Toy(), torch.zeros(0, 2, 6, 7), [], "cells").shape == (0, 6, 7)
+    assert METHODS[name](make_net(width=1), nothing, 0).shape == (0, 8, 8)
+    assert METHODS[name](Toy(), torch.zeros(0, 2, 6, 7), 0, "cells").shape == (0, 6, 7)
     with pytest.raises(ChoiceError, match="no layer 'layer9'"):
-        METHODS[name](make_net(width=1), nothing, [], "layer9")
+        METHODS[name](make_net(width=1), nothing, 0, "layer9")
 
 
 @pytest.mark.parametrize("count", [0, 1, 101])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from seefar import gradcam
 from seefar.errors import ChoiceError, DataError
-from seefar.maps.class_maps import METHODS
+from seefar.maps.formulas import METHODS
 from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from seefar.maps.class_maps import class_maps
+from seefar.maps.formulas import class_maps
 from seefar.model.export import export_onnx
 from seefar.model.inference import compute_logits
 from seefar.model.resnet import ResNet18
-from seefar.runs.tensors import save_tensors
+from seefar.runs.arrays import save_tensors
 
 CLASSES = ("a", "<b>", "ü", "d")
 DOCS = Path(__file__).parents[2] / "docs" / "elsewhere.md"

@@ -138,11 +138,11 @@ def test_a_network_takes_pictures_in_either_form(make_net: MakeNet) -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((1, 8, 8, 3), np.uint8), r"a ndarray: pass a tensor, such as torch\.from_numpy"),
-        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"uint8 \(1, 3, 8, 8\): pass RGB with the channels last"),
-        (torch.zeros(8, 8, 3, dtype=torch.uint8), r"uint8 \(8, 8, 3\): .* images\[None\] for a single one"),
-        (torch.zeros(1, 8, 8, 3), r"floats \(1, 8, 8, 3\): pass RGB with the channels first"),
-        (torch.zeros(1, 8, 8, 3, dtype=torch.int64), r"torch\.int64 .* pass images\.to\(torch\.uint8\)"),
+        (np.zeros((1, 8, 8, 3), np.uint8), "a ndarray"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"torch\.uint8 \(1, 3, 8, 8\)"),
+        (torch.zeros(8, 8, 3, dtype=torch.uint8), r"torch\.uint8 \(8, 8, 3\)"),
+        (torch.zeros(1, 8, 8, 3), r"torch\.float32 \(1, 8, 8, 3\)"),
+        (torch.zeros(1, 8, 8, 3, dtype=torch.int64), r"torch\.int64 "),
         (torch.full((1, 3, 8, 8), 255.0), r"floats from 255 to 255: pass images as they are"),
         (torch.full((1, 3, 8, 8), -0.1), "floats from -0.1 to -0.1"),
         (torch.full((1, 3, 8, 8), float("nan")), "floats from nan to nan"),

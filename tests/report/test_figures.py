@@ -19,10 +19,10 @@ from seefar.data import Data
 from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explanation import Explanation
-from seefar.explanation.health import Health
 from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
-from seefar.report.panels import show_scale
+from seefar.maps.sanity import Health
+from seefar.report.figures import show_scale
 from seefar.report.style import new_figure, save_figure
 from seefar.training.history import HistoryRow
 
@@ -295,7 +295,7 @@ def test_the_ground_is_opaque_white(shapes: Data, tmp_path: Path) -> None:
         plot_maps(explanation(maps, maps, maps), shapes.test),
     )
     for figure in figures:
-        save_figure(tmp_path / "figure.png", figure)
+        save_figure(figure, tmp_path / "figure.png")
         with Image.open(tmp_path / "figure.png") as picture:
             assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
             assert min(picture.size) >= 400

@@ -20,9 +20,7 @@ from seefar.data.cifar10 import unpack
 from seefar.data.pictures import read_picture
 from seefar.errors import DataError, RecipeError, RunError
 from seefar.evaluation.predictions import read_predicted
-from seefar.runs.arrays import load_array, load_arrays, save_arrays
-from seefar.runs.tensors import load_tensors, save_tensors
-from seefar.training.history import COLUMNS, read_history
+from seefar.runs.arrays import load_array, load_arrays, load_tensors, save_tensors
 from seefar.training.recipe import Recipe
 
 FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {"a": ("float32", ("N",))}
@@ -67,14 +65,6 @@ def test_archives_that_are_compressed_pickled_or_incomplete_are_refused(in_folde
     assert not Path("hostile").exists()
 
 
-@pytest.mark.parametrize("point", [0x110000, 0xD800])
-def test_text_with_characters_that_do_not_exist_is_refused(tmp_path: Path, point: int) -> None:
-    text = np.array([97, point], "u4").view("U2")
-    save_arrays(tmp_path / "a.npz", {"a": text})
-    with pytest.raises(RunError, match=r"a\.npz"):
-        load_arrays(tmp_path / "a.npz", {"a": ("str", (1,))})
-
-
 @pytest.mark.parametrize("content", ["[" * 200_000, f'{{"momentum": {10**400}}}', "[]", "true"])
 def test_a_recipe_of_another_form_is_refused(content: str) -> None:
     with pytest.raises(RecipeError):
@@ -103,22 +93,6 @@ def test_tensors_of_every_shape_and_type_come_back_and_no_bit_may_differ(tmp_pat
         path.write_bytes(changed)
         with pytest.raises(RunError, match=r"a\.safetensors"):
             load_tensors(path)
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("2,1,1,8,0.1,1,0.5,,", "1,1,1,8,0.1,1,0.5,,"),
-        ("1,1,1,8,0.1,1,0.5,,", "1,1,1,8,0.1,1,0.5,,"),
-        ("1,1,1,8,0.1,nan,0.5,,", "2,1,1,8,0.1,1,0.5,,"),
-        ("1,1,1,8,0.1,1,1.5,,", "2,1,1,8,0.1,1,0.5,,"),
-    ],
-    ids=["backwards", "twice", "not finite", "no share"],
-)
-def test_a_history_that_no_training_writes_is_refused(tmp_path: Path, first: str, second: str) -> None:
-    (tmp_path / "history.csv").write_text("\n".join((",".join(COLUMNS), first, second, "")))
-    with pytest.raises(RunError, match=r"history\.csv"):
-        read_history(tmp_path / "history.csv")
 
 
 def test_an_archive_damaged_within_its_compression_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seefar.training.interrupts import Interrupts
+from seefar.training.state import Interrupts
 
 SCRIPT = """
 import sys, time
@@ -56,7 +56,7 @@ def test_a_sigterm_to_the_process_group_saves_once_and_ends_with_130(tmp_path: P
 
 def test_a_signal_that_comes_again_within_seconds_is_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("seefar.training.interrupts.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("seefar.training.state.time.monotonic", lambda: clock[0])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have begun the tests with SIGINT ignored
     with Interrupts() as interrupts:
         assert not interrupts.asked

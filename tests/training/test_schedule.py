@@ -5,9 +5,17 @@ import torch
 from torch import nn
 
 from seefar.data import Data
-from seefar.training.loop import accuracy, build_model, build_optimizer, set_rate
+from seefar.training.loop import (
+    accuracy,
+    build_model,
+    build_optimizer,
+    image_cost,
+    image_size,
+    learning_rate,
+    resize,
+    set_rate,
+)
 from seefar.training.recipe import RECIPES, Recipe, recipe
-from seefar.training.schedule import image_cost, image_size, learning_rate, resize
 
 
 def test_one_cycle_by_hand() -> None:

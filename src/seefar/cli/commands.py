@@ -17,11 +17,11 @@ from seefar.choices import Choices
 from seefar.cli.options import Finished, JsonOutput, Launch, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
 from seefar.errors import RunError
+from seefar.progress import SILENT, Progress, showing
 from seefar.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from seefar.data import Data
-    from seefar.progress import Progress
     from seefar.training.run import Run as FinishedRun
 
 
@@ -76,7 +76,6 @@ class Train:
     def __call__(self, words: Sequence[str]) -> None:
         """Train, and print where the weights are."""
         from seefar.cli.launch import launch
-        from seefar.progress import showing
         from seefar.training.distributed import is_main, joined, load_in_turn
         from seefar.training.loop import train
         from seefar.training.run import describe_choice, load_for, open_run
@@ -206,7 +205,7 @@ class FetchData:
         from seefar.data.cifar10 import default_folder
 
         if self.name == "reference":
-            print_reference(self.data_dir, self.output.quiet)
+            print_reference(self.data_dir, self.output.progress)
             return
         place = {"cifar10": str(self.data_dir or default_folder()), "shapes": "made by code"}.get(self.name, self.name)
         data = load_data(self.name, self.data_dir, self.image_size, create=True, progress=begin(self.output))
@@ -219,13 +218,12 @@ def begin(output: Output) -> Progress | None:
     What is imported by now stays until the end; Python is told not to look through it for garbage again and again,
     which takes as long as drawing two figures.
     """
-    from seefar.progress import SILENT
     from seefar.training.device import keep_freed_memory
     from seefar.training.distributed import is_main
 
     keep_freed_memory()
     gc.freeze()
-    return SILENT if output.quiet or not is_main() else None
+    return output.progress if is_main() else SILENT
 
 
 def load(name: str, finished: Finished, progress: Progress | None) -> tuple[FinishedRun, Data]:

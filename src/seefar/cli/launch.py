@@ -20,7 +20,7 @@ from seefar.cli.options import Launch
 from seefar.errors import ChoiceError, Interrupted
 from seefar.training.device import core_count
 from seefar.training.distributed import ProcessError, launched
-from seefar.training.interrupts import STOPS
+from seefar.training.state import STOPS
 
 RANK = "import sys; sys.path = list(filter(None, sys.path)); from seefar.cli.main import main; sys.exit(main())"
 """What each process runs: `python -m seefar`, except that nothing is imported from the current folder, which may hold a

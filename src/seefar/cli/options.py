@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from seefar.choices import DeviceName, PrecisionName
+from seefar.progress import SILENT, Progress
 
 RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
 """A run folder: a path, or a bare name under runs/."""
@@ -69,6 +70,11 @@ class Output:
     """No progress on standard error."""
     debug: Switch = False
     """Errors with their traceback."""
+
+    @property
+    def progress(self) -> Progress | None:
+        """What shows the progress; None shows it where the command runs."""
+        return SILENT if self.quiet else None
 
 
 @dataclass(frozen=True)

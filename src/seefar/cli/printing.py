@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seefar.evaluation.triage import AccuracyView, Verdict
     from seefar.explanation.pictures import PicturePrediction
     from seefar.pipeline import Result
+    from seefar.progress import Progress
     from seefar.runs.folder import RunFolder
 
 CONFUSED_PAIRS = 3
@@ -182,12 +183,11 @@ def print_triage_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView]
     print(json.dumps(result, indent=2))
 
 
-def print_reference(data_dir: Path | None, quiet: bool) -> None:
+def print_reference(data_dir: Path | None, progress: Progress | None) -> None:
     """Fetch the reference data if they are not there; print what they are, their licences, and where they lie."""
     from seefar.data.reference import SOURCES, find_files, read_reference
-    from seefar.progress import SILENT
 
-    paths = find_files(data_dir, progress=SILENT if quiet else None)
+    paths = find_files(data_dir, progress=progress)
     reference = read_reference(paths)
     for source in SOURCES:
         print(f"{source.credit}\n  {paths[next(iter(source.files))].parent}")

@@ -40,9 +40,9 @@ class Predict:
         """Predict what can be read, draw and print it; then name all files that cannot be read."""
         from seefar.artifacts import measured_grid
         from seefar.data.pictures import read_pictures, unreadable
-        from seefar.explanation.explainer import Explainer, normalise_map_settings
+        from seefar.explanation.explain import Explainer, normalise_map_settings
         from seefar.explanation.pictures import explain_pictures
-        from seefar.progress import SILENT, showing
+        from seefar.progress import showing
         from seefar.report.figures import plot_picture
         from seefar.report.style import save_figure
         from seefar.runs.files import check_place
@@ -53,12 +53,12 @@ class Predict:
         check_place(folder)
         settings = normalise_map_settings(run.model, run.image_size, self.maps)
         explainer = Explainer(run.model, settings, measured_grid(run, settings))
-        with showing(SILENT if self.output.quiet else None) as shown:
+        with showing(self.output.progress) as shown:
             read = read_pictures(self.pictures, run.image_size, shown)
             found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
             figures = _figure_paths(folder, read.names)
             for number, (one, figure) in enumerate(zip(found, figures, strict=True)):
-                save_figure(figure, plot_picture(one))
+                save_figure(plot_picture(one), figure)
                 shown.update("drawing pictures", number + 1, len(found))
         if self.output.json:
             rows = [{**one.summary(), "figure": str(figure)} for one, figure in zip(found, figures, strict=True)]
@@ -99,7 +99,6 @@ class App:
     def __call__(self, words: Sequence[str]) -> None:
         """Load the run and its mistakes, and serve until interrupted."""
         from seefar.app import load_gradio, make_app, open_studio, serve
-        from seefar.progress import SILENT
 
         load_gradio()  # the first thing that may be missing
         studio, name = open_studio(
@@ -107,7 +106,7 @@ class App:
             device=self.finished.device,
             data=self.finished.data,
             data_dir=self.finished.data_dir,
-            progress=SILENT if self.output.quiet else None,
+            progress=self.output.progress,
         )
         app = make_app(studio, name)
         print(f"http://{self.host}:{self.port} shows {name}; Ctrl-C ends it", flush=True)
@@ -130,20 +129,18 @@ class Compare:
 
     def __call__(self, words: Sequence[str]) -> None:
         """Compare, and print a table or JSON."""
-        from seefar.compared_runs import compare_runs
-        from seefar.progress import SILENT
+        from seefar.pipeline import compare_runs
 
         if self.figure is not None:
             from seefar.report.style import check_figure
 
             check_figure(self.figure)
-        progress = SILENT if self.output.quiet else None
-        comparison = compare_runs(self.runs, data=self.data, data_dir=self.data_dir, progress=progress)
+        comparison = compare_runs(self.runs, data=self.data, data_dir=self.data_dir, progress=self.output.progress)
         if self.figure is not None:
             from seefar.report.charts import plot_comparison
             from seefar.report.style import save_figure
 
-            save_figure(self.figure, plot_comparison(comparison))
+            save_figure(plot_comparison(comparison), self.figure)
         if self.output.json:
             print(comparison.to_json(), end="")
         else:
@@ -168,9 +165,8 @@ class Triage:
         from seefar.data.reference import CLASSES, load_reference
         from seefar.evaluation.predictions import read_predicted
         from seefar.evaluation.triage import accuracy_views, triage
-        from seefar.progress import SILENT
 
-        progress = SILENT if self.output.quiet else None
+        progress = self.output.progress
         predicted = read_predicted(self.file, TEST_IMAGES, len(CLASSES))  # before 170 MB are downloaded
         test = load_data("cifar10", self.data_dir, progress=progress).test
         reference = load_reference(self.data_dir, progress=progress)

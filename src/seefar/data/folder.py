@@ -16,15 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from seefar.data.download import user_cache
+from seefar.data.cifar10 import user_cache
 from seefar.data.images import Data, Images, Split
 from seefar.data.pictures import NO_CLASSES, Picture, picture_suffixes, read_picture, unreadable
 from seefar.errors import DataError, RunError, printable
 from seefar.progress import Progress, showing
 from seefar.runs.files import read_json, write_text, written_beside
 
-PARTS = {"train": ("train", "training"), "test": ("test", "testing"), "val": ("val", "valid", "validation")}
 TEST_SHARE = 0.2
+SEED = 0
+"""Chooses the test images of a folder that has none."""
 FORM = "2"
 """Part of the cache key: raise it when pictures are converted in another way."""
 PART = 1_000
@@ -71,8 +72,6 @@ def load_folder(
     folder: str | Path,
     image_size: int = 32,
     *,
-    seed: int = 0,
-    cache: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Data:
     """Read a folder of pictures by class; every picture becomes RGB of `image_size` x `image_size` pixels.
@@ -86,8 +85,6 @@ def load_folder(
     Args:
         folder: the data folder.
         image_size: height and width in pixels, 16 to 96.
-        seed: chooses the test images if the folder has none.
-        cache: where decoded images are cached. Default: SEEFAR_CACHE, else the user's cache folder.
         progress: see `seefar.progress`. Each of the data's `notes` is a line.
 
     Raises:
@@ -96,10 +93,10 @@ def load_folder(
     if not 16 <= image_size <= 96:
         raise DataError(f"image_size must be 16 to 96 pixels (got {image_size}).")
     folder = Path(folder)
-    layout = read_layout(folder, seed)
+    layout = read_layout(folder)
     files = (*layout.train, *layout.test)
     with showing(progress) as shown:
-        images, cropped = _decoded(folder, files, image_size, Path(cache) if cache else cache_folder(), shown)
+        images, cropped = _decoded(folder, files, image_size, cache_folder(), shown)
         notes = layout.notes
         if cropped:
             notes += (f"{cropped} of {len(files)} pictures are not square: of these the centre square is used",)
@@ -118,24 +115,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
 
 
-def read_layout(folder: Path, seed: int = 0) -> Layout:
+def read_layout(folder: Path) -> Layout:
     """Find the classes and pictures of a folder, without opening any of them.
 
-    The folder holds `train/<class>/` and `test/<class>/`, or `val/<class>/` in its place; or only `train/`, or the
-    class folders themselves. Then a fifth of the pictures of each class becomes the test images. Pictures in
-    folders within a class folder belong to the class. Hidden files and folders are ignored.
-
-    Args:
-        folder: the data folder.
-        seed: chooses the test images if there are none. The choice depends on the picture's name and the seed, so
-            further pictures do not move the others.
+    The layouts are those of `load_folder`. The split of a folder without test images depends on the pictures' names
+    alone, so further pictures do not move the others. Hidden files and folders are ignored.
 
     Raises:
         DataError: there are fewer than two classes, the parts have different classes, or a class has no picture.
     """
     found = {path.name.lower(): path for path in _class_folders(folder)}
-    parts = {part: next((found[name] for name in names if name in found), None) for part, names in PARTS.items()}
-    train, given = parts["train"], parts["test"] or parts["val"]
+    train, test, val = (found.get(part) for part in ("train", "test", "val"))
+    given = test or val
     skipped: Counter[str] = Counter()
     notes = []
     if given is None and train is not None and not _class_folders(train):
@@ -150,18 +141,18 @@ def read_layout(folder: Path, seed: int = 0) -> Layout:
                 f"{folder}: {train.name}/ and {given.name}/ must have the same classes; they differ in {odd}."
             )
         trained, testing = (_part_files(folder, part, classes, skipped) for part in (train, given))
-        if parts["test"] is None:
+        if test is None:
             notes.append(f"{given.name}/ holds the test images, since there is no test/")
-        elif parts["val"] is not None:
-            notes.append(f"{parts['val'].name}/ is not used: test/ holds the test images")
+        elif val is not None:
+            notes.append(f"{val.name}/ is not used: test/ holds the test images")
     else:
         whole = train or folder
         classes = _class_names(whole)
         files = _part_files(folder, whole, classes, skipped)
-        trained, testing = _split(files, classes, seed)
+        trained, testing = _split(files, classes)
         notes.append(
             f"there is no test/: {len(testing)} of {len(files)} pictures, a fifth of each class chosen by seed "
-            f"{seed}, are the test images"
+            f"{SEED}, are the test images"
         )
     if skipped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
@@ -224,11 +215,11 @@ def _pictures(folder: Path, place: Path, label: int, skipped: Counter[str]) -> I
             yield File(path.relative_to(folder).as_posix(), label, about.st_size, times)
 
 
-def _split(files: Sequence[File], classes: Sequence[str], seed: int) -> tuple[tuple[File, ...], tuple[File, ...]]:
+def _split(files: Sequence[File], classes: Sequence[str]) -> tuple[tuple[File, ...], tuple[File, ...]]:
     """Set a fifth of each class aside, at least one picture; both parts keep the order."""
 
     def drawn(file: File) -> bytes:
-        return hashlib.sha256(os.fsencode(f"{seed} {file.name}")).digest()
+        return hashlib.sha256(os.fsencode(f"{SEED} {file.name}")).digest()
 
     aside: set[str] = set()
     for label, name in enumerate(classes):

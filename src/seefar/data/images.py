@@ -46,8 +46,8 @@ class Split:
         >>> split = Split(np.zeros((2, 8, 8, 3), np.uint8), [0, 1], ["cat", "dog"])
         >>> split
         Split(2 images of 8x8 pixels, 2 classes)
-        >>> split.class_index("dog"), split.labels.dtype.name
-        (1, 'int64')
+        >>> split.labels.dtype.name
+        'int64'
     """
 
     images: Images
@@ -81,14 +81,6 @@ class Split:
         digest = hashlib.sha256(self.images.data)
         digest.update(self.labels.data)
         return digest.hexdigest()
-
-    def class_index(self, which: str | int) -> int:
-        """The index, 0..K-1, of a class that is given by name or by index.
-
-        Raises:
-            DataError: there is no such class.
-        """
-        return find_class(self.classes, which)
 
     def take(self, indices: Any) -> Split:
         """The images at these positions, in this order: integers, booleans (N,), or a slice.
@@ -228,23 +220,8 @@ def check_images(images: Any) -> NDArray[np.uint8]:
                 f"{required}, 0 to 255 (got {array.dtype} from {array.min()} to {array.max()}): scale them."
             )
         array = array.astype(np.uint8)
-    if array.dtype != np.uint8:
-        range_ = advice = ""
-        if array.dtype.kind == "f" and array.size:
-            low, high = float(array.min()), float(array.max())
-            range_ = f" from {low:.4g} to {high:.4g}"
-            if low >= 0 and high <= 1:
-                advice = ": pass (255 * images).round().astype(np.uint8)"
-        raise DataError(f"{required} (got {array.dtype}{range_}){advice}.")
-    if array.ndim != 4 or array.shape[3] != 3:
-        advice = ""
-        if array.ndim == 4 and array.shape[1] == 3:
-            advice = ": pass images.transpose(0, 2, 3, 1)"
-        elif array.ndim == 3 and array.shape[2] == 3:
-            advice = ": pass images[None] for a single one"
-        elif array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 1):
-            advice = ": repeat the one channel of grey images three times"
-        raise DataError(f"{required} (got the shape {array.shape}){advice}.")
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+        raise DataError(f"{required} (got {array.dtype} {array.shape}).")
     if array.shape[1] != array.shape[2] or array.shape[1] < SMALLEST:
         raise DataError(
             f"images must be square, of at least {SMALLEST}x{SMALLEST} pixels "
@@ -268,8 +245,7 @@ def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[n
             "number the classes in the order of `classes`."
         )
     if array.shape != (count,):
-        advice = ": pass labels.argmax(1)" if array.shape == (count, len(classes)) else ""
-        raise DataError(f"labels must be ({count},), one per image (got the shape {array.shape}){advice}.")
+        raise DataError(f"labels must be ({count},), one per image (got the shape {array.shape}).")
     outside = np.flatnonzero((array < 0) | (array >= len(classes)))
     if len(outside):
         raise DataError(
@@ -307,15 +283,13 @@ def check_masks(masks: Any, images: NDArray[np.uint8]) -> NDArray[np.bool_] | No
     """Masks as bool (N, H, W), or None.
 
     Raises:
-        DataError: they hold something other than 0 and 1, or have another shape.
+        DataError: they have another type or shape.
     """
     if masks is None:
         return None
     array = _as_array("masks", masks)
-    if array.shape != images.shape[:3]:
-        raise DataError(f"masks must have the shape of the images, {images.shape[:3]} (got {array.shape}).")
-    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-        raise DataError(f"masks must be bool (got {array.dtype} with values other than 0 and 1).")
+    if array.shape != images.shape[:3] or array.dtype != np.bool_:
+        raise DataError(f"masks must be bool {images.shape[:3]}, as the images (got {array.dtype} {array.shape}).")
     return np.ascontiguousarray(array, dtype=np.bool_)
 
 
@@ -327,11 +301,8 @@ def check_files(files: Any, count: int) -> tuple[str, ...] | None:
     """
     if files is None:
         return None
-    try:
-        names = tuple(os.fspath(name) for name in files)
-    except TypeError as error:
-        raise DataError(f"files must be one name per image (got {_short(files)}).") from error
-    if isinstance(files, (str, bytes)) or len(names) != count:
+    names = tuple(os.fspath(name) for name in files)
+    if len(names) != count:
         raise DataError(f"files must be one name for each of the {count} images (got {len(names)}).")
     return names
 

@@ -126,8 +126,7 @@ def read_picture(path: str | Path, size: int) -> Picture:
     try:
         with _Bounded(path) as file, Image.open(file, formats=sorted(_formats())) as picture:
             frames = getattr(picture, "n_frames", 1)
-            # A camera's MPO holds further views of the same photograph.
-            notes = [f"the first of {frames} frames"] if frames > 1 and picture.format != "MPO" else []
+            notes = [f"the first of {frames} frames"] if frames > 1 else []
             width, height = picture.size
             if width * height > LARGEST_PIXELS:
                 raise DataError(
@@ -170,11 +169,6 @@ def read_pictures(places: Places, size: int, progress: Progress = SILENT) -> Pic
     A file that is named is read whatever its ending; of a folder, also of those within it, the files with the endings
     of pictures are. Hidden files are ignored. A file that is named twice is read once.
 
-    Args:
-        places: a file or folder, or several of them.
-        size: height and width of the results, in pixels.
-        progress: see `seefar.progress`.
-
     Raises:
         DataError: no place is named.
 
@@ -213,10 +207,7 @@ def read_pictures(places: Places, size: int, progress: Progress = SILENT) -> Pic
 def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
     """The error that names all files that cannot be read at once.
 
-    Args:
-        bad: what is wrong with each of them.
-        count: how many files there are in all.
-        place: where they are, such as ` in pets`.
+    `place` is where they are, such as ` in pets`.
     """
     more = (f"and {len(bad) - NAMED} more",) if len(bad) > NAMED else ()
     lines = "\n  ".join((*bad[:NAMED], *more))

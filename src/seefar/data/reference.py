@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.cifar10 import META_FILE, default_folder
-from seefar.data.download import failure, transfer
+from seefar.data.cifar10 import META_FILE, default_folder, failure, transfer
 from seefar.data.images import Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
@@ -35,10 +32,6 @@ CHECKERS = 5
 HOST = "https://raw.githubusercontent.com"
 LARGEST_BYTES = 1 << 20
 """No file is as large."""
-SECONDS_BETWEEN_TRIES = 600.0
-"""A command needs the files more than once; without a network only the first time waits for a connection."""
-_failures: dict[str, tuple[float, str]] = {}
-"""By host: when a file could last not be fetched from it, and why."""
 PEOPLE = "cifar10h/cifar10h-counts.npy"
 CHECKS = "label-errors/cifar10_mturk.json"
 NETS = "published-predictions"
@@ -86,16 +79,14 @@ class Source:
         licence: what the repository allows.
         repository: owner and name on GitHub.
         commit: 40 hexadecimal digits.
-        files: path below the data folder -> path in the repository.
-        sha256: path below the data folder -> SHA-256 of the file.
+        files: path below the data folder -> path in the repository, and SHA-256 of the file.
     """
 
     title: str
     licence: str
     repository: str
     commit: str
-    files: Mapping[str, str]
-    sha256: Mapping[str, str]
+    files: Mapping[str, tuple[str, str]]
 
     @property
     def credit(self) -> str:
@@ -109,16 +100,14 @@ SOURCES = (
         "CC BY-NC-SA 4.0 (not for commercial use)",
         "jcpeterson/cifar-10h",
         "48da312b193b82e6939ec20f23d1f09cbdd849c8",
-        {PEOPLE: "data/cifar10h-counts.npy"},
-        {PEOPLE: "9b36b4550349af56c79083356312eb4af856cc5fd3caf1f669d40b9d0bbb69ff"},
+        {PEOPLE: ("data/cifar10h-counts.npy", "9b36b4550349af56c79083356312eb4af856cc5fd3caf1f669d40b9d0bbb69ff")},
     ),
     Source(
         "Label errors checked by five people each (Northcutt et al. 2021)",
         "Apache-2.0",
         "cleanlab/label-errors",
         "6d5d6b31a13216290afc40e5c6319399c4d15c06",
-        {CHECKS: "mturk/cifar10_mturk.json"},
-        {CHECKS: "81b2c16c9eee060d6cc2390f6bbce1e0e7be0a050574be5177c9428f3596b5b5"},
+        {CHECKS: ("mturk/cifar10_mturk.json", "81b2c16c9eee060d6cc2390f6bbce1e0e7be0a050574be5177c9428f3596b5b5")},
     ),
     Source(
         "Test predictions of 30 published nets, with CIFAR-10.1 (Recht et al. 2018)",
@@ -126,10 +115,12 @@ SOURCES = (
         "modestyachts/CIFAR-10.1",
         "d9982abb0bfc4846b8d13a11e66b887d946205d0",
         {
-            f"{NETS}/{name}_predictions.json": f"model_predictions/original_predictions/{name}_predictions.json"
-            for name in _NETS_SHA256
+            f"{NETS}/{name}_predictions.json": (
+                f"model_predictions/original_predictions/{name}_predictions.json",
+                sha256,
+            )
+            for name, sha256 in _NETS_SHA256.items()
         },
-        {f"{NETS}/{name}_predictions.json": sha256 for name, sha256 in _NETS_SHA256.items()},
     ),
 )
 
@@ -180,9 +171,6 @@ class Reference:
     def check_labels(self, labels: Labels) -> None:
         """Refuse labels of other images, or in another order.
 
-        Args:
-            labels: int64 (N,).
-
         Raises:
             DataError: the reference data belong to other labels.
         """
@@ -232,11 +220,7 @@ def load_reference(
 
 
 def read_reference(paths: Mapping[str, Path]) -> Reference:
-    """The arrays in the checked files.
-
-    Args:
-        paths: path below the data folder -> file, as `find_files` gives it; their checksums are right already.
-    """
+    """The arrays in the checked files."""
     counts = np.load(paths[PEOPLE], allow_pickle=False).astype(np.int64)
     confirmed, suggested = (np.full(len(counts), -1, dtype=np.int64) for _ in range(2))
     for check in json.loads(paths[CHECKS].read_text(encoding="utf-8")):
@@ -265,12 +249,7 @@ def find_files(
 ) -> dict[str, Path]:
     """The path of each reference file: in `folder`, else in the default folder, else downloaded into `folder`.
 
-    Args:
-        folder: a data folder, or CIFAR-10's own folder inside it. Default: `default_folder()`.
-        fetch: whether missing files are fetched.
-        sources: the files.
-        host: beginning of the addresses, `<host>/<repository>/<commit>/<path>`.
-        progress: what shows the progress; None: a `Display`.
+    `folder` is a data folder, or CIFAR-10's own folder inside it; addresses are `<host>/<repository>/<commit>/<path>`.
 
     Returns:
         Path below the data folder -> the checked file.
@@ -283,7 +262,7 @@ def find_files(
     found: dict[str, Path] = {}
     missing: list[tuple[Source, str]] = []
     for source in sources:
-        for name, sha256 in source.sha256.items():
+        for name, (_, sha256) in source.files.items():
             path = next((place / name for place in (home, default_folder()) if (place / name).exists()), None)
             if path is None:
                 missing.append((source, name))
@@ -292,18 +271,15 @@ def find_files(
                 found[name] = path
     if missing and not fetch:
         raise DataError(_how_to_get([name for _, name in missing], home))
-    when, reason = _failures.get(host, (-math.inf, ""))
-    if missing and time.monotonic() - when < SECONDS_BETWEEN_TRIES:
-        raise DataError(f"{reason} {_how_to_get([name for _, name in missing], home)}")
     with showing(progress) as shown:
         for done, (source, name) in enumerate(missing):
             if done == 0 or missing[done - 1][0] is not source:
                 shown.line(f"fetching {source.credit}")
-            url = f"{host}/{source.repository}/{source.commit}/{source.files[name]}"
+            origin, sha256 = source.files[name]
+            url = f"{host}/{source.repository}/{source.commit}/{origin}"
             try:
-                _fetch(url, home / name, source.sha256[name])
+                _fetch(url, home / name, sha256)
             except DataError as error:
-                _failures[host] = time.monotonic(), str(error)
                 raise DataError(f"{error} {_how_to_get([name for _, name in missing[done:]], home)}") from error
             found[name] = home / name
             shown.update("reference data", done + 1, len(missing))

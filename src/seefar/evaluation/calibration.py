@@ -144,12 +144,6 @@ def reliability_bins(confidence: Floats, right: NDArray[np.bool_], bins: int = B
         confidence: probability of the predicted class, (N,).
         right: whether it is the true class, (N,).
         bins: how many; one for each image if there are fewer images.
-
-    Example:
-        >>> import numpy as np
-        >>> low, high = reliability_bins(np.array([0.5, 0.9, 0.7, 1.0]), np.array([False, True, True, True]), 2)
-        >>> low.n, round(low.confidence, 2), low.accuracy
-        (2, 0.6, 0.5)
     """
     parts = np.split(np.argsort(confidence, kind="stable"), _starts(len(confidence), bins)[1:])
     return tuple(
@@ -167,11 +161,6 @@ def brier_scores(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
     """Squared differences of probabilities (N, K) to the one-hot labels (N,), summed over the classes, (N,).
 
     Source: Brier 1950, Monthly Weather Review 78:1.
-
-    Example:
-        >>> import numpy as np
-        >>> brier_scores(np.array([[0.75, 0.25], [0.0, 1.0]]), np.array([0, 0]))
-        array([0.125, 2.   ])
     """
     differences = probabilities.copy()
     differences[np.arange(len(labels)), labels] -= 1

@@ -86,14 +86,7 @@ def evaluate(
 ) -> Evaluation:
     """Predictions, metrics and mistakes of a model on a split. Writes nothing; `Evaluation.save` does.
 
-    Args:
-        model: see `seefar.predict`.
-        split: the images.
-        normalize: see `seefar.predict`.
-        progress: see `seefar.progress`.
-
-    Raises:
-        DataError: the model does not give one logit for each class of the split.
+    Arguments and errors as `seefar.predict`.
 
     Example:
         >>> import seefar

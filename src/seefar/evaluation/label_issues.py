@@ -1,4 +1,4 @@
-"""Label issues by confident learning: per-class thresholds, the confident joint, ranked by normalised margin.
+"""Label issues by confident learning: per-class thresholds, ranked by normalised margin.
 
 Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels" (JAIR 70,
 arXiv 1911.00068). Written from the paper; needs only labels, and probabilities from a model that was not trained on
@@ -37,19 +37,15 @@ class LabelIssue:
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """All label issues of a split of N images and K classes.
+    """All label issues of a split with K classes.
 
     Attributes:
         issues: the most doubtful label first.
         thresholds: float64 (K,), mean probability of class k over the images labelled k; NaN where there are none.
-        joint: int64 (K, K), the confident joint: how many images labelled i are counted as class j.
-        n: number of images.
     """
 
     issues: tuple[LabelIssue, ...]
     thresholds: NDArray[np.float64]
-    joint: NDArray[np.int64]
-    n: int
 
 
 def find_label_issues(
@@ -89,8 +85,6 @@ def find_label_issues(
     confident = shares >= thresholds  # (N, K); no image reaches NaN
     counted = np.where(confident, shares, -1).argmax(1)  # (N,)
     sure = confident.any(1)
-    joint = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(joint, (labels[sure], counted[sure]), 1)
     others = shares.copy()
     others[rows, labels] = -1
     margins = shares[rows, labels] - others.max(1)
@@ -103,7 +97,7 @@ def find_label_issues(
             f"rather {names[suggested]} ({100 * shares[index, suggested]:.0f} %)"
         )
         issues.append(LabelIssue(index, given, suggested, float(margins[index]), sentence))
-    return LabelIssues(tuple(issues), thresholds, joint, len(labels))
+    return LabelIssues(tuple(issues), thresholds)
 
 
 def _check(labels: Labels, shares: NDArray[np.float64]) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
+NORMAL_QUANTILE = 1.959964  # of 97.5 %
+
 
 @dataclass(frozen=True)
 class ClassMetrics:
@@ -51,15 +53,14 @@ class Metrics:
     confusion: tuple[tuple[int, ...], ...] = field(repr=False)
 
 
-def wilson_interval(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's interval of a share (Wilson 1927, JASA 22:209); z = 1.96 gives 95 %. Always within 0 to 1.
+def wilson_interval(right: int, n: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of a share (Wilson 1927, JASA 22:209), always within 0 to 1.
 
     Args:
         right: successes.
         n: trials, at least 1.
-        z: quantile of the normal distribution.
     """
-    share = right / n
+    share, z = right / n, NORMAL_QUANTILE
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return max(0.0, middle - half), min(1.0, middle + half)

@@ -153,34 +153,11 @@ class ConfusedPair:
     second_share: float
 
 
-@dataclass(frozen=True)
-class ClassMistakes:
-    """The mistakes of one class.
-
-    Attributes:
-        index: the class.
-        n: its images.
-        missed: those of them that are predicted as another class.
-        wrongly_named: images of other classes that are predicted as this one.
-        share: of all mistakes, those that miss it.
-    """
-
-    index: int
-    n: int
-    missed: int
-    wrongly_named: int
-    share: float
-
-
 def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> list[Confusion]:
     """All confusions, those of the most images first; ties are ordered by true, then by predicted class.
 
     Args:
         confusion: (K, K), such as `Metrics.confusion`: row is the true class, column the predicted one.
-
-    Example:
-        >>> count_confusions([[8, 2], [3, 7]])
-        [Confusion(true=1, predicted=0, n=3), Confusion(true=0, predicted=1, n=2)]
     """
     counts = np.array(confusion)
     np.fill_diagonal(counts, 0)
@@ -214,31 +191,6 @@ def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[
             shares = there / int(sizes[first]), back / max(1, int(sizes[second]))
             pairs[key] = ConfusedPair(first, second, there, back, (there + back) / total, *shares)
     return [pairs[key] for key in sorted(pairs, key=lambda key: (-pairs[key].share, key))]
-
-
-def mistakes_by_class(labels: Labels, predicted: Labels, num_classes: int) -> list[ClassMistakes]:
-    """Each class's mistakes, the most missed class first.
-
-    Args:
-        labels: int (N,).
-        predicted: int (N,).
-        num_classes: K.
-
-    Example:
-        >>> import numpy as np, seefar
-        >>> worst, _ = mistakes_by_class(np.array([0, 0, 1, 1]), np.array([1, 0, 1, 1]), 2)
-        >>> worst.index, worst.n, worst.missed, worst.wrongly_named
-        (0, 2, 1, 0)
-    """
-    confusion = confusion_matrix(labels, predicted, num_classes)
-    right = confusion.diagonal()
-    missed, named = confusion.sum(1) - right, confusion.sum(0) - right
-    total = max(1, int(missed.sum()))
-    by_class = [
-        ClassMistakes(k, int(confusion[k].sum()), int(missed[k]), int(named[k]), int(missed[k]) / total)
-        for k in range(num_classes)
-    ]
-    return sorted(by_class, key=lambda one: -one.missed)
 
 
 # ---- Slices ----

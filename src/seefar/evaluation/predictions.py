@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.data.images import Images, Labels, Split, check_classes, check_labels
-from seefar.errors import DataError, RunError
+from seefar.data.images import Images, Labels, Split
+from seefar.errors import DataError
 from seefar.model.inference import (
     BATCH_SIZE,
     check_finite,
@@ -84,10 +84,6 @@ class Predictions:
         """Cross-entropy of each image in nats, without label smoothing, float64 (N,)."""
         return -self.log_probabilities[np.arange(len(self.labels)), self.labels]
 
-    def are_of(self, model: nn.Module, split: Split) -> bool:
-        """Whether they were computed with these weights for these images, labels and classes."""
-        return self.are_for(split) and self.model == weights_fingerprint(model)
-
     def are_for(self, split: Split) -> bool:
         """Whether they are of these images, labels and classes, whatever the weights."""
         same_labels = self.classes == split.classes and np.array_equal(self.labels, split.labels)
@@ -105,12 +101,8 @@ class Predictions:
             RunError: the file is missing, damaged, or holds something else.
         """
         arrays = load_arrays(path, _FORM)
-        try:
-            classes = check_classes(arrays["classes"])
-            labels = check_labels(arrays["labels"], len(arrays["logits"]), classes)
-        except DataError as error:
-            raise RunError(f"{path}: {error} Delete it and compute it again.") from error
-        return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
+        classes, model, images = tuple(arrays["classes"].tolist()), str(arrays["model"]), str(arrays["images"])
+        return cls(arrays["logits"], arrays["features"], arrays["labels"], classes, model, images)
 
 
 _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
@@ -129,6 +121,7 @@ def predict(
     *,
     normalize: Callable[[Tensor], Tensor] | None = None,
     progress: Progress | None = None,
+    stage: str = "evaluation",
 ) -> Predictions:
     """Logits and last-layer features of every image.
 
@@ -142,6 +135,7 @@ def predict(
         normalize: computes network input from images, float32 (N, 3, H, W) in 0..1, for a module that does not
             normalise them itself. A `ResNet18` does.
         progress: see `seefar.progress`.
+        stage: what the progress is called.
 
     Raises:
         DataError: the model does not give one finite logit for each class of the split.
@@ -161,7 +155,7 @@ def predict(
         def advance(images: int) -> None:
             nonlocal done
             done += images
-            shown.update("evaluation", done, len(split))
+            shown.update(stage, done, len(split))
 
         if isinstance(model, ResNet18) and normalize is None:
             features = pooled_features(model, split.images, advance)  # (N, C)

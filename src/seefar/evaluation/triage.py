@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from seefar.data.images import Labels
 from seefar.data.reference import CHECKERS, Reference
 from seefar.errors import DataError
-from seefar.evaluation.metrics import wilson_interval
+from seefar.evaluation.metrics import NORMAL_QUANTILE, wilson_interval
 
 Fault = Literal["label", "ambiguous", "hard", "model"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -269,6 +269,6 @@ def _views(right: NDArray[np.bool_], chosen: dict[str, tuple[str, NDArray[np.boo
 def _people(agreement: NDArray[np.float64]) -> AccuracyView:
     """Mean over the images of the share of people who chose the label."""
     mean = float(agreement.mean())
-    half = 1.959964 * float(agreement.std(ddof=1)) / len(agreement) ** 0.5
+    half = NORMAL_QUANTILE * float(agreement.std(ddof=1)) / len(agreement) ** 0.5
     meaning = "people, one at a time, on all test images (CIFAR-10H)"
     return AccuracyView("people", meaning, len(agreement), None, mean, (mean - half, min(1.0, mean + half)))

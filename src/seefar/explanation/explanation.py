@@ -14,15 +14,9 @@ from numpy.typing import NDArray
 from seefar.choices import HideName, MethodName
 from seefar.errors import RunError
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.health import Health
-from seefar.explanation.occlusion import (
-    Pixels,
-    Repair,
-    RepairRates,
-    repair_rates,
-)
+from seefar.explanation.occlusion import Pixels, Repair, RepairRates, repair_rates
 from seefar.maps.grid import Grid, Maps
-from seefar.maps.sanity import BLOCK
+from seefar.maps.sanity import BLOCK, Health
 from seefar.runs.arrays import load_arrays, save_arrays
 from seefar.runs.files import parse_json
 
@@ -139,28 +133,21 @@ class Explanation:
         """Read what `save` wrote.
 
         Raises:
-            RunError: the file is missing, damaged, or not an explanation.
+            RunError: the file is missing or damaged.
         """
         arrays: dict[str, Any] = load_arrays(path, _FORM)
         del arrays["index"]
-        try:
-            about = parse_json(arrays.pop("about").tobytes())
-            about["classes"] = tuple(about["classes"])
-            about["grid"] = Grid(**{**about["grid"], "cells": tuple(about["grid"]["cells"])})
-            about["mistakes"] = [Mistake(**row) for row in about["mistakes"]]
-            about["repairs"] = [Repair(**{**row, "box": tuple(row["box"])}) for row in about["repairs"]]
-            about["health"] = [Health(row["badge"], tuple(row["reasons"])) for row in about["health"]]
-            return cls(**arrays, **about)
-        except (ValueError, TypeError, KeyError) as error:
-            raise RunError(f"{path} cannot be read ({error}): delete it and explain the mistakes again.") from error
+        about = parse_json(arrays.pop("about").tobytes())
+        about["classes"] = tuple(about["classes"])
+        about["grid"] = Grid(**{**about["grid"], "cells": tuple(about["grid"]["cells"])})
+        about["mistakes"] = [Mistake(**row) for row in about["mistakes"]]
+        about["repairs"] = [Repair(**{**row, "box": tuple(row["box"])}) for row in about["repairs"]]
+        about["health"] = [Health(row["badge"], tuple(row["reasons"])) for row in about["health"]]
+        return cls(**arrays, **about)
 
 
 _TABLES = ("mistakes", "repairs", "health")
-
-
 _PLAIN = ("classes", "method", "layer", "cells", "hide", "model", "images")
-
-
 _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
     "index": ("int64", ("M",)),
     "contrast": ("float32", ("M", "h", "w")),

@@ -129,16 +129,6 @@ def occlude(
         grid: positions of the cells; default: they share the image evenly.
         how: what replaces hidden pixels; see `hide`.
         index: data set index of each image, int64 (M,), from which its control mask is drawn. Default: 0, 1, 2, ...
-
-    Example:
-        >>> red = np.zeros((1, 32, 32, 3), np.uint8)
-        >>> red[:, :4, :8, 0], red[..., 2] = 255, 1  # a bright red patch on a faint blue background
-        >>> contrast = np.zeros((1, 8, 8), np.float32)
-        >>> contrast[:, 0, :2] = 1
-        >>> brightness = lambda images: images.mean((1, 2))
-        >>> found = occlude(brightness, red, np.array([0]), np.array([2]), contrast, how="mean")
-        >>> found.top.predicted, found.top.share, found.least.predicted
-        (array([2]), array([0.05]), array([0]))
     """
     values = to_pixels(contrast, (images.shape[1], images.shape[2]), grid)
     ranks = rank_pixels(values)

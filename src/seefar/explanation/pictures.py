@@ -13,11 +13,11 @@ from torch import nn
 from seefar.choices import HideName, MapChoices, MethodName
 from seefar.data.pictures import Picture, Places, read_pictures, unreadable
 from seefar.errors import DataError, printable
-from seefar.explanation.explainer import BATCH, Explainer, layer_name, normalise_map_settings
-from seefar.explanation.health import Health
+from seefar.explanation.explain import BATCH, Explainer, layer_name, normalise_map_settings
 from seefar.explanation.occlusion import Repair
 from seefar.maps.capture import original
 from seefar.maps.grid import Grid
+from seefar.maps.sanity import Health
 from seefar.model.inference import log_softmax
 from seefar.progress import Progress, showing
 
@@ -144,7 +144,7 @@ def predict_pictures(
 
     Raises:
         DataError: some of the files cannot be read, and all of these are named; or the network has other classes.
-        ChoiceError, ChoiceError: as in `seefar.explain`.
+        ChoiceError: as in `seefar.explain`.
 
     Example:
         >>> import tempfile

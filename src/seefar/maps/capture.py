@@ -256,24 +256,14 @@ def capture(model: nn.Module, inputs: Tensor, classes: Tensor, layer: str) -> Ca
         if len(taken) != 1:
             part = "takes no part in the forward pass" if not taken else f"is used {len(taken)} times in a forward pass"
             raise ChoiceError(f"Layer {layer} {part}: name another layer.")
-        check_class_indices(classes, logits.shape[1])
+        count, found = logits.shape[1], classes.tolist()
+        if found and not 0 <= min(found) <= max(found) < count:
+            raise ChoiceError(f"Class indices must be from 0 to {count - 1} (got {min(found)} to {max(found)}).")
         score = logits.gather(1, classes.clone()[:, None]).sum()
         gradients = torch.autograd.grad(score, taken[0], allow_unused=True)[0] if score.requires_grad else None
         if gradients is None:
             raise ChoiceError(f"The logits do not depend on layer {layer}: name another layer.")
     return Captured(inputs, classes, taken[0].detach().float(), gradients.float())
-
-
-def check_class_indices(classes: Tensor, count: int) -> None:
-    """Check that class indices are below the number of classes.
-
-    Raises:
-        ChoiceError: one of them is out of range.
-    """
-    if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < count:
-        raise ChoiceError(
-            f"Class indices must be from 0 to {count - 1} (got {int(classes.min())} to {int(classes.max())})."
-        )
 
 
 def _float_type(model: nn.Module, batch: Tensor) -> torch.dtype:

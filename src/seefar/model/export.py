@@ -21,11 +21,7 @@ OPSET = 20
 
 
 class LogitsAndMaps(nn.Module):
-    """The exported network: logits and the maps of all classes, from one pass of the dense twin.
-
-    Args:
-        model: the network.
-    """
+    """The exported network: logits and the maps of all classes, from one pass of the dense twin."""
 
     def __init__(self, model: ResNet18) -> None:
         super().__init__()

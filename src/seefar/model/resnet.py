@@ -60,23 +60,20 @@ class Normalize(nn.Module):
 
 
 def _check_images(images: object) -> None:
-    rule = "Images must be a tensor of uint8 (N, H, W, 3) or of floats (N, 3, H, W) in 0 to 1"
     if not isinstance(images, Tensor):
-        found = f"a {type(images).__name__}: pass a tensor, such as torch.from_numpy(images)"
-    elif images.dtype == torch.uint8:
-        if images.ndim == 4 and images.shape[3] == 3:
-            return
-        found = f"uint8 {tuple(images.shape)}: pass RGB with the channels last, and images[None] for a single one"
-    elif not images.is_floating_point():
-        found = f"{images.dtype} {tuple(images.shape)}: pass images.to(torch.uint8), or images / 255"
-    elif images.ndim != 4 or images.shape[1] != 3:
-        found = f"floats {tuple(images.shape)}: pass RGB with the channels first, and images[None] for a single one"
-    else:
+        found = f"a {type(images).__name__}"
+    elif images.dtype == torch.uint8 and images.ndim == 4 and images.shape[3] == 3:
+        return
+    elif images.is_floating_point() and images.ndim == 4 and images.shape[1] == 3:
         low, high = images.aminmax() if images.numel() else (0.0, 1.0)
         if low >= 0 and high <= 1:  # false for NaN
             return
         found = f"floats from {low:.3g} to {high:.3g}: pass images as they are, the network normalises them itself"
-    raise DataError(f"{rule}, found {found}.")
+    else:
+        found = f"{images.dtype} {tuple(images.shape)}"
+    raise DataError(
+        f"Images must be a tensor of uint8 (N, H, W, 3) or of floats (N, 3, H, W) in 0 to 1, found {found}."
+    )
 
 
 class Projection(nn.Conv2d):

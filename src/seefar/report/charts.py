@@ -56,11 +56,6 @@ def plot_faults(faults: Mapping[str, int]) -> Figure:
 
     Args:
         faults: count by fault; those of no mistake may be left out.
-
-    Example:
-        >>> figure = plot_faults({"label": 51, "ambiguous": 170, "hard": 92, "model": 94})
-        >>> len(figure.axes[0].patches)
-        4
     """
     counts = {fault: faults.get(fault, 0) for fault in FAULT_MEANINGS}
     total, row = sum(counts.values()), 0.62
@@ -94,13 +89,6 @@ def plot_reliability(
         calibration: of the network.
         confidence: probability of the predicted class of each image, (N,), for the counts.
         after: the same with a fitted temperature.
-
-    Example:
-        >>> import numpy as np
-        >>> from seefar.evaluation.calibration import measure_calibration
-        >>> logits = np.random.default_rng(0).normal(0, 2, (200, 3))
-        >>> calibration = measure_calibration(logits, logits.argmax(1))
-        >>> figure = plot_reliability(calibration, np.full(200, 0.5))
     """
     figure = new_figure(5.6, 7.5)
     text(figure, 0.25, 0.2, "Is the network as sure as it is right?", LARGE, weight="bold")
@@ -374,7 +362,7 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
     if not history:
         raise RunError("A history without a row cannot be drawn: it has one when the first step is logged.")
     left, top, width, height, gap = 0.65, 0.6, 4.0, 4.05, 0.9  # inches
-    figure = new_figure(left + 2 * width + 2 * gap, top + height + 0.6)
+    figure = new_figure(left + 2 * width + 2 * gap, 5.25)
     draw_loss(figure, (left, top, width, height), history)
     second = (left + width + gap, top, width, height)
     axes = draw_accuracy(figure, second, history, test_accuracy)
@@ -417,7 +405,8 @@ def _upper_and_lower(box: Box) -> tuple[Box, Box]:
     """The boxes of the upper axes and of the lower ones, which are 0.75 inches high."""
     left, top, width, height = box
     low, between = 0.75, 0.6
-    return (left, top, width, height - low - between), (left, top + height - low, width, low)
+    high = round(height - low - between, 6)  # without the rounding error, which would move the lower curve
+    return (left, top, width, high), (left, top + high + between, width, low)
 
 
 def _epochs(history: Sequence[HistoryRow]) -> list[float]:

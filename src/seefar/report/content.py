@@ -19,10 +19,10 @@ from seefar.data.images import Images, Split
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.mistakes import Mistake
-from seefar.evaluation.triage import HARD_NETS, MEANING, Verdict
+from seefar.evaluation.triage import MEANING, Verdict
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
-from seefar.report.panels import IN_LOGITS
+from seefar.maps.formulas import IN_LOGITS
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import RECIPES, Recipe
 
@@ -246,64 +246,6 @@ def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
         Image.fromarray(grid).save(data, "PNG", optimize=True)
     uri = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
     return {"uri": uri, "columns": columns, "height": height, "width": width}
-
-
-def how_to_read(content: ReportContent) -> list[tuple[str, str]]:
-    """Titles and paragraphs for readers who see such maps for the first time, about what the page shows."""
-    boxes = []
-    explanation = content.explanation
-    if explanation is not None and explanation.mistakes:
-        damaged = explanation.rates.damaged
-        broken = (
-            ""
-            if damaged.share is None
-            else f" Hiding the evidence also breaks {damaged.share:.0%} of {damaged.n} correct predictions."
-        )
-        boxes += [
-            (
-                "The colours",
-                "Red cells are evidence for the class above the map, blue cells are evidence against it, and cells "
-                "without colour are neither. The three maps of an image share one scale. \u201cWhy deer, not dog\u201d "
-                "is the map for deer minus the map for dog.",
-            ),
-            (
-                "The occlusion test",
-                "The outlined region has the strongest evidence for the wrong prediction. It is hidden, and the "
-                "network predicts again. Repaired: the prediction is now correct. The control mask has the same shape "
-                f"and hides another region.{broken}",
-            ),
-            (
-                "The badge",
-                "A good map passed every check: hiding its region has more effect than the control mask, a network "
-                "with random weights gives a different map, and the mirrored image gives the mirrored map. Do not rely "
-                "on a poor map.",
-            ),
-        ]
-    if content.verdicts:
-        boxes.append(
-            (
-                "The causes",
-                "Label: people who checked the label reject it. Ambiguous: people disagree about the image. Hard: at "
-                f"least {HARD_NETS} other good networks make a mistake too. Model: none of these, so a better model "
-                "can repair it.",
-            )
-        )
-    if content.neighbours is not None:
-        boxes.append(
-            (
-                "The neighbours",
-                "Training images that are nearest in the network's last layer: three of the predicted class and three "
-                "of the labelled one. Distance 0 is the same direction, 1 is unrelated.",
-            )
-        )
-    boxes.append(
-        (
-            "The limits",
-            "A map is evidence about this network, not about the world. It shows the pixels that the network reacted "
-            "to, not the content of the image or where a person would look. All numbers are from this test set only.",
-        )
-    )
-    return boxes
 
 
 def command_of(recipe: Recipe) -> str:

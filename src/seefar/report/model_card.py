@@ -27,11 +27,6 @@ def model_card(recipe: Recipe, classes: Sequence[str], metrics: Metrics | None, 
         classes: names of the K classes.
         metrics: of the test set; None if the network was not evaluated: the card then claims no accuracy.
         files: names of the files beside the card, each of them in `DESCRIPTIONS`.
-
-    Example:
-        >>> from seefar.training.recipe import recipe
-        >>> model_card(recipe("demo"), ("circle", "square"), None, ["weights.safetensors"]).splitlines()[:2]
-        ['---', 'license: mit']
     """
     environment = Environment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters |= {

@@ -24,11 +24,10 @@ from seefar.errors import DataError, RunError
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
-from seefar.evaluation.mistakes import confused_pairs
-from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import MEANING, triage
+from seefar.evaluation.mistakes import count_confusions
+from seefar.evaluation.triage import HARD_NETS, MEANING, triage
 from seefar.explanation.explanation import Explanation
-from seefar.report.content import ReportContent, command_of, how_to_read, make_payload, origin_of
+from seefar.report.content import ReportContent, command_of, make_payload, origin_of
 from seefar.report.embedded import Chart, history_charts, reliability_chart
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder, find_run
@@ -136,7 +135,7 @@ def render_report(content: ReportContent) -> str:
     payload = make_payload(content)
     metrics, recipe = content.evaluation.metrics, content.recipe
     scale = accuracy_scale(metrics, content.data)
-    pairs = _pair_bars(content.evaluation.predictions)
+    pairs = _pair_bars(metrics)
     page = {
         "policy": _policy([assets["report.css"]], [assets["first.js"], script]),
         "style": Markup(assets["report.css"]),
@@ -158,7 +157,9 @@ def render_report(content: ReportContent) -> str:
         "on_page": f"{len(content.mistakes):,}",
         "matrix": _matrix(metrics),
         "pairs": pairs,
-        "reading": how_to_read(content),
+        "rates": content.explanation.rates if content.explanation and content.explanation.mistakes else None,
+        "has_neighbours": content.neighbours is not None,
+        "hard_nets": HARD_NETS,
         "has_verdicts": bool(content.verdicts),
         "rows": payload["mistakes"],
         "command": command_of(recipe) if recipe else "",
@@ -283,23 +284,18 @@ def _counted(title: str, key: str, kinds: Mapping[Any, tuple[str, str]], values:
     return Bars(title, tuple(bars), note)
 
 
-def _pair_bars(predictions: Predictions) -> Bars:
+def _pair_bars(metrics: Metrics) -> Bars:
     """The most frequent confusions of a true class with a predicted one; each direction of a pair counts by itself."""
-    names, mistakes = predictions.classes, int((predictions.labels != predictions.predicted).sum())
-    counts = []
-    for pair in confused_pairs(predictions.labels, predictions.predicted, len(names)):
-        counts.append((pair.first_as_second, pair.first, pair.second))
-        counts.append((pair.second_as_first, pair.second, pair.first))
-    most = sorted((one for one in counts if one[0]), key=lambda one: (-one[0], *one[1:]))[:MOST_PAIRS]
+    names, most = [one.name for one in metrics.classes], count_confusions(metrics.confusion)[:MOST_PAIRS]
     bars = (
         Bar(
             f"{names[t]} \N{RIGHTWARDS ARROW} {names[p]}",
-            f"{count / mistakes:.0%} of the mistakes",
+            f"{count / metrics.mistakes:.0%} of the mistakes",
             f"{count:,}",
-            100 * count / most[0][0],
+            100 * count / most[0].n,
             _link(true=names[t], predicted=names[p]),
         )
-        for count, t, p in most
+        for t, p, count in most
     )
     return Bars("Most frequent confusions", tuple(bars))
 

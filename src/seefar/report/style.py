@@ -30,7 +30,6 @@ INK, QUIET, PALE = "#1c1f24", "#5c6470", "#d5d9de"
 BLUE, ORANGE, RED = "#2166ac", "#d9730d", "#b2182b"
 BADGE_COLOURS = {"good": "#1a7f37", "fair": ORANGE, "poor": RED}
 SIGNED_COLOURS = "RdBu_r"  # perceptual and diverging: red is positive, blue negative, white zero
-COUNT_COLOURS = "cividis"  # perceptual, and the same to readers who do not tell red from green
 FONT = "DejaVu Sans"  # part of matplotlib, so a figure looks the same on every machine
 MISSING = "\N{WHITE SQUARE}"
 
@@ -267,7 +266,7 @@ def check_figure(path: Path) -> None:
     check_place(path.parent)
 
 
-def save_figure(path: Path, figure: Figure) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Save a figure as PNG, PDF or SVG, atomically; the same figure gives the same bytes."""
     with written_beside(path) as beside, matplotlib.rc_context({"svg.hashsalt": "seefar"}):
         figure.savefig(beside, facecolor="white", **OPTIONS[path.suffix.lower()])

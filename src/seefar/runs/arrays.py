@@ -1,19 +1,26 @@
-"""Arrays on disk: `.npz` and `.npy` without pickle, whole or not there, checked before they take any memory."""
+"""Arrays and tensors on disk: `.npz` and `.npy` without pickle, safetensors with a checksum; written atomically."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import math
 import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
+import safetensors
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor, nn
 
-from seefar.errors import RunError
-from seefar.runs.files import open_regular, written_beside
+from seefar.errors import RunError, not_read
+from seefar.runs.files import open_regular, parse_json, written_beside
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
@@ -58,22 +65,15 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
     return arrays
 
 
-def load_array(path: str | Path, mmap_mode: Literal["c"] | None = None) -> NDArray[Any]:
+def load_array(path: str | Path) -> NDArray[Any]:
     """Read one `.npy` file without pickle.
-
-    Args:
-        path: the file.
-        mmap_mode: see `numpy.load`.
 
     Raises:
         OSError: it is missing or cannot be read.
         ValueError: it is no `.npy` file of numbers or text, or its length is not what its header says.
     """
     with open_regular(path) as file:
-        _check_header(file, os.fstat(file.fileno()).st_size)
-    found: NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    _check_text(found)
-    return found
+        return _read(file, os.fstat(file.fileno()).st_size)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
@@ -81,38 +81,89 @@ def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     if about.compress_type != zipfile.ZIP_STORED:  # so that nothing in it is larger than the file
         raise ValueError(f"{name} is compressed")
     with archive.open(about) as file:
-        _check_header(file, about.file_size)
-    with archive.open(about) as file:
-        found = np.lib.format.read_array(file, allow_pickle=False)
-    _check_text(found)
-    return found
+        return _read(file, about.file_size)
 
 
-def _check_text(found: NDArray[Any]) -> None:
-    """Refuse text with numbers in it that are no characters: Python fails at them wherever they are used first."""
-    if found.dtype.kind == "U":
-        points = np.frombuffer(found.tobytes(), f"{found.dtype.byteorder}u4")
-        if ((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any():  # the latter are halves of one
-            raise ValueError("a text in it has characters that are none")
-
-
-def _check_header(file: IO[bytes], size: int) -> None:
-    """Refuse a header that promises another number of bytes than the `size` there are: numpy would reserve them."""
+def _read(file: IO[bytes], size: int) -> NDArray[Any]:
+    """The array in a `.npy` file of `size` bytes, whose header may promise more: numpy would reserve them."""
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, dtype = read_header(file)
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     except Exception as error:  # a damaged header may raise anything at all
         raise ValueError(f"no header of an .npy file: {_one_line(error)}") from error
-    if dtype.hasobject:
-        raise ValueError("Object arrays are not read, since they can run code")
     promised, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if promised != there or any(length < 0 for length in shape):
         raise ValueError(f"{dtype} {shape} takes {promised} bytes, it holds {there}")
+    file.seek(0)
+    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _one_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors of any memory layout as safetensors, whole or not at all, with plain values about them."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One key, since safetensors writes several in an order that changes from one process to the next.
+    metadata = {"seefar": json.dumps({**about, "sha256": _sha256(plain, about)})}
+    with written_beside(path) as beside:
+        beside.write_bytes(save(plain, metadata))  # save_file would make it readable for its owner only
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a safetensors file, and what `save_tensors` was given about them; empty if another wrote it.
+
+    Raises:
+        RunError: the file is missing or damaged, be it by one bit.
+    """
+    try:
+        open_regular(path, follow=False).close()  # safetensors reports "not found" whatever the system reports
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
+    except OSError as error:
+        raise not_read(path, error) from error
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+            metadata = dict(file.metadata() or {})
+        about = parse_json(metadata.get("seefar") or "{}")
+        if not isinstance(about, dict):
+            raise ValueError("its metadata is no table")
+        wanted = about.pop("sha256", None)
+        if wanted is not None and wanted != _sha256(tensors, about):
+            raise ValueError("its content is not what its checksum says")
+    except (OSError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        if os.strerror(errno.EMFILE) in str(error):  # it needs more than one descriptor, and raises what it likes
+            raise not_read(path, OSError(errno.EMFILE, os.strerror(errno.EMFILE))) from error
+        raise RunError(
+            f"{path} is no whole safetensors file ({error}): delete it and train again, or restore it from a copy."
+        ) from error
+    return tensors, about
+
+
+def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put weights that came from `path` into `model`.
+
+    One on torch's device `meta`, which takes no memory, takes copies of the weights.
+
+    Raises:
+        RunError: names or shapes are not those of `model`.
+    """
+    copies = {name: tensor.clone() for name, tensor in weights.items()}  # they may be mapped from the file
+    on_meta = any(tensor.is_meta for tensor in model.state_dict().values())
+    try:
+        model.load_state_dict(copies, assign=on_meta)
+    except RuntimeError as error:
+        first = str(error).split("\n\t")[1]
+        raise RunError(f"{path} holds the weights of another network ({first}): choose another run.") from error
+
+
+def _sha256(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """SHA-256 over names, types, shapes and values, and what is about them."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

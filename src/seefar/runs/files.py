@@ -129,16 +129,6 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_changed(path: Path, text: str) -> None:
-    """`write_text`, unless the file holds this text already; then it is left as it is, with its time.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
-        write_text(path, text)
-
-
 def sync(path: Path) -> None:
     """Wait until a file's content, or a folder's entries, are on the disk; a missing file is ignored."""
     if path.is_dir() and os.name == "nt":  # Windows opens no folder

@@ -68,11 +68,6 @@ class RunFolder:
         return self.path / "predictions.npz"
 
     @property
-    def calibration(self) -> Path:
-        """How far the probabilities can be believed."""
-        return self.path / "calibration.json"
-
-    @property
     def metrics(self) -> Path:
         """Accuracy, per class, confusion."""
         return self.path / "metrics.json"
@@ -93,11 +88,6 @@ class RunFolder:
         return self.path / "explanation.json"
 
     @property
-    def neighbours(self) -> Path:
-        """The nearest training images of the mistakes, where they were looked for."""
-        return self.path / "neighbours.npz"
-
-    @property
     def report(self) -> Path:
         """The HTML page."""
         return self.path / "report.html"
@@ -107,14 +97,9 @@ class RunFolder:
         """What made the files, and for each its hash and the hashes of its inputs."""
         return self.path / MANIFEST
 
-    @property
-    def figures(self) -> Path:
-        """The folder of the figures."""
-        return self.path / "figures"
-
     def figure(self, name: str) -> Path:
         """A figure, such as `maps`."""
-        return self.figures / f"{name}.png"
+        return self.path / "figures" / f"{name}.png"
 
 
 def find_run(name: str | Path) -> RunFolder:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import torch
 
 PACKAGES = ("seefar", "torch", "numpy", "albumentations", "opencv-python-headless", "matplotlib", "safetensors")
 
@@ -58,23 +58,22 @@ def _processor() -> str:
 
 
 def _torch_uses() -> dict[str, Any]:
-    """The widest vector instructions, such as AVX2, the threads of torch, and the GPU; None if torch is not in use.
+    """The widest vector instructions, such as AVX2, the threads of torch, and the GPU.
 
     Processors of one name differ in their instructions, and so threefold in speed.
     """
-    torch = sys.modules.get("torch")
     return {
-        "instructions": None if torch is None else str(torch.backends.cpu.get_cpu_capability()),
-        "threads": None if torch is None else int(torch.get_num_threads()),
-        "gpu": _gpu(torch) if torch is not None and torch.cuda.is_available() else None,
+        "instructions": str(torch.backends.cpu.get_cpu_capability()),
+        "threads": int(torch.get_num_threads()),
+        "gpu": _gpu() if torch.cuda.is_available() else None,
     }
 
 
-def _gpu(torch: Any) -> dict[str, Any]:
+def _gpu() -> dict[str, Any]:
     """Name and memory of the GPU, its driver, CUDA and cuDNN, and in which precision float32 convolutions compute."""
     convolutions = torch.backends.cudnn
+    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]  # all GPUs have one driver
     try:
-        words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", f"--id={_gpu_number(torch)}"]
         driver = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         driver = None
@@ -85,17 +84,10 @@ def _gpu(torch: Any) -> dict[str, Any]:
         "capability": f"{properties.major}.{properties.minor}",
         "driver": driver,
         "cuda": torch.version.cuda,
-        "cudnn": convolutions.version(),
+        "cudnn": convolutions.version(),  # type: ignore[no-untyped-call]
         "float32_convolutions": (
             str(convolutions.conv.fp32_precision)
             if hasattr(convolutions, "conv")
             else ("tf32" if convolutions.allow_tf32 else "ieee")
         ),
     }
-
-
-def _gpu_number(torch: Any) -> str:
-    """The GPU in use as nvidia-smi counts: of all there are, not of those that this process may see."""
-    number = int(torch.cuda.current_device())
-    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return visible[number] if number < len(visible) else str(number)

@@ -54,6 +54,8 @@ class Artifact(Generic[T]):
         settings: what else its content depends on, as plain values for JSON.
         enough: whether a saved value has everything that this job needs.
         version: to be raised when the same inputs give other content.
+        always: compute it each time, and keep the file only if its bytes are the same. For what a browser runs: whoever
+            made the folder can have written any file, and a manifest that fits it.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Artifact(Generic[T]):
     settings: Callable[[Any], Any] = lambda job: None
     enough: Callable[[Any, T], bool] = lambda job, value: True
     version: int = 1
+    always: bool = False
 
 
 class Store:
@@ -130,7 +133,7 @@ class Store:
         for artifact in artifacts:
             if artifact.load is not None:
                 self.get(artifact)
-            elif not self.fresh(artifact):
+            elif not self.fresh(artifact) or (artifact.always and artifact.name not in self._values):
                 self._compute(artifact)
 
     def settings_of(self, artifact: Artifact[Any]) -> Any:
@@ -204,6 +207,8 @@ class Store:
         if value is None:
             self._remove(artifact.name)
             return None
+        if artifact.always and self.fresh(artifact) and self._is_saved(artifact, value):
+            return value
         root = self.overlay or self.folder
         path = root / artifact.name
         if path.parent.is_symlink() and path.parent != root:
@@ -218,6 +223,13 @@ class Store:
         self.written.append(artifact.name)
         self._write_manifest()
         return value
+
+    def _is_saved(self, artifact: Artifact[T], value: T) -> bool:
+        """Whether the file has the bytes that saving this value would give."""
+        with tempfile.TemporaryDirectory(prefix="seefar-") as folder:
+            copy = Path(folder) / Path(artifact.name).name
+            artifact.save(value, copy)
+            return file_entry(copy) == self._entry(artifact.name)
 
     def _remove(self, name: str) -> None:
         if self.overlay is None and ((self.folder / name).is_file() or (self.folder / name).is_symlink()):
@@ -391,6 +403,9 @@ def _checked(manifest: Any) -> dict[str, Any]:
             raise ValueError(f"its entry of {name} is incomplete")
     if not isinstance(manifest.get("training", {}).get("sessions", []), list):
         raise ValueError("its sessions are not a list")
+    training = manifest.get("training", {})
+    if not all({"device", "precision"} <= session.keys() for session in training.get("sessions", [])):
+        raise ValueError("its entry of the training is incomplete")
     return dict(manifest)
 
 

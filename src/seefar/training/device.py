@@ -1,14 +1,16 @@
-"""Devices and precision: CPU, CUDA or MPS; float32, bfloat16 or float16."""
+"""Devices and precision: CPU, CUDA or MPS; float32, bfloat16 or float16; CUDA graphs; memory and cores."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import platform
+from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
@@ -55,17 +57,12 @@ class Compute:
 
     @property
     def fuses(self) -> bool:
-        """Whether SGD is one kernel that reads its rate from the GPU's memory.
+        """Whether SGD is one kernel that reads its rate from the GPU's memory, so that steps can be CUDA graphs.
 
         Not in float16: where its loss scaler finds that the first step overflows, torch leaves the momentum of fused
         SGD unwritten.
         """
         return self.device.type == "cuda" and self.precision != torch.float16
-
-    @property
-    def records(self) -> bool:
-        """Whether training steps are recorded as CUDA graphs: the rate must be in the GPU's memory."""
-        return self.fuses
 
     def place(self, model: ResNet18) -> ResNet18:
         """The network on the device, in the memory format that suits it."""
@@ -143,24 +140,10 @@ def plan_training(device: DeviceName, precision: PrecisionName, checkpoint_minut
 
 
 def core_count() -> int:
-    """Cores that this process may use: of the machine, of its affinity, of its container's quota; the fewest."""
-    cores = os.cpu_count() or 1
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    quota, period = _control_group()
-    return min(cores, max(1, int(quota / period))) if quota > 0 and period > 0 else cores
-
-
-def _control_group(root: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
-    """Microseconds of processor time that the container may use per period, and the period; (-1, 1): no limit."""
-    try:
-        if (root / "cpu.max").exists():  # the second version of control groups
-            quota, period = (root / "cpu.max").read_text().split()
-        else:
-            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        return int(quota), int(period)
-    except (OSError, ValueError):  # "max" is no number either
-        return -1, 1
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
@@ -173,3 +156,48 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD: take blocks below 1 GiB from the heap
         libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD: never shrink the heap
+
+
+WARM_UP = 3
+"""Steps of each kind that run unrecorded: in these cuDNN and the optimizer allocate the memory that they keep."""
+
+
+class RecordedStep:
+    """A training step that a GPU records and replays, once for each number of images and each image size.
+
+    A step is a few hundred kernels of a few microseconds each, and starting a kernel takes the host longer than that. A
+    recorded step is started by one call (NVIDIA's CUDA graphs, `torch.cuda.CUDAGraph`). The arithmetic is the same.
+
+    Args:
+        step: takes images (B, H, W, 3) and labels (B,) on the GPU, and the image size; changes tensors in place, never
+            waits for the GPU, and returns nothing.
+    """
+
+    def __init__(self, step: Callable[[Tensor, Tensor, int], None]) -> None:
+        self._step = step
+        self._seen: Counter[tuple[int, int]] = Counter()
+        self._recorded: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        self._memory: Any = None  # shared: no replay reads what another one left there
+
+    def __call__(self, images: Tensor, labels: Tensor, size: int) -> None:
+        """One step."""
+        kind = len(labels), size
+        self._seen[kind] += 1
+        if self._seen[kind] <= WARM_UP:
+            self._step(images, labels, size)
+            return
+        if kind not in self._recorded:
+            self._recorded[kind] = self._record(images.clone(), labels.clone(), size)
+        graph, own_images, own_labels = self._recorded[kind]
+        own_images.copy_(images)
+        own_labels.copy_(labels)
+        graph.replay()
+
+    def _record(self, images: Tensor, labels: Tensor, size: int) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        """The graph and the tensors that it reads; nothing is computed yet."""
+        graph = torch.cuda.CUDAGraph()
+        self._memory = self._memory or torch.cuda.graph_pool_handle()
+        # thread_local: the thread that copies batches into page-locked memory is not part of it
+        with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
+            self._step(images, labels, size)
+        return graph, images, labels

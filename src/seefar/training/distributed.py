@@ -282,13 +282,9 @@ class _Step(nn.Module):
 
 
 def data_parallel(model: nn.Module, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """`function`, which runs `model`, with gradients that are the mean over all ranks.
+    """`function`, which runs `model`, with gradients that are the mean over all ranks, and the weights of rank 0.
 
     Batch norm takes its statistics from a rank's own images on the CPU, and from the whole batch on CUDA.
-
-    Args:
-        model: its parameters and buffers become those of rank 0.
-        function: of the network's input, such as `model.classify`.
     """
     if _group is None:
         return function

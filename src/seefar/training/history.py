@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +69,6 @@ def read_history(path: Path) -> list[HistoryRow]:
             raise ValueError(f"its first line is {lines[0].strip()!r}" if lines else "it is empty")
         whole = [line for line in lines if line.endswith("\n")]
         rows = [HistoryRow(**{name: _value(name, row[name]) for name in COLUMNS}) for row in csv.DictReader(whole)]
-        _check(rows)
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: restore it from a copy, or choose another run.") from error
     except OSError as error:
@@ -80,18 +77,6 @@ def read_history(path: Path) -> list[HistoryRow]:
         columns = ",".join(COLUMNS)
         raise RunError(f"{path} is not a training history ({error}): its columns must be {columns}.") from error
     return rows
-
-
-def _check(rows: Sequence[HistoryRow]) -> None:
-    """Refuse rows that no training writes: steps that do not rise, numbers that are not finite or not shares."""
-    steps = [row.step for row in rows]
-    if any(later <= earlier for earlier, later in pairwise(steps)):
-        raise ValueError("its steps do not rise")
-    for row in rows:
-        numbers = (row.seconds, row.learning_rate, row.loss)
-        shares = (row.accuracy, row.epoch_accuracy or 0.0, row.held_out_accuracy or 0.0)
-        if not all(math.isfinite(number) for number in numbers) or not all(0 <= share <= 1 for share in shares):
-            raise ValueError(f"step {row.step} has a number that is not finite or out of range")
 
 
 def _value(name: str, text: str) -> Any:
@@ -103,14 +88,8 @@ def _value(name: str, text: str) -> Any:
 class TrainingLog:
     """Writes the history and the log of a training, and shows its progress.
 
-    Args:
-        folder: rows are appended to its `history.csv`, lines to its `log.txt`; None: nothing is written, since another
-            process does it.
-        progress: shows each line and each step.
-        steps: steps of the whole training.
-        done: steps done before this session.
-        work: what is left to do, in any unit that takes the same time throughout, such as multiply-adds.
-        image_size: height and width of the images before they are resized.
+    Without a folder, since another process has it, nothing is written. `work` is what is left to do, in any unit that
+    takes the same time throughout, such as multiply-adds; `done` are the steps before this session.
 
     Raises:
         RunError: a file cannot be written to, such as on a full disk.

@@ -1,4 +1,7 @@
-"""The training loop: one flat function, from the first step to the finished network; a killed training resumes."""
+"""The training loop: one flat function, from the first step to the finished network; a killed training resumes.
+
+Below it is what it calls: the learning rate and the image size of a step, the optimizer, the batches, the state.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +17,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seefar.choices import DeviceName, PrecisionName
-from seefar.data.augmentation import BatchAugmentation, pipeline
-from seefar.data.batches import LARGEST_ON_DEVICE, AugmentedBatches, DeviceBatches, training_batches
+from seefar.data.batches import (
+    LARGEST_ON_DEVICE,
+    AugmentedBatches,
+    BatchAugmentation,
+    DeviceBatches,
+    pipeline,
+    training_batches,
+)
 from seefar.data.images import Data, Split
 from seefar.errors import DataError, Interrupted, RecipeError, RunError
 from seefar.model.inference import device_errors, pooled_features, true_float32
-from seefar.model.resnet import ResNet18
+from seefar.model.resnet import ResNet18, memory_format
 from seefar.progress import SILENT, Progress, showing
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
-from seefar.training.device import Compute, plan_training
+from seefar.training.device import Compute, RecordedStep, plan_training
 from seefar.training.distributed import any_rank, barrier, check_processes, data_parallel, is_main, leave, world_size
 from seefar.training.distributed import part as part_of
-from seefar.training.graphs import RecordedStep
 from seefar.training.history import HistoryRow, TrainingLog, duration, read_history, to_csv
-from seefar.training.interrupts import Interrupts
 from seefar.training.recipe import Recipe, few_steps_warning
 from seefar.training.run import Run, finish_training, load_run, open_run, save_weights, training_in
-from seefar.training.schedule import image_cost, image_size, learning_rate, resize
-from seefar.training.state import Tally, TrainingState, identify
+from seefar.training.state import Interrupts, Tally, TrainingState, identify
 
 CPU = torch.device("cpu")
 SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 60.0
@@ -103,7 +109,8 @@ def train(
     (unfinished,) = any_rank(run_folder is not None and not run_folder.weights.exists())
     if run_folder is None:
         if unfinished:
-            _train(None, recipe, data, compute, checkpoint_minutes, SILENT)
+            with device_errors():
+                _train(None, recipe, data, compute, checkpoint_minutes, SILENT)
         sys.exit(0)  # `joined` leaves the group on the way
     interrupted = False
     with showing(progress) as shown:
@@ -160,7 +167,7 @@ def _train(
         if part.count:
             tally.add(loss, logits, labels)
 
-    replays = compute.records and world_size() == 1
+    replays = compute.fuses and world_size() == 1
     take_step = RecordedStep(learn) if replays else learn
     how = f"{f' in {world_size()} processes' if world_size() > 1 else ''}{', steps replayed as CUDA graphs' * replays}"
 
@@ -243,10 +250,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> to
 
     The rate of a group is multiplied by its `rate_factor` in each step; norms' biases are a group of their own.
 
-    Args:
-        model: the network.
-        recipe: momentum, decay, and the rate of the first step.
-        fused: one kernel updates all parameters of a group and reads the rate from the device's memory; see `Compute`.
+    `fused`: one kernel updates all parameters of a group and reads the rate from the device's memory; see `Compute`.
     """
     parameters = list(model.parameters())
     norm_biases = {id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
@@ -324,3 +328,45 @@ def accuracy(model: ResNet18, split: Split) -> float:
 def all_finite(model: nn.Module) -> bool:
     """Whether every parameter and every running statistic is a finite number."""
     return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
+
+
+SMALLEST = 12  # pixels
+"""Height and width that the network is given at the least."""
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """The rate of step 1 to `steps`: constant, or one-cycle (Smith & Topin 2017, arXiv 1708.07120) in straight lines.
+
+    One-cycle rises for the first `warm_up` of the steps and falls to one step above 0 at the last.
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    peak = recipe.warm_up * steps
+    if step <= peak:
+        return recipe.learning_rate * (step / peak)
+    return recipe.learning_rate * ((steps + 1 - step) / (steps + 1 - peak))
+
+
+def image_size(recipe: Recipe, data: Data, epoch: int) -> int:
+    """Height and width of the network's input in an epoch counted from 0: `recipe.scales` share the epochs evenly.
+
+    With fewer epochs than scales it is the last scales, one for each epoch: the last epoch is always at the last scale.
+    Never less than `SMALLEST`: of 8 pixels and fewer the last stage makes one cell, and of a last batch of one image
+    batch norm would then have one value to take the variance of.
+    """
+    scales, epochs = len(recipe.scales), recipe.epochs
+    scale = recipe.scales[max(epoch * scales // epochs, scales - epochs + epoch)]
+    return max(SMALLEST, round(data.image_size * scale))
+
+
+def image_cost(recipe: Recipe, data: Data, epoch: int) -> float:
+    """Multiply-adds of an image in an epoch counted from 0, as a share of those of one at full size."""
+    return (image_size(recipe, data, epoch) / data.image_size) ** 2
+
+
+def resize(inputs: Tensor, size: int) -> Tensor:
+    """Network input (N, 3, H, W) brought to (N, 3, size, size); as it is if it has that size."""
+    if inputs.shape[-1] == size:
+        return inputs
+    smaller = F.interpolate(inputs, size=(size, size), mode="bilinear", antialias=True)
+    return smaller.contiguous(memory_format=memory_format(inputs.device))

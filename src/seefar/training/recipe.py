@@ -234,11 +234,6 @@ SMALL_BATCH = 16
 def few_steps_warning(images: int, batch_size: int, epochs: int) -> str | None:
     """One line that proposes a smaller batch and more epochs; None where there are steps enough.
 
-    Args:
-        images: training images.
-        batch_size: images in a batch.
-        epochs: times that every image is shown.
-
     Example:
         >>> few_steps_warning(102, 128, 8)[-29:]
         '--epochs 40 --batch-size 16).'

@@ -20,11 +20,11 @@ from seefar.data.images import LARGEST, SMALLEST, Data, check_classes, differing
 from seefar.errors import DataError, RecipeError, RunError, next_step, not_read, printable
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
+from seefar.runs.arrays import load_tensors, load_weights, save_tensors
 from seefar.runs.files import read_bytes, read_json, sync, write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
 from seefar.runs.store import TRAINING_FILES, Store, locked
-from seefar.runs.tensors import load_tensors, load_weights, save_tensors
 from seefar.training.device import choose_compute
 from seefar.training.history import HistoryRow, read_history
 from seefar.training.recipe import Recipe
@@ -60,11 +60,8 @@ class Run:
 def open_run(recipe: Recipe, data: Data, name: str | Path | None = None) -> RunFolder:
     """The folder for a training of this recipe on these images; nothing is written.
 
-    Args:
-        recipe: all hyperparameters.
-        data: its training images.
-        name: the run folder; default: the first folder of the recipe's name, that with `-2`, `-3` and so on, which is
-            free or belongs to this training.
+    Without a name it is the first folder of the recipe's name, that with `-2`, `-3` and so on, which is free or belongs
+    to this training.
 
     Raises:
         RunError: the named folder belongs to another training.
@@ -84,11 +81,8 @@ def load_for(
 ) -> Data:
     """The data set of a recipe.
 
-    Args:
-        recipe: names the data set and the size of its images.
-        data_dir: where CIFAR-10 is kept; it must exist, unless it is the user's cache folder.
-        name: a data set or folder to use instead, such as where the recipe's was moved to.
-        progress: see `seefar.progress`.
+    `name` is a data set or folder to use instead, such as where the recipe's was moved to. `data_dir` must exist,
+    unless it is the user's cache folder.
 
     Raises:
         DataError: there is no such data set or folder, or it is damaged.
@@ -133,13 +127,7 @@ def training_in(
 ) -> Iterator[None]:
     """Lock the folder of an unfinished training, write its recipe, and complete its manifest at the end of `with`.
 
-    Args:
-        folder: see `open_run`.
-        recipe: all hyperparameters.
-        data: its training images.
-        session: device and precision, kept in the manifest: of a training that was resumed it has all sessions.
-        command: the command line or function that trains.
-        progress: see `seefar.progress`.
+    The manifest has device and precision of each session, also of a training that was resumed.
 
     Raises:
         RunError: another process writes into the folder, or it cannot be written to.
@@ -236,13 +224,12 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         True
     """
     folder = folder if isinstance(folder, RunFolder) else find_run(folder)
-    _check_regular(folder)
-    recipe = read_recipe(folder)
     if not folder.weights.exists():
+        read_recipe(folder)  # there may be no run at all
         raise RunError(f"{folder} has no weights: its training is unfinished. The command that started it resumes it.")
     tensors, about = load_tensors(folder.weights)
     try:
-        trained, classes = Recipe.from_json(about["recipe"]), check_classes(about["classes"])
+        recipe, classes = Recipe.from_json(about["recipe"]), check_classes(about["classes"])
         size, trained_on = int(about["image_size"]), str(about["images"])
         if not SMALLEST <= size <= LARGEST:
             raise ValueError(f"image_size is {size}, it must be {SMALLEST} to {LARGEST}")
@@ -250,27 +237,11 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         raise RunError(
             f"{folder.weights} does not name its recipe and classes ({error}): choose another run."
         ) from error
-    if trained != replace(recipe, data=trained.data):
-        raise RunError(
-            f"{folder.weights} and {folder.recipe} are of different trainings (the recipe has "
-            f"{recipe.differences(trained)}): restore the one that does not belong to this run."
-        )
-    with torch.device("meta"):  # shapes without numbers: memory is taken when the file is known to fill it
+    with torch.device("meta"):  # shapes without numbers: the file may be smaller than its width says
         model = ResNet18(len(classes), recipe.width)
     load_weights(folder.weights, model, tensors)
-    model = choose_compute(device).place(model.eval())
+    model = choose_compute(device).place(model.float().eval())  # published weights are float16
     return Run(model, load_history(folder), folder, recipe, classes, size, trained_on)
-
-
-def _check_regular(folder: RunFolder) -> None:
-    """Refuse links, FIFOs and devices where a training leaves files: a stranger's folder could make seefar wait at one.
-
-    Raises:
-        RunError: names the first.
-    """
-    for path in (folder.path / name for name in TRAINING_FILES):
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise RunError(f"{path} is not a regular file: delete it, or restore the file from a copy.")
 
 
 def _read_data(folder: RunFolder) -> dict[str, Any]:

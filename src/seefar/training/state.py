@@ -1,11 +1,16 @@
-"""The state of an unfinished training, and its checkpoint: one safetensors file, written atomically."""
+"""The state of an unfinished training: its checkpoint, one safetensors file, and the signals that interrupt it."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -14,9 +19,9 @@ from torch import Tensor
 from seefar.data.images import Data
 from seefar.errors import RecipeError, RunError
 from seefar.model.resnet import ResNet18
+from seefar.runs.arrays import load_tensors, load_weights, save_tensors
 from seefar.runs.files import sync
 from seefar.runs.folder import RunFolder
-from seefar.runs.tensors import load_tensors, load_weights, save_tensors
 from seefar.training.distributed import all_reduce, broadcast, broadcast_tensors, is_main
 from seefar.training.recipe import Recipe
 
@@ -98,15 +103,12 @@ class TrainingState:
             )
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         load_weights(path, self.model, weights)
-        try:
-            self.step, self.seconds, self.rows = int(about["step"]), float(about["seconds"]), int(about["rows"])
-            self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
-            self._load_scaler(about["scaler"])
-            self._create_momentum([name.removeprefix("momentum.") for name in tensors if name.startswith("momentum.")])
-            for name, momentum in self._momentum().items():
-                momentum.copy_(tensors[f"momentum.{name}"])
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise RunError(f"{path} is incomplete ({error}): delete it to start that training over.") from error
+        self.step, self.seconds, self.rows = about["step"], about["seconds"], about["rows"]
+        self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
+        self._load_scaler(about["scaler"])
+        self._create_momentum([name.removeprefix("momentum.") for name in tensors if name.startswith("momentum.")])
+        for name, momentum in self._momentum().items():
+            momentum.copy_(tensors[f"momentum.{name}"])
 
     def share(self) -> None:
         """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally.
@@ -143,3 +145,43 @@ class TrainingState:
 def identify(recipe: Recipe, data: Data) -> str:
     """What makes a training this one: its recipe and training images, wherever the images are now."""
     return replace(recipe, data=data.fingerprint).to_json()
+
+
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that stop a training. SIGHUP, which Windows lacks, comes from a closed terminal or a lost connection."""
+REPEATED = 3.0
+"""Seconds in which a repeated signal counts as the first one: the end of a job reaches a process in more than one way,
+such as from the process group and from a launcher."""
+
+
+class Interrupts:
+    """Within `with`, the first Ctrl-C, SIGTERM or SIGHUP sets `asked`; one after `REPEATED` seconds ends the process.
+
+    Under nohup SIGHUP stays ignored. Outside the main thread, where Python allows no handlers, nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Interrupts:
+        self.before = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPS:
+                if not (number.name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+                    self.before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._restore()
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self.asked:
+            self.asked, self.first = True, now
+        elif now - self.first > REPEATED:
+            self._restore()
+            os.kill(os.getpid(), number)
+
+    def _restore(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seefar.explanation.health import check_health
+from seefar.maps.sanity import check_health
 
 
 def changed_at(share: float) -> np.ndarray:
