@@ -91,7 +91,7 @@ def test_the_manifest_names_what_trained_and_what_wrote_last(finished: Path) -> 
     assert training["packages"]["torch"] == torch.__version__
 
 
-@pytest.mark.parametrize("damage", [delete, truncate, flip])
+@pytest.mark.parametrize("damage", [delete, pytest.param(truncate, marks=SLOW), pytest.param(flip, marks=SLOW)])
 def test_all_that_was_damaged_is_made_again_to_the_same_bytes(
     tiny: Run, few: Data, finished: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -128,9 +128,10 @@ def test_what_is_missing_from_a_folder_that_cannot_be_written_to_is_computed_and
     (line,) = lines.found
     assert str(tiny.folder) in line
     assert names <= set(re.split("[ ,]+", line))
-    assert seefar.evaluate_run(tiny, few, progress=SILENT).metrics == result.evaluation.metrics
-    seefar.report_run(tiny, few, progress=SILENT)
-    seefar.run(TINY, few, tiny.folder.path, top=2, progress=SILENT)
+    if names != COMPUTED:
+        assert seefar.evaluate_run(tiny, few, progress=SILENT).metrics == result.evaluation.metrics
+        seefar.report_run(tiny, few, progress=SILENT)
+        seefar.run(TINY, few, tiny.folder.path, top=2, progress=SILENT)
     assert content(tiny.folder.path) == before
 
 
@@ -157,7 +158,7 @@ def remove_computed(folder: Path) -> None:
         delete(folder / name)
 
 
-@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("more", [0, pytest.param(1, marks=SLOW)])
 def test_a_job_that_is_killed_again_and_again_ends_with_the_same_bytes(
     tiny: Run, few: Data, finished: Path, more: int
 ) -> None:

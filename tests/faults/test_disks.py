@@ -87,6 +87,7 @@ def read_only(disk: Path) -> Iterator[Callable[[], None]]:
     mount("-o", "remount,rw", str(disk))
 
 
+@pytest.mark.slow
 def test_on_a_read_only_disk_a_training_is_refused_and_a_finished_run_is_shown(
     few: Data, disk: Path, read_only: Callable[[], None], finished: Path
 ) -> None:

@@ -104,7 +104,7 @@ def test_of_two_commands_the_second_is_refused_and_the_first_continues(
         assert first.wait(60) == 130
 
 
-@pytest.mark.parametrize("name", ["recipe.json", "weights.safetensors", "manifest.json", "report.html"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json", "report.html"])
 def test_a_folder_in_the_place_of_a_file_is_named(
     tiny: Run, few: Data, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
