@@ -106,10 +106,10 @@ def test_val_stands_in_for_test(folder: Path) -> None:
 
 
 def test_val_beside_test_is_said_not_to_be_used(folder: Path) -> None:
-    shutil.copytree(folder / "test", folder / "Val")
+    shutil.copytree(folder / "test", folder / "Validation")
     data = load_data(str(folder), progress=SILENT)
     assert (len(data.train), len(data.test)) == (3, 2)
-    assert "Val/ is not used: test/ holds the test images" in data.notes
+    assert "Validation/ is not used: test/ holds the test images" in data.notes
 
 
 def test_without_test_a_fifth_of_each_class_is_set_aside(flat: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seefar.data import Data
-from seefar.errors import DataError
+from seefar.errors import DataError, RunError
 from seefar.evaluation.evaluate import Evaluation, evaluate
 from seefar.progress import SILENT
 from seefar.training.run import Run
@@ -32,6 +32,19 @@ def test_nothing_is_lost_on_disk(trained: Run, shapes: Data, tmp_path: Path) -> 
     assert back.metrics == evaluation.metrics
     assert back.mistakes == evaluation.mistakes
     np.testing.assert_array_equal(back.predictions.logits, evaluation.predictions.logits)
+
+
+@pytest.mark.parametrize("labels", ["too many classes", "negative"])
+def test_labels_without_a_class_are_refused_in_a_saved_file(
+    labels: str, trained: Run, shapes: Data, tmp_path: Path
+) -> None:
+    path = tmp_path / "predictions.npz"
+    evaluate(trained.model, shapes.test, progress=SILENT).save(path)
+    arrays = dict(np.load(path))
+    arrays["labels"] = arrays["labels"] + (50 if labels == "too many classes" else -50)
+    np.savez(path, **arrays)
+    with pytest.raises(RunError, match=r"predictions\.npz.*0 to 9"):
+        Evaluation.load(path)
 
 
 def test_predictions_of_other_images_are_noticed(trained: Run, shapes: Data) -> None:

@@ -23,6 +23,8 @@ from seefar.errors import DataError, RunError, printable
 from seefar.progress import Progress, showing
 from seefar.runs.files import read_json, write_text, written_beside
 
+PARTS = {"train": ("train", "training"), "test": ("test", "testing"), "val": ("val", "valid", "validation")}
+"""The names that a folder of each part may have."""
 TEST_SHARE = 0.2
 SEED = 0
 """Chooses the test images of a folder that has none."""
@@ -76,11 +78,12 @@ def load_folder(
 ) -> Data:
     """Read a folder of pictures by class; every picture becomes RGB of `image_size` x `image_size` pixels.
 
-    The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`), or only class folders, of which a fifth
-    of the pictures is set aside for the test. Every format that Pillow reads is read, also in folders within a class
-    folder; `read_picture` describes the treatment of sizes and modes. The decoded images are cached, and mapped into
-    memory the next time if names, sizes and times of the files are the same. A picture replaced by one of the same size
-    and time is noticed if the system records when a file was last changed, which Windows does not.
+    The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`, see `PARTS`), or only class folders,
+    of which a fifth of the pictures is set aside for the test. Every format that Pillow reads is read, also in
+    folders within a class folder; `read_picture` describes the treatment of sizes and modes. The decoded images are
+    cached, and mapped into memory the next time if names, sizes and times of the files are the same. A picture
+    replaced by one of the same size and time is noticed if the system records when a file was last changed, which
+    Windows does not.
 
     Args:
         folder: the data folder.
@@ -125,7 +128,7 @@ def read_layout(folder: Path) -> Layout:
         DataError: there are fewer than two classes, the parts have different classes, or a class has no picture.
     """
     found = {path.name.lower(): path for path in _class_folders(folder)}
-    train, test, val = (found.get(part) for part in ("train", "test", "val"))
+    train, test, val = (next((found[name] for name in names if name in found), None) for names in PARTS.values())
     given = test or val
     skipped: Counter[str] = Counter()
     notes = []

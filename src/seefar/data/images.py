@@ -223,7 +223,10 @@ def check_images(images: Any) -> NDArray[np.uint8]:
             )
         array = array.astype(np.uint8)
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-        raise DataError(f"{required} (got {array.dtype} {array.shape}).")
+        raise DataError(
+            f"{required} (got {array.dtype} {array.shape}): numbers from 0 to 1 become uint8 with "
+            "(255 * images).round().astype('uint8'), channels move last with images.transpose(0, 2, 3, 1)."
+        )
     if array.shape[1] != array.shape[2] or array.shape[1] < SMALLEST:
         raise DataError(
             f"images must be square, of at least {SMALLEST}x{SMALLEST} pixels "
@@ -247,7 +250,9 @@ def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[n
             "number the classes in the order of `classes`."
         )
     if array.shape != (count,):
-        raise DataError(f"labels must be ({count},), one per image (got the shape {array.shape}).")
+        raise DataError(
+            f"labels must be ({count},), one per image (got the shape {array.shape}): of one-hot labels take argmax(1)."
+        )
     outside = np.flatnonzero((array < 0) | (array >= len(classes)))
     if len(outside):
         raise DataError(

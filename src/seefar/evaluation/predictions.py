@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.data.images import Images, Labels, Split
-from seefar.errors import DataError
+from seefar.data.images import Images, Labels, Split, check_classes, check_labels
+from seefar.errors import DataError, RunError
 from seefar.model.inference import (
     BATCH_SIZE,
     check_finite,
@@ -101,8 +101,12 @@ class Predictions:
             RunError: the file is missing, damaged, or holds something else.
         """
         arrays = load_arrays(path, _FORM)
-        classes, model, images = tuple(arrays["classes"].tolist()), str(arrays["model"]), str(arrays["images"])
-        return cls(arrays["logits"], arrays["features"], arrays["labels"], classes, model, images)
+        try:  # a table that was copied from elsewhere has no manifest that would vouch for it
+            classes = check_classes(arrays["classes"])
+            labels = check_labels(arrays["labels"], len(arrays["logits"]), classes)
+        except DataError as error:
+            raise RunError(f"{path}: {error} Delete it and compute it again.") from error
+        return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
 
 
 _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
