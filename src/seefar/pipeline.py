@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from seefar.artifacts import (
     ARTIFACTS,
     EVALUATED,
@@ -288,7 +290,8 @@ def check_choices(choices: Choices, data: Data) -> None:
         ChoiceError: the layer does not exist or its maps are too coarse.
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
-    model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
+    with torch.random.fork_rng(devices=[]):  # its weights are drawn
+        model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
     normalise_map_settings(model, data.image_size, choices)
 
 
