@@ -174,3 +174,13 @@ def test_the_fingerprint_of_weights_is_of_their_values(make_net: Callable[..., R
     with torch.no_grad():
         net.fc.bias[0] += 1e-3
     assert fingerprint(net) != plain
+
+
+@pytest.mark.parametrize("wrong", ["an image less", "a class less", "nan", "words"])
+def test_logits_from_elsewhere_fit_the_images(wrong: str, shapes: Data) -> None:
+    logits = np.eye(10)[shapes.test.labels]
+    assert Predictions.of(logits, shapes.test).predicted.tolist() == shapes.test.labels.tolist()
+    nan, words = np.full_like(logits, np.nan), np.full(logits.shape, "0")
+    bad = {"an image less": logits[1:], "a class less": logits[:, 1:], "nan": nan, "words": words}[wrong]
+    with pytest.raises(DataError, match=r"150, 10"):
+        Predictions.of(bad, shapes.test)

@@ -79,7 +79,10 @@ def wait_for_rows(run: RunFolder, process: subprocess.Popen[bytes], more: int) -
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_training_that_is_stopped_is_saved_and_resumed(in_folder: Path, number: signal.Signals) -> None:
     run, words = RunFolder(Path("runs/demo")), [*DEMO, "--epochs", "2"]
-    with subprocess.Popen([sys.executable, "-m", "seefar", *words, "--quiet"]) as process:
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup the process would inherit that it is ignored
+    process = subprocess.Popen([sys.executable, "-m", "seefar", *words, "--quiet"])
+    signal.signal(number, before)
+    with process:
         wait_for_rows(run, process, 3)
         process.send_signal(number)
         assert process.wait(60) == 130

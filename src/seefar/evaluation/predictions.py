@@ -89,6 +89,33 @@ class Predictions:
         same_labels = self.classes == split.classes and np.array_equal(self.labels, split.labels)
         return same_labels and self.images == split.fingerprint
 
+    @classmethod
+    def of(cls, logits: NDArray[np.floating], split: Split) -> Predictions:
+        """Predictions of a network that is not at hand, from its logits; without features, and of unknown weights.
+
+        Args:
+            logits: (N, K), in the order of the images and classes of the split.
+            split: the images.
+
+        Raises:
+            DataError: there is not one finite logit for each image and class.
+
+        Example:
+            >>> import numpy as np, seefar
+            >>> test = seefar.load_data("shapes").test
+            >>> seefar.Predictions.of(np.eye(10)[test.labels], test)
+            Predictions(1000 images, 10 classes, 1000 right)
+        """
+        logits = np.asarray(logits)
+        expected = len(split), len(split.classes)
+        if logits.shape != expected or not np.issubdtype(logits.dtype, np.number) or not np.isfinite(logits).all():
+            raise DataError(
+                f"logits must be {expected} finite numbers, one for each image and class (got {logits.dtype} "
+                f"{logits.shape}): pass them for all images of the split, in its order."
+            )
+        nothing = np.zeros((len(split), 0), np.float32)
+        return cls(logits.astype(np.float32), nothing, split.labels, split.classes, "unknown", split.fingerprint)
+
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays. `load` gives back exactly the same."""
         save_arrays(path, {name: getattr(self, name) for name in _FORM})
