@@ -74,7 +74,10 @@ USES: dict[str, Callable[[Run, Data, Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("use", USES)
+TRAINING = ("train", "run", "evaluate_run", "report_run")  # explain_run has the other steps of `run` too
+
+
+@pytest.mark.parametrize("use", [pytest.param(use, marks=pytest.mark.slow) if use in TRAINING else use for use in USES])
 def test_the_process_of_the_caller_stays_as_it_was(use: str, run: Run, few: Data, tmp_path: Path) -> None:
     USES[use](run, few, tmp_path / "warm-up")  # what is imported at the first use may add, say, filters of warnings
     random.seed(5)
