@@ -265,3 +265,17 @@ def test_how_classes_differ_is_named_also_if_their_order_does() -> None:
     assert differing_names(("a", "b", "dog"), ("a", "b", "d")) == "dog, not d"
     assert differing_names(("a", "b"), ("a", "b", "c")) == "2, not 3"
     assert differing_names("vwxyz", "abcde") == "v, not a; w, not b; x, not c; 2 more"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+@pytest.mark.parametrize("name", ["recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors"])
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_special_file_in_the_place_of_a_training_file_is_named(name: str, kind: str, run: Run) -> None:
+    path = run.folder.path / name
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(RunError, match=name):
+        load_run(run.folder)

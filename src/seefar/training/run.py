@@ -229,6 +229,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         True
     """
     folder = find_run(folder)
+    _check_regular(folder)
     if not folder.weights.exists():
         read_recipe(folder)  # there may be no run at all
         raise RunError(f"{folder} has no weights: its training is unfinished. The command that started it resumes it.")
@@ -247,6 +248,17 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     load_weights(folder.weights, model, tensors)
     model = choose_compute(device).place(model.float().eval())  # published weights are float16
     return Run(model, load_history(folder), folder, recipe, classes, size, trained_on)
+
+
+def _check_regular(folder: RunFolder) -> None:
+    """Refuse links, FIFOs and devices where a training leaves files, which only a stranger puts there.
+
+    Raises:
+        RunError: names the first.
+    """
+    for path in (folder.path / name for name in TRAINING_FILES):
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise RunError(f"{path} is not a regular file: delete it, or restore the file from a copy.")
 
 
 def _read_data(folder: RunFolder) -> dict[str, Any]:
