@@ -279,3 +279,8 @@ def test_a_special_file_in_the_place_of_a_training_file_is_named(name: str, kind
         path.symlink_to("/dev/zero")
     with pytest.raises(RunError, match=name):
         load_run(run.folder)
+
+
+def test_the_home_of_a_user_who_does_not_exist_is_no_run() -> None:
+    with pytest.raises(RunError, match="nobody-here"):
+        load_run("~nobody-here/r")

@@ -10,6 +10,7 @@ from seefar.data.images import Data, Split
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError
 from seefar.progress import Progress
+from seefar.runs.files import expanded
 
 __all__ = ["Data", "Split", "load_data"]
 
@@ -47,8 +48,8 @@ def load_data(
         return load_cifar10(folder, create=create, progress=progress)
     if name == "shapes":
         return load_shapes()
-    if Path(name).expanduser().is_dir():
-        return load_folder(Path(name).expanduser(), image_size, progress=progress)
+    if expanded(name).is_dir():
+        return load_folder(expanded(name), image_size, progress=progress)
     raise DataError(
         f"There is no data set {str(name)!r}: choose cifar10, shapes, or an existing folder of pictures with "
         "train/<class>/ and test/<class>/."

@@ -18,7 +18,7 @@ import numpy as np
 from seefar.data.images import Data, Split
 from seefar.errors import DataError
 from seefar.progress import SILENT, Progress, showing
-from seefar.runs.files import read_bytes
+from seefar.runs.files import expanded, read_bytes
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -62,7 +62,7 @@ def load_cifar10(folder: str | Path | None = None, *, create: bool = False, prog
         DataError: the data can be neither found nor fetched, or a file is not the official one.
     """
     chosen = folder or os.environ.get("SEEFAR_DATA")
-    place = Path(folder).expanduser() if folder else default_folder()
+    place = expanded(folder) if folder else default_folder()
     if chosen and not create and not place.is_dir():
         named = "" if folder else ", set by SEEFAR_DATA,"
         raise DataError(

@@ -20,7 +20,7 @@ from seefar.data.cifar10 import META_FILE, default_folder, failure, transfer
 from seefar.data.images import Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
-from seefar.runs.files import read_bytes, written_beside
+from seefar.runs.files import expanded, read_bytes, written_beside
 
 OFFICIAL_TEST = "e54a434ec35094516eacbaac0f2f9550358d985e9d1f71b47d41d333c15ba304"
 """`Split.fingerprint` of CIFAR-10's test set in its official order."""
@@ -215,7 +215,7 @@ def load_reference(
         ...     seefar.load_reference(folder).counts.shape  # doctest: +SKIP
         (10000, 10)
     """
-    paths = find_files(Path(folder).expanduser() if folder else None, fetch=fetch, progress=progress)
+    paths = find_files(expanded(folder) if folder else None, fetch=fetch, progress=progress)
     return read_reference(paths)
 
 

@@ -28,7 +28,7 @@ from seefar.model.inference import (
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array, load_arrays, save_arrays
-from seefar.runs.files import parse_json
+from seefar.runs.files import expanded, parse_json
 
 Floats = NDArray[np.float32]
 SUFFIXES = (".json", ".npy", ".csv")
@@ -259,7 +259,7 @@ def read_predicted(path: str | Path, count: int, num_classes: int) -> Labels:
         ...     read_predicted(path, count=2, num_classes=2)
         array([0, 1])
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     try:
         values = np.asarray(_read_values(path))
     except FileNotFoundError as error:

@@ -23,6 +23,11 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a FIFO would otherwise wait for its w
 _TEMPORARY = re.compile(r"\.part-[0-9a-f]{16}-.+")
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with `~` as the user's home; that of a user who does not exist stays as it is, unlike pathlib's."""
+    return Path(os.path.expanduser(path))
+
+
 def open_regular(path: str | Path, limit: int | None = None, *, follow: bool = True) -> BinaryIO:
     """Open a regular file for reading; every file from a run folder or an argument is opened here.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seefar.errors import RunError
+from seefar.runs.files import expanded
 from seefar.runs.store import MANIFEST, verify_folder
 
 
@@ -122,7 +123,7 @@ def find_run(name: RunFolder | str | Path) -> RunFolder:
         raise RunError(f"{name!r} is not a name for a run: choose a name, or a path such as ./here/mine.")
     is_path = isinstance(name, Path) or "/" in name or os.sep in name
     if is_path:
-        return RunFolder(Path(name).expanduser())
+        return RunFolder(expanded(name))
     return RunFolder(Path("runs") / name)
 
 
