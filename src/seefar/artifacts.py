@@ -37,7 +37,7 @@ from seefar.report.figures import plot_maps, plot_mistakes
 from seefar.report.page import render_report
 from seefar.report.style import save_figure
 from seefar.report.tables import files_table, mistakes_csv, neighbours_table, occlusion_table
-from seefar.runs.files import read_json
+from seefar.runs.files import read_json, write_text
 from seefar.runs.store import Artifact, Store
 from seefar.training.run import Run
 
@@ -165,7 +165,7 @@ class Calibrations:
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        _save_json(asdict(self), path)
 
     @classmethod
     def load(cls, path: Path) -> Calibrations:
@@ -273,7 +273,7 @@ def _shown_settings(choices: Choices) -> list[Any]:
 
 
 def _save_text(text: str, path: Path) -> None:
-    path.write_bytes(text.encode("utf-8", "replace"))  # the name of a data folder need not be UTF-8
+    write_text(path, text.encode("utf-8", "replace").decode())  # the name of a data folder need not be UTF-8
 
 
 def _save_json(value: Any, path: Path) -> None:

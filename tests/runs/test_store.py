@@ -18,6 +18,7 @@ import pytest
 from seefar.errors import RunError
 from seefar.progress import Silent
 from seefar.runs import store as store_module
+from seefar.runs.files import write_text
 from seefar.runs.folder import verify
 from seefar.runs.store import Artifact, Store, locked, opened
 
@@ -44,7 +45,7 @@ def note(job: Job, name: str, value: str) -> str:
 
 
 def save(value: str, path: Path) -> None:
-    path.write_text(value, encoding="utf-8")
+    write_text(path, value)
 
 
 def load(path: Path) -> str:

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from seefar.errors import RunError, next_step, printable
 from seefar.progress import SILENT, Progress
-from seefar.runs.files import open_regular, read_json, remove_temporary, write_text, written_beside
+from seefar.runs.files import open_regular, read_json, remove_temporary, write_text
 from seefar.runs.provenance import provenance
 
 MANIFEST = "manifest.json"
@@ -47,7 +47,7 @@ class Artifact(Generic[T]):
         name: its path in the run folder.
         compute: its value, from the job; writes nothing. Long work yields partial values, each with all before it. None
             means that there is no such file for this job.
-        save: writes a value to a path.
+        save: writes a value to a path, atomically; see `seefar.runs.files.written_beside`.
         load: reads the value back; None if nothing needs it.
         of: what it is computed from: other artifacts, and facts of the job by name, such as `weights`.
         shows: artifacts that it shows if they are present.
@@ -216,8 +216,7 @@ class Store:
                 f"{path.parent} is a link to {os.readlink(path.parent)}: delete the link, a folder belongs there."
             )
         self._write_unfinished()
-        with written_beside(path) as beside:
-            artifact.save(value, beside)
+        artifact.save(value, path)
         entry = self._entries[artifact.name] = file_entry(path)
         self.files[artifact.name] = {**(entry or {}), **self._inputs(artifact)}
         self.written.append(artifact.name)
