@@ -61,7 +61,7 @@ class Studio:
         return SIDE // self.image_size * self.image_size
 
     def enlarge(self, image: Images) -> Image.Image:
-        """An image as it lies on the canvas, its pixels as squares."""
+        """An image as the canvas shows it, its pixels as squares."""
         return Image.fromarray(image).resize((self.canvas, self.canvas), Image.Resampling.NEAREST)
 
     def reduce(self, canvas: Image.Image) -> Images:
@@ -75,7 +75,7 @@ class Studio:
         return {"background": picture, "layers": [], "composite": picture}
 
     def painted(self, canvas: dict[str, Any] | None, current: Images) -> Images | None:
-        """The image with what is painted on it; None of a canvas that is not of the current image, or is no more there.
+        """The image with what is painted on it; None of a canvas that is not of the current image, or was removed.
 
         The browser tells of strokes, and sometimes of none, a moment later: by then another picture may be shown.
         """
@@ -124,7 +124,7 @@ def open_studio(
     """A finished run with its mistakes, or without them where its data is not to be had; and its name.
 
     Raises:
-        RunError: there is no finished run there.
+        RunError: the folder holds no finished run.
     """
     run = load_run(name, device)
     studio = Studio(
@@ -237,7 +237,7 @@ def make_canvas(studio: Studio, image: Images) -> Any:
 
 
 def is_upload(path: str) -> bool:
-    """Whether a path, which any visitor can send, lies in the folder where gradio stores uploads."""
+    """Whether a path, which any visitor can send, is in the folder where gradio stores uploads."""
     uploads = os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio"
     return Path(path).resolve().is_relative_to(Path(uploads).resolve())
 
@@ -249,7 +249,7 @@ def make_site(app: Any, host: str) -> Any:
     is not called here. Without the check, any visitor reads any file of this machine.
 
     Requests for other host names are refused, or a web page whose name resolves to this machine could use the app
-    (DNS rebinding). Where `host` stands for all interfaces, any name may be right.
+    (DNS rebinding). Where `host` means all interfaces, any name may be right.
     """
     import gradio
     from fastapi import FastAPI, Request, Response

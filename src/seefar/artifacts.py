@@ -139,8 +139,8 @@ class Job:
         return find_mistakes(self.evaluation.predictions, c.order, true=c.true, predicted=c.predicted)[: c.top]
 
     @property
-    def wanted(self) -> list[Mistake]:
-        """The mistakes that are to be explained now."""
+    def to_explain(self) -> list[Mistake]:
+        """The mistakes that must be explained now."""
         return self.evaluation.mistakes if self.explains_all else self.shown
 
 
@@ -201,7 +201,7 @@ def _explain(job: Job) -> Iterator[Explanation]:
         job.run.model,
         job.data.test,
         job.evaluation.predictions,
-        [*job.shown, *job.wanted],
+        [*job.shown, *job.to_explain],
         settings=settings,
         known=known,
         progress=job.progress,
@@ -212,7 +212,7 @@ def _all_explained(job: Job, explanation: Explanation) -> bool:
     explained = {mistake.index for mistake in explanation.mistakes}
     complete = len(explained) == len(job.evaluation.mistakes)
     tried = len(explanation.damaged) > 0 or not complete or not explained
-    return tried and explained >= {mistake.index for mistake in job.wanted}
+    return tried and explained >= {mistake.index for mistake in job.to_explain}
 
 
 def _table(job: Job) -> str:

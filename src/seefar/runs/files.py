@@ -103,7 +103,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     Raises:
         RunError: the file cannot be written, such as on a full disk.
     """
-    # A random name that must be new: nothing that lies in the folder already, such as a link, is written through.
+    # A random name that must be new: nothing in the folder already, such as a link, is written through.
     # The suffix stays, since numpy and matplotlib choose the format by it.
     beside = path.with_name(f".part-{secrets.token_hex(8)}-{path.name}")
     try:

@@ -120,7 +120,7 @@ def joined() -> Iterator[None]:
 
 
 def leave() -> None:
-    """Leave the group, which all ranks do at the same time; rank 0 goes on alone."""
+    """Leave the group, which all ranks do at the same time; rank 0 continues alone."""
     global _group
     _group = None
     if dist.is_initialized():

@@ -120,7 +120,7 @@ def train(
                 interrupted = _train(run_folder, recipe, data, compute, checkpoint_minutes, shown)
         else:
             finish_training(run_folder, shown)
-    leave()  # rank 0 goes on alone
+    leave()  # rank 0 continues alone
     if interrupted:
         raise Interrupted(f"{run_folder}: trained and saved. The same command continues.")
     return load_run(run_folder, device)
