@@ -1,4 +1,7 @@
 // The gallery and the card: one state, kept in the address, from which everything is shown.
+// live.js, which `seefar app` appends to this script, needs only this of it: the card shows a mistake as `viewOf` sees
+// it, `views` has the views that replace those of the file, `showCard` shows the card again, and then the dialog
+// dispatches "card-shown" with the mistake as detail.
 
 const byId = (id) => document.getElementById(id);
 const page = JSON.parse(byId("values").textContent);
@@ -27,31 +30,51 @@ const form = byId("filters"), list = byId("tiles"), dialog = byId("card");
 const byIndex = new Map(mistakes.map((mistake) => [String(mistake.index), mistake]));
 let state = { ...NONE }, shown = mistakes, opacity = 0.7, cells = true, hiding = false, current = null;
 let pictures = null, trainingPictures = null;
+const views = new Map();
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 || share > 0.995 ? 1 : 0)}%`;
 mistakes.forEach((mistake, number) => { mistake.number = number; });
 
 // Maps
 
-/** The maps of one mistake at the pixels of its image, and the end of the scale that they share. */
+/**
+ * A mistake as the card shows it: image number `at` of the sprite sheet `sheet`; the class `predicted`, and `other`, with
+ * which its map is contrasted; `probabilities` of all classes; `mask`, whether each pixel is hidden; `maps`. The last two
+ * are null of a mistake that is not explained.
+ */
+function viewOf(mistake) {
+  return views.get(mistake) ?? {
+    sheet: pictures,
+    at: mistake.number,
+    predicted: mistake.predicted,
+    other: mistake.true,
+    probabilities: probabilities.subarray(mistake.number * classes.length, (mistake.number + 1) * classes.length),
+    mask: mistake.map === undefined ? null : maskOf(hiddenBits, mistake.map, pictures.width * pictures.height),
+    maps: mistake.map === undefined ? null : mapsOf(mistake),
+  };
+}
+
 function mapsOf(mistake) {
   const count = maps.cells[0] * maps.cells[1], start = 2 * mistake.map * count, unit = mapScales[mistake.map];
   const cut = (from) => Float32Array.from(mapValues.subarray(from, from + count), (value) => value * unit);
-  const predicted = cut(start), other = cut(start + count);
-  const contrast = predicted.map((value, at) => value - other[at]);
-  const scale = Math.max(1e-12, ...[contrast, predicted, other].map((one) => one.reduce((a, v) => Math.max(a, Math.abs(v)), 0)));
-  return { contrast, predicted, true: other, scale };
+  return contrasted(cut(start), cut(start + count), maps);
 }
 
-function paintMap(canvas, mistake, values, scale) {
-  const { height, width } = pictures;
-  const pixels = toPixels(values, maps.cells, maps.spacing, maps.origin, height, width, !cells);
-  drawMap(canvas.getContext("2d"), pictures, mistake.number, pixels, scale, opacity, !cells);
+/** Two maps, their contrast, the end of the scale that all three share, and the `grid` of their cells. */
+function contrasted(predicted, other, grid) {
+  const contrast = predicted.map((value, at) => value - other[at]);
+  const scale = Math.max(1e-12, ...[contrast, predicted, other].map((one) => one.reduce((a, v) => Math.max(a, Math.abs(v)), 0)));
+  return { contrast, predicted, true: other, scale, grid };
+}
+
+function paintMap(canvas, { sheet, at, maps: { scale, grid } }, values) {
+  const pixels = toPixels(values, grid.cells, grid.spacing, grid.origin, sheet.height, sheet.width, !cells);
+  drawMap(canvas.getContext("2d"), sheet, at, pixels, scale, opacity, !cells);
 }
 
 /** Where on the map the strongest evidence is, in words for readers who do not see it. */
-function strongest(values) {
-  const at = values.indexOf(values.reduce((a, b) => Math.max(a, b))), [h, w] = maps.cells;
+function strongest(values, [h, w]) {
+  const at = values.indexOf(values.reduce((a, b) => Math.max(a, b)));
   const third = (place, count, names) => names[Math.min(2, Math.floor((3 * place) / count))];
   const row = third(Math.floor(at / w), h, ["top", "middle", "bottom"]);
   return `${row} ${third(at % w, w, ["left", "centre", "right"])}`;
@@ -88,8 +111,8 @@ function paintTile(item) {
   pictures.draw(picture.getContext("2d"), mistake.number);
   if (map) {
     map.width = map.height = 192;
-    const found = mapsOf(mistake);
-    paintMap(map, mistake, found.contrast, found.scale);
+    const found = { sheet: pictures, at: mistake.number, maps: mapsOf(mistake) };
+    paintMap(map, found, found.maps.contrast);
   }
   item.painted = `${opacity} ${cells}`;
 }
@@ -154,8 +177,8 @@ function showCard() {
     if (dialog.open) dialog.close();
     return;
   }
-  const place = shown.indexOf(mistake);
-  const [label, answer] = [classes[mistake.true], classes[mistake.predicted]];
+  const place = shown.indexOf(mistake), view = viewOf(mistake), explained = mistake.map !== undefined;
+  const [label, answer, other] = [classes[mistake.true], classes[view.predicted], classes[view.other]];
   const title = byId("card-title"), arrow = document.createElement("span");
   arrow.textContent = " predicted as ";
   title.replaceChildren(label, arrow, answer);
@@ -163,10 +186,10 @@ function showCard() {
   byId("card-place").textContent = [`Test image ${mistake.index}`, mistake.file, where].filter(Boolean).join(" · ");
   byId("previous").disabled = place <= 0;
   byId("next").disabled = place < 0 || place === shown.length - 1;
-  dialog.classList.toggle("without-maps", mistake.map === undefined);
-  byId("contrast-name").textContent = `Why ${answer}, not ${label}`;
+  dialog.classList.toggle("without-maps", !view.maps);
+  byId("contrast-name").textContent = `Why ${answer}, not ${other}`;
   byId("predicted-name").textContent = `For ${answer}, the prediction`;
-  byId("true-name").textContent = `For ${label}, the label`;
+  byId("true-name").textContent = `For ${other}${view.other === mistake.true ? ", the label" : ""}`;
   byId("card-sentence").textContent = mistake.sentence ?? "";
   byId("card-fault").replaceChildren(Object.assign(document.createElement("b"), { textContent: mistake.fault ?? "" }), `: ${mistake.why ?? ""}`);
   byId("card-badge").textContent = mistake.health ?? "";
@@ -177,64 +200,67 @@ function showCard() {
     return item;
   });
   byId("card-reasons").replaceChildren(...reasons);
-  byId("part-test").hidden = byId("part-health").hidden = mistake.map === undefined;
+  byId("part-test").hidden = byId("part-health").hidden = !explained;
   byId("part-fault").hidden = !mistake.fault;
-  paintCard(mistake);
-  showAnswers(mistake);
+  paintCard(mistake, view);
+  showAnswers(mistake, view);
   showNear(mistake);
   if (!dialog.open) {
     dialog.showModal();
     title.focus();
   }
+  dialog.dispatchEvent(new CustomEvent("card-shown", { detail: mistake }));
 }
 
-function paintCard(mistake) {
-  const { height, width } = pictures, side = Math.max(1, Math.round(480 / width));
+function paintCard(mistake, view = viewOf(mistake)) {
+  const { sheet, at, mask } = view, { height, width } = sheet, side = Math.max(1, Math.round(480 / width));
   const sized = (id) => {
     const canvas = byId(id);
     canvas.width = width * side;
     canvas.height = height * side;
     return canvas;
   };
-  const picture = sized("card-picture"), context = picture.getContext("2d"), explained = mistake.map !== undefined;
-  pictures.draw(context, mistake.number);
+  const picture = sized("card-picture"), context = picture.getContext("2d");
+  sheet.draw(context, at);
   let words = `Test image ${mistake.index}, labelled ${classes[mistake.true]}`;
-  byId("picture-name").textContent = hiding && explained ? "The image without its evidence" : "The image";
-  if (explained) {
-    const mask = maskOf(hiddenBits, mistake.map, width * height);
+  byId("picture-name").textContent = hiding && mask ? "The image without its evidence" : "The image";
+  if (mask) {
     if (hiding) {
       const covered = blank(width, height);
-      covered.putImageData(hidePixels(pictures.pixels(mistake.number), mask, maps.hide), 0, 0);
+      covered.putImageData(hidePixels(sheet.pixels(at), mask, maps.hide), 0, 0);
       context.drawImage(covered.canvas, 0, 0, picture.width, picture.height);
       words += ", with its evidence hidden";
     }
     outline(context, mask, width, height);
-    const found = mapsOf(mistake), end = found.scale.toPrecision(2);
+  }
+  if (view.maps) {
+    const end = view.maps.scale.toPrecision(2);
     for (const key of ["contrast", "predicted", "true"]) {
       const canvas = sized(`card-${key}`);
-      paintMap(canvas, mistake, found[key], found.scale);
-      canvas.setAttribute("aria-label", `${byId(`${key}-name`).textContent}: strongest evidence ${strongest(found[key])}`);
+      paintMap(canvas, view, view.maps[key]);
+      canvas.setAttribute("aria-label", `${byId(`${key}-name`).textContent}: strongest evidence ${strongest(view.maps[key], view.maps.grid.cells)}`);
     }
     byId("least").textContent = `against −${end}`;
-    byId("most").textContent = `+${end} for${maps.unit === "logits" ? ", in logits" : ""}`;
+    byId("most").textContent = `+${end} for${view.maps.grid.unit === "logits" ? ", in logits" : ""}`;
   }
   picture.setAttribute("aria-label", words);
 }
 
 /** A row for each class that the network or people chose: probabilities, before or after hiding, and votes. */
-function showAnswers(mistake) {
-  const k = classes.length, row = probabilities.subarray(mistake.number * k, (mistake.number + 1) * k);
+function showAnswers(mistake, { probabilities: row, predicted }) {
+  const k = classes.length;
   const asked = votes ? votes.subarray(mistake.number * k, (mistake.number + 1) * k) : [];
   const people = asked.reduce((sum, count) => sum + count, 0), after = hiding && mistake.map !== undefined;
   const known = new Map([[mistake.answer, mistake.answer_after], [mistake.true, mistake.true_after], [mistake.predicted, mistake.predicted_after]]);
-  const first = [mistake.predicted, mistake.true, mistake.answer].filter((one, at, all) => one !== undefined && all.indexOf(one) === at);
+  const first = [predicted, mistake.true, mistake.predicted, mistake.answer].filter((one, at, all) => one !== undefined && all.indexOf(one) === at);
   const others = [...row.keys()].filter((one) => !first.includes(one) && (row[one] >= 0.01 || asked[one] > 0));
   others.sort((a, b) => row[b] - row[a]);
   const rows = [...first, ...others].slice(0, 6).map((one) => {
     const line = document.createElement("tr"), head = document.createElement("th");
     head.scope = "row";
     head.textContent = classes[one];
-    const role = one === mistake.true ? "the label" : one === mistake.predicted ? "predicted" : one === mistake.answer ? "when hidden" : "";
+    const roles = [[mistake.true, "the label"], [predicted, "predicted"], [mistake.predicted, "before"], [mistake.answer, "when hidden"]];
+    const role = roles.find(([owner]) => owner === one)?.[1];
     if (role) head.append(Object.assign(document.createElement("small"), { textContent: role }));
     const share = after ? known.get(one) : row[one];
     line.append(head, amount(share, share === undefined ? "–" : percent(share), ""));
