@@ -1,10 +1,10 @@
-# `make demo`: set up, and the main job on the built-in data. `make test`: set up, and the quick tests; `make test-all`: all.
+# `make demo`: set up, and the main job on the built-in data. `make test`: the tools too, and the quick tests; `make test-all`: all.
 PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test test-all lint docs clean
 
-demo: .venv/ready
+demo: .venv/runtime
 	$(BIN)/seefar run demo
 
 # The nets of the tests are too small for two threads: a process for each core is faster.
@@ -27,10 +27,15 @@ docs: .venv/docs
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
-# The environment is made anew when what it is made from has changed.
-.venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+# What a developer needs on top: half of all packages, which `make demo` does not wait for.
+.venv/ready: .venv/runtime
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# The environment is updated when what it is built from has changed.
+.venv/runtime: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 clean:

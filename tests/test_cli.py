@@ -22,6 +22,7 @@ from seefar.training.recipe import RECIPES, Recipe
 from seefar.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("coarse")
+RESULTS = Path(__file__).parents[1] / "results"
 TINY = ["--width", "2", "--epochs", "1", "--batch-size", "16", "--precision", "float32"]
 
 
@@ -35,10 +36,11 @@ def call(*words: object) -> int:
     return cli.main([str(word) for word in words])
 
 
-def test_help_and_import_load_neither_torch_nor_matplotlib() -> None:
+@pytest.mark.parametrize("words", [["run", "--help"], ["verify", str(RESULTS / "fast")]], ids=lambda words: words[0])
+def test_help_and_verify_load_neither_torch_nor_matplotlib(words: list[str]) -> None:
     program = (
         "import sys, seefar, seefar.cli.main\n"
-        "try: seefar.cli.main.main(['run', '--help'])\n"
+        f"try: assert seefar.cli.main.main({words}) == 0\n"
         "except SystemExit: pass\n"
         "print([name for name in ('torch', 'numpy', 'matplotlib', 'albumentations', 'cv2') if name in sys.modules])"
     )

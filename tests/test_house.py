@@ -64,3 +64,10 @@ def test_the_names_at_the_top_level_do_not_grow() -> None:
 
 def test_pyplot_and_its_global_state_are_not_used() -> None:
     assert not [name for name, path in MODULES.items() if "matplotlib.pyplot" in path.read_text(encoding="utf-8")]
+
+
+def test_what_only_a_training_on_the_cpu_needs_is_imported_there() -> None:
+    tops = [node for path in MODULES.values() for node in ast.parse(path.read_text(encoding="utf-8")).body]
+    names = {alias.name for node in tops if isinstance(node, ast.Import) for alias in node.names}
+    assert "torch" in names
+    assert not names & {"albumentations", "cv2"}

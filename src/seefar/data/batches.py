@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,11 +24,10 @@ from seefar.choices import Border, Flip
 from seefar.data.images import Images, Labels, Split
 from seefar.seeds import Stream
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or it asks the network for a newer release
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # tqdm's, which it may import, in notebooks without widgets
+if TYPE_CHECKING:
     import albumentations as A
-import cv2
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or it asks the network for a newer release
 
 
 def pipeline(
@@ -40,8 +39,13 @@ def pipeline(
     border: Border = "black",
 ) -> A.Compose:
     """The albumentations pipeline of a recipe, for one uint8 image (H, W, 3) at a time; hole 0: no cutout."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm's, which it may import, in notebooks without widgets
+        import albumentations as A  # here: it takes a second, and only a training on the CPU needs it
     steps: list[Any] = []
     if crop_padding:
+        import cv2
+
         mode = cv2.BORDER_REFLECT_101 if border == "reflected" else cv2.BORDER_CONSTANT
         steps.append(A.Pad(padding=crop_padding, fill=0, border_mode=mode))
     steps.append(A.RandomCrop(size, size))  # without padding the image itself, as in the recipe `seed`
@@ -50,13 +54,15 @@ def pipeline(
     return A.Compose(steps)
 
 
-def cutout(size: int, hole: int, probability: float, fill: tuple[float, ...]) -> list[Any]:
+def cutout(size: int, hole: int, probability: float, fill: tuple[float, ...]) -> list[A.BasicTransform]:
     """Cutout (DeVries & Taylor 2017, arXiv 1708.04552): a square centred on any pixel, cut off at the image's edge.
 
     albumentations' CoarseDropout keeps the hole inside the image, which hides the central pixel of a 32x32
     image 9 times in 10 with a 16-pixel hole, not 1 in 4. So the image is padded until each pixel can be the centre,
     the hole is dropped, and the padding is cut away again.
     """
+    import albumentations as A
+
     before, after = hole // 2, hole - hole // 2 - 1
     return [
         A.Pad(padding=(before, before, after, after), fill=0),  # left, top, right, bottom

@@ -8,8 +8,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 PACKAGES = ("seefar", "torch", "numpy", "albumentations", "opencv-python-headless", "matplotlib", "safetensors")
 
 
@@ -62,6 +60,8 @@ def _torch_uses() -> dict[str, Any]:
 
     Processors of one name differ in their instructions, and so threefold in speed.
     """
+    import torch  # here: it takes two seconds, which `seefar verify` need not wait for
+
     return {
         "instructions": str(torch.backends.cpu.get_cpu_capability()),
         "threads": int(torch.get_num_threads()),
@@ -71,6 +71,8 @@ def _torch_uses() -> dict[str, Any]:
 
 def _gpu() -> dict[str, Any]:
     """Name and memory of the GPU, its driver, CUDA and cuDNN, and in which precision float32 convolutions compute."""
+    import torch
+
     convolutions = torch.backends.cudnn
     words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]  # all GPUs have one driver
     try:
