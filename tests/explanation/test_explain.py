@@ -122,7 +122,7 @@ def test_what_is_known_is_not_explained_again(
     trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Explainer, "logits", None)
-    monkeypatch.setattr(Explainer, "explain_batch", None)
+    monkeypatch.setattr(Explainer, "explain_part", None)
     some = [all_of_them.mistakes[3], all_of_them.mistakes[1]]
     found = explain_known(trained, shapes, predictions, some, all_of_them)
     assert_same(found, all_of_them)
@@ -215,10 +215,11 @@ def test_default_cells_spelled_out_are_the_default(
     assert_same(found, replace(all_of_them.of(some), damaged=found.damaged))
 
 
-def test_what_is_explained_so_far_comes_after_each_batch(
-    trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation
+def test_what_is_explained_so_far_comes_after_each_part(
+    trained: Run, shapes: Data, predictions: Predictions, all_of_them: Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the order that is passed, each more than the one before; it goes on from any of them after a kill."""
+    monkeypatch.setattr("seefar.explanation.explain.PART_PIXELS", 20 * 32 * 32)
     mistakes = [all_of_them.mistakes[rank] for rank in np.random.default_rng(1).permutation(len(all_of_them))]
     arguments = trained.model, shapes.test, predictions
     settings = normalise_map_settings(trained.model, 32)

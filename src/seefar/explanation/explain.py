@@ -24,7 +24,7 @@ from seefar.errors import DataError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.explanation import Explanation
-from seefar.explanation.occlusion import Pixels, Repair, find_repairs, occlude, occlude_progressively
+from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, occlude, occlude_progressively, slices
 from seefar.maps.capture import default_cells, find_layer, logits_of, original, to_pictures
 from seefar.maps.formulas import METHODS, class_maps, gradcam
 from seefar.maps.grid import Grid, Maps, both, grid_of, rank_pixels, to_pixels
@@ -34,8 +34,8 @@ from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
 from seefar.seeds import Stream
 
-BATCH = 20
-"""Images in a batch: few, since the last batch is filled up, and a user waits for the first ten mistakes."""
+PART_PIXELS = 128 * 32 * 32
+"""Pixels of the mistakes that are explained together: batches are full, and large pictures do not fill the memory."""
 
 Classes = tuple[Labels, Labels]
 """Two classes for each of n images, int64 (n,) each: the predicted one and the one it is contrasted with."""
@@ -60,7 +60,15 @@ class MapSettings:
     grid: Grid
 
     def two_maps(self, network: nn.Module, images: Images, classes: Classes) -> tuple[Maps, Maps]:
-        """Maps of two classes for each of 1 to `BATCH` images, float32 (n, h, w) each, from one full batch."""
+        """Maps of two classes for each of n images, float32 (n, h, w) each, from full batches."""
+        parts = [
+            self._maps_of_batch(network, images[rows], (classes[0][rows], classes[1][rows]))
+            for rows in slices(len(images))
+        ]
+        first, second = (np.concatenate(maps) for maps in zip(*parts, strict=True))
+        return first, second
+
+    def _maps_of_batch(self, network: nn.Module, images: Images, classes: Classes) -> tuple[Maps, Maps]:
         stored, first, second = (fill(rows) for rows in (images, *classes))
         inputs = stored if isinstance(network, ResNet18) else to_pictures(network, stored)
         if self.layer is None and self.method in ("gradcam", "hirescam"):
@@ -113,7 +121,7 @@ def layer_name(model: nn.Module, layer: str | nn.Module | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class ExplainedBatch:
+class ExplainedPart:
     """Maps, occlusion test and health badges of n images.
 
     Attributes:
@@ -157,15 +165,15 @@ class Explainer:
         """Logits, (n, K), of at most `BATCH` images."""
         return logits_of(self.network, fill(images))[: len(images)]
 
-    def explain_batch(
+    def explain_part(
         self,
         images: Images,
         classes: Classes,
         before: NDArray[np.float64],
         index: NDArray[np.int64],
         masks: Pixels | None = None,
-    ) -> ExplainedBatch:
-        """Explain why the first class rather than the second, for 1 to `BATCH` images.
+    ) -> ExplainedPart:
+        """Explain why the first class rather than the second, for n images.
 
         Args:
             images: uint8 (n, H, W, 3).
@@ -183,7 +191,7 @@ class Explainer:
         random = self.settings.contrast(self.random_network, images, classes)
         changes = occlusion.top.first_change, occlusion.shifted.first_change
         size = images.shape[1], images.shape[2]
-        return ExplainedBatch(
+        return ExplainedPart(
             first,
             second,
             occlusion.top.pixels,
@@ -262,7 +270,7 @@ def explain_in_parts(
     known: Explanation | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Explanation]:
-    """`explain`, with what is explained so far after each batch: to save it, and pass it as `known` after a kill.
+    """`explain`, with what is explained so far after each part: to save it, and pass it as `known` after a kill.
 
     `known` is an explanation of the same predictions with the same settings. Its mistakes are not explained again, and
     the result is bitwise that of one call. The mistakes are explained in the order that is passed, with settings of
@@ -278,9 +286,9 @@ def explain_in_parts(
     with showing(progress) as shown:
         grid = _measure_grid(network, settings, split, ranked, shown) if known is None else known.grid
         explainer = Explainer(network, settings, grid)
-        explanation = _explain_batch(explainer, split, predictions, []) if known is None else known
-        for batch in _batches(todo):
-            more = _explain_batch(explainer, split, predictions, batch)
+        explanation = _explain_part(explainer, split, predictions, []) if known is None else known
+        for rows in _parts(len(todo), split):
+            more = _explain_part(explainer, split, predictions, todo[rows])
             explanation = _join(explanation, more, ranked)
             shown.update("explaining mistakes", len(explanation) - len(known or ()), len(todo))
             yield explanation
@@ -291,18 +299,16 @@ def explain_in_parts(
         yield explanation
 
 
-def _explain_batch(
-    explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake]
-) -> Explanation:
-    """The explanation of at most `BATCH` mistakes, in their order."""
+def _explain_part(explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake]) -> Explanation:
+    """The explanation of mistakes that are explained together, in their order."""
     index, classes = _arrays_of(mistakes)
     if mistakes:
         before = np.array([[mistake.confidence, mistake.true_probability] for mistake in mistakes])
         masks = None if split.masks is None else split.masks[index]
-        batch = explainer.explain_batch(split.images[index], classes, before, index, masks)
+        batch = explainer.explain_part(split.images[index], classes, before, index, masks)
     else:
         nothing = np.zeros((0, *explainer.grid.cells), np.float32)
-        batch = ExplainedBatch(nothing, nothing, np.zeros((0, *split.images.shape[1:3]), bool), [], [])
+        batch = ExplainedPart(nothing, nothing, np.zeros((0, *split.images.shape[1:3]), bool), [], [])
     settings = explainer.settings
     return Explanation(
         mistakes=mistakes,
@@ -330,21 +336,23 @@ def _measure_damage(
     """Whether hiding the evidence for a correct prediction changes it, bool (R,), for at most `count` of them."""
     correct = np.flatnonzero(predictions.predicted == predictions.labels)
     chosen = np.sort(np.random.default_rng(Stream.RIGHT_ANSWERS).permutation(correct)[:count])
-    damaged = np.zeros(len(chosen), dtype=bool)
-    for start in range(0, len(chosen), BATCH):
-        index = chosen[start : start + BATCH]
+    damaged = [np.zeros(0, dtype=bool)]
+    for rows in _parts(len(chosen), split):
+        index = chosen[rows]
         images, labels = split.images[index], predictions.labels[index]
         runner_up = np.asarray(predictions.logits[index].argsort(1, kind="stable")[:, -2], dtype=np.int64)
         margin = explainer.settings.contrast(explainer.network, images, (labels, runner_up))
         ranks = rank_pixels(to_pixels(margin, (images.shape[1], images.shape[2]), explainer.grid))
         trial = occlude_progressively(explainer.logits, images, labels, ranks, how=explainer.settings.hide)
-        damaged[start : start + BATCH] = trial.changed
-        shown.update("occlusion test of correct predictions", start + len(index), len(chosen))
-    return damaged
+        damaged.append(trial.changed)
+        shown.update("occlusion test of correct predictions", sum(map(len, damaged)), len(chosen))
+    return np.concatenate(damaged)
 
 
-def _batches(mistakes: list[Mistake]) -> Iterator[list[Mistake]]:
-    return (mistakes[start : start + BATCH] for start in range(0, len(mistakes), BATCH))
+def _parts(count: int, split: Split) -> list[slice]:
+    """All of `count` images, as many at a time as are explained together."""
+    height, width = split.images.shape[1:3]
+    return slices(count, max(BATCH, PART_PIXELS // (height * width)))
 
 
 def _arrays_of(mistakes: list[Mistake]) -> tuple[NDArray[np.int64], Classes]:
@@ -361,8 +369,8 @@ def _measure_grid(
         return settings.grid
     measured = ranked[:MOST_MAPS]
     contrast, mirrored = [], []
-    for batch in _batches(measured):
-        index, classes = _arrays_of(batch)
+    for rows in _parts(len(measured), split):
+        index, classes = _arrays_of(measured[rows])
         images = split.images[index]
         contrast.append(settings.contrast(network, images, classes))
         mirrored.append(settings.contrast(network, images[:, :, ::-1], classes))

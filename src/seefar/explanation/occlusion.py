@@ -26,6 +26,8 @@ SHARES = (0.05, 0.10, 0.20, 0.30)
 """Shares of the pixels that are hidden, one after the other, until the prediction is correct."""
 
 GREY = 128
+BATCH = 20
+"""Images in a batch: few, since the last batch is filled up, and a user waits for the first ten mistakes."""
 Pixels = NDArray[np.bool_]  # (N, H, W)
 Ranks = NDArray[np.int64]  # (N, H, W), from `rank_pixels`: 0 for the pixel that is hidden first
 Outcome = Literal["repaired", "other", "stays"]
@@ -91,6 +93,10 @@ class Trial:
             return "stays"
         return "repaired" if self.predicted[number] == true else "other"
 
+    def of(self, rows: slice) -> Trial:
+        """The same of some of the images."""
+        return Trial(self.pixels[rows], self.share[rows], self.logits[rows], self.first_change[rows])
+
 
 @dataclass(frozen=True)
 class Occlusion:
@@ -131,14 +137,13 @@ def occlude(
         index: data set index of each image, int64 (M,), from which its control mask is drawn. Default: 0, 1, 2, ...
     """
     values = to_pixels(contrast, (images.shape[1], images.shape[2]), grid)
-    ranks = rank_pixels(values)
-    steps = control_steps(np.arange(len(images)) if index is None else index, ranks.shape[1] * ranks.shape[2])
-    least = rank_pixels(-np.abs(values))
-    top, shifted, least_relevant = (
-        occlude_progressively(model, images, predicted, order, goal=true, how=how)
-        for order in (ranks, shift_ranks(ranks, steps), least)
-    )
-    return Occlusion(top, shifted, least_relevant)
+    count, ranks = len(images), rank_pixels(values)
+    steps = control_steps(np.arange(count) if index is None else index, ranks.shape[1] * ranks.shape[2])
+    orders = np.concatenate((ranks, shift_ranks(ranks, steps), rank_pixels(-np.abs(values))))
+    # All three in one series of tries, so that the images that are left share batches.
+    each = np.tile(np.arange(count), 3)
+    trial = occlude_progressively(model, images[each], predicted[each], orders, goal=true[each], how=how)
+    return Occlusion(*(trial.of(slice(start * count, (start + 1) * count)) for start in range(3)))
 
 
 def occlude_progressively(
@@ -170,7 +175,8 @@ def occlude_progressively(
         if not len(left):
             break
         hidden = ranks[left] < round(tried * ranks[0].size)
-        found = logits_of(model, hide(images[left], hidden, how))
+        parts = [logits_of(model, hide(images[left[rows]], hidden[rows], how)) for rows in slices(len(left))]
+        found = np.concatenate(parts)
         if tried == SHARES[0]:
             logits = np.zeros((len(images), found.shape[1]), np.float32)
         predicted = found.argmax(1)
@@ -180,6 +186,11 @@ def occlude_progressively(
         first_change[left] = np.minimum(first_change[left], np.where(predicted != before[left], tried, np.inf))
         left = left[~reached]
     return Trial(pixels, share, logits, first_change)
+
+
+def slices(count: int, size: int = BATCH) -> list[slice]:
+    """All of `count` rows, `size` at a time."""
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def control_steps(index: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:

@@ -13,8 +13,8 @@ from torch import nn
 from seefar.choices import HideName, MapChoices, MethodName
 from seefar.data.pictures import Picture, Places, read_pictures, unreadable
 from seefar.errors import DataError, printable
-from seefar.explanation.explain import BATCH, Explainer, layer_name, normalise_map_settings
-from seefar.explanation.occlusion import Repair
+from seefar.explanation.explain import Explainer, layer_name, normalise_map_settings
+from seefar.explanation.occlusion import Repair, slices
 from seefar.maps.capture import original
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health
@@ -177,8 +177,7 @@ def explain_pictures(
 ) -> list[PicturePrediction]:
     """The predictions of pictures that are already read; see `predict_pictures`."""
     found: list[PicturePrediction] = []
-    for start in range(0, len(pictures), BATCH):
-        rows = slice(start, start + BATCH)
+    for rows in slices(len(pictures)):
         images = np.stack([picture.image for picture in pictures[rows]])
         logits = explainer.logits(images)
         if logits.shape[1] != len(classes):
@@ -190,7 +189,7 @@ def explain_pictures(
         probabilities = np.exp(log_softmax(logits))
         before = np.take_along_axis(probabilities, np.stack((first, second), axis=1), axis=1)
         # The control mask of index 0 for each, so that the result does not depend on a picture's position.
-        batch = explainer.explain_batch(images, (first, second), before, np.zeros(len(images), np.int64))
+        batch = explainer.explain_part(images, (first, second), before, np.zeros(len(images), np.int64))
         for i, (name, picture) in enumerate(zip(names[rows], pictures[rows], strict=True)):
             found.append(
                 PicturePrediction(
@@ -212,5 +211,5 @@ def explain_pictures(
                     hide=explainer.settings.hide,
                 )
             )
-        shown.update("explaining pictures", start + len(images), len(pictures))
+        shown.update("explaining pictures", len(found), len(pictures))
     return found
