@@ -44,7 +44,7 @@ COMPUTED = {
     "neighbours.npz",
     "mistakes.csv",
     "report.html",
-    *(f"figures/{name}.png" for name in ("history", "mistakes", "maps", "confusion", "reliability")),
+    *(f"figures/{name}.png" for name in ("history", "mistakes", "maps", "assignment", "confusion", "reliability")),
 }
 
 
@@ -194,7 +194,14 @@ def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path, tm
     evaluation = seefar.evaluate_run(tiny, few, progress=SILENT)
     expected = seefar.predict(tiny.model, few.test, progress=SILENT)
     np.testing.assert_allclose(evaluation.predictions.logits, expected.logits, atol=1e-5)
-    gone = {"maps.npz", "explanation.json", "figures/maps.png", "neighbours.npz", "report.html"}
+    gone = {
+        "maps.npz",
+        "explanation.json",
+        "figures/maps.png",
+        "figures/assignment.png",
+        "neighbours.npz",
+        "report.html",
+    }
     assert content(tiny.folder.path).keys() == TRAINING | COMPUTED - gone
     explain(tiny, few)
     assert seefar.verify(tiny.folder) == []
@@ -221,7 +228,7 @@ def test_other_choices_and_back_give_the_same_bytes(tiny: Run, few: Data, finish
         after = content(tiny.folder.path)
         return {name for name in before if before[name] != after.get(name)}
 
-    assert changed(top=1) == {"figures/mistakes.png", "figures/maps.png"}
+    assert changed(top=1) == {"figures/mistakes.png", "figures/maps.png", "figures/assignment.png"}
     assert changed(hide="grey") > {"maps.npz", "explanation.json", "mistakes.csv", "report.html"}
     assert json.loads(tiny.folder.explanation.read_text(encoding="utf-8"))["hide"] == "grey"
     delete(tiny.folder.path / "neighbours.npz")
@@ -232,14 +239,15 @@ def test_other_choices_and_back_give_the_same_bytes(tiny: Run, few: Data, finish
     assert content(tiny.folder.path) == content(finished)
 
 
-def test_choices_that_no_mistake_meets_take_two_figures_away(tiny: Run, few: Data, finished: Path) -> None:
+def test_choices_that_no_mistake_meets_take_three_figures_away(tiny: Run, few: Data, finished: Path) -> None:
     mistakes = seefar.evaluate_run(tiny, few, progress=SILENT).mistakes
     made = {(one.true, one.predicted) for one in mistakes}
     true, predicted = next((t, p) for t in range(10) for p in range(10) if t != p and (t, p) not in made)
     lines, chosen = Lines(), {"true": few.classes[true], "predicted": few.classes[predicted]}
     result = seefar.explain_run(tiny, few, progress=lines, **chosen)
     assert (result.shown, len(result.explanation), len(lines.found)) == ([], len(mistakes), 1)
-    assert content(finished).keys() - content(tiny.folder.path).keys() == {"figures/maps.png", "figures/mistakes.png"}
+    gone = {f"figures/{name}.png" for name in ("assignment", "maps", "mistakes")}
+    assert content(finished).keys() - content(tiny.folder.path).keys() == gone
     seefar.report_run(tiny, few, progress=SILENT)  # the choices are remembered
     assert not tiny.folder.figure("maps").exists()
     assert seefar.verify(tiny.folder) == []

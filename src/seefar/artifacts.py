@@ -34,6 +34,7 @@ from seefar.progress import Progress
 from seefar.report.charts import plot_confusion, plot_faults, plot_history, plot_reliability
 from seefar.report.content import ReportContent
 from seefar.report.figures import plot_maps, plot_mistakes
+from seefar.report.overlay import plot_gradcam_grid
 from seefar.report.page import render_report
 from seefar.report.style import save_figure
 from seefar.report.tables import files_table, mistakes_csv, neighbours_table, occlusion_table
@@ -336,6 +337,13 @@ MAPS_FIGURE = Artifact(
     of=(MAPS, PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
 )
+ASSIGNMENT_FIGURE = Artifact(
+    "figures/assignment.png",
+    compute=lambda job: plot_gradcam_grid(job.store.get(MAPS).of(job.shown), job.data.test) if job.shown else None,
+    save=save_figure,
+    of=(MAPS, PREDICTIONS, "test"),
+    settings=lambda job: _shown_settings(job.choices),
+)
 CONFUSION_FIGURE = Artifact(
     "figures/confusion.png",
     compute=lambda job: plot_confusion(job.evaluation.metrics.confusion, job.data.classes),
@@ -376,6 +384,7 @@ ARTIFACTS: Sequence[Artifact[Any]] = (
     MISTAKES_FIGURE,
     MAPS,
     MAPS_FIGURE,
+    ASSIGNMENT_FIGURE,
     SUMMARY,
     NEIGHBOURS,
     PAGE,

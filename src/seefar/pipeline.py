@@ -15,6 +15,7 @@ import torch
 
 from seefar.artifacts import (
     ARTIFACTS,
+    ASSIGNMENT_FIGURE,
     EVALUATED,
     MAPS,
     MAPS_FIGURE,
@@ -223,9 +224,10 @@ def explain_run(
             evaluated(job.evaluation)
         if job.evaluation.mistakes and not job.shown:
             job.progress.line("No mistake is between the chosen classes: the figures mistakes and maps are left out.")
-        job.store.ensure(MAPS_FIGURE)  # of the mistakes that are shown, which a user wants to see first
+        # Those of the mistakes that are shown come first.
+        job.store.ensure(MAPS_FIGURE, ASSIGNMENT_FIGURE)
         job.explains_all = chosen.explain == "all"
-        job.store.ensure(MAPS, MAPS_FIGURE, SUMMARY, TABLE, PAGE)
+        job.store.ensure(MAPS, MAPS_FIGURE, ASSIGNMENT_FIGURE, SUMMARY, TABLE, PAGE)
         if chosen.neighbours and job.evaluation.mistakes:
             job.store.ensure(NEIGHBOURS, TABLE, PAGE)
         found = job.store.peek(NEIGHBOURS)
