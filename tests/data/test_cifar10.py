@@ -127,7 +127,7 @@ def test_the_archive_is_unpacked_and_nothing_else_of_it(tmp_path: Path) -> None:
     batches = find_batches(home, urls=("http://127.0.0.1:9/not-asked",), archive_md5=archive_md5)
     assert len(read_batches(batches, md5).train) == 15
     assert sorted(path.name for path in batches.iterdir()) == sorted(MD5)
-    assert sorted(path.name for path in home.iterdir()) == sorted([ARCHIVE, FOLDER, "extra"])
+    assert sorted(path.name for path in home.iterdir()) == sorted([".lock", ARCHIVE, FOLDER, "extra"])
     assert not (tmp_path / "home" / "escaped").exists()
 
 

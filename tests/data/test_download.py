@@ -1,75 +1,22 @@
 from __future__ import annotations
 
-import gzip
 import hashlib
-import re
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import requests
+from tiny_host import CONTENT, MD5, Host
 
 from seefar.data.cifar10 import download
 from seefar.errors import DataError
-
-CONTENT = np.random.default_rng(0).bytes(1_000_000)
-MD5 = hashlib.md5(CONTENT).hexdigest()
-Serve = Callable[[str], str]
-
-
-class Host:
-    """A host on loopback whose addresses behave well or badly; it remembers which bytes were asked for."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
-        self.sent, self.closed = 0, False
-        host = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                kind = self.path.strip("/")
-                start = int((re.findall(r"bytes=(\d+)-", self.headers.get("Range", "")) or ["0"])[0])
-                host.asked.append((kind, start))
-                if kind == "missing":
-                    return self.send_error(404)
-                if start >= len(CONTENT):
-                    return self.send_error(416)
-                body = bytes(len(CONTENT)) if kind == "wrong" else CONTENT[0 if kind == "no-range" else start :]
-                self.send_response(206 if len(body) < len(CONTENT) else 200)
-                if kind == "gzip":
-                    body = gzip.compress(body)
-                    self.send_header("Content-Encoding", "gzip")
-                if kind != "endless":
-                    self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                while kind == "endless" and not host.closed:
-                    try:
-                        self.wfile.write(bytes(1 << 16))
-                        host.sent += 1 << 16
-                    except OSError:
-                        return
-                self.wfile.write(body[: 400_000 if kind == "breaks" and start == 0 else None])
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def url(self, kind: str) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/{kind}"
 
 
 @pytest.fixture
 def host() -> Iterator[Host]:
     host = Host()
     yield host
-    host.closed = True
-    host.server.shutdown()
-    host.server.server_close()
+    host.close()
 
 
 def test_a_file_arrives_whole(host: Host, tmp_path: Path) -> None:

@@ -59,9 +59,17 @@ def test_results_that_a_full_disk_has_no_room_for_are_an_error_and_progress_is_n
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_result_that_cannot_be_written_is_named() -> None:
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    "words",
+    [("--version",), *(pytest.param(w, marks=pytest.mark.slow) for w in (("run", "--help"), ("data", "shapes")))],
+)
+def test_a_result_that_cannot_be_written_is_named(words: tuple[str, ...], buffered: bool) -> None:
+    """Python flushes what is buffered once more at its end, which would give exit code 120."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment |= {} if buffered else {"PYTHONUNBUFFERED": "1"}
     with open("/dev/full", "w") as full:
-        found = subprocess.run([*SEEFAR, "--version"], stdout=full, stderr=subprocess.PIPE, text=True)
+        found = subprocess.run([*SEEFAR, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
     assert (found.returncode, found.stderr.count("\n")) == (2, 1)
     assert "No space left on device" in found.stderr
 

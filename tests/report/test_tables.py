@@ -47,7 +47,7 @@ def test_file_names_stand_beside_their_mistakes() -> None:
 
 
 def test_no_name_is_run_as_a_formula_and_numbers_stay_numbers() -> None:
-    names = ("=1+1", "cat", "@sum(a1)")
+    names = ("=1+1", "cat", "\uff20sum(a1)")
     more = {
         "file": {1: "+a.png", 3: "-1+cmd|'/c calc'!a0"},
         "margin": {1: "-0.0000", 3: -0.5},

@@ -54,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_printing_safe()
     os.environ["MPLBACKEND"] = "agg"  # figures go into files only, so no other backend is loaded, or complained of
+    if os.path.exists("matplotlibrc"):  # of the current folder, whoever wrote it; it may have text set by LaTeX
+        import matplotlib
+
+        matplotlib.rcdefaults()
     if shutil.get_terminal_size().columns < NARROWEST:
         os.environ["COLUMNS"] = str(NARROWEST)
     gc.set_threshold(10_000)  # not 700: imports make many objects, and to search them for garbage takes 0.2 s

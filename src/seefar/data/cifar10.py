@@ -6,19 +6,27 @@ import hashlib
 import io
 import os
 import pickle
+import secrets
+import shutil
 import tarfile
+import threading
+import time
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seefar.data.images import Data, Split
 from seefar.errors import DataError
 from seefar.progress import SILENT, Progress, showing
-from seefar.runs.files import expanded, read_bytes
+from seefar.runs.files import expanded, open_regular, open_to_append, read_bytes
+
+if TYPE_CHECKING:
+    from requests import Response
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -85,9 +93,13 @@ def find_batches(
         return folder
     batches = folder / FOLDER
     if not batches.exists():
+        from seefar.runs.store import locked  # imports torch
+
         archive = folder / ARCHIVE
-        download(urls, archive, archive_md5, ARCHIVE_BYTES, progress)
-        unpack(archive, batches)
+        with locked(folder, progress, wait=_longest(ARCHIVE_BYTES)):
+            if not batches.exists():  # another process may have fetched them in the meantime
+                download(urls, archive, archive_md5, ARCHIVE_BYTES, progress)
+                unpack(archive, batches)
     return batches
 
 
@@ -99,9 +111,9 @@ def unpack(archive: Path, batches: Path) -> None:
     Raises:
         DataError: the archive cannot be read or lacks one of the files.
     """
-    beside = batches.with_name(f".{batches.name}.{os.getpid()}")
-    beside.mkdir(parents=True, exist_ok=True)
+    beside = batches.with_name(f".{batches.name}.{secrets.token_hex(8)}")
     try:
+        beside.mkdir(parents=True)
         with tarfile.open(archive) as tar:
             for name in MD5:
                 member = tar.extractfile(f"{FOLDER}/{name}")  # bytes of one named file: no path of the archive's choice
@@ -115,10 +127,7 @@ def unpack(archive: Path, batches: Path) -> None:
             "Delete it and run the command again to download it again."
         ) from error
     finally:
-        if beside.exists():
-            for path in beside.iterdir():
-                path.unlink()
-            beside.rmdir()
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
@@ -196,6 +205,8 @@ TIMEOUT_SECONDS = 3.05, 30.0
 """For the connection, and for each wait for more bytes. A machine without a network learns it in 3 seconds."""
 MOST_BYTES = 1 << 30
 """Of a file whose length is not known."""
+SLOWEST = 50_000
+"""Bytes per second below which a transfer is given up; what has come is kept for the next try."""
 
 
 def user_cache() -> Path:
@@ -218,11 +229,9 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES
     Raises:
         DataError: no address has the file; the message lists the answer of each, and whether `path` is a damaged file.
     """
-    import pooch
-
     damaged = ""
     if path.exists():
-        found = pooch.file_hash(str(path), alg="md5")
+        found = _md5(path)
         if found == md5:
             return
         damaged = f"The file there is damaged or a different one: its MD5 is {found}.\n"
@@ -233,7 +242,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             transfer(url, part, size, progress)
-            found = pooch.file_hash(str(part), alg="md5")
+            found = _md5(part)
             if found == md5:
                 os.replace(part, path)
                 return
@@ -248,24 +257,34 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES
     )
 
 
+def _md5(path: Path) -> str:
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _longest(size: int) -> float:
+    """Seconds after which a transfer of so many bytes is given up."""
+    return sum(TIMEOUT_SECONDS) + size / SLOWEST
+
+
 def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> None:
     """Complete the file `part` by an HTTP range, or fetch it from the beginning if the host knows no ranges.
 
     After `most` bytes nothing more is read: the checksum will refuse the file.
 
     Raises:
-        OSError: the host cannot be reached, has no such file, or ended the connection early. All errors of requests
-            are of this type.
+        OSError: the host cannot be reached, has no such file, ended the connection early, or takes too long. All errors
+            of requests are of this type.
     """
     import requests
+    from urllib3.exceptions import HTTPError
 
-    if part.is_symlink():  # whoever can write into a shared data folder could make it name any file
-        part.unlink()
+    ends = time.monotonic() + _longest(most)
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+    with _answer(url, headers) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # it is complete; the checksum decides
         response.raise_for_status()
@@ -273,15 +292,35 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
             have = 0  # the host sends the file from its beginning
         length = "" if "Content-Encoding" in response.headers else response.headers.get("Content-Length", "")
         total = have + int(length) if length.isdecimal() else None
-        with part.open("ab" if have else "wb") as file:
-            for chunk in response.iter_content(CHUNK_BYTES):
-                have += file.write(chunk)
-                if have > most:
-                    return
-                if total:
-                    progress.update("fetching", have // 10**6, total // 10**6, "MB")
-    if total and have < total:
+        with open_to_append(part) as file:
+            file.truncate(have)
+            try:
+                while have <= most and (chunk := response.raw.read1(CHUNK_BYTES, decode_content=True)):
+                    have += file.write(chunk)
+                    if time.monotonic() > ends:
+                        raise TimeoutError(f"too slow: {have:,} bytes after {_longest(most):.0f} seconds")
+                    if total:
+                        progress.update("fetching", have // 10**6, total // 10**6, "MB")
+            except HTTPError as error:
+                raise OSError(f"the connection ended after {have:,} bytes ({error})") from error
+    if total and have < min(total, most):
         raise OSError(f"the connection ended after {have:,} of {total:,} bytes")
+
+
+def _answer(url: str, headers: Mapping[str, str]) -> Response:
+    """The answer of a host, whose content is not read yet; a host may send its first lines letter by letter."""
+    import requests
+
+    answer: Future[Response] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer.result(sum(TIMEOUT_SECONDS))
 
 
 def failure(error: OSError) -> str:

@@ -222,7 +222,7 @@ class _Bounded(io.BufferedReader):
     """
 
     def __init__(self, path: str | Path) -> None:
-        super().__init__(cast(io.BufferedReader, open_regular(path)).detach())
+        super().__init__(open_regular(path).detach())
         self._path, self._length = path, os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:

@@ -8,7 +8,6 @@ commit.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from seefar.data.cifar10 import META_FILE, default_folder, failure, transfer
 from seefar.data.images import Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
-from seefar.runs.files import expanded, read_bytes, written_beside
+from seefar.runs.arrays import load_array
+from seefar.runs.files import expanded, read_bytes, read_json, written_beside
 
 OFFICIAL_TEST = "e54a434ec35094516eacbaac0f2f9550358d985e9d1f71b47d41d333c15ba304"
 """`Split.fingerprint` of CIFAR-10's test set in its official order."""
@@ -221,13 +221,13 @@ def load_reference(
 
 def read_reference(paths: Mapping[str, Path]) -> Reference:
     """The arrays in the checked files."""
-    counts = np.load(paths[PEOPLE], allow_pickle=False).astype(np.int64)
+    counts = load_array(paths[PEOPLE]).astype(np.int64)
     confirmed, suggested = (np.full(len(counts), -1, dtype=np.int64) for _ in range(2))
-    for check in json.loads(paths[CHECKS].read_text(encoding="utf-8")):
+    for check in read_json(paths[CHECKS]):
         confirmed[check["id"]] = check["mturk"]["given"]
         suggested[check["id"]] = check["our_guessed_label"]
     nets = sorted(name for name in paths if name.startswith(NETS))
-    answers = [json.loads(paths[name].read_text(encoding="utf-8")) for name in nets]
+    answers = [read_json(paths[name]) for name in nets]
     return Reference(
         counts,
         confirmed,

@@ -28,7 +28,7 @@ from seefar.model.inference import (
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array, load_arrays, save_arrays
-from seefar.runs.files import expanded, parse_json
+from seefar.runs.files import TEXT_LIMIT, expanded, parse_json, read_bytes
 
 Floats = NDArray[np.float32]
 SUFFIXES = (".json", ".npy", ".csv")
@@ -286,9 +286,9 @@ def _read_values(path: Path) -> Any:
         case ".npy":
             return load_array(path)
         case ".json":
-            return parse_json(path.read_text(encoding="utf-8-sig"))
+            return parse_json(read_bytes(path, TEXT_LIMIT).decode("utf-8-sig"))
         case ".csv":
-            return _parse_csv(path.read_text(encoding="utf-8-sig"))
+            return _parse_csv(read_bytes(path, TEXT_LIMIT).decode("utf-8-sig"))
     raise DataError(f"{path} should be a file of one of these kinds: {', '.join(SUFFIXES)}.")
 
 

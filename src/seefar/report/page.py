@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from seefar.data.images import Split
 from seefar.data.reference import Reference, labels_sha256
-from seefar.errors import DataError, RunError
+from seefar.errors import DataError, RunError, not_read
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.metrics import Metrics
@@ -29,7 +29,7 @@ from seefar.evaluation.triage import HARD_NETS, MEANING, triage
 from seefar.explanation.explanation import Explanation
 from seefar.report.content import ReportContent, command_of, make_payload, origin_of
 from seefar.report.embedded import Chart, history_charts, reliability_chart
-from seefar.runs.files import write_text
+from seefar.runs.files import read_bytes, write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
 
@@ -338,7 +338,7 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
         height: of the frame, in pixels.
 
     Raises:
-        RunError: the folder holds no report.
+        RunError: the folder holds no report, or it is no regular file.
 
     Example:
         >>> import tempfile
@@ -349,8 +349,10 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
     """
     found = folder if isinstance(folder, RunFolder) else find_run(folder)
     try:
-        return ReportFrame(found.report.read_text(encoding="utf-8"), height)
+        return ReportFrame(read_bytes(found.report, follow=False).decode("utf-8", "replace"), height)
     except FileNotFoundError as error:
         raise RunError(
             f"{found.report} is missing: write it with seefar.report_run(run, data), or `seefar report {found.name}`."
         ) from error
+    except OSError as error:
+        raise not_read(found.report, error) from error

@@ -20,7 +20,7 @@ from seefar.training.recipe import Recipe
 
 Table = Mapping[str, Mapping[int, object]]
 """Columns by name, each with values by data set index."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are the wide forms of the first four
 """First characters of a cell that a spreadsheet evaluates as a formula."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +19,9 @@ from seefar.errors import RunError, next_step
 
 TEXT_LIMIT = 64 << 20
 """Bytes: no JSON, CSV or log of a run comes near it, and a file of holes or a device must not fill the memory."""
+
+FILE_LIMIT = 2 << 30
+"""Bytes of any other file. A page of memory on the disk can look like terabytes of zeros."""
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a FIFO would otherwise wait for its writer for ever
@@ -28,7 +33,7 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
-def open_regular(path: str | Path, limit: int | None = None, *, follow: bool = True) -> BinaryIO:
+def open_regular(path: str | Path, limit: int = FILE_LIMIT, *, follow: bool = True) -> BufferedReader:
     """Open a regular file for reading; every file from a run folder or an argument is opened here.
 
     Args:
@@ -40,20 +45,34 @@ def open_regular(path: str | Path, limit: int | None = None, *, follow: bool = T
     Raises:
         OSError: it is missing, no regular file, a link, or larger than the limit.
     """
-    flags = os.O_RDONLY | _NO_WAIT | getattr(os, "O_BINARY", 0) | (0 if follow else _NO_FOLLOW)
-    descriptor = os.open(path, flags)
+    return os.fdopen(_open(path, os.O_RDONLY | (0 if follow else _NO_FOLLOW), limit), "rb")
+
+
+def open_to_append(path: str | Path) -> BinaryIO:
+    """Open a regular file to write at its end, or create it; it may have no other name.
+
+    Raises:
+        OSError: it is a link, no regular file, or has a second name, which may be that of any file of this machine.
+    """
+    return os.fdopen(_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_FOLLOW, names=1), "ab")
+
+
+def _open(path: str | Path, flags: int, limit: int = FILE_LIMIT, names: int = 1 << 62) -> int:
+    descriptor = os.open(path, flags | _NO_WAIT | getattr(os, "O_BINARY", 0), 0o666)
     try:
         about = os.fstat(descriptor)
         if stat.S_ISDIR(about.st_mode):
-            raise IsADirectoryError(21, "Is a directory", str(path))
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
         if not stat.S_ISREG(about.st_mode):
-            raise OSError(22, "Not a regular file", str(path))
-        if limit is not None and about.st_size > limit:
-            raise OSError(27, f"It has {about.st_size:,} bytes; at most {limit:,} are read", str(path))
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        if about.st_nlink > names:
+            raise OSError(errno.EMLINK, "It has a second name (a hard link)", str(path))
+        if about.st_size > limit:
+            raise OSError(errno.EFBIG, f"It has {about.st_size:,} bytes; at most {limit:,} are read", str(path))
     except BaseException:
         os.close(descriptor)
         raise
-    return os.fdopen(descriptor, "rb")
+    return descriptor
 
 
 def read_bytes(path: str | Path, limit: int = TEXT_LIMIT, *, follow: bool = True) -> bytes:

@@ -32,6 +32,8 @@ TRAINING_FILES = ("recipe.json", "data.json", "history.csv", "log.txt", "weights
 """What a training leaves behind. The manifest has their hashes too, but nothing else in the folder can remake them."""
 CHECKPOINT = "checkpoint.safetensors"
 """The state of an unfinished training; a kill right after its end leaves it beside the weights."""
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+"""What a file system without locks answers, such as a network drive."""
 SAVE_SECONDS = 60.0
 """Between two saves of a value that takes long: each save writes all of it, so after every part would be quadratic."""
 
@@ -314,8 +316,13 @@ def opened(
 
 
 @contextmanager
-def locked(folder: Path, progress: Progress = SILENT) -> Iterator[None]:
+def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iterator[None]:
     """Lock a folder for this thread within `with`; the system frees the lock when the process ends, however it ends.
+
+    Args:
+        folder: is created if it is missing.
+        progress: gets a line if there are no locks, or if another process is waited for.
+        wait: seconds to wait for another process.
 
     Raises:
         RunError: another process or thread has locked it, or it cannot be written to.
@@ -324,13 +331,19 @@ def locked(folder: Path, progress: Progress = SILENT) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         # A singleton counts how often one thread has locked it, so that `run` can hold the lock over all its steps.
         lock = FileLock(folder.resolve() / ".lock", timeout=0, is_singleton=True, fallback_to_soft=False)
-        lock.acquire()
+        try:
+            lock.acquire()
+        except Timeout:
+            if not wait:
+                raise
+            progress.line(f"waiting for another process that writes into {folder}")
+            lock.acquire(timeout=wait)
     except Timeout as error:
         raise RunError(
             f"Another process or thread writes into {folder}: wait until it has ended, or choose another folder."
         ) from error
     except OSError as error:
-        if error.errno != errno.ENOSYS:
+        if error.errno not in NO_LOCKS:
             raise RunError(
                 f"{folder} cannot be written to ({error.strerror or error}). {next_step(error)} or choose another "
                 "folder."
@@ -357,13 +370,14 @@ def verify_folder(folder: Path) -> list[str]:
     names = {path.relative_to(folder).as_posix() for path in found}
     names = {name for name in names if not any(part.startswith(".") for part in name.split("/"))} - {MANIFEST}
     for name in sorted({*recorded, *names}):
-        entry = file_entry(folder / name, recorded.get(name, {}).get("bytes"))
         if name not in recorded:
             lines.append(f"{printable(name)} is extra: the manifest does not have it")
-        elif name not in names:
+        elif name not in names:  # also the name of a file elsewhere, which a manifest of somebody else may have
             lines.append(f"{printable(name)} is missing")
-        elif entry is None or any(entry[key] != recorded[name].get(key) for key in entry):
-            lines.append(f"{printable(name)} is changed")
+        else:
+            entry = file_entry(folder / name, recorded[name].get("bytes"))
+            if entry is None or any(entry[key] != recorded[name].get(key) for key in entry):
+                lines.append(f"{printable(name)} is changed")
     return lines
 
 

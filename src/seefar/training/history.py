@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +12,7 @@ from typing import Any
 
 from seefar.errors import RunError, not_read
 from seefar.progress import Progress
-from seefar.runs.files import read_bytes
+from seefar.runs.files import open_to_append, read_bytes
 from seefar.runs.folder import RunFolder
 
 
@@ -117,7 +116,8 @@ class TrainingLog:
     def line(self, text: str) -> None:
         """One line for the log."""
         if self.folder is not None:
-            _append(self.folder.log, text + "\n")
+            with open_to_append(self.folder.log) as file:
+                file.write(f"{text}\n".encode())
             self.progress.line(text)
 
     def log(self, row: HistoryRow, step_in_epoch: int) -> None:
@@ -126,7 +126,8 @@ class TrainingLog:
         At the end of an epoch also `Accuracy is: 65.316`, in percent, and of what.
         """
         if self.folder is not None:
-            _append(self.folder.history, to_csv([row], header=False))
+            with open_to_append(self.folder.history) as file:
+                file.write(to_csv([row], header=False).encode())
         now = time.perf_counter()
         speed = f"{self.images / (now - self.logged):.0f} images/s"
         left = f"{duration(self._seconds_left())} left"
@@ -145,15 +146,6 @@ class TrainingLog:
 
     def _seconds_left(self) -> float:
         return (time.perf_counter() - self.started) * (self.work - self.work_done) / max(self.work_done, 1e-9)
-
-
-def _append(path: Path, text: str) -> None:
-    """Add text to the end of a file of the run folder; not through a link, which may name any file of the machine."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # not all systems have them; a FIFO would wait for a reader
-        flags |= getattr(os, name, 0)
-    with open(os.open(path, flags, 0o666), "ab") as file:
-        file.write(text.encode())
 
 
 def duration(seconds: float) -> str:

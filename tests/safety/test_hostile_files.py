@@ -1,0 +1,122 @@
+"""Special files, links and files of holes in folders and arguments of strangers are named, and never followed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import seefar
+from seefar.data.cifar10 import ARCHIVE, META_FILE, find_batches, read_batches
+from seefar.data.pictures import read_picture
+from seefar.data.reference import find_files
+from seefar.errors import SeefarError
+from seefar.evaluation.predictions import read_predicted
+from seefar.runs.arrays import load_array, load_arrays, load_tensors
+from seefar.runs.files import open_to_append
+from seefar.runs.folder import verify
+from seefar.runs.store import TRAINING_FILES
+from seefar.training.run import Run, load_run
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+def make_holes(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(5 << 40)
+
+
+KINDS: dict[str, Callable[[Path], object]] = {
+    "fifo": os.mkfifo,
+    "socket": make_socket,
+    "link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "folder": Path.mkdir,
+    "holes": make_holes,
+}
+
+
+def fetch_nothing(folder: Path) -> None:
+    find_batches(folder, urls=("http://127.0.0.1:9/",), archive_md5="0" * 32)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "p.json": lambda path: read_predicted(path, 3, 3),
+    "p.csv": lambda path: read_predicted(path, 3, 3),
+    "p.npy": lambda path: read_predicted(path, 3, 3),
+    "b.npy": load_array,
+    "a.npz": lambda path: load_arrays(path, {"a": ("float32", ("N",))}),
+    "w.safetensors": load_tensors,
+    "x.png": lambda path: read_picture(path, 32),
+    "report.html": lambda path: seefar.show_report(path.parent),
+    META_FILE: lambda path: read_batches(path.parent),
+    ARCHIVE: lambda path: fetch_nothing(path.parent),
+    "cifar10h/cifar10h-counts.npy": lambda path: find_files(path.parents[1], fetch=False),
+}
+"""Files that are not made by a training, each with a function that reads it."""
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_no_regular_file_of_a_sane_size_is_named(name: str, tmp_path: Path) -> None:
+    for number, make in enumerate(KINDS.values()):
+        path = tmp_path / str(number) / name
+        path.parent.mkdir(parents=True)
+        make(path)
+        with pytest.raises((SeefarError, OSError), match=re.escape(path.name)):
+            READERS[name](path)
+
+
+def test_in_a_run_folder_too(run: Run) -> None:
+    for name in (*TRAINING_FILES, "manifest.json"):
+        path = run.folder.path / name
+        whole = path.read_bytes() if path.exists() else None
+        for make in KINDS.values():
+            path.unlink(missing_ok=True)
+            make(path)
+            assert any(name in line for line in verify(run.folder))
+            if name == "weights.safetensors" or (name in TRAINING_FILES and make is not make_holes):
+                with pytest.raises(SeefarError, match=name):
+                    load_run(run.folder)
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+        path.unlink(missing_ok=True)
+        if whole is not None:
+            path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "hard link"])
+@pytest.mark.parametrize("name", ["log.txt", "history.csv", f"{ARCHIVE}.part"])
+def test_nothing_is_added_to_what_is_no_file_of_the_folder_alone(name: str, kind: str, tmp_path: Path) -> None:
+    precious, path = tmp_path / "precious", tmp_path / name
+    precious.write_text("mine")
+    KINDS.get(kind, lambda link: link.hardlink_to(precious))(path)
+    with pytest.raises(OSError, match=re.escape(name)):
+        open_to_append(path)
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["../precious", "/proc/kmsg", "deep/precious"])
+def test_verify_opens_nothing_outside_of_the_folder(
+    name: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (run.folder.path / "deep").symlink_to(tmp_path)
+    entry = {"bytes": 4, "sha256": "b1baa2d8b6bd48a4ff26c0a9e1c9ab2e2d4f1ab1"}
+    manifest = {"finished": True, "files": {name: entry}}
+    (run.folder.path / "manifest.json").write_text(json.dumps(manifest))
+    opened, real = [], os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *more, **options: (opened.append(str(path)), real(path, *more, **options))[1]
+    )
+    assert f"{name} is missing" in verify(run.folder)
+    assert opened == [str(run.folder.manifest)]

@@ -1,0 +1,121 @@
+"""Variables, terminals, paths and working folders that are odd or of a stranger."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tiny_job import TINY
+
+import seefar
+from seefar.cli.launch import RANK
+from seefar.cli.main import main
+from seefar.data import Data
+from seefar.errors import SeefarError
+from seefar.evaluation.predictions import read_predicted
+from seefar.runs.folder import verify
+from seefar.training import distributed
+
+FIGURES = """
+from seefar.cli.main import main
+main(["--version"])
+import matplotlib
+print(matplotlib.get_backend(), matplotlib.rcParams["text.usetex"], matplotlib.rcParams["font.size"])
+"""
+
+
+@pytest.mark.parametrize("columns", ["1", "0", "-5", "abc"])
+def test_the_help_ends_in_any_terminal(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(SystemExit) as stop:
+        main(["verify", "--help"])
+    assert stop.value.code == 0
+    assert "Run folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("backend", "settings"),
+    [("nonsense", ""), ("", "backend: module://stranger\n"), ("", "text.usetex: True\nfont.size: 50\n")],
+)
+def test_figures_follow_no_backend_and_no_matplotlibrc_of_the_current_folder(
+    backend: str, settings: str, in_folder: Path
+) -> None:
+    Path("matplotlibrc").write_text(settings)
+    Path("stranger.py").write_text("raise SystemExit('it was run')")
+    words = [sys.executable, "-c", FIGURES]
+    found = subprocess.run(words, env={**os.environ, "MPLBACKEND": backend}, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1].lower() == "agg false 10.0"
+
+
+def test_a_process_of_several_imports_nothing_from_the_current_folder(in_folder: Path) -> None:
+    for name in ("random", "seefar", "tyro", "json", "sitecustomize", "usercustomize"):
+        Path(f"{name}.py").write_text("raise SystemExit('it was run')")
+    found = subprocess.run([sys.executable, "-c", RANK, "--version"], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, f"seefar {seefar.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: verify("~nobody-here/r"),
+        lambda: read_predicted("~nobody-here/p.csv", 3, 3),
+        lambda: seefar.load_data("~nobody-here/pictures"),
+    ],
+)
+def test_the_home_of_nobody_is_a_path_that_is_missing(use: Callable[[], object]) -> None:
+    with pytest.raises(SeefarError, match="nobody-here"):
+        use()
+
+
+@pytest.mark.parametrize("empty", ["WORLD_SIZE", "RANK", "MASTER_ADDR"])
+def test_empty_variables_of_a_launcher_are_none(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, "" if name == empty else value)
+    with distributed.joined():
+        assert distributed.world_size() == 1
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_partner_that_never_comes_is_waited_for_as_long_as_said(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert timedelta(minutes=10) >= distributed.TIMEOUT
+    monkeypatch.setattr(distributed, "TIMEOUT", timedelta(seconds=1))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    for name, value in {"WORLD_SIZE": "2", "RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, value)
+    began = time.monotonic()
+    with pytest.raises(SeefarError, match=f"{rank} of 2"), distributed.joined():
+        pytest.fail("nobody else is there")
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("address", sorted(distributed.LOOPBACK))
+def test_the_store_of_one_machine_listens_on_loopback_only(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MASTER_ADDR", address)
+    monkeypatch.setenv("MASTER_PORT", str(port))
+    store = distributed._connect(0, 2)
+    with socket.create_server(("127.0.0.2", port)):  # taken if the store listened on all interfaces
+        pass
+    assert store is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["caf\udce9", "\udcff/\u202e", "mus\u00fc"])
+def test_a_run_on_a_folder_whose_path_is_no_unicode_is_whole(
+    name: str, few: Data, tmp_path: Path, coarse: None
+) -> None:
+    seefar.run(TINY, replace(few, name=name), tmp_path / "run", top=2, device="cpu", progress=seefar.SILENT)
+    assert verify(tmp_path / "run") == []
+    assert name.encode("utf-8", "replace").decode() in (tmp_path / "run" / "report.html").read_text("utf-8")
