@@ -8,9 +8,10 @@ import numpy as np
 
 from seefar.data.images import Split
 from seefar.evaluation.calibration import measure_calibration
-from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
+from seefar.evaluation.mistakes import confused_pairs, measure_slices, tenths
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import Verdict
+from seefar.evaluation.triage import Verdict, accuracy_views, find_label_issues
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Duplicate, Neighbours
 from seefar.explanation.occlusion import Repair
@@ -98,10 +99,22 @@ def make_content(
     near = [np.stack([random.permutation(9)[:3] for _ in index]) + 9 * group for group in (0, 1)]
     copies = tuple(Duplicate(mistake.index, 4321, 0.875, True) for mistake in mistakes[:1])
     neighbours = Neighbours(index, *near, *(one / 20 for one in near), copies, "model", "training", "images")
+    images = random.integers(0, 256, (n, 32, 32, 3), np.uint8)
+    kinds = tenths(images)
+    analysis = MistakeAnalysis(
+        classes,
+        verdicts,
+        accuracy_views(labels, answers),
+        find_label_issues(labels, np.exp(predictions.log_probabilities), classes),
+        confused_pairs(labels, answers, k),
+        measure_slices(kinds, answers != labels),
+        {name: frozenset(np.flatnonzero(inside).tolist()) for name, (inside, _) in kinds.items()},
+        trusts_model=True,
+    )
     values: dict[str, Any] = {
         "name": "made-up",
         "data": "cifar10",
-        "test": Split(random.integers(0, 256, (n, 32, 32, 3), np.uint8), labels, classes),
+        "test": Split(images, labels, classes),
         "evaluation": evaluation,
         "history": [
             HistoryRow(step, 1 + step // 11, 1.0 * step, 32, 0.1, 2 / step, 1 - 1 / step) for step in range(2, 21)
@@ -110,7 +123,7 @@ def make_content(
         "command": ["seefar", "run", "demo", "--data", "my photos"],
         "provenance": {"commit": None, "packages": {"torch": "2"}},
         "explanation": explanation,
-        "verdicts": verdicts,
+        "analysis": analysis,
         "votes": random.integers(0, 9, (n, k)),
         "neighbours": neighbours,
         "train": Split(random.integers(0, 256, (18, 32, 32, 3), np.uint8), np.arange(18) % k, classes),

@@ -241,7 +241,7 @@ def _page(job: Job) -> str:
         explanation=job.store.peek(MAPS),
         neighbours=job.store.peek(NEIGHBOURS),
         train=job.data.train,
-        verdicts=job.analysis.verdicts,
+        analysis=job.analysis,
         votes=None if job.reference is None else job.reference.counts,
         history=job.run.history,
         recipe=job.run.recipe,
@@ -315,7 +315,7 @@ SUMMARY = Artifact(
     of=(MAPS, PREDICTIONS),
 )
 TABLE = Artifact(
-    "mistakes.csv", compute=_table, save=_save_text, of=(PREDICTIONS, "reference"), shows=(MAPS, NEIGHBOURS)
+    "mistakes.csv", compute=_table, save=_save_text, of=(PREDICTIONS, "reference"), shows=(MAPS, NEIGHBOURS), version=2
 )
 HISTORY_FIGURE = Artifact(
     "figures/history.png",

@@ -58,7 +58,7 @@ def test_other_data_have_patterns_and_label_issues_but_no_faults(split: Split, p
     assert (analysis.pairs[0].first_as_second, analysis.pairs[0].second_as_first) == (2, 1)
     assert analysis.sections["faults"] is None
     assert "fault" not in analysis.columns
-    assert "most confused: cat taken for dog 2 times, dog for cat 1 times, 100% of all mistakes" in analysis.lines
+    assert "most confused: cat predicted as dog 2 times, dog as cat 1 times, 100% of all mistakes" in analysis.lines
 
 
 def test_the_official_test_set_has_faults(split: Split, predicted: np.ndarray, reference: Reference) -> None:

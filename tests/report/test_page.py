@@ -47,7 +47,8 @@ def test_the_policy_allows_exactly_the_styles_and_scripts_of_the_page() -> None:
 def test_nothing_is_loaded_from_anywhere() -> None:
     page = render_report(make_content())
     assert not re.findall(r"https?://", page)
-    assert {link for link in re.findall(r'(?:src|href)="([^"]*)"', page) if link[0] != "#"} == {"data:,"}
+    links = [link for link in re.findall(r'(?:src|href)="([^"]*)"', page) if link[0] != "#"]
+    assert all(link.startswith(("data:,", "data:image/")) for link in links)
 
 
 def test_the_same_content_gives_the_same_page() -> None:
@@ -59,9 +60,9 @@ def test_names_that_are_markup_are_text() -> None:
     content = make_content(classes=HOSTILE, name="<i>run</i>", data="caf\udce9")
     page = render_report(replace(content, test=replace(content.test, files=files)))
     assert "<script>alert" not in page
-    assert "<img" not in page
+    assert "<img src=x" not in page
     assert "<i>" not in page
-    assert "{{ 7 * 7 }}</th>" in page  # no template runs on a name
+    assert "{{ 7 * 7 }}</bdi></th>" in page  # no template runs on a name
     assert "caf?" in page
     assert data_block(page)["classes"] == list(HOSTILE)
     assert "&lt;b&gt;0&lt;/b&gt;.png" in page
@@ -77,11 +78,11 @@ def test_the_page_is_readable_without_script() -> None:
     assert table.count("<tr>") == 1 + 5
     for mistake, repair in zip(content.mistakes, content.explanation.repairs, strict=True):
         assert f"<tr><td>{mistake.index}</td>" in table
-        assert repair.sentence(mistake.true, mistake.predicted, content.test.classes).split(",")[0] in table
+        assert repair.sentence(mistake.predicted, content.test.classes) in table
 
 
 def test_without_what_is_optional_the_page_is_complete() -> None:
-    none = dict.fromkeys(("explanation", "verdicts", "votes", "neighbours", "train", "recipe"))
+    none = dict.fromkeys(("explanation", "analysis", "votes", "neighbours", "train", "recipe"))
     page = render_report(make_content(6, **none, history=[], command=(), provenance={}))
     assert 'href="#fault=' not in page
     assert 'href="#outcome=' not in page
@@ -95,13 +96,13 @@ def test_no_mistake_at_all() -> None:
     content = make_content(6)
     predictions = content.evaluation.predictions
     right = Evaluation.of(replace(predictions, labels=predictions.predicted))
-    optional = dict.fromkeys(("votes", "neighbours", "explanation", "verdicts"))
+    optional = dict.fromkeys(("votes", "neighbours", "explanation", "analysis"))
     assert "<h2>No mistakes</h2>" in render_report(replace(content, evaluation=right, **optional))
 
 
 def test_the_most_frequent_confusions_count_each_direction_by_itself() -> None:
     content = make_content(60)
-    page = render_report(replace(content, verdicts=None, explanation=None))
+    page = render_report(replace(content, analysis=None, explanation=None))
     confusion = np.array(content.evaluation.metrics.confusion) * ~np.eye(4, dtype=bool)
     t, p = np.unravel_index(confusion.argmax(), confusion.shape)
     names = content.test.classes
@@ -152,15 +153,15 @@ def test_of_very_many_classes_the_matrix_shows_those_with_the_most_mistakes() ->
     classes = tuple(f"class {number:03d}" for number in range(120))
     content = make_content(200, classes)
     page = render_report(content)
-    matrix = re.search(r'<table class="matrix">(.*?)</table>', page, re.S)[1]
-    rows = re.findall(r'<th scope="row">(.*?)</th>', matrix)
-    assert "50 of 120 classes" in page
-    assert re.findall(r'<th scope="col"><span>(.*?)</span></th>', matrix) == rows == sorted(rows)
+    matrix = re.search(r'<table class="matrix many" id="matrix">(.*?)</table>', page, re.S)[1]
+    rows = re.findall(r'<th scope="row"><bdi>(.*?)</bdi></th>', matrix)
+    assert "100 of 120 classes" in page
+    assert re.findall(r'<th scope="col"><span><bdi>(.*?)</bdi></span></th>', matrix) == rows == sorted(rows)
     taken = np.zeros(120, int)
     for mistake in content.mistakes:
         taken[[mistake.true, mistake.predicted]] += 1
     left_out = [number for number, name in enumerate(classes) if name not in rows]
-    assert len(rows) == 50
+    assert len(rows) == 100
     assert taken[left_out].max() <= min(taken[classes.index(name)] for name in rows)
 
 

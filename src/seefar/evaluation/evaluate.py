@@ -6,7 +6,8 @@ reference data: verdicts, accuracy views, label issues, confused pairs, slices.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from seefar.evaluation.mistakes import (
     ErrorSlice,
     Mistake,
     confused_pairs,
-    error_slices,
     find_mistakes,
+    measure_slices,
+    tenths,
 )
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.triage import (
@@ -42,8 +44,8 @@ from seefar.progress import Progress
 
 MOST_PAIRS = 10
 """Confused pairs in `metrics.json`."""
-LEAST_ACCURACY = 0.5
-"""A model whose accuracy may be lower is no evidence against a label."""
+LEAST_ACCURACY = 0.8
+"""A model whose accuracy may be lower, or that never predicts some class, is no evidence against a label."""
 SIGNIFICANT = 0.05
 """Slices with a corrected p below this are printed at the end of a run."""
 
@@ -103,6 +105,20 @@ def evaluate(model: nn.Module, split: Split, *, progress: Progress | None = None
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One result about the mistakes.
+
+    Attributes:
+        text: a sentence.
+        filters: of the page, that show the mistakes which the sentence is about, such as `{"set": "dark"}`; may be
+            empty.
+    """
+
+    text: str
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class MistakeAnalysis:
     """Analysis of the mistakes of one model on one split.
 
@@ -113,6 +129,8 @@ class MistakeAnalysis:
         issues: labels that may be wrong.
         pairs: classes that are confused with each other, the most mistakes first.
         slices: error rates of dark, bright, flat and busy images.
+        subsets: indices of the images of each slice, by its name.
+        trusts_model: whether the model is accurate enough to doubt a label.
     """
 
     classes: tuple[str, ...]
@@ -121,6 +139,8 @@ class MistakeAnalysis:
     issues: LabelIssues
     pairs: list[ConfusedPair]
     slices: list[ErrorSlice]
+    subsets: Mapping[str, frozenset[int]]
+    trusts_model: bool
 
     @property
     def columns(self) -> dict[str, dict[int, object]]:
@@ -149,26 +169,33 @@ class MistakeAnalysis:
             counts = count_faults(self.verdicts)
             lines.append("whose fault: " + ", ".join(f"{fault} {counts[fault]}" for fault in FAULTS))
         lines += [str(view) for view in self.views[1:]]
-        issues = self.issues.issues
-        if issues and self.views[0].interval[0] > LEAST_ACCURACY:
-            first = issues[0]
-            lines.append(
-                f"{len(issues)} labels may be wrong, first of all that of image {first.index}: {first.sentence}"
+        return lines + [finding.text for finding in self.findings]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What stands out: doubtful labels, the most confused pair, kinds of images with another error rate."""
+        found = []
+        issues = self.issues.issues if self.trusts_model else ()
+        if issues:
+            text = (
+                "1 label may be wrong, that" if len(issues) == 1 else f"{len(issues)} labels may be wrong, first that"
             )
-        if self.pairs:
-            pair = self.pairs[0]
+            found.append(Finding(f"{text} of image {issues[0].index}: {issues[0].sentence}", {"set": "label issue"}))
+        for pair in self.pairs[:1]:
             one, other = self.classes[pair.first], self.classes[pair.second]
-            lines.append(
-                f"most confused: {one} taken for {other} {pair.first_as_second} times, {other} for {one} "
+            text = (
+                f"most confused: {one} predicted as {other} {pair.first_as_second} times, {other} as {one} "
                 f"{pair.second_as_first} times, {pair.share:.0%} of all mistakes"
             )
-        lines += [
-            f"{one.name} images: {one.error_rate:.1%} mistakes, elsewhere {one.rest_error_rate:.1%} "
-            f"(p = {one.p_holm:.1g} after Holm's correction)"
-            for one in self.slices
-            if one.p_holm < SIGNIFICANT
-        ]
-        return lines
+            found.append(Finding(text, {"true": one, "predicted": other}))
+        for one_slice in self.slices:
+            if one_slice.p_holm < SIGNIFICANT:
+                text = (
+                    f"{one_slice.name} images: {one_slice.error_rate:.1%} mistakes, elsewhere "
+                    f"{one_slice.rest_error_rate:.1%} (p = {one_slice.p_holm:.1g} after Holm's correction)"
+                )
+                found.append(Finding(text, {"set": one_slice.name}))
+        return found
 
 
 def analyse_mistakes(predictions: Predictions, split: Split, reference: Reference | None = None) -> MistakeAnalysis:
@@ -196,11 +223,15 @@ def analyse_mistakes(predictions: Predictions, split: Split, reference: Referenc
         raise DataError(
             "The predictions are of other images or labels than this split: pass the split they were computed for."
         )
+    kinds = tenths(split.images) if len(split) > 1 else {}
+    views = accuracy_views(labels, predicted, reference)
     return MistakeAnalysis(
         split.classes,
         None if reference is None else triage(labels, predicted, reference),
-        accuracy_views(labels, predicted, reference),
+        views,
         find_label_issues(labels, np.exp(predictions.log_probabilities), split.classes),
         confused_pairs(labels, predicted, len(split.classes)),
-        error_slices(split.images, labels, predicted),
+        measure_slices(kinds, predicted != labels),
+        {name: frozenset(np.flatnonzero(inside).tolist()) for name, (inside, _) in kinds.items()},
+        views[0].interval[0] > LEAST_ACCURACY and set(labels.tolist()) <= set(predicted.tolist()),
     )

@@ -27,6 +27,13 @@ GOOD_ACCURACY = 0.9
 HARD_NETS = 12
 """An image that at least this many of them get wrong is hard."""
 
+FAULT_NAMES: dict[Fault, str] = {
+    "label": "label error",
+    "ambiguous": "ambiguous image",
+    "hard": "hard image",
+    "model": "model error",
+}
+"""The faults in words, for page and figures; files have the keys."""
 MEANING: dict[Fault, str] = {
     "label": "the label is doubtful",
     "ambiguous": "people disagree",

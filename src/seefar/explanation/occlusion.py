@@ -246,46 +246,20 @@ class Repair:
     shifted: Outcome = "stays"
     least: Outcome = "stays"
 
-    def sentence(self, true: int, predicted: int, classes: Sequence[str]) -> str:
-        """What hiding the evidence did, in words.
+    def sentence(self, predicted: int, classes: Sequence[str]) -> str:
+        """What hiding the evidence did, in three facts: the prediction then, the first one's fall, the control.
 
         Args:
-            true: the true class.
             predicted: the class predicted for the whole image.
             classes: names of the K classes.
         """
-        predicted_name, true_name, answer = (classes[c] for c in (predicted, true, self.answer))
-        if self.outcome == "repaired":
-            changed = (
-                f"repairs the answer: {self.fall(predicted_name)}, {true_name} from {self.true_before:.0%} to "
-                f"{self.true_after:.0%}"
-            )
+        fall = f"{self.predicted_before:.0%} \N{RIGHTWARDS ARROW} {self.predicted_after:.0%}"
+        if self.outcome == "stays":
+            after = f"still {classes[predicted]}, {fall}."
         else:
-            changed = (
-                f"makes it wrong in another way: {answer} at {self.answer_probability:.0%}, {self.fall(predicted_name)}"
-            )
-        return self.describe(predicted_name, true_name, changed)
-
-    def fall(self, predicted: str) -> str:
-        """The probability of the predicted class before and after, in words."""
-        return f"{predicted} goes from {self.predicted_before:.0%} to {self.predicted_after:.0%}"
-
-    def describe(self, predicted: str, other: str, changed: str) -> str:
-        """What was hidden, what that did, and the control, in one sentence.
-
-        Args:
-            predicted: name of the predicted class.
-            other: name of the class that it is contrasted with.
-            changed: what hiding did, if the prediction changed.
-        """
-        top, left, bottom, right = self.box
-        effect = changed if self.outcome != "stays" else f"does not change the answer: {self.fall(predicted)}"
-        control = "never changes it" if self.control_share is None else f"changes it at {self.control_share:.0%}"
-        return (
-            f"Hiding {self.share:.0%} of the image, between rows {top} and {bottom - 1} and columns {left} and "
-            f"{right - 1}, with {self.evidence:.0%} of what spoke for {predicted} rather than {other}, {effect}; "
-            f"the same mask elsewhere {control}."
-        )
+            after = f"{classes[self.answer]} {self.answer_probability:.0%}. {classes[predicted]} {fall}."
+        control = "no change" if self.control_share is None else f"changes it at {self.control_share:.0%}"
+        return f"{self.share:.0%} hidden: {after} Control mask: {control}."
 
 
 def find_repairs(

@@ -76,10 +76,7 @@ class PicturePrediction:
         Args:
             classes: other names for the K classes, such as shortened ones.
         """
-        names, repair = classes or self.classes, self.repair
-        first, second, answer = names[self.predicted], names[self.runner_up], names[repair.answer]
-        changed = f"makes the answer {answer} at {repair.answer_probability:.0%}: {repair.fall(first)}"
-        return repair.describe(first, second, changed)
+        return self.repair.sentence(self.predicted, classes or self.classes)
 
     def summary(self) -> dict[str, Any]:
         """All but the maps, as plain values for JSON."""

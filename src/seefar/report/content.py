@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -17,12 +17,14 @@ from PIL import Image, features
 
 from seefar.data.images import Images, Split
 from seefar.evaluation.calibration import Calibration
-from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake
-from seefar.evaluation.triage import MEANING, Verdict
+from seefar.evaluation.triage import FAULT_NAMES, MEANING, Verdict
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
+from seefar.explanation.occlusion import Repair
 from seefar.maps.formulas import IN_LOGITS
+from seefar.maps.sanity import Health
 from seefar.training.history import HistoryRow
 from seefar.training.recipe import RECIPES, Recipe
 
@@ -44,7 +46,7 @@ class ReportContent:
         explanation: of all its mistakes or some.
         neighbours: the nearest training images of all its mistakes; shown if `train` is given.
         train: the training images.
-        verdicts: causes of the mistakes, of all or some of them, in any order.
+        analysis: of the mistakes: causes, accuracy views, label issues, slices.
         votes: how many people chose each class for each test image, int (N, K); all zero where nobody was asked.
         history: rows of the training; empty for a network that was trained elsewhere.
         recipe: of the training, likewise None.
@@ -61,12 +63,17 @@ class ReportContent:
     explanation: Explanation | None = None
     neighbours: Neighbours | None = None
     train: Split | None = None
-    verdicts: Sequence[Verdict] | None = None
+    analysis: MistakeAnalysis | None = None
     votes: NDArray[np.int64] | None = None
     history: Sequence[HistoryRow] = ()
     recipe: Recipe | None = None
     command: Sequence[str] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def verdicts(self) -> Sequence[Verdict]:
+        """Causes of the mistakes, of all or some of them, in any order; empty if they are not known."""
+        return (self.analysis and self.analysis.verdicts) or ()
 
     @cached_property
     def mistakes(self) -> list[Mistake]:
@@ -100,7 +107,9 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "run": content.name,
         "data": content.data,
         "classes": list(content.test.classes),
-        "faults": MEANING,
+        "images": len(content.test),
+        "faults": {fault: [FAULT_NAMES[fault], meaning] for fault, meaning in MEANING.items()},
+        "sets": {one.name: [one.group, one.meaning] for one in subsets_of(content)},
         "mistakes": _mistake_rows(content, explanation),
         "probabilities": pack(probabilities.astype("<f4")),
         "pictures": make_sheet(content.test.images[index], exact=True),
@@ -121,7 +130,8 @@ def _explanation_on_page(content: ReportContent) -> Explanation | None:
 
 def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> list[dict[str, Any]]:
     """One plain dictionary a mistake, for the script and for the table of a page without script."""
-    verdicts = {verdict.index: verdict for verdict in content.verdicts or ()}
+    subsets = subsets_of(content)
+    verdicts = {verdict.index: verdict for verdict in content.verdicts}
     duplicates = () if content.neighbours is None else content.neighbours.duplicates
     copies = {duplicate.index: duplicate for duplicate in duplicates}
     explained = {} if explanation is None else _explained(explanation, content.test.classes)
@@ -135,6 +145,8 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
             "true_probability": float(f"{mistake.true_probability:.6g}"),
             "loss": round(mistake.loss, 6),
         }
+        if sets := [one.name for one in subsets if mistake.index in one.indices]:
+            row["sets"] = sets
         if content.test.files is not None:
             row["file"] = content.test.files[mistake.index]
         if mistake.index in verdicts:
@@ -151,6 +163,57 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
     return rows
 
 
+@dataclass(frozen=True)
+class Subset:
+    """Images that a filter of the page can choose.
+
+    Attributes:
+        name: in the menu and the address.
+        group: heading in the menu.
+        meaning: how they were chosen.
+        indices: of the images.
+    """
+
+    name: str
+    group: str
+    meaning: str
+    indices: Collection[int]
+
+
+def subsets_of(content: ReportContent) -> list[Subset]:
+    """Every subset with a mistake in it; whatever else is known of images becomes a filter by one more here."""
+    subsets = []
+    if content.analysis is not None:
+        for one in content.analysis.slices:
+            subsets.append(Subset(one.name, "Images", one.meaning, content.analysis.subsets[one.name]))
+        if content.analysis.trusts_model:
+            doubtful = {issue.index for issue in content.analysis.issues.issues}
+            subsets.append(Subset("label issue", "Labels", "the label may be wrong (confident learning)", doubtful))
+    if content.neighbours is not None:
+        copies = {one.index for one in content.neighbours.duplicates}
+        subsets.append(Subset("near-duplicate", "Images", "nearly the same as a training image", copies))
+    if content.explanation is not None:
+        explained = zip(content.explanation.mistakes, content.explanation.health, strict=True)
+        badges = [(mistake.index, health.badge) for mistake, health in explained]
+        for badge in ("good", "fair", "poor"):
+            chosen = {index for index, of in badges if of == badge}
+            subsets.append(Subset(f"{badge} map", "Maps", "by the checks of the map", chosen))
+    mistakes = {mistake.index for mistake in content.mistakes}
+    return [one for one in subsets if not mistakes.isdisjoint(one.indices)]
+
+
+def findings_of(content: ReportContent) -> list[Finding]:
+    """What stands out, each a sentence and the filters of its mistakes: the list under "Findings" on the page."""
+    findings = [] if content.analysis is None else content.analysis.findings
+    copies = () if content.neighbours is None else content.neighbours.duplicates
+    if copies:
+        mistakes = {mistake.index for mistake in content.evaluation.mistakes}
+        wrong = sum(one.index in mistakes for one in copies)
+        text = f"{len(copies)} test images are near-duplicates of training images; {wrong} of them are mistakes"
+        findings.append(Finding(text, {"set": "near-duplicate"} if wrong else {}))
+    return findings
+
+
 def pack(array: NDArray[Any]) -> str:
     """The bytes of an array, little-endian by its type, in base64."""
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
@@ -161,16 +224,25 @@ def _explained(explanation: Explanation, classes: tuple[str, ...]) -> dict[int, 
     return {
         mistake.index: {
             "map": number,
-            "outcome": repair.outcome,
-            "sentence": repair.sentence(mistake.true, mistake.predicted, classes),
-            "answer": repair.answer,
-            "answer_after": round(repair.answer_probability, 6),
-            "predicted_after": round(repair.predicted_after, 6),
-            "true_after": round(repair.true_after, 6),
-            "health": health.badge,
-            "reasons": list(health.reasons),
+            **effect_values(repair, health, repair.sentence(mistake.predicted, classes)),
         }
         for number, (mistake, repair, health) in enumerate(found)
+    }
+
+
+def effect_values(repair: Repair, health: Health, sentence: str) -> dict[str, Any]:
+    """The occlusion test of an image, in words too, and how far its map can be trusted."""
+    return {
+        "outcome": repair.outcome,
+        "sentence": sentence,
+        "hidden_share": round(repair.share, 4),
+        "control_share": None if repair.control_share is None else round(repair.control_share, 4),
+        "answer": repair.answer,
+        "answer_after": round(repair.answer_probability, 6),
+        "predicted_after": round(repair.predicted_after, 6),
+        "true_after": round(repair.true_after, 6),
+        "health": health.badge,
+        "reasons": list(health.reasons),
     }
 
 

@@ -175,7 +175,7 @@ def _maps_words(explanation: Explanation, split: Split, number: int) -> Block:
             False,
         ),
         (wrap(where(mistake, split), MAPS_TEXT, SMALL, most=2), SMALL, QUIET, False),
-        (wrap(repair.sentence(mistake.true, mistake.predicted, short), MAPS_TEXT, NORMAL), NORMAL, INK, False),
+        (wrap(repair.sentence(mistake.predicted, short), MAPS_TEXT, NORMAL), NORMAL, INK, False),
         ([f"map: {health.badge}"], NORMAL, BADGE_COLOURS[health.badge], True),
         *((wrap(reason, MAPS_TEXT, SMALL), SMALL, QUIET, False) for reason in health.reasons),
     ]

@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,21 @@ from seefar.data.images import Split
 from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import DataError, RunError, not_read
 from seefar.evaluation.calibration import measure_calibration
-from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import count_confusions
-from seefar.evaluation.triage import HARD_NETS, MEANING, triage
+from seefar.evaluation.triage import FAULT_NAMES, HARD_NETS, MEANING
 from seefar.explanation.explanation import Explanation
-from seefar.report.content import ReportContent, command_of, make_payload, origin_of
+from seefar.explanation.occlusion import RepairRates
+from seefar.report.content import (
+    ReportContent,
+    command_of,
+    findings_of,
+    make_payload,
+    make_sheet,
+    origin_of,
+    subsets_of,
+)
 from seefar.report.embedded import Chart, history_charts, reliability_chart
 from seefar.runs.files import read_bytes, write_text
 from seefar.runs.folder import RunFolder, find_run
@@ -39,9 +48,11 @@ OUTCOMES = {
     "stays": ("unchanged", "it does not change"),
 }
 """Name and meaning of each outcome of the occlusion test."""
+SCRIPTS = ("draw.js", "report.js", "card.js", "start.js")
 LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
-MOST_CLASSES = 50  # in the confusion matrix
+MOST_WORST = 6  # pictures beside the accuracy
+MOST_CLASSES = 100  # in the confusion matrix
 DATA_NAMES = {"cifar10": "CIFAR-10"}
 REFERENCES = {"cifar10": (("recipe seed, as published", 0.86), ("people", 0.952))}
 """Accuracies to compare with: that published for the recipe `seed`, and the mean of people (Peterson et al. 2019)."""
@@ -91,9 +102,8 @@ def write_report(
         raise DataError("The evaluation is of other images than this split: evaluate it with seefar.evaluate.")
     if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
         raise DataError("The explanation is of other predictions than the evaluation: explain these predictions.")
-    verdicts, votes = None, None
-    if reference is not None and reference.labels_sha256 == labels_sha256(predictions.labels):
-        verdicts, votes = triage(predictions.labels, predictions.predicted, reference), reference.counts
+    if reference is not None and reference.labels_sha256 != labels_sha256(predictions.labels):
+        reference = None
     content = ReportContent(
         name=name,
         data=data,
@@ -101,8 +111,8 @@ def write_report(
         evaluation=evaluation,
         calibration=measure_calibration(predictions.logits, predictions.labels),
         explanation=explanation,
-        verdicts=verdicts,
-        votes=votes,
+        analysis=analyse_mistakes(predictions, split, reference),
+        votes=None if reference is None else reference.counts,
         provenance=provenance(),
     )
     write_text(Path(path), render_report(content))
@@ -118,8 +128,8 @@ def render_report(content: ReportContent) -> str:
     Args:
         content: what to show.
     """
-    assets = {name: _asset(name) for name in ("report.html.j2", "report.css", "first.js", "draw.js", "report.js")}
-    script = f'"use strict";\n(() => {{\n{assets["draw.js"]}{assets["report.js"]}}})();\n'
+    assets = {name: _asset(name) for name in ("report.html.j2", "report.css", "first.js", *SCRIPTS)}
+    script = '"use strict";\n(() => {\n' + "".join(assets[name] for name in SCRIPTS) + "})();\n"
     payload = make_payload(content)
     metrics, recipe = content.evaluation.metrics, content.recipe
     scale = accuracy_scale(metrics, content.data)
@@ -136,13 +146,15 @@ def render_report(content: ReportContent) -> str:
         "n": f"{metrics.n:,}",
         "mistakes": f"{metrics.mistakes:,}",
         "accuracy": f"{100 * metrics.accuracy:.2f}",
-        "interval": f"{100 * metrics.interval[0]:.2f}-{100 * metrics.interval[1]:.2f}%",
+        "interval": _interval(metrics.interval),
         "scale": scale,
+        "worst": _worst(content),
         "recipe": recipe,
         "blocks": _blocks(content, pairs),
         "charts": page_charts(content),
         "charts_title": "Training" if content.history else "Calibration",
         "on_page": f"{len(content.mistakes):,}",
+        **_patterns(content),
         "matrix": _matrix(metrics),
         "pairs": pairs,
         "rates": content.explanation.rates if content.explanation and content.explanation.mistakes else None,
@@ -170,22 +182,35 @@ def page_charts(content: ReportContent) -> list[Chart]:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar that is a link: name and meaning of what it counts, the count, its length in per cent."""
+    """A bar that is a link.
 
-    name: str
+    Attributes:
+        names: of what it counts; those of two classes are joined by an arrow.
+        text: what that means.
+        count: as text.
+        percent: length of the bar.
+        link: to its mistakes.
+        kind: class of its colour in the style, such as a fault.
+        marks: other shares to compare with, each in per cent and with the class of its sign in the style.
+    """
+
+    names: tuple[str, ...]
     text: str
     count: str
     percent: float
     link: str
+    kind: str = ""
+    marks: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars under a title, with a note below."""
+    """Bars under a title; `note` are the sentences below, each with the class of its sign; `shows` as in the page."""
 
     title: str
     bars: tuple[Bar, ...]
-    note: str = ""
+    note: tuple[tuple[str, str], ...] = ()
+    shows: str = ""
 
 
 def _asset(name: str) -> str:
@@ -243,53 +268,111 @@ def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
     }
 
 
+def _worst(content: ReportContent) -> list[dict[str, Any]]:
+    """Pictures of the mistakes with the highest loss, for the top of the page."""
+    names = content.test.classes
+    return [
+        {
+            "index": mistake.index,
+            "true": names[mistake.true],
+            "predicted": names[mistake.predicted],
+            "uri": make_sheet(content.test.images[mistake.index][None], exact=True)["uri"],
+        }
+        for mistake in sorted(content.mistakes, key=lambda mistake: -mistake.loss)[:MOST_WORST]
+    ]
+
+
+def _patterns(content: ReportContent) -> dict[str, Any]:
+    """Findings, accuracy views and slices, in words; `patterns` is whether there are any."""
+    linked = {one.name for one in subsets_of(content)}
+    findings = [
+        {"text": one.text[:1].upper() + one.text[1:] + ".", "link": _link(**one.filters) if one.filters else ""}
+        for one in findings_of(content)
+    ]
+    views = [
+        {
+            "meaning": one.meaning,
+            "accuracy": f"{one.accuracy:.2%}",
+            "interval": _interval(one.interval),
+            "n": f"{one.n:,}",
+        }
+        for one in (content.analysis.views if content.analysis else ())
+    ]
+    slices = [
+        {
+            "name": one.name,
+            "meaning": one.meaning,
+            "rate": f"{one.error_rate:.1%}",
+            "interval": _interval(one.interval, 1),
+            "rest": f"{one.rest_error_rate:.1%}",
+            "p": f"{one.p_holm:.2g}",
+            "link": _link(set=one.name) if one.name in linked else "",
+        }
+        for one in (content.analysis.slices if content.analysis else ())
+    ]
+    return {"findings": findings, "views": views, "slices": slices, "patterns": bool(findings or views or slices)}
+
+
+def _interval(ends: tuple[float, float], digits: int = 2) -> str:
+    return f"{100 * ends[0]:.{digits}f}-{100 * ends[1]:.{digits}f}%"
+
+
 def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
     """Beside the accuracy: causes of the mistakes and the occlusion test; where one is missing, the confusions."""
     blocks = []
     if content.verdicts:
         faults = [verdict.fault for verdict in content.verdicts]
-        names = {fault: (fault, meaning) for fault, meaning in MEANING.items()}
-        blocks.append(_counted("Causes of the mistakes", "fault", names, faults))
+        names = {fault: (FAULT_NAMES[fault], meaning) for fault, meaning in MEANING.items()}
+        blocks.append(replace(_counted("Causes of the mistakes", "fault", names, faults), shows="faults"))
     if content.explanation is not None and content.explanation.mistakes:
-        repaired, control = content.explanation.rates.repaired.share, content.explanation.rates.shifted.share
-        note = ""
-        if repaired is not None and control is not None:
-            note = f"Hiding the evidence repairs {repaired:.0%} of the mistakes, the control mask {control:.0%}."
         outcomes = [repair.outcome for repair in content.explanation.repairs]
-        blocks.append(_counted("What if the evidence is hidden?", "outcome", OUTCOMES, outcomes, note))
+        block = _counted("What if the evidence is hidden?", "outcome", OUTCOMES, outcomes)
+        blocks.append(_with_controls(block, content.explanation.rates))
     if len(blocks) < 2 and pairs.bars:
         blocks.append(Bars(pairs.title, pairs.bars[: 4 if blocks else MOST_PAIRS]))
     return blocks
 
 
-def _counted(title: str, key: str, kinds: Mapping[Any, tuple[str, str]], values: Sequence[str], note: str = "") -> Bars:
+def _with_controls(block: Bars, rates: RepairRates) -> Bars:
+    """The outcomes, with the control and the broken correct predictions on the bar of the repaired mistakes."""
+    compared = [
+        ("control", rates.shifted, "The control mask repairs {:.0%}."),
+        ("broken", rates.damaged, "The same hiding breaks {:.0%} of correct predictions."),
+    ]
+    found = [(kind, rate.share, text.format(rate.share)) for kind, rate, text in compared if rate.share is not None]
+    first, *others = block.bars
+    marked = replace(first, marks=tuple((100 * share, kind) for kind, share, _ in found))
+    return replace(block, bars=(marked, *others), note=tuple((f"sign {kind}", text) for kind, _, text in found))
+
+
+def _counted(title: str, key: str, kinds: Mapping[Any, tuple[str, str]], values: Sequence[str]) -> Bars:
     """A bar for each kind of value, given its name and its meaning."""
     counts = {kind: values.count(kind) for kind in kinds}
     bars = (
-        Bar(name, meaning, f"{counts[kind]:,}", 100 * counts[kind] / max(1, len(values)), _link(**{key: kind}))
+        Bar((name,), meaning, f"{counts[kind]:,}", 100 * counts[kind] / max(1, len(values)), _link(**{key: kind}), kind)
         for kind, (name, meaning) in kinds.items()
     )
-    return Bars(title, tuple(bars), note)
+    return Bars(title, tuple(bars))
 
 
 def _pair_bars(metrics: Metrics) -> Bars:
     """The most frequent confusions of a true class with a predicted one; each direction of a pair counts by itself."""
-    names, most = [one.name for one in metrics.classes], count_confusions(metrics.confusion)[:MOST_PAIRS]
+    names = [one.name for one in metrics.classes]
     bars = (
         Bar(
-            f"{names[t]} \N{RIGHTWARDS ARROW} {names[p]}",
+            (names[t], names[p]),
             f"{count / metrics.mistakes:.0%} of the mistakes",
             f"{count:,}",
-            100 * count / most[0].n,
+            100 * count / metrics.mistakes,
             _link(true=names[t], predicted=names[p]),
         )
-        for t, p, count in most
+        for t, p, count in count_confusions(metrics.confusion)[:MOST_PAIRS]
     )
-    return Bars("Most frequent confusions", tuple(bars))
+    return Bars("Most frequent confusions", tuple(bars), shows="confused_pairs")
 
 
 def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
-    """Rows and columns of the confusion matrix; of very many classes, those with the most mistakes."""
+    """Rows of the confusion matrix with recall and precision; of very many classes, those with the most mistakes."""
     names = [one.name for one in metrics.classes]
     confusion = np.array(metrics.confusion).reshape(len(names), -1)
     wrong = confusion * ~np.eye(len(names), dtype=bool)
@@ -298,6 +381,9 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
     return [
         {
             "name": names[t],
+            "recall": _share(metrics.classes[t].recall),
+            "precision": _share(metrics.classes[t].precision),
+            "n": metrics.classes[t].n,
             "cells": [
                 {
                     "count": count,
@@ -312,6 +398,10 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
         }
         for t in chosen
     ]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 class ReportFrame:

@@ -88,7 +88,7 @@ def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:
             "control_share": None if repair.control_share is None else f"{repair.control_share:.2f}",
             "health": health.badge,
             "health_reasons": "; ".join(health.reasons),
-            "sentence": repair.sentence(mistake.true, mistake.predicted, tuple(classes)),
+            "sentence": repair.sentence(mistake.predicted, classes),
         }
     names = next(iter(rows.values()), {})
     return {name: {index: row[name] for index, row in rows.items()} for name in names}

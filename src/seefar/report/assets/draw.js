@@ -42,49 +42,43 @@ function blank(width, height) {
   return canvas.getContext("2d", { willReadFrequently: true });
 }
 
-/** A map of h x w cells at the pixels of its image: each pixel its nearest cell, or bilinear between the centres. */
-function toPixels(map, cells, spacing, origin, height, width, smooth) {
-  const axis = (pixels, count) => Array.from({ length: pixels }, (_, pixel) => {
-    const place = Math.min(Math.max((pixel - origin) / spacing, 0), count - 1);
-    if (!smooth) return [Math.floor(place + 0.5), Math.floor(place + 0.5), 0];
-    const below = Math.min(Math.floor(place), Math.max(count - 2, 0));
-    return [below, Math.min(below + 1, count - 1), place - below];
-  });
-  const [h, w] = cells, rows = axis(height, h), columns = axis(width, w);
-  const values = new Float32Array(height * width);
-  rows.forEach(([top, bottom, down], y) => columns.forEach(([left, right, across], x) => {
-    const upper = map[top * w + left] * (1 - across) + map[top * w + right] * across;
-    const lower = map[bottom * w + left] * (1 - across) + map[bottom * w + right] * across;
-    values[y * width + x] = upper * (1 - down) + lower * down;
-  }));
+/** A map of h x w cells at the pixels of its image: each pixel has the value of its nearest cell. */
+function toPixels(map, cells, spacing, origin, height, width) {
+  const axis = (pixels, count) => Int32Array.from({ length: pixels }, (_, pixel) => (
+    Math.floor(Math.min(Math.max((pixel - origin) / spacing, 0), count - 1) + 0.5)));
+  const [h, w] = cells, rows = axis(height, h), columns = axis(width, w), values = new Float32Array(height * width);
+  rows.forEach((row, y) => columns.forEach((column, x) => { values[y * width + x] = map[row * w + column]; }));
   return values;
 }
 
-/** The image, paler and greyer the more opaque the map, with red where values speak for the class, blue against it. */
-function drawMap(context, sheet, i, values, scale, opacity, smooth) {
-  const { width, height } = context.canvas;
-  context.globalAlpha = 1;
-  context.globalCompositeOperation = "source-over";
-  sheet.draw(context, i);
-  if (!opacity) return;
-  context.globalCompositeOperation = "saturation";
-  context.globalAlpha = Math.min(1, 1.5 * opacity);
-  context.fillStyle = "#808080";
-  context.fillRect(0, 0, width, height);
-  context.globalCompositeOperation = "source-over";
-  context.globalAlpha = 0.65 * opacity; // pale, so that dark parts of the image are not taken for strong evidence
-  context.fillStyle = "#ffffff";
-  context.fillRect(0, 0, width, height);
-  const tint = blank(sheet.width, sheet.height), pixels = tint.createImageData(sheet.width, sheet.height);
+// The same picture as `show_map` draws: a light grey image, tinted in matplotlib's RdBu_r as strongly as the value.
+const TINTS = [
+  [5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240], [247, 247, 247],
+  [253, 219, 199], [244, 165, 130], [214, 96, 77], [178, 24, 43], [103, 0, 31],
+];
+const DARKEST = -110, STRONGEST = 0.8;
+
+/** The pixels of a map over its image: red is evidence for the class, blue is evidence against it. */
+function mapPixels(sheet, i, values, scale) {
+  const image = sheet.pixels(i), { data } = image;
   values.forEach((value, at) => {
-    pixels.data.set(value > 0 ? [178, 24, 43] : [33, 102, 172], 4 * at);
-    pixels.data[4 * at + 3] = 255 * Math.min(1, Math.abs(value) / scale) ** 0.8;
+    const share = Math.max(-1, Math.min(1, value / scale)), cover = STRONGEST * Math.sqrt(Math.abs(share));
+    const place = 5 + 5 * share, below = Math.min(9, Math.floor(place)), part = place - below;
+    const grey = (255 * ((data[4 * at] + data[4 * at + 1] + data[4 * at + 2]) / 3 - DARKEST)) / (255 - DARKEST);
+    for (let c = 0; c < 3; c++) {
+      const tint = TINTS[below][c] * (1 - part) + TINTS[below + 1][c] * part;
+      data[4 * at + c] = Math.round(cover * tint + (1 - cover) * grey);
+    }
   });
-  tint.putImageData(pixels, 0, 0);
-  context.globalAlpha = opacity;
-  context.imageSmoothingEnabled = smooth;
-  context.drawImage(tint.canvas, 0, 0, width, height);
-  context.globalAlpha = 1;
+  return image;
+}
+
+/** Draw pixels over a canvas, each as a square. */
+function putPixels(context, pixels) {
+  const small = blank(pixels.width, pixels.height);
+  small.putImageData(pixels, 0, 0);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(small.canvas, 0, 0, context.canvas.width, context.canvas.height);
 }
 
 /** Whether each pixel is hidden, from packed bits. */

@@ -1,7 +1,7 @@
-// The gallery and the card: one state, kept in the address, from which everything is shown.
-// live.js, which `seefar app` appends to this script, needs only this of it: the card shows a mistake as `viewOf` sees
+// The gallery: one state, kept in the address, from which everything is shown.
+// live.js, which `seefar app` appends to these scripts, needs only this of them: the card shows a mistake as `viewOf` sees
 // it, `views` has the views that replace those of the file, `showCard` shows the card again, and then the dialog
-// dispatches "card-shown" with the mistake as detail.
+// dispatches "card-shown" with the mistake as detail. Whatever is in `byIndex` can be shown by `go({ card: index })`.
 
 const byId = (id) => document.getElementById(id);
 const page = JSON.parse(byId("values").textContent);
@@ -23,16 +23,21 @@ const ORDERS = {
   people: ["most disagreement of people first", (a, b) => (b.disagreement ?? -1) - (a.disagreement ?? -1)],
   index: ["test set order", (a, b) => a.index - b.index],
 };
-const DOTS = { good: "●●●", fair: "●●○", poor: "●○○" };
-const FILTERS = ["true", "predicted", "fault", "outcome"];
-const NONE = { true: "", predicted: "", fault: "", outcome: "", order: "loss", card: "" };
+const NAMES = { search: "Search", true: "Label", predicted: "Prediction", fault: "Cause", outcome: "Evidence hidden", set: "Subset" };
+const FILTERS = Object.keys(NAMES);
+const NONE = { search: "", true: "", predicted: "", fault: "", outcome: "", set: "", order: "loss", show: "240", card: "" };
+const TOP = 56; // height of the bar with the sections
 const form = byId("filters"), list = byId("tiles"), dialog = byId("card");
 const byIndex = new Map(mistakes.map((mistake) => [String(mistake.index), mistake]));
-let state = { ...NONE }, shown = mistakes, opacity = 0.7, cells = true, hiding = false, current = null;
+let state = { ...NONE }, shown = mistakes, current = null, printing = false;
 let pictures = null, trainingPictures = null;
 const views = new Map();
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 || share > 0.995 ? 1 : 0)}%`;
+const element = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
+/** A name of any script within a sentence: its direction does not turn the words around it. */
+const bdi = (name) => element("bdi", name);
+const isolated = (name) => `\u2068${name}\u2069`;
 mistakes.forEach((mistake, number) => { mistake.number = number; });
 
 // Maps
@@ -68,34 +73,33 @@ function contrasted(predicted, other, grid) {
 }
 
 function paintMap(canvas, { sheet, at, maps: { scale, grid } }, values) {
-  const pixels = toPixels(values, grid.cells, grid.spacing, grid.origin, sheet.height, sheet.width, !cells);
-  drawMap(canvas.getContext("2d"), sheet, at, pixels, scale, opacity, !cells);
-}
-
-/** Where on the map the strongest evidence is, in words for readers who do not see it. */
-function strongest(values, [h, w]) {
-  const at = values.indexOf(values.reduce((a, b) => Math.max(a, b)));
-  const third = (place, count, names) => names[Math.min(2, Math.floor((3 * place) / count))];
-  const row = third(Math.floor(at / w), h, ["top", "middle", "bottom"]);
-  return `${row} ${third(at % w, w, ["left", "centre", "right"])}`;
+  const pixels = toPixels(values, grid.cells, grid.spacing, grid.origin, sheet.height, sheet.width);
+  putPixels(canvas.getContext("2d"), mapPixels(sheet, at, pixels, scale));
 }
 
 // Tiles
 
-const observer = new IntersectionObserver((entries) => entries.forEach((entry) => {
-  entry.target.near = entry.isIntersecting;
-  if (entry.isIntersecting) paintTile(entry.target);
+/** Only tiles near the screen hold pixels; the others give their memory back. */
+const observer = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
+  target.near = isIntersecting;
+  if (isIntersecting) paintTile(target);
+  else if (!printing) releaseTile(target);
 }), { rootMargin: "300px" });
 
 function makeTile(mistake) {
   const item = byId("tile").content.firstElementChild.cloneNode(true), part = (name) => item.querySelector(`.${name}`);
   const label = classes[mistake.true], answer = classes[mistake.predicted];
-  part("label").textContent = label;
-  part("answer").textContent = answer;
-  part("sure").textContent = `${percent(mistake.confidence)} confident`;
+  part("label").append(bdi(label));
+  part("answer").append(bdi(answer));
+  part("names").title = `${isolated(label)} → ${isolated(answer)}`;
+  part("sure").append(percent(mistake.confidence), element("span", " confident"));
   part("fault").textContent = mistake.fault ?? OUTCOMES[mistake.outcome] ?? "";
-  part("tile").setAttribute("aria-label", `Test image ${mistake.index}: ${label} predicted as ${answer}, ` +
-    [`${percent(mistake.confidence)} confident`, mistake.fault && `cause ${mistake.fault}`, OUTCOMES[mistake.outcome]].filter(Boolean).join(", "));
+  part("fault").classList.add(mistake.fault ?? "no-fault");
+  part("words").textContent = mistake.sentence ?? "";
+  part("number").textContent = mistake.file ?? `Test image ${mistake.index}`;
+  const cause = mistake.fault && page.faults[mistake.fault][0];
+  part("tile").setAttribute("aria-label", `${isolated(label)} → ${isolated(answer)}, ` +
+    [`${percent(mistake.confidence)} confident`, cause, OUTCOMES[mistake.outcome], `test image ${mistake.index}`].filter(Boolean).join(", "));
   if (mistake.map === undefined) part("map").remove();
   item.mistake = mistake;
   mistake.tile = item;
@@ -104,20 +108,100 @@ function makeTile(mistake) {
 }
 
 function paintTile(item) {
-  if (!pictures || item.painted === `${opacity} ${cells}`) return;
-  const { mistake } = item, picture = item.querySelector(".picture"), map = item.querySelector(".map");
-  picture.width = pictures.width;
-  picture.height = pictures.height;
-  pictures.draw(picture.getContext("2d"), mistake.number);
-  if (map) {
-    map.width = map.height = 192;
+  if (!pictures || item.painted) return;
+  const { mistake } = item;
+  item.querySelectorAll("canvas").forEach((canvas) => Object.assign(canvas, { width: pictures.width, height: pictures.height }));
+  pictures.draw(item.querySelector(".picture").getContext("2d"), mistake.number);
+  if (mistake.map !== undefined) {
     const found = { sheet: pictures, at: mistake.number, maps: mapsOf(mistake) };
-    paintMap(map, found, found.maps.contrast);
+    paintMap(item.querySelector(".map"), found, found.maps.contrast);
   }
-  item.painted = `${opacity} ${cells}`;
+  item.painted = true;
 }
 
-const repaint = () => shown.forEach(({ tile }) => tile?.near && paintTile(tile));
+function releaseTile(item) {
+  if (!item.painted) return;
+  item.querySelectorAll("canvas").forEach((canvas) => { canvas.width = canvas.height = 0; });
+  item.painted = false;
+}
+
+const tilesInPage = () => shown.filter(({ tile }) => tile?.isConnected).map(({ tile }) => tile);
+addEventListener("beforeprint", () => {
+  printing = true;
+  tilesInPage().forEach(paintTile);
+});
+addEventListener("afterprint", () => {
+  printing = false;
+  tilesInPage().forEach((tile) => tile.near || releaseTile(tile));
+});
+
+// Filters
+
+const FITS = {
+  search: ({ index, file }, words) => String(index).startsWith(words) || Boolean(file?.toLowerCase().includes(words.toLowerCase())),
+  true: (mistake, name) => classes[mistake.true] === name,
+  predicted: (mistake, name) => classes[mistake.predicted] === name,
+  fault: (mistake, name) => mistake.fault === name,
+  outcome: (mistake, name) => mistake.outcome === name,
+  set: (mistake, name) => Boolean(mistake.sets?.includes(name)),
+};
+
+/** The mistakes that fit all filters but one. */
+function matching(except = "") {
+  const used = FILTERS.filter((key) => key !== except && state[key]);
+  return mistakes.filter((mistake) => used.every((key) => FITS[key](mistake, state[key])));
+}
+
+/** What each menu offers: groups of values, each with its text. */
+const MENUS = {
+  true: () => [["", classes.map((name) => [name, name])]],
+  predicted: () => [["", classes.map((name) => [name, name])]],
+  fault: () => [["", Object.entries(page.faults).map(([fault, [name]]) => [fault, name])]],
+  outcome: () => [["", Object.entries(OUTCOMES)]],
+  set: () => {
+    const groups = new Map();
+    Object.entries(page.sets).forEach(([name, [group]]) => groups.set(group, [...(groups.get(group) ?? []), [name, name]]));
+    return [...groups];
+  },
+};
+
+function fillMenu(key) {
+  const select = form.elements[key];
+  select.replaceChildren(new Option("any", ""));
+  for (const [group, options] of MENUS[key]()) {
+    const into = group ? select.appendChild(element("optgroup", "", { label: group })) : select;
+    for (const [value, text] of options) {
+      if (mistakes.some((mistake) => FITS[key](mistake, value))) into.append(Object.assign(new Option(text, value), { words: text }));
+    }
+  }
+  select.closest("label").hidden = select.options.length < 3;
+}
+
+/** How many mistakes each choice would show under the other filters; a choice of none cannot be made. */
+function countOptions() {
+  for (const key of Object.keys(MENUS)) {
+    const under = matching(key);
+    for (const option of [...form.elements[key].options].slice(1)) {
+      const count = under.filter((mistake) => FITS[key](mistake, option.value)).length;
+      option.text = `${option.words} (${count})`;
+      option.disabled = !count && state[key] !== option.value;
+    }
+    form.elements[key].value = state[key];
+  }
+}
+
+function showChips() {
+  const text = (key) => (key === "fault" ? page.faults[state.fault][0] : OUTCOMES[state[key]] ?? state[key]);
+  const chips = FILTERS.filter((key) => state[key]).map((key) => {
+    const item = element("li"), button = item.appendChild(element("button", `${NAMES[key]}: `, { type: "button" }));
+    button.append(bdi(text(key)), element("span", " ✕"));
+    button.setAttribute("aria-label", `Remove the filter ${NAMES[key]}: ${text(key)}`);
+    button.addEventListener("click", () => go({ [key]: "" }));
+    return item;
+  });
+  byId("chips").replaceChildren(...chips);
+  byId("chips").hidden = !chips.length;
+}
 
 // State and address
 
@@ -127,19 +211,22 @@ function readAddress(hash) {
   for (const key of ["true", "predicted"]) if (!classes.includes(next[key])) next[key] = "";
   if (!Object.hasOwn(page.faults, next.fault)) next.fault = "";
   if (!Object.hasOwn(OUTCOMES, next.outcome)) next.outcome = "";
+  if (!Object.hasOwn(page.sets, next.set)) next.set = "";
   if (!Object.hasOwn(ORDERS, next.order)) next.order = "loss";
+  if (!/^\d+$|^all$/.test(next.show)) next.show = NONE.show;
   if (!byIndex.has(next.card)) next.card = "";
   return next;
 }
 
-function writeAddress(replace) {
-  const kept = Object.entries(state).filter(([key, value]) => value !== NONE[key]);
-  remember(kept.length ? `#${new URLSearchParams(kept)}` : "#mistakes", replace);
+/** The address of a state; `at` is the section that it is read at. */
+function addressOf(some, at = "") {
+  const used = Object.entries({ ...some, at }).filter(([key, value]) => value && value !== NONE[key]);
+  return used.length ? `#${new URLSearchParams(used)}` : "#mistakes";
 }
 
-function remember(hash, replace) {
+function remember(hash, how) {
   try {
-    history[replace ? "replaceState" : "pushState"](null, "", hash);
+    history[how === "push" ? "pushState" : "replaceState"]({ card: Boolean(state.card) }, "", hash);
   } catch { /* a page within a notebook has no address of its own */ }
 }
 
@@ -147,176 +234,58 @@ function remember(hash, replace) {
 function go(change, how = "push") {
   const before = state;
   state = { ...state, ...change };
-  if (how) writeAddress(how === "replace");
-  if ([...FILTERS, "order"].some((key) => before[key] !== state[key])) showTiles();
+  if (how) remember(addressOf(state), how);
+  if (Object.keys(NONE).some((key) => key !== "card" && before[key] !== state[key])) showTiles();
   showCard();
 }
 
 function showTiles() {
-  const wanted = { true: classes.indexOf(state.true), predicted: classes.indexOf(state.predicted) };
-  const fits = (mistake) => FILTERS.every((key) => !state[key] || mistake[key] === (wanted[key] ?? state[key]));
-  shown = mistakes.filter(fits).sort(ORDERS[state.order][1]);
-  list.replaceChildren(...shown.map((mistake) => mistake.tile ?? makeTile(mistake)));
+  shown = matching().sort(ORDERS[state.order][1]);
+  showUpTo(state.show === "all" ? shown.length : Number(state.show));
   current = shown[0] ?? null;
-  shown.forEach(({ tile }) => { tile.firstElementChild.tabIndex = -1; });
+  tilesInPage().forEach((tile) => { tile.firstElementChild.tabIndex = -1; });
   if (current) current.tile.firstElementChild.tabIndex = 0;
-  for (const key of [...FILTERS, "order"]) form.elements[key].value = state[key];
+  countOptions();
+  showChips();
+  form.elements.order.value = state.order;
+  byId("show").value = state.show;
+  if (form.elements.search.value !== state.search) form.elements.search.value = state.search;
   const all = shown.length === mistakes.length;
-  byId("count").textContent = all ? `${mistakes.length} shown` : `${shown.length} of ${mistakes.length} shown`;
-  byId("reset").disabled = all && state.order === "loss";
+  byId("count").textContent = all ? `${mistakes.length}` : `${shown.length} of ${mistakes.length}`;
+  byId("reset").disabled = !FILTERS.some((key) => state[key]);
+  const elsewhere = /^\d+$/.test(state.search) && Number(state.search) < page.images && !byIndex.has(state.search);
+  byId("none").textContent = elsewhere ? `Test image ${state.search} is not among the mistakes on this page.` : "No mistake matches these filters.";
   byId("none").hidden = shown.length > 0;
-  byId("download").disabled = !shown.length;
-  repaint();
+  byId("download").disabled = byId("print").disabled = !shown.length;
+  keepInView();
 }
 
-// The card
-
-function showCard() {
-  const mistake = byIndex.get(state.card);
-  if (!mistake || !pictures) {
-    if (dialog.open) dialog.close();
-    return;
-  }
-  const place = shown.indexOf(mistake), view = viewOf(mistake), explained = mistake.map !== undefined;
-  const [label, answer, other] = [classes[mistake.true], classes[view.predicted], classes[view.other]];
-  const title = byId("card-title"), arrow = document.createElement("span");
-  arrow.textContent = " predicted as ";
-  title.replaceChildren(label, arrow, answer);
-  const where = place < 0 ? "hidden by the filters" : `${place + 1} of ${shown.length}, ${ORDERS[state.order][0]}`;
-  byId("card-place").textContent = [`Test image ${mistake.index}`, mistake.file, where].filter(Boolean).join(" · ");
-  byId("previous").disabled = place <= 0;
-  byId("next").disabled = place < 0 || place === shown.length - 1;
-  dialog.classList.toggle("without-maps", !view.maps);
-  byId("contrast-name").textContent = `Why ${answer}, not ${other}`;
-  byId("predicted-name").textContent = `For ${answer}, the prediction`;
-  byId("true-name").textContent = `For ${other}${view.other === mistake.true ? ", the label" : ""}`;
-  byId("card-sentence").textContent = mistake.sentence ?? "";
-  byId("card-fault").replaceChildren(Object.assign(document.createElement("b"), { textContent: mistake.fault ?? "" }), `: ${mistake.why ?? ""}`);
-  byId("card-badge").textContent = mistake.health ?? "";
-  byId("card-badge").dataset.dots = DOTS[mistake.health] ?? "";
-  const reasons = (mistake.reasons?.length ? mistake.reasons : ["Passed every check."]).map((reason) => {
-    const item = document.createElement("li");
-    item.textContent = reason;
-    return item;
-  });
-  byId("card-reasons").replaceChildren(...reasons);
-  byId("part-test").hidden = byId("part-health").hidden = !explained;
-  byId("part-fault").hidden = !mistake.fault;
-  paintCard(mistake, view);
-  showAnswers(mistake, view);
-  showNear(mistake);
-  if (!dialog.open) {
-    dialog.showModal();
-    title.focus();
-  }
-  dialog.dispatchEvent(new CustomEvent("card-shown", { detail: mistake }));
+/** Put the first `count` of the mistakes that fit into the page. */
+function showUpTo(count) {
+  const inPage = shown.slice(0, count), rest = shown.length - inPage.length;
+  list.replaceChildren(...inPage.map((mistake) => mistake.tile ?? makeTile(mistake)));
+  list.classList.toggle("few", inPage.length <= 12);
+  byId("more").hidden = !rest;
+  byId("show-more").textContent = `Show ${Math.min(rest, Number(NONE.show))} more`;
+  byId("show-all").textContent = `Show all ${shown.length}`;
 }
 
-function paintCard(mistake, view = viewOf(mistake)) {
-  const { sheet, at, mask } = view, { height, width } = sheet, side = Math.max(1, Math.round(480 / width));
-  const sized = (id) => {
-    const canvas = byId(id);
-    canvas.width = width * side;
-    canvas.height = height * side;
-    return canvas;
-  };
-  const picture = sized("card-picture"), context = picture.getContext("2d");
-  sheet.draw(context, at);
-  let words = `Test image ${mistake.index}, labelled ${classes[mistake.true]}`;
-  byId("picture-name").textContent = hiding && mask ? "The image without its evidence" : "The image";
-  if (mask) {
-    if (hiding) {
-      const covered = blank(width, height);
-      covered.putImageData(hidePixels(sheet.pixels(at), mask, maps.hide), 0, 0);
-      context.drawImage(covered.canvas, 0, 0, picture.width, picture.height);
-      words += ", with its evidence hidden";
-    }
-    outline(context, mask, width, height);
-  }
-  if (view.maps) {
-    const end = view.maps.scale.toPrecision(2);
-    for (const key of ["contrast", "predicted", "true"]) {
-      const canvas = sized(`card-${key}`);
-      paintMap(canvas, view, view.maps[key]);
-      canvas.setAttribute("aria-label", `${byId(`${key}-name`).textContent}: strongest evidence ${strongest(view.maps[key], view.maps.grid.cells)}`);
-    }
-    byId("least").textContent = `against −${end}`;
-    byId("most").textContent = `+${end} for${view.maps.grid.unit === "logits" ? ", in logits" : ""}`;
-  }
-  picture.setAttribute("aria-label", words);
+/** How much of the top of the screen the bars cover: what is scrolled to or focused must stay below. */
+function measureBars() {
+  const covered = TOP + (getComputedStyle(form).position === "sticky" ? form.offsetHeight : 0);
+  document.documentElement.style.setProperty("--covered", `${covered + 8}px`);
+  return covered;
 }
 
-/** A row for each class that the network or people chose: probabilities, before or after hiding, and votes. */
-function showAnswers(mistake, { probabilities: row, predicted }) {
-  const k = classes.length;
-  const asked = votes ? votes.subarray(mistake.number * k, (mistake.number + 1) * k) : [];
-  const people = asked.reduce((sum, count) => sum + count, 0), after = hiding && mistake.map !== undefined;
-  const known = new Map([[mistake.answer, mistake.answer_after], [mistake.true, mistake.true_after], [mistake.predicted, mistake.predicted_after]]);
-  const first = [predicted, mistake.true, mistake.predicted, mistake.answer].filter((one, at, all) => one !== undefined && all.indexOf(one) === at);
-  const others = [...row.keys()].filter((one) => !first.includes(one) && (row[one] >= 0.01 || asked[one] > 0));
-  others.sort((a, b) => row[b] - row[a]);
-  const rows = [...first, ...others].slice(0, 6).map((one) => {
-    const line = document.createElement("tr"), head = document.createElement("th");
-    head.scope = "row";
-    head.textContent = classes[one];
-    const roles = [[mistake.true, "the label"], [predicted, "predicted"], [mistake.predicted, "before"], [mistake.answer, "when hidden"]];
-    const role = roles.find(([owner]) => owner === one)?.[1];
-    if (role) head.append(Object.assign(document.createElement("small"), { textContent: role }));
-    const share = after ? known.get(one) : row[one];
-    line.append(head, amount(share, share === undefined ? "–" : percent(share), ""));
-    if (people) line.append(amount(asked[one] / people, `${asked[one]}`, "people"));
-    return line;
-  });
-  byId("answers-title").textContent = people ? "Predicted probabilities and choices of people" : "Predicted probabilities";
-  byId("net-head").textContent = after ? "when hidden" : "network";
-  byId("people-head").hidden = !people;
-  byId("people-head").textContent = `people, of ${people}`;
-  byId("card-answers").replaceChildren(...rows);
-}
-
-function amount(share, text, kind) {
-  const cell = document.createElement("td"), line = cell.appendChild(document.createElement("div"));
-  cell.className = kind;
-  line.className = "amount";
-  const track = line.appendChild(document.createElement("span")), fill = track.appendChild(document.createElement("span"));
-  track.className = "track";
-  fill.style.width = `${100 * (share ?? 0)}%`;
-  line.appendChild(document.createElement("span")).textContent = text;
-  return cell;
-}
-
-function showNear(mistake) {
-  byId("part-near").hidden = !near || !trainingPictures;
-  if (byId("part-near").hidden) return;
-  byId("card-copy").textContent = mistake.copy ?? "";
-  byId("card-copy").hidden = !mistake.copy;
-  const each = neighbours.each, half = each / 2;
-  const groups = [mistake.predicted, mistake.true].map((one, group) => {
-    const box = document.createElement("div");
-    box.appendChild(document.createElement("p")).textContent = `Labelled ${classes[one]}`;
-    for (let k = group * half; k < (group + 1) * half; k++) {
-      const at = mistake.number * each + k;
-      if (near.rows[at] < 0) continue;
-      const item = box.appendChild(document.createElement("span")), canvas = item.appendChild(document.createElement("canvas"));
-      canvas.width = neighbours.width;
-      canvas.height = neighbours.height;
-      canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `Training image ${near.indices[at]}, labelled ${classes[one]}`);
-      trainingPictures.draw(canvas.getContext("2d"), near.rows[at]);
-      item.append(`${near.indices[at]}`, document.createElement("br"), `distance ${near.distances[at].toFixed(2)}`);
-    }
-    return box;
-  });
-  byId("card-near").replaceChildren(...groups);
-}
-
-function step(by) {
-  const place = shown.indexOf(byIndex.get(state.card)) + by;
-  if (shown[place]) go({ card: String(shown[place].index) }, "replace");
+/** If the gallery was scrolled past, a new selection begins at its top. */
+function keepInView() {
+  if (list.getBoundingClientRect().top < measureBars() - 1) list.scrollIntoView({ block: "start", behavior: "instant" });
 }
 
 function focusTile(mistake) {
-  if (!mistake) return;
+  const place = shown.indexOf(mistake);
+  if (place < 0) return;
+  if (!mistake.tile?.isConnected) showUpTo(place + 1);
   if (current) current.tile.firstElementChild.tabIndex = -1;
   current = mistake;
   const button = mistake.tile.firstElementChild;
@@ -334,50 +303,50 @@ function cell(value) {
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
+/** Columns as in mistakes.csv, each with the name of its value here. */
+const COLUMNS = {
+  index: "index", file: "file", true: "true", predicted: "predicted", confidence: "confidence", true_probability: "true_probability",
+  loss: "loss", fault: "fault", fault_reason: "why", people_entropy: "disagreement", outcome: "outcome", hidden_share: "hidden_share",
+  answer_hidden: "answer", predicted_probability_hidden: "predicted_after", true_probability_hidden: "true_after",
+  control_share: "control_share", health: "health", health_reasons: "reasons", sentence: "sentence",
+};
+
 function csv() {
-  const columns = ["index", "file", "true", "predicted", "confidence", "true_probability", "loss", "fault", "why", "disagreement", "outcome", "answer", "predicted_after", "true_after", "health", "reasons", "sentence"];
-  const used = columns.filter((column) => mistakes.some((mistake) => mistake[column] !== undefined));
-  const named = (mistake, column) => (["true", "predicted", "answer"].includes(column) ? classes[mistake[column]] : mistake[column]);
-  return [used, ...shown.map((mistake) => used.map((column) => named(mistake, column)))].map((row) => row.map(cell).join(",")).join("\n") + "\n";
+  const used = Object.entries(COLUMNS).filter(([, key]) => mistakes.some((mistake) => mistake[key] !== undefined));
+  const value = (mistake, key) => (["true", "predicted", "answer"].includes(key) ? classes[mistake[key]] : mistake[key]);
+  const rows = [used.map(([name]) => name), ...shown.map((mistake) => used.map(([, key]) => value(mistake, key)))];
+  return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
 }
 
-function download() {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob(["\ufeff", csv()], { type: "text/csv" }));
-  link.download = `${page.run}-mistakes.csv`;
+function save(name, parts, type) {
+  const link = element("a", "", { href: URL.createObjectURL(new Blob(parts, { type })), download: `${page.run}-${name}` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 // What a person does
 
-function addOptions(name, pairs) {
-  const select = form.elements[name];
-  pairs.forEach(([value, text]) => select.append(new Option(text, value)));
-  if (select.options.length < 2) select.closest("label").hidden = true;
-}
+const typing = (event) => event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), select, textarea");
 
-function counted(key, name) {
-  const count = new Map();
-  mistakes.forEach((mistake) => count.set(mistake[key], (count.get(mistake[key]) ?? 0) + 1));
-  return (value, text) => (count.get(value) ? [[name(value), `${text} (${count.get(value)})`]] : []);
-}
-
-for (const key of ["true", "predicted"]) {
-  addOptions(key, classes.flatMap((name, number) => counted(key, () => name)(number, name)));
-}
-addOptions("fault", Object.entries(page.faults).flatMap(([fault, text]) => counted("fault", () => fault)(fault, `${fault}: ${text}`)));
-addOptions("outcome", Object.entries(OUTCOMES).flatMap(([outcome, text]) => counted("outcome", () => outcome)(outcome, text)));
-const judged = mistakes.some((mistake) => mistake.disagreement !== undefined);
-addOptions("order", Object.entries(ORDERS).filter(([name]) => judged || name !== "people").map(([name, [text]]) => [name, text]));
-
-form.addEventListener("change", (event) => go({ [event.target.name]: event.target.value }));
-form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("change", ({ target }) => target.name !== "search" && go({ [target.name]: target.value }));
+form.elements.search.addEventListener("input", ({ target }) => go({ search: target.value.trim() }, "replace"));
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (shown.length) go({ card: String(shown[0].index) });
+});
 form.addEventListener("reset", (event) => {
   event.preventDefault();
-  go({ ...NONE });
+  go({ ...NONE, order: state.order, show: state.show });
 });
-byId("download").addEventListener("click", download);
+byId("show").addEventListener("change", ({ target }) => go({ show: target.value }));
+byId("show-more").addEventListener("click", () => {
+  const place = list.children.length;
+  showUpTo(place + Number(NONE.show));
+  focusTile(shown[place]);
+});
+byId("show-all").addEventListener("click", () => go({ show: "all" }));
+byId("download").addEventListener("click", () => save("mistakes.csv", ["\ufeff", csv()], "text/csv"));
+byId("print").addEventListener("click", () => window.print());
 list.addEventListener("click", (event) => {
   const item = event.target.closest("li");
   if (item) go({ card: String(item.mistake.index) });
@@ -388,58 +357,34 @@ list.addEventListener("keydown", (event) => {
   if (!(event.key in moves) || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   const place = shown.indexOf(event.target.closest("li").mistake) + moves[event.key];
-  focusTile(shown[Math.abs(moves[event.key]) === Infinity ? Math.min(Math.max(place, 0), shown.length - 1) : place]);
+  focusTile(shown[Math.abs(moves[event.key]) === Infinity ? Math.min(Math.max(place, 0), list.children.length - 1) : place]);
 });
-dialog.addEventListener("keydown", (event) => {
-  if (event.target.type === "range" || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "ArrowLeft") step(-1);
-  if (event.key === "ArrowRight") step(1);
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || typing(event) || dialog.open) return;
+  event.preventDefault();
+  form.elements.search.focus();
 });
-dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-dialog.addEventListener("close", () => {
-  const last = byIndex.get(state.card);
-  if (state.card) go({ card: "" });
-  if (last && shown.includes(last)) focusTile(last);
-});
-byId("close").addEventListener("click", () => dialog.close());
-byId("previous").addEventListener("click", () => step(-1));
-byId("next").addEventListener("click", () => step(1));
-byId("hide").addEventListener("change", (event) => {
-  hiding = event.target.checked;
-  showCard();
-});
-byId("opacity").addEventListener("input", (event) => {
-  opacity = event.target.value / 100;
-  paintCard(byIndex.get(state.card));
-  repaint();
-});
-byId("cells").addEventListener("change", (event) => {
-  cells = event.target.checked;
-  paintCard(byIndex.get(state.card));
-  repaint();
-});
-// Links within the page are followed by hand, because in a notebook they would lead to the notebook.
+// Links within the page are followed by hand, because in a notebook they would lead to the notebook, and to keep the filters.
 document.addEventListener("click", (event) => {
   const link = event.target.closest('a[href^="#"]');
   if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
-  const hash = link.getAttribute("href"), filtered = hash.includes("=");
-  if (filtered) go(readAddress(hash));
-  else remember(hash, true);
-  const target = byId(filtered ? "mistakes" : hash.slice(1));
+  const hash = link.getAttribute("href");
+  if (hash.startsWith("#card=")) {
+    go({ card: hash.slice(6) });
+    return;
+  }
+  const filtered = hash.includes("="), target = byId(filtered ? "mistakes" : hash.slice(1));
+  if (filtered) go({ ...readAddress(hash), order: state.order, show: state.show });
+  else remember(addressOf(state, hash.slice(1)), "replace");
   target.scrollIntoView();
   target.focus({ preventScroll: true });
 });
-window.addEventListener("popstate", () => go(readAddress(location.hash), null));
+addEventListener("popstate", () => go(readAddress(location.hash), null));
+addEventListener("resize", measureBars);
 
-showTiles();
-Promise.all([
-  Sheet.load(page.pictures),
-  neighbours && Sheet.load(neighbours),
-]).then(([test, training]) => {
-  [pictures, trainingPictures] = [test, training];
-  repaint();
-  go(readAddress(location.hash), null);
-  if (location.hash.includes("=")) byId("mistakes").scrollIntoView({ behavior: "instant" });
-  document.documentElement.dataset.ready = "";
-});
+const links = new Map([...document.querySelectorAll(".top nav a")].map((link) => [link.hash.slice(1), link]));
+const reading = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
+  links.get(target.id).toggleAttribute("aria-current", isIntersecting);
+}), { rootMargin: "-40% 0px -59% 0px" });
+links.forEach((_, id) => reading.observe(byId(id)));
