@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 import seefar
+from seefar.model.adapt import adapt
 from seefar.model.export import export_onnx
-from seefar.model.inference import compute_logits
 from seefar.runs.provenance import provenance
 from seefar.training.run import load_for
 
@@ -40,7 +40,7 @@ def main() -> None:
     test = load_for(run.recipe).test
     maps = seefar.class_maps(run.model, test.images[:BATCH]).maps
     say("torch")
-    expected = compute_logits(run.model, test.images)
+    expected = adapt(run.model).logits(test.images)
     with tempfile.TemporaryDirectory() as folder:
         path = export_onnx(run.model, Path(folder) / "model.onnx", run.classes, run.image_size)
         session, size = load(path), path.stat().st_size

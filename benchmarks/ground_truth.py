@@ -39,7 +39,7 @@ from seefar.maps.sanity import (
     randomized,
     rank_correlation,
 )
-from seefar.model.inference import compute_logits
+from seefar.model.adapt import adapt
 from seefar.model.resnet import ResNet18
 from seefar.report.figures import show_map
 from seefar.report.style import DPI, NotebookFigure
@@ -55,7 +55,7 @@ def share(hits: np.ndarray) -> dict[str, Any]:
 
 def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
     """(a) Pointing game and evidence inside the shape; (c) randomisation; (d) mirroring; right answers only."""
-    right = np.flatnonzero(compute_logits(model, test.images).argmax(1) == test.labels)[:300]
+    right = np.flatnonzero(adapt(model).logits(test.images).argmax(1) == test.labels)[:300]
     images, labels, masks = test.images[right], test.labels[right], test.masks[right]
     scores: dict[str, Any] = {"chance": float(masks.mean()), "n": len(right), "methods": {}}
     for name, method in {**METHODS, **GRADIENT_FREE, **BASELINES}.items():
@@ -83,7 +83,7 @@ def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
 
 def ask(model: ResNet18, plain: Split, planted: Split) -> tuple[Labels, Labels, Labels]:
     """Answers without and with the patch, (N,) each, and the indices of the images that only the patch makes wrong."""
-    without, with_patch = (compute_logits(model, split.images).argmax(1) for split in (plain, planted))
+    without, with_patch = (adapt(model).logits(split.images).argmax(1) for split in (plain, planted))
     fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
     return without, with_patch, fooled
 

@@ -21,7 +21,8 @@ from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import SeefarError
 from seefar.maps.formulas import class_maps
-from seefar.model.inference import compute_logits, log_softmax
+from seefar.model.adapt import adapt
+from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
 from seefar.training.run import Run
 
@@ -67,7 +68,7 @@ def test_only_paint_on_the_picture_that_is_shown_is_answered(studio: Studio, sha
 def test_the_answer_is_the_networks(studio: Studio, shapes: Data) -> None:
     image = shapes.test.images[0]
     probabilities, picture, words = studio.answer(image)
-    logits = compute_logits(studio.model, image[None])
+    logits = adapt(studio.model).logits(image[None])
     np.testing.assert_allclose(list(probabilities.values()), np.exp(log_softmax(logits))[0], rtol=1e-5)
     second, first = (shapes.classes[c] for c in logits[0].argsort()[-2:])
     assert words.startswith(f"Why {first}, not {second}, ")

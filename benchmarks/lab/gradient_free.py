@@ -8,13 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seefar.maps.capture import Captured, Pictures, original, to_logits
+from seefar.maps.capture import Captured
 from seefar.maps.formulas import compute_maps
 from seefar.maps.grid import Maps
-from seefar.model.inference import eval_mode, true_float32
+from seefar.model.adapt import Classifier, Pictures, adapt
+from seefar.model.inference import evaluating
+from seefar.model.resnet import ResNet18
 
 
-def eigencam(model: nn.Module, images: Pictures, classes: Any = None, **where: Any) -> Maps:
+def eigencam(model: nn.Module | Classifier, images: Pictures, classes: Any = None, **where: Any) -> Maps:
     """Eigen-CAM (Muhammad & Yeasin 2020, arXiv 2008.00299): the first principal component, positive in sum."""
 
     def formula(at: Captured) -> Tensor:
@@ -28,12 +30,12 @@ def eigencam(model: nn.Module, images: Pictures, classes: Any = None, **where: A
     return compute_maps(formula, model, images, classes, **where)
 
 
-def scorecam(model: nn.Module, images: Pictures, classes: Any = None, **where: Any) -> Maps:
+def scorecam(model: nn.Module | Classifier, images: Pictures, classes: Any = None, **where: Any) -> Maps:
     """Score-CAM (Wang et al. 2019, arXiv 1910.01279): what the logit gains when only one channel's cells are shown."""
 
     def formula(at: Captured) -> Tensor:
         each = zip(at.inputs, at.activations, at.classes, strict=True)
-        return torch.stack([_of_one(original(model), *one) for one in each])
+        return torch.stack([_of_one(adapt(model), *one) for one in each])
 
     return compute_maps(formula, model, images, classes, **where)
 
@@ -41,13 +43,16 @@ def scorecam(model: nn.Module, images: Pictures, classes: Any = None, **where: A
 GRADIENT_FREE = {"eigencam": eigencam, "scorecam": scorecam}
 
 
-@torch.no_grad()
-def _of_one(network: nn.Module, image: Tensor, activations: Tensor, class_: Tensor) -> Tensor:
+def _of_one(classifier: Classifier, image: Tensor, activations: Tensor, class_: Tensor) -> Tensor:
     low, high = activations.amin((1, 2), keepdim=True), activations.amax((1, 2), keepdim=True)
     stretched = (activations - low) / torch.where(high > low, high - low, 1.0)  # a flat channel shows nothing
     masks = F.interpolate(stretched[:, None], image.shape[1:], mode="bilinear", align_corners=False)
     masks = torch.cat((torch.zeros_like(masks[:1]), masks))  # the first shows nothing at all
-    with eval_mode(network), true_float32():
-        logits = torch.cat([to_logits(network, image * part)[:, class_] for part in torch.split(masks, 256)])
+    # What is hidden becomes 0 after normalisation, the mean colour; a `ResNet18` normalises its input itself.
+    network = classifier.network
+    mean = network.normalize.mean[0] if isinstance(network, ResNet18) else 0.0
+    with evaluating(network):
+        parts = [classifier.forward(mean + (image - mean) * part) for part in torch.split(masks, 256)]
+    logits = torch.cat(parts)[:, class_]
     weights = (logits[1:] - logits[0]).float().softmax(0)  # (C,)
     return (weights[:, None, None] * activations).sum(0)

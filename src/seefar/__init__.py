@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from seefar.maps.formulas import gradcam_plus_plus as gradcam_plus_plus
     from seefar.maps.formulas import hirescam as hirescam
     from seefar.maps.formulas import layercam as layercam
+    from seefar.model.adapt import adapt as adapt
     from seefar.model.resnet import ResNet18 as ResNet18
     from seefar.pipeline import compare_runs as compare_runs
     from seefar.pipeline import evaluate_run as evaluate_run
@@ -77,6 +78,7 @@ _NAMES = {
     "explanation.explanation": "Explanation",
     "explanation.pictures": "predict_pictures",
     "maps.formulas": "class_maps contrast_map gradcam gradcam_plus_plus hirescam layercam",
+    "model.adapt": "adapt",
     "model.resnet": "ResNet18",
     "pipeline": "compare_runs evaluate_run explain_run report_run run",
     "progress": "SILENT",

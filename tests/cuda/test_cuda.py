@@ -17,7 +17,8 @@ from seefar.data.batches import BatchAugmentation, DeviceBatches
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted
 from seefar.maps.formulas import METHODS
-from seefar.model.inference import compute_logits, weights_fingerprint
+from seefar.model.adapt import adapt
+from seefar.model.inference import weights_fingerprint
 from seefar.progress import Silent
 from seefar.training.device import Compute, RecordedStep
 from seefar.training.recipe import RECIPES
@@ -51,7 +52,7 @@ def test_logits_agree_with_float64(on_gpu: Run, shapes: Data) -> None:
     images = shapes.test.images
     with torch.no_grad():
         exact = load_run(on_gpu.folder, "cpu").model.double()(torch.from_numpy(images)).numpy()
-    assert np.abs(compute_logits(on_gpu.model, images) - exact).max() < 1e-4
+    assert np.abs(adapt(on_gpu.model).logits(images) - exact).max() < 1e-4
 
 
 @pytest.mark.parametrize("layer", [None, "layer2"])
@@ -67,7 +68,7 @@ def test_the_cells_of_the_twin_add_up_to_the_logits(on_gpu: Run, shapes: Data) -
     found = class_maps(on_gpu.model, images)
     bias = on_gpu.model.fc.bias.detach().cpu().numpy()
     np.testing.assert_allclose(found.maps[:, :, ::2, ::2].mean((2, 3)) + bias, found.logits, atol=1e-5)
-    np.testing.assert_allclose(found.logits, compute_logits(on_gpu.model, images), atol=1e-4)
+    np.testing.assert_allclose(found.logits, adapt(on_gpu.model).logits(images), atol=1e-4)
 
 
 class Stop(Silent):

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from seefar import class_maps, gradcam
-from seefar.errors import ChoiceError
 from seefar.model.resnet import ResNet18
 
 
@@ -40,5 +39,9 @@ def test_of_finer_cells_some_enter_the_logits(make_net: Callable[..., ResNet18],
 
 def test_no_image_and_other_networks(make_net: Callable[..., ResNet18]) -> None:
     assert class_maps(make_net(), np.zeros((0, 32, 32, 3), np.uint8)).maps.shape == (0, 4, 8, 8)
-    with pytest.raises(ChoiceError, match="this is a Linear"):
-        class_maps(torch.nn.Linear(3, 2), torch.zeros(1, 3, 32, 32))
+    parts = torch.nn.Conv2d(3, 5, 4, 4), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(320, 2)
+    net, inputs = torch.nn.Sequential(*parts), torch.rand(3, 3, 32, 32)
+    found = class_maps(net, inputs)
+    for k in range(2):
+        np.testing.assert_array_equal(found.of(k), gradcam(net, inputs, k, "1"))
+    np.testing.assert_allclose(found.logits, net(inputs).detach().numpy(), atol=1e-6)

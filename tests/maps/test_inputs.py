@@ -102,12 +102,13 @@ def test_messages_name_the_layers_of_the_network_that_is_there() -> None:
     assert "twin" not in str(too_coarse.value)  # it has none
     with pytest.raises(ChoiceError, match=r"Vgg has no layer 'layer4.1': pass .* features, classifier; .*'features.6'"):
         gradcam(net, inputs, 0, "layer4.1")
-    with pytest.raises(ChoiceError, match=r"this is a Vgg: pass layer=, .*'features.6'"):
-        gradcam(net, inputs, 0)
-    with pytest.raises(ChoiceError, match=r"Layer features must give .*a batch of images .got float32 \(4, 4, 4\)"):
-        gradcam(net, inputs[0], 0, "features")
-    with pytest.raises(ChoiceError, match=r"Vgg cannot take uint8 images: pass the float tensor"):
-        gradcam(net, np.zeros((1, 32, 32, 3), np.uint8), 0, "features")
+    with pytest.raises(ChoiceError, match=r"Only a ResNet18 has a dense twin|only: pass no cells"):
+        gradcam(net, inputs, 0, cells=8)
+    np.testing.assert_array_equal(gradcam(net, inputs, 0), gradcam(net, inputs, 0, "features.7"))  # the last of 8x8
+    np.testing.assert_array_equal(gradcam(net, inputs[0], 0), gradcam(net, inputs, 0))
+    stored = (inputs * 255).round().to(torch.uint8)
+    of_stored = gradcam(net, stored.permute(0, 2, 3, 1), 0)
+    np.testing.assert_allclose(of_stored, gradcam(net, stored / 255, 0), atol=1e-6)
     assert gradcam(net.double(), inputs, 0, "features.6").shape == (1, 8, 8)  # inputs take the network's type
 
 

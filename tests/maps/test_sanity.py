@@ -11,7 +11,6 @@ from seefar import gradcam
 from seefar.data import Data
 from seefar.maps.grid import Grid, grid_of
 from seefar.maps.sanity import (
-    CASCADE,
     evidence_inside,
     find_origin,
     flip_agreement,
@@ -40,15 +39,16 @@ def test_the_cascade_draws_one_part_after_the_other_anew(make_net: Callable[...,
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     seen = []
     for part, changed in randomized(net):
-        now = changed.state_dict()
+        now = changed.network.state_dict()
         seen.append({n.split(".")[0] for n in now if "weight" in n and not torch.equal(now[n], before[n])} - {"bn1"})
-        assert part in seen[-1]
-    assert seen == [set(CASCADE[: i + 1]) for i in range(6)]
+        assert part in seen[-1] | {"bn1"}
+    cascade = ("fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1")  # the network's own order, reversed
+    assert seen == [set(cascade[: i + 1]) - {"bn1"} for i in range(7)]
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     state = torch.random.get_rng_state()
     _, again = next(randomized(net))
     _, same = next(randomized(net))
-    assert torch.equal(again.fc.weight, same.fc.weight)
+    assert torch.equal(again.network.fc.weight, same.network.fc.weight)
     assert torch.equal(state, torch.random.get_rng_state())  # nobody else's random numbers change
 
 
@@ -58,10 +58,10 @@ def test_the_cascade_of_another_network_goes_through_its_children() -> None:
     net[2].weight.data += 1
     seen = list(randomized(net))
     assert [part for part, _ in seen] == ["3", "2", "0"]
-    assert torch.equal(seen[0][1][0].weight, net[0].weight)
-    assert not torch.equal(seen[0][1][3].weight, net[3].weight)
-    assert not torch.equal(seen[1][1][2].weight, net[2].weight)
-    assert not torch.equal(seen[2][1][0].weight, net[0].weight)
+    assert torch.equal(seen[0][1].network[0].weight, net[0].weight)
+    assert not torch.equal(seen[0][1].network[3].weight, net[3].weight)
+    assert not torch.equal(seen[1][1].network[2].weight, net[2].weight)
+    assert not torch.equal(seen[2][1].network[0].weight, net[0].weight)
 
 
 def test_the_map_depends_on_the_weights(trained: Run, shapes: Data) -> None:

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from seefar.maps.formulas import class_maps
+from seefar.model.adapt import adapt
 from seefar.model.export import export_onnx
-from seefar.model.inference import compute_logits
 from seefar.model.resnet import ResNet18
 from seefar.runs.arrays import save_tensors
 
@@ -38,7 +38,7 @@ def test_onnxruntime_gives_the_logits_and_the_maps(
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(CLASSES)
     for part in (pictures, pictures[:1]):  # the number of pictures is free
         logits, maps = session.run(None, {"images": part})
-        expected, expected_maps = compute_logits(net, part), class_maps(net, part).maps
+        expected, expected_maps = adapt(net).logits(part), class_maps(net, part).maps
         assert maps.shape == (len(part), 4, 8, 8)
         np.testing.assert_allclose(logits, expected, atol=1e-4)
         np.testing.assert_allclose(maps, expected_maps, atol=1e-4)
@@ -56,4 +56,4 @@ def test_plain_torch_reads_the_weights(
     names: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
     exec(shown, names)
     found = names["network"](torch.from_numpy(pictures))
-    np.testing.assert_allclose(found.numpy(), compute_logits(net, pictures), atol=1e-5)
+    np.testing.assert_allclose(found.numpy(), adapt(net).logits(pictures), atol=1e-5)

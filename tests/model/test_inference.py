@@ -9,7 +9,8 @@ import torch
 from seefar.data import Data
 from seefar.evaluation.predictions import predict
 from seefar.maps.formulas import class_maps, gradcam
-from seefar.model.inference import compute_logits, pooled_features, true_float32, weights_fingerprint
+from seefar.model.adapt import adapt
+from seefar.model.inference import true_float32, weights_fingerprint
 from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
@@ -50,8 +51,8 @@ def test_the_fingerprint_takes_any_state() -> None:
 
 def test_each_batch_is_reported_when_it_is_done(make_net: MakeNet, shapes: Data) -> None:
     done: list[int] = []
-    features = pooled_features(make_net(10, 1), shapes.train.images[:507], done.append)
-    assert features.shape == (507, 8)
+    logits, features = adapt(make_net(10, 1)).outputs(shapes.train.images[:507], done.append)
+    assert (logits.shape, features.shape) == ((507, 10), (507, 8))
     assert done == [250, 250, 7]
 
 
@@ -95,7 +96,7 @@ def test_whatever_asks_the_network_does_it_in_true_float32(
     for part in (net.conv1, net.fc):
         part.register_forward_hook(lambda *_: seen.append(precisions()))
     calls: dict[str, Callable[[], object]] = {
-        "logits": lambda: compute_logits(net, images),
+        "logits": lambda: adapt(net).logits(images),
         "predict": lambda: predict(net, shapes.test),
         "gradcam": lambda: gradcam(net, images, 0),
         "class_maps": lambda: class_maps(net, images),

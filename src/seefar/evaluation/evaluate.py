@@ -40,6 +40,7 @@ from seefar.evaluation.triage import (
     issue_columns,
     triage,
 )
+from seefar.model.adapt import Classifier
 from seefar.progress import Progress
 
 MOST_PAIRS = 10
@@ -88,7 +89,7 @@ class Evaluation:
         return cls.of(Predictions.load(path))
 
 
-def evaluate(model: nn.Module, split: Split, *, progress: Progress | None = None) -> Evaluation:
+def evaluate(model: nn.Module | Classifier, split: Split, *, progress: Progress | None = None) -> Evaluation:
     """Predictions, metrics and mistakes of a model on a split. Writes nothing; `Evaluation.save` does.
 
     Arguments and errors as `seefar.predict`.

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from seefar.data.images import Images, Labels, Split, check_classes, check_labels
+from seefar.data.images import Labels, Split, check_classes, check_labels
 from seefar.errors import DataError, RunError
-from seefar.model.inference import (
-    BATCH_SIZE,
-    check_finite,
-    device_of,
-    eval_mode,
-    log_softmax,
-    pooled_features,
-    true_float32,
-    weights_fingerprint,
-)
-from seefar.model.resnet import ResNet18
+from seefar.model.adapt import Classifier, adapt
+from seefar.model.inference import log_softmax
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array, load_arrays, save_arrays
 from seefar.runs.files import TEXT_LIMIT, expanded, parse_json, read_bytes
@@ -41,8 +30,8 @@ class Predictions:
 
     Attributes:
         logits: float32 (N, K).
-        features: float32 (N, C), the input of the last layer; `features @ weight.T + bias` is the logits. (N, 0) for
-            a network that has no linear layer.
+        features: float32 (N, C), the input of the linear layer that makes the logits, `features @ weight.T + bias`.
+            (N, 0) for a network whose last layer is another.
         labels: int64 (N,), the true classes.
         classes: names of the K classes.
         model: fingerprint of the weights, `seefar.model.inference.weights_fingerprint`.
@@ -147,7 +136,7 @@ _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
 
 
 def predict(
-    model: nn.Module,
+    model: nn.Module | Classifier,
     split: Split,
     *,
     progress: Progress | None = None,
@@ -158,9 +147,8 @@ def predict(
     Always in float32, so that predictions do not depend on which precision a machine is fastest at.
 
     Args:
-        model: a `ResNet18`, or any other torch module that computes logits (N, K) from images, float32 (N, 3, H, W) in
-            0..1. It is used in eval mode, and its mode is restored afterwards. The features of another module are the
-            input of its last `nn.Linear`; without one they are empty, (N, 0).
+        model: a `ResNet18`, or what else `seefar.adapt` takes or returns. It is used in eval mode, and its mode is
+            restored afterwards.
         split: the images.
         progress: see `seefar.progress`.
         stage: what the progress is called.
@@ -177,7 +165,8 @@ def predict(
     """
     if not len(split):
         raise DataError("There is no image in this split: at least one is needed for predictions.")
-    with showing(progress) as shown, torch.no_grad(), eval_mode(model), true_float32():
+    classifier = adapt(model)
+    with showing(progress) as shown:
         done = 0
 
         def advance(images: int) -> None:
@@ -185,52 +174,13 @@ def predict(
             done += images
             shown.update(stage, done, len(split))
 
-        if isinstance(model, ResNet18):
-            features = pooled_features(model, split.images, advance)  # (N, C)
-            logits = model.fc(features)  # (N, K)
-        else:
-            logits, features = _run_any_module(model, split.images, advance)
+        logits, features = classifier.outputs(split.images, advance)
     if logits.shape[1] != len(split.classes):
         raise DataError(
             f"The model gives {logits.shape[1]} logits for an image, but the data has {len(split.classes)} classes "
             f"({', '.join(split.classes[:3])}, ...): choose a model that was trained on this data."
         )
-    plain = logits.float().cpu().numpy()
-    check_finite(plain)
-    return Predictions(
-        plain,
-        features.float().cpu().numpy(),
-        split.labels,
-        split.classes,
-        model=weights_fingerprint(model),
-        images=split.fingerprint,
-    )
-
-
-def _run_any_module(model: nn.Module, images: Images, advance: Callable[[int], None]) -> tuple[Tensor, Tensor]:
-    """Logits (N, K), and the input of the last linear layer, (N, C) or (N, 0)."""
-    inputs: list[Tensor] = []
-    logits: list[Tensor] = []
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
-    hooks = [layer.register_forward_pre_hook(lambda _, entering: inputs.append(entering[0])) for layer in linear]
-    try:
-        for batch in torch.split(torch.from_numpy(images), BATCH_SIZE):
-            output = model(batch.to(device_of(model)).permute(0, 3, 1, 2).float() / 255)
-            if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(batch):
-                shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-                raise DataError(
-                    f"The model gives {shape} for {len(batch)} images, logits must be ({len(batch)}, K): wrap it in a "
-                    "module that returns them."
-                )
-            logits.append(output)
-            advance(len(batch))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    features = torch.cat(inputs) if inputs and all(part.ndim == 2 for part in inputs) else torch.empty(0, 0)
-    if len(features) != len(images):  # the layer is used several times, or not once for each image
-        features = torch.empty(len(images), 0)
-    return torch.cat(logits), features
+    return Predictions(logits, features, split.labels, split.classes, classifier.fingerprint, split.fingerprint)
 
 
 # ---- Predicted classes of any model ----

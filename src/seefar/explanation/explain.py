@@ -25,12 +25,11 @@ from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, occlude, occlude_progressively, slices
-from seefar.maps.capture import default_cells, find_layer, logits_of, original, to_pictures
+from seefar.maps.capture import default_cells
 from seefar.maps.formulas import METHODS, class_maps, gradcam
 from seefar.maps.grid import Grid, Maps, both, grid_of, rank_pixels, to_pixels
 from seefar.maps.sanity import MOST_MAPS, Health, check_health, find_origin, randomized
-from seefar.model.inference import weights_fingerprint
-from seefar.model.resnet import ResNet18
+from seefar.model.adapt import Classifier, adapt
 from seefar.progress import Progress, showing
 from seefar.seeds import Stream
 
@@ -59,41 +58,47 @@ class MapSettings:
     hide: HideName
     grid: Grid
 
-    def two_maps(self, network: nn.Module, images: Images, classes: Classes) -> tuple[Maps, Maps]:
+    def two_maps(self, classifier: Classifier, images: Images, classes: Classes) -> tuple[Maps, Maps]:
         """Maps of two classes for each of n images, float32 (n, h, w) each, from full batches."""
         parts = [
-            self._maps_of_batch(network, images[rows], (classes[0][rows], classes[1][rows]))
+            self._maps_of_batch(classifier, images[rows], (classes[0][rows], classes[1][rows]))
             for rows in slices(len(images))
         ]
         first, second = (np.concatenate(maps) for maps in zip(*parts, strict=True))
         return first, second
 
-    def _maps_of_batch(self, network: nn.Module, images: Images, classes: Classes) -> tuple[Maps, Maps]:
+    def _maps_of_batch(self, classifier: Classifier, images: Images, classes: Classes) -> tuple[Maps, Maps]:
         stored, first, second = (fill(rows) for rows in (images, *classes))
-        inputs = stored if isinstance(network, ResNet18) else to_pictures(network, stored)
         if self.layer is None and self.method in ("gradcam", "hirescam"):
-            both_maps = class_maps(network, inputs, self.cells)  # the same maps, from one forward pass
+            both_maps = class_maps(classifier, stored, self.cells, force=True)  # the same maps, from one forward pass
             one, two = both_maps.of(first), both_maps.of(second)
         else:
             method = METHODS[self.method]
-            one, two = (method(network, inputs, of, self.layer, cells=self.cells) for of in (first, second))
+            one, two = (
+                method(classifier, stored, of, self.layer, cells=self.cells, force=True) for of in (first, second)
+            )
         return one[: len(images)], two[: len(images)]
 
-    def contrast(self, network: nn.Module, images: Images, classes: Classes) -> Maps:
+    def contrast(self, classifier: Classifier, images: Images, classes: Classes) -> Maps:
         """The difference of the two maps."""
-        first, second = self.two_maps(network, images, classes)
+        first, second = self.two_maps(classifier, images, classes)
         return first - second
 
 
 def normalise_map_settings(
-    model: nn.Module, image_size: int | tuple[int, int], choices: MapChoices | None = None
+    model: nn.Module | Classifier,
+    image_size: int | tuple[int, int],
+    choices: MapChoices | None = None,
+    *,
+    force: bool = False,
 ) -> MapSettings:
     """Check that a model can be explained with these choices, and write them in one form; takes the time of one map.
 
     Args:
-        model: a `ResNet18`, or another torch module, see `seefar.explain`. Its weights and width do not matter.
+        model: see `seefar.adapt`. Its weights and width do not matter.
         image_size: height and width of the images in pixels, or one number for both.
         choices: method, layer, cells and what replaces hidden pixels; default: those of `MapChoices`.
+        force: also allow maps of 5x5 cells or fewer.
 
     Raises:
         ChoiceError: there is no such layer or number of cells, or the maps are too coarse to show regions.
@@ -105,19 +110,14 @@ def normalise_map_settings(
         (True, (8, 8))
     """
     choices = choices or MapChoices()
-    height, width = both(image_size)
-    network, black = original(model), np.zeros((1, height, width, 3), np.uint8)
-    inputs = black if isinstance(network, ResNet18) else to_pictures(network, black)
-    rows, columns = gradcam(network, inputs, 0, choices.layer, cells=choices.cells).shape[1:]
-    is_default = choices.layer is None and choices.cells == default_cells(width)
+    classifier, (height, width) = adapt(model), both(image_size)
+    layer = classifier.map_layer(choices.layer, (3, height, width))
+    black = np.zeros((1, height, width, 3), np.uint8)
+    rows, columns = gradcam(classifier, black, 0, layer, cells=choices.cells, force=force).shape[1:]
+    is_default = layer is None and choices.cells == default_cells(width)
     cells = None if is_default else choices.cells
-    grid = grid_of(network, (rows, columns), (height, width))
-    return MapSettings(choices.method, choices.layer, cells, choices.hide, grid)
-
-
-def layer_name(model: nn.Module, layer: str | nn.Module | None) -> str | None:
-    """The name of a layer that is given by name or as the module itself; None for the default layer."""
-    return None if layer is None else find_layer(original(model), layer)
+    grid = grid_of(classifier, (rows, columns), (height, width))
+    return MapSettings(choices.method, layer, cells, choices.hide, grid)
 
 
 @dataclass(frozen=True)
@@ -146,24 +146,24 @@ class Explainer:
     numbers for an image can depend on how many images are in the batch, but not on which.
 
     Attributes:
-        network: what is explained, not compiled.
+        classifier: what is explained.
         settings: how it is explained.
         grid: positions of the maps' cells, measured or `settings.grid`.
     """
 
-    network: nn.Module
+    classifier: Classifier
     settings: MapSettings
     grid: Grid
 
     @cached_property
-    def random_network(self) -> nn.Module:
-        """The network with random weights throughout."""
-        *_, (_, network) = randomized(self.network)
-        return network
+    def random_classifier(self) -> Classifier:
+        """The classifier with random weights throughout."""
+        *_, (_, classifier) = randomized(self.classifier)
+        return classifier
 
     def logits(self, images: Images) -> NDArray[np.float32]:
         """Logits, (n, K), of at most `BATCH` images."""
-        return logits_of(self.network, fill(images))[: len(images)]
+        return self.classifier.logits(fill(images))[: len(images)]
 
     def explain_part(
         self,
@@ -182,13 +182,13 @@ class Explainer:
             index: data set indices, int64 (n,), from which the control masks are drawn.
             masks: the pixels that decide, bool (n, H, W), where the data set knows them.
         """
-        first, second = self.settings.two_maps(self.network, images, classes)
+        first, second = self.settings.two_maps(self.classifier, images, classes)
         contrast = first - second
         occlusion = occlude(
             self.logits, images, *classes, contrast, grid=self.grid, how=self.settings.hide, index=index
         )
-        mirrored = self.settings.contrast(self.network, images[:, :, ::-1], classes)
-        random = self.settings.contrast(self.random_network, images, classes)
+        mirrored = self.settings.contrast(self.classifier, images[:, :, ::-1], classes)
+        random = self.settings.contrast(self.random_classifier, images, classes)
         changes = occlusion.top.first_change, occlusion.shifted.first_change
         size = images.shape[1], images.shape[2]
         return ExplainedPart(
@@ -212,7 +212,7 @@ CORRECT_PREDICTIONS = 300
 
 
 def explain(
-    model: nn.Module,
+    model: nn.Module | Classifier,
     split: Split,
     predictions: Predictions,
     mistakes: Sequence[Mistake] | None = None,
@@ -221,20 +221,21 @@ def explain(
     layer: str | nn.Module | None = None,
     cells: int | None = None,
     hide: HideName = "blur",
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Explanation:
     """Explain mistakes: maps of both classes and their contrast, the occlusion test, health badges. Writes no file.
 
     Args:
-        model: a `ResNet18`; or, with `layer`, any torch module that takes pictures, float32 (N, 3, H, W) in 0 to 1, and
-            returns logits (N, K).
+        model: a `ResNet18`, or what else `seefar.adapt` takes or returns.
         split: the images.
         predictions: of this model on this split, see `seefar.predict`.
         mistakes: which to explain, see `seefar.find_mistakes`; default: all.
         method: the class activation map to compute.
-        layer: name of a submodule that gives (N, C, h, w), or itself; default: the last stage of the dense twin.
-        cells: cells on a side of the default layer, see `seefar.gradcam`.
+        layer: see `seefar.gradcam`, like the next.
+        cells: cells on a side of the default layer of a `ResNet18`.
         hide: what replaces hidden pixels: their blurred surroundings, grey, or the image's mean.
+        force: also explain by maps of 5x5 cells or fewer.
         progress: see `seefar.progress`.
 
     Returns:
@@ -255,13 +256,15 @@ def explain(
         (2, 16, 16)
     """
     size = split.images.shape[1], split.images.shape[2]
-    settings = normalise_map_settings(model, size, MapChoices(method, layer_name(model, layer), cells, hide))
-    parts = explain_in_parts(model, split, predictions, mistakes, settings=settings, progress=progress)
+    classifier = adapt(model)
+    choices = MapChoices(method, None if layer is None else classifier.layer_name(layer), cells, hide)
+    settings = normalise_map_settings(classifier, size, choices, force=force)
+    parts = explain_in_parts(classifier, split, predictions, mistakes, settings=settings, progress=progress)
     return deque(parts, maxlen=1).pop()  # the last one; a list would hold them all
 
 
 def explain_in_parts(
-    model: nn.Module,
+    model: nn.Module | Classifier,
     split: Split,
     predictions: Predictions,
     mistakes: Sequence[Mistake] | None = None,
@@ -279,13 +282,13 @@ def explain_in_parts(
     Yields:
         An explanation of at least as many mistakes as the one before; the last one is the result of `explain`.
     """
-    _check_predictions(model, split, predictions)
+    classifier = adapt(model)
+    _check_predictions(classifier, split, predictions)
     ranked = find_mistakes(predictions)
     todo = _not_yet_known(ranked, mistakes, known)
-    network = original(model)
     with showing(progress) as shown:
-        grid = _measure_grid(network, settings, split, ranked, shown) if known is None else known.grid
-        explainer = Explainer(network, settings, grid)
+        grid = _measure_grid(classifier, settings, split, ranked, shown) if known is None else known.grid
+        explainer = Explainer(classifier, settings, grid)
         explanation = _explain_part(explainer, split, predictions, []) if known is None else known
         for rows in _parts(len(todo), split):
             more = _explain_part(explainer, split, predictions, todo[rows])
@@ -341,7 +344,7 @@ def _measure_damage(
         index = chosen[rows]
         images, labels = split.images[index], predictions.labels[index]
         runner_up = np.asarray(predictions.logits[index].argsort(1, kind="stable")[:, -2], dtype=np.int64)
-        margin = explainer.settings.contrast(explainer.network, images, (labels, runner_up))
+        margin = explainer.settings.contrast(explainer.classifier, images, (labels, runner_up))
         ranks = rank_pixels(to_pixels(margin, (images.shape[1], images.shape[2]), explainer.grid))
         trial = occlude_progressively(explainer.logits, images, labels, ranks, how=explainer.settings.hide)
         damaged.append(trial.changed)
@@ -362,7 +365,7 @@ def _arrays_of(mistakes: list[Mistake]) -> tuple[NDArray[np.int64], Classes]:
 
 
 def _measure_grid(
-    network: nn.Module, settings: MapSettings, split: Split, ranked: list[Mistake], shown: Progress
+    classifier: Classifier, settings: MapSettings, split: Split, ranked: list[Mistake], shown: Progress
 ) -> Grid:
     """Where the cells are: measured for the dense twin, on the mistakes of highest loss, whichever are explained."""
     if settings.layer is not None or not ranked:
@@ -372,8 +375,8 @@ def _measure_grid(
     for rows in _parts(len(measured), split):
         index, classes = _arrays_of(measured[rows])
         images = split.images[index]
-        contrast.append(settings.contrast(network, images, classes))
-        mirrored.append(settings.contrast(network, images[:, :, ::-1], classes))
+        contrast.append(settings.contrast(classifier, images, classes))
+        mirrored.append(settings.contrast(classifier, images[:, :, ::-1], classes))
         shown.update("measuring the positions of cells", sum(map(len, contrast)), len(measured))
     size = split.images.shape[1], split.images.shape[2]
     return find_origin(np.concatenate(contrast), np.concatenate(mirrored), size, settings.grid)
@@ -395,8 +398,8 @@ def _not_yet_known(
     return [by_index[index] for index in dict.fromkeys(wanted) if index not in explained]
 
 
-def _check_predictions(model: nn.Module, split: Split, predictions: Predictions) -> None:
-    if not predictions.are_for(split) or predictions.model != weights_fingerprint(model):
+def _check_predictions(classifier: Classifier, split: Split, predictions: Predictions) -> None:
+    if not predictions.are_for(split) or predictions.model != classifier.fingerprint:
         raise DataError(
             "These predictions are of other weights or images than the model and the split that were passed: compute "
             "them with seefar.predict(model, split)."

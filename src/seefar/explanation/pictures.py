@@ -13,11 +13,11 @@ from torch import nn
 from seefar.choices import HideName, MapChoices, MethodName
 from seefar.data.pictures import Picture, Places, read_pictures, unreadable
 from seefar.errors import DataError, printable
-from seefar.explanation.explain import Explainer, layer_name, normalise_map_settings
+from seefar.explanation.explain import Explainer, normalise_map_settings
 from seefar.explanation.occlusion import Repair, slices
-from seefar.maps.capture import original
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health
+from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import log_softmax
 from seefar.progress import Progress, showing
 
@@ -110,7 +110,7 @@ class PicturePrediction:
 
 
 def predict_pictures(
-    model: nn.Module,
+    model: nn.Module | Classifier,
     pictures: Places,
     classes: Sequence[str],
     image_size: int = 32,
@@ -155,9 +155,10 @@ def predict_pictures(
         >>> found.contrast.shape, found.picture.crop, found.classes[found.predicted] in classes
         ((8, 8), (10, 0, 50, 40), True)
     """
-    choices = MapChoices(method, layer_name(model, layer), cells, hide)
-    settings = normalise_map_settings(model, image_size, choices)
-    explainer = Explainer(original(model), settings, grid or settings.grid)
+    classifier = adapt(model)
+    choices = MapChoices(method, None if layer is None else classifier.layer_name(layer), cells, hide)
+    settings = normalise_map_settings(classifier, image_size, choices)
+    explainer = Explainer(classifier, settings, grid or settings.grid)
     with showing(progress) as shown:
         read = read_pictures(pictures, image_size, shown)
         if read.bad:

@@ -10,7 +10,7 @@ All have the same arguments, result and errors, which `gradcam` documents.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,21 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from seefar.errors import ChoiceError
-from seefar.maps.capture import (
-    BATCH_SIZE,
-    SMALLEST_MAP,
-    Captured,
-    Pictures,
-    capture,
-    find_layer,
-    fine_twin,
-    list_layers,
-    original,
-    to_inputs,
-    to_logits,
-)
+from seefar.maps.capture import BATCH_SIZE, Captured, capture, fine_twin
 from seefar.maps.grid import Maps
-from seefar.model.inference import device_errors, eval_mode, true_float32
+from seefar.model.adapt import SMALLEST_MAP, Classifier, Pictures, adapt, list_layers
+from seefar.model.inference import evaluating
 from seefar.model.resnet import STAGES, ResNet18
 
 MapMethod = Callable[..., Maps]
@@ -42,7 +31,7 @@ EPSILON = 1e-12
 
 
 def gradcam(
-    model: nn.Module,
+    model: nn.Module | Classifier,
     images: Pictures,
     classes: ArrayLike | None = None,
     layer: str | nn.Module | None = None,
@@ -60,23 +49,24 @@ def gradcam(
     `seefar.maps.grid.map_status`. The network keeps its mode and gets no hook and no `.grad`.
 
     Args:
-        model: a `ResNet18`, or any torch network that ends in logits (N, K). For a compiled network, its original.
-        images: for a `ResNet18`, which normalises them itself, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1;
-            for another network its input, a float tensor (N, ...). A single picture is a batch of one, and a list of
-            pictures of one size is a batch.
+        model: a `ResNet18`, or what else `seefar.adapt` takes or returns.
+        images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1, which the classifier normalises itself. A single
+            picture is a batch of one, and a list of pictures of one size is a batch.
         classes: the class index to explain, 0 to K-1: one for each image, int (N,), or one for all. Default: the class
             that the network predicts.
-        layer: a submodule that gives (N, C, h, w), by name, such as `layer3`, or itself. Default: the last stage of
-            the dense twin, which has the same weights and finer cells; a `ResNet18` only.
-        cells: cells on a side of the default layer: 8, 16 or 32 for 32-pixel images; default 8.
+        layer: a submodule that gives (N, C, h, w), (N, h, w, C) or tokens (N, T, C), by name, such as `layer3`, or
+            itself. Default: the last stage of the dense twin of a `ResNet18`, which has the same weights and finer
+            cells; of another network the layer of the classifier, see `Classifier.find_layer`.
+        cells: cells on a side of a `ResNet18`'s default layer: 8, 16 or 32 for 32-pixel images; default 8.
         force: also give a map of 5x5 cells or fewer.
 
     Returns:
         float32 (N, h, w).
 
     Raises:
-        DataError: the images are not pictures that a `ResNet18` can take.
-        ChoiceError: the layer does not exist, has too few cells, or a class is out of range.
+        DataError: the images are no pictures in 0 to 1.
+        ChoiceError: the layer does not exist, has no cells or too few, does not reach the logits, or a class is out of
+            range.
 
     Example:
         >>> import numpy as np
@@ -94,7 +84,7 @@ def gradcam(
 
 
 def gradcam_plus_plus(
-    model: nn.Module,
+    model: nn.Module | Classifier,
     images: Pictures,
     classes: ArrayLike | None = None,
     layer: str | nn.Module | None = None,
@@ -127,7 +117,7 @@ def gradcam_plus_plus(
 
 
 def hirescam(
-    model: nn.Module,
+    model: nn.Module | Classifier,
     images: Pictures,
     classes: ArrayLike | None = None,
     layer: str | nn.Module | None = None,
@@ -156,7 +146,7 @@ def hirescam(
 
 
 def layercam(
-    model: nn.Module,
+    model: nn.Module | Classifier,
     images: Pictures,
     classes: ArrayLike | None = None,
     layer: str | nn.Module | None = None,
@@ -214,12 +204,13 @@ class ClassMaps:
         return self.of(predicted) - self.of(true)
 
 
-def class_maps(model: nn.Module, images: Pictures, cells: int | None = None, *, force: bool = False) -> ClassMaps:
-    """CAM (Zhou et al. 2015, arXiv 1512.04150) for every class at the last stage of the dense twin.
+def class_maps(
+    model: nn.Module | Classifier, images: Pictures, cells: int | None = None, *, force: bool = False
+) -> ClassMaps:
+    """The maps of every class at the default layer; for a `ResNet18` CAM (Zhou et al. 2015, arXiv 1512.04150).
 
-    Equal to `seefar.gradcam` of each class there, but without a gradient: the head's weights are applied to each cell.
-
-    For a `ResNet18` only; arguments and errors as `seefar.gradcam`.
+    Equal to `seefar.gradcam` of each class there. For a `ResNet18` no gradient is needed: the head's weights are
+    applied to each cell. Arguments and errors as `seefar.gradcam`.
 
     Example:
         >>> import numpy as np
@@ -228,20 +219,27 @@ def class_maps(model: nn.Module, images: Pictures, cells: int | None = None, *, 
         >>> found.maps.shape, found.contrast(3, 5).shape
         ((1, 10, 8, 8), (1, 8, 8))
     """
-    model = original(model)
-    inputs = to_inputs(model, images)
-    twin = fine_twin(model, inputs.shape[-1], cells, force)
+    classifier = adapt(model)
     maps, logits = [], []
-    with eval_mode(twin), true_float32(), device_errors(), torch.no_grad():
-        for batch in torch.split(inputs, BATCH_SIZE):
-            of_batch = F.conv2d(twin.features(batch), twin.fc.weight[:, :, None, None]).float()  # (n, K, h, w)
-            logits.append(twin.pool(of_batch) + twin.fc.bias)
-            maps.append(zero_if_not_finite(of_batch.flatten(0, 1)).view(of_batch.shape))
+    with evaluating(classifier.network):
+        inputs = classifier.inputs(images)
+        layer = classifier.map_layer(None, inputs.shape[1:])
+        if layer is not None:
+            scores = torch.cat([classifier.forward(part) for part in torch.split(inputs, BATCH_SIZE)])
+            each = [gradcam(classifier, images, k, layer, cells=cells, force=force) for k in range(scores.shape[1])]
+            return ClassMaps(np.stack(each, 1), scores.float().cpu().numpy())
+        twin = fine_twin(classifier.network, inputs.shape[-1], cells, force)
+        with evaluating(twin):
+            for batch in torch.split(inputs, BATCH_SIZE):
+                features = twin.features(twin.normalize(batch))
+                of_batch = F.conv2d(features, twin.fc.weight[:, :, None, None]).float()  # (n, K, h, w)
+                logits.append(twin.pool(of_batch) + twin.fc.bias)
+                maps.append(zero_if_not_finite(of_batch.flatten(0, 1)).view(of_batch.shape))
     return ClassMaps(torch.cat(maps).cpu().numpy(), torch.cat(logits).float().cpu().numpy())
 
 
 def contrast_map(
-    model: nn.Module,
+    model: nn.Module | Classifier,
     images: Pictures,
     predicted: ArrayLike,
     true: ArrayLike,
@@ -276,7 +274,7 @@ def contrast_map(
 
 def compute_maps(
     formula: Callable[[Captured], Tensor],
-    model: nn.Module,
+    model: nn.Module | Classifier,
     images: Pictures,
     classes: ArrayLike | None = None,
     layer: str | nn.Module | None = None,
@@ -288,15 +286,19 @@ def compute_maps(
 
     The formula computes the maps of n images, (n, h, w), from what was captured of them. Other arguments as `gradcam`.
     """
-    network = original(model)
-    inputs = to_inputs(network, images)
-    target = _to_classes(network, inputs, classes)
-    captured_from, name = _network_and_layer(network, inputs, layer, cells, force)
-    maps = []
-    for part, of in zip(torch.split(inputs, BATCH_SIZE), torch.split(target, BATCH_SIZE), strict=True):
-        at = capture(captured_from, part, of, name)
-        _check_size(at.activations, network, name, force)
-        maps.append(zero_if_not_finite(formula(at)))
+    classifier = adapt(model)
+    with evaluating(classifier.network):
+        inputs = classifier.inputs(images)
+        target = _to_classes(classifier, inputs, classes)
+        name = classifier.map_layer(layer, inputs.shape[1:])
+        if cells is not None and name is not None:
+            raise ChoiceError("Cells can be chosen for a ResNet18's default layer only: pass either layer or cells.")
+        source, name = (classifier, name) if name is not None else _twin(classifier, inputs, cells, force)
+        maps = []
+        for part, of in zip(torch.split(inputs, BATCH_SIZE), torch.split(target, BATCH_SIZE), strict=True):
+            at = capture(source, part, of, name)
+            _check_size(at.activations, classifier.network, name, force)
+            maps.append(zero_if_not_finite(formula(at)))
     return torch.cat(maps).cpu().numpy()
 
 
@@ -306,11 +308,10 @@ def zero_if_not_finite(maps: Tensor) -> Tensor:
     return maps.masked_fill(~maps.isfinite().flatten(1).all(1)[:, None, None], 0.0)
 
 
-def _to_classes(network: nn.Module, inputs: Tensor, classes: ArrayLike | None) -> Tensor:
+def _to_classes(classifier: Classifier, inputs: Tensor, classes: ArrayLike | None) -> Tensor:
     """The class of each image, int64 (N,): those that were passed, or those that the network predicts."""
     if classes is None:
-        with torch.no_grad(), true_float32(), eval_mode(network):
-            return torch.cat([to_logits(network, part).argmax(1) for part in torch.split(inputs, BATCH_SIZE)])
+        return torch.cat([classifier.forward(part).argmax(1) for part in torch.split(inputs, BATCH_SIZE)])
     chosen = np.asarray(classes.cpu() if isinstance(classes, Tensor) else classes)
     if chosen.shape not in ((), (len(inputs),)) or chosen.dtype.kind not in "iu":
         raise ChoiceError(
@@ -320,20 +321,14 @@ def _to_classes(network: nn.Module, inputs: Tensor, classes: ArrayLike | None) -
     return torch.from_numpy(np.broadcast_to(chosen, len(inputs)).astype(np.int64)).to(inputs.device)
 
 
-def _network_and_layer(
-    network: nn.Module, inputs: Tensor, layer: str | nn.Module | None, cells: int | None, force: bool
-) -> tuple[nn.Module, str]:
-    """What to run and which of its layers to capture: the network with its own layer, or the twin's last stage."""
-    if layer is not None:
-        if cells is not None:
-            raise ChoiceError("Cells can be chosen for the default layer only: pass either layer or cells.")
-        return network, find_layer(network, layer)
-    twin = fine_twin(network, inputs.shape[-1], cells, force)
+def _twin(classifier: Classifier, inputs: Tensor, cells: int | None, force: bool) -> tuple[Classifier, str]:
+    """What to run for the default layer of a `ResNet18`, and its layer: the twin's last stage."""
+    twin = fine_twin(classifier.network, inputs.shape[-1], cells, force)
     # The twin's head averages only those cells that the network has too, so only they would get a gradient. Here it
     # averages all of them: each cell gets the same gradient, and its sum over the cells, which weighs the channels, is
     # still the network's. The logits of this twin are not the network's; they are not used.
     twin.cell_stride = 1
-    return twin, STAGES[-1]
+    return replace(classifier, network=twin), STAGES[-1]
 
 
 def _check_size(activations: Tensor, network: nn.Module, layer: str, force: bool) -> None:

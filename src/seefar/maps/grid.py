@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar.errors import ChoiceError
+from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18
 from seefar.seeds import Stream
 
@@ -54,7 +55,7 @@ class Grid:
         return self.origin + self.spacing * np.arange(float(self.cells[axis]))
 
 
-def grid_of(model: nn.Module, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:
+def grid_of(model: nn.Module | Classifier, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:
     """The grid of a layer's cells, as far as the network's architecture determines it.
 
     A `ResNet18` halves its cells by strides of 2, rounding up, so its cells are 1, 2, 4 or 8 pixels apart whatever the
@@ -70,7 +71,7 @@ def grid_of(model: nn.Module, cells: tuple[int, int], image_size: int | tuple[in
         image_size: height and width in pixels, or one number for both.
     """
     grid = Grid.even(cells, image_size)
-    if isinstance(model, ResNet18):
+    if isinstance(model.network if isinstance(model, Classifier) else model, ResNet18):
         spacing = float(2 ** int(np.ceil(np.log2(grid.spacing))))
         grid = Grid(cells, spacing, (spacing - 1) / 2)
     return grid

@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar.maps.grid import Grid, Maps, map_status, to_pixels
+from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import device_of
-from seefar.model.resnet import STAGES, ResNet18
-
-CASCADE = ("fc", *reversed(STAGES), "conv1")
-"""The parts of the network from the head down, in the order in which they are randomised."""
 
 FEWEST_MAPS, MOST_MAPS = 30, 200
 """Fewer maps cannot determine the position of the cells, and more are not needed."""
@@ -36,36 +33,34 @@ SMALLEST_FLIP = 0.5
 Scores = NDArray[np.float64]
 
 
-def randomized(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def randomized(model: nn.Module | Classifier) -> Iterator[tuple[str, Classifier]]:
     """Cascading randomisation (Adebayo et al. 2018, arXiv 1810.03292): copies with more and more random weights.
 
-    From the head down, part by part: for a `ResNet18` its head, its stages and its stem, for another network its
-    children, the last one first.
+    From the head down, part by part: the network's children, the last one first.
 
     Args:
-        model: any torch module; it is not changed.
+        model: a torch module, or a classifier; it is not changed.
 
     Yields:
         The name of the part, and the network in which this part and all above it have random weights.
 
     Example:
-        >>> [part for part, network in randomized(ResNet18(width=1))]
-        ['fc', 'layer4', 'layer3', 'layer2', 'layer1', 'conv1']
+        >>> import seefar
+        >>> [part for part, classifier in randomized(seefar.ResNet18(width=1))]
+        ['fc', 'layer4', 'layer3', 'layer2', 'layer1', 'bn1', 'conv1']
     """
-    changed = copy.deepcopy(model).cpu()  # where the same seed gives the same weights on every machine
-    children = [name for name, child in model.named_children() if any(True for _ in child.parameters())]
+    classifier = adapt(model)
+    changed = copy.deepcopy(classifier.network).cpu()  # where the same seed gives the same weights on every machine
+    children = [name for name, child in changed.named_children() if any(True for _ in child.parameters())]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        for name in CASCADE if isinstance(model, ResNet18) else reversed(children):
-            parts = [changed.get_submodule(name)]
-            if isinstance(changed, ResNet18) and name == "conv1":
-                parts.append(changed.bn1)
-            for part in parts:
-                for module in part.modules():
-                    reset = getattr(module, "reset_parameters", None)
-                    if callable(reset):
-                        reset()
-            yield name, copy.deepcopy(changed).to(device_of(model))
+        for name in reversed(children):
+            for module in changed.get_submodule(name).modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+            random = copy.deepcopy(changed).to(device_of(classifier.network))
+            yield name, replace(classifier, network=random)
 
 
 def rank_correlation(first: Maps, second: Maps) -> Scores:

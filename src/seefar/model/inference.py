@@ -1,10 +1,10 @@
-"""Inference: logits and features of many images, in batches and in true float32; the fingerprint of weights."""
+"""The state of torch in which networks run, errors of a device in words, log softmax, the fingerprint of weights."""
 
 from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,44 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.data.images import Images
 from seefar.errors import ChoiceError, DataError
-from seefar.model.resnet import ResNet18
 
 BATCH_SIZE = 250
-
-
-# ---- Logits and features ----
-
-
-@torch.no_grad()
-def pooled_features(model: ResNet18, images: Images, done: Callable[[int], None] | None = None) -> Tensor:
-    """The features that enter the last layer, float32 (N, C); `model.fc` computes the logits from them.
-
-    The network is used in eval mode, and its mode is restored afterwards.
-
-    Args:
-        model: the network.
-        images: uint8 (N, H, W, 3).
-        done: called after each batch with its number of images.
-    """
-    parts = []
-    with eval_mode(model), true_float32(), device_errors():
-        for batch in torch.split(torch.from_numpy(images), BATCH_SIZE):
-            parts.append(model.pool(model.features(model.normalize(batch.to(device_of(model))))))
-            if done is not None:
-                done(len(batch))
-        return torch.cat(parts).float()
-
-
-@torch.no_grad()
-def compute_logits(model: ResNet18, images: Images) -> NDArray[np.float32]:
-    """Logits, float32 (N, K), of images uint8 (N, H, W, 3)."""
-    features = pooled_features(model, images)
-    with true_float32():
-        logits: NDArray[np.float32] = model.fc(features).float().cpu().numpy()
-    check_finite(logits)
-    return logits
 
 
 def check_finite(logits: NDArray[np.float32]) -> None:
@@ -79,6 +44,39 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 def device_of(model: nn.Module) -> torch.device:
     """The device of a network's parameters; the CPU for one without parameters."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def float_type(model: nn.Module) -> torch.dtype:
+    """The type of a network's float parameters; float32 for one without."""
+    own = (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+    return next(own, torch.float32)
+
+
+@contextmanager
+def plain_torch(device: torch.device, *, gradients: bool) -> Iterator[None]:
+    """The one state of torch in which networks are trained, evaluated and explained, whatever the caller's is.
+
+    Within `with`: gradients as given, no inference mode, no autocast, and float32 as the default type.
+    """
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with (
+            torch.inference_mode(False),
+            torch.set_grad_enabled(gradients),
+            torch.autocast("cpu", enabled=False),
+            torch.autocast(device.type, enabled=False),
+        ):
+            yield
+    finally:
+        torch.set_default_dtype(default)
+
+
+@contextmanager
+def evaluating(network: nn.Module, *, gradients: bool = False) -> Iterator[None]:
+    """`plain_torch` with the network in eval mode and in true float32, and with errors of its device in words."""
+    with plain_torch(device_of(network), gradients=gradients), eval_mode(network), true_float32(), device_errors():
+        yield
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from seefar.data.batches import (
 )
 from seefar.data.images import Data, Split
 from seefar.errors import DataError, Interrupted, RecipeError, RunError
-from seefar.model.inference import device_errors, pooled_features, true_float32
+from seefar.model.adapt import adapt
+from seefar.model.inference import device_errors, true_float32
 from seefar.model.resnet import ResNet18, memory_format
 from seefar.progress import SILENT, Progress, showing
 from seefar.runs.files import write_text
@@ -328,8 +329,7 @@ def prepare(folder: RunFolder | None, recipe: Recipe, data: Data, compute: Compu
 
 def accuracy(model: ResNet18, split: Split) -> float:
     """Share of a split's images that the network classifies correctly, in float32, without augmentation."""
-    logits = model.fc(pooled_features(model, split.images))  # (N, K)
-    correct = logits.argmax(1) == torch.from_numpy(split.labels).to(logits.device)
+    correct = adapt(model).logits(split.images).argmax(1) == split.labels
     return int(correct.sum()) / len(split)
 
 

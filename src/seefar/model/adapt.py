@@ -1,0 +1,542 @@
+"""Any image classifier as one kind of thing: logits for pictures, its normalisation, the layer to map and its cells.
+
+Every public function that takes a model calls `adapt`, so a `ResNet18`, a module of your own, and the models of
+torchvision, timm and Hugging Face are treated alike. The three packages are recognised by the attributes of their
+models and are not needed here.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from math import gcd, isqrt
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from seefar.data.images import Images
+from seefar.errors import ChoiceError, DataError
+from seefar.model.inference import BATCH_SIZE, check_finite, device_of, evaluating, float_type, weights_fingerprint
+from seefar.model.resnet import ResNet18
+
+Pictures = Images | Tensor | Sequence[Images | Tensor]
+"""Images as callers pass them: an array, a tensor, or a list of either."""
+
+Constants = tuple[float, ...]
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation that torchvision's weights were trained with; its models do not carry them."""
+
+SMALLEST_MAP = 6  # cells on a side; 5x5 and fewer show no region
+MOST_PREFIX_TOKENS = 8  # class, distillation and register tokens
+BATCH_PIXELS = BATCH_SIZE * 64 * 64
+"""Pixels that are in memory at once: 250 images of 64x64, 20 of 224x224."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Classifier:
+    """An image classifier, whoever made it; made by `seefar.adapt`.
+
+    Attributes:
+        network: the torch module, not compiled.
+        mean, std: what pictures in 0 to 1 are normalised with, one number a channel; None: not at all, since the
+            network takes pictures in 0 to 1 (a `ResNet18` normalises them itself).
+        image_size: height and width that pictures are resized to; None: the network takes them as they are.
+        layer: name of the layer to map; None: chosen by `map_layer`.
+        channels_last: whether that layer gives (N, h, w, C); None: as the shape of its activations tells.
+        classes: names of the K classes, where the model carries them.
+    """
+
+    network: nn.Module
+    mean: Constants | None = None
+    std: Constants | None = None
+    image_size: tuple[int, int] | None = None
+    layer: str | None = None
+    channels_last: bool | None = None
+    classes: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        size = "pictures as they are" if self.image_size is None else "{}x{} pixels".format(*self.image_size)
+        normalised = "not normalised" if self.mean is None else f"mean {self.mean}, std {self.std}"
+        return f"Classifier({type(self.network).__name__}, {size}, {normalised}, layer {self.layer or 'automatic'})"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights, and of normalisation and size where there are any; see `weights_fingerprint`."""
+        weights = weights_fingerprint(self.network)
+        settings = self.mean, self.std, self.image_size
+        if settings == (None, None, None):
+            return weights
+        return hashlib.sha256(f"{weights} {settings}".encode()).hexdigest()
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """All submodules by name.
+
+        Raises:
+            ChoiceError: the network is TorchScript, whose layers cannot be observed.
+        """
+        if isinstance(self.network, torch.jit.ScriptModule):
+            raise ChoiceError("Layers of a TorchScript module cannot be observed: pass the module it was made from.")
+        return {name: module for name, module in self.network.named_modules() if name}
+
+    def layer_name(self, layer: str | nn.Module) -> str:
+        """The name of a layer that is given by name or as the module itself.
+
+        Raises:
+            ChoiceError: the network has no such layer; the message lists its parts.
+        """
+        layers, kind = self.layers, type(self.network).__name__
+        if isinstance(layer, nn.Module):
+            names = [name for name, module in layers.items() if module is layer]
+            if not names:
+                raise ChoiceError(f"The {type(layer).__name__} that was passed is not part of the {kind}.")
+            return names[0]
+        if layer not in layers:
+            raise ChoiceError(f"{kind} has no layer {layer!r}: pass {list_layers(self.network)}.")
+        return layer
+
+    def inputs(self, images: Pictures) -> Tensor:
+        """The network's input, on its device and in its float type: pictures resized and normalised, (N, C, H, W).
+
+        Args:
+            images: uint8 (N, H, W, 3), or float (N, C, H, W) in 0 to 1; one picture is a batch of one. Floats outside 0
+                to 1 are taken as they are by a network without `mean`.
+
+        Raises:
+            DataError: the images have another form, or are normalised already.
+        """
+        batch, device, own = to_batch(images), device_of(self.network), float_type(self.network)
+        exact = torch.promote_types(own, torch.float32)  # half types would round the pixels before they are normalised
+        if batch.dtype == torch.uint8 and batch.ndim == 4 and batch.shape[3] == 3:
+            batch = batch.to(device, exact).permute(0, 3, 1, 2) / 255
+        elif batch.is_floating_point() and batch.ndim in (3, 4):
+            batch = batch.to(device, exact)
+            batch = batch[None] if batch.ndim == 3 else batch
+        else:
+            raise DataError(f"Images must be uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1, found {_form(batch)}.")
+        if self.image_size is not None and batch.shape[2:] != self.image_size:
+            batch = F.interpolate(batch, self.image_size, mode="bilinear", antialias=True)
+        if self.mean is not None and self.std is not None:
+            low, high = batch.aminmax() if batch.numel() else (0.0, 1.0)
+            if not -0.01 <= low <= high <= 1.01:  # false for NaN; resizing rounds
+                raise DataError(
+                    f"Pictures must be in 0 to 1, found {low:.3g} to {high:.3g}: pass them without normalisation, the "
+                    f"adapter normalises them by mean {self.mean} and std {self.std}."
+                )
+            mean, std = (batch.new_tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
+            batch = (batch - mean) / std
+        return batch.to(own)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (N, K) of the network's input.
+
+        `.logits` of a Hugging Face output are taken, one logit z (N, 1) becomes (0, z), and probabilities become their
+        logarithms: rows that are not negative and sum to 1.
+
+        Raises:
+            ChoiceError: the network returns something else.
+        """
+        output = self.network(inputs)
+        output = getattr(output, "logits", output)
+        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(inputs):
+            raise ChoiceError(
+                f"{type(self.network).__name__} must return logits ({len(inputs)}, K) for {len(inputs)} images (got "
+                f"{_form(output)}): wrap it in a module that does."
+            )
+        if output.shape[1] == 1:
+            return torch.cat((torch.zeros_like(output), output), 1)
+        tolerance = 1e-4 if output.dtype == torch.float32 else 1e-2
+        with torch.no_grad():
+            are_shares = len(output) and (output >= 0).all() and ((output.sum(1) - 1).abs() < tolerance).all()
+        if are_shares:
+            message = f"{type(self.network).__name__} returns probabilities, not logits: their logarithms are used."
+            warnings.warn(message, stacklevel=2)
+            return output.clamp(min=torch.finfo(output.dtype).tiny).log()
+        return output
+
+    def logits(self, images: Images) -> NDArray[np.float32]:
+        """Logits, float32 (N, K), of stored images, uint8 (N, H, W, 3)."""
+        return self.outputs(images)[0]
+
+    def outputs(
+        self, images: Images, done: Callable[[int], None] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits, float32 (N, K), and the input of the linear layer that makes them, float32 (N, C); else (N, 0).
+
+        The network is used in eval mode and in true float32 (or its own type), and left in its mode.
+
+        Args:
+            images: uint8 (N, H, W, 3).
+            done: called after each batch with its number of images.
+
+        Raises:
+            DataError: a logit is infinite or NaN.
+        """
+        logits, features = [], []
+        entering: list[tuple[Tensor, Tensor]] = []
+        size = self.image_size or images.shape[1:3]
+        step = max(1, min(BATCH_SIZE, BATCH_PIXELS // (size[0] * size[1])))
+        linear = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
+        with evaluating(self.network), hooked(linear, lambda _m, given, made: entering.append((given[0], made))):
+            for start in range(0, len(images), step):
+                entering.clear()
+                inputs = self.inputs(np.ascontiguousarray(images[start : start + step]))
+                found = self.forward(inputs)
+                logits.append(found.float().cpu().numpy())
+                # The last linear layer that was called, if it made the logits: modules can be listed in another order.
+                last = [given for given, made in entering[-1:] if given.ndim == 2 and made.shape[0] == len(found)]
+                ours = last and entering[-1][1].shape[1] in (found.shape[1], 1)
+                features.append(last[0].float().cpu().numpy() if ours else np.zeros((len(inputs), 0), np.float32))
+                if done is not None:
+                    done(len(inputs))
+        check_finite(np.concatenate(logits))
+        return np.concatenate(logits), np.concatenate(features)
+
+    def to_cells(self, activations: object, inputs: Tensor, layer: str) -> Tensor:
+        """A layer's activations as (N, C, h, w): from (N, C, h, w), (N, h, w, C), or tokens (N, T, C) without prefix.
+
+        No shape is guessed: the first axis is the images', and the rows and columns have the input's ratio, within one
+        cell. Where both orders of axes fit, `channels_last` decides.
+
+        Raises:
+            ChoiceError: no reading fits, or more than one.
+        """
+        advice = f"Layer {layer} must give (N, C, h, w), (N, h, w, C) or tokens (N, T, C) of its input"
+        fits: list[Tensor] = []
+        if isinstance(activations, Tensor) and len(activations) == len(inputs) and inputs.ndim == 4:
+            height, width = inputs.shape[2:]
+            if activations.ndim == 4 and not _are_attention(activations):
+                orders = {False: activations, True: activations.permute(0, 3, 1, 2)}
+                fits = [
+                    cells
+                    for last, cells in orders.items()
+                    if self.channels_last in (None, last) and _same_ratio(cells.shape[2:], (height, width))
+                ]
+            elif activations.ndim == 3 and (grid := _token_grid(activations.shape[1], (height, width))):
+                patches = activations[:, activations.shape[1] - grid[0] * grid[1] :]
+                fits = [patches.transpose(1, 2).unflatten(2, grid)]
+        if not fits:
+            raise ChoiceError(
+                f"{advice}, {_form(inputs)}, with cells in the ratio of its pixels (got {_form(activations)}): pass "
+                f"{list_layers(self.network)}; or image_size=, if the network resizes its input itself."
+            )
+        mixed = self.network.get_submodule(layer).modules()
+        if len(fits) == 2 and any(isinstance(module, nn.LayerNorm | nn.Linear) for module in mixed):
+            raise ChoiceError(
+                f"Layer {layer} gives {_form(activations)}, where the channels may be the first or the last axis: pass "
+                "channels_last=True or False to seefar.adapt."
+            )
+        return fits[0]  # modules that know neither LayerNorm nor Linear keep torch's order: channels first
+
+    def map_layer(self, layer: str | nn.Module | None, shape: Sequence[int]) -> str | None:
+        """The name of the layer to map: the one passed, else the classifier's own, else the one found by noise.
+
+        Found is the last layer with at least 6x6 cells whose activations reach the logits, in the order of computation.
+        For CNNs that is the last stage that is fine enough, and for transformers that classify by a class token the
+        norm before the last attention, since later the patches no longer reach it.
+
+        Args:
+            layer: a submodule, its name, or None.
+            shape: channels, height and width of the pictures.
+
+        Returns:
+            The name; None for a `ResNet18`, whose dense twin is mapped.
+
+        Raises:
+            ChoiceError: there is no such layer.
+        """
+        chosen = self.layer if layer is None else self.layer_name(layer)
+        if chosen is not None or isinstance(self.network, ResNet18):
+            return chosen
+        probed = self.probe(shape)
+        enough = {name: one.reaches for name, one in probed.items() if min(one.shape) >= SMALLEST_MAP}
+        if not enough:
+            raise ChoiceError(
+                f"No layer of {type(self.network).__name__} gives at least {SMALLEST_MAP}x{SMALLEST_MAP} cells of a "
+                f"picture of {shape[1]}x{shape[2]} pixels: pass layer=, {list_layers(self.network)}."
+            )
+        return ([name for name, reaches in enough.items() if reaches] or list(enough))[-1]
+
+    def probe(self, shape: Sequence[int]) -> dict[str, Cells]:
+        """The layers that can be mapped, in the order of computation, from one pass forwards and back over noise.
+
+        Layers that are used more than once are left out, and so are projections, and poolings to a fixed number of
+        cells, which mix or repeat cells.
+        """
+        noise = np.random.default_rng(0).random((1, *shape), dtype=np.float32)
+        names = {module: name for name, module in self.layers.items() if not isinstance(module, _NO_STAGE)}
+        made: dict[str, Tensor | None] = {}
+
+        def take(module: nn.Module, _given: object, output: object) -> None:
+            made[names[module]] = None if names[module] in made else first_tensor(output)
+
+        with evaluating(self.network, gradients=True), hooked(names, take):
+            inputs = self.inputs(noise)
+            logits = self.forward(inputs.requires_grad_().clone())
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        for name, tensor in made.items():
+            with suppress(ChoiceError):
+                found[name] = tensor, self.to_cells(tensor, inputs, name)
+        # Of all classes, but not their plain sum: that is constant where the logits are logarithms of probabilities.
+        score = (logits * torch.linspace(1, 2, logits.shape[1]).to(logits)).sum()
+        tensors = [tensor for tensor, _ in found.values()]
+        depends = score.requires_grad and tensors
+        gradients = torch.autograd.grad(score, tensors, allow_unused=True) if depends else [None] * len(tensors)
+        return {
+            name: Cells(
+                (cells.shape[2], cells.shape[3]),
+                gradient is not None and bool(self.to_cells(gradient, inputs, name).any()),
+            )
+            for (name, (_, cells)), gradient in zip(found.items(), gradients, strict=True)
+        }
+
+
+_NO_STAGE = nn.Linear | nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What a layer gives of one picture.
+
+    Attributes:
+        shape: rows and columns of cells.
+        reaches: whether any of them reaches the logits.
+    """
+
+    shape: tuple[int, int]
+    reaches: bool
+
+
+def adapt(
+    model: nn.Module | Classifier,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    layer: str | nn.Module | None = None,
+    channels_last: bool | None = None,
+    classes: Sequence[str] | None = None,
+    processor: object = None,
+) -> Classifier:
+    """Make any image classifier one that every function here takes.
+
+    What is not passed is taken from the model: mean, std and input size of a timm model, class names and size of a
+    Hugging Face model, with its processor also mean and std. A torchvision model gets the mean and std of ImageNet,
+    with a warning, since it does not carry them. Any other module gets pictures in 0 to 1 in their own size.
+
+    Args:
+        model: a `ResNet18`, any torch module that returns logits (N, K), or a `Classifier`, to change some of it.
+        mean: what pictures in 0 to 1 are normalised with, one number a channel.
+        std: likewise.
+        image_size: height and width that pictures are resized to, or one number for both.
+        layer: the layer to map: a submodule that gives (N, C, h, w), (N, h, w, C) or tokens (N, T, C), or its name.
+        channels_last: the order of axes of that layer, where its shape alone does not tell.
+        classes: names of the K classes.
+        processor: the image processor of a Hugging Face model.
+
+    Raises:
+        ChoiceError: `model` is no torch module, there is no such layer, or the normalisation is unknown or incomplete.
+
+    Example:
+        >>> import numpy as np, seefar
+        >>> network = nn.Sequential(nn.Conv2d(3, 5, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(320, 2))
+        >>> classifier = seefar.adapt(network, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), layer="1")
+        >>> classifier.logits(np.zeros((7, 32, 32, 3), np.uint8)).shape
+        (7, 2)
+        >>> seefar.gradcam(classifier, np.zeros((7, 32, 32, 3), np.uint8), 1).shape
+        (7, 8, 8)
+    """
+    own = mean is not None or std is not None
+    known = model if isinstance(model, Classifier) else _described(_to_module(model), processor, own)
+    passed = {
+        "mean": None if mean is None else tuple(map(float, mean)),
+        "std": None if std is None else tuple(map(float, std)),
+        "image_size": (image_size, image_size) if isinstance(image_size, int) else image_size,
+        "layer": None if layer is None else known.layer_name(layer),
+        "channels_last": channels_last,
+        "classes": None if classes is None else tuple(classes),
+    }
+    adapted = replace(known, **{name: value for name, value in passed.items() if value is not None})
+    mean, std, size = adapted.mean, adapted.std, adapted.image_size
+    if (mean is None) != (std is None) or len(mean or ()) != len(std or ()) or not all(one > 0 for one in std or ()):
+        raise ChoiceError(f"mean and std must have one number a channel each, std above 0 (got {mean} and {std}).")
+    if size is not None and not (len(size) == 2 and min(size) >= 1):
+        raise ChoiceError(f"image_size must be height and width in pixels, or one number for both (got {size}).")
+    return adapted
+
+
+def _to_module(model: object) -> nn.Module:
+    """The module that was passed, or that was compiled (hooks do not reach into compiled code).
+
+    Raises:
+        ChoiceError: it is not a torch module.
+    """
+    network = getattr(model, "_orig_mod", model)
+    if isinstance(network, Mapping):
+        raise ChoiceError(
+            "The model must be a torch module (got a state_dict, its weights alone): load them into the network, with "
+            "network.load_state_dict(...), and pass the network."
+        )
+    if not isinstance(network, nn.Module):
+        raise ChoiceError(f"The model must be a torch module, such as run.model (got {_form(network)}).")
+    tensors = [*network.parameters(), *network.buffers()]
+    if any(tensor.is_meta for tensor in tensors):
+        raise ChoiceError(f"The {type(network).__name__} is on the meta device, without numbers: load its weights.")
+    if any(tensor.is_inference() for tensor in tensors):  # no gradient can pass through these, but through copies
+        with torch.inference_mode(False):
+            return copy.deepcopy(network, {id(tensor): _plain_copy(tensor) for tensor in tensors})
+    return network
+
+
+def _plain_copy(tensor: Tensor) -> Tensor:
+    plain = tensor.detach().clone()
+    return nn.Parameter(plain, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else plain
+
+
+def _described(network: nn.Module, processor: object, own: bool) -> Classifier:
+    """What a module says of itself, by the attributes that timm, Hugging Face and torchvision give their models.
+
+    `own`: the caller passes mean and std.
+    """
+    config: Any = getattr(network, "config", None)
+    if isinstance(getattr(network, "pretrained_cfg", None), Mapping):  # timm
+        settings: Any = network.pretrained_cfg
+        embed = getattr(network, "patch_embed", None)  # it has the size of a transformer that was made for another one
+        size = _to_size(getattr(embed, "img_size", None) or settings["input_size"][1:])
+        return Classifier(network, tuple(settings["mean"]), tuple(settings["std"]), size)
+    if isinstance(getattr(config, "id2label", None), Mapping):  # Hugging Face
+        if processor is None and not own:
+            raise ChoiceError(
+                f"{type(network).__name__} does not carry its normalisation: pass processor=, its image processor, or "
+                "mean= and std= to seefar.adapt."
+            )
+        mean, std = (getattr(processor, name, None) for name in ("image_mean", "image_std"))
+        size = getattr(config, "image_size", None) or getattr(processor, "crop_size", None)
+        names = tuple(str(config.id2label[k]) for k in sorted(config.id2label))
+        return Classifier(
+            network,
+            None if mean is None else tuple(mean),
+            None if std is None else tuple(std),
+            _to_size(size or getattr(processor, "size", None)),
+            classes=names if len(set(names)) == len(names) else None,
+        )
+    if type(network).__module__.startswith("torchvision.models"):
+        size = _to_size(getattr(network, "image_size", None))
+        if own:
+            return Classifier(network, image_size=size)
+        warnings.warn(
+            "A torchvision model does not carry its normalisation: that of ImageNet is used. Pass mean= and std= to "
+            "seefar.adapt if it was trained with others.",
+            stacklevel=3,
+        )
+        return Classifier(network, *IMAGENET, size)
+    return Classifier(network)
+
+
+def _to_size(size: Any) -> tuple[int, int] | None:
+    """Height and width, from one number, a pair, or a processor's dictionary."""
+    if isinstance(size, Mapping):
+        size = (size["height"], size["width"]) if "height" in size else size.get("shortest_edge")
+    pair = (size, size) if isinstance(size, int) else size
+    return None if pair is None else (int(pair[0]), int(pair[1]))
+
+
+# ---- Shapes ----
+
+
+def to_batch(images: Pictures) -> Tensor:
+    """Images as one tensor: from an array, a tensor, a PIL image, or a list of them.
+
+    A single picture, uint8 (H, W, 3), becomes a batch of one.
+
+    Raises:
+        ChoiceError: `images` is something else, or a list of different sizes.
+    """
+    try:
+        if isinstance(images, Tensor):
+            batch = images
+        elif isinstance(images, list | tuple):
+            parts = [part if isinstance(part, Tensor) else torch.from_numpy(np.array(part)) for part in images]
+            batch = torch.stack(parts)
+        else:
+            batch = torch.from_numpy(np.array(images))  # a copy: torch rejects read-only and mirrored arrays
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ChoiceError(
+            "Images must be an array or a tensor, such as uint8 (N, H, W, 3), or a list of pictures of one size "
+            f"(got {_form(images)})."
+        ) from error
+    return batch[None] if batch.dtype == torch.uint8 and batch.ndim == 3 else batch
+
+
+def first_tensor(output: object) -> Tensor | None:
+    """What a layer gives: itself, or the first of several things, as the blocks of Hugging Face do."""
+    first = output[0] if isinstance(output, tuple | list) and output else output
+    return first if isinstance(first, Tensor) else None
+
+
+def _token_grid(tokens: int, pixels: tuple[int, int]) -> tuple[int, int] | None:
+    """Rows and columns of the patches among T tokens: the largest grid of the input's own ratio.
+
+    Patches tile the input, so their rows and columns are multiples of its ratio in lowest terms. Grids of that ratio
+    are so far apart that at most one leaves only a few prefix tokens.
+
+    Example:
+        >>> _token_grid(197, (224, 224)), _token_grid(8 * 12 + 2, (32, 48)), _token_grid(150, (224, 224))
+        ((14, 14), (8, 12), None)
+    """
+    common = gcd(*pixels)
+    rows, columns = pixels[0] // common, pixels[1] // common
+    scale = isqrt(tokens // (rows * columns))
+    prefix = tokens - scale**2 * rows * columns
+    return (scale * rows, scale * columns) if scale and prefix <= MOST_PREFIX_TOKENS else None
+
+
+def _same_ratio(cells: Sequence[int], pixels: tuple[int, int]) -> bool:
+    """Whether rows and columns of cells have the ratio of the input's, within one cell, and are no more than those."""
+    (rows, columns), (height, width) = cells, pixels
+    if rows > height or columns > width:
+        return False
+    if height >= width:
+        return abs(rows * width / height - columns) <= 1
+    return abs(columns * height / width - rows) <= 1
+
+
+def _are_attention(activations: Tensor) -> bool:
+    """Whether each row of the last axis is a distribution: attention weights, whose axes are tokens, not places."""
+    sums = activations.detach().float().sum(-1)
+    return bool(len(sums) and (activations >= 0).all() and ((sums - 1).abs() < 1e-2).all())
+
+
+def list_layers(network: nn.Module) -> str:
+    """What a message says about layers: the names of a network's parts, and its last convolution as an example."""
+    names = ", ".join(name for name, _ in network.named_children()) or "no named parts"
+    last = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)][-1:]
+    example = f"; its last convolution is {last[0]!r}" if last else ""
+    return f"the name of a submodule (it has {names}{example})"
+
+
+@contextmanager
+def hooked(modules: Iterable[nn.Module], hook: Callable[..., Any]) -> Iterator[None]:
+    """A forward hook on each of these modules within `with`."""
+    handles = [module.register_forward_hook(hook) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _form(thing: object) -> str:
+    if isinstance(thing, Tensor | np.ndarray):
+        return f"{str(thing.dtype).removeprefix('torch.')} {tuple(thing.shape)}"
+    if isinstance(thing, list | tuple):
+        return f"a {type(thing).__name__} of {', '.join(map(_form, thing[:2]))}{', ...' if len(thing) > 2 else ''}"
+    return f"a {type(thing).__name__}"
