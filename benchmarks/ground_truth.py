@@ -29,8 +29,8 @@ from seefar.data.images import Labels, Split
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.metrics import wilson_interval
 from seefar.explanation.occlusion import hide, occlude
+from seefar.maps.capture import grid_of
 from seefar.maps.formulas import METHODS
-from seefar.maps.grid import grid_of
 from seefar.maps.sanity import (
     evidence_inside,
     find_origin,

@@ -27,7 +27,7 @@ from seefar.evaluation.metrics import confusion_matrix, wilson_interval
 from seefar.evaluation.mistakes import confused_pairs, error_slices
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, AccuracyView, Verdict, accuracy_views, count_faults
-from seefar.maps.grid import grid_of
+from seefar.maps.capture import grid_of
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
 from seefar.runs.provenance import provenance

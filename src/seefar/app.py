@@ -23,8 +23,9 @@ from seefar.errors import DataError, missing_extra
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
 from seefar.explanation.explain import normalise_map_settings
+from seefar.maps.capture import grid_of
 from seefar.maps.formulas import class_maps
-from seefar.maps.grid import Grid, grid_of
+from seefar.maps.grid import Grid
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing

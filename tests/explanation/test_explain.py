@@ -289,9 +289,10 @@ def test_a_network_of_other_make_is_explained_at_its_layer(shapes: Data) -> None
     net = Other().eval()
     predictions = predict(net, shapes.test, progress=SILENT)
     some = find_mistakes(predictions)[:3]
-    with pytest.raises(ChoiceError, match=r"this is a Other: pass layer=.*'cells'"):
-        explain(net, shapes.test, predictions, some, progress=SILENT)
-    found = explain(net, shapes.test, predictions, some, layer="cells", progress=SILENT)
+    with pytest.raises(ChoiceError, match=r"no layer 'layer4': .*'cells'"):
+        explain(net, shapes.test, predictions, some, layer="layer4", progress=SILENT)
+    found = explain(net, shapes.test, predictions, some, progress=SILENT)  # its only layer with cells
+    assert found.layer == "cells"
     assert found.grid == Grid((16, 16), 2.0, 0.5)
     pictures = torch.from_numpy(shapes.test.images[[m.index for m in some]]).permute(0, 3, 1, 2) / 255
     expected = gradcam(net, pictures, [m.predicted for m in some], "cells")

@@ -117,8 +117,6 @@ def test_all_bad_files_are_named_at_once(patch: Path, tmp_path: Path) -> None:
 def test_settings_that_do_not_fit_are_refused(patch: Path) -> None:
     with pytest.raises(DataError, match="3 logits for an image, but 2 classes"):
         seefar.predict_pictures(Colours(), patch, CLASSES[:2], layer="scaled", progress=seefar.SILENT)
-    with pytest.raises(ChoiceError, match="pass layer="):
-        predict(patch, layer=None)
     gone = patch.parent / "gone.png"  # settings are checked before files are read
     with pytest.raises(ChoiceError, match="got 'fog'"):
         predict(gone, hide="fog")

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from seefar.errors import ChoiceError
-from seefar.maps.capture import fine_twin
-from seefar.maps.grid import Grid, grid_of, rank_pixels, to_pixels
+from seefar.maps.capture import fine_twin, grid_of
+from seefar.maps.grid import Grid, rank_pixels, to_pixels
 from seefar.maps.sanity import pointing_hits
 from seefar.model.resnet import ResNet18, dense_twin
 

@@ -9,7 +9,8 @@ from scipy.stats import spearmanr
 
 from seefar import gradcam
 from seefar.data import Data
-from seefar.maps.grid import Grid, grid_of
+from seefar.maps.capture import grid_of
+from seefar.maps.grid import Grid
 from seefar.maps.sanity import (
     evidence_inside,
     find_origin,

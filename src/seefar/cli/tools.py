@@ -42,6 +42,7 @@ class Predict:
         from seefar.data.pictures import read_pictures, unreadable
         from seefar.explanation.explain import Explainer, normalise_map_settings
         from seefar.explanation.pictures import explain_pictures
+        from seefar.model.adapt import adapt
         from seefar.progress import showing
         from seefar.report.figures import plot_picture
         from seefar.report.style import save_figure
@@ -52,7 +53,7 @@ class Predict:
         folder = self.out or Path("predictions") / run.folder.path.resolve().name
         check_place(folder)
         settings = normalise_map_settings(run.model, run.image_size, self.maps)
-        explainer = Explainer(run.model, settings, measured_grid(run, settings))
+        explainer = Explainer(adapt(run.model), settings, measured_grid(run, settings))
         with showing(self.output.progress) as shown:
             read = read_pictures(self.pictures, run.image_size, shown)
             found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)

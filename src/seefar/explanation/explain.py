@@ -25,9 +25,9 @@ from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, occlude, occlude_progressively, slices
-from seefar.maps.capture import default_cells
+from seefar.maps.capture import default_cells, grid_of
 from seefar.maps.formulas import METHODS, class_maps, gradcam
-from seefar.maps.grid import Grid, Maps, both, grid_of, rank_pixels, to_pixels
+from seefar.maps.grid import Grid, Maps, both, rank_pixels, to_pixels
 from seefar.maps.sanity import MOST_MAPS, Health, check_health, find_origin, randomized
 from seefar.model.adapt import Classifier, adapt
 from seefar.progress import Progress, showing

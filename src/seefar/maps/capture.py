@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from seefar.data.images import Images
 from seefar.errors import ChoiceError
+from seefar.maps.grid import Grid
 from seefar.model.adapt import SMALLEST_MAP, Classifier, adapt, first_tensor, hooked
 from seefar.model.inference import evaluating
 from seefar.model.resnet import ResNet18, dense_twin
@@ -81,6 +82,28 @@ def _doublings(image_size: int) -> dict[int, int]:
     return {-(-image_size // 2 ** (3 - doublings)): doublings for doublings in range(4)}
 
 
+def grid_of(model: nn.Module | Classifier, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:
+    """The grid of a layer's cells, as far as the network's architecture determines it.
+
+    A `ResNet18` halves its cells by strides of 2, rounding up, so its cells are 1, 2, 4 or 8 pixels apart whatever the
+    image's size: at 50 pixels 13 cells are 4 apart, not 50 / 13. For another network only the number of cells is
+    known, and they are assumed to share the image evenly, which is right to within a cell.
+
+    The origin is the middle of the first cell's block of pixels. Where a cell of the dense twin looks is learnt,
+    see `seefar.maps.sanity.find_origin`.
+
+    Args:
+        model: a `ResNet18`, or what else `seefar.adapt` takes or returns.
+        cells: rows and columns of a map.
+        image_size: height and width in pixels, or one number for both.
+    """
+    grid = Grid.even(cells, image_size)
+    if isinstance(adapt(model).network, ResNet18):
+        spacing = float(2 ** int(np.ceil(np.log2(grid.spacing))))
+        grid = Grid(cells, spacing, (spacing - 1) / 2)
+    return grid
+
+
 @dataclass(frozen=True)
 class Captured:
     """A layer's activations for n images, and the gradient of each image's class score with respect to them.
@@ -119,6 +142,7 @@ def capture(classifier: Classifier, inputs: Tensor, classes: Tensor, layer: str)
     def take(_module: nn.Module, _inputs: object, output: Any) -> Any:
         activations = first_tensor(output)
         classifier.to_cells(activations, inputs, layer)  # refuses what has no cells
+        assert activations is not None
         taken.append(activations.detach().clone().requires_grad_())
         copied = taken[-1].clone()  # since the next layer may change it in place
         return (copied, *output[1:]) if isinstance(output, tuple) else copied

@@ -8,11 +8,8 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from seefar.errors import ChoiceError
-from seefar.model.adapt import Classifier
-from seefar.model.resnet import ResNet18
 from seefar.seeds import Stream
 
 Maps = NDArray[np.float32]  # (N, h, w), signed, not rescaled
@@ -53,28 +50,6 @@ class Grid:
     def centres(self, axis: int) -> NDArray[np.float64]:
         """The centres of the cells along an axis (0: rows, 1: columns), in pixels from the first pixel's centre."""
         return self.origin + self.spacing * np.arange(float(self.cells[axis]))
-
-
-def grid_of(model: nn.Module | Classifier, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:
-    """The grid of a layer's cells, as far as the network's architecture determines it.
-
-    A `ResNet18` halves its cells by strides of 2, rounding up, so its cells are 1, 2, 4 or 8 pixels apart whatever the
-    image's size: at 50 pixels 13 cells are 4 apart, not 50 / 13. For another network only the number of cells is
-    known, and they are assumed to share the image evenly, which is right to within a cell.
-
-    The origin is the middle of the first cell's block of pixels. Where a cell of the dense twin looks is learnt,
-    see `seefar.maps.sanity.find_origin`.
-
-    Args:
-        model: a `ResNet18`, or another network.
-        cells: rows and columns of a map.
-        image_size: height and width in pixels, or one number for both.
-    """
-    grid = Grid.even(cells, image_size)
-    if isinstance(model.network if isinstance(model, Classifier) else model, ResNet18):
-        spacing = float(2 ** int(np.ceil(np.log2(grid.spacing))))
-        grid = Grid(cells, spacing, (spacing - 1) / 2)
-    return grid
 
 
 def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None = None, *, smooth: bool = True) -> Maps:

@@ -35,7 +35,7 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation that torchvision's weights were trained with; its models do not carry them."""
 
 SMALLEST_MAP = 6  # cells on a side; 5x5 and fewer show no region
-MOST_PREFIX_TOKENS = 8  # class, distillation and register tokens
+MOST_PREFIX_TOKENS = 5  # class, distillation and register tokens
 BATCH_PIXELS = BATCH_SIZE * 64 * 64
 """Pixels that are in memory at once: 250 images of 64x64, 20 of 224x224."""
 
@@ -222,7 +222,7 @@ class Classifier:
                 ]
             elif activations.ndim == 3 and (grid := _token_grid(activations.shape[1], (height, width))):
                 patches = activations[:, activations.shape[1] - grid[0] * grid[1] :]
-                fits = [patches.transpose(1, 2).unflatten(2, grid)]
+                fits = [patches.transpose(1, 2).reshape(len(patches), -1, *grid)]
         if not fits:
             raise ChoiceError(
                 f"{advice}, {_form(inputs)}, with cells in the ratio of its pixels (got {_form(activations)}): pass "
@@ -268,28 +268,31 @@ class Classifier:
     def probe(self, shape: Sequence[int]) -> dict[str, Cells]:
         """The layers that can be mapped, in the order of computation, from one pass forwards and back over noise.
 
-        Layers that are used more than once are left out, and so are projections, and poolings to a fixed number of
-        cells, which mix or repeat cells.
+        Left out are layers that are used more than once, those that do nothing, projections within attention, and
+        poolings to a fixed number of cells, which mix or repeat cells.
         """
-        noise = np.random.default_rng(0).random((1, *shape), dtype=np.float32)
+        noise = torch.from_numpy(np.random.default_rng(0).random((1, *shape), dtype=np.float32))
         names = {module: name for name, module in self.layers.items() if not isinstance(module, _NO_STAGE)}
         made: dict[str, Tensor | None] = {}
 
         def take(module: nn.Module, _given: object, output: object) -> None:
             made[names[module]] = None if names[module] in made else first_tensor(output)
 
-        with evaluating(self.network, gradients=True), hooked(names, take):
+        with evaluating(self.network, gradients=True):
             inputs = self.inputs(noise)
-            logits = self.forward(inputs.requires_grad_().clone())
-        found: dict[str, tuple[Tensor, Tensor]] = {}
-        for name, tensor in made.items():
-            with suppress(ChoiceError):
-                found[name] = tensor, self.to_cells(tensor, inputs, name)
-        # Of all classes, but not their plain sum: that is constant where the logits are logarithms of probabilities.
-        score = (logits * torch.linspace(1, 2, logits.shape[1]).to(logits)).sum()
-        tensors = [tensor for tensor, _ in found.values()]
-        depends = score.requires_grad and tensors
-        gradients = torch.autograd.grad(score, tensors, allow_unused=True) if depends else [None] * len(tensors)
+            with hooked(names, take):
+                logits = self.forward(inputs.requires_grad_().clone())
+            found: dict[str, tuple[Tensor, Tensor]] = {}
+            for name, tensor in made.items():
+                with suppress(ChoiceError):
+                    cells = self.to_cells(tensor, inputs, name)
+                    if tensor is not None:
+                        found[name] = tensor, cells
+            # Of all classes, but not their plain sum: that is constant where logits are logarithms of probabilities.
+            score = (logits * torch.linspace(1, 2, logits.shape[1]).to(logits)).sum()
+            tensors = [tensor for tensor, _ in found.values()]
+            depends = score.requires_grad and tensors
+            gradients = torch.autograd.grad(score, tensors, allow_unused=True) if depends else [None] * len(tensors)
         return {
             name: Cells(
                 (cells.shape[2], cells.shape[3]),
@@ -299,7 +302,7 @@ class Classifier:
         }
 
 
-_NO_STAGE = nn.Linear | nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d
+_NO_STAGE = nn.Linear | nn.Identity | nn.Dropout | nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d
 
 
 @dataclass(frozen=True)
@@ -356,7 +359,7 @@ def adapt(
     """
     own = mean is not None or std is not None
     known = model if isinstance(model, Classifier) else _described(_to_module(model), processor, own)
-    passed = {
+    passed: dict[str, Any] = {
         "mean": None if mean is None else tuple(map(float, mean)),
         "std": None if std is None else tuple(map(float, std)),
         "image_size": (image_size, image_size) if isinstance(image_size, int) else image_size,
