@@ -203,12 +203,13 @@ def triage(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def percent(rate: dict[str, Any] | None) -> str:
+    """A share with its 95 % interval."""
+    return "-" if rate is None else "{:.0%} ({:.0%} to {:.0%})".format(rate["share"], *rate["interval"])
+
+
 def label_issues(measured: dict[str, Any]) -> str:
     """Precision and recall on CIFAR-10 and on planted noise, beside the list by loss."""
-
-    def cell(rate: dict[str, Any]) -> str:
-        return "{:.0%} ({:.0%} to {:.0%})".format(rate["share"], *rate["interval"])
-
     rows = {"CIFAR-10's 54 checked errors": measured["cifar10"]}
     trained = {"noisy_training": "trained on labels with the same noise", "clean_training": "trained on clean labels"}
     for share, nets in measured["shapes"].items():
@@ -219,8 +220,61 @@ def label_issues(measured: dict[str, Any]) -> str:
     ]
     for name, found in rows.items():
         issues, loss = found["issues"], found["by_loss"]
-        rates = " | ".join(cell(part[key]) for part in (issues, loss) for key in ("precision", "recall"))
+        rates = " | ".join(percent(part[key]) for part in (issues, loss) for key in ("precision", "recall"))
         lines.append(f"| {name} | {found['wrong_labels']} | {issues['listed']} | {rates} |")
+    return "\n".join(lines)
+
+
+def verdicts(measured: dict[str, Any]) -> str:
+    """What each kind of evidence is worth; and the rule beside its baselines, on the mistakes with odd index."""
+    faults = list(next(iter(measured["evidence"].values())))
+    lines = [f"| evidence | {' | '.join(f'`{fault}`' for fault in faults)} |", "|---" * (1 + len(faults)) + "|"]
+    for name, found in measured["evidence"].items():
+        cells = ("{:.2f} ({:.2f} to {:.2f})".format(found[f]["auc"], *found[f]["interval"]) for f in faults)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| mistakes of | verdict | by chance | given | precision | recall | precision by loss alone |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for network, found in measured["networks"].items():
+        for fault, row in found["rule"]["verdicts"].items():
+            if row["given"]:
+                by_loss = percent(found["by_loss"]["verdicts"][fault]["precision"]) if "by_loss" in found else "-"
+                cells = f"{row['by_chance']:.0%} | {row['given']} of {found['rule']['n']}"
+                cells = f"{cells} | {percent(row['precision'])} | {percent(row['recall'])} | {by_loss}"
+                lines.append(f"| {network} | `{fault}` | {cells} |")
+    return "\n".join(lines)
+
+
+def planted(measured: dict[str, Any]) -> str:
+    """Verdicts `label` on changed labels, and the verdicts on blended images."""
+    lines = ["| labels changed | runs | by chance | precision | recall |", "|---|---|---|---|---|"]
+    for share, runs in measured["labels"].items():
+        for found in runs.values():
+            cells = f"{found['by_chance']:.0%} | {percent(found['precision'])} | {percent(found['recall'])}"
+            lines.append(f"| {share} | {found['runs']} | {cells} |")
+    names = ("label", "hard", "model", "unknown")
+    lines += ["", f"| mistakes | runs | {' | '.join(f'`{name}`' for name in names)} |", "|---|---|---|---|---|---|"]
+    for runs in ("one_run", "three_runs"):
+        found = measured["blends"][runs]
+        for rows, meaning in (("bad", "on blended images"), ("other", "on other images")):
+            counts = " | ".join(str(found["given"][rows][name]) for name in names)
+            lines.append(f"| {meaning} | {found['runs']} | {counts} |")
+    return "\n".join(lines)
+
+
+def retraining(measured: dict[str, Any]) -> str:
+    """How many mistakes are repaired when training images are left out."""
+    lines = ["| left out | repaired | of each seed | mean probability of the true class |", "|---|---|---|---|"]
+    for name, words in (
+        ("nearest", "the nearest of the predicted class"),
+        ("random", "as many of the same classes, by chance"),
+        ("nothing", "none"),
+    ):
+        found = measured[name]
+        seeds = ", ".join(map(str, found["repaired_by_seed"]))
+        lines.append(f"| {words} | {percent(found['repaired'])} | {seeds} | {found['true_probability']:.1%} |")
     return "\n".join(lines)
 
 
@@ -276,6 +330,7 @@ TABLES = {
     "quick": quick,
     "triage": triage,
     "label_issues": label_issues,
+    "verdicts": verdicts,
     "seed/published": seed,
     "gpu/steps": gpu_steps,
     "gpu/tuning": gpu_tuning,

@@ -26,7 +26,7 @@ from seefar.data.images import Labels
 from seefar.evaluation.metrics import confusion_matrix, wilson_interval
 from seefar.evaluation.mistakes import confused_pairs, error_slices
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import FAULTS, GOOD_ACCURACY, MEANING, AccuracyView, Verdict, accuracy_views, count_faults
+from seefar.evaluation.triage import GOOD_ACCURACY, HUMAN, AccuracyView, Verdict, accuracy_views, count_faults
 from seefar.maps.capture import grid_of
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
@@ -41,13 +41,14 @@ BLOCK = 100  # images
 def shares(verdicts: list[Verdict]) -> dict[str, Any]:
     """How many mistakes have each fault, as a share with its 95 % Wilson interval, and the clearest examples."""
     counts, found = count_faults(verdicts), {}
-    for fault in FAULTS:
+    for fault, meaning in HUMAN.meaning.items():
         examples = sorted(
-            (one for one in verdicts if one.fault == fault), key=lambda one: (one.nets_wrong, -one.people_true)
+            (one for one in verdicts if one.fault == fault),
+            key=lambda one: (one.nets_wrong or 0, -(one.people_true or 0)),
         )
         clearest = examples if fault == "model" else examples[::-1]
         found[fault] = {
-            "meaning": MEANING[fault],
+            "meaning": meaning,
             "mistakes": counts[fault],
             "share": counts[fault] / len(verdicts),
             "interval": wilson_interval(counts[fault], len(verdicts)),

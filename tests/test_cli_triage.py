@@ -145,6 +145,7 @@ def test_a_flipped_bit_in_the_reference_data_is_named(
     damaged.write_bytes(content)
     assert cli.main(["data", "reference", "--data-dir", str(tmp_path)]) == 2
     printed = capsys.readouterr().err
-    assert f"{damaged} is not the published file: SHA-256 81b2c16c9eee" in printed
+    assert str(damaged) in printed
+    assert "81b2c16c9eee" in printed
     assert hashlib.sha256(content).hexdigest() in printed
-    assert "delete it, and `seefar data reference` fetches it again" in printed
+    assert "`seefar data reference`" in printed

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from seefar.data.reference import Reference, has_reference, load_reference
 from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
+from seefar.evaluation.evidence import OtherRuns, judge
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.evaluation.triage import count_faults
+from seefar.evaluation.triage import Verdict, count_faults, rule_of
 from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours, find_neighbours
@@ -52,6 +53,7 @@ class Job:
         choices: which mistakes are shown, and how they are explained; None: as the files in the folder were made.
         data_dir: where the reference data for CIFAR-10 are kept; see `seefar.load_reference`.
         progress: see `seefar.progress`.
+        others: runs with other seeds; None: those in the folder, if any.
 
     Attributes:
         store: the files; set by `seefar.pipeline`.
@@ -61,10 +63,17 @@ class Job:
     store: Store
 
     def __init__(
-        self, run: Run, data: Data, choices: Choices | None, data_dir: str | Path | None, progress: Progress
+        self,
+        run: Run,
+        data: Data,
+        choices: Choices | None,
+        data_dir: str | Path | None,
+        progress: Progress,
+        others: OtherRuns | None = None,
     ) -> None:
-        self.run, self.data, self.data_dir, self.progress = run, data, data_dir, progress
+        self.run, self.data, self.data_dir, self.progress, self.others = run, data, data_dir, progress, others
         self._choices, self.explains_all = choices, False
+        self._judged: tuple[tuple[Neighbours | None, OtherRuns | None], list[Verdict]] | None = None
 
     def fact(self, name: str) -> str | None:
         """What the artifacts are computed from, beside each other; None if it cannot be known now."""
@@ -80,6 +89,8 @@ class Job:
             return _hash([asdict(row) for row in self.run.history]) if self.run.history else None
         if name == "origin":
             return _hash(self.store.manifest.get("training"))
+        if name == "other seeds":
+            return None if self.others is None else _hash([self.others.names, self.others.predicted.tolist()])
         assert name == "reference"
         return None if self.reference is None else _reference_hash(self.reference)
 
@@ -120,12 +131,26 @@ class Job:
         """Predictions, metrics and mistakes."""
         return self.store.get(PREDICTIONS)
 
-    @cached_property
+    @property
     def analysis(self) -> MistakeAnalysis:
-        """Faults, accuracy views, label issues, confused pairs, slices."""
+        """Faults, accuracy views, label issues, confused pairs, slices; faults from evidence without human labels."""
+        neighbours, others = evidence = self.store.peek(NEIGHBOURS), self.store.peek(SEEDS)
+        predicted = () if others is None else tuple(others.predicted)
+        accuracies = tuple(float((one == self.data.test.labels).mean()) for one in predicted)
+        human = replace(self._human, seeds=(self.evaluation.metrics.accuracy, *accuracies) if predicted else ())
+        if human.verdicts is not None:
+            return human
+        if self._judged is None or self._judged[0] != evidence:
+            near = () if neighbours is None else neighbours.duplicates
+            copies = {one.index: int(self.data.train.labels[one.training]) for one in near}
+            self._judged = evidence, judge(self.evaluation.predictions, copies=copies, others=predicted)
+        return replace(human, verdicts=self._judged[1])
+
+    @cached_property
+    def _human(self) -> MistakeAnalysis:
         reference, missing = self._reference
         if missing:
-            self.progress.line(f"faults are left out: {missing}")
+            self.progress.line(f"causes are judged by evidence, not by people: {missing}")
         return analyse_mistakes(self.evaluation.predictions, self.data.test, reference)
 
     @property
@@ -253,7 +278,7 @@ def _page(job: Job) -> str:
 
 def _faults(job: Job) -> Figure | None:
     verdicts = job.analysis.verdicts
-    return None if verdicts is None else plot_faults(count_faults(verdicts))
+    return None if verdicts is None else plot_faults(count_faults(verdicts), rule_of(verdicts))
 
 
 def _neighbours(job: Job) -> Neighbours:
@@ -291,7 +316,6 @@ PREDICTIONS = Artifact(
 CALIBRATION = Artifact(
     "calibration.json", compute=_calibrate, save=Calibrations.save, load=Calibrations.load, of=(PREDICTIONS, "held out")
 )
-METRICS = Artifact("metrics.json", compute=_metrics, save=_save_json, of=(PREDICTIONS, CALIBRATION, "reference"))
 MAPS = Artifact(
     "maps.npz",
     compute=_explain,
@@ -308,6 +332,20 @@ NEIGHBOURS = Artifact(
     load=Neighbours.load,
     of=(PREDICTIONS, "weights", "train"),
 )
+SEEDS = Artifact(
+    "seeds.npz",
+    compute=lambda job: job.others,
+    save=OtherRuns.save,
+    load=OtherRuns.load,
+    of=("test", "other seeds"),
+)
+METRICS = Artifact(
+    "metrics.json",
+    compute=_metrics,
+    save=_save_json,
+    of=(PREDICTIONS, CALIBRATION, "reference"),
+    shows=(NEIGHBOURS, SEEDS),
+)
 SUMMARY = Artifact(
     "explanation.json",
     compute=lambda job: job.store.get(MAPS).summary(),
@@ -315,7 +353,12 @@ SUMMARY = Artifact(
     of=(MAPS, PREDICTIONS),
 )
 TABLE = Artifact(
-    "mistakes.csv", compute=_table, save=_save_text, of=(PREDICTIONS, "reference"), shows=(MAPS, NEIGHBOURS), version=2
+    "mistakes.csv",
+    compute=_table,
+    save=_save_text,
+    of=(PREDICTIONS, "reference"),
+    shows=(MAPS, NEIGHBOURS, SEEDS),
+    version=2,
 )
 HISTORY_FIGURE = Artifact(
     "figures/history.png",
@@ -358,13 +401,19 @@ RELIABILITY_FIGURE = Artifact(
     save=save_figure,
     of=(PREDICTIONS, CALIBRATION),
 )
-FAULTS_FIGURE = Artifact("figures/faults.png", compute=_faults, save=save_figure, of=(PREDICTIONS, "reference"))
+FAULTS_FIGURE = Artifact(
+    "figures/faults.png",
+    compute=_faults,
+    save=save_figure,
+    of=(PREDICTIONS, "reference"),
+    shows=(NEIGHBOURS, SEEDS),
+)
 PAGE = Artifact(
     "report.html",
     compute=_page,
     save=_save_text,
     of=(PREDICTIONS, CALIBRATION, "history", "reference", "origin"),
-    shows=(MAPS, NEIGHBOURS),
+    shows=(MAPS, NEIGHBOURS, SEEDS),
     settings=lambda job: job.run.folder.path.name,
     always=True,
 )
@@ -387,6 +436,7 @@ ARTIFACTS: Sequence[Artifact[Any]] = (
     ASSIGNMENT_FIGURE,
     SUMMARY,
     NEIGHBOURS,
+    SEEDS,
     PAGE,
 )
 

@@ -11,18 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from seefar.artifacts import (
     ARTIFACTS,
     ASSIGNMENT_FIGURE,
     EVALUATED,
+    FAULTS_FIGURE,
     MAPS,
     MAPS_FIGURE,
+    METRICS,
     MISTAKES_FIGURE,
     NEIGHBOURS,
     PAGE,
     PREDICTIONS,
+    SEEDS,
     SUMMARY,
     TABLE,
     Calibrations,
@@ -32,9 +36,10 @@ from seefar.artifacts import (
 from seefar.choices import Choices, DeviceName, PrecisionName
 from seefar.data import Data, load_data
 from seefar.data.images import Labels, Split, differing_names
-from seefar.errors import DataError, RunError
+from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
+from seefar.evaluation.evidence import OtherRuns
 from seefar.evaluation.mistakes import Mistake, chosen_classes
 from seefar.evaluation.predictions import predict
 from seefar.explanation.explain import normalise_map_settings
@@ -46,11 +51,13 @@ from seefar.runs.files import read_bytes
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.store import Store, locked, opened
 from seefar.training.device import plan_training
-from seefar.training.distributed import is_main, load_in_turn
+from seefar.training.distributed import is_main, load_in_turn, world_size
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
 from seefar.training.run import Run, describe_choice, load_for, load_run, open_run, read_recipe
+
+MOST_SEEDS = 100
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,6 +95,7 @@ def run(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     checkpoint_minutes: float = 5.0,
+    seeds: int = 1,
     progress: Progress | None = None,
     evaluated: Callable[[Evaluation], object] | None = None,
     command: Sequence[str] = ("seefar.run",),
@@ -104,6 +112,8 @@ def run(
         device: see `seefar.train`.
         precision: see `seefar.train`.
         checkpoint_minutes: see `seefar.train`.
+        seeds: trainings with seeds from the recipe's on: after the first run further ones in folders such as
+            `fast-seed-1`, which tell luck from what the data and the recipe settle.
         progress: see `seefar.progress`.
         evaluated: called with the evaluation as soon as it is known, before mistakes are explained.
         command: the command line or function, for the manifest.
@@ -129,6 +139,8 @@ def run(
         recipe = replace(recipe, data=str(data))
     images = data if isinstance(data, Data) else load_in_turn(lambda: load_for(recipe, data_dir, progress=progress))
     check_choices(chosen, images)
+    if not 1 <= seeds <= MOST_SEEDS or (seeds > 1 and world_size() > 1):
+        raise ChoiceError(f"seeds must be 1 to {MOST_SEEDS}, and 1 in several processes (got {seeds}).")
     if not is_main():  # it takes part in the steps, and exits
         train(recipe, images, device=device, precision=precision, checkpoint_minutes=checkpoint_minutes)
     plan_training(device, precision, checkpoint_minutes)
@@ -138,19 +150,19 @@ def run(
     with showing(progress) as shown, locked(folder.path, shown) if writes else nullcontext():
         if name is None and (line := describe_choice(folder, recipe, images)):
             shown.line(line)
-        trained = train(
-            recipe,
-            images,
-            folder.path,
-            device=device,
-            precision=precision,
-            checkpoint_minutes=checkpoint_minutes,
-            progress=shown,
-            command=command,
-        )
-        return explain_run(
-            trained, images, data_dir=data_dir, progress=shown, evaluated=evaluated, command=command, **choices
-        )
+        common: dict[str, Any] = {"progress": shown, "command": command}
+        machine = {"device": device, "precision": precision, "checkpoint_minutes": checkpoint_minutes}
+        trained = train(recipe, images, folder.path, **machine, **common)
+        result = explain_run(trained, images, data_dir=data_dir, evaluated=evaluated, **common, **choices)
+        if seeds == 1:
+            return result
+        others = {}
+        for seed in range(recipe.seed + 1, recipe.seed + seeds):
+            name = f"{folder.path.name}-seed-{seed}"
+            other = train(replace(recipe, seed=seed), images, folder.path.with_name(name), **machine, **common)
+            others[name] = evaluate_run(other, images, data_dir=data_dir, **common).predictions.predicted
+        joined = OtherRuns(tuple(others), np.stack(list(others.values())))
+        return explain_run(trained, images, data_dir=data_dir, others=joined, **common, **choices)
 
 
 def evaluate_run(
@@ -195,12 +207,13 @@ def explain_run(
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     evaluated: Callable[[Evaluation], object] | None = None,
+    others: OtherRuns | None = None,
     command: Sequence[str] = ("seefar.explain_run",),
     **choices: Any,
 ) -> Result:
     """The mistakes of a run explained, figures and the report; fresh files are read.
 
-    Arguments as `evaluate_run`, with `evaluated` and the choices of `run`.
+    Arguments as `evaluate_run`, with `evaluated` and the choices of `run`; `others` are runs with other seeds.
 
     Raises:
         ChoiceError, DataError: a choice cannot be met.
@@ -218,7 +231,9 @@ def explain_run(
     """
     chosen = Choices(**choices)
     check_choices(chosen, data)
-    with _opened_job(run, data, chosen, data_dir, progress, command) as job:
+    with _opened_job(run, data, chosen, data_dir, progress, command, others) as job:
+        if others is not None:
+            job.store.ensure(SEEDS)
         job.store.ensure(*EVALUATED, MISTAKES_FIGURE)
         if evaluated:
             evaluated(job.evaluation)
@@ -229,7 +244,7 @@ def explain_run(
         job.explains_all = chosen.explain == "all"
         job.store.ensure(MAPS, MAPS_FIGURE, ASSIGNMENT_FIGURE, SUMMARY, TABLE, PAGE)
         if chosen.neighbours and job.evaluation.mistakes:
-            job.store.ensure(NEIGHBOURS, TABLE, PAGE)
+            job.store.ensure(NEIGHBOURS, METRICS, FAULTS_FIGURE, TABLE, PAGE)
         found = job.store.peek(NEIGHBOURS)
         maps = job.store.get(MAPS)
         return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, found)
@@ -269,6 +284,7 @@ def _opened_job(
     data_dir: str | Path | None,
     progress: Progress | None,
     command: Sequence[str],
+    others: OtherRuns | None = None,
 ) -> Iterator[Job]:
     if run.classes != data.classes:
         odd = differing_names(data.classes, run.classes)
@@ -279,7 +295,7 @@ def _opened_job(
             "load the data with the size of the run."
         )
     with showing(progress) as shown:
-        job = Job(run, data, choices, data_dir, shown)
+        job = Job(run, data, choices, data_dir, shown, others)
         with opened(run.folder.path, job.fact, job, ARTIFACTS, command, shown) as job.store:
             yield job
 

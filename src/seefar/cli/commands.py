@@ -38,6 +38,8 @@ class Run:
     launch: Launch = field(default_factory=Launch)
     choices: Choices = field(default_factory=Choices)
     output: JsonOutput = field(default_factory=JsonOutput)
+    seeds: int = 1
+    """Trainings with different seeds, each a run of its own: mistakes that another seed does not make were luck."""
 
     def __call__(self, words: Sequence[str]) -> None:
         """Do all of it; print the accuracy as soon as it is known, and the files."""
@@ -52,6 +54,7 @@ class Run:
                 self.recipe,
                 **asdict(self.place),
                 **asdict(self.machine),
+                seeds=self.seeds,
                 progress=begin(self.output),
                 evaluated=lambda evaluation: None if self.output.json else print_evaluation(evaluation),
                 command=["seefar", *words],

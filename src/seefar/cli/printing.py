@@ -152,19 +152,20 @@ def _classes(comparison: Comparison) -> Table:
 
 def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
     """One line for each fault and each accuracy, and the clearest model errors."""
-    from seefar.evaluation.triage import FAULTS, MEANING, count_faults
+    from seefar.evaluation.triage import count_faults, rule_of
 
-    counts = count_faults(verdicts)
+    counts, rule = count_faults(verdicts), rule_of(verdicts)
     print(f"{file}: {counts['errors']} mistakes")
     if same:
         print(f"These are the predictions of {', '.join(same)}, which is not counted among the other nets.")
-    for fault in FAULTS:
+    for fault, meaning in rule.meaning.items():
         share = counts[fault] / max(1, counts["errors"])
-        print(f"  {fault:10s} {counts[fault]:5d}  {share:6.1%}  {MEANING[fault]}")
+        print(f"  {fault:10s} {counts[fault]:5d}  {share:6.1%}  {meaning}")
+    print(f"By {rule.name}: {rule.reliability}")
     print("Accuracy, with its 95 % interval:")
     for view in views:
         print(f"  {view}")
-    clearest = sorted((one for one in verdicts if one.fault == "model"), key=lambda one: one.nets_wrong)[:EXAMPLES]
+    clearest = sorted((one for one in verdicts if one.fault == "model"), key=lambda one: one.nets_wrong or 0)[:EXAMPLES]
     if clearest:
         print("Worth a look first:")
     for verdict in clearest:
@@ -174,13 +175,14 @@ def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[Accura
 
 def print_triage_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
     """The counts, the accuracies, the published nets with the same predictions, and every verdict."""
-    from seefar.evaluation.triage import count_faults
+    from seefar.evaluation.triage import count_faults, rule_of
 
     result = {
         **count_faults(verdicts),
         "same_as": list(same),
         "accuracy": [asdict(view) for view in views],
-        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "rule": asdict(rule_of(verdicts)),
+        "verdicts": [{**asdict(verdict), "rule": verdict.rule.name} for verdict in verdicts],
     }
     print(json.dumps(result, indent=2))
 

@@ -6,6 +6,7 @@ reference data: verdicts, accuracy views, label issues, confused pairs, slices.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,7 +30,6 @@ from seefar.evaluation.mistakes import (
 )
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.triage import (
-    FAULTS,
     AccuracyView,
     LabelIssues,
     Verdict,
@@ -38,6 +38,7 @@ from seefar.evaluation.triage import (
     fault_columns,
     find_label_issues,
     issue_columns,
+    rule_of,
     triage,
 )
 from seefar.model.adapt import Classifier
@@ -132,6 +133,7 @@ class MistakeAnalysis:
         slices: error rates of dark, bright, flat and busy images.
         subsets: indices of the images of each slice, by its name.
         trusts_model: whether the model is accurate enough to doubt a label.
+        seeds: accuracy of this run and of those with other seeds; empty if there are none.
     """
 
     classes: tuple[str, ...]
@@ -142,6 +144,7 @@ class MistakeAnalysis:
     slices: list[ErrorSlice]
     subsets: Mapping[str, frozenset[int]]
     trusts_model: bool
+    seeds: tuple[float, ...] = ()
 
     @property
     def columns(self) -> dict[str, dict[int, object]]:
@@ -153,6 +156,7 @@ class MistakeAnalysis:
         """Sections of `metrics.json`: `faults` (None without reference data), `accuracy_views`, `label_issues`, ..."""
         return {
             "faults": None if self.verdicts is None else count_faults(self.verdicts),
+            "fault_rule": None if self.verdicts is None else asdict(rule_of(self.verdicts)),
             "accuracy_views": [asdict(view) for view in self.views],
             "label_issues": len(self.issues.issues),
             "confused_pairs": [
@@ -160,6 +164,7 @@ class MistakeAnalysis:
                 for pair in self.pairs[:MOST_PAIRS]
             ],
             "slices": [asdict(one) for one in self.slices],
+            "seeds": self.seeds,
         }
 
     @property
@@ -168,7 +173,12 @@ class MistakeAnalysis:
         lines = []
         if self.verdicts is not None:
             counts = count_faults(self.verdicts)
-            lines.append("whose fault: " + ", ".join(f"{fault} {counts[fault]}" for fault in FAULTS))
+            lines.append(
+                "whose fault: " + ", ".join(f"{fault} {n}" for fault, n in counts.items() if fault != "errors")
+            )
+        if self.seeds:
+            mean, spread = statistics.mean(self.seeds), statistics.stdev(self.seeds)
+            lines.append(f"{len(self.seeds)} seeds: accuracy {mean:.2%} on average, standard deviation {spread:.2%}")
         lines += [str(view) for view in self.views[1:]]
         return lines + [finding.text for finding in self.findings]
 

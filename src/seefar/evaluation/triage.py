@@ -6,7 +6,7 @@ networks chose. A single accuracy hides that some labels are wrong and some imag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,7 +18,7 @@ from seefar.data.reference import CHECKERS, Reference
 from seefar.errors import DataError
 from seefar.evaluation.metrics import NORMAL_QUANTILE, check_scores, wilson_interval
 
-Fault = Literal["label", "ambiguous", "hard", "model"]
+Fault = Literal["label", "ambiguous", "hard", "model", "unknown"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 AMBIGUOUS_BITS = 0.5
 """People disagree where the entropy of their choices is above this; 0.47 bits is one in ten choosing another class."""
@@ -32,14 +32,41 @@ FAULT_NAMES: dict[Fault, str] = {
     "ambiguous": "ambiguous image",
     "hard": "hard image",
     "model": "model error",
+    "unknown": "unknown cause",
 }
 """The faults in words, for page and figures; files have the keys."""
-MEANING: dict[Fault, str] = {
-    "label": "the label is doubtful",
-    "ambiguous": "people disagree",
-    "hard": "other nets miss it too",
-    "model": "people and most nets get it right",
-}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How verdicts are found.
+
+    Attributes:
+        name: in tables and on the page.
+        meaning: of each verdict that the rule can give.
+        definition: how the verdicts are found, in words.
+        reliability: how far its verdicts can be trusted, in words.
+    """
+
+    name: str
+    meaning: Mapping[Fault, str]
+    definition: str
+    reliability: str
+
+
+HUMAN = Rule(
+    "human labels",
+    {
+        "label": "the label is doubtful",
+        "ambiguous": "people disagree",
+        "hard": "other nets miss it too",
+        "model": "people and most nets get it right",
+    },
+    "Label: people who checked the label reject it. Ambiguous: people disagree about the image. Hard: at least "
+    f"{HARD_NETS} other good networks make a mistake too. Model: none of these, so a better model can repair it.",
+    "People and other networks define the causes; the thresholds are conventions.",
+)
+"""The rule of `triage`."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +77,9 @@ class Verdict:
         index: position in the test set.
         true: its label.
         predicted: the class that the model predicts.
-        fault: `label`, `ambiguous`, `hard` or `model`, the first of them that applies.
+        fault: `label`, `ambiguous`, `hard`, `model`, or `unknown`, which human labels never give.
         sentence: the numbers in words.
+        rule: what gave the verdict. `EVIDENCE` has none of the following.
         people: how many people classified the image.
         people_true: how many of them chose the label.
         people_predicted: how many of them chose the predicted class.
@@ -66,13 +94,14 @@ class Verdict:
     predicted: int
     fault: Fault
     sentence: str
-    people: int
-    people_true: int
-    people_predicted: int
-    entropy: float
-    confirmed: int | None
-    nets: int
-    nets_wrong: int
+    rule: Rule = HUMAN
+    people: int | None = None
+    people_true: int | None = None
+    people_predicted: int | None = None
+    entropy: float | None = None
+    confirmed: int | None = None
+    nets: int | None = None
+    nets_wrong: int | None = None
 
 
 def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verdict]:
@@ -127,7 +156,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
             true,
             other,
             fault=faults[index],
-            sentence=f"{MEANING[faults[index]]}: {'; '.join(reasons)}",
+            sentence=f"{HUMAN.meaning[faults[index]]}: {'; '.join(reasons)}",
             people=int(counts.sum()),
             people_true=int(counts[true]),
             people_predicted=int(counts[other]),
@@ -155,29 +184,40 @@ def _reasons(reference: Reference, index: int, true: int, predicted: int) -> lis
     return reasons
 
 
+def rule_of(verdicts: Sequence[Verdict]) -> Rule:
+    """What gave the verdicts; human labels where there is none."""
+    return verdicts[0].rule if verdicts else HUMAN
+
+
 def count_faults(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """`errors`, then how many have each fault: `{"errors": 407, "label": 51, "ambiguous": 170, "hard": 92, ...}`."""
     faults = [verdict.fault for verdict in verdicts]
-    return {"errors": len(faults), **{fault: faults.count(fault) for fault in FAULTS}}
+    return {"errors": len(faults), **{fault: faults.count(fault) for fault in rule_of(verdicts).meaning}}
 
 
 def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
-    """Columns for `mistakes.csv`: column -> {index: value}.
+    """Columns for `mistakes.csv`: column -> {index: value}; a column without any value is left out.
 
-    `fault`, `people`, `people_true`, `people_predicted`, `people_entropy` (bits), `checkers_confirmed` (of five; empty
-    if nobody checked the label), `nets`, `nets_wrong`, `fault_reason` (the sentence).
+    `fault`, `fault_rule` (what gave it), `people`, `people_true`, `people_predicted`, `people_entropy` (bits),
+    `checkers_confirmed` (of five; empty if nobody checked the label), `nets`, `nets_wrong`, `fault_reason`.
     """
-    return {
-        "fault": {one.index: one.fault for one in verdicts},
-        "people": {one.index: one.people for one in verdicts},
-        "people_true": {one.index: one.people_true for one in verdicts},
-        "people_predicted": {one.index: one.people_predicted for one in verdicts},
-        "people_entropy": {one.index: round(one.entropy, 4) for one in verdicts},
-        "checkers_confirmed": {one.index: one.confirmed for one in verdicts if one.confirmed is not None},
-        "nets": {one.index: one.nets for one in verdicts},
-        "nets_wrong": {one.index: one.nets_wrong for one in verdicts},
-        "fault_reason": {one.index: one.sentence for one in verdicts},
+    values = {
+        "fault": lambda one: one.fault,
+        "fault_rule": lambda one: one.rule.name,
+        "people": lambda one: one.people,
+        "people_true": lambda one: one.people_true,
+        "people_predicted": lambda one: one.people_predicted,
+        "people_entropy": lambda one: None if one.entropy is None else round(one.entropy, 4),
+        "checkers_confirmed": lambda one: one.confirmed,
+        "nets": lambda one: one.nets,
+        "nets_wrong": lambda one: one.nets_wrong,
+        "fault_reason": lambda one: one.sentence,
     }
+    columns = {
+        name: {one.index: value for one in verdicts if (value := value_of(one)) is not None}
+        for name, value_of in values.items()
+    }
+    return {name: column for name, column in columns.items() if column}
 
 
 def _check_predicted(predicted: Labels, count: int) -> None:

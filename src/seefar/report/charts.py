@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from seefar.errors import RunError
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.comparison import Comparison, RunPair
-from seefar.evaluation.triage import HARD_NETS, Fault
+from seefar.evaluation.triage import HUMAN, Rule
 from seefar.report.style import (
     BLUE,
     INK,
@@ -41,23 +41,18 @@ from seefar.report.style import (
 )
 from seefar.training.history import HistoryRow
 
-FAULT_MEANINGS: dict[Fault, str] = {
-    "label": "the label is wrong, or most people chose another class",
-    "ambiguous": "people do not agree either",
-    "hard": f"at least {HARD_NETS} of the other published networks miss it too",
-    "model": "none of these: worth working on",
-}
 MOST_NUMBERS = 20
 """A confusion matrix of at most this many classes has room for numbers in its cells."""
 
 
-def plot_faults(faults: Mapping[str, int]) -> Figure:
+def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
     """Causes of the mistakes, as horizontal bars with count, share and meaning.
 
     Args:
         faults: count by fault; those of no mistake may be left out.
+        rule: what gave them.
     """
-    counts = {fault: faults.get(fault, 0) for fault in FAULT_MEANINGS}
+    counts = {fault: faults.get(fault, 0) for fault in rule.meaning}
     total, row = sum(counts.values()), 0.62
     figure = new_figure(8.0, 0.75 + row * len(counts))
     text(figure, 0.25, 0.2, f"Whose fault are the {total:,} mistakes?", LARGE, weight="bold")
@@ -67,7 +62,7 @@ def plot_faults(faults: Mapping[str, int]) -> Figure:
     for number, (fault, count) in enumerate(counts.items()):
         emphasised = fault == "model"
         axes.barh(number, count, height=0.42, color=BLUE if emphasised else "#8fa3b8")
-        axes.text(0, number - 0.24, FAULT_MEANINGS[fault], fontsize=SMALL, color=QUIET, va="bottom")
+        axes.text(0, number - 0.24, rule.meaning[fault], fontsize=SMALL, color=QUIET, va="bottom")
         share = f"{count:,}  ({count / total:.0%})" if total else "0"
         axes.annotate(
             share, (count, number), (6, 0), textcoords="offset points", va="center", fontsize=NORMAL, color=INK

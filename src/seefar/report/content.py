@@ -19,7 +19,7 @@ from seefar.data.images import Images, Split
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake
-from seefar.evaluation.triage import FAULT_NAMES, MEANING, Verdict
+from seefar.evaluation.triage import FAULT_NAMES, Verdict, rule_of
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.explanation.occlusion import Repair
@@ -108,7 +108,9 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "data": content.data,
         "classes": list(content.test.classes),
         "images": len(content.test),
-        "faults": {fault: [FAULT_NAMES[fault], meaning] for fault, meaning in MEANING.items()},
+        "faults": {
+            fault: [FAULT_NAMES[fault], meaning] for fault, meaning in rule_of(content.verdicts).meaning.items()
+        },
         "sets": {one.name: [one.group, one.meaning] for one in subsets_of(content)},
         "mistakes": _mistake_rows(content, explanation),
         "probabilities": pack(probabilities.astype("<f4")),
@@ -151,7 +153,9 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
             row["file"] = content.test.files[mistake.index]
         if mistake.index in verdicts:
             verdict = verdicts[mistake.index]
-            row |= {"fault": verdict.fault, "why": verdict.sentence, "disagreement": round(verdict.entropy, 4)}
+            row |= {"fault": verdict.fault, "why": verdict.sentence}
+            if verdict.entropy is not None:
+                row["disagreement"] = round(verdict.entropy, 4)
         if mistake.index in copies:
             copy = copies[mistake.index]
             mirrored = ", mirrored" if copy.mirrored else ""

@@ -25,7 +25,7 @@ from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import count_confusions
-from seefar.evaluation.triage import FAULT_NAMES, HARD_NETS, MEANING
+from seefar.evaluation.triage import FAULT_NAMES, rule_of
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import RepairRates
 from seefar.report.content import (
@@ -159,7 +159,7 @@ def render_report(content: ReportContent) -> str:
         "pairs": pairs,
         "rates": content.explanation.rates if content.explanation and content.explanation.mistakes else None,
         "has_neighbours": content.neighbours is not None,
-        "hard_nets": HARD_NETS,
+        "causes": rule_of(content.verdicts).definition,
         "has_verdicts": bool(content.verdicts),
         "rows": payload["mistakes"],
         "command": command_of(recipe) if recipe else "",
@@ -322,8 +322,11 @@ def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
     blocks = []
     if content.verdicts:
         faults = [verdict.fault for verdict in content.verdicts]
-        names = {fault: (FAULT_NAMES[fault], meaning) for fault, meaning in MEANING.items()}
-        blocks.append(replace(_counted("Causes of the mistakes", "fault", names, faults), shows="faults"))
+        rule = rule_of(content.verdicts)
+        names = {fault: (FAULT_NAMES[fault], meaning) for fault, meaning in rule.meaning.items()}
+        block = _counted("Causes of the mistakes", "fault", names, faults)
+        note = (("", f"By {rule.name}. {rule.reliability}"),)
+        blocks.append(replace(block, shows="faults", note=note))
     if content.explanation is not None and content.explanation.mistakes:
         outcomes = [repair.outcome for repair in content.explanation.repairs]
         block = _counted("What if the evidence is hidden?", "outcome", OUTCOMES, outcomes)

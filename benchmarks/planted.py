@@ -1,0 +1,120 @@
+"""Verdicts from evidence on `shapes`, where a share of the labels or of the images is known to be bad.
+
+    python benchmarks/planted.py > results/planted.json
+
+`labels`: a share of the labels, of training and test images alike, is changed to another class by chance, and `demo`,
+of half its width, is trained on the changed labels with three seeds. Is a mistake whose label was changed judged
+`label`?
+
+`blends`: a tenth of the test images become the mean of two images of different classes, labelled as the first; the
+network is trained on intact images. Are mistakes on them found? No rule gives `ambiguous`, so `given` says what they
+are taken for, and `evidence` whether margin and entropy distinguish them from other mistakes (AUC, 0.5 is worthless).
+
+Trainings are kept in runs/planted-*, and read if they are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import seefar
+from label_issues import plant
+from seefar.data import Data, Split
+from seefar.data.images import Labels
+from seefar.data.shapes import load_shapes
+from seefar.evaluation.calibration import fit_temperature
+from seefar.evaluation.evidence import doubt, judge
+from seefar.evaluation.predictions import Predictions
+from seefar.runs.provenance import provenance
+from verdicts import auc, rate
+
+SHARES, SEEDS, BLENDED = (0.05, 0.10, 0.20), (0, 1, 2), 0.1
+RECIPE = seefar.recipe("demo", width=8)
+
+
+def blend(split: Split, share: float) -> tuple[Split, NDArray[np.bool_]]:
+    """Blend this share of the images with one of another class; and which were blended."""
+    random, n = np.random.default_rng(0), len(split)
+    chosen = np.zeros(n, dtype=bool)
+    chosen[random.permutation(n)[: round(share * n)]] = True
+    images = split.images.copy()
+    for index in np.flatnonzero(chosen):
+        other = random.choice(np.flatnonzero(split.labels != split.labels[index]))
+        images[index] = (split.images[index].astype(np.uint16) + split.images[other] + 1) // 2
+    return replace(split, images=images), chosen
+
+
+def score(predictions: Predictions, others: Sequence[Labels], bad: NDArray[np.bool_]) -> dict[str, Any]:
+    """Verdicts on bad images and labels, and on the other mistakes."""
+    verdicts = judge(predictions, others=others)
+    index, given = np.array([one.index for one in verdicts]), np.array([one.fault for one in verdicts])
+    planted, label = bad[index], given == "label"
+    return {
+        "runs": 1 + len(others),
+        "bad": int(bad.sum()),
+        "mistakes": len(index),
+        "bad_mistakes": int(planted.sum()),
+        "by_chance": float(planted.mean()),
+        "precision": rate(int((planted & label).sum()), int(label.sum())),
+        "recall": rate(int((planted & label).sum()), int(bad.sum())),
+        "given": {
+            name: {fault: int((given[rows] == fault).sum()) for fault in ("label", "hard", "model", "unknown")}
+            for name, rows in (("bad", planted), ("other", ~planted))
+        },
+    }
+
+
+def worth(predictions: Predictions, bad: NDArray[np.bool_]) -> dict[str, float]:
+    """How well margin and entropy distinguish bad images from other mistakes, as AUC."""
+    index = np.flatnonzero(predictions.predicted != predictions.labels)
+    temperature = fit_temperature(predictions.logits, predictions.labels)
+    margin, entropy = doubt(predictions.logits, index, predictions.labels, temperature).T
+    return {"margin": auc(margin, bad[index]), "entropy": auc(entropy, bad[index])}
+
+
+def predictions_of(train: Split, test: Split, name: str) -> list[Predictions]:
+    """Of `demo`, trained with each seed."""
+    data = Data("shapes", train, test)
+    runs = [seefar.train(replace(RECIPE, seed=seed), data, f"planted-{name}-{seed}") for seed in SEEDS]
+    return [seefar.predict(run.model, test) for run in runs]
+
+
+def both(predictions: Sequence[Predictions], bad: NDArray[np.bool_]) -> dict[str, Any]:
+    """Scores of the first run alone, and with the others."""
+    first, *others = predictions
+    return {
+        "one_run": score(first, [], bad),
+        "three_runs": score(first, [other.predicted for other in others], bad),
+    }
+
+
+def main() -> None:
+    """Train, judge and print one JSON object."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    shapes = load_shapes()
+    labels = {}
+    for number, share in enumerate(SHARES):
+        train, _ = plant(shapes.train, share, seed=2 * number)
+        test, changed = plant(shapes.test, share, seed=2 * number + 1)
+        labels[f"{share:.0%}"] = both(predictions_of(train, test, f"{share:.0%}"), changed)
+    test, blended = blend(shapes.test, BLENDED)
+    predictions = predictions_of(shapes.train, test, "intact")
+    result = {
+        "command": "python benchmarks/planted.py",
+        **provenance(),
+        "recipe": json.loads(RECIPE.to_json()),
+        "labels": labels,
+        "blends": {**both(predictions, blended), "evidence": worth(predictions[0], blended)},
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

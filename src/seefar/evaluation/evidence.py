@@ -1,0 +1,232 @@
+"""Verdicts from evidence that any data set has, for test images that nobody has judged.
+
+The rule, in three sentences. A label is doubtful if its probability, after temperature scaling, is below 1 %, or if a
+near-duplicate among the training images has another label. A mistake is the model's own if all other runs get the image
+right, or with a single run, if the label has 15 % or more. It is hard if at least two other runs all miss it too; the
+cause of any other mistake is unknown.
+
+`docs/mistakes.md` says how often people agree, and what each kind of evidence is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seefar.data.images import Labels
+from seefar.evaluation.calibration import fit_temperature
+from seefar.evaluation.metrics import wilson_interval
+from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.triage import Fault, Rule, Verdict
+from seefar.model.inference import log_softmax, true_float32
+from seefar.runs.arrays import load_arrays, save_arrays
+
+Floats = NDArray[np.float64]
+NEAREST = 50
+"""Training images whose labels are counted around each mistake."""
+ROWS = 256
+"""Mistakes at a time: 50 MB for each 50,000 training images."""
+
+
+def neighbour_shares(
+    features: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    bank: NDArray[np.float32],
+    labels: Labels,
+    *,
+    weights: NDArray[np.float32] | None = None,
+    count: int = NEAREST,
+) -> Floats:
+    """Shares of the nearest training images that have given labels; near is a large cosine between features.
+
+    With weights, the cosine is sum(w a b) / sqrt(sum(w a a) sum(w b b)): with `|w_P - w_T|`, the last layer's weights
+    of the predicted and of the true class, only the features that decided between the two count. Neighbours chosen
+    so helped people to find a model's errors (arXiv 2507.06029).
+
+    Args:
+        features: of M mistakes, float32 (M, C), 0 or more, as they enter the last layer.
+        classes: int (M, G), the classes that are counted for each mistake.
+        bank: features of the training images, float32 (B, C).
+        labels: their labels, int (B,).
+        weights: 0 or more, float32 (M, C); None: all 1.
+        count: how many training images are the nearest; fewer if the bank has fewer.
+
+    Returns:
+        float64 (M, G).
+
+    Example:
+        >>> import numpy as np
+        >>> bank, labels = np.float32([[1, 0], [2, 1], [0, 1]]), np.array([0, 1, 1])
+        >>> neighbour_shares(np.float32([[1, 0.1]]), np.array([[0, 1]]), bank, labels, count=2)
+        array([[0.5, 0.5]])
+    """
+    shares = np.empty(classes.shape)
+    known, squares = torch.from_numpy(bank), torch.from_numpy(bank).square()
+    for start in range(0, len(features), ROWS):
+        rows = slice(start, start + ROWS)
+        asked = torch.from_numpy(features[rows])
+        weight = torch.ones_like(asked) if weights is None else torch.from_numpy(weights[rows])
+        with true_float32():
+            norms = (weight @ squares.T).clamp(min=1e-12).sqrt()  # the query's own norm does not change the order
+            near = ((asked * weight) @ known.T / norms).topk(min(count, len(bank))).indices.numpy()
+        shares[rows] = (labels[near][:, None, :] == classes[rows, :, None]).mean(2)
+    return shares
+
+
+def doubt(logits: NDArray[np.float32], index: NDArray[np.int64], labels: Labels, temperature: float) -> Floats:
+    """Margin and entropy of mistakes after temperature scaling.
+
+    Args:
+        logits: float (N, K).
+        index: the mistakes, int (M,).
+        labels: int (N,).
+        temperature: see `fit_temperature`; a single number fitted on these logits themselves is enough here.
+
+    Returns:
+        float64 (M, 2): probability of the predicted minus that of the true class; entropy of all classes in bits.
+
+    Example:
+        >>> import numpy as np
+        >>> doubt(np.log(np.float32([[0.75, 0.25]])), np.array([0]), np.array([1]), 1.0).round(3)
+        array([[0.5  , 0.811]])
+    """
+    logs = log_softmax(logits[index] / temperature)
+    shares = np.exp(logs)
+    margins = shares.max(1) - shares[np.arange(len(index)), labels[index]]
+    return np.stack([margins, -(shares * logs).sum(1) / np.log(2)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class OtherRuns:
+    """What runs of the same recipe with other seeds predict for the same images.
+
+    Attributes:
+        names: of their folders.
+        predicted: classes, int64 (R, N).
+    """
+
+    names: tuple[str, ...]
+    predicted: NDArray[np.int64]
+
+    def save(self, path: Path) -> None:
+        """Write an `.npz` of plain arrays, from which `load` restores exactly the same."""
+        save_arrays(path, {"names": np.array(self.names), "predicted": self.predicted})
+
+    @classmethod
+    def load(cls, path: Path) -> OtherRuns:
+        """Read what `save` wrote."""
+        arrays = load_arrays(path, {"names": ("str", ("R",)), "predicted": ("int64", ("R", "N"))})
+        return cls(tuple(arrays["names"].tolist()), arrays["predicted"])
+
+
+def wrong_runs(others: Sequence[Labels], labels: Labels) -> NDArray[np.int64]:
+    """How many of other runs get each image wrong, int64 (N,): a mistake that few of them make was bad luck.
+
+    Args:
+        others: predicted classes of runs with other seeds, each int (N,).
+        labels: int (N,).
+
+    Example:
+        >>> import numpy as np
+        >>> wrong_runs([np.array([0, 1]), np.array([1, 1])], np.array([0, 0]))
+        array([1, 2])
+    """
+    return np.sum([other != labels for other in others], axis=0, dtype=np.int64)
+
+
+# ---- The rule ----
+
+DOUBTFUL, CLOSE = 0.01, 0.15
+"""Probabilities of the label, after temperature scaling; chosen by `benchmarks/verdicts.py` on even indices."""
+MAJORITY = 0.5
+"""A model whose accuracy may be lower is no evidence against a label."""
+
+_LABEL: dict[Fault, str] = {"label": "the label is doubtful"}
+_DOUBTFUL = "Label: it has less than 1% probability, or a near-duplicate has another label."
+_UNKNOWN: dict[Fault, str] = {"unknown": "the evidence does not decide"}
+ONE_RUN = Rule(
+    "evidence of one run",
+    {**_LABEL, "model": "the label is nearly as probable", **_UNKNOWN},
+    f"{_DOUBTFUL} Model: the label has at least 15% probability. Unknown: none of these.",
+    "On CIFAR-10 people agree with 25% (16-36%) of the verdicts label, where chance gives 11%, and with 56% (46-65%) "
+    "of model, where chance gives 39%.",
+)
+"""The rule of `judge` without other runs."""
+RUNS = Rule(
+    "evidence of several runs",
+    {**_LABEL, "hard": "other seeds miss it too", "model": "other seeds get it right", **_UNKNOWN},
+    f"{_DOUBTFUL} Model: all other seeds get the image right. Hard: at least two other seeds miss it too, and none "
+    "gets it right. Unknown: none of these.",
+    "On CIFAR-10, with two published networks as other runs, people agree with 25% (16-36%) of the verdicts label, "
+    "where chance gives 11%, with 24% (16-34%) of hard, where chance gives 13%, and with 70% (59-79%) of model, where "
+    "chance gives 43%.",
+)
+"""The rule of `judge` with the predictions of other runs."""
+
+
+def judge(
+    predictions: Predictions, *, copies: Mapping[int, int] | None = None, others: Sequence[Labels] = ()
+) -> list[Verdict]:
+    """One verdict for each mistake, in order of index, without human labels; see the top of this module.
+
+    Args:
+        predictions: of the test images.
+        copies: label of the training image that a test image nearly equals, by index of the test image.
+        others: predicted classes of runs of the same recipe with other seeds, each int (N,).
+
+    Example:
+        >>> import numpy as np
+        >>> logits = np.log(np.float32([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.9, 0.1]]))
+        >>> labels, nothing = np.array([0, 0, 0, 1]), np.zeros((4, 0), np.float32)
+        >>> predictions = Predictions(logits, nothing, labels, ("cat", "dog"), model="", images="")
+        >>> [(one.index, one.fault) for one in judge(predictions, others=[labels, labels])]
+        [(2, 'model'), (3, 'model')]
+    """
+    labels = predictions.labels
+    index = np.flatnonzero(predictions.predicted != labels)
+    if not len(index):
+        return []
+    missed = wrong_runs(others, labels)[index] if others else np.zeros(len(index), np.int64)
+    probabilities = np.exp(log_softmax(predictions.logits / fit_temperature(predictions.logits, labels)))  # (N, K)
+    accurate = wilson_interval(len(labels) - len(index), len(labels))[0] > MAJORITY
+    # Predicted classes without probabilities are logits of 0 and 1: the same confidence everywhere.
+    informative = accurate and np.ptp(probabilities.max(1)) > 1e-6
+    shares = probabilities[index, labels[index]] if informative else np.full(len(index), np.nan)
+    verdicts = []
+    for at, share, wrong in zip(index.tolist(), shares.tolist(), missed.tolist(), strict=True):
+        true, copy = int(labels[at]), (copies or {}).get(at)
+        reasons = [f"{predictions.classes[true]} (the label) has {share:.1%} probability"] if informative else []
+        if others:
+            reasons.append(f"{wrong} of {len(others)} other {'run misses' if len(others) == 1 else 'runs miss'} it")
+        fault = decide(share, wrong, len(others))
+        if copy is not None and copy != true:
+            fault = "label"
+            reasons.insert(0, f"a near-duplicate among the training images is labelled {predictions.classes[copy]}")
+        rule = RUNS if others else ONE_RUN
+        sentence = f"{rule.meaning[fault]}: {'; '.join(reasons or ['there is none'])}"
+        verdicts.append(Verdict(at, true, int(predictions.predicted[at]), fault, sentence, rule))
+    return verdicts
+
+
+def decide(share: float, missed: int, runs: int) -> Fault:
+    """The verdict of the rule, without near-duplicates.
+
+    Args:
+        share: probability of the label, after temperature scaling; nan where it is unknown.
+        missed: how many of the other runs get the image wrong.
+        runs: how many other runs there are.
+
+    Example:
+        >>> [decide(0.3, 0, 0), decide(0.3, 2, 2), decide(0.05, 0, 2), decide(0.001, 2, 2), decide(0.05, 1, 2)]
+        ['model', 'hard', 'model', 'label', 'unknown']
+    """
+    if share < DOUBTFUL:
+        return "label"
+    if missed == 0 if runs else share >= CLOSE:
+        return "model"
+    return "hard" if runs >= 2 and missed == runs else "unknown"

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import entropy
+
+from seefar.evaluation.evidence import (
+    CLOSE,
+    DOUBTFUL,
+    ONE_RUN,
+    RUNS,
+    decide,
+    doubt,
+    judge,
+    neighbour_shares,
+    wrong_runs,
+)
+from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.triage import Rule, count_faults
+
+RESULT = Path(__file__).parents[2] / "results" / "verdicts.json"
+
+
+def test_shares_of_the_nearest_worked_out_by_hand() -> None:
+    """Training images at 0, 10, 20 degrees (class 0) and 60, 90 (class 1); lengths do not count."""
+    radians = np.radians([0, 10, 20, 60, 90])
+    bank = (np.stack([np.cos(radians), np.sin(radians)], 1) * [[1], [5], [2], [9], [1]]).astype(np.float32)
+    labels, classes = np.array([0, 0, 0, 1, 1]), np.array([[0, 1], [0, 1]])
+    asked = np.float32([[1, 0], [1, 1]])  # 0 and 45 degrees
+    shares = neighbour_shares(asked, classes, bank, labels, count=3)
+    np.testing.assert_allclose(shares, [[1, 0], [2 / 3, 1 / 3]])
+    assert neighbour_shares(asked, classes, bank, labels, count=50).tolist() == [[0.6, 0.4], [0.6, 0.4]]
+
+
+def test_weights_choose_the_features_that_count() -> None:
+    """Both training images agree with the first query in one feature each; the weight of the other is 0."""
+    bank, labels = np.float32([[1, 0, 1], [0, 1, 1]]), np.array([0, 1])
+    asked, classes = np.float32([[1, 1, 1], [1, 1, 1]]), np.array([[0], [0]])
+    weights = np.float32([[1, 0, 0.5], [0, 1, 0.5]])
+    assert neighbour_shares(asked, classes, bank, labels, weights=weights, count=1).tolist() == [[1.0], [0.0]]
+
+
+def test_weighted_neighbours_are_those_of_scikit_learn() -> None:
+    from sklearn.neighbors import NearestNeighbors
+
+    random = np.random.default_rng(0)
+    bank, asked = (random.random((n, 6), np.float32) for n in (300, 40))
+    labels, classes = random.integers(0, 3, 300), random.integers(0, 3, (40, 2))
+    weight = random.random(6, np.float32)
+    found = neighbour_shares(asked, classes, bank, labels, weights=np.tile(weight, (40, 1)), count=7)
+    plain = NearestNeighbors(n_neighbors=7, metric="cosine").fit(bank * np.sqrt(weight))
+    near = plain.kneighbors(asked * np.sqrt(weight), return_distance=False)
+    expected = (labels[near][:, None, :] == classes[:, :, None]).mean(2)
+    np.testing.assert_allclose(found, expected)
+
+
+def test_margin_and_entropy_after_temperature() -> None:
+    logits = 2 * np.log(np.array([[0.5, 0.5, 1e-9], [0.6, 0.3, 0.1]])).astype(np.float32)
+    found = doubt(logits, np.array([1]), np.array([0, 1]), temperature=2.0)
+    np.testing.assert_allclose(found, [[0.3, entropy([0.6, 0.3, 0.1], base=2)]], atol=1e-6)
+
+
+def test_wrong_runs_are_counted() -> None:
+    labels = np.array([0, 1, 2])
+    assert wrong_runs([labels, np.array([0, 0, 0]), np.array([1, 1, 0])], labels).tolist() == [1, 1, 2]
+
+
+def predictions(shares: list[list[float]], labels: list[int]) -> Predictions:
+    """Predictions with these probabilities; many right ones keep the fitted temperature near 1."""
+    confident = np.tile([[0.9, 0.06, 0.04]], (90, 1))
+    wrong = np.tile([[0.9, 0.06, 0.04]], (10, 1))
+    logits = np.log(np.concatenate([shares, confident, wrong])).astype(np.float32)
+    truth = np.array([*labels, *[0] * 90, *[1] * 6, *[2] * 4])
+    return Predictions(logits, np.zeros((len(truth), 0), np.float32), truth, ("cat", "dog", "frog"), "", "")
+
+
+def test_the_probability_of_the_label_decides_for_a_single_run() -> None:
+    found = judge(predictions([[0.7, 0.29, 0.01], [0.9, 0.0999, 0.0001], [0.98, 0.001, 0.019]], [1, 1, 1]))
+    assert [one.fault for one in found[:3]] == ["model", "unknown", "label"]
+    assert [(one.index, one.true, one.predicted) for one in found[:3]] == [(0, 1, 0), (1, 1, 0), (2, 1, 0)]
+    assert set(count_faults(found)) == {"errors", "label", "model", "unknown"}
+
+
+def test_other_runs_decide_where_there_are_some() -> None:
+    mine = predictions([[0.7, 0.29, 0.01]] * 3 + [[0.998, 0.001, 0.001]], [1, 1, 1, 1])
+    right = mine.labels
+    other = np.where(np.isin(np.arange(len(right)), [1, 2, 3]), 0, right)
+    third = np.where(np.isin(np.arange(len(right)), [2, 3]), 0, right)
+    found = judge(mine, others=[other, third])
+    assert [one.fault for one in found[:4]] == ["model", "unknown", "hard", "label"]
+    assert "2 of 2 other runs" in found[2].sentence
+    assert set(count_faults(found)) == {"errors", "label", "hard", "model", "unknown"}
+
+
+def test_one_other_run_does_not_make_an_image_hard() -> None:
+    assert (decide(0.05, 1, 1), decide(0.05, 0, 1)) == ("unknown", "model")
+
+
+def test_a_near_duplicate_with_another_label_makes_the_label_doubtful() -> None:
+    found = judge(predictions([[0.7, 0.29, 0.01]] * 2, [1, 1]), copies={0: 2, 1: 1})
+    assert [one.fault for one in found[:2]] == ["label", "model"]
+    assert "frog" in found[0].sentence
+
+
+def test_classes_without_probabilities_decide_nothing_alone() -> None:
+    mine = predictions([[0.7, 0.29, 0.01]], [1])
+    classes = Predictions(np.eye(3, dtype=np.float32)[mine.predicted], mine.features, mine.labels, mine.classes, "", "")
+    assert {one.fault for one in judge(classes)} == {"unknown"}
+    assert {one.fault for one in judge(classes, others=[mine.labels] * 2)} == {"model"}
+
+
+def test_an_inaccurate_model_is_no_evidence_against_a_label() -> None:
+    logits = np.log(np.tile([[0.998, 0.001, 0.001], [0.9, 0.05, 0.05]], (20, 1))).astype(np.float32)
+    labels = np.tile([1, 0], 20)
+    found = judge(Predictions(logits, np.zeros((40, 0), np.float32), labels, ("cat", "dog", "frog"), "", ""))
+    assert {one.fault for one in found} == {"unknown"}
+
+
+@pytest.mark.parametrize(("share", "fault"), [(DOUBTFUL, "unknown"), (CLOSE, "model"), (float("nan"), "unknown")])
+def test_the_thresholds_themselves(share: float, fault: str) -> None:
+    assert decide(share, 0, 0) == fault
+
+
+def test_without_mistakes_there_is_no_verdict() -> None:
+    right = Predictions(
+        np.eye(3, dtype=np.float32), np.zeros((3, 0), np.float32), np.arange(3), ("a", "b", "c"), "", ""
+    )
+    assert judge(right) == []
+
+
+@pytest.mark.parametrize(("rule", "network"), [(ONE_RUN, "fast"), (RUNS, "fast with two others")])
+def test_the_reliability_is_the_measured_one(rule: Rule, network: str) -> None:
+    """Thresholds, verdicts and shares are those of `benchmarks/verdicts.py`; each is better than chance."""
+    measured = json.loads(RESULT.read_text(encoding="utf-8"))
+    assert measured["chosen"] == {"DOUBTFUL": DOUBTFUL, "CLOSE": CLOSE}
+    rows = {fault: row for fault, row in measured["networks"][network]["rule"]["verdicts"].items() if row["given"]}
+    assert list(rows) == [fault for fault in rule.meaning if fault != "unknown"]
+    for row in rows.values():
+        low, high = row["precision"]["interval"]
+        assert f"{row['precision']['share']:.0%} ({100 * low:.0f}-{100 * high:.0f}%)" in rule.reliability
+        assert f"{row['by_chance']:.0%}" in rule.reliability
+        assert low > row["by_chance"]
