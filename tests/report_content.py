@@ -13,7 +13,8 @@ from seefar.evaluation.mistakes import confused_pairs, measure_slices, tenths
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import Verdict, accuracy_views, find_label_issues
 from seefar.explanation.explanation import Explanation
-from seefar.explanation.neighbours import Duplicate, Neighbours
+from seefar.explanation.leaks import Duplicate
+from seefar.explanation.neighbours import Neighbours
 from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health

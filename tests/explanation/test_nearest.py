@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seefar.explanation import neighbours as module
-from seefar.explanation.neighbours import nearest
+from seefar.explanation import nearest as module
+from seefar.explanation.nearest import nearest
 
 
 def brute_force(queries: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@ import numpy as np
 
 from seefar.data import Split
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.neighbours import Duplicate, Neighbours
+from seefar.explanation.leaks import Duplicate
+from seefar.explanation.neighbours import Neighbours
 from seefar.report.tables import files_table, mistakes_csv, neighbours_table
 
 CLASSES = ("cat", "dog", "ship")

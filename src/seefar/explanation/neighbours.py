@@ -3,11 +3,6 @@
 Examples from the training set help people to predict a network's decisions at least as much as maps do (Nguyen et al.
 2021, arXiv 2105.14944). Near means similar to the network: a small angle between the features that enter its last
 layer.
-
-About 3 % of the test images of CIFAR-10 are near-duplicates of training images, mirrored, shifted by some pixels or
-recoloured (Barz & Denzler 2019, arXiv 1902.00423). The network has seen the right example of a mistake among them. Two
-steps find them: the training image with the most similar 8x8 thumbnail, then whether the fine detail of both is the
-same.
 """
 
 from __future__ import annotations
@@ -17,44 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from seefar.data.images import Data, Images
+from seefar.data.images import Data
 from seefar.errors import DataError
 from seefar.evaluation.predictions import Predictions
-from seefar.model.inference import true_float32
+from seefar.explanation.leaks import Duplicate, find_duplicates
+from seefar.explanation.nearest import nearest
 from seefar.runs.arrays import load_arrays, save_arrays
-
-SMALLEST_LIKENESS = 0.6
-"""Pairs whose detail correlates less are not duplicates. Of the 10,000 test images of CIFAR-10, 367 have a training
-image above it; one such pair has different labels and is wrong: a bird and a plane, small on blue sky. Of 47 pairs
-inspected between 0.60 and 0.65, three or four showed different things. From 0.5 to 0.6 different labels are more
-frequent, and similar scenes cannot be distinguished from duplicates."""
-SMALLEST_THUMBNAIL = 0.8
-"""Pairs whose thumbnails correlate less are not compared further."""
-THUMBNAIL, BLUR, SHIFT = 8, 5 / 32, 3 / 32  # cells on a side; shares of the image's side
-BLOCK = 1000  # images
-
-
-@dataclass(frozen=True)
-class Duplicate:
-    """A test image and the training image that it nearly equals.
-
-    Attributes:
-        index: position of the test image.
-        training: position of the training image.
-        likeness: correlation of their detail, 0.6 to 1; 1 for exact copies.
-        mirrored: whether one of them is the other's mirror image.
-    """
-
-    index: int
-    training: int
-    likeness: float
-    mirrored: bool
-
 
 COUNT = 3
 """Neighbours of each class."""
@@ -188,118 +153,3 @@ def _nearest_of_class(
         indices[rows, : near.shape[1]] = members[near]
         distances[rows, : far.shape[1]] = far
     return indices, distances
-
-
-# ---- Nearest by cosine distance ----
-
-BLOCK_CELLS = 2**25
-"""Numbers in memory at once: 128 MiB of float32."""
-SPARE = 8
-"""Extra candidates that are compared again in float64: float32 does not order the nearest ones reliably."""
-
-
-def nearest(
-    queries: NDArray[np.float32], bank: NDArray[np.float32], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The nearest rows of a bank to each query, by cosine distance (1 minus the cosine of the angle).
-
-    Exact: candidates by a float32 matrix product, ordered by distances in float64; the first of equally distant rows.
-
-    Args:
-        queries: float32 (N, C).
-        bank: float32 (M, C). A row of zeros is at distance 1 from everything.
-        count: how many; fewer if the bank has fewer.
-
-    Returns:
-        Positions in the bank, int64 (N, count), the nearest first, and the distances, float64 (N, count), 0 to 2.
-    """
-    count = min(count, len(bank))
-    candidates = min(count + SPARE, len(bank))
-    indices = np.empty((len(queries), count), np.int64)
-    distances = np.empty((len(queries), count))
-    directions = torch.from_numpy(_directions(bank))
-    rows = max(1, BLOCK_CELLS // max(1, len(bank), 2 * candidates * bank.shape[1]))
-    for start in range(0, len(queries), rows):
-        block = queries[start : start + rows]
-        with true_float32():
-            similarities = torch.from_numpy(_directions(block)) @ directions.T  # (rows, M)
-        likely = similarities.topk(candidates).indices.sort().values.numpy()  # in the order of the bank
-        exact = 1 - np.einsum("nc,nkc->nk", _directions(block, np.float64), _directions(bank[likely], np.float64))
-        order = np.argsort(exact, axis=1, kind="stable")[:, :count]
-        indices[start : start + rows] = np.take_along_axis(likely, order, 1)
-        distances[start : start + rows] = np.take_along_axis(exact, order, 1)
-    return indices, distances.clip(0, 2)
-
-
-def _directions(vectors: NDArray[np.float32], dtype: type = np.float32) -> NDArray[Any]:
-    """The vectors (..., C) scaled to length 1; zeros stay zeros."""
-    vectors = vectors.astype(dtype, copy=False)
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    directions: NDArray[Any] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-    return directions
-
-
-# ---- Near-duplicates ----
-
-
-def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
-    """The images that are near-duplicates of training images, in order of index.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        training: uint8 (M, H, W, 3).
-
-    Returns:
-        One `Duplicate` for each image that has one: with the training image whose thumbnail is most similar.
-    """
-    if not len(images) or not len(training):
-        return []
-    bank = _thumbnails(np.ascontiguousarray(training))
-    found: dict[int, Duplicate] = {}
-    for mirrored in (False, True):
-        turned = np.ascontiguousarray(images[:, :, ::-1] if mirrored else images)
-        best, distances = (column[:, 0] for column in nearest(_thumbnails(turned), bank, 1))
-        for start in range(0, len(images), BLOCK):
-            rows = start + np.flatnonzero(1 - distances[start : start + BLOCK] >= SMALLEST_THUMBNAIL)
-            likeness = _likeness(turned[rows], training[best[rows]])
-            for index, other, how in zip(rows.tolist(), best[rows].tolist(), likeness.tolist(), strict=True):
-                if how >= SMALLEST_LIKENESS and (index not in found or how > found[index].likeness):
-                    found[index] = Duplicate(index, other, how, mirrored)
-    return [found[index] for index in sorted(found)]
-
-
-def _thumbnails(images: Images) -> NDArray[np.float32]:
-    """8x8 colour thumbnails without their mean, (N, 192): the cosine of two is their correlation."""
-    parts = []
-    for start in range(0, len(images), BLOCK):
-        pictures = torch.from_numpy(images[start : start + BLOCK]).permute(0, 3, 1, 2).float()
-        small = F.adaptive_avg_pool2d(pictures, min(THUMBNAIL, *pictures.shape[2:])).flatten(1)
-        parts.append(small - small.mean(1, keepdim=True))
-    thumbnails: NDArray[np.float32] = torch.cat(parts).numpy()
-    return thumbnails
-
-
-def _likeness(first: Images, second: Images) -> NDArray[np.float64]:
-    """The largest correlation of the fine detail of pairs of images, (N,), over shifts by some pixels."""
-    height, width = first.shape[1:3]
-    a, b = _detail(first), _detail(second)
-    largest = np.zeros(len(first))
-    up, across = round(height * SHIFT), round(width * SHIFT)
-    for down in range(-up, up + 1):
-        for right in range(-across, across + 1):
-            one = a[:, max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-            two = b[:, max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
-            norms = one.square().sum((1, 2)) * two.square().sum((1, 2))
-            correlation = (one * two).sum((1, 2)) / norms.sqrt().clamp(min=1e-6)
-            largest = np.maximum(largest, correlation.double().numpy())
-    largest = largest.clip(max=1.0)
-    largest[(first == second).all((1, 2, 3))] = 1.0  # flat images too, which have no detail
-    return largest
-
-
-def _detail(images: Images) -> Tensor:
-    """Brightness minus the mean of its surroundings, (N, H, W)."""
-    grey = torch.from_numpy(images).float().mean(3)[:, None]
-    side = 2 * (round(images.shape[1] * BLUR) // 2) + 1
-    padded = F.pad(grey, (side // 2,) * 4, mode="replicate")
-    return (grey - F.avg_pool2d(padded, side, stride=1))[:, 0]

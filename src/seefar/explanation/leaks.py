@@ -1,0 +1,337 @@
+"""Leaks: test images that the training set holds too, as near-duplicates or under related file names.
+
+About 3 % of the test images of CIFAR-10 are near-duplicates of training images, mirrored, shifted by some pixels or
+recoloured (Barz & Denzler 2019, arXiv 1902.00423). A model has seen the right example of a mistake among them, and its
+accuracy on them says little about new images. Two steps find them: the training images with the most similar 8x8
+thumbnails, then whether the fine detail of both is the same. `results/leaks.json` holds what they find of planted ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seefar.data.images import Images, Labels, Split
+from seefar.errors import DataError
+from seefar.evaluation.metrics import wilson_interval
+from seefar.explanation.nearest import nearest
+
+SMALLEST_LIKENESS = 0.6
+"""Pairs whose detail correlates less are not duplicates. Of the 10,000 test images of CIFAR-10, 367 have a training
+image above it; one such pair has different labels and is wrong: a bird and a plane, small on blue sky. Of 47 pairs
+inspected between 0.60 and 0.65, three or four showed different things. From 0.5 to 0.6 different labels are more
+frequent, and similar scenes cannot be distinguished from duplicates."""
+SMALLEST_THUMBNAIL = 0.7
+"""Pairs whose thumbnails correlate less are not compared further."""
+SMALLEST_COARSE_LIKENESS = 0.25
+"""Pairs whose detail at half the size correlates less are not compared further."""
+SIDE = 32  # pixels; larger images are compared at this size
+THUMBNAIL, BLUR, SHIFT = 8, 5 / 32, 3 / 32  # cells on a side; shares of the image's side
+CANDIDATES = 5  # training images with the most similar thumbnails
+CROPS = (2 / 32, 3 / 32)
+"""Shares of the side that a slightly cropped copy lacks."""
+BLOCK = 1000  # images
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A test image and the training image that it nearly equals.
+
+    Attributes:
+        index: position of the test image.
+        training: position of the training image.
+        likeness: correlation of their detail, 0.6 to 1; 1 for exact copies.
+        mirrored: whether one of them is the other's mirror image.
+    """
+
+    index: int
+    training: int
+    likeness: float
+    mirrored: bool
+
+
+# ---- Near-duplicates ----
+
+
+def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
+    """The images that are near-duplicates of training images, in order of index.
+
+    Copies, also of another size before both were brought to theirs, re-encoded, recoloured, mirrored, shifted or
+    cropped by up to a tenth of the side.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        training: uint8 (M, H, W, 3).
+
+    Returns:
+        One `Duplicate` for each image that has one: with the training image whose detail is most similar.
+    """
+    if not len(images) or not len(training):
+        return []
+    small, bank = _small(images), _small(training)
+    coarse, coarse_bank = _halved(small), _halved(bank)
+    found: dict[int, Duplicate] = {}
+    for crop in (0.0, -CROPS[-1], CROPS[-1]):  # of neither, of the training image, of the test image
+        known = _thumbnails(bank, max(0.0, -crop))
+        for mirrored in (False, True):
+            turned = small.flip(2) if mirrored else small
+            near, distances = nearest(_thumbnails(turned, max(0.0, crop)), known, CANDIDATES)
+            rows, columns = np.nonzero(1 - distances >= SMALLEST_THUMBNAIL)
+            pairs = np.stack((rows, near[rows, columns]), axis=1)  # (P, 2)
+            flipped = coarse.flip(2) if mirrored else coarse
+            pairs = pairs[_likeness(flipped, coarse_bank, pairs, crop) >= SMALLEST_COARSE_LIKENESS]
+            likeness = _likeness(turned, bank, pairs, crop)
+            for (index, other), how in zip(pairs.tolist(), likeness.tolist(), strict=True):
+                if how >= SMALLEST_LIKENESS and (index not in found or how > found[index].likeness):
+                    found[index] = Duplicate(index, other, how, mirrored)
+    return [found[index] for index in sorted(found)]
+
+
+def _small(images: Images) -> Tensor:
+    """Images of at most 32 pixels on a side, uint8 (N, h, w, 3)."""
+    height, width = (min(side, SIDE) for side in images.shape[1:3])
+    parts = []
+    for block in _blocks(np.asarray(images)):
+        if block.shape[1:3] != (height, width):
+            floats = block.permute(0, 3, 1, 2).float()
+            floats = F.interpolate(floats, (height, width), mode="bilinear", antialias=True)
+            block = floats.round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
+        parts.append(block)
+    return torch.cat(parts)
+
+
+def _blocks(images: Images) -> Iterator[Tensor]:
+    for start in range(0, len(images), BLOCK):
+        yield torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK]))
+
+
+def _cropped(images: Tensor, share: float) -> Tensor:
+    """Images (N, C, H, W) without this share of each side, from their middle, enlarged to their size again."""
+    if share == 0:
+        return images
+    scale = 1 - share
+    grid = F.affine_grid(torch.tensor([[[scale, 0.0, 0], [0, scale, 0]]]), [1, *images.shape[1:]], align_corners=False)
+    return F.grid_sample(images, grid.expand(len(images), -1, -1, -1), padding_mode="border", align_corners=False)
+
+
+def _thumbnails(images: Tensor, crop: float = 0.0) -> NDArray[np.float32]:
+    """8x8 colour thumbnails without their mean, (N, 192): the cosine of two is their correlation."""
+    parts = []
+    for block in torch.split(images, BLOCK):
+        pictures = _cropped(block.permute(0, 3, 1, 2).float(), crop)
+        small = F.adaptive_avg_pool2d(pictures, min(THUMBNAIL, *pictures.shape[2:])).flatten(1)
+        parts.append(small - small.mean(1, keepdim=True))
+    thumbnails: NDArray[np.float32] = torch.cat(parts).numpy()
+    return thumbnails
+
+
+def _halved(images: Tensor) -> Tensor:
+    """Images of half the height and width, (N, h / 2, w / 2, 3), float."""
+    parts = [
+        F.avg_pool2d(block.permute(0, 3, 1, 2).float(), 2).permute(0, 2, 3, 1) for block in torch.split(images, BLOCK)
+    ]
+    return torch.cat(parts)
+
+
+def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: float) -> NDArray[np.float64]:
+    """The largest correlation of the fine detail of pairs of images, (P,), over shifts and crops by some pixels.
+
+    Args:
+        images: (N, H, W, 3).
+        bank: (M, H, W, 3).
+        pairs: positions in both, (P, 2).
+        crop: largest share of the side that the images are cropped by, or with a minus those of the bank.
+    """
+    height, width = images.shape[1:3]
+    up, across = round(height * SHIFT), round(width * SHIFT)
+    likeness = torch.zeros(len(pairs))
+    for start in range(0, len(pairs), BLOCK):
+        first, second = images[pairs[start : start + BLOCK, 0]], bank[pairs[start : start + BLOCK, 1]]
+        largest = likeness[start : start + BLOCK]
+        for share in [share for share in CROPS if share <= abs(crop)] or [0.0]:
+            a, b = _detail(first, share if crop > 0 else 0.0), _detail(second, share if crop < 0 else 0.0)
+            for down in range(-up, up + 1):
+                for right in range(-across, across + 1):
+                    one = a[:, max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)].flatten(1)
+                    two = b[:, max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)].flatten(
+                        1
+                    )
+                    norms = one.square().sum(1) * two.square().sum(1)
+                    largest.copy_(torch.maximum(largest, (one * two).sum(1) / norms.sqrt().clamp(min=1e-6)))
+        largest[(first == second).flatten(1).all(1)] = 1.0  # flat images too, which have no detail
+    return likeness.clamp(max=1.0).double().numpy()
+
+
+def _detail(images: Tensor, crop: float) -> Tensor:
+    """Brightness minus the mean of its surroundings, (N, H, W)."""
+    grey = _cropped(images.float().mean(3)[:, None], crop)
+    side = 2 * (round(images.shape[1] * BLUR) // 2) + 1
+    padded = F.pad(grey, (side // 2,) * 4, mode="replicate")
+    return (grey - F.avg_pool2d(padded, side, stride=1))[:, 0]
+
+
+# ---- Related file names ----
+
+
+@dataclass(frozen=True)
+class SharedName:
+    """Files of both parts whose names begin alike, such as `burst_0012_a.jpg` and `burst_0012_b.jpg`.
+
+    Attributes:
+        stem: what they share.
+        tests: positions of the test images.
+        training: positions of the training images.
+    """
+
+    stem: str
+    tests: tuple[int, ...]
+    training: tuple[int, ...]
+
+
+LARGEST_GROUP = 0.1
+"""Share of the files: a name that more of them share is that of the data set, not of a burst."""
+
+
+def find_shared_names(test: Split, training: Split) -> list[SharedName]:
+    """Stems of file names that occur in both parts, in one class, in alphabetical order; none without file names.
+
+    The stem is the name without its ending and without its last part (`burst_0012` of `burst_0012_a.jpg`), or with it
+    where nothing else has a digit (`IMG_4711` of `IMG_4711.jpg`). Whole names are not compared where most test images
+    have one in common with the training set: both parts are numbered from 1.
+    """
+    if test.files is None or training.files is None:
+        return []
+    groups: dict[tuple[int, bool, str], tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    for part, split in enumerate((test, training)):
+        for position, (file, label) in enumerate(zip(split.files or (), split.labels.tolist(), strict=True)):
+            is_whole, stem = _stem(file)
+            if stem:
+                groups[label, is_whole, stem][part].append(position)
+    largest = LARGEST_GROUP * (len(test) + len(training))
+    shared = {key: pair for key, pair in groups.items() if all(pair) and len(pair[0]) + len(pair[1]) <= max(2, largest)}
+    numbered = sum(len(tests) for (_, is_whole, _), (tests, _) in shared.items() if is_whole) > len(test) / 2
+    return [
+        SharedName(stem, tuple(tests), tuple(known))
+        for (_, is_whole, stem), (tests, known) in sorted(shared.items(), key=lambda item: (item[0][2], item[0][0]))
+        if not (is_whole and numbered)
+    ]
+
+
+def _stem(file: str) -> tuple[bool, str]:
+    """Whether it is the whole name, and the stem; empty for a name without digits."""
+    name = PurePosixPath(file).stem
+    start = re.match(r"(.*\d.*)[ _.\-]+[^ _.\-]+$", name)
+    if start:
+        return False, start[1]
+    return True, name if re.search(r"\d", name) else ""
+
+
+# ---- All of them, and the accuracy without them ----
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of correct predictions.
+
+    Attributes:
+        n: images.
+        accuracy: share of them; nan of none.
+        interval: 95 % Wilson interval.
+    """
+
+    n: int
+    accuracy: float
+    interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, correct: NDArray[np.bool_]) -> Accuracy:
+        """That of n predictions, bool (n,)."""
+        if not len(correct):
+            return cls(0, float("nan"), (0.0, 1.0))
+        return cls(len(correct), float(correct.mean()), wilson_interval(int(correct.sum()), len(correct)))
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """What the test set shares with the training set, and what that does to the accuracy.
+
+    Attributes:
+        n: test images.
+        duplicates: test images that are near-duplicates of training images, by index.
+        other_label: of them, those whose training image has another label.
+        names: stems of file names that both parts share.
+        with_leaks: accuracy on all test images; None without predictions.
+        without_duplicates: accuracy on the test images that are no near-duplicates.
+        without_leaks: accuracy on those that also share no name.
+    """
+
+    n: int
+    duplicates: tuple[Duplicate, ...]
+    other_label: tuple[Duplicate, ...]
+    names: tuple[SharedName, ...]
+    with_leaks: Accuracy | None = None
+    without_duplicates: Accuracy | None = None
+    without_leaks: Accuracy | None = None
+
+    @property
+    def indices(self) -> list[int]:
+        """Positions of the test images that are near-duplicates or share a name, ascending."""
+        return sorted({one.index for one in self.duplicates} | {index for one in self.names for index in one.tests})
+
+
+def find_leaks(
+    test: Split,
+    training: Split,
+    predicted: Labels | None = None,
+    *,
+    duplicates: Sequence[Duplicate] | None = None,
+) -> Leaks:
+    """The test images that the training set holds too, and the accuracy with and without them.
+
+    Args:
+        test: the test images, N.
+        training: the training images.
+        predicted: int (N,), the predicted classes, for the accuracies.
+        duplicates: what `find_duplicates` found, such as `Neighbours.duplicates`; default: it is called.
+
+    Raises:
+        DataError: the splits have other classes or sizes, or there is not one prediction for each test image.
+
+    Example:
+        >>> from seefar.data.shapes import load_shapes
+        >>> data = load_shapes(train=60, test=20)
+        >>> test = Split(np.concatenate([data.test.images, data.train.images[:2, :, ::-1]]),
+        ...              np.append(data.test.labels, data.train.labels[:2]), data.classes)
+        >>> leaks = find_leaks(test, data.train, predicted=np.append(np.full(20, -1), data.train.labels[:2]))
+        >>> [(one.index, one.training, one.mirrored) for one in leaks.duplicates]
+        [(20, 0, True), (21, 1, True)]
+        >>> leaks.with_leaks.accuracy, leaks.without_duplicates.accuracy
+        (0.09090909090909091, 0.0)
+    """
+    if test.classes != training.classes or test.images.shape[1:] != training.images.shape[1:]:
+        raise DataError(
+            "Test and training images must have the same classes and the same size: pass parts of one Data."
+        )
+    if predicted is not None and np.shape(predicted) != (len(test),):
+        raise DataError(f"predicted must be ({len(test)},), one class for each image (got {np.shape(predicted)}).")
+    found = find_duplicates(test.images, training.images) if duplicates is None else list(duplicates)
+    other = tuple(one for one in found if test.labels[one.index] != training.labels[one.training])
+    leaks = Leaks(len(test), tuple(found), other, tuple(find_shared_names(test, training)))
+    if predicted is None:
+        return leaks
+    correct = np.asarray(predicted) == test.labels
+    return replace(
+        leaks,
+        with_leaks=Accuracy.of(correct),
+        without_duplicates=Accuracy.of(np.delete(correct, [one.index for one in found])),
+        without_leaks=Accuracy.of(np.delete(correct, leaks.indices)),
+    )
