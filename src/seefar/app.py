@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from seefar.artifacts import PREDICTIONS, measured_grid, read_store
-from seefar.choices import DeviceName
-from seefar.data.images import Images, Split
+from seefar.choices import DeviceName, Fit
+from seefar.data.images import Images, ImageSize, Split, both
 from seefar.data.pictures import read_picture
 from seefar.errors import DataError, missing_extra
 from seefar.evaluation.mistakes import Mistake, find_mistakes
@@ -47,27 +47,31 @@ class Studio:
         grid: where the cells of its maps lie; None: as the network's form says.
         test: images to look at; None: only files that are dropped.
         mistakes: which of them, in order.
+        fit: how files of another shape are brought to the image size.
     """
 
     model: ResNet18
     classes: tuple[str, ...]
-    image_size: int
+    image_size: ImageSize
     grid: Grid | None = None
     test: Split | None = None
     mistakes: Sequence[Mistake] = ()
+    fit: Fit = "crop"
 
     @property
-    def canvas(self) -> int:
-        """Pixels on a side of the canvas."""
-        return SIDE // self.image_size * self.image_size
+    def canvas(self) -> tuple[int, int]:
+        """Width and height of the canvas in pixels."""
+        height, width = both(self.image_size)
+        factor = max(1, SIDE // max(height, width))
+        return factor * width, factor * height
 
     def enlarge(self, image: Images) -> Image.Image:
         """An image as the canvas shows it, its pixels as squares."""
-        return Image.fromarray(image).resize((self.canvas, self.canvas), Image.Resampling.NEAREST)
+        return Image.fromarray(image).resize(self.canvas, Image.Resampling.NEAREST)
 
     def reduce(self, canvas: Image.Image) -> Images:
         """The canvas as the network is given it; of a canvas without paint exactly the image."""
-        small = canvas.convert("RGB").resize((self.image_size, self.image_size), Image.Resampling.BOX)
+        small = canvas.convert("RGB").resize(both(self.image_size)[::-1], Image.Resampling.BOX)
         return np.asarray(small)
 
     def on_canvas(self, image: Images) -> dict[str, Any]:
@@ -128,9 +132,8 @@ def open_studio(
         RunError: the folder holds no finished run.
     """
     run = load_run(name, device)
-    studio = Studio(
-        run.model, run.classes, run.image_size, measured_grid(run, normalise_map_settings(run.model, run.image_size))
-    )
+    grid = measured_grid(run, normalise_map_settings(run.model, run.image_size))
+    studio = Studio(run.model, run.classes, run.image_size, grid, fit=run.recipe.fit)
     with showing(progress) as shown:
         try:
             test = load_for(run.recipe, data_dir, data, progress=shown).test
@@ -167,7 +170,7 @@ def make_app(studio: Studio, name: str) -> Any:
         SeefarError: gradio is not installed.
     """
     gradio = load_gradio()
-    blank = np.full((studio.image_size, studio.image_size, 3), 128, np.uint8)
+    blank = np.full((*both(studio.image_size), 3), 128, np.uint8)
     begin, about = studio.mistake(0) if studio.mistakes else (blank, "Drop a picture to begin.")
 
     def turn(number: int, step: int) -> tuple[Any, ...]:
@@ -180,7 +183,7 @@ def make_app(studio: Studio, name: str) -> Any:
         if not is_upload(path):
             raise gradio.Error("Only uploaded files can be opened.")
         try:
-            picture = read_picture(path, studio.image_size)
+            picture = read_picture(path, studio.image_size, studio.fit)
         except DataError as error:
             raise gradio.Error(str(error).replace(path, os.path.basename(path))) from error
         about = f"{os.path.basename(path)}: {picture.describe()}"
@@ -230,7 +233,7 @@ def make_canvas(studio: Studio, image: Images) -> Any:
         transforms=(),
         layers=False,
         brush=gradio.Brush(default_size=24, colors=["#808080", "#000000", "#ffffff"]),
-        canvas_size=(studio.canvas, studio.canvas),
+        canvas_size=studio.canvas,
         fixed_canvas=True,
         label="Picture",
         elem_id="canvas",

@@ -12,6 +12,7 @@ from seefar.errors import ChoiceError
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 Border = Literal["black", "reflected"]
+Fit = Literal["crop", "pad", "stretch"]
 Flip = Literal["alternating", "random", "none"]
 Order = Literal["loss", "confidence", "index"]
 MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam"]
@@ -67,10 +68,10 @@ class Choices(MapChoices):
     predicted: str | None = None
     """Only mistakes that name this class."""
     explain: Explained = "all"
-    """Which mistakes to explain: all, those that are shown first; or only those, for a first look."""
+    """Which mistakes to explain: all, those that are shown first; or only those."""
     neighbours: bool = True
-    """Whether to look for the nearest training images of each mistake, once all mistakes are explained. That takes as
-    long as five evaluations of the test set, once."""
+    """Whether to look for the nearest training images of each mistake, after all else is there. That takes as long as
+    five evaluations of the test set, once."""
 
     def __post_init__(self) -> None:
         """Refuse names that do not exist, and a number of mistakes that one figure cannot show."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,8 @@ def test_every_format_and_folders_within_a_class_are_read_and_the_rest_is_counte
         f"train/blue/{name}" for name in ("b.PNG", "d.webp", "deep/er/g.jpg", "e.bmp", "f.gif")
     ]
     assert data.notes[0] == "skipped 4 files: 1 .heic, 1 .txt, 1 outside the class folders, 1 without an ending"
-    assert data.notes[1] == "9 of 9 pictures are not square: of these the centre square is used"
+    assert data.notes[1].startswith("9 of 9 pictures have another shape")
+    assert "25% of their pixels are cut off (at most 25%" in data.notes[1]  # 30 of 40 columns stay
 
 
 def test_what_is_to_know_is_told_in_lines(folder: Path) -> None:
@@ -255,10 +257,142 @@ def test_a_class_that_is_only_tested_is_named(folder: Path) -> None:
         load_data(str(folder), progress=SILENT)
 
 
-@pytest.mark.parametrize("size", [15, 97])
-def test_sizes_the_network_is_not_made_for_are_refused(folder: Path, size: int) -> None:
-    with pytest.raises(DataError, match=f"16 to 96 pixels .got {size}"):
-        load_data(str(folder), image_size=size, progress=SILENT)
+@pytest.mark.parametrize("size", [15, 513, (32, 15)])
+def test_sizes_the_network_is_not_made_for_are_refused(folder: Path, size: int | tuple[int, int]) -> None:
+    with pytest.raises(DataError, match="16 to 512 pixels"):
+        load_folder(folder, size, progress=SILENT)
+
+
+# ---- Parts and classes ----
+
+
+def tree(root: Path, *folders: str) -> Path:
+    for place in folders:
+        for number in range(5):
+            picture(root / place / f"{number}.png", (number, 0, 0))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set", "test_set"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("Train-Images", "validImages"),
+        ("train1", "TESTING"),
+    ],
+)
+def test_parts_are_known_by_many_names(tmp_path: Path, train: str, test: str) -> None:
+    data = load_folder(tree(tmp_path, *(f"{part}/{name}" for part in (train, test) for name in ("a", "b"))))
+    assert data.classes == ("a", "b")
+    assert data.train.files is not None
+    assert data.test.files is not None
+    assert {name.rsplit("/", 2)[0] for name in data.train.files} == {train}
+    assert {name.rsplit("/", 2)[0] for name in data.test.files} == {test}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("fold1/a", "fold1/b", "fold2/a", "fold2/b", "fold3/a", "fold3/b"),
+        ("original/a", "original/b", "augmented/a", "augmented/b"),
+        ("train", "test1"),  # of a competition: no class folders
+        ("train1/a", "train1/b", "train2/a", "train2/b"),
+        ("toy_train/wood", "toy_train/metal", "bus", "car"),
+    ],
+)
+def test_folders_that_may_be_parts_are_refused(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    with pytest.raises(DataError):
+        load_folder(tree(tmp_path, *folders), progress=SILENT)
+
+
+def test_class_folders_may_hold_folders(tmp_path: Path) -> None:
+    data = load_folder(tree(tmp_path, "a/images", "b/images", "steam train/images"), progress=SILENT)
+    assert data.classes == ("a", "b", "steam train")
+    data = load_folder(tree(tmp_path / "uneven", "a/2023", "a/2024", "b/2024"), progress=SILENT)
+    assert data.classes == ("a", "b")
+
+
+def test_folders_beside_the_parts_are_named(folder: Path) -> None:
+    data = load_folder(tree(folder, "drafts"), progress=SILENT)
+    assert (data.classes, len(data.train)) == (("blue", "red"), 3)
+    assert any("drafts" in note for note in data.notes)
+
+
+def test_folders_of_other_programs_are_skipped_and_counted(tmp_path: Path) -> None:
+    odd = ("a/@eaDir/1.png", "a/.thumbnails", "#snapshot", "System Volume Information", "$Recycle.Bin/b")
+    data = load_folder(tree(tmp_path, "a", "b", *odd), progress=SILENT)
+    assert (data.classes, len(data.train) + len(data.test)) == (("a", "b"), 10)
+    assert "skipped 4 folders of other programs" in data.notes  # hidden ones are not counted
+
+
+def test_links_that_lead_nowhere_are_skipped(tmp_path: Path) -> None:
+    tree(tmp_path, "train/a", "train/b", "test/a", "test/b")
+    for name, target in (("x", "y"), ("y", "x"), ("train/loop", "loop"), ("test/a/c.png", "c.png")):
+        (tmp_path / name).symlink_to(target)
+    data = load_folder(tmp_path, progress=SILENT)
+    assert (data.classes, len(data.train), len(data.test)) == (("a", "b"), 10, 10)
+    assert "skipped 1 files: 1 broken links or no regular files" in data.notes
+
+
+def test_a_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "\u00e5l") for form in ("NFC", "NFD"))
+    tree(tmp_path, f"train/{composed}", "train/b", f"test/{decomposed}", "test/b")
+    data = load_folder(tmp_path, progress=SILENT)
+    assert data.classes == ("b", composed)
+    assert any("Unicode" in note for note in data.notes)
+    assert data.test.files is not None
+    assert data.test.files[-1].startswith(f"test/{decomposed}/")
+
+
+def test_a_class_that_is_there_twice_in_two_unicode_forms_is_named(tmp_path: Path) -> None:
+    names = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    with pytest.raises(DataError, match="Unicode"):
+        load_folder(tree(tmp_path, *names, "b"), progress=SILENT)
+
+
+# ---- Sizes and scales ----
+
+
+def test_pictures_are_cropped_padded_or_stretched(tmp_path: Path) -> None:
+    """Three stripes of a picture that is thrice as wide as high."""
+    for name in ("a", "b"):
+        for number in range(2):
+            stripes = np.repeat(np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]), 32, axis=1).repeat(32, axis=0)
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(stripes).save(tmp_path / name / f"{number}.png")
+    images = {}
+    for fit in ("crop", "pad", "stretch"):
+        images[fit] = load_folder(tmp_path, (24, 48), fit, progress=SILENT).train.images
+        assert images[fit].shape == (2, 24, 48, 3)
+    assert images["crop"][0, 12, [2, 24, 45]].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    assert images["pad"][0, [3, 20], 24].tolist() == [[128] * 3] * 2  # 48 x 16 pixels on grey
+    assert images["pad"][0, 12, [2, 24, 45]].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    assert images["stretch"][0, 1, [2, 24, 45]].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    note = load_folder(tmp_path, (24, 48), "crop", progress=SILENT).notes[-1]
+    assert "33% of their pixels are cut off" in note  # two thirds of three heights are left
+    assert not any("cut off" in note for note in load_folder(tmp_path, (24, 48), "pad", progress=SILENT).notes)
+
+
+@pytest.mark.parametrize("white", [1023, 4095, 16383, 65535])
+def test_white_is_chosen_for_the_data_set(tmp_path: Path, white: int) -> None:
+    """A dark picture is not made brighter because it is dark."""
+    for name, brightest in (("a", white), ("b", white // 100)):
+        for number in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(np.full((32, 32), brightest, np.uint16)).save(tmp_path / name / f"{number}.tif")
+    data = load_folder(tmp_path, progress=SILENT)
+    assert sorted({*data.train.images.ravel().tolist()}) == [round(white // 100 * 255 / white), 255]
+    assert any(f"4 pictures: {white.bit_length()} bits" in note for note in data.notes)
+
+
+def test_floats_to_255_are_not_stretched_one_by_one(tmp_path: Path) -> None:
+    for name, values in (("a", [0, 255]), ("b", [100, 101])):
+        for number in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(np.tile(np.float32(values).repeat(16), (32, 1))).save(tmp_path / name / f"{number}.tif")
+    images = load_folder(tmp_path, progress=SILENT).train.images
+    assert images[:, 0, [2, 29], 0].tolist() == [[0, 255], [100, 101]]
 
 
 def test_a_class_of_one_picture_cannot_be_split(flat: Path) -> None:

@@ -80,7 +80,7 @@ CLASSES = ("cat", "dog")
         (np.zeros((8, 8, 3), np.uint8), r"\(8, 8, 3\)"),
         (np.zeros((2, 8, 8), np.uint8), r"\(2, 8, 8\)"),
         (np.zeros((2, 5, 5, 3), np.uint8), "at least 8x8 pixels.*5x5"),
-        (np.zeros((2, 8, 9, 3), np.uint8), "square.*8x9"),
+        (np.zeros((2, 7, 9, 3), np.uint8), "8x8.*7x9"),
         (["a.png", "b.png"], r"images must be numbers in one array.*\['a\.png'"),
         ([np.zeros((8, 8, 3)), np.zeros((9, 9, 3))], "cannot be read as one array"),
     ],
@@ -169,7 +169,7 @@ def test_splits_that_do_not_fit_each_other_are_refused() -> None:
         Data("mine", one, Split(IMAGES, [0, 1], ("cat", "fox")))
     with pytest.raises(DataError, match="they differ in their order"):
         Data("mine", one, Split(IMAGES, [0, 1], ("dog", "cat")))
-    with pytest.raises(DataError, match=r"same size \(got 8 and 16"):
+    with pytest.raises(DataError, match=r"same size \(got 8x8 and 16x16"):
         Data("mine", one, Split(np.zeros((1, 16, 16, 3), np.uint8), [0], CLASSES))
 
 

@@ -31,8 +31,8 @@ def test_the_centre_square_is_taken_and_recorded(tmp_path: Path) -> None:
     Image.fromarray(stripes).save(tmp_path / "a.png")
     found = read_picture(tmp_path / "a.png", 20)
     np.testing.assert_array_equal(found.image, stripes[:, 10:30])
-    assert (found.original, found.crop, found.is_cropped) == ((40, 20), (10, 0, 30, 20), True)
-    assert found.describe() == ("40x20 pixels, the centre square, columns 10 to 29 and rows 0 to 19, resized to 20x20")
+    assert (found.original, found.crop, found.cut_off) == ((40, 20), (10, 0, 30, 20), 0.5)
+    assert found.describe() == "40x20 pixels, the centre, columns 10 to 29 and rows 0 to 19, resized to 20x20"
 
 
 def test_resizing_averages(tmp_path: Path) -> None:
@@ -220,3 +220,137 @@ def test_what_is_bad_stops_nothing_and_is_named(tmp_path: Path) -> None:
 def test_no_picture_at_all_is_refused() -> None:
     with pytest.raises(DataError, match="No picture is named: pass at least one"):
         read_pictures([], 16)
+
+
+# ---- Nothing beside the pixels refuses a picture ----
+
+
+def chunk(kind: bytes, body: bytes, damaged: bool = False) -> bytes:
+    checksum = zlib.crc32(kind + body) ^ damaged
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        chunk(b"tEXt", b"Comment\0whatever", damaged=True),
+        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000))),  # more text than Pillow reads
+        chunk(b"iCCP", b"profile\0\0 no compressed profile"),
+        chunk(b"gAMA", b"", damaged=True),
+        chunk(b"eXIf", b"II*\0 no exif"),
+        chunk(b"eXIf", b"II*\0", damaged=True),
+    ],
+    ids=["checksum", "long text", "profile", "gamma", "exif", "exif checksum"],
+)
+@pytest.mark.parametrize("after", [False, True])
+def test_a_png_is_read_whatever_is_beside_its_pixels(tmp_path: Path, beside: bytes, after: bool) -> None:
+    Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    place = content.index(b"IEND") - 4 if after else 33  # the end, or after the header
+    (tmp_path / "a.png").write_bytes(content[:place] + beside + content[place:])
+    assert read_picture(tmp_path / "a.png", 16).image[0, 0].tolist() == [255, 0, 0]
+
+
+def test_damaged_pixels_are_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[content.index(b"IDAT") + 8] ^= 0xFF
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png cannot be read"):
+        read_picture(tmp_path / "a.png", 16)
+
+
+@pytest.mark.parametrize("odd", [(0x9204, 10, 1, struct.pack("<ii", -1, 0)), (0x100, 11, 1, struct.pack("<f", 40.5))])
+def test_a_photograph_with_an_odd_exif_value_is_turned(tmp_path: Path, odd: tuple[int, int, int, bytes]) -> None:
+    entries = [odd, (0x112, 3, 1, struct.pack("<H", 8))]
+    head, extra = b"", b""
+    for tag, kind, count, value in entries:
+        if len(value) > 4:
+            value, extra = struct.pack("<I", 8 + 2 + 24 + 4 + len(extra)), extra + value
+        head += struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + head + bytes(4) + extra
+    lying = Image.new("RGB", (40, 24), "black")
+    lying.paste("white", (0, 0, 40, 12))
+    lying.save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
+    found = read_picture(tmp_path / "a.jpg", 24)
+    assert found.original == (24, 40)
+    assert found.image[12, 2].min() > 240  # 8: its top is at the left
+    assert found.image[12, 21].max() < 15
+
+
+# ---- Transparency and scale come from the file ----
+
+
+def grey_png(path: Path, bits: int, left: int, right: int, clear: int) -> Path:
+    """A PNG of 16 x 16 grey pixels of this many bits: two values, one of which is transparent."""
+    row = b"\0" + int("".join(f"{value:0{bits}b}" for value in [left] * 8 + [right] * 8), 2).to_bytes(2 * bits, "big")
+    header = struct.pack(">IIBBBBB", 16, 16, bits, 0, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"tRNS", struct.pack(">H", clear)) + chunk(b"IDAT", zlib.compress(16 * row))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b""))
+    return path
+
+
+@pytest.mark.parametrize(("bits", "white"), [(1, 1), (2, 3), (4, 15), (8, 255), (16, 65535)])
+def test_a_transparent_grey_is_laid_on_grey_at_any_depth(tmp_path: Path, bits: int, white: int) -> None:
+    for clear, expected in ((white, [0, 128]), (0, [128, 255])):
+        found = read_picture(grey_png(tmp_path / "a.png", bits, 0, white, clear), 16)
+        assert found.image[8, [2, 13], 0].tolist() == expected
+        assert "transparency laid on grey" in found.notes
+    if bits > 1:  # a value that does not occur
+        assert read_picture(grey_png(tmp_path / "a.png", bits, 0, white, 1), 16).image[8, [2, 13], 0].tolist() == [
+            0,
+            255,
+        ]
+
+
+@pytest.mark.parametrize(("white", "bits"), [(255, 8), (1000, 10), (4095, 12), (4096, 14), (16383, 14), (16384, 16)])
+def test_white_is_the_smallest_usual_one(tmp_path: Path, white: int, bits: int) -> None:
+    Image.fromarray(np.full((16, 16), white, np.uint16)).save(tmp_path / "a.png")
+    found = read_picture(tmp_path / "a.png", 16)
+    assert found.image[0, 0, 0] == round(white * 255 / (2**bits - 1))
+    assert found.notes[0].startswith(f"{bits} bits")
+    assert read_picture(tmp_path / "a.png", 16, scale=(0, 65535)).image[0, 0, 0] == round(white / 257)
+
+
+# ---- Pictures in memory ----
+
+
+def test_pictures_in_memory_are_read_as_files_are(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3), dtype=np.uint8)
+    Image.fromarray(noise[0]).save(tmp_path / "a.png")
+    expected = read_picture(tmp_path / "a.png", 16).image
+    for given in (noise[0], Image.fromarray(noise[0]), [noise[0]], noise[:1], tmp_path / "a.png", str(tmp_path)):
+        found = read_pictures(given, 16)
+        np.testing.assert_array_equal(found.pictures[0].image, expected)
+        assert (len(found.names), found.bad) == (1, ())
+    assert read_pictures(noise, 16).names == ("picture 1", "picture 2", "picture 3")
+    grey = read_pictures([noise[0, ..., 0]], (16, 24)).pictures[0].image
+    assert grey.shape == (16, 24, 3)
+    assert (grey == grey[..., :1]).all()
+
+
+def test_a_picture_in_memory_is_not_changed(tmp_path: Path) -> None:
+    Image.new("RGB", (800, 600), "red").save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as picture:  # one that is not decoded yet
+        assert read_picture(picture, 16).original == (800, 600)
+        assert picture.size == (800, 600)
+
+
+@pytest.mark.parametrize("given", [None, 3, [None], [[1, 2]]])
+def test_what_is_neither_a_name_nor_a_picture_is_refused(given: object) -> None:
+    with pytest.raises(DataError):
+        read_pictures(given, 16)  # type: ignore[arg-type]
+
+
+def test_an_array_of_another_shape_is_named() -> None:
+    (bad,) = read_pictures([np.zeros((2, 2, 7), np.uint8)], 16).bad
+    assert "the picture cannot be read" in bad
+
+
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    picture(tmp_path / "a.png")
+    assert len(read_pictures("~/a.png", 16).pictures) == len(read_pictures(["~"], 16).pictures) == 1

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from cleanlab_cases import CASES
 
 from seefar.errors import DataError
 from seefar.evaluation.triage import find_label_issues, issue_columns
@@ -34,13 +38,34 @@ def test_an_image_below_every_threshold_is_not_counted() -> None:
     assert 6 not in [one.index for one in found.issues]
 
 
-def test_a_class_may_be_suggested_that_is_not_the_most_probable() -> None:
-    # Class 1 is rarely sure of itself, so 0.4 is much for it; 0.6 is little for class 0.
+def test_a_confident_class_is_no_issue_where_the_label_is_more_probable() -> None:
+    # Class 1 is rarely sure of itself, so 0.4 is much for it; the label's 0.6 is more.
     shares = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.6, 0.4]])
     found = find_label_issues(np.array([0, 0, 0, 1, 1]), shares)
     np.testing.assert_allclose(found.thresholds, [0.8, 0.35])
-    assert [(one.index, one.suggested) for one in found.issues] == [(2, 1)]
-    assert found.issues[0].margin == pytest.approx(0.2)
+    assert found.issues == ()
+
+
+def test_a_class_that_is_never_predicted_is_never_suggested() -> None:
+    shares = np.array([[0.60, 0.39, 0.01]] * 3 + [[0.30, 0.69, 0.01]] * 3 + [[0.50, 0.49, 0.01]] * 2)
+    found = find_label_issues(np.array([0, 0, 0, 1, 1, 1, 2, 2]), shares)
+    assert found.issues == ()  # class 2 is confident everywhere, of 0.01; class 0 is not confident of 0.5
+
+
+def test_equal_probabilities_are_no_issue() -> None:
+    """The mean of three times 0.1 is larger than 0.1 in floating point; equal ones are not doubted."""
+    shares = np.array([[0.1, 0.9]] * 3 + [[0.5, 0.5]] * 2)
+    found = find_label_issues(np.array([1, 1, 1, 0, 1]), shares)
+    assert found.issues == ()
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_the_issues_are_those_of_cleanlab(name: str) -> None:
+    labels, shares = CASES[name]()
+    expected = json.loads(Path(__file__).with_name("cleanlab_cases.json").read_text())
+    indices = sorted(issue.index for issue in find_label_issues(labels, shares).issues)
+    assert len(indices) == expected["cases"][name]["count"]
+    assert indices == expected["cases"][name]["indices"]
 
 
 def test_a_class_without_images_is_never_suggested() -> None:

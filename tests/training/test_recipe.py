@@ -74,7 +74,7 @@ def test_other_texts_are_no_recipe(text: str) -> None:
         ("cutout", 33),
         ("cutout_fill", 256),
         ("cutout_probability", 1.1),
-        ("image_size", 200),
+        ("image_size", 600),
         ("seed", -1),
         ("held_out", -1),
         ("log_every", 0),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from seefar.choices import Choices
+from seefar.choices import Choices, Fit
 from seefar.cli.options import Finished, JsonOutput, Launch, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
 from seefar.errors import RunError
@@ -144,10 +144,11 @@ class Explain:
             data,
             data_dir=self.finished.data_dir,
             progress=progress,
-            evaluated=lambda evaluation: None if self.output.json else print_evaluation(evaluation),
             command=["seefar", *words],
             **asdict(self.choices),
         )
+        if not self.output.json:
+            print_evaluation(result.evaluation)
         print_result(result, self.output.json)
 
 
@@ -197,8 +198,10 @@ class FetchData:
     data_dir: Path | None = None
     """Where CIFAR-10 lies or is to be kept; a folder that is not there is made. Default: the environment variable
     SEEFAR_DATA, else the user's cache folder."""
-    image_size: int = 32
-    """Height and width in pixels that the images of a folder are brought to."""
+    image_size: int | tuple[int, int] = 32
+    """Height and width in pixels that the images of a folder are brought to, or one number for both."""
+    fit: Fit = "crop"
+    """How pictures of another shape are brought to it: cut out the centre, or put all of it on grey, or stretch it."""
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
@@ -210,7 +213,8 @@ class FetchData:
             print_reference(self.data_dir, self.output.progress)
             return
         place = {"cifar10": str(self.data_dir or default_folder()), "shapes": "made by code"}.get(self.name, self.name)
-        data = load_data(self.name, self.data_dir, self.image_size, create=True, progress=begin(self.output))
+        shown = begin(self.output)
+        data = load_data(self.name, self.data_dir, self.image_size, self.fit, create=True, progress=shown)
         print_data(data, place)
 
 

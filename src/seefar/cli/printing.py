@@ -70,10 +70,7 @@ def print_result(result: Result, as_json: bool) -> None:
     for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
         if path.exists():
             print(f"  {path}")
-    if len(explanation) < len(result.evaluation.mistakes):
-        print(f"{len(explanation)} mistakes have maps; the next command adds those of the others, and neighbours")
-        print_next("explain", folder)
-    elif result.evaluation.mistakes:
+    if result.evaluation.mistakes:
         print_next("explain", folder, "--top 20 --order confidence")
 
 
@@ -84,10 +81,10 @@ def print_next(command: str, folder: RunFolder, flags: str = "") -> None:
 
 def print_data(data: Data, place: str) -> None:
     """Where a data set lies, and what it holds."""
-    size = data.image_size
+    height, width = data.train.images.shape[1:3]
     mean, deviation = (", ".join(f"{value:.4f}" for value in values) for values in data.statistics)
     print(f"{data.name}: {place}")
-    print(f"{len(data.train)} training and {len(data.test)} test images of {size}x{size} pixels")
+    print(f"{len(data.train)} training and {len(data.test)} test images of {height}x{width} pixels")
     print(f"{len(data.classes)} classes: {', '.join(data.classes)}")
     print(f"mean {mean}; standard deviation {deviation}")
 

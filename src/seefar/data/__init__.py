@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seefar.choices import Fit
 from seefar.data.cifar10 import load_cifar10
 from seefar.data.folder import load_folder
-from seefar.data.images import Data, Split
+from seefar.data.images import Data, ImageSize, Split
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError
 from seefar.progress import Progress
@@ -18,7 +19,8 @@ __all__ = ["Data", "Split", "load_data"]
 def load_data(
     name: str | Path = "cifar10",
     folder: str | Path | None = None,
-    image_size: int = 32,
+    image_size: ImageSize = 32,
+    fit: Fit = "crop",
     *,
     create: bool = False,
     progress: Progress | None = None,
@@ -29,7 +31,9 @@ def load_data(
         name: `cifar10`, `shapes`, or the path of a folder of pictures: `train/<class>/` and `test/<class>/`, or only
             class folders, of which a fifth of the pictures is set aside for the test.
         folder: where CIFAR-10 is, or is saved; default: SEEFAR_DATA, else the user's cache folder.
-        image_size: height and width in pixels that the pictures of a folder are resized to.
+        image_size: height and width in pixels, 16 to 512, that the pictures of a folder are brought to, or one number
+            for both.
+        fit: how pictures of another shape are brought to it, see `seefar.data.pictures.read_picture`.
         create: create `folder` if it does not exist, and fetch CIFAR-10 into it.
         progress: see `seefar.progress`.
 
@@ -49,7 +53,7 @@ def load_data(
     if name == "shapes":
         return load_shapes()
     if expanded(name).is_dir():
-        return load_folder(expanded(name), image_size, progress=progress)
+        return load_folder(expanded(name), image_size, fit, progress=progress)
     raise DataError(
         f"There is no data set {str(name)!r}: choose cifar10, shapes, or an existing folder of pictures with "
         "train/<class>/ and test/<class>/."

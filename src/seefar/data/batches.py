@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seefar.choices import Border, Flip
-from seefar.data.images import Images, Labels, Split
+from seefar.data.images import Images, ImageSize, Labels, Split, both
 from seefar.seeds import Stream
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or 
 
 
 def pipeline(
-    size: int,
+    size: ImageSize,
     crop_padding: int,
     hole: int,
     cutout_probability: float,
@@ -48,13 +48,13 @@ def pipeline(
 
         mode = cv2.BORDER_REFLECT_101 if border == "reflected" else cv2.BORDER_CONSTANT
         steps.append(A.Pad(padding=crop_padding, fill=0, border_mode=mode))
-    steps.append(A.RandomCrop(size, size))  # without padding the image itself, as in the recipe `seed`
+    steps.append(A.RandomCrop(*both(size)))  # without padding the image itself, as in the recipe `seed`
     if hole and cutout_probability:
         steps += cutout(size, hole, cutout_probability, cutout_fill)
     return A.Compose(steps)
 
 
-def cutout(size: int, hole: int, probability: float, fill: tuple[float, ...]) -> list[A.BasicTransform]:
+def cutout(size: ImageSize, hole: int, probability: float, fill: tuple[float, ...]) -> list[A.BasicTransform]:
     """Cutout (DeVries & Taylor 2017, arXiv 1708.04552): a square centred on any pixel, cut off at the image's edge.
 
     albumentations' CoarseDropout keeps the hole inside the image, which hides the central pixel of a 32x32
@@ -64,6 +64,7 @@ def cutout(size: int, hole: int, probability: float, fill: tuple[float, ...]) ->
     import albumentations as A
 
     before, after = hole // 2, hole - hole // 2 - 1
+    height, width = both(size)
     return [
         A.Pad(padding=(before, before, after, after), fill=0),  # left, top, right, bottom
         A.CoarseDropout(
@@ -73,7 +74,7 @@ def cutout(size: int, hole: int, probability: float, fill: tuple[float, ...]) ->
             fill=fill,
             p=probability,
         ),
-        A.Crop(x_min=before, y_min=before, x_max=before + size, y_max=before + size),
+        A.Crop(x_min=before, y_min=before, x_max=before + width, y_max=before + height),
     ]
 
 

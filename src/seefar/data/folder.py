@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import unicodedata
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,19 +18,34 @@ from pathlib import Path
 
 import numpy as np
 
+from seefar.choices import Fit
 from seefar.data.cifar10 import user_cache
-from seefar.data.images import Data, Images, Split
-from seefar.data.pictures import NO_CLASSES, Picture, picture_suffixes, read_picture, unreadable
+from seefar.data.images import Data, Images, ImageSize, Split, both
+from seefar.data.pictures import (
+    OTHER_PROGRAMS,
+    Picture,
+    Values,
+    describe_scale,
+    full_scale,
+    picture_suffixes,
+    read_picture,
+    unreadable,
+)
 from seefar.errors import DataError, RunError, printable
 from seefar.progress import Progress, showing
 from seefar.runs.files import read_json, write_text, written_beside
 
-PARTS = {"train": ("train", "training"), "test": ("test", "testing"), "val": ("val", "valid", "validation")}
-"""The names that a folder of each part may have."""
+PARTS = {
+    part: re.compile(rf"(?:^|.*[^a-z])(?:{words})(?:set|data|images)?(?:[^a-z].*)?")
+    for part, words in {"train": "train|training", "test": "test|testing", "val": "val|valid|validation"}.items()
+}
+"""The names in lower case that each part may have, such as `train`, `training_set`, `seg_train`, `test1`."""
+SMALLEST, LARGEST = 16, 512
+"""Height and width that pictures are brought to, in pixels."""
 TEST_SHARE = 0.2
 SEED = 0
 """Chooses the test images of a folder that has none."""
-FORM = "2"
+FORM = "3"
 """Part of the cache key: raise it when pictures are converted in another way."""
 PART = 1_000
 """Pictures that wait for a thread at once."""
@@ -72,37 +89,37 @@ class Layout:
 
 def load_folder(
     folder: str | Path,
-    image_size: int = 32,
+    image_size: ImageSize = 32,
+    fit: Fit = "crop",
     *,
     progress: Progress | None = None,
 ) -> Data:
-    """Read a folder of pictures by class; every picture becomes RGB of `image_size` x `image_size` pixels.
+    """Read a folder of pictures by class; every picture becomes RGB of `image_size` pixels.
 
     The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`, see `PARTS`), or only class folders,
     of which a fifth of the pictures is set aside for the test. Every format that Pillow reads is read, also in
-    folders within a class folder; `read_picture` describes the treatment of sizes and modes. The decoded images are
-    cached, and mapped into memory the next time if names, sizes and times of the files are the same. A picture
-    replaced by one of the same size and time is noticed if the system records when a file was last changed, which
-    Windows does not.
+    folders within a class folder; `read_picture` describes the treatment of sizes and modes. What white is in
+    pictures of more than 8 bits is chosen once, for all of them. The decoded images are cached, and mapped into memory
+    the next time if names, sizes and times of the files are the same. A picture replaced by one of the same size and
+    time is noticed if the system records when a file was last changed, which Windows does not.
 
     Args:
         folder: the data folder.
-        image_size: height and width in pixels, 16 to 96.
+        image_size: height and width in pixels, 16 to 512 each, or one number for both.
+        fit: how pictures of another shape are brought to it, see `read_picture`.
         progress: see `seefar.progress`. Each of the data's `notes` is a line.
 
     Raises:
         DataError: classes or pictures are missing, or some files cannot be read; all of them are named.
     """
-    if not 16 <= image_size <= 96:
-        raise DataError(f"image_size must be 16 to 96 pixels (got {image_size}).")
+    if not all(SMALLEST <= side <= LARGEST for side in both(image_size)):
+        raise DataError(f"image_size must be {SMALLEST} to {LARGEST} pixels (got {image_size}).")
     folder = Path(folder)
     layout = read_layout(folder)
     files = (*layout.train, *layout.test)
     with showing(progress) as shown:
-        images, cropped = _decoded(folder, files, image_size, cache_folder(), shown)
-        notes = layout.notes
-        if cropped:
-            notes += (f"{cropped} of {len(files)} pictures are not square: of these the centre square is used",)
+        images, done = _decoded(folder, files, image_size, fit, cache_folder(), shown)
+        notes = (*layout.notes, *done)
         for note in notes:
             shown.line(f"{printable(str(folder))}: {note}")
     parts = []
@@ -122,76 +139,142 @@ def read_layout(folder: Path) -> Layout:
     """Find the classes and pictures of a folder, without opening any of them.
 
     The layouts are those of `load_folder`. The split of a folder without test images depends on the pictures' names
-    alone, so further pictures do not move the others. Hidden files and folders are ignored.
+    alone, so further pictures do not move the others. Hidden files and folders, and those of other programs, are
+    ignored.
 
     Raises:
-        DataError: there are fewer than two classes, the parts have different classes, or a class has no picture.
+        DataError: there are fewer than two classes, the parts have different classes, a class has no picture, or
+            folders that look like parts have names that do not say which they are.
     """
-    found = {path.name.lower(): path for path in _class_folders(folder)}
-    train, test, val = (next((found[name] for name in names if name in found), None) for names in PARTS.values())
-    given = test or val
     skipped: Counter[str] = Counter()
-    notes = []
-    if given is None and train is not None and not _class_folders(train):
-        train = None  # a class of that name, such as "train", among others
+    inside = _class_folders(folder, skipped)
+    parts = _parts(folder, inside)
+    train, test, val = (parts.get(name) for name in PARTS)
+    given = test or val
+    notes: list[str] = []
     if train is None and given is not None:
         raise DataError(f"{folder} holds {given.name}/ but no train/: put the training pictures into train/<class>/.")
     if train is not None and given is not None:
-        classes, tested = _class_names(train), _class_names(given)
-        if classes != tested:
+        classes, tested = _class_names(train, skipped), _class_names(given, skipped)
+        if set(classes) != set(tested):
             odd = ", ".join(printable(name) for name in sorted(set(classes) ^ set(tested)))
             raise DataError(
                 f"{folder}: {train.name}/ and {given.name}/ must have the same classes; they differ in {odd}."
             )
-        trained, testing = (_part_files(folder, part, classes, skipped) for part in (train, given))
+        forms = [name for name in classes if classes[name].name != tested[name].name]
+        if forms:
+            notes.append(f"{', '.join(map(printable, forms))}: its folders are named in two Unicode forms, read as one")
+        trained = _part_files(folder, train, classes, skipped)
+        testing = _part_files(folder, given, tested, skipped)
         if test is None:
             notes.append(f"{given.name}/ holds the test images, since there is no test/")
         elif val is not None:
-            notes.append(f"{val.name}/ is not used: test/ holds the test images")
+            notes.append(f"{val.name}/ is not used: {test.name}/ holds the test images")
     else:
         whole = train or folder
-        classes = _class_names(whole)
+        classes = _class_names(whole, skipped if train else None)  # those of the folder itself are counted
         files = _part_files(folder, whole, classes, skipped)
-        trained, testing = _split(files, classes)
+        trained, testing = _split(files, tuple(classes))
         notes.append(
             f"there is no test/: {len(testing)} of {len(files)} pictures, a fifth of each class chosen by seed "
             f"{SEED}, are the test images"
         )
+    unused = [path for path in inside if path not in parts.values() and _inner(path) not in parts.values()]
+    if parts and unused:
+        notes.append(f"not used, beside the parts: {_names(unused)}")
+    foreign = skipped.pop(FOREIGN, 0)
+    if foreign:
+        notes.append(f"skipped {foreign} folders of other programs")
     if skipped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
         notes.append(f"skipped {skipped.total()} files: {reasons}")
-    return Layout(classes, trained, testing, tuple(notes))
+    return Layout(tuple(classes), trained, testing, tuple(notes))
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    """The folders in it that can be classes or parts, sorted."""
+def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
+    """The folders of the parts, by the keys of `PARTS`; none where the folders in it are the classes.
+
+    Raises:
+        DataError: the folders look like parts, but their names do not say which they are.
+    """
+    named = {path: part for part, pattern in PARTS.items() for path in inside if pattern.fullmatch(path.name.lower())}
+    within = {path: [child.name for child in _class_folders(_inner(path))] for path in inside}
+    advice = "name the folders of the parts train, test and val, each with one folder of pictures per class."
+    parts: dict[str, Path] = {}
+    for path, part in named.items():
+        if len(within[path]) > 1 or len(named) == len(inside) > 1 or (path.name.lower() == part and part != "train"):
+            if part in parts:
+                raise DataError(f"{folder}: {_names((parts[part], path))} are both {part} by their names: {advice}")
+            parts[part] = path
+    others = [path for path in inside if path not in parts.values()]
+    if not parts and len(others) > 1 and len(within[others[0]]) > 1 and len({*map(tuple, within.values())}) == 1:
+        raise DataError(
+            f"{folder}: {_names(others)} hold the same folders ({', '.join(map(printable, within[others[0]]))}), so "
+            f"they are parts, not classes: choose one of them, or {advice}"
+        )
+    if list(parts) == ["train"] and not all(len(within[path]) > 1 for path in others):
+        raise DataError(
+            f"{folder}: {parts['train'].name} holds folders, {_names(others)} beside it hold none, so it is unclear "
+            f"which are the classes: {advice}"
+        )
+    return {part: _inner(path) for part, path in parts.items()}
+
+
+def _inner(path: Path) -> Path:
+    """The folder in it if it is the only one, as in `train/train/<class>/`."""
+    inside = _class_folders(path)
+    return inside[0] if len(inside) == 1 and _class_folders(inside[0]) else path
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(printable(path.name) for path in paths)
+
+
+FOREIGN = "folders of other programs"
+
+
+def _class_folders(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
+    """The folders in it that can be classes or parts, sorted; those of other programs are counted in `skipped`."""
     if not folder.is_dir():
         return []
-    return sorted(
-        path for path in folder.iterdir() if path.is_dir() and path.name not in NO_CLASSES and path.name[:1] != "."
-    )
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name[0] != "." and os.path.isdir(path):  # false for a link to itself
+            if path.name.lower() not in OTHER_PROGRAMS:
+                found.append(path)
+            elif skipped is not None:
+                skipped[FOREIGN] += 1
+    return found
 
 
-def _class_names(part: Path) -> tuple[str, ...]:
-    names = tuple(path.name for path in _class_folders(part))
-    if len(names) < 2:
-        found = ", ".join(printable(name) for name in names) or "none"
+def _class_names(part: Path, skipped: Counter[str] | None) -> dict[str, Path]:
+    """The class folders of a part by their names, which are composed: NFC, since a Mac decomposes them."""
+    folders = _class_folders(part, skipped)
+    named = {unicodedata.normalize("NFC", path.name): path for path in folders}
+    if len(named) < len(folders):
+        twice = [path.name for path in folders if path not in named.values()]
+        raise DataError(
+            f"{part} holds {', '.join(map(printable, twice))} twice, in two Unicode forms (composed and decomposed): "
+            "merge the folders."
+        )
+    if len(named) < 2:
+        found = ", ".join(map(printable, named)) or "none"
         raise DataError(f"{part} must hold one folder of pictures per class, at least two (got {found}).")
-    return names
+    return dict(sorted(named.items()))
 
 
-def _part_files(folder: Path, part: Path, classes: Sequence[str], skipped: Counter[str]) -> tuple[File, ...]:
+def _part_files(folder: Path, part: Path, classes: Mapping[str, Path], skipped: Counter[str]) -> tuple[File, ...]:
     with os.scandir(part) as entries:
-        outside = sum(entry.is_file() and entry.name[0] != "." for entry in entries)
+        outside = sum(os.path.isfile(entry) and entry.name[0] != "." for entry in entries)
     if outside:
         skipped["outside the class folders"] += outside
     files: list[File] = []
-    for label, name in enumerate(classes):
+    for label, place in enumerate(classes.values()):
         before = len(files)
-        files += _pictures(folder, part / name, label, skipped)
+        files += _pictures(folder, place, label, skipped)
         if len(files) == before:
             raise DataError(
-                f"{part.name}/{printable(name)} in {folder} holds no picture: add some, or remove the folder."
+                f"{part.name}/{printable(place.name)} in {folder} holds no picture: add some, or remove the folder."
             )
     return tuple(files)
 
@@ -201,16 +284,19 @@ def _pictures(folder: Path, place: Path, label: int, skipped: Counter[str]) -> I
     with os.scandir(place) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
-        if entry.name[0] == "." or entry.name in NO_CLASSES:
-            continue
         path = place / entry.name
+        if entry.name[0] == ".":
+            continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _pictures(folder, path, label, skipped)
-        elif entry.is_dir():
+            if entry.name.lower() in OTHER_PROGRAMS:
+                skipped[FOREIGN] += 1
+            else:
+                yield from _pictures(folder, path, label, skipped)
+        elif os.path.isdir(path):
             skipped["links to folders"] += 1
         elif path.suffix.lower() not in picture_suffixes():
             skipped[printable(path.suffix.lower()) or "without an ending"] += 1
-        elif not entry.is_file():
+        elif not os.path.isfile(path):
             skipped["broken links or no regular files"] += 1
         else:
             about = entry.stat()
@@ -235,42 +321,91 @@ def _split(files: Sequence[File], classes: Sequence[str]) -> tuple[tuple[File, .
     return tuple(f for f in files if f.name not in aside), tuple(f for f in files if f.name in aside)
 
 
-def _decoded(folder: Path, files: Sequence[File], image_size: int, cache: Path, shown: Progress) -> tuple[Images, int]:
-    """All pictures as uint8 (N, size, size, 3), and how many of them were not square."""
+def _decoded(
+    folder: Path, files: Sequence[File], image_size: ImageSize, fit: Fit, cache: Path, shown: Progress
+) -> tuple[Images, tuple[str, ...]]:
+    """All pictures as uint8 (N, H, W, 3), and what was done to them, one line each."""
     import PIL
 
-    key = hashlib.sha256(f"{FORM} {PIL.__version__} {image_size}\n".encode())
+    shape = (len(files), *both(image_size), 3)
+    key = hashlib.sha256(f"{FORM} {PIL.__version__} {shape} {fit}\n".encode())
     for file in files:
         key.update(os.fsencode(f"{file.name}\0{file.size} {file.times}\n"))
     stem = cache / key.hexdigest()[:40]
     pixels, record = stem.with_suffix(".raw"), stem.with_suffix(".json")
-    shape = (len(files), image_size, image_size, 3)
     with suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: decode again
         about = read_json(record)
         images = np.asarray(np.memmap(pixels, np.uint8, "c", shape=shape))  # copy on write: the file never changes
         if about["crc32"] == zlib.crc32(images.data):
             with suppress(OSError):
                 os.utime(record)
-            return images, about["cropped"]
+            return images, tuple(map(str, about["notes"]))
     images = np.empty(shape, np.uint8)
-    cropped = _decode(folder, files, image_size, images, shown)
+    notes = _decode(folder, files, fit, images, shown)
     with suppress(RunError, OSError):  # the disk is full or read-only: the next start decodes again
         with written_beside(pixels) as beside:
             images.tofile(beside)
-        about = {"cropped": cropped, "crc32": zlib.crc32(images.data)}
+        about = {"notes": notes, "crc32": zlib.crc32(images.data)}
         write_text(record, json.dumps(about) + "\n")  # last, so that it stands for a complete array
         _forget_oldest(cache)
-    return images, cropped
+    return images, notes
 
 
-def _decode(folder: Path, files: Sequence[File], image_size: int, images: Images, shown: Progress) -> int:
-    """Read all pictures into `images`; the number of those that were not square."""
+def _decode(folder: Path, files: Sequence[File], fit: Fit, images: Images, shown: Progress) -> tuple[str, ...]:
+    """Read all pictures into `images`, and say what was done to them.
+
+    White in pictures of more than 8 bits is chosen for all of them: those read with another one are read again.
+    """
+    size = (images.shape[1], images.shape[2])
+    cut: dict[int, float] = {}
+    values: dict[int, Values] = {}
+
+    def read_all(numbers: Sequence[int], scale: tuple[float, float] | None, stage: str) -> None:
+        for done, (number, picture) in enumerate(_read(folder, files, numbers, size, fit, scale), 1):
+            images[number] = picture.image
+            if picture.cut_off:
+                cut[number] = picture.cut_off
+            if picture.values:
+                values[number] = picture.values
+            shown.update(stage, done, len(numbers))
+
+    read_all(range(len(files)), None, "reading pictures")
+    notes = []
+    for floats in (False, True):
+        wide = {number: found for number, found in values.items() if found.floats == floats}
+        if wide:
+            lows, highs = zip(*((found.low, found.high) for found in wide.values()), strict=True)
+            scale = full_scale(Values(floats, min(lows), max(highs)))
+            read_all([number for number in wide if full_scale(wide[number]) != scale], scale, "scaling pictures")
+            notes.append(f"{len(wide)} pictures: {describe_scale(scale, floats)}")
+    if cut:
+        worst = max(cut, key=lambda number: cut[number])
+        notes.append(
+            f"{len(cut)} of {len(files)} pictures have another shape: their centre is used, and "
+            f"{sum(cut.values()) / len(cut):.0%} of their pixels are cut off (at most {cut[worst]:.0%}, of "
+            f"{printable(files[worst].name)})"
+        )
+    return tuple(notes)
+
+
+def _read(
+    folder: Path,
+    files: Sequence[File],
+    numbers: Sequence[int],
+    size: tuple[int, int],
+    fit: Fit,
+    scale: tuple[float, float] | None,
+) -> Iterator[tuple[int, Picture]]:
+    """The pictures of these numbers, in their order.
+
+    Raises:
+        DataError: at the end, if some cannot be read; all of them are named.
+    """
     bad: list[str] = []
-    cropped = 0
 
-    def read(file: File) -> Picture | DataError:
+    def read(number: int) -> Picture | DataError:
         try:
-            return read_picture(folder / file.name, image_size)
+            return read_picture(folder / files[number].name, size, fit, scale)
         except DataError as error:
             return error
 
@@ -278,20 +413,18 @@ def _decode(folder: Path, files: Sequence[File], image_size: int, images: Images
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1), "pictures") as pool:
         warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
         try:
-            for start in range(0, len(files), PART):  # all at once, a million files would wait in 2 GB
-                for number, found in enumerate(pool.map(read, files[start : start + PART]), start):
+            for start in range(0, len(numbers), PART):  # all at once, a million files would wait in 2 GB
+                some = numbers[start : start + PART]
+                for number, found in zip(some, pool.map(read, some), strict=True):
                     if isinstance(found, DataError):
                         bad.append(str(found))
                     else:
-                        images[number] = found.image
-                        cropped += found.is_cropped
-                    shown.update("reading pictures", number + 1, len(files))
+                        yield number, found
         except BaseException:
             pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
             raise
     if bad:
         raise unreadable(bad, len(files), f" in {printable(str(folder))}")
-    return cropped
 
 
 def _forget_oldest(cache: Path) -> None:

@@ -19,6 +19,8 @@ from seefar.seeds import Stream
 
 Images = NDArray[np.uint8]  # (N, H, W, 3)
 Labels = NDArray[np.int64]  # (N,)
+ImageSize = int | tuple[int, int]
+"""Height and width in pixels, or one number for both."""
 
 SMALLEST, LARGEST = 8, 4096
 """Sides of an image in pixels. The last stage of the network sees an eighth of them; beyond 4096 the activations of two
@@ -33,7 +35,7 @@ class Split:
     integer types and strided views become plain arrays; other values are refused.
 
     Attributes:
-        images: uint8 (N, H, W, 3), RGB, H = W, at least 8 pixels.
+        images: uint8 (N, H, W, 3), RGB, at least 8 pixels on a side.
         labels: int64 (N,), each in 0..K-1.
         classes: names of the K classes, at least two, no two alike.
         masks: bool (N, H, W), the pixels that decide the class, where the data set knows them.
@@ -129,7 +131,7 @@ class Data:
             raise DataError(
                 f"{self.name}: the training and the test images must have the same classes; they differ in {odd}."
             )
-        sizes = train.images.shape[1], test.images.shape[1]
+        sizes = [f"{split.images.shape[1]}x{split.images.shape[2]}" for split in (train, test)]
         if sizes[0] != sizes[1]:
             raise DataError(
                 f"{self.name}: training and test images must have the same size "
@@ -148,9 +150,9 @@ class Data:
         return self.train.classes
 
     @property
-    def image_size(self) -> int:
-        """Height and width of every image, in pixels."""
-        return int(self.train.images.shape[1])
+    def image_size(self) -> ImageSize:
+        """Height and width of every image in pixels; one number if they are equal."""
+        return as_image_size(self.train.images.shape[1:3])
 
     @cached_property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -183,6 +185,21 @@ class Data:
         return replace(self, train=self.train.take(remaining)), self.train.take(held_out)
 
 
+def both(image_size: ImageSize) -> tuple[int, int]:
+    """Height and width, from the two or from one number for both."""
+    return (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
+
+
+def as_image_size(value: Any) -> ImageSize:
+    """One number for equal sides, else height and width, from either form.
+
+    Raises:
+        ValueError, TypeError: it is neither.
+    """
+    height, width = (value, value) if isinstance(value, int) else map(int, value)
+    return height if height == width else (height, width)
+
+
 def _describe(images: Images, classes: int) -> str:
     return f"{len(images)} images of {images.shape[1]}x{images.shape[2]} pixels, {classes} classes"
 
@@ -212,7 +229,7 @@ def check_images(images: Any) -> NDArray[np.uint8]:
     """Images as uint8 (N, H, W, 3), contiguous and writable, which is what torch can share the memory of.
 
     Raises:
-        DataError: they have another type or shape, are not square, or are too small.
+        DataError: they have another type or shape, or are too small.
     """
     array = _as_array("images", images)
     required = "images must be uint8 (N, H, W, 3), RGB"
@@ -227,10 +244,10 @@ def check_images(images: Any) -> NDArray[np.uint8]:
             f"{required} (got {array.dtype} {array.shape}): numbers from 0 to 1 become uint8 with "
             "(255 * images).round().astype('uint8'), channels move last with images.transpose(0, 2, 3, 1)."
         )
-    if array.shape[1] != array.shape[2] or array.shape[1] < SMALLEST:
+    if min(array.shape[1:3]) < SMALLEST:
         raise DataError(
-            f"images must be square, of at least {SMALLEST}x{SMALLEST} pixels "
-            f"(got {array.shape[1]}x{array.shape[2]}): crop or resize them."
+            f"images must be of at least {SMALLEST}x{SMALLEST} pixels "
+            f"(got {array.shape[1]}x{array.shape[2]}): enlarge them."
         )
     return np.require(array, requirements=["C", "W"])
 

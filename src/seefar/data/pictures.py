@@ -1,4 +1,4 @@
-"""Picture files of any size and mode become network images: upright, opaque, cropped to a square, resized.
+"""Pictures of any size and mode become network images: upright, opaque, of 8 bits, of one height and width.
 
 Every format of Pillow is read, except those that start another program. A picture records what was done to it.
 """
@@ -9,18 +9,21 @@ import io
 import os
 import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seefar.choices import Fit
+from seefar.data.images import ImageSize, both
 from seefar.errors import DataError, printable
 from seefar.progress import SILENT, Progress
-from seefar.runs.files import open_regular
+from seefar.runs.files import expanded, open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,10 +37,27 @@ LARGEST_PIXELS = 50_000_000
 """A compressed file of less than a megabyte can hold as many; decoded, each takes up to 8 bytes."""
 NAMED = 20
 """Bad files that an error names at most."""
-NO_CLASSES = {"__MACOSX", "__pycache__"}
-"""Folders of other programs, which are ignored, as are all that begin with a dot."""
-Places = str | Path | Sequence[str | Path]
-"""A file or folder, or several of them."""
+FULL_SCALES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+"""What white can be in a picture of more than 8 bits: floats to 1 or 255, and cameras of 10, 12, 14 and 16 bits."""
+OTHER_PROGRAMS = {
+    "__macosx", "__pycache__", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot",
+    "$recycle.bin", "lost+found", "system volume information",
+}  # fmt: skip
+"""Folders that macOS, Python, network disks and Windows leave, in lower case: thumbnails and deleted files."""
+_BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error)
+"""What Pillow raises for a damaged file."""
+Place: TypeAlias = Union[str, "os.PathLike[str]", "Image", NDArray[np.uint8]]
+"""A file or folder, or a picture in memory: of Pillow, or uint8 (H, W, 3) or (H, W)."""
+Places: TypeAlias = Place | Sequence[Place]
+"""One of them, or several."""
+
+
+class Values(NamedTuple):
+    """The values of a picture of more than 8 bits: whether they are floats, the smallest, and the largest."""
+
+    floats: bool
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,30 +65,37 @@ class Picture:
     """A picture as the network sees it, and what was done to it.
 
     Attributes:
-        image: uint8 (size, size, 3), RGB.
+        image: uint8 (H, W, 3), RGB.
         original: width and height of the upright picture, in pixels.
-        crop: left, top, right and bottom of the square that was cut out, in pixels of the upright picture.
+        crop: left, top, right and bottom of the part that was used, in pixels of the upright picture.
+        fit: how that part was brought to H x W pixels.
         notes: what else was done, such as `transparency laid on grey`.
+        values: those of the file, if it has more than 8 bits.
     """
 
     image: NDArray[np.uint8]
     original: tuple[int, int]
     crop: tuple[int, int, int, int]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    fit: Fit = "crop"
+    values: Values | None = None
 
     @property
-    def is_cropped(self) -> bool:
-        """Whether something was cut away: the picture was not square."""
-        return self.original[0] != self.original[1]
+    def cut_off(self) -> float:
+        """Share of the picture that was cut off, 0 to 1."""
+        (width, height), (left, top, right, bottom) = self.original, self.crop
+        return 1 - (right - left) * (bottom - top) / (width * height)
 
     def describe(self) -> str:
         """All of it in one line."""
         (width, height), (left, top, right, bottom) = self.original, self.crop
-        cut = "all of it"
-        if self.is_cropped:
-            cut = f"the centre square, columns {left} to {right - 1} and rows {top} to {bottom - 1},"
-        size = len(self.image)
-        return "; ".join((f"{width}x{height} pixels, {cut} resized to {size}x{size}", *self.notes))
+        rows, columns = self.image.shape[:2]
+        used = "all of it resized to"
+        if self.cut_off:
+            used = f"the centre, columns {left} to {right - 1} and rows {top} to {bottom - 1}, resized to"
+        elif width * rows != height * columns:
+            used = {"pad": "all of it on grey of", "stretch": "all of it stretched to"}.get(self.fit, used)
+        return "; ".join((f"{width}x{height} pixels, {used} {columns}x{rows}", *self.notes))
 
     def __repr__(self) -> str:
         return f"Picture({self.describe()})"
@@ -98,15 +125,21 @@ def picture_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
-def read_picture(path: str | Path, size: int) -> Picture:
-    """Read one picture of any size and mode as uint8 (size, size, 3) RGB.
+def read_picture(
+    place: Place, size: ImageSize = 32, fit: Fit = "crop", scale: tuple[float, float] | None = None
+) -> Picture:
+    """One picture of any size and mode as uint8 (H, W, 3) RGB.
 
-    It is turned upright by its EXIF orientation; of several frames the first is taken; 16-bit values are scaled to 8
-    bits; transparency is laid on grey; the centre square is cut out and resized with antialiasing (Lanczos).
+    It is turned upright by its EXIF orientation; of several frames the first is used; values of more than 8 bits are
+    scaled to 8; transparency is laid on grey; the result is resized with antialiasing (Lanczos).
 
     Args:
-        path: the file.
-        size: height and width of the result, in pixels.
+        place: a file, or a picture in memory.
+        size: height and width of the result in pixels, or one number for both.
+        fit: `crop` cuts out the largest centred part of the result's shape; `pad` keeps everything, on grey; `stretch`
+            changes the proportions.
+        scale: what black and white are in a picture of more than 8 bits. Default: 0 and the smallest of
+            `FULL_SCALES` that holds all of its values, else its smallest and largest value.
 
     Raises:
         DataError: the file is missing, is no picture, or has too many pixels.
@@ -117,58 +150,111 @@ def read_picture(path: str | Path, size: int) -> Picture:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("RGB", (60, 40), "red").save(f"{folder}/a.png")
         ...     read_picture(f"{folder}/a.png", 32)
-        Picture(60x40 pixels, the centre square, columns 10 to 49 and rows 0 to 39, resized to 32x32)
+        Picture(60x40 pixels, the centre, columns 10 to 49 and rows 0 to 39, resized to 32x32)
+        >>> read_picture(Image.new("RGB", (60, 40)), (40, 80), "pad")
+        Picture(60x40 pixels, all of it on grey of 80x40)
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
+    name = "the picture" if is_in_memory(place) else printable(str(place))
     try:
-        with _Bounded(path) as file, Image.open(file, formats=sorted(_formats())) as picture:
-            frames = getattr(picture, "n_frames", 1)
-            notes = [f"the first of {frames} frames"] if frames > 1 else []
-            width, height = picture.size
-            if width * height > LARGEST_PIXELS:
-                raise DataError(
-                    f"{printable(str(path))} has {width:,} x {height:,} pixels; at most {LARGEST_PIXELS:,} are read: "
-                    "make it smaller."
-                )
-            # A JPEG is decoded at an eighth, a quarter or a half of its size where that still is four times the target.
-            picture.draft(None, (4 * size, 4 * size))
-            picture.load()  # which turns a TIFF upright by itself
-            orientation = picture.getexif().get(0x0112, 1)
-            upright = picture if orientation == 1 else ImageOps.exif_transpose(picture)
-            if orientation in (5, 6, 7, 8):
-                width, height = height, width
-            plain = _to_rgb(upright, size, notes)
-            side = min(plain.size)
-            corner = [(length - side) // 2 for length in plain.size]
-            box = (corner[0], corner[1], corner[0] + side, corner[1] + side)
-            image = np.asarray(plain.resize((size, size), Image.Resampling.LANCZOS, box, reducing_gap=3.0))
+        if is_in_memory(place):
+            picture = place.copy() if isinstance(place, Image.Image) else Image.fromarray(np.asarray(place))
+            return _converted(picture, size, fit, scale)
+        with _Bounded(expanded(cast(str, place))) as file:
+            try:
+                return _open(file, size, fit, scale)
+            except _BROKEN:  # perhaps only of the comments or the colour profile of a PNG
+                pixels = _only_pixels(file)
+                if pixels is None:
+                    raise
+                return _open(pixels, size, fit, scale)
     except FileNotFoundError as error:
-        raise DataError(f"{printable(str(path))} is missing.") from error
+        raise DataError(f"{name} is missing.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        raise DataError(f"{printable(str(path))} has too many pixels to be read safely ({error}).") from error
+        raise DataError(f"{name} has too many pixels to be read safely ({error}).") from error
     except UnidentifiedImageError as error:
-        raise DataError(
-            f"{printable(str(path))} cannot be read as a picture (its content has no picture format)."
-        ) from error
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error) as error:
+        raise DataError(f"{name} cannot be read as a picture (its content has no picture format).") from error
+    except _BROKEN as error:
         reason = (
-            getattr(error, "strerror", None) or printable(str(error).replace(str(path), "it")) or type(error).__name__
+            getattr(error, "strerror", None) or printable(str(error).replace(str(place), "it")) or type(error).__name__
         )
-        raise DataError(f"{printable(str(path))} cannot be read as a picture ({reason}).") from error
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return Picture(image, (width, height), (left, top, left + side, top + side), tuple(notes))
+        raise DataError(f"{name} cannot be read as a picture ({reason}).") from error
 
 
-def read_pictures(places: Places, size: int, progress: Progress = SILENT) -> PictureFiles:
+def is_in_memory(place: object) -> bool:
+    """Whether it is a picture of Pillow or an array, not the name of a file."""
+    return hasattr(place, "__array_interface__") or isinstance(place, np.ndarray)
+
+
+def _open(file: IO[bytes], size: ImageSize, fit: Fit, scale: tuple[float, float] | None) -> Picture:
+    from PIL import Image
+
+    with Image.open(file, formats=sorted(_formats())) as picture:
+        return _converted(picture, size, fit, scale)
+
+
+def _converted(picture: Image, size: ImageSize, fit: Fit, scale: tuple[float, float] | None) -> Picture:
+    from PIL import Image, ImageOps
+
+    width, height = picture.size
+    if width * height > LARGEST_PIXELS:
+        raise Image.DecompressionBombError(f"{width:,} x {height:,}; at most {LARGEST_PIXELS:,}: make it smaller")
+    target, notes = both(size), []
+    if (frames := getattr(picture, "n_frames", 1)) > 1:
+        notes.append(f"the first of {frames} frames")
+    least = 4 * max(target)  # a JPEG is decoded at an eighth, a quarter or a half of its size where that is left
+    picture.draft(None, (least, least))
+    clear = _clear_grey(picture)
+    picture.load()  # which turns a TIFF upright by itself
+    turn = _turn(picture)
+    upright = picture if turn is None else picture.transpose(turn)
+    if turn is not None and turn >= Image.Transpose.ROTATE_90 and turn != Image.Transpose.ROTATE_180:
+        width, height = height, width
+    values = _values(upright)
+    plain = _to_rgb(upright, least, clear, scale or (values and full_scale(values)), notes)
+    box = _used(plain.size, target, fit)
+    image = plain.resize(_inside(plain.size, target, fit), Image.Resampling.LANCZOS, box, reducing_gap=3.0)
+    if image.size != target[::-1]:
+        image = ImageOps.pad(image, target[::-1], color=GREY)
+    return Picture(np.asarray(image), (width, height), _used((width, height), target, fit), tuple(notes), fit, values)
+
+
+def _used(size: tuple[int, int], target: tuple[int, int], fit: Fit) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part of a picture of this width and height that is used."""
+    (width, height), (rows, columns) = size, target
+    used = size
+    if fit == "crop":
+        used = min(width, max(1, round(height * columns / rows))), min(height, max(1, round(width * rows / columns)))
+    left, top = (width - used[0]) // 2, (height - used[1]) // 2
+    return left, top, left + used[0], top + used[1]
+
+
+def _inside(size: tuple[int, int], target: tuple[int, int], fit: Fit) -> tuple[int, int]:
+    """Width and height that the used part gets: the target, or for `pad` what fits inside it."""
+    (width, height), (rows, columns) = size, target
+    if fit != "pad":
+        return columns, rows
+    return min(columns, max(1, round(width * rows / height))), min(rows, max(1, round(height * columns / width)))
+
+
+def read_pictures(
+    places: Places, size: ImageSize = 32, fit: Fit = "crop", *, progress: Progress = SILENT
+) -> PictureFiles:
     """Read files, and all pictures in folders; none of them stops the others.
 
     A file that is named is read whatever its ending; of a folder, also of those within it, the files with the endings
-    of pictures are. Hidden files are ignored. A file that is named twice is read once.
+    of pictures are. Hidden files are ignored. A file that is named twice is read once. Pictures in memory are named
+    by their position, such as `picture 1`.
+
+    Args:
+        places: files, folders and pictures in memory, or uint8 (N, H, W, 3).
+        size: see `read_picture`.
+        fit: see `read_picture`.
+        progress: see `seefar.progress`.
 
     Raises:
-        DataError: no place is named.
+        DataError: no place is named, or one is neither a name nor a picture.
 
     Example:
         >>> import tempfile
@@ -180,25 +266,36 @@ def read_pictures(places: Places, size: int, progress: Progress = SILENT) -> Pic
         >>> [Path(name).name for name in found.names], len(found.bad)
         (['a.png'], 1)
     """
-    named = [places] if isinstance(places, str | Path) else list(places)
+    single = isinstance(places, str | os.PathLike) or (is_in_memory(places) and np.ndim(cast(Any, places)) < 4)
+    named = [cast(Place, places)] if single or not hasattr(places, "__iter__") else list(cast(Sequence[Place], places))
     if not named:
         raise DataError("No picture is named: pass at least one file or folder.")
-    files: dict[Path, None] = {}
+    found: dict[str, Place] = {}
     names, pictures, bad = [], [], []
-    for place in map(Path, named):
-        inside = _pictures_in(place) if place.is_dir() else [place]
-        files.update(dict.fromkeys(inside))
-        if not inside:
-            bad.append(f"{printable(str(place))} is a folder without pictures.")
+    for number, place in enumerate(named, 1):
+        if is_in_memory(place):
+            found[f"picture {number}"] = place
+        elif not isinstance(place, str | os.PathLike):
+            raise DataError(
+                "Pictures must be files, folders, pictures of Pillow, or uint8 arrays (H, W, 3) "
+                f"(got a {type(place).__name__}): pass one of these, or a list of them."
+            )
+        elif (path := expanded(os.fspath(place))).is_dir():
+            inside = _pictures_in(path)
+            found.update((str(file), file) for file in inside)
+            if not inside:
+                bad.append(f"{printable(str(place))} is a folder without pictures.")
+        else:
+            found[str(path)] = path
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
-        for number, file in enumerate(files):
+        for done, (name, place) in enumerate(found.items(), 1):
             try:
-                pictures.append(read_picture(file, size))
-                names.append(os.fsencode(file).decode("utf-8", "replace"))
+                pictures.append(read_picture(place, size, fit))
+                names.append(os.fsencode(name).decode("utf-8", "replace"))
             except DataError as error:
                 bad.append(str(error))
-            progress.update("reading pictures", number + 1, len(files))
+            progress.update("reading pictures", done, len(found))
     return PictureFiles(tuple(names), tuple(pictures), tuple(bad))
 
 
@@ -241,50 +338,116 @@ def _formats() -> frozenset[str]:
     return frozenset(set(Image.OPEN) - NOT_READ)
 
 
-def _to_rgb(picture: Image, size: int, notes: list[str]) -> Image:
+def _turn(picture: Image) -> Any:
+    """How to turn a loaded picture upright, by its EXIF orientation, or None; no other EXIF value is needed."""
+    from PIL.Image import Transpose
+
+    try:
+        orientation = picture.getexif().get(0x0112)
+    except Exception:  # damaged EXIF may raise anything; the pixels are intact
+        return None
+    turns = (
+        Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM, Transpose.TRANSPOSE,
+        Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90,
+    )  # fmt: skip
+    return turns[orientation - 2] if isinstance(orientation, int) and 2 <= orientation <= 8 else None
+
+
+def _only_pixels(file: IO[bytes]) -> io.BytesIO | None:
+    """A PNG without comments, colour profiles and other chunks that its pixels do not need; None if it is no PNG."""
+    file.seek(0)
+    signature = file.read(8)
+    if signature != b"\x89PNG\r\n\x1a\n":
+        return None
+    content, parts, start = signature + file.read(), [signature], 8
+    while start + 12 <= len(content):
+        end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+        kind = content[start + 4 : start + 8]
+        intact = zlib.crc32(content[start + 4 : end - 4]).to_bytes(4, "big") == content[end - 4 : end]
+        if kind[:1].isupper() or (intact and kind in (b"tRNS", b"eXIf")):  # a capital: the pixels need it
+            parts.append(content[start:end])
+        start = end
+    return io.BytesIO(b"".join(parts))
+
+
+def _clear_grey(picture: Image) -> int | None:
+    """The grey value that a PNG declares transparent, on the scale of the loaded picture, or None."""
+    value = picture.info.get("transparency")
+    if picture.mode not in ("L", "I", "I;16") or not isinstance(value, int):
+        return None
+    tile = getattr(picture, "tile", None)
+    raw = tile[0][3] if tile else ""  # such as L;2: the value is of two bits
+    return value * {"L;2": 85, "L;4": 17}.get(raw if isinstance(raw, str) else "", 1)
+
+
+def _values(picture: Image) -> Values | None:
+    """The values of a picture of more than 8 bits."""
+    if not picture.mode.startswith(("I", "F")):
+        return None
+    wide = picture if picture.mode == "F" else picture.convert("I")
+    low, high = (float(cast(float, value)) for value in wide.getextrema())
+    if not np.isfinite((low, high)).all():
+        raise ValueError("some of its values are not finite")
+    return Values(picture.mode == "F", low, high)
+
+
+def full_scale(values: Values) -> tuple[float, float]:
+    """What black and white are for these values: 0 and the smallest usual white, or else the smallest and largest."""
+    usual = FULL_SCALES if values.floats else FULL_SCALES[1:]
+    if values.low >= 0 and values.high <= usual[-1]:
+        return 0.0, next(white for white in usual if values.high <= white)
+    return values.low, values.high
+
+
+def describe_scale(scale: tuple[float, float], floats: bool) -> str:
+    """Such as `12 bits in a 16-bit file scaled to 8`."""
+    low, high = scale
+    if low or high not in FULL_SCALES:
+        return f"values from {low:g} to {high:g} stretched to 8 bits"
+    if floats:
+        return f"floats from 0 to {high:g} scaled to 8 bits"
+    bits = int(high).bit_length()
+    return f"{bits} bits{'' if bits == 16 else ' in a 16-bit file'} scaled to 8"
+
+
+def _to_rgb(
+    picture: Image, least: int, clear: int | None, scale: tuple[float, float] | None, notes: list[str]
+) -> Image:
     """The picture in mode RGB; what had to be done is added to `notes`.
 
-    Pictures with transparency or of more than 8 bits are made smaller first where they still are four times the target,
-    since their conversion takes several copies.
+    Pictures with transparency or of more than 8 bits are made smaller first where `least` pixels are left, since their
+    conversion takes several copies. The grey value `clear` is transparent.
     """
     from PIL import Image
 
+    alpha = None
+    if clear is not None:
+        alpha = Image.fromarray(np.where(np.asarray(picture) == clear, 0, 255).astype(np.uint8))
     if picture.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_8_bits(picture, size, notes)).convert("RGB")
+        low, high = cast("tuple[float, float]", scale)
+        notes.append(describe_scale((low, high), picture.mode == "F"))
+        wide = picture if picture.mode == "F" else picture.convert("I")  # Pillow cannot reduce 16 bits
+        values = np.asarray(wide if alpha else _reduced(wide, least), np.float64)
+        scaled = ((values - low) * (255 / max(high - low, 1e-300))).round().clip(0, 255)
+        if not np.isfinite(scaled).all():
+            raise ValueError("some of its values are not finite")
+        picture = Image.fromarray(scaled.astype(np.uint8))
+    if alpha is not None:
+        picture = Image.merge("LA", (picture, alpha))
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         with_alpha = picture if picture.mode == "RGBA" else picture.convert("RGBA")
         if with_alpha.getchannel("A").getextrema() != (255, 255):
             notes.append("transparency laid on grey")
-        small = _reduced(with_alpha, size)
+        small = _reduced(with_alpha, least)
         return Image.alpha_composite(Image.new("RGBA", small.size, (*GREY, 255)), small).convert("RGB")
     if picture.mode not in ("RGB", "L", "P", "1"):
         notes.append(f"{picture.mode} made into RGB")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _to_8_bits(picture: Image, size: int, notes: list[str]) -> NDArray[np.uint8]:
-    """A picture of grey values of 16 or 32 bits on the scale 0 to 255, (H, W).
-
-    Integers that fit 16 bits are taken to be on the scale 0 to 65535, floats in 0..1 on the scale 0 to 1; all others
-    have no known scale and are stretched from their least to their greatest value.
-    """
-    integers = picture.mode != "F"
-    picture = picture.convert("I") if integers else picture  # Pillow cannot reduce 16 bits
-    low, high = (float(cast(float, value)) for value in picture.getextrema())
-    values = np.asarray(_reduced(picture, size), np.float64)
-    if not (np.isfinite((low, high)).all() and np.isfinite(values).all()):
-        raise ValueError("some of its values are not finite")
-    if low >= 0 and high <= (65535 if integers else 1):
-        low, high = 0.0, 65535.0 if integers else 1.0
-        notes.append("16 bits scaled to 8" if integers else "floats from 0 to 1 scaled to 8 bits")
-    else:
-        notes.append(f"values from {low:g} to {high:g} stretched to 8 bits")
-    return ((values - low) * (255 / max(high - low, 1e-300))).round().astype(np.uint8)
-
-
-def _reduced(picture: Image, size: int) -> Image:
-    """The picture shrunk by a whole number to no less than four times the target, as a JPEG is decoded."""
-    factor = min(picture.size) // (4 * size)
+def _reduced(picture: Image, least: int) -> Image:
+    """The picture shrunk by a whole number to no less than `least` pixels, as a JPEG is decoded."""
+    factor = min(picture.size) // least
     if factor > 1:
         return picture.reduce(factor)
     return picture
@@ -294,6 +457,6 @@ def _pictures_in(folder: Path) -> list[Path]:
     """The pictures of a folder and of those within it, in the order of their names."""
     found = []
     for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "." and name not in NO_CLASSES]
+        folders[:] = [name for name in folders if name[0] != "." and name.lower() not in OTHER_PROGRAMS]
         found += [Path(place, name) for name in files if name[0] != "."]
     return sorted(path for path in found if path.suffix.lower() in picture_suffixes())

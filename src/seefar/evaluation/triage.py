@@ -312,6 +312,9 @@ def _people(agreement: NDArray[np.float64]) -> AccuracyView:
 # "Confident Learning: Estimating Uncertainty in Dataset Labels" (JAIR 70, arXiv 1911.00068). Written from the paper; it
 # needs only labels, and probabilities from a model that was not trained on these images.
 
+TIE = 1e-6
+"""Probabilities that differ by less are equal, as in cleanlab: a mean of equal numbers can be larger than each."""
+
 
 @dataclass(frozen=True)
 class LabelIssue:
@@ -320,7 +323,7 @@ class LabelIssue:
     Attributes:
         index: position in the split.
         given: its label.
-        suggested: the class that the image is counted as.
+        suggested: the predicted class.
         margin: normalised margin, probability of the label minus the largest of the other classes; -1 is worst.
         sentence: why it is listed.
     """
@@ -348,11 +351,11 @@ class LabelIssues:
 def find_label_issues(
     labels: Labels, probabilities: NDArray[np.floating], classes: tuple[str, ...] | None = None
 ) -> LabelIssues:
-    """Find the images that are confidently counted as another class than their label.
+    """Find the images whose label the model contradicts confidently.
 
     Class j is confident for an image if its probability reaches the threshold of j, the mean probability of j over the
-    images labelled j. An image counts as the most probable of its confident classes; where that is not its label, the
-    label is an issue. Images without a confident class are not counted.
+    images labelled j. A label is an issue if another class is confident, and another class is the most probable one.
+    These are the images that cleanlab finds with `filter_by="confident_learning"`, counts and all.
 
     Args:
         labels: int (N,), the given labels.
@@ -381,21 +384,20 @@ def find_label_issues(
     sizes = np.bincount(labels, minlength=num_classes)
     sums = np.bincount(labels, weights=shares[rows, labels], minlength=num_classes)
     thresholds = np.divide(sums, sizes, out=np.full(num_classes, np.nan), where=sizes > 0)
-    confident = shares >= thresholds  # (N, K); no image reaches NaN
-    counted = np.where(confident, shares, -1).argmax(1)  # (N,)
-    sure = confident.any(1)
     others = shares.copy()
     others[rows, labels] = -1
+    suggested = others.argmax(1)  # (N,)
     margins = shares[rows, labels] - others.max(1)
-    chosen = np.flatnonzero(sure & (counted != labels))
+    contradicted = (others >= np.maximum(thresholds - TIE, TIE)).any(1)  # no image reaches NaN
+    chosen = np.flatnonzero(contradicted & (margins < -TIE))
     issues = []
     for index in chosen[np.argsort(margins[chosen], kind="stable")].tolist():
-        given, suggested = int(labels[index]), int(counted[index])
+        given, other = int(labels[index]), int(suggested[index])
         sentence = (
             f"labelled {names[given]} ({100 * shares[index, given]:.0f} %), "
-            f"rather {names[suggested]} ({100 * shares[index, suggested]:.0f} %)"
+            f"rather {names[other]} ({100 * shares[index, other]:.0f} %)"
         )
-        issues.append(LabelIssue(index, given, suggested, float(margins[index]), sentence))
+        issues.append(LabelIssue(index, given, other, float(margins[index]), sentence))
     return LabelIssues(tuple(issues), thresholds)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar.choices import HideName, MapChoices, MethodName
-from seefar.data.images import Images, Labels, Split
+from seefar.data.images import Images, Labels, Split, both
 from seefar.errors import DataError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
@@ -27,7 +27,7 @@ from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, occlude, occlude_progressively, slices
 from seefar.maps.capture import default_cells, grid_of
 from seefar.maps.formulas import METHODS, class_maps, gradcam
-from seefar.maps.grid import Grid, Maps, both, rank_pixels, to_pixels
+from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.sanity import MOST_MAPS, Health, check_health, find_origin, randomized
 from seefar.model.adapt import Classifier, adapt
 from seefar.progress import Progress, showing
@@ -114,7 +114,7 @@ def normalise_map_settings(
     layer = classifier.map_layer(choices.layer, (3, height, width))
     black = np.zeros((1, height, width, 3), np.uint8)
     rows, columns = gradcam(classifier, black, 0, layer, cells=choices.cells, force=force).shape[1:]
-    is_default = layer is None and choices.cells == default_cells(width)
+    is_default = layer is None and choices.cells == default_cells((height, width))
     cells = None if is_default else choices.cells
     grid = grid_of(classifier, (rows, columns), (height, width))
     return MapSettings(choices.method, layer, cells, choices.hide, grid)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.choices import HideName, MapChoices, MethodName
+from seefar.choices import Fit, HideName, MapChoices, MethodName
+from seefar.data.images import ImageSize
 from seefar.data.pictures import Picture, Places, read_pictures, unreadable
 from seefar.errors import DataError, printable
 from seefar.explanation.explain import Explainer, normalise_map_settings
@@ -113,7 +114,8 @@ def predict_pictures(
     model: nn.Module | Classifier,
     pictures: Places,
     classes: Sequence[str],
-    image_size: int = 32,
+    image_size: ImageSize = 32,
+    fit: Fit = "crop",
     *,
     method: MethodName = "gradcam",
     layer: str | nn.Module | None = None,
@@ -128,9 +130,11 @@ def predict_pictures(
 
     Args:
         model: as in `seefar.explain`, such as `run.model`.
-        pictures: a file or a folder of files, or several of them; see `seefar.data.pictures.read_picture`.
+        pictures: a file or a folder of files, a picture of Pillow or an array, or several of them; see
+            `seefar.data.pictures.read_picture`.
         classes: names of the K classes, such as `run.classes`.
         image_size: height and width in pixels that the network was trained on, such as `run.image_size`.
+        fit: how pictures of another shape are brought to it, such as `run.recipe.fit`.
         method: as in `seefar.explain`, like layer, cells and hide.
         layer: see `seefar.explain`.
         cells: see `seefar.explain`.
@@ -160,7 +164,7 @@ def predict_pictures(
     settings = normalise_map_settings(classifier, image_size, choices)
     explainer = Explainer(classifier, settings, grid or settings.grid)
     with showing(progress) as shown:
-        read = read_pictures(pictures, image_size, shown)
+        read = read_pictures(pictures, image_size, fit, progress=shown)
         if read.bad:
             raise unreadable(read.bad, len(read.bad) + len(read.names))
         return explain_pictures(explainer, read.names, read.pictures, classes, shown)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.data.images import Images
+from seefar.data.images import Images, ImageSize, both
 from seefar.errors import ChoiceError
 from seefar.maps.grid import Grid
 from seefar.model.adapt import SMALLEST_MAP, Classifier, adapt, first_tensor, hooked
@@ -48,8 +48,8 @@ def logits_of(model: Model, images: Images) -> NDArray[np.float32]:
     return np.concatenate(parts).astype(np.float32)
 
 
-def default_cells(image_size: int) -> int:
-    """Cells on a side of the default layer: those of the first dense twin with at least 6.
+def default_cells(image_size: ImageSize) -> int:
+    """Cells on the shorter side of the default layer: those of the first dense twin with at least 6.
 
     Example:
         >>> default_cells(32), default_cells(16), default_cells(96)
@@ -59,8 +59,8 @@ def default_cells(image_size: int) -> int:
     return next(size for size in doublings if size >= SMALLEST_MAP and doublings[size])
 
 
-def fine_twin(model: nn.Module, image_size: int, cells: int | None, force: bool = False) -> ResNet18:
-    """The dense twin whose last stage has this many cells on a side; by default `default_cells`.
+def fine_twin(model: nn.Module, image_size: ImageSize, cells: int | None, force: bool = False) -> ResNet18:
+    """The dense twin whose last stage has this many cells on its shorter side; by default `default_cells`.
 
     Raises:
         ChoiceError: the network is not a `ResNet18`, or no twin of it has that many cells.
@@ -76,10 +76,10 @@ def fine_twin(model: nn.Module, image_size: int, cells: int | None, force: bool 
     return dense_twin(model, doublings[wanted])
 
 
-def _doublings(image_size: int) -> dict[int, int]:
-    """For each possible number of cells on a side of the last stage, how many strides its twin replaces."""
+def _doublings(image_size: ImageSize) -> dict[int, int]:
+    """For each possible number of cells on the shorter side of the last stage, how many strides its twin replaces."""
     # A stride of 2 halves the cells, rounding up; the network has three of them.
-    return {-(-image_size // 2 ** (3 - doublings)): doublings for doublings in range(4)}
+    return {-(-min(both(image_size)) // 2 ** (3 - doublings)): doublings for doublings in range(4)}
 
 
 def grid_of(model: nn.Module | Classifier, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:

@@ -228,7 +228,7 @@ def class_maps(
             scores = torch.cat([classifier.forward(part) for part in torch.split(inputs, BATCH_SIZE)])
             each = [gradcam(classifier, images, k, layer, cells=cells, force=force) for k in range(scores.shape[1])]
             return ClassMaps(np.stack(each, 1), scores.float().cpu().numpy())
-        twin = fine_twin(classifier.network, inputs.shape[-1], cells, force)
+        twin = fine_twin(classifier.network, (inputs.shape[-2], inputs.shape[-1]), cells, force)
         with evaluating(twin):
             for batch in torch.split(inputs, BATCH_SIZE):
                 features = twin.features(twin.normalize(batch))
@@ -323,7 +323,7 @@ def _to_classes(classifier: Classifier, inputs: Tensor, classes: ArrayLike | Non
 
 def _twin(classifier: Classifier, inputs: Tensor, cells: int | None, force: bool) -> tuple[Classifier, str]:
     """What to run for the default layer of a `ResNet18`, and its layer: the twin's last stage."""
-    twin = fine_twin(classifier.network, inputs.shape[-1], cells, force)
+    twin = fine_twin(classifier.network, (inputs.shape[-2], inputs.shape[-1]), cells, force)
     # The twin's head averages only those cells that the network has too, so only they would get a gradient. Here it
     # averages all of them: each cell gets the same gradient, and its sum over the cells, which weighs the channels, is
     # still the network's. The logits of this twin are not the network's; they are not used.

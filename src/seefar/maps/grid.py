@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seefar.data.images import both
 from seefar.errors import ChoiceError
 from seefar.seeds import Stream
 
@@ -115,11 +116,6 @@ def rank_pixels(values: Maps) -> NDArray[np.int64]:
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(flat.shape[1])[None], axis=1)
     return np.asarray(ranks.reshape(values.shape), dtype=np.int64)
-
-
-def both(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Height and width, from the two or from one number for both."""
-    return (image_size, image_size) if isinstance(image_size, int) else image_size
 
 
 def map_status(map_: NDArray[np.floating]) -> Status:

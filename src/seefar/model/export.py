@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seefar.data.images import ImageSize, both
 from seefar.errors import missing_extra
 from seefar.model.inference import eval_mode
 from seefar.model.resnet import ResNet18, dense_twin
@@ -48,7 +49,7 @@ def load_onnx() -> Any:
     return onnx
 
 
-def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image_size: int = 32) -> Path:
+def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image_size: ImageSize = 32) -> Path:
     """Write the network as one ONNX file that needs neither seefar nor torch.
 
     Input `images`: uint8 (N, H, W, 3), any N. Outputs `logits`: float32 (N, K), and `maps`: float32 (N, K, h, w), in
@@ -58,7 +59,7 @@ def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image
         model: the network.
         path: the file; an existing one is replaced.
         classes: names of the K classes.
-        image_size: H and W.
+        image_size: H and W, or one number for both.
 
     Returns:
         The path.
@@ -74,7 +75,7 @@ def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image
     """
     onnx, path = load_onnx(), Path(path)
     wrapped = LogitsAndMaps(model)
-    example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+    example = torch.zeros(2, *both(image_size), 3, dtype=torch.uint8)
     with eval_mode(wrapped), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
         program = torch.onnx.export(

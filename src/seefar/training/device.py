@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from seefar.choices import DeviceName, PrecisionName
+from seefar.data.images import ImageSize
 from seefar.errors import ChoiceError, RecipeError
 from seefar.model.resnet import ResNet18, memory_format
 
@@ -175,13 +176,13 @@ class RecordedStep:
             waits for the GPU, and returns nothing.
     """
 
-    def __init__(self, step: Callable[[Tensor, Tensor, int], None]) -> None:
+    def __init__(self, step: Callable[[Tensor, Tensor, ImageSize], None]) -> None:
         self._step = step
-        self._seen: Counter[tuple[int, int]] = Counter()
-        self._recorded: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        self._seen: Counter[tuple[int, ImageSize]] = Counter()
+        self._recorded: dict[tuple[int, ImageSize], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
         self._memory: Any = None  # shared: no replay reads what another one left there
 
-    def __call__(self, images: Tensor, labels: Tensor, size: int) -> None:
+    def __call__(self, images: Tensor, labels: Tensor, size: ImageSize) -> None:
         """One step."""
         kind = len(labels), size
         self._seen[kind] += 1
@@ -195,7 +196,7 @@ class RecordedStep:
         own_labels.copy_(labels)
         graph.replay()
 
-    def _record(self, images: Tensor, labels: Tensor, size: int) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+    def _record(self, images: Tensor, labels: Tensor, size: ImageSize) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
         """The graph and the tensors that it reads; nothing is computed yet."""
         graph = torch.cuda.CUDAGraph()
         self._memory = self._memory or torch.cuda.graph_pool_handle()

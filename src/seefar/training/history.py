@@ -24,7 +24,7 @@ class HistoryRow:
         step: steps done.
         epoch: the epoch this step belongs to, counted from 1.
         seconds: time spent in training so far, over all sessions.
-        image_size: height and width in pixels of the network's input.
+        image_size: height in pixels of the network's input.
         learning_rate: rate of this step.
         loss: mean training loss, with augmentation and label smoothing.
         accuracy: share of the training images classified correctly, as augmented.

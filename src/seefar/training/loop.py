@@ -25,7 +25,7 @@ from seefar.data.batches import (
     pipeline,
     training_batches,
 )
-from seefar.data.images import Data, Split
+from seefar.data.images import Data, ImageSize, Split, as_image_size, both
 from seefar.errors import DataError, Interrupted, RecipeError, RunError
 from seefar.model.adapt import adapt
 from seefar.model.inference import device_errors, true_float32
@@ -152,12 +152,12 @@ def _train(
     if warning and state.step == 0:
         progress.line(warning)
 
-    def learn(images: Tensor, labels: Tensor, size: int) -> None:
+    def learn(images: Tensor, labels: Tensor, size: ImageSize) -> None:
         """One step on `part` of a batch.
 
         A GPU can record it: outside float16 it never waits for the device, and what it changes it changes in place.
         """
-        inputs = resize(model.normalize(images), size)  # (B, 3, size, size)
+        inputs = resize(model.normalize(images), size)  # (B, 3, H, W)
         with compute.autocast():
             logits = classify(inputs)  # (B, K)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
@@ -181,7 +181,7 @@ def _train(
         true_float32(),
         training_batches(dataset, positions, compute.pins) as batches,
     ):
-        log = TrainingLog(folder, progress, steps, state.step, work, data.image_size)
+        log = TrainingLog(folder, progress, steps, state.step, work, both(data.image_size)[0])
         log.line(f"{recipe.name}: {len(data.train)} images, {steps} steps, {state.step} done, on {compute}{how}")
         saved = seconds()
         started = saved - state.seconds
@@ -214,7 +214,7 @@ def _train(
                     step=step,
                     epoch=batch.epoch + 1,
                     seconds=now - started,
-                    image_size=size,
+                    image_size=both(size)[0],
                     learning_rate=rate,
                     loss=loss / seen,
                     accuracy=correct / seen,
@@ -355,7 +355,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * ((steps + 1 - step) / (steps + 1 - peak))
 
 
-def image_size(recipe: Recipe, data: Data, epoch: int) -> int:
+def image_size(recipe: Recipe, data: Data, epoch: int) -> ImageSize:
     """Height and width of the network's input in an epoch counted from 0: `recipe.scales` share the epochs evenly.
 
     With fewer epochs than scales it is the last scales, one for each epoch: the last epoch is always at the last scale.
@@ -364,17 +364,17 @@ def image_size(recipe: Recipe, data: Data, epoch: int) -> int:
     """
     scales, epochs = len(recipe.scales), recipe.epochs
     scale = recipe.scales[max(epoch * scales // epochs, scales - epochs + epoch)]
-    return max(SMALLEST, round(data.image_size * scale))
+    return as_image_size([max(SMALLEST, round(side * scale)) for side in both(data.image_size)])
 
 
 def image_cost(recipe: Recipe, data: Data, epoch: int) -> float:
     """Multiply-adds of an image in an epoch counted from 0, as a share of those of one at full size."""
-    return (image_size(recipe, data, epoch) / data.image_size) ** 2
+    return math.prod(both(image_size(recipe, data, epoch))) / math.prod(both(data.image_size))
 
 
-def resize(inputs: Tensor, size: int) -> Tensor:
-    """Network input (N, 3, H, W) brought to (N, 3, size, size); as it is if it has that size."""
-    if inputs.shape[-1] == size:
+def resize(inputs: Tensor, size: ImageSize) -> Tensor:
+    """Network input (N, 3, H, W) brought to another height and width; as it is if it has that size."""
+    if inputs.shape[-2:] == both(size):
         return inputs
-    smaller = F.interpolate(inputs, size=(size, size), mode="bilinear", antialias=True)
+    smaller = F.interpolate(inputs, size=both(size), mode="bilinear", antialias=True)
     return smaller.contiguous(memory_format=memory_format(inputs.device))

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import tyro
 
-from seefar.choices import Border, Flip, one_spelling
+from seefar.choices import Border, Fit, Flip, one_spelling
 from seefar.errors import RecipeError
 from seefar.runs.files import is_finite_number, parse_json
 
@@ -28,8 +28,11 @@ class Recipe:
     """What the recipe is called; the run folder takes this name unless another is given."""
     data: str = "cifar10"
     """Data set: cifar10, shapes, or a folder with train/<class>/ and test/<class>/."""
-    image_size: int = 32
-    """Height and width in pixels that the images of a folder are brought to; cifar10 and shapes have 32."""
+    image_size: int | tuple[int, int] = 32
+    """Height and width in pixels that the images of a folder are brought to, or one number for both; cifar10 and shapes
+    have 32."""
+    fit: Fit = "crop"
+    """How pictures of another shape are brought to it: cut out the centre, or put all of it on grey, or stretch it."""
     held_out: int = 0
     """Training images set aside; accuracy on them is measured after each epoch. For choosing settings."""
     seed: int = 0
@@ -94,6 +97,9 @@ class Recipe:
     def _checked_type(self, name: str, value: Any, default: Any) -> Any:
         """The value, if it is of the default's type: str, bool, int, float, or a tuple of floats."""
         value = value.item() if getattr(value, "shape", None) == () else value
+        if name == "image_size" and isinstance(value, tuple | list) and len(value) == 2:
+            first, second = (self._checked_type(name, side, default) for side in value)
+            return first if first == second else (first, second)
         if isinstance(default, tuple):
             if isinstance(value, str) or not isinstance(value, Iterable):
                 self._refuse(name, value, "several numbers")
@@ -114,7 +120,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """The recipe that `to_json` wrote.
+        """The recipe that `to_json` wrote; a field that is missing, as in older runs, has its default.
 
         Raises:
             RecipeError: the text is not a recipe.
@@ -124,9 +130,13 @@ class Recipe:
         except ValueError as error:
             raise RecipeError(f"A recipe must be a JSON object ({error}).") from error
         names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(fields, dict) or set(fields) != set(names):
-            odd = sorted(set(fields) ^ set(names)) if isinstance(fields, dict) else [f"a {type(fields).__name__}"]
-            raise RecipeError(f"A recipe must have the fields {', '.join(names)} (what differs: {', '.join(odd)}).")
+        if not isinstance(fields, dict) or not {"name"} <= set(fields) <= set(names):
+            odd = (
+                sorted(set(fields) - set(names)) or ["no name"]
+                if isinstance(fields, dict)
+                else [f"a {type(fields).__name__}"]
+            )
+            raise RecipeError(f"A recipe has the fields {', '.join(names)} (what else was found: {', '.join(odd)}).")
         return cls(**fields)
 
     def differences(self, other: Recipe) -> str:
@@ -136,7 +146,11 @@ class Recipe:
 
 
 ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "image_size": (lambda pixels: 16 <= pixels <= 96, "16 to 96"),
+    "image_size": (
+        lambda size: all(16 <= side <= 512 for side in (size if isinstance(size, tuple) else (size,))),
+        "16 to 512, as one number or two",
+    ),
+    "fit": (lambda name: name in get_args(Fit), " or ".join(get_args(Fit))),
     "held_out": (lambda images: images >= 0, "0 or more"),
     "seed": (lambda seed: 0 <= seed < 2**31, "0 to 2147483647"),
     "width": (lambda channels: 1 <= channels <= 4096, "1 to 4096"),

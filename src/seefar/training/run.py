@@ -16,7 +16,7 @@ import torch
 
 from seefar.choices import DeviceName
 from seefar.data import load_data
-from seefar.data.images import LARGEST, SMALLEST, Data, check_classes, differing_names
+from seefar.data.images import LARGEST, SMALLEST, Data, ImageSize, as_image_size, both, check_classes, differing_names
 from seefar.errors import DataError, RecipeError, RunError, next_step, not_read, printable
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
@@ -40,7 +40,7 @@ class Run:
         folder: its run folder.
         recipe: what it was trained with.
         classes: names of the K classes.
-        image_size: height and width in pixels of the images it was trained on.
+        image_size: height and width in pixels of the images it was trained on; one number if they are equal.
         trained_on: fingerprint of the training images and labels.
     """
 
@@ -49,7 +49,7 @@ class Run:
     folder: RunFolder
     recipe: Recipe
     classes: tuple[str, ...]
-    image_size: int
+    image_size: ImageSize
     trained_on: str
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ def load_for(
     name = name or recipe.data
     if name in ("cifar10", "shapes") and recipe.image_size != 32:
         raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
-    return load_data(name, data_dir, recipe.image_size, progress=progress)
+    return load_data(name, data_dir, recipe.image_size, recipe.fit, progress=progress)
 
 
 def describe_choice(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
@@ -236,8 +236,8 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
     tensors, about = load_tensors(folder.weights)
     try:
         recipe, classes = Recipe.from_json(about["recipe"]), check_classes(about["classes"])
-        size, trained_on = int(about["image_size"]), str(about["images"])
-        if not SMALLEST <= size <= LARGEST:
+        size, trained_on = as_image_size(about["image_size"]), str(about["images"])
+        if not all(SMALLEST <= side <= LARGEST for side in both(size)):
             raise ValueError(f"image_size is {size}, it must be {SMALLEST} to {LARGEST}")
     except (KeyError, TypeError, ValueError, OverflowError, RecipeError, DataError) as error:
         raise RunError(
