@@ -26,6 +26,7 @@ from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import ChoiceError, DataError, Interrupted, RunError, SeefarError
 from seefar.pipeline import Result, predicted_classes
 from seefar.progress import SILENT, Progress
+from seefar.report.content import ReportContent
 from seefar.runs.folder import RunFolder
 from seefar.runs.store import file_entry
 from seefar.training.run import Run, load_for
@@ -136,11 +137,12 @@ def test_what_is_missing_from_a_folder_that_cannot_be_written_to_is_computed_and
 
 
 def killed(run: Run, data: Data, renames: int) -> bool:
-    """Explain a run until so many files are renamed, not counting temporary ones; whether that was before its end."""
+    """Explain a run until so many of its files are renamed, not counting temporary ones; whether before its end."""
     rename, left = os.replace, iter(range(renames))
 
     def counted(old: Path, new: Path) -> None:
-        if not new.name.startswith(".part-") and next(left, None) is None:
+        own = run.folder.path in new.parents and not new.name.startswith(".part-")
+        if own and next(left, None) is None:
             raise KeyboardInterrupt
         rename(old, new)
 
@@ -282,15 +284,25 @@ def test_shown_mistakes_come_first_and_can_be_all_that_is_explained(tiny: Run, f
     assert len(rows) == result.evaluation.metrics.mistakes
 
 
-def test_the_accuracy_and_two_figures_are_there_before_the_explanation(few: Data, tmp_path: Path) -> None:
-    seen: list[list[bool]] = []
+def test_accuracy_page_and_maps_come_in_the_order_in_which_they_are_wanted(
+    few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
 
-    def look(_evaluation: seefar.Evaluation) -> None:
-        figures = [tmp_path / "run" / "figures" / f"{name}.png" for name in ("history", "mistakes", "maps")]
-        seen.append([figure.exists() for figure in figures])
+    def render(content: ReportContent) -> str:
+        seen.append(None if content.explanation is None else len(content.explanation))
+        assert len(content.mistakes) > 1
+        return "a page"
 
-    seefar.run(TINY, few, tmp_path / "run", explain="shown", top=1, neighbours=False, evaluated=look, progress=SILENT)
-    assert seen == [[True, True, False]]
+    monkeypatch.setattr("seefar.artifacts.render_report", render)
+    folder, options = tmp_path / "run", {"top": 1, "evaluated": lambda _: seen.append("accuracy"), "progress": SILENT}
+    result = seefar.run(TINY, few, folder, explain="shown", **options)
+    assert (seen, result.neighbours) == (["accuracy", None, 1], None)
+    all_mistakes = result.evaluation.metrics.mistakes
+    seen.clear()
+    result = seefar.explain_run(result.run, few, **options)
+    assert seen == ["accuracy", 1, all_mistakes, all_mistakes]  # the last with neighbours
+    assert result.neighbours is not None
 
 
 def test_calibration_has_a_temperature_of_held_out_images_of_the_training_only(tiny: Run, few: Data) -> None:
@@ -424,7 +436,7 @@ def test_a_job_without_a_name_says_when_it_takes_another_folder(few: Data, in_fo
     lines = Lines()
     (in_folder / "runs" / "demo").mkdir(parents=True)
     (in_folder / "runs" / "demo" / "recipe.json").write_text(replace(TINY, seed=9).to_json())
-    result = seefar.run(TINY, few, explain="shown", top=1, neighbours=False, progress=lines)
+    result = seefar.run(TINY, few, explain="shown", top=1, progress=lines)
     assert result.run.folder.path == Path("runs") / "demo-2"
     assert "demo-2" in lines.found[0]
 

@@ -68,10 +68,10 @@ class Choices(MapChoices):
     predicted: str | None = None
     """Only mistakes that name this class."""
     explain: Explained = "all"
-    """Which mistakes to explain: all, those that are shown first; or only those."""
+    """Which mistakes to explain: all, those that are shown first; or only those, for a first look."""
     neighbours: bool = True
-    """Whether to look for the nearest training images of each mistake, after all else is there. That takes as long as
-    five evaluations of the test set, once."""
+    """Whether to look for the nearest training images of each mistake, once all mistakes are explained. That takes as
+    long as five evaluations of the test set, once."""
 
     def __post_init__(self) -> None:
         """Refuse names that do not exist, and a number of mistakes that one figure cannot show."""

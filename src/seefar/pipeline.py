@@ -225,7 +225,7 @@ def explain_run(
         >>> data, folder = load_shapes(40, 20), Path(tempfile.mkdtemp()) / "tiny"
         >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
         >>> run = seefar.train(tiny, data, folder, progress=seefar.SILENT)
-        >>> result = explain_run(run, data, top=2, explain="shown", neighbours=False, progress=seefar.SILENT)
+        >>> result = explain_run(run, data, top=2, explain="shown", progress=seefar.SILENT)
         >>> len(result.shown), run.folder.report.exists()
         (2, True)
     """
@@ -234,16 +234,18 @@ def explain_run(
     with _opened_job(run, data, chosen, data_dir, progress, command, others) as job:
         if others is not None:
             job.store.ensure(SEEDS)
-        job.store.ensure(*EVALUATED, MISTAKES_FIGURE)
+        # In the order in which a user wants to see them; each page shows what there is.
         if evaluated:
             evaluated(job.evaluation)
+        job.store.ensure(*EVALUATED, MISTAKES_FIGURE, PAGE)
         if job.evaluation.mistakes and not job.shown:
             job.progress.line("No mistake is between the chosen classes: the figures mistakes and maps are left out.")
-        # Those of the mistakes that are shown come first.
-        job.store.ensure(MAPS_FIGURE, ASSIGNMENT_FIGURE)
+        if PAGE.name in job.store.written and job.store.overlay is None:
+            job.progress.line(f"{run.folder.report} has all mistakes; maps follow")
+        job.store.ensure(MAPS_FIGURE, ASSIGNMENT_FIGURE, PAGE)
         job.explains_all = chosen.explain == "all"
         job.store.ensure(MAPS, MAPS_FIGURE, ASSIGNMENT_FIGURE, SUMMARY, TABLE, PAGE)
-        if chosen.neighbours and job.evaluation.mistakes:
+        if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
             job.store.ensure(NEIGHBOURS, METRICS, FAULTS_FIGURE, TABLE, PAGE)
         found = job.store.peek(NEIGHBOURS)
         maps = job.store.get(MAPS)

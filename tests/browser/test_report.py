@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_content import make_content
+from report_content import CLASSES, make_content
 
+from seefar.evaluation.notes import Note, read_notes
 from seefar.explanation.occlusion import hide
 from seefar.maps.grid import to_pixels
 from seefar.report.content import ReportContent
@@ -230,6 +232,192 @@ def test_the_table_holds_the_shown_mistakes(opened: Opened, content: ReportConte
     assert [int(row["index"]) for row in rows] == [m.index for m in wanted]
     assert {row["predicted"] for row in rows} == {"cat"}
     assert [float(row["loss"]) for row in rows] == pytest.approx([m.loss for m in wanted], abs=1e-6)
+
+
+def test_search_counts_and_chips_lead_to_one_image(opened: Opened, content: ReportContent) -> None:
+    page, wanted = opened.page, content.mistakes[7]
+    page.keyboard.press("/")
+    page.keyboard.type(str(wanted.index))
+    assert opened.shown() == [m.index for m in content.mistakes if str(m.index).startswith(str(wanted.index))]
+    page.keyboard.press("Enter")
+    assert page.is_visible("#card")
+    page.keyboard.press("Escape")
+    page.fill("[name=search]", "150")  # a correct prediction
+    assert opened.shown() == []
+    assert "150" in page.text_content("#none")
+    page.click("#chips button")
+    assert len(opened.shown()) == 60
+    page.select_option("[name=true]", "cat")
+    number = {name: sum(m.true == 1 and m.predicted == k for m in content.mistakes) for k, name in enumerate(CLASSES)}
+    script = "all => Object.fromEntries(all.map(one => [one.value, [one.text, one.disabled]]))"
+    options = page.eval_on_selector_all("[name=predicted] option", script)
+    assert options["dog"] == [f"dog ({number['dog']})", False]
+    assert options["cat"] == ["cat (0)", True]
+
+
+def test_a_filter_used_while_scrolled_starts_at_its_first_tile(browser: Any, file: Path) -> None:
+    one = Opened(browser, file, viewport={"width": 1000, "height": 500}, reduced_motion="reduce")
+    page = one.page
+    page.evaluate("scrollTo(0, document.querySelector('#tiles > li:last-child').getBoundingClientRect().top)")
+    assert page.evaluate(f"document.querySelector('{TILES}').getBoundingClientRect().bottom") < 0
+    page.select_option("[name=true]", "cat")
+    top, bar = (f"document.querySelector('{name}').getBoundingClientRect()" for name in (f"{TILES}", "#filters"))
+    assert 0 <= page.evaluate(f"{top}.top - {bar}.bottom") < 30
+    assert page.evaluate(f"{top}.bottom") < 500
+    page.goto(file.as_uri() + "#true=cat&search=99999")
+    page.reload()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert 0 < page.evaluate("document.getElementById('none').getBoundingClientRect().bottom") < 500
+    one.context.close()
+
+
+def test_the_focused_tile_is_never_under_the_bars(browser: Any, file: Path) -> None:
+    one = Opened(browser, file, viewport={"width": 1000, "height": 600}, reduced_motion="reduce")
+    one.page.focus(f"{TILES} button[tabindex='0']")
+    for key in ("ArrowDown",) * 6 + ("ArrowUp",) * 6:
+        one.page.keyboard.press(key)
+        focused, bar = "document.activeElement", "document.getElementById('filters')"
+        assert one.page.evaluate(f"{focused}.getBoundingClientRect().top - {bar}.getBoundingClientRect().bottom") >= 0
+    one.context.close()
+
+
+def test_sections_keep_the_filter_and_closing_a_card_is_no_step_of_the_history(opened: Opened) -> None:
+    page = opened.page
+    page.select_option("[name=true]", "cat")
+    page.click(".top nav a[href='#training']")
+    assert page.evaluate("location.hash") == "#true=cat&at=training"
+    shown, length = opened.shown(), page.evaluate("history.length")
+    for number in range(3):
+        page.click(f"{TILES} >> nth={number}")
+        page.keyboard.press("Escape")
+        becomes(page, "new URLSearchParams(location.hash.slice(1)).has('card')", False)
+    assert page.evaluate("history.length") <= length + 1
+    page.reload()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert opened.shown() == shown
+
+
+LONG = ("Pembroke_Welsh_corgi", "lawn_mower", "x" * 200, "שלום עולם")
+
+
+@pytest.mark.parametrize("width", [320, 360, 1280])
+def test_long_names_fit(browser: Any, tmp_path: Path, width: int) -> None:
+    content, path = make_content(24, LONG), tmp_path / "report.html"
+    names = tuple(f"Egyptian_cat/n02124075_ILSVRC2012_val_{number:08d}.JPEG" for number in range(72))
+    path.write_text(render_report(replace(content, test=replace(content.test, files=names))), encoding="utf-8")
+    one = Opened(browser, path, viewport={"width": width, "height": 740})
+    page = one.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    script = """all => all.map(one => [one.querySelector('.answer').getBoundingClientRect().width,
+      one.querySelector('.answer').textContent])"""
+    assert all(seen > 50 for seen, _ in page.eval_on_selector_all(TILES, script))
+    assert page.locator(f"{TILES} bdi").count() == 2 * 24
+    page.click(TILES)
+    inside = (
+        "(b) => { const r = b.getBoundingClientRect(); return r.left >= 0 && r.right <= innerWidth && r.top >= 0; }"
+    )
+    for button in page.query_selector_all(".card-head button"):
+        assert button.evaluate(inside)
+    one.context.close()
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_a_hundred_classes_do_not_widen_the_page(browser: Any, tmp_path: Path, width: int) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(render_report(make_content(60, tuple(f"class {k}" for k in range(100)))), encoding="utf-8")
+    one = Opened(browser, path, viewport={"width": width, "height": 700})
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert one.page.locator(".matrix tbody tr").count() == 100
+    one.context.close()
+
+
+def test_tiles_that_leave_the_screen_give_their_pixels_back(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(render_report(make_content(600, cells=4)), encoding="utf-8")
+    one = Opened(browser, path, "#show=all", viewport={"width": 1000, "height": 600}, reduced_motion="reduce")
+    page = one.page
+    painted = "[...document.querySelectorAll('#tiles canvas')].filter((one) => one.width).length"
+    page.wait_for_timeout(200)
+    first = page.evaluate(painted)
+    for part in range(1, 11):
+        page.evaluate(f"window.scrollTo(0, document.getElementById('tiles').offsetHeight * {part} / 10)")
+        page.wait_for_timeout(60)
+    assert page.locator(TILES).count() == 600
+    assert 0 < page.evaluate(painted) <= 2 * max(first, 60)
+    one.context.close()
+
+
+def test_print_has_every_picture_and_a_card_one_page(opened: Opened) -> None:
+    page = opened.page
+    pdf = page.pdf(format="A4", print_background=True)
+    assert len(re.findall(rb"/Subtype\s*/Image", pdf)) >= 2 * 60  # none scrolled to
+    page.select_option("#show", "10")
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) <= 2
+    page.click(TILES)
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1
+
+
+def test_notes_come_back_as_csv(opened: Opened, content: ReportContent, tmp_path: Path) -> None:
+    page, (first, second, *_) = opened.page, content.mistakes
+    page.click(TILES)
+    page.click("#part-notes summary")
+    page.select_option("#note-new_label", "ship")
+    page.fill("#note-note", '=a "quoted", line')
+    page.keyboard.press("Escape")
+    becomes(page, "document.getElementById('card').open", False)
+    page.reload()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    page.select_option("[name=set]", "corrected label")
+    assert opened.shown() == [first.index]
+    page.click(".menu summary")
+    with page.expect_download() as waiting:
+        page.click("#export-notes")
+    waiting.value.save_as(tmp_path / "notes.csv")
+    rows = list(csv.reader(StringIO((tmp_path / "notes.csv").read_text(encoding="utf-8"))))
+    assert rows == [["index", "tag", "new_label", "note"], [str(first.index), "", "ship", '\'=a "quoted", line']]
+    assert read_notes(tmp_path / "notes.csv", CLASSES, 180) == [Note(first.index, "", 3, '=a "quoted", line')]
+    more = f'index,tag,new_label,note\n{second.index},look,,"two\nlines"\n'
+    (tmp_path / "more.csv").write_text(more, encoding="utf-8")
+    page.set_input_files("#notes-file", tmp_path / "more.csv")
+    becomes(page, "document.getElementById('notes-status').textContent", "1 notes imported")
+    page.select_option("[name=set]", "tag look")
+    assert opened.shown() == [second.index]
+
+
+def test_the_quiz_keeps_the_score_of_both(opened: Opened, content: ReportContent) -> None:
+    page = opened.page
+    predictions, you, network = content.evaluation.predictions, 0, 0
+    page.keyboard.press("p")
+    for asked in range(1, 7):
+        index = int(page.get_attribute("#lesson-picture", "aria-label").rpartition(" ")[2])
+        label, guess = CLASSES[predictions.labels[index]], page.inner_text("#lesson-choices button >> nth=1")
+        you += label in guess
+        network += bool(predictions.labels[index] == predictions.predicted[index])
+        page.keyboard.press("2")
+        while "Next" not in page.text_content("#lesson-next"):
+            page.keyboard.press(" ")
+        assert page.text_content("#lesson-score") == f"You {you}, network {network}, of {asked}"
+        assert label in page.inner_text("#lesson-choices .right")
+        page.keyboard.press(" ")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#lesson")
+
+
+def test_the_threshold_says_what_is_left(opened: Opened, content: ReportContent) -> None:
+    predictions = content.evaluation.predictions
+    answered = predictions.confidence >= 0.6
+    right = (predictions.predicted == predictions.labels) & answered
+    opened.page.fill("#threshold", "60")
+    words = opened.page.text_content("#threshold-words")
+    assert f"{answered.mean():.0%} of the images" in words
+    assert f"{answered.sum() - right.sum()} of 60 mistakes remain" in words
+
+
+def test_shares_of_the_matrix(opened: Opened, content: ReportContent) -> None:
+    confusion = np.array(content.evaluation.metrics.confusion)
+    opened.page.check("#shares")
+    found = opened.page.inner_text(".matrix tbody tr:nth-child(2) td:nth-child(3)")
+    assert float(found.rstrip("%")) == pytest.approx(100 * confusion[1, 1] / confusion[1].sum(), abs=0.5)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 from dataclasses import replace
@@ -16,9 +17,11 @@ from PIL import Image
 from report_content import make_content
 
 import seefar
+from seefar.artifacts import Calibrations
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, RunError
 from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.triage import count_faults
 from seefar.report import content as content_of_page
 from seefar.report.page import MOST_PAIRS, accuracy_scale, render_report
 from seefar.training.recipe import Recipe
@@ -90,6 +93,28 @@ def test_without_what_is_optional_the_page_is_complete() -> None:
     assert "<code>" not in page
     values = data_block(page)
     assert values["maps"] is values["votes"] is values["neighbours"] is None
+
+
+def test_each_section_of_the_metrics_has_its_place_on_the_page() -> None:
+    content = make_content(60)
+    content = replace(content, calibration_after=replace(content.calibration, temperature=1.25))
+    metrics, analysis = content.evaluation.metrics, content.analysis
+    page = html.unescape(render_report(content))
+    calibrations = Calibrations(content.calibration, content.calibration_after)
+    places = {name for names in re.findall(r'data-shows="([^"]+)"', page) for name in names.split()}
+    assert places == {"test", *analysis.sections, *calibrations.sections}
+    for one in metrics.classes:
+        assert f'<td class="rate">{one.recall:.1%}</td>' in page
+        assert f'<td class="rate">{one.precision:.1%}</td>' in page
+    for view in analysis.views:
+        assert f"<td>{view.meaning}</td><td><b>{view.accuracy:.2%}</b></td>" in page
+    for kind in analysis.slices:
+        assert f"<td><b>{kind.error_rate:.1%}</b></td>" in page
+    for fault, count in count_faults(analysis.verdicts).items():
+        assert fault == "errors" or re.search(rf'href="#fault={fault}".*?bar-count">{count}<', page)
+    assert f"{len(analysis.issues.issues)} labels may be wrong" in page
+    numbers = (f"error is {content.calibration.ece.value:.1%}", f"score {content.calibration.brier.value:.3f}")
+    assert all(text in page for text in (*numbers, f"loss {metrics.loss:.3f} nats", "temperature of 1.25"))
 
 
 def test_no_mistake_at_all() -> None:

@@ -235,6 +235,14 @@ def test_what_depends_on_another_fact_or_setting_is_computed_again(
         assert content(folder) == before
 
 
+def test_a_look_at_a_file_of_other_settings_does_not_make_it_the_value(folder: Path) -> None:
+    scaled, job = replace(SCALED, load=load), Job(scale=2)
+    with opened(folder, job.facts.get, job, (RAW, scaled), ["a test"], job) as job.store:
+        assert job.store.peek(scaled) == "raw of w, t x 1"
+        assert job.store.get(scaled) == job.store.peek(scaled) == "raw of w, t x 2"
+    assert content(folder)["scaled.txt"] == b"raw of w, t x 2"
+
+
 def test_a_fact_that_becomes_known_is_another_one(tmp_path: Path) -> None:
     """Such as the reference data, which could not be fetched when the faults were counted."""
     visit(tmp_path / "run", Job(test=None))

@@ -144,11 +144,10 @@ class Explain:
             data,
             data_dir=self.finished.data_dir,
             progress=progress,
+            evaluated=lambda evaluation: None if self.output.json else print_evaluation(evaluation),
             command=["seefar", *words],
             **asdict(self.choices),
         )
-        if not self.output.json:
-            print_evaluation(result.evaluation)
         print_result(result, self.output.json)
 
 

@@ -70,7 +70,10 @@ def print_result(result: Result, as_json: bool) -> None:
     for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
         if path.exists():
             print(f"  {path}")
-    if result.evaluation.mistakes:
+    if len(explanation) < len(result.evaluation.mistakes):
+        print(f"{len(explanation)} mistakes have maps; the next command adds those of the others, and neighbours")
+        print_next("explain", folder)
+    elif result.evaluation.mistakes:
         print_next("explain", folder, "--top 20 --order confidence")
 
 

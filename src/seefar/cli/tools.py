@@ -7,7 +7,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -155,6 +155,8 @@ class Triage:
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """Predictions for the 10,000 test images in their official order, as .json, .npy or .csv: one class from 0 to 9
     for each, or ten logits."""
+    notes: Path | None = None
+    """Notes that the report exported as CSV: adds the accuracy with the labels that they correct."""
     data_dir: Path | None = None
     """Folder of CIFAR-10 and the reference data. Default: the environment variable SEEFAR_DATA, else the user's cache
     folder."""
@@ -164,6 +166,7 @@ class Triage:
         """Find the fault of each mistake, and print how many have which."""
         from seefar.data import load_data
         from seefar.data.reference import CLASSES, load_reference
+        from seefar.evaluation.notes import correct_labels, read_notes
         from seefar.evaluation.predictions import read_predicted
         from seefar.evaluation.triage import accuracy_views, triage
 
@@ -173,6 +176,10 @@ class Triage:
         reference = load_reference(self.data_dir, progress=progress)
         verdicts = triage(test.labels, predicted, reference)
         views = accuracy_views(test.labels, predicted, reference)
+        if self.notes is not None:
+            corrected = correct_labels(test, read_notes(self.notes, CLASSES, TEST_IMAGES)).labels
+            meaning = f"with {(corrected != test.labels).sum()} labels corrected by {self.notes.name}"
+            views.append(replace(accuracy_views(corrected, predicted)[0], name="corrected labels", meaning=meaning))
         same = [net for net, is_same in zip(reference.nets, reference.same_answers(predicted), strict=True) if is_same]
         if self.output.json:
             print_triage_json(verdicts, views, same)

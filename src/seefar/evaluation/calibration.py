@@ -216,10 +216,11 @@ def _starts(n: int, bins: int) -> NDArray[np.int64]:
 
 
 def _estimate(value_of: Callable[[NDArray[np.int64]], float], n: int, rng: np.random.Generator) -> Estimate:
-    """A value over n images with its reflected 95 % bootstrap interval, 0 at least."""
+    """A value over n images with its reflected 95 % bootstrap interval, which contains it and is 0 at least."""
     images = np.arange(n)
     value = value_of(images)
     draws = (rng.integers(0, n, n) for _ in range(RESAMPLES))
     resampled = [value_of(images.repeat(np.bincount(draw, minlength=n))) for draw in draws]  # stays sorted
     low, high = np.quantile(resampled, (0.025, 0.975))
-    return Estimate(value, (max(0.0, float(2 * value - high)), max(0.0, float(2 * value - low))))
+    # Where resampling only adds error, the reflected interval would end below the value itself.
+    return Estimate(value, (max(0.0, min(value, float(2 * value - high))), max(value, float(2 * value - low))))

@@ -176,9 +176,6 @@ class MistakeAnalysis:
             lines.append(
                 "whose fault: " + ", ".join(f"{fault} {n}" for fault, n in counts.items() if fault != "errors")
             )
-        if self.seeds:
-            mean, spread = statistics.mean(self.seeds), statistics.stdev(self.seeds)
-            lines.append(f"{len(self.seeds)} seeds: accuracy {mean:.2%} on average, standard deviation {spread:.2%}")
         lines += [str(view) for view in self.views[1:]]
         return lines + [finding.text for finding in self.findings]
 
@@ -186,6 +183,10 @@ class MistakeAnalysis:
     def findings(self) -> list[Finding]:
         """What stands out: doubtful labels, the most confused pair, kinds of images with another error rate."""
         found = []
+        if self.seeds:
+            mean, spread = statistics.mean(self.seeds), statistics.stdev(self.seeds)
+            text = f"{len(self.seeds)} seeds: accuracy {mean:.2%} on average, standard deviation {spread:.2%}"
+            found.append(Finding(text))
         issues = self.issues.issues if self.trusts_model else ()
         if issues:
             text = (

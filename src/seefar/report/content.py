@@ -87,6 +87,9 @@ class ReportContent:
         return [mistake for mistake in mistakes if mistake.index in indices]
 
 
+MOST_CORRECT = 120
+"""Correct predictions in the quiz of the page."""
+QUIZ_CHOICES = 4
 MANY_CELLS = 256
 """Maps with more cells than this have 8 bits a cell, smaller ones 16."""
 LARGEST_EXACT = 6_000_000
@@ -108,6 +111,9 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "data": content.data,
         "classes": list(content.test.classes),
         "images": len(content.test),
+        "fingerprint": content.evaluation.predictions.images,
+        "correct": _correct_values(content),
+        "coverage": _coverage(content.evaluation),
         "faults": {
             fault: [FAULT_NAMES[fault], meaning] for fault, meaning in rule_of(content.verdicts).meaning.items()
         },
@@ -119,6 +125,33 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "votes": None if content.votes is None else pack(content.votes[index].astype("<u2")),
         "neighbours": near,
     }
+
+
+def _correct_values(content: ReportContent) -> dict[str, Any]:
+    """The least confident correct predictions, with their most probable classes, for the quiz of the page."""
+    predictions = content.evaluation.predictions
+    right = np.flatnonzero(predictions.predicted == predictions.labels)
+    index = right[np.argsort(predictions.confidence[right], kind="stable")[:MOST_CORRECT]]
+    logs = predictions.log_probabilities[index]
+    choices = np.argsort(-logs, axis=1, kind="stable")[:, :QUIZ_CHOICES]  # (C, 4), the first is the label
+    votes = None if content.votes is None else content.votes[index]
+    return {
+        "index": index.tolist(),
+        "choices": choices.tolist(),
+        "shares": pack(np.exp(np.take_along_axis(logs, choices, 1)).astype("<f4")),
+        "votes": None if votes is None else pack(np.take_along_axis(votes, choices, 1).astype("<u2")),
+        "asked": None if votes is None else votes.sum(1).tolist(),
+        "pictures": make_sheet(content.test.images[index], exact=False),
+    }
+
+
+def _coverage(evaluation: Evaluation) -> dict[str, list[int]]:
+    """How many images have at least a confidence of 0, 1, ... 100 %, and how many of these are predicted correctly."""
+    predictions = evaluation.predictions
+    order = np.argsort(predictions.confidence)
+    first = np.searchsorted(predictions.confidence[order], np.arange(101) / 100)  # image of each threshold
+    right = np.append(np.cumsum((predictions.predicted == predictions.labels)[order][::-1])[::-1], 0)
+    return {"answered": (len(order) - first).tolist(), "right": right[first].tolist()}
 
 
 def _explanation_on_page(content: ReportContent) -> Explanation | None:

@@ -92,7 +92,9 @@ def reliability_chart(
     side = "overconfident" if calibration.confidence > calibration.accuracy else "underconfident"
     summary = (
         f"On the dashed line the confidence equals the accuracy; this network is {side}. Its expected calibration "
-        f"error is {calibration.ece.value:.1%}."
+        f"error is {calibration.ece.value:.1%} (95% interval {calibration.ece.interval[0]:.1%} to "
+        f"{calibration.ece.interval[1]:.1%}; {calibration.ece_by_chance:.1%} if it were calibrated exactly), its Brier "
+        f"score {calibration.brier.value:.3f}, its loss {calibration.loss:.3f} nats."
     )
     keys: tuple[tuple[str, str], ...] = ()
     if after is not None:

@@ -48,9 +48,10 @@ OUTCOMES = {
     "stays": ("unchanged", "it does not change"),
 }
 """Name and meaning of each outcome of the occlusion test."""
-SCRIPTS = ("draw.js", "report.js", "card.js", "start.js")
+SCRIPTS = ("draw.js", "report.js", "card.js", "notes.js", "lesson.js", "tools.js", "start.js")
 LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
+FEW_COLUMNS = 20  # have room for decimals
 MOST_WORST = 6  # pictures beside the accuracy
 MOST_CLASSES = 100  # in the confusion matrix
 DATA_NAMES = {"cifar10": "CIFAR-10"}
@@ -384,8 +385,8 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
     return [
         {
             "name": names[t],
-            "recall": _share(metrics.classes[t].recall),
-            "precision": _share(metrics.classes[t].precision),
+            "recall": _share(metrics.classes[t].recall, len(chosen)),
+            "precision": _share(metrics.classes[t].precision, len(chosen)),
             "n": metrics.classes[t].n,
             "cells": [
                 {
@@ -403,8 +404,8 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
     ]
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+def _share(value: float | None, columns: int) -> str:
+    return "-" if value is None else f"{100 * value:.0f}" if columns > FEW_COLUMNS else f"{value:.1%}"
 
 
 class ReportFrame:

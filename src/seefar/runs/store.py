@@ -92,6 +92,7 @@ class Store:
         self.files: dict[str, dict[str, Any]] = self.manifest["files"]
         self.written: list[str] = []
         self._values: dict[str, Any] = {}
+        self._loaded: dict[str, Any] = {}  # from a file, with whatever settings
         self._entries: dict[str, dict[str, Any] | None] = {}
 
     def fresh(self, artifact: Artifact[Any]) -> bool:
@@ -125,10 +126,10 @@ class Store:
 
     def peek(self, artifact: Artifact[T]) -> T | None:
         """The value if the file is present, with whatever settings; else None. Nothing is computed."""
-        if artifact.name not in self._values and self.present(artifact):
-            self._load(artifact)
-        value: T | None = self._values.get(artifact.name)
-        return value
+        if artifact.name in self._values:
+            found: T | None = self._values[artifact.name]
+            return found
+        return self._load(artifact) if self.present(artifact) else None
 
     def ensure(self, *artifacts: Artifact[Any]) -> None:
         """Compute and save those that are not fresh."""
@@ -178,14 +179,18 @@ class Store:
 
     def _known(self, artifact: Artifact[T]) -> T | None:
         if artifact.name not in self._values and self.fresh(artifact):
-            self._load(artifact)
+            self._values[artifact.name] = self._load(artifact)
         value: T | None = self._values.get(artifact.name)
         return value
 
-    def _load(self, artifact: Artifact[Any]) -> None:
+    def _load(self, artifact: Artifact[T]) -> T | None:
+        """The value in the file; None if it cannot be read, as that of an older version: it is computed again."""
         assert artifact.load is not None
-        with suppress(Exception):  # written by an older version: computed again
-            self._values[artifact.name] = artifact.load(self._path(artifact.name))
+        if artifact.name not in self._loaded:
+            with suppress(Exception):
+                self._loaded[artifact.name] = artifact.load(self._path(artifact.name))
+        value: T | None = self._loaded.get(artifact.name)
+        return value
 
     def _compute(self, artifact: Artifact[T]) -> T | None:
         for source in artifact.of:

@@ -27,7 +27,7 @@ function showCard() {
   byId("predicted-name").replaceChildren("For ", bdi(answer), ", the prediction");
   byId("true-name").replaceChildren("For ", bdi(other), view.other === mistake.true ? ", the label" : "");
   if (explained) showFacts(mistake);
-  byId("card-fault").replaceChildren(element("b", mistake.fault ? page.faults[mistake.fault][0] : "", { className: `fault ${mistake.fault}` }), `: ${mistake.why ?? ""}`);
+  byId("card-fault").replaceChildren(element("b", mistake.fault ? page.faults[mistake.fault][0] : "", { className: `fault fault-${mistake.fault}` }), `: ${mistake.why ?? ""}`);
   byId("card-badge").textContent = mistake.health ?? "";
   byId("card-badge").dataset.dots = DOTS[mistake.health] ?? "";
   const reasons = mistake.reasons?.length ? mistake.reasons : ["Passed every check."];
@@ -37,6 +37,7 @@ function showCard() {
   paintCard(mistake, view);
   showAnswers(mistake, view);
   showNear(mistake);
+  showNote(mistake);
   dialog.dispatchEvent(new CustomEvent("card-shown", { detail: mistake }));
 }
 

@@ -94,7 +94,8 @@ function makeTile(mistake) {
   part("names").title = `${isolated(label)} → ${isolated(answer)}`;
   part("sure").append(percent(mistake.confidence), element("span", " confident"));
   part("fault").textContent = mistake.fault ?? OUTCOMES[mistake.outcome] ?? "";
-  part("fault").classList.add(mistake.fault ?? "no-fault");
+  part("fault").classList.add(mistake.fault ? `fault-${mistake.fault}` : "no-fault");
+  item.classList.toggle("noted", notes.has(String(mistake.index)));
   part("words").textContent = mistake.sentence ?? "";
   part("number").textContent = mistake.file ?? `Test image ${mistake.index}`;
   const cause = mistake.fault && page.faults[mistake.fault][0];
@@ -143,7 +144,7 @@ const FITS = {
   predicted: (mistake, name) => classes[mistake.predicted] === name,
   fault: (mistake, name) => mistake.fault === name,
   outcome: (mistake, name) => mistake.outcome === name,
-  set: (mistake, name) => Boolean(mistake.sets?.includes(name)),
+  set: (mistake, name) => Boolean(mistake.sets?.includes(name)) || noteSets(mistake).includes(name),
 };
 
 /** The mistakes that fit all filters but one. */
@@ -161,7 +162,7 @@ const MENUS = {
   set: () => {
     const groups = new Map();
     Object.entries(page.sets).forEach(([name, [group]]) => groups.set(group, [...(groups.get(group) ?? []), [name, name]]));
-    return [...groups];
+    return [...groups, ["Mine", [...new Set(mistakes.flatMap(noteSets))].sort().map((name) => [name, name])]];
   },
 };
 
@@ -169,6 +170,7 @@ function fillMenu(key) {
   const select = form.elements[key];
   select.replaceChildren(new Option("any", ""));
   for (const [group, options] of MENUS[key]()) {
+    if (!options.length) continue;
     const into = group ? select.appendChild(element("optgroup", "", { label: group })) : select;
     for (const [value, text] of options) {
       if (mistakes.some((mistake) => FITS[key](mistake, value))) into.append(Object.assign(new Option(text, value), { words: text }));
@@ -190,12 +192,13 @@ function countOptions() {
   }
 }
 
+const chipText = (key) => (key === "fault" ? page.faults[state.fault][0] : OUTCOMES[state[key]] ?? state[key]);
+
 function showChips() {
-  const text = (key) => (key === "fault" ? page.faults[state.fault][0] : OUTCOMES[state[key]] ?? state[key]);
   const chips = FILTERS.filter((key) => state[key]).map((key) => {
     const item = element("li"), button = item.appendChild(element("button", `${NAMES[key]}: `, { type: "button" }));
-    button.append(bdi(text(key)), element("span", " ✕"));
-    button.setAttribute("aria-label", `Remove the filter ${NAMES[key]}: ${text(key)}`);
+    button.append(bdi(chipText(key)), element("span", " ✕"));
+    button.setAttribute("aria-label", `Remove the filter ${NAMES[key]}: ${chipText(key)}`);
     button.addEventListener("click", () => go({ [key]: "" }));
     return item;
   });
@@ -211,7 +214,7 @@ function readAddress(hash) {
   for (const key of ["true", "predicted"]) if (!classes.includes(next[key])) next[key] = "";
   if (!Object.hasOwn(page.faults, next.fault)) next.fault = "";
   if (!Object.hasOwn(OUTCOMES, next.outcome)) next.outcome = "";
-  if (!Object.hasOwn(page.sets, next.set)) next.set = "";
+  if (!mistakes.some((mistake) => FITS.set(mistake, next.set))) next.set = "";
   if (!Object.hasOwn(ORDERS, next.order)) next.order = "loss";
   if (!/^\d+$|^all$/.test(next.show)) next.show = NONE.show;
   if (!byIndex.has(next.card)) next.card = "";
@@ -257,6 +260,9 @@ function showTiles() {
   byId("none").textContent = elsewhere ? `Test image ${state.search} is not among the mistakes on this page.` : "No mistake matches these filters.";
   byId("none").hidden = shown.length > 0;
   byId("download").disabled = byId("print").disabled = !shown.length;
+  const used = FILTERS.filter((key) => state[key]).map((key) => `${NAMES[key]}: ${chipText(key)}`);
+  byId("printed").textContent = [`${tilesInPage().length} of ${mistakes.length} mistakes`, ...used, ORDERS[state.order][0]].join(" · ");
+  document.documentElement.classList.toggle("selection", tilesInPage().length < mistakes.length && (!all || state.show !== NONE.show));
   keepInView();
 }
 

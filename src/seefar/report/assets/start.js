@@ -2,16 +2,18 @@
 
 Object.keys(MENUS).forEach(fillMenu);
 const judged = mistakes.some((mistake) => mistake.disagreement !== undefined);
-for (const [name, [text]] of Object.entries(ORDERS)) if (judged || name !== "people") form.elements.order.append(new Option(text, name));
+for (const [name, [text]] of Object.entries(ORDERS)) if (judged || name !== "people") form.elements.order.append(new Option(text.replace(" first", ""), name));
 const longest = Math.max(0, ...mistakes.map((mistake) => classes[mistake.true].length + classes[mistake.predicted].length));
 list.classList.toggle("long-names", longest > 20);
 state = { ...readAddress(location.hash), card: "" };
 showTiles();
+storeNotes();
 Promise.all([
   Sheet.load(page.pictures),
   neighbours && Sheet.load(neighbours),
-]).then(([test, training]) => {
-  [pictures, trainingPictures] = [test, training];
+  Sheet.load(correct.pictures),
+]).then(([test, training, right]) => {
+  [pictures, trainingPictures, correctPictures] = [test, training, right];
   tilesInPage().forEach((tile) => tile.near && paintTile(tile));
   go(readAddress(location.hash), null);
   const address = new URLSearchParams(location.hash.slice(1)), at = address.get("at");

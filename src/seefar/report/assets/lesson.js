@@ -1,0 +1,141 @@
+// Classroom mode: guess the class of an image, then see people's votes, the prediction, its map, and the hidden evidence.
+
+const lesson = byId("lesson"), LESSON_CHOICES = 4;
+const correct = page.correct, correctShares = unpack(correct.shares, Float32Array);
+const correctVotes = correct.votes && unpack(correct.votes, Uint16Array);
+let correctPictures = null, deck = [], question = null, score = { asked: 0, you: 0, network: 0 };
+
+/** A mistake as a question. A doubtful label is no answer, so such mistakes are left out. */
+function questionOf(mistake) {
+  const k = classes.length, at = mistake.number * k, shares = probabilities.subarray(at, at + k);
+  const asked = votes?.subarray(at, at + k), most = (one) => (asked ? asked[one] : 0) + shares[one];
+  const others = [...shares.keys()].filter((one) => one !== mistake.true && one !== mistake.predicted).sort((a, b) => most(b) - most(a));
+  const choices = [mistake.true, mistake.predicted, ...others].slice(0, LESSON_CHOICES).sort((a, b) => a - b);
+  return {
+    mistake, index: mistake.index, label: mistake.true, predicted: mistake.predicted, choices,
+    shares: choices.map((one) => shares[one]), votes: asked && choices.map((one) => asked[one]), asked: asked?.reduce((a, b) => a + b, 0),
+    draw: (context) => pictures.draw(context, mistake.number),
+  };
+}
+
+/** A correct prediction as a question: `at` of those that the page has. */
+function correctQuestion(at) {
+  const each = correct.choices[at].length, from = at * each, order = [...correct.choices[at].keys()].sort((a, b) => correct.choices[at][a] - correct.choices[at][b]);
+  const people = correctVotes && order.map((one) => correctVotes[from + one]);
+  return {
+    index: correct.index[at], label: correct.choices[at][0], predicted: correct.choices[at][0],
+    choices: order.map((one) => correct.choices[at][one]), shares: order.map((one) => correctShares[from + one]), votes: people, asked: correct.asked?.[at],
+    draw: (context) => correctPictures.draw(context, at),
+  };
+}
+
+const shuffled = (items) => items.map((item) => [Math.random(), item]).sort(([a], [b]) => a - b).map(([, item]) => item);
+
+/** Start a quiz with the mistakes that are shown, each second question on average a correct prediction. */
+function startLesson(first) {
+  const wrong = shuffled(shown.filter(({ fault }) => fault !== "label").map((mistake) => () => questionOf(mistake)));
+  const right = shuffled(correct.index.map((_, at) => () => correctQuestion(at)));
+  deck = [];
+  while (wrong.length) deck.push(right.length && Math.random() < 0.5 ? right.pop() : wrong.pop());
+  if (first) deck.unshift(() => questionOf(first));
+  score = { asked: 0, you: 0, network: 0 };
+  if (dialog.open) dialog.close();
+  lesson.showModal();
+  ask();
+}
+
+function ask() {
+  if (!deck.length) {
+    lesson.close();
+    return;
+  }
+  question = { ...deck.shift()(), guess: null, step: 0 };
+  const { mistake } = question, explained = mistake?.map !== undefined;
+  question.steps = [question.asked ? "votes" : "", "prediction", explained ? "map" : "", explained ? "hidden" : ""].filter(Boolean);
+  const buttons = question.choices.map((one, number) => {
+    const button = element("button", `${number + 1}  `, { type: "button" });
+    button.append(bdi(classes[one]), element("span", "", { className: "lesson-bars" }));
+    button.addEventListener("click", () => guess(number));
+    return button;
+  });
+  byId("lesson-choices").replaceChildren(...buttons);
+  byId("lesson-words").textContent = "Which class is it?";
+  byId("lesson-title").textContent = `Question ${score.asked + 1}`;
+  lesson.classList.remove("with-map");
+  drawLesson();
+  showScore();
+  buttons[0].focus();
+}
+
+function drawLesson() {
+  const { mistake, step, steps } = question, canvas = byId("lesson-picture"), side = Math.max(1, Math.round((canvas.clientWidth || 420) / pictures.width));
+  Object.assign(canvas, { width: pictures.width * side, height: pictures.height * side });
+  const context = canvas.getContext("2d"), state_ = steps[step - 1];
+  question.draw(context);
+  canvas.setAttribute("aria-label", `Test image ${question.index}`);
+  if (state_ !== "map" && state_ !== "hidden") return;
+  const view = viewOf(mistake), map = Object.assign(byId("lesson-map"), { width: canvas.width, height: canvas.height });
+  if (state_ === "hidden") putPixels(context, hidePixels(view.sheet.pixels(view.at), view.mask, view.maps.grid.hide));
+  paintMap(map, view, view.maps.contrast);
+  for (const one of [context, map.getContext("2d")]) outline(one, view.mask, view.sheet.width, view.sheet.height);
+}
+
+function guess(number) {
+  if (question.guess !== null || question.step) return;
+  question.guess = question.choices[number];
+  byId("lesson-choices").children[number].classList.add("guess");
+  forward();
+}
+
+/** The next step of a question, or the next question. */
+function forward() {
+  if (question.step === question.steps.length) {
+    ask();
+    return;
+  }
+  const { mistake, label, predicted, choices } = question, words = byId("lesson-words");
+  const now = question.steps[question.step++], buttons = [...byId("lesson-choices").children];
+  const bars = (values, total) => buttons.forEach((button, number) => {
+    const share = total ? values[number] / total : 0;
+    button.querySelector(".lesson-bars").replaceChildren(...amount(share, percent(share), "").childNodes);
+  });
+  if (now === "votes") {
+    bars(question.votes, question.asked);
+    words.textContent = `How ${question.asked} people voted.`;
+  } else if (now === "prediction") {
+    bars(question.shares, 1);
+    score.asked += 1;
+    score.you += question.guess === label;
+    score.network += predicted === label;
+    buttons[choices.indexOf(label)].classList.add("right");
+    const yours = question.guess === null ? "" : question.guess === label ? "You are right. " : "You chose another class. ";
+    words.replaceChildren(`${yours}The label is `, bdi(classes[label]), "; the network predicts ", bdi(classes[predicted]), ".");
+  } else if (now === "map") {
+    lesson.classList.add("with-map");
+    words.replaceChildren("Red is evidence for ", bdi(classes[predicted]), " rather than ", bdi(classes[label]), "; the strongest is outlined.");
+  } else {
+    words.replaceChildren(`Without the outlined ${percent(mistake.hidden_share)} of the image the network predicts `, bdi(classes[mistake.answer]), ` (${percent(mistake.answer_after)}).`);
+  }
+  drawLesson();
+  showScore();
+}
+
+function showScore() {
+  byId("lesson-score").textContent = score.asked ? `You ${score.you}, network ${score.network}, of ${score.asked}` : "";
+  byId("lesson-next").textContent = question.step === question.steps.length ? "Next image (space)" : "Continue (space)";
+}
+
+byId("classroom").addEventListener("click", () => startLesson());
+byId("lesson-next").addEventListener("click", forward);
+byId("lesson-close").addEventListener("click", () => lesson.close());
+lesson.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === " ") {
+    event.preventDefault();
+    forward();
+  } else if (question.choices[Number(event.key) - 1] !== undefined) guess(Number(event.key) - 1);
+});
+addEventListener("resize", () => lesson.open && drawLesson());
+document.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() === "p" && !typing(event) && !lesson.open && mistakes.length && pictures) startLesson(dialog.open ? seen : undefined);
+});
