@@ -1,166 +1,356 @@
-"""The app: what it computes, without a browser; tests/browser/test_app.py drives the page."""
+"""The app from outside: a server on loopback, and whatever a visitor can send; a browser is in tests/browser/."""
 
 from __future__ import annotations
 
-import gc
+import base64
+import html
+import json
+import os
+import signal
+import socket
+import subprocess
 import sys
-import tempfile
-import uuid
-import warnings
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from PIL import Image
+from report_content import make_content
 
 import seefar
-from seefar.app import Studio, is_upload, make_app, make_site, open_studio
+from seefar.app import LARGEST_UPLOAD, Live, listen, load_server, make_live, make_server
+from seefar.choices import MapChoices
 from seefar.cli.main import main
 from seefar.data import Data
-from seefar.errors import SeefarError
+from seefar.errors import ChoiceError, SeefarError
+from seefar.explanation.explain import Explainer, normalise_map_settings
 from seefar.maps.formulas import class_maps
 from seefar.model.adapt import adapt
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
+from seefar.pipeline import report_content
+from seefar.report.page import render_report
 from seefar.training.run import Run
+
+pytest.importorskip("uvicorn")
+CLASSES = tuple("abcdefghij")
+IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 
 @pytest.fixture
-def studio(make_net: Callable[..., ResNet18], shapes: Data) -> Studio:
-    net, test = make_net(10), shapes.test.take(np.arange(12))
-    return Studio(
-        net,
-        shapes.classes,
-        32,
-        test=test,
-        mistakes=seefar.find_mistakes(seefar.predict(net, test, progress=seefar.SILENT)),
+def live(make_net: Callable[..., ResNet18]) -> Live:
+    net = adapt(make_net(10))
+    settings = replace(normalise_map_settings(net, 32), batch=1)
+    return Live(render_report(make_content(4), live=True), Explainer(net, settings, settings.grid), CLASSES, (32, 32))
+
+
+class Visitor(requests.Session):
+    """Whoever reaches the port of the app."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.port, self.address = port, f"http://127.0.0.1:{port}"
+
+    def say(self, path: str, body: Any = b"", **more: Any) -> requests.Response:
+        return self.post(self.address + path, data=body, timeout=60, **more)
+
+
+@pytest.fixture
+def visitor(live: Live) -> Iterator[Visitor]:
+    listening = listen("127.0.0.1", 0)
+    server = make_server(live)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    with Visitor(listening.getsockname()[1]) as session:
+        yield session
+    server.should_exit = True
+    thread.join()
+    listening.close()
+
+
+def numbers(text: str, kind: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), kind)
+
+
+def png(image: np.ndarray = IMAGE) -> bytes:
+    stored = BytesIO()
+    Image.fromarray(image).save(stored, "PNG")
+    return stored.getvalue()
+
+
+# What it answers
+
+
+def test_the_page_is_the_report_with_its_live_part(visitor: Visitor, live: Live) -> None:
+    reply = visitor.get(visitor.address + "/")
+    assert reply.text == live.page
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert reply.headers["content-security-policy"] == "frame-ancestors 'none'"
+    offline = render_report(make_content(4))
+    assert "connect-src 'self'" in html.unescape(live.page)
+    assert "connect-src" not in offline
+    assert len(live.page) - len(offline) > 5_000
+
+
+def test_a_prediction_is_the_networks_and_its_map_is_against_the_label(visitor: Visitor, live: Live) -> None:
+    found = class_maps(live.explainer.classifier, IMAGE[None])
+    second, first = found.logits[0].argsort()[-2:]
+    label = next(one for one in range(10) if one not in (first, second))
+    for query, other in ((f"?other={label}", label), (f"?other={first}", second), ("?other=", second), ("", second)):
+        answer = visitor.say(f"/predict{query}", IMAGE.tobytes()).json()
+        assert (answer["predicted"], answer["other"]) == (first, other)
+        np.testing.assert_allclose(numbers(answer["probabilities"], "<f4"), np.exp(log_softmax(found.logits))[0], 1e-4)
+        pair = numbers(answer["maps"], "<f4").reshape(2, 8, 8)
+        np.testing.assert_allclose(pair, found.maps[0, [first, other]], atol=1e-4)
+        assert answer["grid"]["cells"] == [8, 8]
+
+
+def test_maps_are_those_of_the_page(live: Live) -> None:
+    """Not of the default method, where the page was made with another one."""
+    settings = replace(
+        normalise_map_settings(live.explainer.classifier, 32, MapChoices("gradcam++", "layer3")), batch=1
     )
+    other = replace(live, explainer=Explainer(live.explainer.classifier, settings, settings.grid))
+    answer = other.predict(IMAGE.tobytes(), None)
+    wanted = seefar.gradcam_plus_plus(live.explainer.classifier, IMAGE[None], answer["predicted"], "layer3")
+    np.testing.assert_allclose(numbers(answer["maps"], "<f4").reshape(2, 8, 8)[:1], wanted, atol=1e-4)
+    assert answer["grid"]["unit"] == "no unit"
 
 
-@pytest.mark.parametrize("size", [16, 32, 50, 96])
-def test_a_canvas_without_paint_is_the_image_itself(studio: Studio, size: int) -> None:
-    other = Studio(studio.model, studio.classes, size)
-    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    canvas = other.enlarge(image)
-    assert 288 < canvas.size[0] <= 384
-    np.testing.assert_array_equal(other.reduce(canvas), image)
+def test_a_picture_is_explained_as_on_the_command_line(visitor: Visitor, live: Live, tmp_path: Path) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    (wanted,) = seefar.predict_pictures(live.explainer.classifier, tmp_path / "a.png", CLASSES, progress=seefar.SILENT)
+    answer = visitor.say("/picture", png(image)).json()
+    assert answer["sentence"] == wanted.sentence()
+    assert answer["about"] == wanted.picture.describe()
+    assert (answer["predicted"], answer["other"], answer["answer"]) == (
+        wanted.predicted,
+        wanted.runner_up,
+        wanted.repair.answer,
+    )
+    np.testing.assert_array_equal(numbers(answer["pixels"], "u1").reshape(32, 32, 3), wanted.picture.image)
+    np.testing.assert_array_equal(np.unpackbits(numbers(answer["hidden"], "u1")).reshape(32, 32), wanted.hidden)
 
 
-def test_only_paint_on_the_picture_that_is_shown_is_answered(studio: Studio, shapes: Data) -> None:
-    """The browser told of the picture before, and the answer to it came last."""
-    shown, before = shapes.test.images[:2]
-    picture, painted = studio.enlarge(shown), studio.enlarge(shown)
-    painted.paste((0, 0, 0), (0, 0, 192, 192))
-    of_before = {"background": studio.enlarge(before), "composite": painted}
-    for canvas in (None, {"background": None, "composite": None}, of_before):
-        assert studio.painted(canvas, shown) is None
-    for composite in (picture, None):  # what was painted is taken away again
-        found = studio.painted({"background": picture, "composite": composite}, shown)
-        np.testing.assert_array_equal(found, shown)
-    found = studio.painted({"background": picture, "composite": painted}, shown)
-    assert found is not None
-    assert (found[:16, :16] == 0).all()
-    np.testing.assert_array_equal(found[16:], shown[16:])
+# What it refuses
 
 
-def test_the_answer_is_the_networks(studio: Studio, shapes: Data) -> None:
-    image = shapes.test.images[0]
-    probabilities, picture, words = studio.answer(image)
-    logits = adapt(studio.model).logits(image[None])
-    np.testing.assert_allclose(list(probabilities.values()), np.exp(log_softmax(logits))[0], rtol=1e-5)
-    second, first = (shapes.classes[c] for c in logits[0].argsort()[-2:])
-    assert words.startswith(f"Why {first}, not {second}, ")
-    assert picture.size[0] > picture.size[1] > 200
-    # The end of the scale is the strongest cell of the contrast map.
-    strongest = np.abs(class_maps(studio.model, image[None]).contrast(*logits[0].argsort()[:-3:-1])).max()
-    assert strongest > 0
-
-
-def test_mistakes_go_round(studio: Studio) -> None:
-    image, about = studio.mistake(0)
-    one, count = studio.mistakes[0], len(studio.mistakes)
-    assert studio.test is not None
-    np.testing.assert_array_equal(image, studio.test.images[one.index])
-    assert about.startswith(f"Mistake 1 of {count}, test image {one.index}: labelled {studio.classes[one.true]}, ")
-    assert studio.mistake(count)[1] == about
-    assert studio.mistake(-1)[1].startswith(f"Mistake {count} of {count}, ")
-
-
-@pytest.mark.slow
-def test_a_run_without_its_data_has_no_mistakes_to_look_through(run: Run, tmp_path: Path) -> None:
-    studio, name = open_studio(run.folder.path, data=str(tmp_path / "gone"), progress=seefar.SILENT)
-    assert (studio.mistakes, studio.test, studio.classes, name) == ((), None, run.classes, "run")
-
-
-def test_without_gradio_the_extra_is_named(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "code"),
+    [
+        ("/predict", b"x" * 3071, {}, 400),
+        ("/predict?other=10", IMAGE.tobytes(), {}, 400),
+        ("/predict?other=-1", IMAGE.tobytes(), {}, 400),
+        ("/predict?other=%C2%B2", IMAGE.tobytes(), {}, 400),
+        ("/predict", IMAGE.tobytes() + b"x", {}, 413),
+        ("/picture", b"", {}, 400),
+        ("/picture", b"no picture", {}, 400),
+        ("/picture", b'{"path": "/etc/passwd"}', {"Content-Type": "application/json"}, 400),
+        ("/predict", IMAGE.tobytes(), {"Host": "evil.com"}, 400),
+        ("/predict", IMAGE.tobytes(), {"Host": "127.0.0.1.evil.com"}, 400),
+        ("/predict", IMAGE.tobytes(), {"Host": ""}, 400),
+        ("/predict", IMAGE.tobytes(), {"Origin": "http://evil.com"}, 403),
+        ("/predict", IMAGE.tobytes(), {"Origin": "null"}, 403),
+        ("/picture", png(), {"Host": "evil.com", "Origin": "http://evil.com"}, 400),
+        ("/", b"", {}, 405),
+        ("/etc/passwd", b"", {}, 404),
+    ],
+)
+def test_what_is_wrong_is_refused_in_one_line(
+    visitor: Visitor, path: str, body: bytes, headers: dict[str, str], code: int
 ) -> None:
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(SeefarError, match=r"The app needs more packages .* pip install 'seefar\[app\]'"):
-        make_app(studio, "mine")
+    reply = visitor.say(path, body, headers=headers)
+    assert reply.status_code == code
+    assert set(reply.json()) == {"error"}
+    assert "\n" not in reply.json()["error"]
+    assert visitor.say("/predict", IMAGE.tobytes()).ok
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+def test_its_own_names_are_admitted(visitor: Visitor, name: str) -> None:
+    address = f"{name}:{visitor.port}"
+    reply = visitor.say("/predict", IMAGE.tobytes(), headers={"Host": address, "Origin": f"http://{address.lower()}"})
+    assert reply.ok
+    assert visitor.get(visitor.address, headers={"Host": "evil.com"}).status_code == 400
+
+
+def test_no_file_is_opened_for_a_request(visitor: Visitor, tmp_path: Path) -> None:
+    secret = tmp_path / "id_rsa.png"
+    secret.write_bytes(png())
+    for _ in range(2):  # what is loaded once
+        assert visitor.say("/predict", IMAGE.tobytes()).ok
+        assert visitor.say("/picture", png()).ok
+        assert not visitor.say("/picture", b"x").ok
+    opened: list[str] = []
+    watching = True
+    sys.addaudithook(lambda event, values: opened.append(str(values[0])) if watching and event == "open" else None)
+    for text in (str(secret), f"file://{secret}", f"..{secret}", f'{{"path": "{secret}"}}'):
+        for path in ("/predict", "/picture", f"/picture?path={text}", f"/{text}", f"/predict?other={text}"):
+            for body in (text.encode(), png()):
+                reply = visitor.say(path, body, headers={"Content-Type": "application/json", "Referer": text})
+                assert reply.status_code in (200, 400, 404, 413)
+    for path in (f"/{secret}", f"/file={secret}", f"/%2e%2e{secret}"):
+        assert visitor.get(visitor.address + path).status_code == 404
+    watching = False
+    assert opened == []
+
+
+def test_many_at_once_and_too_much_at_once_are_survived(visitor: Visitor) -> None:
+    def ask(_: int) -> int:
+        with Visitor(visitor.port) as one:
+            return one.say("/predict", IMAGE.tobytes()).status_code
+
+    with ThreadPoolExecutor(50) as together:
+        codes = list(together.map(ask, range(50)))
+    assert set(codes) <= {200, 503}
+    assert codes.count(200) >= 16
+
+    assert visitor.say("/picture", (bytes(1 << 20) for _ in range(200))).status_code == 413
+    assert visitor.say("/picture", bytes(LARGEST_UPLOAD + 1)).status_code == 413
+    assert visitor.say("/predict", IMAGE.tobytes()).ok
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(visitor: Visitor) -> None:
+    stored = BytesIO()
+    Image.new("1", (10_000, 9_000)).save(stored, "PNG")
+    reply = visitor.say("/picture", stored.getvalue())
+    assert reply.status_code == 400
+    assert "90,000,000" in reply.json()["error"] or "pixels" in reply.json()["error"]
+
+
+def test_a_visitor_who_goes_away_leaves_no_trace(visitor: Visitor, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", visitor.port)) as half:
+            half.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3072\r\n\r\nabc")
+    for _ in range(100):  # until it has noticed
+        if visitor.say("/predict", IMAGE.tobytes()).ok:
+            break
+        time.sleep(0.05)
+    assert visitor.say("/predict", IMAGE.tobytes()).ok
+    assert capfd.readouterr().err == ""
+
+
+# The command
+
+
+@pytest.mark.parametrize("port", ["80000", "-1"])
+def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["app", "no such run", "--port", port]) == 2
+    assert "--port must be between 0 and 65535" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["app", "no such run", "--port", str(port)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert str(port) in lines[0]
+    with pytest.raises(ChoiceError, match="no-such-name"):
+        listen("no-such-name.invalid", 0)
+
+
+def test_without_its_packages_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(SeefarError, match=r"seefar\[app\]"):
+        load_server()
     assert main(["app", "no such run"]) == 2  # before the run is looked for
     assert "pip install 'seefar[app]'" in capsys.readouterr().err
 
 
-class Visitor:
-    """Whoever reaches the port of the app."""
+def test_the_page_of_a_run_is_made_from_what_it_has(tiny: Run, few: Data) -> None:
+    (tiny.folder.report).write_text("<script>alert(1)</script>", encoding="utf-8")  # what a stranger left there
+    live = make_live(tiny.model, report_content(tiny, few, progress=seefar.SILENT))
+    assert "alert(1)" not in live.page
+    payload = json.loads(live.page.split('id="values">')[1].split("</script>")[0])
+    assert len(payload["mistakes"]) > 0
+    assert payload["maps"]["cells"] == list(live.explainer.grid.cells)
+    for name in ("predictions.npz", "maps.npz", "report.html"):
+        (tiny.folder.path / name).unlink()
+    again = make_live(tiny.model, report_content(tiny, few, progress=seefar.SILENT))
+    assert tiny.folder.predictions.exists()
+    assert json.loads(again.page.split('id="values">')[1].split("</script>")[0])["maps"] is None
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.functions = client.get("/config").json()["dependencies"]
 
-    def call(self, trigger: str, data: list[Any]) -> str:
-        """What a function of the page replies, its name given by the event that calls it."""
-        function = next(one["id"] for one in self.functions if any(event == trigger for _, event in one["targets"]))
-        session = {"session_hash": uuid.uuid4().hex}
-        self.client.post("/gradio_api/queue/join", json={"data": data, "fn_index": function, **session})
-        return str(self.client.get("/gradio_api/queue/data", params=session).text)
+class Served:
+    """The command, in a process with a folder of its own for temporary files."""
 
-    def upload(self, path: Path) -> str:
-        """The place of an uploaded file."""
-        reply = self.client.post("/gradio_api/upload", files={"files": (path.name, path.read_bytes())})
-        return str(reply.json()[0])
+    def __init__(self, run: Run, temporary: Path) -> None:
+        temporary.mkdir()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "seefar", "app", str(run.folder.path), "--port", "0", "--quiet"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline()
+        self.visitor = Visitor(int(self.line.split(":")[2].split()[0]))
+
+    def memory(self, kind: str = "VmRSS") -> float:
+        """Megabytes in memory now, or `VmHWM`: the most so far."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
 
 
 @pytest.fixture
-def visitor(studio: Studio) -> Iterator[Visitor]:
-    pytest.importorskip("gradio")
-    from starlette.testclient import TestClient
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # gradio makes event loops that it never closes
-        with TestClient(make_site(make_app(studio, "mine"), "127.0.0.1"), base_url="http://127.0.0.1:7860") as client:
-            yield Visitor(client)
-        gc.collect()
+def served(run: Run, tmp_path: Path) -> Iterator[Served]:
+    one = Served(run, tmp_path / "temporary")
+    with one.visitor:
+        yield one
+    if one.process.poll() is None:
+        one.process.kill()
+    one.process.communicate()
 
 
-FILE = {"meta": {"_type": "gradio.FileData"}}
+@pytest.mark.slow
+def test_ctrl_c_ends_it_and_leaves_nothing(served: Served, tmp_path: Path) -> None:
+    assert "shows" in served.line
+    assert served.visitor.say("/picture", png()).ok
+    assert served.visitor.say("/predict", IMAGE.tobytes()).ok
+    assert served.visitor.say("/picture", b"no picture").status_code == 400
+    started = time.monotonic()
+    served.process.send_signal(signal.SIGINT)
+    out, err = served.process.communicate(timeout=30)
+    assert served.process.returncode == 130
+    assert time.monotonic() - started < 10
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_only_uploads_are_read(visitor: Visitor, tmp_path: Path) -> None:
-    secret = tmp_path / "id_rsa"
-    secret.write_text("PRIVATE KEY 4711")
-    file = {"path": str(secret), **FILE}
-    for trigger, data in (("input", [{"background": file, "layers": [], "composite": file}, None]), ("change", [file])):
-        reply = visitor.call(trigger, data)
-        assert "was not uploaded" in reply
-        assert '"success":false' in reply
-    copies = list(Path(tempfile.gettempdir(), "gradio").rglob("id_rsa"))
-    assert not any(copy.read_text() == "PRIVATE KEY 4711" for copy in copies)
-    picture = tmp_path / "picture.png"
-    Image.new("RGB", (32, 32)).save(picture)
-    assert '"success":true' in visitor.call("change", [{"path": visitor.upload(picture), **FILE}])
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_the_memory_after_a_thousand_requests_is_that_after_ten(served: Served) -> None:
+    requested = 0
 
+    def ask(count: int) -> None:
+        nonlocal requested
+        for _ in range(count // 10):
+            assert all(served.visitor.say("/predict", IMAGE.tobytes()).ok for _ in range(7))
+            assert served.visitor.say("/picture", png()).ok
+            assert served.visitor.say("/picture", b"no picture").status_code == 400
+            assert served.visitor.get(served.visitor.address + "/").ok
+            requested += 10
 
-def test_only_a_path_in_the_upload_folder_is_an_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    assert is_upload(str(tmp_path / "uploads" / "a" / "picture.png"))
-    assert not is_upload(str(tmp_path / "uploads" / ".." / "picture.png"))
-    assert not is_upload("/etc/passwd")
-
-
-def test_other_host_names_are_refused(visitor: Visitor, studio: Studio) -> None:
-    for name, code in {"evil.com": 400, "localhost:7860": 200, "[::1]:7860": 200, "127.0.0.1.evil.com": 400}.items():
-        assert visitor.client.get("/config", headers={"Host": name}).status_code == code
+    ask(10)
+    before = served.memory()
+    ask(990)
+    assert requested == 1_000
+    assert served.memory() < before + 20
+    most = served.memory("VmHWM")
+    assert served.visitor.say("/picture", (bytes(1 << 20) for _ in range(200))).status_code == 413
+    assert served.memory("VmHWM") < most + 100

@@ -133,15 +133,6 @@ def test_the_tables_of_scaling_are_those_of_the_results() -> None:
         assert f"| {' | '.join(cells).replace('%', ' %')} |" in page
 
 
-def test_the_times_of_the_app_are_those_of_the_results() -> None:
-    page = (ROOT / "docs" / "space.md").read_text(encoding="utf-8")
-    found = json.loads((ROOT / "results" / "app.json").read_text(encoding="utf-8"))
-    names = ("next_mistake_ms", "dropped_ms", "painted_ms")
-    told = [found[name]["median"] for name in names]
-    told += [found["painted_ms"]["most"], found["network_and_figure_alone_ms"]["median"]]
-    assert [f"{one / 1000:.2f}" for one in told] == re.findall(r"(\d\.\d\d) s\b", page)
-
-
 def test_what_bfloat16_costs_is_that_of_the_results() -> None:
     compared = json.loads((ROOT / "results" / "compare_precision.json").read_text(encoding="utf-8"))
     of_float32 = json.loads((ROOT / "results" / "quick.json").read_text(encoding="utf-8"))["runs"][0]["accuracy"]

@@ -252,11 +252,12 @@ def _table(job: Job) -> str:
     return mistakes_csv(job.evaluation.mistakes, job.data.classes, *columns)
 
 
-def _page(job: Job) -> str:
+def page_content(job: Job) -> ReportContent:
+    """Everything that the report shows."""
     origin = dict(job.store.manifest.get("training", {}))
     sessions = origin.pop("sessions", [])
     origin["trained on"] = "; ".join(f"{session['device']} in {session['precision']}" for session in sessions) or None
-    content = ReportContent(
+    return ReportContent(
         name=job.run.folder.path.name,
         data=job.data.name,
         test=job.data.test,
@@ -273,7 +274,6 @@ def _page(job: Job) -> str:
         command=origin.pop("command", ()),
         provenance=origin,
     )
-    return render_report(content)
 
 
 def _faults(job: Job) -> Figure | None:
@@ -410,7 +410,7 @@ FAULTS_FIGURE = Artifact(
 )
 PAGE = Artifact(
     "report.html",
-    compute=_page,
+    compute=lambda job: render_report(page_content(job)),
     save=_save_text,
     of=(PREDICTIONS, CALIBRATION, "history", "reference", "origin"),
     shows=(MAPS, NEIGHBOURS, SEEDS),

@@ -31,6 +31,7 @@ from seefar.artifacts import (
     TABLE,
     Calibrations,
     Job,
+    page_content,
     read_store,
 )
 from seefar.choices import Choices, DeviceName, PrecisionName
@@ -47,6 +48,7 @@ from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
+from seefar.report.content import ReportContent
 from seefar.runs.files import read_bytes
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.store import Store, locked, opened
@@ -276,6 +278,23 @@ def report_run(
         if job.evaluation.mistakes and job.store.peek(MAPS) is None:
             job.progress.line(f"The page has no maps: `seefar explain {run.folder.name}` adds them.")
         return run.folder.report
+
+
+def report_content(
+    run: Run,
+    data: Data,
+    *,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    command: Sequence[str] = ("seefar.report_content",),
+) -> ReportContent:
+    """What the report of a run shows, which is evaluated first if it is not yet; the report is not written.
+
+    Arguments and errors as `evaluate_run`.
+    """
+    with _opened_job(run, data, None, data_dir, progress, command) as job:
+        job.store.ensure(*EVALUATED)
+        return page_content(job)
 
 
 @contextmanager

@@ -86,32 +86,34 @@ def _figure_paths(folder: Path, names: Sequence[str]) -> list[Path]:
 
 @dataclass(frozen=True)
 class App:
-    """Try a trained network in the browser: drop a picture, paint over it, watch answer and map change."""
+    """The report of a run, live in the browser: paint over an image, or drop a picture, and it is predicted again."""
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
     host: str = "127.0.0.1"
     """Address to listen on. 0.0.0.0 lets other machines in; there is no password."""
     port: int = 7860
-    """Port to listen on."""
+    """Port to listen on; 0 takes a free one."""
     finished: Finished = field(default_factory=Finished)
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Load the run and its mistakes, and serve until interrupted."""
-        from seefar.app import load_gradio, make_app, open_studio, serve
+        """Load the run, render its page, and serve it until interrupted."""
+        from seefar.app import listen, load_server, make_live, make_server
+        from seefar.pipeline import report_content
+        from seefar.training.run import load_for, load_run
 
-        load_gradio()  # the first thing that may be missing
-        studio, name = open_studio(
-            self.run,
-            device=self.finished.device,
-            data=self.finished.data,
-            data_dir=self.finished.data_dir,
-            progress=self.output.progress,
-        )
-        app = make_app(studio, name)
-        print(f"http://{self.host}:{self.port} shows {name}; Ctrl-C ends it", flush=True)
-        serve(app, self.host, self.port)
+        load_server()  # the first thing that may be missing
+        with listen(self.host, self.port) as listening:
+            finished, progress = self.finished, self.output.progress
+            run = load_run(self.run, finished.device)
+            data = load_for(run.recipe, finished.data_dir, finished.data, progress=progress)
+            command = ("seefar", *words)
+            content = report_content(run, data, data_dir=finished.data_dir, progress=progress, command=command)
+            live = make_live(run.model, content)
+            address = f"[{self.host}]" if ":" in self.host else self.host
+            print(f"http://{address}:{listening.getsockname()[1]} shows {self.run}; Ctrl-C ends it", flush=True)
+            make_server(live, self.host).run(sockets=[listening])
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def picture_suffixes() -> frozenset[str]:
 
 
 def read_picture(
-    place: Place, size: ImageSize = 32, fit: Fit = "crop", scale: tuple[float, float] | None = None
+    place: Place | bytes, size: ImageSize = 32, fit: Fit = "crop", scale: tuple[float, float] | None = None
 ) -> Picture:
     """One picture of any size and mode as uint8 (H, W, 3) RGB.
 
@@ -134,7 +134,7 @@ def read_picture(
     scaled to 8; transparency is laid on grey; the result is resized with antialiasing (Lanczos).
 
     Args:
-        place: a file, or a picture in memory.
+        place: a file, its content, or a picture in memory.
         size: height and width of the result in pixels, or one number for both.
         fit: `crop` cuts out the largest centred part of the result's shape; `pad` keeps everything, on grey; `stretch`
             changes the proportions.
@@ -156,12 +156,12 @@ def read_picture(
     """
     from PIL import Image, UnidentifiedImageError
 
-    name = "the picture" if is_in_memory(place) else printable(str(place))
+    name = "the picture" if isinstance(place, bytes) or is_in_memory(place) else printable(str(place))
     try:
         if is_in_memory(place):
             picture = place.copy() if isinstance(place, Image.Image) else Image.fromarray(np.asarray(place))
             return _converted(picture, size, fit, scale)
-        with _Bounded(expanded(cast(str, place))) as file:
+        with io.BytesIO(place) if isinstance(place, bytes) else _Bounded(expanded(cast(str, place))) as file:
             try:
                 return _open(file, size, fit, scale)
             except _BROKEN:  # perhaps only of the comments or the colour profile of a PNG
@@ -176,9 +176,7 @@ def read_picture(
     except UnidentifiedImageError as error:
         raise DataError(f"{name} cannot be read as a picture (its content has no picture format).") from error
     except _BROKEN as error:
-        reason = (
-            getattr(error, "strerror", None) or printable(str(error).replace(str(place), "it")) or type(error).__name__
-        )
+        reason = getattr(error, "strerror", None) or printable(str(error)).replace(name, "it") or type(error).__name__
         raise DataError(f"{name} cannot be read as a picture ({reason}).") from error
 
 

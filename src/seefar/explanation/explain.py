@@ -50,6 +50,7 @@ class MapSettings:
         cells: cells on a side of the default layer; None: the default number, also where it was given as a number.
         hide: what replaces hidden pixels.
         grid: positions of the cells, as far as the network's architecture determines them.
+        batch: images that the network runs on at least, see `Explainer`; 1 answers soonest for one image.
     """
 
     method: MethodName
@@ -57,6 +58,7 @@ class MapSettings:
     cells: int | None
     hide: HideName
     grid: Grid
+    batch: int = BATCH
 
     def two_maps(self, classifier: Classifier, images: Images, classes: Classes) -> tuple[Maps, Maps]:
         """Maps of two classes for each of n images, float32 (n, h, w) each, from full batches."""
@@ -68,7 +70,7 @@ class MapSettings:
         return first, second
 
     def _maps_of_batch(self, classifier: Classifier, images: Images, classes: Classes) -> tuple[Maps, Maps]:
-        stored, first, second = (fill(rows) for rows in (images, *classes))
+        stored, first, second = (fill(rows, self.batch) for rows in (images, *classes))
         if self.layer is None and self.method in ("gradcam", "hirescam"):
             both_maps = class_maps(classifier, stored, self.cells, force=True)  # the same maps, from one forward pass
             one, two = both_maps.of(first), both_maps.of(second)
@@ -163,7 +165,7 @@ class Explainer:
 
     def logits(self, images: Images) -> NDArray[np.float32]:
         """Logits, (n, K), of at most `BATCH` images."""
-        return self.classifier.logits(fill(images))[: len(images)]
+        return self.classifier.logits(fill(images, self.settings.batch))[: len(images)]
 
     def explain_part(
         self,
@@ -200,9 +202,9 @@ class Explainer:
         )
 
 
-def fill(rows: NDArray[Any]) -> NDArray[Any]:
-    """The rows, and the last one repeated until there are `BATCH`."""
-    return np.concatenate((rows, np.repeat(rows[-1:], BATCH - len(rows), axis=0)))
+def fill(rows: NDArray[Any], batch: int) -> NDArray[Any]:
+    """The rows, and the last one repeated until there are a batch of them."""
+    return np.concatenate((rows, np.repeat(rows[-1:], max(batch - len(rows), 0), axis=0)))
 
 
 # ---- Mistakes ----

@@ -120,7 +120,7 @@ def write_report(
     return Path(path)
 
 
-def render_report(content: ReportContent) -> str:
+def render_report(content: ReportContent, *, live: bool = False) -> str:
     """The page as HTML text: one file that loads nothing, readable without script.
 
     Styles, scripts and pictures are in the page itself; its content security policy allows exactly these, by their
@@ -128,17 +128,19 @@ def render_report(content: ReportContent) -> str:
 
     Args:
         content: what to show.
+        live: with the brush and the drop zone of `seefar.app`, whose server then has to answer.
     """
-    assets = {name: _asset(name) for name in ("report.html.j2", "report.css", "first.js", *SCRIPTS)}
-    script = '"use strict";\n(() => {\n' + "".join(assets[name] for name in SCRIPTS) + "})();\n"
+    template, first, style = _asset("report.html.j2"), _asset("first.js"), _asset("report.css")
+    script = '"use strict";\n(() => {\n' + "".join(map(_asset, (*SCRIPTS, *(("live.js",) if live else ())))) + "})();\n"
+    style += _asset("live.css") if live else ""
     payload = make_payload(content)
     metrics, recipe = content.evaluation.metrics, content.recipe
     scale = accuracy_scale(metrics, content.data)
     pairs = _pair_bars(metrics)
     page = {
-        "policy": _policy([assets["report.css"]], [assets["first.js"], script]),
-        "style": Markup(assets["report.css"]),
-        "first_script": Markup(assets["first.js"]),
+        "policy": _policy([style], [first, script]) + ("; connect-src 'self'" if live else ""),
+        "style": Markup(style),
+        "first_script": Markup(first),
         "script": Markup(script),
         "payload": Markup(_json_in_html(payload)),
         "name": content.name,
@@ -170,7 +172,7 @@ def render_report(content: ReportContent) -> str:
         ],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    text = environment.from_string(assets["report.html.j2"]).render(page=page)
+    text = environment.from_string(template).render(page=page)
     return text.encode("utf-8", "replace").decode("utf-8")  # paths of other encodings have surrogates
 
 
