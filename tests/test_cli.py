@@ -48,6 +48,20 @@ def test_help_and_verify_load_neither_torch_nor_matplotlib(words: list[str]) -> 
     assert printed.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("words", [(), ("run",), ("explain",), ("compare",)])
+def test_help_fits_a_narrow_terminal_in_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit):
+        call(*words, "--help")
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 60
+    assert "default: None" not in " ".join(text.replace("│", "").split())
+    assert "\x1b" not in text
+    assert "choices options" not in text
+
+
 def test_help_explains_every_field_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         call("run", "quick", "--help")

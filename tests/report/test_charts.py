@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from seefar import plot_comparison
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.comparison import compare
+from seefar.evaluation.triage import FAULT_NAMES
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
 
 
@@ -29,7 +30,7 @@ def test_faults_are_bars_from_zero_as_long_as_their_counts() -> None:
     figure = plot_faults({"label": 51, "ambiguous": 170, "hard": 92, "model": 94})
     (axes,) = figure.axes
     assert [(bar.get_x(), bar.get_width()) for bar in axes.patches] == [(0, 51), (0, 170), (0, 92), (0, 94)]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["label", "ambiguous", "hard", "model"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [f"{name}" for name in FAULT_NAMES.values()][:4]
     assert axes.yaxis_inverted()  # the first is at the top
     found = words(figure)
     assert "Whose fault are the 407 mistakes?" in found

@@ -98,7 +98,8 @@ def history(rows: int) -> list[HistoryRow]:
 
 def test_the_loss_graph_shows_every_logged_step() -> None:
     """A known mistake: a curve of the last part only."""
-    figure = plot_history(history(40), test_accuracy=0.75)
+    rows = [replace(row, image_size=24 if row.step < 20 else 32) for row in history(40)]
+    figure = plot_history(rows, test_accuracy=0.75)
     loss, rate, size, accuracy = figure.axes
     x, y = loss.lines[0].get_data()
     np.testing.assert_allclose(x, np.arange(1, 41) / 10)  # epochs, fractional
@@ -107,7 +108,9 @@ def test_the_loss_graph_shows_every_logged_step() -> None:
     assert np.asarray(accuracy.lines[-1].get_data()).ravel().tolist() == [4.0, 75.0]
     assert [text.get_text() for text in accuracy.texts] == ["test\n75.00 %"]
     assert set(rate.lines[0].get_ydata()) == {0.1}
-    assert set(size.lines[0].get_ydata()) == {32}
+    assert rate.get_yticks().tolist() == [0, 0.1]  # a constant rate and a peak have a tick
+    assert set(size.lines[0].get_ydata()) == {24, 32}
+    assert len(plot_history(history(40)).axes) == 3  # no panel of a size that does not change
     assert [tick % 1 for axes in figure.axes for tick in axes.get_xticks()] == [0] * 4 * 5  # whole epochs
     assert_nothing_overlaps(figure)
 
@@ -117,7 +120,7 @@ def test_one_logged_step_and_its_accuracies_are_seen() -> None:
     empty = drawn(plot_history([replace(row, loss=float("nan"))], 0.3))
     assert (drawn(plot_history([row], 0.3)) != empty).any()  # a line without a marker would show nothing
     figure = plot_history([row], 0.3)
-    assert [len(axes.lines) for axes in figure.axes] == [1, 1, 1, 3]
+    assert [len(axes.lines) for axes in figure.axes] == [1, 1, 3]
     assert_nothing_overlaps(figure)
 
 

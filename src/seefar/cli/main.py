@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
+import re
 import shutil
 import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from itertools import pairwise
+from textwrap import fill
 from typing import Annotated, Any, Union
 
 import tyro
@@ -20,6 +23,17 @@ from seefar.errors import RecipeError, RunError, SeefarError, printable
 from seefar.progress import LastingOutput
 from seefar.training.recipe import RECIPES, recipe
 
+GROUPS = {
+    "recipe": "hyperparameters",
+    "place": "run folder and data",
+    "machine": "device and checkpoints",
+    "launch": "several processes",
+    "choices": "which mistakes, and how they are explained",
+    "maps": "maps",
+    "finished": "device and data",
+    "output": "output",
+}
+"""Groups of flags in words, by the field that holds them."""
 NARROWEST = 40
 """Columns of a terminal: below some 20 the help is never laid out to its end."""
 DESCRIPTION = (
@@ -117,13 +131,32 @@ def parse(words: Sequence[str]) -> Any:
         for name, command in COMMANDS.items()
     )
     union: Any = Union[commands]  # noqa: UP007  # made of a table
-    return tyro.cli(
-        union,
-        prog="seefar",
-        description=DESCRIPTION,
-        args=words or ["--help"],
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
-    )
+    printed = io.StringIO()  # no terminal, so without colours
+    try:
+        with redirect_stdout(printed):
+            return tyro.cli(
+                union,
+                prog="seefar",
+                description=DESCRIPTION,
+                args=words or ["--help"],
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
+            )
+    finally:
+        print(_plain_help(printed.getvalue()), end="")
+
+
+def _plain_help(text: str) -> str:
+    """Help whose prose fits the terminal, without defaults that say nothing, and with groups named in words."""
+    text = text.replace("usage: seefar run [-h]", f"usage: seefar run [{'|'.join(RECIPES)}] [-h]")
+    text = text.replace("usage: seefar train [-h]", f"usage: seefar train [{'|'.join(RECIPES)}] [-h]")
+    text = re.sub(r"\(default:\s*(None|False)?\)", lambda found: "\n" * found[0].count("\n"), text)
+    text = re.sub(r"^ +\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^ (\w+) options *$", lambda found: f" {GROUPS.get(found[1], found[1])}", text, flags=re.MULTILINE)
+    text = re.sub(r"\n( [a-z].*\n -----)", r"\n\n\1", text)
+    width = shutil.get_terminal_size().columns
+    # Lines of a group are laid out already, and indented.
+    lines = (line.rstrip() if line.startswith(" ") else fill(line, width) for line in text.splitlines())
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _make_printing_safe() -> None:
@@ -143,5 +176,8 @@ def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def _print_error(error: BaseException) -> None:
     """Print it to standard error; names of files and folders in it may hold escape sequences."""
-    lines = f"seefar: {error}".split("\n")
-    print("\n".join(printable(line) for line in lines), file=sys.stderr)
+    lines = [printable(line) for line in f"seefar: {error}".split("\n")]
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = [fill(line, width, break_long_words=False, break_on_hyphens=False) for line in lines]
+    print("\n".join(lines), file=sys.stderr)

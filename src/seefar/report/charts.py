@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -18,11 +19,13 @@ from numpy.typing import NDArray
 from seefar.errors import RunError
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.comparison import Comparison, RunPair
-from seefar.evaluation.triage import HUMAN, Rule
+from seefar.evaluation.triage import FAULT_NAMES, HUMAN, Rule
 from seefar.report.style import (
-    BLUE,
+    ACCENT,
+    FAULT_COLOURS,
     INK,
     LARGE,
+    NEUTRAL,
     NORMAL,
     ORANGE,
     PALE,
@@ -56,19 +59,27 @@ def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
     total, row = sum(counts.values()), 0.62
     figure = new_figure(8.0, 0.75 + row * len(counts))
     text(figure, 0.25, 0.2, f"Whose fault are the {total:,} mistakes?", LARGE, weight="bold")
-    left = 0.45 + max((text_width(name, LARGE) for name in counts), default=0)
+    names = [FAULT_NAMES[fault] for fault in counts]
+    left = 0.45 + max(text_width(name) for name in names)
     axes = place(figure, left, 0.6, 7.75 - left, row * len(counts))
     most = max([*counts.values(), 1])
     for number, (fault, count) in enumerate(counts.items()):
-        emphasised = fault == "model"
-        axes.barh(number, count, height=0.42, color=BLUE if emphasised else "#8fa3b8")
-        axes.text(0, number - 0.24, rule.meaning[fault], fontsize=SMALL, color=QUIET, va="bottom")
+        axes.barh(number, count, height=0.42, color=FAULT_COLOURS[fault])
+        axes.annotate(
+            rule.meaning[fault],
+            (0, number - 0.24),
+            (4, 0),
+            textcoords="offset points",
+            fontsize=SMALL,
+            color=QUIET,
+            va="bottom",
+        )
         share = f"{count:,}  ({count / total:.0%})" if total else "0"
         axes.annotate(
             share, (count, number), (6, 0), textcoords="offset points", va="center", fontsize=NORMAL, color=INK
         )
     axes.set(xlim=(0, most * 1.22), ylim=(len(counts) - 0.5, -0.6), xticks=[], yticks=range(len(counts)))
-    axes.set_yticklabels(list(counts), fontsize=LARGE, color=INK)
+    axes.set_yticklabels(names, fontsize=NORMAL, color=INK)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_color(PALE)
     axes.tick_params(length=0)
@@ -110,16 +121,16 @@ def draw_reliability(
     axes = place(figure, left, top, width, height - 1.35)
     below = place(figure, left, top + height - 1.1, width, 1.1)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
-    drawn = [(calibration, BLUE, "o")] + ([(after, ORANGE, "s")] if after else [])
+    drawn = [(calibration, ACCENT, "o")] + ([(after, ORANGE, "s")] if after else [])
     lowest = min(_draw_bins(axes, *one, named=after is not None) for one in drawn)
     start = max(0.0, np.floor(lowest * 10 - 0.1) / 10)
-    for across, side in ((0.27, "less sure than right"), (0.73, "surer than right")):
-        axes.text(across, 1 - across, side, transform=axes.transAxes, fontsize=SMALL, color=QUIET, ha="center")
+    for at, side, ha in (((0.03, 0.95), "underconfident", "left"), ((0.97, 0.3), "overconfident", "right")):
+        axes.text(*at, side, transform=axes.transAxes, fontsize=SMALL, color=QUIET, ha=ha)
     axes.set(xlim=(start, 1.01), ylim=(start, 1.01))
     axes.set_ylabel("share of right answers", fontsize=NORMAL, color=INK)
     axes.set_xticklabels([])
     counts, edges = np.histogram(confidence, np.linspace(start, 1.0, 21))
-    below.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#8fa3b8", edgecolor="white", linewidth=0.6)
+    below.bar(edges[:-1], counts, np.diff(edges), align="edge", color=NEUTRAL, edgecolor="white", linewidth=0.6)
     below.set(xlim=(start, 1.01))
     below.set_xlabel("probability of the predicted class", fontsize=NORMAL, color=INK)
     below.set_ylabel("images", fontsize=NORMAL, color=INK)
@@ -176,7 +187,9 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     axes = place(figure, left, top, side, side)
     mistakes = np.ma.masked_array(matrix, np.eye(k, dtype=bool))
     most = max(int(mistakes.max()) if k > 1 else 0, 1)
-    image = axes.imshow(mistakes, cmap="Blues", vmin=0, vmax=most, interpolation="nearest")
+    shades = LinearSegmentedColormap.from_list("accent", ["#ffffff", ACCENT])
+    # The root distinguishes small counts, as on the page.
+    image = axes.imshow(mistakes, cmap=shades, norm=PowerNorm(0.5, 0, most), interpolation="nearest")
     for c in range(k):
         axes.add_patch(Rectangle((c - 0.5, c - 0.5), 1, 1, facecolor="#e8eaed", edgecolor="none"))
     if k <= MOST_NUMBERS:
@@ -211,7 +224,7 @@ def _write_cells(axes: Axes, matrix: NDArray[np.int64], most: int) -> None:
             if row == column:
                 words, colour = (f"{count / sum(counts):.0%}" if sum(counts) else "-"), QUIET
             else:
-                words, colour = (str(count) if count else ""), ("white" if count > 0.55 * most else INK)
+                words, colour = (str(count) if count else ""), ("white" if count > 0.3 * most else INK)
             if words:
                 axes.text(column, row, words, ha="center", va="center", fontsize=SMALL, color=colour)
 
@@ -261,8 +274,8 @@ def plot_comparison(comparison: Comparison) -> Figure:
 
 def _draw_accuracies(axes: Axes, comparison: Comparison, names: Sequence[str]) -> None:
     for number, run in enumerate(comparison.runs):
-        axes.plot([100 * end for end in run.interval], [number, number], color=BLUE, linewidth=2, alpha=0.45)
-        axes.plot(100 * run.accuracy, number, "o", color=BLUE, markersize=6)
+        axes.plot([100 * end for end in run.interval], [number, number], color=ACCENT, linewidth=2, alpha=0.45)
+        axes.plot(100 * run.accuracy, number, "o", color=ACCENT, markersize=6)
         axes.annotate(
             f"{run.accuracy:.2%}",
             (100 * run.interval[1], number),
@@ -275,15 +288,15 @@ def _draw_accuracies(axes: Axes, comparison: Comparison, names: Sequence[str]) -
     low, high = (f(100 * run.interval[end] for run in comparison.runs) for end, f in ((0, min), (1, max)))
     axes.set(xlim=(low - 0.05 * (high - low), high + 0.25 * (high - low)), ylim=(len(names) - 0.5, -0.5))
     bare(axes)
-    axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_formatter("{x:g} %")
+    axes.grid(visible=False)
+    axes.xaxis.set_major_formatter("{x:g}%")
     _name_rows(axes, names)
 
 
 def _draw_luck(axes: Axes, comparison: Comparison) -> None:
     luck, settled = len(comparison.luck), len(comparison.settled)
-    axes.barh(0, settled, color="#8fa3b8", height=0.9)
-    axes.barh(0, luck, left=settled, color=BLUE, height=0.9)
+    axes.barh(0, settled, color=NEUTRAL, height=0.9)
+    axes.barh(0, luck, left=settled, color=ACCENT, height=0.9)
     axes.plot([comparison.shared_by_chance] * 2, [-0.7, 0.7], color=INK, linewidth=1.5)
     everyone = "both" if len(comparison.runs) == 2 else "all"
     rows = (
@@ -293,7 +306,7 @@ def _draw_luck(axes: Axes, comparison: Comparison) -> None:
             INK,
             f"settled: {settled:,}, {everyone} miss them (line: {comparison.shared_by_chance:.0f} by chance)",
         ),
-        (1, "right", BLUE, f"luck: {luck:,}"),
+        (1, "right", ACCENT, f"luck: {luck:,}"),
     )
     for across, side, colour, words in rows:
         axes.text(across, -0.25, words, transform=axes.transAxes, fontsize=SMALL, color=colour, ha=side, va="top")
@@ -303,7 +316,7 @@ def _draw_luck(axes: Axes, comparison: Comparison) -> None:
 
 def _draw_repaired_and_broken(axes: Axes, pair: RunPair, most: int, classes: Sequence[str]) -> None:
     rows = range(len(pair.repaired_by_class))
-    for sign, counts, colour in ((1, pair.repaired_by_class, BLUE), (-1, pair.broken_by_class, ORANGE)):
+    for sign, counts, colour in ((1, pair.repaired_by_class, ACCENT), (-1, pair.broken_by_class, ORANGE)):
         axes.barh(rows, [sign * count for count in counts], color=colour, height=0.7)
         for row, count in zip(rows, counts, strict=True):
             side = "left" if sign > 0 else "right"
@@ -320,7 +333,7 @@ def _draw_repaired_and_broken(axes: Axes, pair: RunPair, most: int, classes: Seq
     axes.axvline(0, color=PALE, linewidth=1)
     axes.set(xlim=(-1.25 * most, 1.25 * most), ylim=(len(rows) - 0.5, -0.5), xticks=[])
     axes.spines[:].set_visible(False)
-    for across, words, colour, side in ((0.49, "broken", ORANGE, "right"), (0.51, "repaired", BLUE, "left")):
+    for across, words, colour, side in ((0.49, "broken", ORANGE, "right"), (0.51, "repaired", ACCENT, "left")):
         axes.text(across, -0.02, words, transform=axes.transAxes, fontsize=SMALL, color=colour, ha=side, va="top")
     _name_rows(axes, classes)
 
@@ -351,8 +364,8 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
         >>> import seefar
         >>> from seefar.training.history import HistoryRow
         >>> row = HistoryRow(step=50, epoch=1, seconds=3.0, image_size=32, learning_rate=0.1, loss=2.1, accuracy=0.3)
-        >>> len(seefar.plot_history([row], test_accuracy=0.35).axes)  # each above a smaller one
-        4
+        >>> len(seefar.plot_history([row], test_accuracy=0.35).axes)  # loss above its rate, and accuracy
+        3
     """
     if not history:
         raise RunError("A history without a row cannot be drawn: it has one when the first step is logged.")
@@ -373,21 +386,29 @@ def draw_loss(figure: Figure, box: Box, history: Sequence[HistoryRow]) -> None:
     """Draw the training loss, and below it the learning rate, into a box of a figure."""
     upper, lower = _upper_and_lower(box)
     _draw_curve(figure, upper, "Training loss (nats)", history, [row.loss for row in history])
-    _name_epochs(_draw_curve(figure, lower, "Learning rate", history, [row.learning_rate for row in history]))
+    rates = [row.learning_rate for row in history]
+    below = _draw_curve(figure, lower, "Learning rate", history, rates)
+    _name_epochs(below)
+    below.set(yticks=(0, max(rates)), ylim=(0, 1.08 * max(rates)))
+    below.yaxis.set_major_formatter("{x:.3g}")
 
 
 def draw_accuracy(figure: Figure, box: Box, history: Sequence[HistoryRow], test_accuracy: float | None) -> Axes:
-    """Draw the accuracies, and below them the image size, into a box of a figure; returns the axes of the accuracies.
+    """Draw the accuracies into a box of a figure, above the image size if it changes; returns the upper axes.
 
     Blue: training, as augmented; orange: held out; red: test.
     """
-    upper, lower = _upper_and_lower(box)
     sizes = [row.image_size for row in history]
-    # A row has the size of the steps up to it, so the line steps before the point.
-    below = _draw_curve(figure, lower, "Image size (pixels)", history, sizes, drawstyle="steps")
-    _name_epochs(below)
-    below.set_yticks(_at_most_four(sorted(set(sizes))))
+    changes = len(set(sizes)) > 1
+    upper, lower = _upper_and_lower(box) if changes else (box, box)
+    if changes:
+        # A row has the size of the steps up to it, so the line steps before the point.
+        below = _draw_curve(figure, lower, "Image size (pixels)", history, sizes, drawstyle="steps")
+        _name_epochs(below)
+        below.set_yticks(_at_most_four(sorted(set(sizes))))
     axes = _draw_curve(figure, upper, "Accuracy (%)", history, [100 * row.accuracy for row in history])
+    if not changes:
+        axes.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
     held_out = [(row.epoch, 100 * row.held_out_accuracy) for row in history if row.held_out_accuracy is not None]
     if held_out:
         axes.plot(*zip(*held_out, strict=True), "o-", color=ORANGE, linewidth=1, markersize=3, clip_on=False)
@@ -425,7 +446,7 @@ def _draw_curve(
     bare(axes)
     marker = "o" if len(history) <= FEW_POINTS else ""
     axes.plot(
-        epochs, values, color=BLUE, linewidth=1.3, markersize=4, drawstyle=drawstyle, clip_on=False, marker=marker
+        epochs, values, color=ACCENT, linewidth=1.3, markersize=4, drawstyle=drawstyle, clip_on=False, marker=marker
     )
     axes.set_xlim(0, max(epochs[-1], history[-1].epoch))
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
@@ -443,7 +464,7 @@ def _name_curves(figure: Figure, box: Box, held_out: bool) -> None:
     """The legend of the accuracies: names in their colours above the axes, where no data are."""
     left, top, width, _ = box
     right = left + width
-    names = [("training, as augmented", BLUE), *([("held out", ORANGE)] if held_out else [])]
+    names = [("training, as augmented", ACCENT), *([("held out", ORANGE)] if held_out else [])]
     for name, colour in reversed(names):
         words = f"\N{EM DASH} {name}"
         right -= text_width(words, SMALL)

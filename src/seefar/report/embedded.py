@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from seefar.evaluation.calibration import Calibration
 from seefar.report.charts import draw_accuracy, draw_loss, draw_reliability
-from seefar.report.style import BLUE, INK, ORANGE, PALE, QUIET, RED, Box, new_figure
+from seefar.report.style import ACCENT, INK, NEUTRAL, ORANGE, PALE, QUIET, RED, Box, new_figure
 from seefar.training.history import HistoryRow
 
 WIDTH, HEIGHT = 3.9, 4.4  # inches: at most a third of the page, and the width of a phone, so that no letter shrinks
@@ -25,8 +25,9 @@ COLOURS = {
     INK: "var(--ink)",
     QUIET: "var(--soft)",
     PALE: "var(--line)",
-    BLUE: "var(--accent)",
+    ACCENT: "var(--accent)",
     ORANGE: "var(--second)",
+    NEUTRAL: "var(--neutral)",
     RED: "var(--test)",
     "#ffffff": "var(--paper)",
 }

@@ -150,10 +150,9 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
     head = _maps_head(explanation)
     blocks = [_maps_words(explanation, split, number) for number in range(len(explanation.mistakes))]
     heights = [max(PANELS_HEIGHT, block_height(block)) + MAPS_BETWEEN for block in blocks]
-    top = MARGIN + max(map(block_height, head)) + MAPS_BETWEEN
+    top = MARGIN + block_height(head) + MAPS_BETWEEN
     figure = new_figure(MAPS_WIDTH, top + sum(heights) + MARGIN - MAPS_BETWEEN * bool(heights))
-    for column, block in enumerate(head):
-        write_block(figure, MARGIN + column * (MAPS_WIDTH - MARGIN) / 2, MARGIN, block)
+    write_block(figure, MARGIN, MARGIN, head)
     for number, (block, height) in enumerate(zip(blocks, heights, strict=True)):
         write_block(figure, MARGIN, top, block)
         _maps_panels(explanation, split, number).draw(figure, MAPS_LEFT, top)
@@ -181,48 +180,23 @@ def _maps_words(explanation: Explanation, split: Split, number: int) -> Block:
     ]
 
 
-def _maps_head(explanation: Explanation) -> tuple[Block, Block]:
-    """The text above all rows, in two columns."""
-    width = MAPS_WIDTH / 2 - 1.5 * MARGIN
-    shares = ", ".join(f"{share:.0%}" for share in SHARES)
-    columns = (
-        (
-            "Red cells speak for the class, blue cells against it; grey ones do neither. The first map is the second "
-            "minus the third; the scale of all three stands at their right.",
-            "Outlined: the pixels that speak most for the predicted rather than the true class. As many are hidden "
-            f"({shares} of the image) as repair the answer, if any do.",
-            _made_with(explanation),
-        ),
-        (
-            "The same mask elsewhere: as many pixels of the same shape are hidden in another place. Where that "
-            "changes the answer as soon, the outlined place is nothing special.",
-            "map: good if it passes every check, fair if all but one, poor otherwise. The checks: hiding its pixels "
-            "changes the answer, and sooner than the same mask elsewhere; a network with random weights gives "
-            "another map; the mirrored image gives the mirrored map; its highest cell is among the pixels that decide, "
-            "where the data set names them.",
-        ),
-    )
-    first, second = ([(wrap(words, width, NORMAL), NORMAL, QUIET, False) for words in column] for column in columns)
+def _maps_head(explanation: Explanation) -> Block:
+    """The text above all rows: a title and a legend of two lines."""
     count = len(explanation.mistakes)
-    number = f"{count} mistake{'' if count == 1 else 's'}"
-    title = f"Why the network is wrong: {number}, true class \N{RIGHTWARDS ARROW} predicted class"
-    return [([title], LARGE, INK, True), *first], [([" "], LARGE, INK, True), *second]
+    title = f"{count} mistake{'' if count == 1 else 's'}, true class \N{RIGHTWARDS ARROW} predicted class"
+    legend = (
+        "Red cells are evidence for the class, blue cells against it, on one scale for the three maps of a row. "
+        f"{how_made(explanation.method, explanation.layer, explanation.contrast.shape[1:])}",
+        f"Outlined: the strongest evidence, of which {', '.join(f'{share:.0%}' for share in SHARES)} of the image are "
+        "hidden until the prediction is correct. Control mask: the same shape elsewhere.",
+    )
+    width = MAPS_WIDTH - 2 * MARGIN
+    return [([title], LARGE, INK, True), *((wrap(line, width), NORMAL, QUIET, False) for line in legend)]
 
 
 def how_made(method: str, layer: str | None, shape: tuple[int, ...]) -> str:
     """Method, layer, rows and columns of maps, in words."""
     return f"{method}, {layer or 'last stage of the dense twin'}, {'x'.join(map(str, shape))} cells."
-
-
-def _made_with(explanation: Explanation) -> str:
-    """Method, layer and cells, and which cells of the dense twin are exact."""
-    made = how_made(explanation.method, explanation.layer, explanation.contrast.shape[1:])
-    if explanation.layer is not None:
-        return made
-    return (
-        f"{made} In each direction one cell in {explanation.cell_stride} enters the logits; those between are the "
-        "same network's on a shifted grid."
-    )
 
 
 def _maps_panels(explanation: Explanation, split: Split, number: int) -> Panels:
@@ -355,9 +329,10 @@ class Panels:
         extents = [square(each, top + TITLES, PANEL) for each in lefts]
         axes = canvas(figure)
         show_image(axes, self.image, extents[0])
-        draw_outline(axes, self.hidden, extents[0])
         for map_, extent in zip(self.maps, extents[1:4], strict=True):
             show_map(axes, self.image, map_, scale, self.grid, extent)
+        for extent in extents[:2]:
+            draw_outline(axes, self.hidden, extent)
         show_image(axes, hide(self.image[None], self.hidden[None], self.hide)[0], extents[4])
         for each, lines in zip(lefts, self._titles(), strict=True):
             text(figure, each, top, "\n".join(lines), SMALL)

@@ -27,7 +27,10 @@ DPI = 120
 LARGE, NORMAL, SMALL = 12.0, 9.0, 8.0  # points
 LINE_HEIGHT, BASELINE = 1.3, 0.92  # in font sizes, from the top of a line
 INK, QUIET, PALE = "#1c1f24", "#5c6470", "#d5d9de"
-BLUE, ORANGE, RED = "#2166ac", "#d9730d", "#b2182b"
+ACCENT, ORANGE, RED = "#0a6b66", "#d9730d", "#b2182b"
+NEUTRAL = "#6f7b87"
+FAULT_COLOURS = {"label": RED, "ambiguous": "#b35900", "hard": "#5e5a53", "model": ACCENT, "unknown": NEUTRAL}
+"""One colour for each fault, the same as on the page. Red and blue of maps are for evidence only."""
 BADGE_COLOURS = {"good": "#1a7f37", "fair": ORANGE, "poor": RED}
 SIGNED_COLOURS = "RdBu_r"  # perceptual and diverging: red is positive, blue negative, white zero
 FONT = "DejaVu Sans"  # part of matplotlib, so a figure looks the same on every machine
