@@ -412,3 +412,56 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(DataError, match=r"no data set 'cifar11'.*cifar10, shapes"):
         load_data("cifar11")
+
+
+def test_all_pictures_to_judge_are_test_images(flat: Path, folder: Path) -> None:
+    judged = load_folder(flat, to_judge=True, progress=SILENT)
+    assert (len(judged.train), len(judged.test), judged.classes) == (0, 15, ("blue", "red"))
+    parts = load_folder(folder, to_judge=True, progress=SILENT)
+    assert (len(parts.train), len(parts.test)) == (3, 2)
+    shutil.rmtree(folder / "train")
+    alone = load_folder(folder, to_judge=True, progress=SILENT)
+    assert (len(alone.train), len(alone.test)) == (0, 2)
+
+
+def test_the_classes_of_a_model_give_the_labels_their_numbers(flat: Path) -> None:
+    classes = ("red", "green", "blue")
+    found = load_folder(flat, to_judge=True, classes=classes, progress=SILENT)
+    assert found.classes == classes
+    assert np.bincount(found.test.labels).tolist() == [10, 0, 5]
+    with pytest.raises(DataError, match="blue"):
+        load_folder(flat, to_judge=True, classes=("red", "green"), progress=SILENT)
+
+
+@pytest.mark.parametrize("head", ["", "name,label\n", "number;class;path\n"])
+def test_paths_and_labels_in_a_table(flat: Path, head: str) -> None:
+    names = [f"red/{number}.png" for number in range(10)] + [f"blue/{number}.png" for number in range(5)]
+    labels = ["10"] * 10 + ["9"] * 5  # numbers are in the order of numbers
+    lines = [f"{name},{label}\n" for name, label in zip(names, labels, strict=True)]
+    if ";" in head:
+        lines = [f"{number};{line.strip().split(',')[1]};{line.split(',')[0]}\n" for number, line in enumerate(lines)]
+    (flat / "labels.csv").write_text(head + "".join(lines))
+    found = load_folder(flat / "labels.csv", to_judge=True, progress=SILENT)
+    assert found.classes == ("9", "10")
+    assert found.test.labels.tolist() == [1] * 10 + [0] * 5
+    assert found.test.files == tuple(names)
+    split = load_data(flat / "labels.csv", progress=SILENT)
+    assert (len(split.train), len(split.test)) == (12, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "labels.csv"),
+        ("red/0.png\n", "red/0.png"),
+        ("no.png,red\n", "no.png"),
+        ("no.png,blue\nred/0.png,red\n", "no.png"),
+        ("red/0.png,red\nred/1.png\n", "line 2"),
+        ("red/0.png,red,3\n", "3 columns"),
+        ("red/0.png,red\nred/1.png,red\n", "two classes"),
+    ],
+)
+def test_a_table_that_names_no_pictures_is_refused(flat: Path, text: str, named: str) -> None:
+    (flat / "labels.csv").write_text(text)
+    with pytest.raises(DataError, match=named):
+        load_folder(flat / "labels.csv", progress=SILENT)

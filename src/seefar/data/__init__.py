@@ -29,7 +29,8 @@ def load_data(
 
     Args:
         name: `cifar10`, `shapes`, or the path of a folder of pictures: `train/<class>/` and `test/<class>/`, or only
-            class folders, of which a fifth of the pictures is set aside for the test.
+            class folders, of which a fifth of the pictures is set aside for the test; or of a CSV file with the path
+            and the label of each picture.
         folder: where CIFAR-10 is, or is saved; default: SEEFAR_DATA, else the user's cache folder.
         image_size: height and width in pixels, 16 to 512, that the pictures of a folder are brought to, or one number
             for both.
@@ -52,7 +53,7 @@ def load_data(
         return load_cifar10(folder, create=create, progress=progress)
     if name == "shapes":
         return load_shapes()
-    if expanded(name).is_dir():
+    if expanded(name).is_dir() or expanded(name).suffix == ".csv":
         return load_folder(expanded(name), image_size, fit, progress=progress)
     raise DataError(
         f"There is no data set {str(name)!r}: choose cifar10, shapes, or an existing folder of pictures with "

@@ -10,10 +10,10 @@ import unicodedata
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from seefar.data.pictures import (
 )
 from seefar.errors import DataError, RunError, printable
 from seefar.progress import Progress, showing
-from seefar.runs.files import read_json, write_text, written_beside
+from seefar.runs.files import read_json, read_table, write_text, written_beside
 
 PARTS = {
     part: re.compile(rf"(?:^|.*[^a-z])(?:{words})(?:set|data|images)?(?:[^a-z].*)?")
@@ -92,21 +92,26 @@ def load_folder(
     image_size: ImageSize = 32,
     fit: Fit = "crop",
     *,
+    to_judge: bool = False,
+    classes: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Data:
     """Read a folder of pictures by class; every picture becomes RGB of `image_size` pixels.
 
     The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`, see `PARTS`), or only class folders,
-    of which a fifth of the pictures is set aside for the test. Every format that Pillow reads is read, also in
+    of which a fifth of the pictures is set aside for the test. A CSV file names the path, from its own folder, and the
+    label of each picture, see `read_labels`. Every format that Pillow reads is read, also in
     folders within a class folder; `read_picture` describes the treatment of sizes and modes. What white is in
     pictures of more than 8 bits is chosen once, for all of them. The decoded images are cached, and mapped into memory
     the next time if names, sizes and times of the files are the same. A picture replaced by one of the same size and
     time is noticed if the system records when a file was last changed, which Windows does not.
 
     Args:
-        folder: the data folder.
+        folder: the data folder, or a CSV file of paths and labels.
         image_size: height and width in pixels, 16 to 512 each, or one number for both.
         fit: how pictures of another shape are brought to it, see `read_picture`.
+        to_judge: where no part is named `test`, all pictures are test images and none is a training image.
+        classes: names of the K classes in the order of a model; a class may have no picture. Default: those found.
         progress: see `seefar.progress`. Each of the data's `notes` is a line.
 
     Raises:
@@ -115,10 +120,11 @@ def load_folder(
     if not all(SMALLEST <= side <= LARGEST for side in both(image_size)):
         raise DataError(f"image_size must be {SMALLEST} to {LARGEST} pixels (got {image_size}).")
     folder = Path(folder)
-    layout = read_layout(folder)
+    is_table = folder.suffix.lower() == ".csv" and not folder.is_dir()
+    layout = (read_labels if is_table else read_layout)(folder, to_judge, classes)
     files = (*layout.train, *layout.test)
     with showing(progress) as shown:
-        images, done = _decoded(folder, files, image_size, fit, cache_folder(), shown)
+        images, done = _decoded(folder.parent if is_table else folder, files, image_size, fit, cache_folder(), shown)
         notes = (*layout.notes, *done)
         for note in notes:
             shown.line(f"{printable(str(folder))}: {note}")
@@ -135,10 +141,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
 
 
-def read_layout(folder: Path) -> Layout:
+def read_layout(folder: Path, to_judge: bool = False, order: Sequence[str] | None = None) -> Layout:
     """Find the classes and pictures of a folder, without opening any of them.
 
-    The layouts are those of `load_folder`. The split of a folder without test images depends on the pictures' names
+    The layouts are those of `load_folder`, and so are the arguments; `order` is its `classes`. The split of a folder without test images depends on the pictures' names
     alone, so further pictures do not move the others. Hidden files and folders, and those of other programs, are
     ignored.
 
@@ -152,33 +158,31 @@ def read_layout(folder: Path) -> Layout:
     train, test, val = (parts.get(name) for name in PARTS)
     given = test or val
     notes: list[str] = []
-    if train is None and given is not None:
+    fewest = 2 if order is None else 1
+    if train is None and given is not None and not to_judge:
         raise DataError(f"{folder} holds {given.name}/ but no train/: put the training pictures into train/<class>/.")
     if train is not None and given is not None:
-        classes, tested = _class_names(train, skipped), _class_names(given, skipped)
-        if set(classes) != set(tested):
+        classes, tested = _class_names(train, skipped, fewest), _class_names(given, skipped, fewest)
+        if order is None and set(classes) != set(tested):
             odd = ", ".join(printable(name) for name in sorted(set(classes) ^ set(tested)))
             raise DataError(
                 f"{folder}: {train.name}/ and {given.name}/ must have the same classes; they differ in {odd}."
             )
-        forms = [name for name in classes if classes[name].name != tested[name].name]
+        forms = [name for name in classes.keys() & tested if classes[name].name != tested[name].name]
         if forms:
             notes.append(f"{', '.join(map(printable, forms))}: its folders are named in two Unicode forms, read as one")
-        trained = _part_files(folder, train, classes, skipped)
-        testing = _part_files(folder, given, tested, skipped)
+        trained = _numbered(_part_files(folder, train, classes, skipped), classes, order)
+        testing = _numbered(_part_files(folder, given, tested, skipped), tested, order)
         if test is None:
             notes.append(f"{given.name}/ holds the test images, since there is no test/")
         elif val is not None:
             notes.append(f"{val.name}/ is not used: {test.name}/ holds the test images")
     else:
-        whole = train or folder
-        classes = _class_names(whole, skipped if train else None)  # those of the folder itself are counted
-        files = _part_files(folder, whole, classes, skipped)
-        trained, testing = _split(files, tuple(classes))
-        notes.append(
-            f"there is no test/: {len(testing)} of {len(files)} pictures, a fifth of each class chosen by seed "
-            f"{SEED}, are the test images"
-        )
+        whole = train or given or folder
+        classes = _class_names(whole, skipped if parts else None, fewest)  # those of the folder itself are counted
+        files = _numbered(_part_files(folder, whole, classes, skipped), classes, order)
+        trained, testing, note = _divide(files, tuple(order or classes), to_judge)
+        notes.append(note)
     unused = [path for path in inside if path not in parts.values() and _inner(path) not in parts.values()]
     if parts and unused:
         notes.append(f"not used, beside the parts: {_names(unused)}")
@@ -188,7 +192,65 @@ def read_layout(folder: Path) -> Layout:
     if skipped:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
         notes.append(f"skipped {skipped.total()} files: {reasons}")
-    return Layout(tuple(classes), trained, testing, tuple(notes))
+    return Layout(tuple(order or classes), trained, testing, tuple(notes))
+
+
+def _numbered(files: tuple[File, ...], classes: Iterable[str], order: Sequence[str] | None) -> tuple[File, ...]:
+    """The files with labels that number the classes in another order."""
+    if order is None:
+        return files
+    if odd := [printable(name) for name in classes if name not in order]:
+        raise DataError(f"The classes must be {', '.join(order[:20])} (got {', '.join(odd)}).")
+    number = [order.index(name) for name in classes]
+    return tuple(replace(file, label=number[file.label]) for file in files)
+
+
+def _divide(
+    files: tuple[File, ...], classes: Sequence[str], to_judge: bool
+) -> tuple[tuple[File, ...], tuple[File, ...], str]:
+    """Training images and test images where no part is named `test`, and a line about it."""
+    if to_judge:
+        return (), files, f"all {len(files)} pictures are test images"
+    trained, testing = _split(files, classes)
+    note = f"{len(testing)} of {len(files)} pictures, a fifth of each class chosen by seed {SEED}, are the test images"
+    return trained, testing, f"there is no test/: {note}"
+
+
+def read_labels(table: Path, to_judge: bool = False, order: Sequence[str] | None = None) -> Layout:
+    """Find the classes and pictures of a CSV file with one line for each picture: its path, and its label.
+
+    The column of the paths is the first that names a file of the CSV's folder in the last line, that of the labels is
+    called `label` or `class`, or is the only other one. The arguments are those of `read_layout`.
+
+    Raises:
+        DataError: the file cannot be read, a picture is missing, or a label is none of the classes.
+    """
+    rows = read_table(table)
+    paths = [n for n, cell in enumerate(rows[-1]) if cell and (table.parent / cell).is_file()] if rows else []
+    if not paths or len(rows[-1]) < 2:
+        raise DataError(
+            f"{table} must name one picture in each line, its path relative to {table.parent}, and its label "
+            f"(got {', '.join(map(printable, rows[-1])) if rows else 'no line'} in its last line)."
+        )
+    at, titles = paths[0], {title.strip().lower(): n for n, title in enumerate(rows[0])}
+    others = [n for n in range(len(rows[0])) if n != at]
+    label = titles.get("label", titles.get("class", others[0] if len(others) == 1 else None))
+    if label is None:
+        raise DataError(f"{table} has {len(rows[0])} columns: call that of the labels `label`.")
+    if "." not in rows[0][at]:  # a title, not a file
+        rows = rows[1:]
+    names = sorted({row[label] for row in rows}, key=lambda name: (int(name), "") if name.isdigit() else (0, name))
+    if len(order or names) < 2:
+        raise DataError(f"{table} must have labels of at least two classes (got {', '.join(map(printable, names))}).")
+    files = []
+    for row in rows:
+        path = table.parent / row[at]
+        if not path.is_file():
+            raise DataError(f"{table} names {printable(row[at])}, which is not a file of {table.parent}.")
+        about = path.stat()
+        files.append(File(row[at], names.index(row[label]), about.st_size, (about.st_mtime_ns, about.st_ctime_ns)))
+    train, test, note = _divide(_numbered(tuple(files), names, order), tuple(order or names), to_judge)
+    return Layout(tuple(order or names), train, test, (note,))
 
 
 def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
@@ -247,7 +309,7 @@ def _class_folders(folder: Path, skipped: Counter[str] | None = None) -> list[Pa
     return found
 
 
-def _class_names(part: Path, skipped: Counter[str] | None) -> dict[str, Path]:
+def _class_names(part: Path, skipped: Counter[str] | None, fewest: int) -> dict[str, Path]:
     """The class folders of a part by their names, which are composed: NFC, since a Mac decomposes them."""
     folders = _class_folders(part, skipped)
     named = {unicodedata.normalize("NFC", path.name): path for path in folders}
@@ -257,7 +319,7 @@ def _class_names(part: Path, skipped: Counter[str] | None) -> dict[str, Path]:
             f"{part} holds {', '.join(map(printable, twice))} twice, in two Unicode forms (composed and decomposed): "
             "merge the folders."
         )
-    if len(named) < 2:
+    if len(named) < fewest:
         found = ", ".join(map(printable, named)) or "none"
         raise DataError(f"{part} must hold one folder of pictures per class, at least two (got {found}).")
     return dict(sorted(named.items()))

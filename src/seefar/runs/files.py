@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import os
 import re
@@ -15,7 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seefar.errors import RunError, next_step
+from seefar.errors import DataError, RunError, next_step
 
 TEXT_LIMIT = 64 << 20
 """Bytes: no JSON, CSV or log of a run comes near it, and a file of holes or a device must not fill the memory."""
@@ -105,6 +107,26 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def read_table(path: str | Path) -> list[list[str]]:
+    """The lines of a CSV file without the empty ones, as many cells in each; separated by comma, semicolon or tab.
+
+    Raises:
+        DataError: the file cannot be read, or its lines have different numbers of cells.
+    """
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+        first = text.split("\n", 1)[0]
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count)) if row]
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing.") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV in UTF-8 ({error}).") from error
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(rows[0]):
+            raise DataError(f"{path} has {len(row)} cells in line {number} and {len(rows[0])} in its first.")
+    return rows
 
 
 def is_finite_number(value: object) -> bool:
