@@ -37,7 +37,7 @@ import seefar
 from seefar.data.pictures import read_picture
 from seefar.data.shapes import load_shapes
 from seefar.errors import SeefarError
-from seefar.evaluation.predictions import read_predicted
+from seefar.evaluation.given import read_predictions
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import SILENT
 from seefar.runs.folder import verify
@@ -220,8 +220,8 @@ def make(home: Path) -> dict[str, tuple[Path, Callable[[Path], object], tuple[Mu
         check(len(seefar.evaluate_run(run, data, progress=SILENT).predictions.logits) == 20, "other images")
 
     def sane_predicted(path: Path) -> None:
-        found = read_predicted(path, 20, 10)
-        check(found.shape == (20,) and found.min() >= 0 and found.max() < 10, "no classes")
+        found, _ = read_predictions(path, data.classes, 20)
+        check(found.shape == (20, 10) and bool(np.isfinite(found).all()), "no logits")
 
     def sane_picture(path: Path) -> None:
         found = read_picture(path, 32)

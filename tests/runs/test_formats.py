@@ -19,7 +19,7 @@ from PIL import Image
 from seefar.data.cifar10 import unpack
 from seefar.data.pictures import read_picture
 from seefar.errors import DataError, RecipeError, RunError
-from seefar.evaluation.predictions import read_predicted
+from seefar.evaluation.given import read_predictions
 from seefar.runs.arrays import load_array, load_arrays, load_tensors, save_tensors
 from seefar.training.recipe import Recipe
 
@@ -71,12 +71,12 @@ def test_a_recipe_of_another_form_is_refused(content: str) -> None:
         Recipe.from_json(content)
 
 
-@pytest.mark.parametrize("name", ["p.json", "p.npy", "p.csv"])
+@pytest.mark.parametrize("name", ["p.json", "p.npy", "p.csv", "p.npz"])
 def test_predictions_of_another_form_are_refused(tmp_path: Path, name: str) -> None:
     for content in (b"[" * 200_000, npy("(" * 100 + "\n"), b"\xff", b""):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=name):
-            read_predicted(tmp_path / name, 3, 3)
+            read_predictions(tmp_path / name, "abc", 3)
 
 
 def test_tensors_of_every_shape_and_type_come_back_and_no_bit_may_differ(tmp_path: Path) -> None:

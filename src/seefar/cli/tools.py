@@ -168,12 +168,13 @@ class Triage:
         """Find the fault of each mistake, and print how many have which."""
         from seefar.data import load_data
         from seefar.data.reference import CLASSES, load_reference
+        from seefar.evaluation.given import read_predictions
         from seefar.evaluation.notes import correct_labels, read_notes
-        from seefar.evaluation.predictions import read_predicted
         from seefar.evaluation.triage import accuracy_views, triage
 
         progress = self.output.progress
-        predicted = read_predicted(self.file, TEST_IMAGES, len(CLASSES))  # before 170 MB are downloaded
+        logits, _ = read_predictions(self.file, CLASSES, TEST_IMAGES)  # before 170 MB are downloaded
+        predicted = logits.argmax(1)
         test = load_data("cifar10", self.data_dir, progress=progress).test
         reference = load_reference(self.data_dir, progress=progress)
         verdicts = triage(test.labels, predicted, reference)

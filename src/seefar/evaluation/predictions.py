@@ -1,11 +1,10 @@
-"""Predictions: logits and features of every image of a split, computed or saved; predicted classes from any file."""
+"""Predictions: logits and features of every image of a split, computed, given or saved."""
 
 from __future__ import annotations
 
-import csv
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +15,9 @@ from seefar.errors import DataError, RunError
 from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import log_softmax
 from seefar.progress import Progress, showing
-from seefar.runs.arrays import load_array, load_arrays, save_arrays
-from seefar.runs.files import TEXT_LIMIT, expanded, parse_json, read_bytes
+from seefar.runs.arrays import load_arrays, save_arrays
 
 Floats = NDArray[np.float32]
-SUFFIXES = (".json", ".npy", ".csv")
-"""Files that `read_predicted` reads."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,6 +69,11 @@ class Predictions:
         """Cross-entropy of each image in nats, without label smoothing, float64 (N,)."""
         return -self.log_probabilities[np.arange(len(self.labels)), self.labels]
 
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether more than the predicted classes is known; False where all logits are 0 but for a single 1."""
+        return not is_one_hot(self.logits)
+
     def are_for(self, split: Split) -> bool:
         """Whether they are of these images, labels and classes, whatever the weights."""
         same_labels = self.classes == split.classes and np.array_equal(self.labels, split.labels)
@@ -80,7 +81,9 @@ class Predictions:
 
     @classmethod
     def of(cls, logits: NDArray[np.floating], split: Split) -> Predictions:
-        """Predictions of a network that is not at hand, from its logits; without features, and of unknown weights.
+        """Predictions of a network that is not at hand, from its logits; without features.
+
+        The fingerprint of the weights is that of the logits. `seefar.evaluation.given.read_predictions` reads files.
 
         Args:
             logits: (N, K), in the order of the images and classes of the split.
@@ -103,7 +106,9 @@ class Predictions:
                 f"{logits.shape}): pass them for all images of the split, in its order."
             )
         nothing = np.zeros((len(split), 0), np.float32)
-        return cls(logits.astype(np.float32), nothing, split.labels, split.classes, "unknown", split.fingerprint)
+        logits = np.ascontiguousarray(logits, np.float32)
+        fingerprint = hashlib.sha256(logits.data).hexdigest()
+        return cls(logits, nothing, split.labels, split.classes, fingerprint, split.fingerprint)
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays. `load` gives back exactly the same."""
@@ -123,6 +128,11 @@ class Predictions:
         except DataError as error:
             raise RunError(f"{path}: {error} Delete it and compute it again.") from error
         return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
+
+
+def is_one_hot(scores: NDArray[np.floating]) -> bool:
+    """Whether all rows (N, K) are 0 but for a single 1: classes without probabilities."""
+    return bool(((scores == 0) | (scores == 1)).all() and (scores.sum(1) == 1).all())
 
 
 _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
@@ -181,77 +191,3 @@ def predict(
             f"({', '.join(split.classes[:3])}, ...): choose a model that was trained on this data."
         )
     return Predictions(logits, features, split.labels, split.classes, classifier.fingerprint, split.fingerprint)
-
-
-# ---- Predicted classes of any model ----
-
-
-def read_predicted(path: str | Path, count: int, num_classes: int) -> Labels:
-    r"""The predicted class of each image, from a file of classes or of logits.
-
-    Args:
-        path: `.json`, a list; `.npy`, an array; `.csv`, one line for each image, with or without a header. One class
-            from 0 to K-1 for each image, or K logits or probabilities, of which the largest counts.
-        count: N, how many images there are.
-        num_classes: K.
-
-    Returns:
-        int64 (N,).
-
-    Raises:
-        DataError: the file is missing or cannot be read, or holds something else.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "logits.csv"
-        ...     _ = path.write_text("cat,dog\n0.5,-1\n-2,3.5\n")
-        ...     read_predicted(path, count=2, num_classes=2)
-        array([0, 1])
-    """
-    path = expanded(path)
-    try:
-        values = np.asarray(_read_values(path))
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: give a file of predictions ({', '.join(SUFFIXES)}).") from error
-    except (OSError, EOFError, ValueError, csv.Error) as error:  # ValueError: no JSON, no array, ragged lines
-        raise DataError(f"{path} cannot be read ({error}): give one class for each image.") from error
-    rule = f"{path} must hold {count:,} classes from 0 to {num_classes - 1}, or logits ({count:,}, {num_classes})"
-    are_logits = values.shape == (count, num_classes)
-    if values.dtype.kind not in "iuf" or not (are_logits or values.shape in ((count,), (count, 1))):
-        raise DataError(f"{rule}; found {values.dtype.name} of shape {values.shape}.")
-    if are_logits:
-        wrong = ~np.isfinite(values)
-    else:
-        wrong = (values != np.round(values)) | (values < 0) | (values >= num_classes)  # NaN differs from itself
-    if wrong.any():
-        image = int(np.argwhere(wrong)[0][0])
-        raise DataError(f"{rule}; found {values[image]} for image {image}.")
-    classes = values.argmax(1) if are_logits else values.reshape(-1)
-    return classes.astype(np.int64)
-
-
-def _read_values(path: Path) -> Any:
-    match path.suffix.lower():
-        case ".npy":
-            return load_array(path)
-        case ".json":
-            return parse_json(read_bytes(path, TEXT_LIMIT).decode("utf-8-sig"))
-        case ".csv":
-            return _parse_csv(read_bytes(path, TEXT_LIMIT).decode("utf-8-sig"))
-    raise DataError(f"{path} should be a file of one of these kinds: {', '.join(SUFFIXES)}.")
-
-
-def _parse_csv(text: str) -> list[list[float]]:
-    """The lines of a CSV as numbers, without a header and empty lines."""
-    rows = []
-    for number, cells in enumerate(csv.reader(text.splitlines()), start=1):
-        try:
-            row = [float(cell) for cell in cells]
-        except ValueError as error:
-            if number == 1:
-                continue
-            raise ValueError(f"line {number}: {error}") from error
-        if row:
-            rows.append(row)
-    return rows

@@ -1,0 +1,260 @@
+"""Predictions of a classifier that was trained elsewhere: read from a file, and matched to the images by file name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.data.pictures import picture_suffixes
+from seefar.errors import DataError, printable
+from seefar.evaluation.predictions import is_one_hot
+from seefar.runs.arrays import load_array
+from seefar.runs.files import expanded, open_regular, parse_json, read_bytes, read_table
+
+SUFFIXES = (".csv", ".json", ".npy", ".npz")
+"""Files of predictions."""
+PREDICTED = ("predicted", "prediction", "predictions", "pred", "class", "label")
+"""Titles of a column of predicted classes; the first that there is counts."""
+SCORES = ("logits", "probabilities", "scores", *PREDICTED)
+"""Names of arrays in `.npz` and of fields in `.json`; the first that there is counts."""
+LEAST_PROBABILITY = 1e-12
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """M rows of a file.
+
+    Attributes:
+        cells: (M, C), text or numbers.
+        titles: of the columns; None if unknown.
+        names: of the images, as the file has them; None if it has none.
+        has_titles: whether the first row may be titles.
+    """
+
+    cells: NDArray[Any]
+    titles: Sequence[str] | None = None
+    names: Sequence[str] | None = None
+    has_titles: bool = False
+
+
+def find_predictions(path: str | Path) -> Path:
+    """The path of a file of predictions that exists.
+
+    Raises:
+        DataError: it is missing or of another kind.
+    """
+    path = expanded(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path} must be a file of one of these kinds: {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise DataError(f"{path} is missing: name a file of predictions ({', '.join(SUFFIXES)}).")
+    return path
+
+
+def read_predictions(
+    path: str | Path, classes: Sequence[str], count: int, files: Sequence[str] | None = None
+) -> tuple[Floats, str]:
+    r"""Logits for each image, from a file of predicted classes, probabilities or logits.
+
+    A `.csv` has a line for each image: a predicted class, by name or from 0 to K-1, or a column for each class, titled
+    with its name or in the order of the classes; and, in any column, the name of its file. A `.json` is a list of
+    these, or an object from file names to them. A `.npy` is an array; a `.npz` has one called `logits`,
+    `probabilities` or `predicted`, and may have `files` and `classes`. Rows that are not negative and sum to 1 are
+    probabilities, of which the logarithm is taken. Predicted classes become rows of 0 and a single 1, which is all that
+    is known: `Predictions.has_probabilities` is then false.
+
+    Args:
+        path: the file.
+        classes: names of the K classes.
+        count: N, how many images there are.
+        files: names of their files. Where the file of predictions has names, these are matched, never positions: whole
+            paths, else last parts, else these without their endings. Default: the numbers from 0, or from 1.
+
+    Returns:
+        Logits, float32 (N, K), and one line that says how they were read.
+
+    Raises:
+        DataError: the file is missing or cannot be read, or holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mine.csv"
+        >>> _ = path.write_text("id,label\nb,dog\na,cat\n")
+        >>> read_predictions(path, ("cat", "dog"), 2, ["cat/a.png", "cat/b.png"])[0].tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    path = find_predictions(path)
+    try:
+        cells, how = _match(_read(path), count, files, len(classes))
+        scores = _scores(*cells, classes)
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        raise DataError(f"{path} cannot be used: {printable(str(error))}") from error
+    if (scores >= 0).all() and np.abs(scores.sum(1) - 1).max() < 0.01 and not is_one_hot(scores):
+        scores = np.log(np.maximum(scores / scores.sum(1, keepdims=True), LEAST_PROBABILITY))
+        how += "; its rows sum to 1, so they are probabilities"
+    return scores.astype(np.float32), how
+
+
+def _read(path: Path) -> _Table:
+    match path.suffix.lower():
+        case ".csv":
+            rows = read_table(path)
+            return _Table(np.array(rows, dtype=str).reshape(len(rows), -1), has_titles=True)
+        case ".json":
+            return _from_json(parse_json(read_bytes(path).decode("utf-8-sig")))
+        case ".npy":
+            return _Table(_columns(load_array(path)))
+    return _from_archive(path)
+
+
+def _from_archive(path: Path) -> _Table:
+    try:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
+    except Exception as error:  # a damaged archive may raise anything at all
+        raise ValueError(f"it is no archive of plain arrays ({error}).") from error
+    name = next((name for name in SCORES if name in arrays), None)
+    if name is None:
+        raise ValueError(f"it has no array called {', '.join(SCORES)} (got {', '.join(arrays)}).")
+    titles, names = (arrays[key].astype(str).tolist() if key in arrays else None for key in ("classes", "files"))
+    return _Table(_columns(arrays[name]), titles, names)
+
+
+def _from_json(value: Any) -> _Table:
+    if isinstance(value, dict):
+        name = next((name for name in SCORES if isinstance(value.get(name), list)), None)
+        if name is None:
+            return _Table(_columns(np.array(list(value.values()))), names=list(map(str, value)))
+        return _Table(_columns(np.array(value[name])), value.get("classes"), value.get("files"))
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        titles = list(value[0])
+        rows = [[str(row[title]) for title in titles] for row in value]
+        return _Table(np.array([titles, *rows]), has_titles=True)
+    return _Table(_columns(np.array(value)))
+
+
+def _columns(array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim not in (1, 2) or array.dtype.kind not in "iufU":
+        raise ValueError(f"it must hold a class or K numbers for each image (got {array.dtype.name} {array.shape}).")
+    return array.reshape(len(array), -1)
+
+
+def _match(
+    table: _Table, count: int, files: Sequence[str] | None, num_classes: int
+) -> tuple[tuple[NDArray[Any], Sequence[str] | None], str]:
+    """The cells (N, C) in the order of the images without their names, the titles of the columns, and how."""
+    cells, titles = table.cells, table.titles
+    columns = {} if table.names is None else {-1: table.names}
+    if table.has_titles and (files is not None or cells.shape[1] in (2, num_classes + 1)):
+        columns = {at: cells[:, at].tolist() for at in range(cells.shape[1])}
+    wanted = [files] if files is not None else [[str(i + first) for i in range(count)] for first in (0, 1)]
+    found = [(at, *_rows(names, own)) for at, names in columns.items() for own in wanted]
+    at, rows, how = max(found, key=lambda one: count - one[1].count(None), default=(None, [None] * count, ""))
+    missing = rows.count(None)
+    if files is not None and missing and (missing < count or table.names is not None or _are_pictures(cells)):
+        raise ValueError(
+            f"it has no prediction for {printable(files[rows.index(None)])}"
+            + (f" and {missing - 1} other pictures." if missing > 1 else ".")
+        )
+    if missing:
+        if table.has_titles and len(cells) == count + 1:
+            cells, titles = cells[1:], cells[0].tolist()
+        if len(cells) != count:
+            raise ValueError(f"it has predictions for {len(cells):,} images, there are {count:,}.")
+        return (cells, titles), "it names no files, so its order must be that of the images"
+    how = how if files is not None else "matched by number"
+    if at is None or at < 0:
+        return (cells[rows], titles), how
+    return (np.delete(cells[rows], at, 1), None if 0 in rows else np.delete(cells[0], at).tolist()), how
+
+
+PARTS = {
+    "paths": lambda path: path.as_posix(),
+    "folders and file names": lambda path: "/".join(path.parts[-2:]),
+    "file names": lambda path: path.name,
+    "file names without endings": lambda path: path.stem,
+}
+"""What is compared of two paths: the most that agrees."""
+
+
+def _rows(names: Sequence[str], files: Sequence[str]) -> tuple[list[int | None], str]:
+    """For each file the row of its name, None if it has none, and what of them was compared.
+
+    Raises:
+        ValueError: a name is there twice.
+    """
+    best: tuple[list[int | None], str] = [None] * len(files), ""
+    own, there = ([PurePosixPath(name.strip().replace("\\", "/")) for name in part] for part in (files, names))
+    for how, part in PARTS.items():
+        keys, row_of = list(map(part, own)), {part(path): row for row, path in enumerate(there)}
+        rows = [row_of.get(key) for key in keys]
+        if len(set(keys)) == len(keys) and rows.count(None) < best[0].count(None):
+            twice = Counter(map(part, there)) & Counter(dict.fromkeys(keys, 2))
+            key, times = max(twice.items(), key=lambda one: one[1])
+            if times > 1 and rows.count(None) == 0:
+                raise ValueError(f"it names {printable(key)} more than once.")
+            best = rows, f"matched by {how}"
+    return best
+
+
+def _are_pictures(cells: NDArray[Any]) -> bool:
+    """Whether a row has the name of a picture file."""
+    return bool(len(cells)) and any(PurePosixPath(str(cell)).suffix.lower() in picture_suffixes() for cell in cells[-1])
+
+
+def _scores(cells: NDArray[Any], titles: Sequence[str] | None, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Scores (N, K) from columns of scores, or from one column of classes."""
+    at = {title.strip().casefold(): number for number, title in enumerate(titles or ())}
+    names = [name.casefold() for name in classes]
+    if all(name in at for name in names):
+        return _numbers(cells[:, [at[name] for name in names]])
+    column = next((at[title] for title in PREDICTED if title in at), 0 if cells.shape[1] == 1 else None)
+    if column is not None:
+        return np.eye(len(classes))[_indices(cells[:, column], names)]
+    if cells.shape[1] == len(classes):
+        return _numbers(cells)
+    shown = ", ".join(map(str, titles if titles is not None else cells[0])) if len(cells) else "nothing"
+    raise ValueError(
+        f"it must have a column of predicted classes, or one for each of the {len(classes)} classes "
+        f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}; got {printable(shown)})."
+    )
+
+
+def _numbers(cells: NDArray[Any]) -> NDArray[np.float64]:
+    scores = cells.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(scores).all(1))
+    if len(bad):
+        raise ValueError(f"its numbers must be finite (got {cells[bad[0]]} for image {bad[0]}).")
+    return scores
+
+
+def _indices(cells: NDArray[Any], names: Sequence[str]) -> NDArray[np.int64]:
+    """The class of each cell: its name; or, where no name is a number, a whole number from 0 to K-1."""
+    number_of: dict[Any, int] = {name: number for number, name in enumerate(names)}
+    if not any(map(_is_number, names)):
+        number_of |= {float(number): number for number in range(len(names))}
+    texts = [str(cell).strip().casefold() for cell in cells]
+    found = [number_of.get(text, number_of.get(float(text), -1) if _is_number(text) else -1) for text in texts]
+    if -1 in found:
+        image = found.index(-1)
+        raise ValueError(
+            f"its classes must be names ({', '.join(names[:5])}) or whole numbers from 0 to {len(names) - 1} "
+            f"(got {printable(str(cells[image]))} for image {image})."
+        )
+    return np.array(found, dtype=np.int64)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
