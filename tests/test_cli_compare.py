@@ -24,7 +24,7 @@ from seefar.training.run import Run
 @pytest.fixture
 def two_runs(in_folder: Path, few: Data, monkeypatch: pytest.MonkeyPatch) -> tuple[RunFolder, RunFolder]:
     """Of 20 images run a misses 0 and 1, run b 1 and the last; both take class k for class k + 1."""
-    monkeypatch.setattr("seefar.pipeline.load_data", lambda *_, **__: few)
+    monkeypatch.setattr("seefar.pipeline.load_for", lambda *_, **__: few)
     test, folders = few.test, []
     for name, wrong in (("a", [0, 1]), ("b", [1, 19])):
         folder = RunFolder(in_folder / "runs" / name)

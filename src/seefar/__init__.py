@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from seefar.maps.formulas import layercam as layercam
     from seefar.model.adapt import adapt as adapt
     from seefar.model.resnet import ResNet18 as ResNet18
+    from seefar.pipeline import audit as audit
     from seefar.pipeline import compare_runs as compare_runs
     from seefar.pipeline import evaluate_run as evaluate_run
     from seefar.pipeline import explain_run as explain_run
@@ -80,7 +81,7 @@ _NAMES = {
     "maps.formulas": "class_maps contrast_map gradcam gradcam_plus_plus hirescam layercam",
     "model.adapt": "adapt",
     "model.resnet": "ResNet18",
-    "pipeline": "compare_runs evaluate_run explain_run report_run run",
+    "pipeline": "audit compare_runs evaluate_run explain_run report_run run",
     "progress": "SILENT",
     "report.charts": "plot_comparison plot_history",
     "report.figures": "plot_maps plot_mistakes plot_picture",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from seefar.choices import Choices
 from seefar.data.images import Data, Split
 from seefar.data.reference import Reference, has_reference, load_reference
-from seefar.errors import ChoiceError, DataError
+from seefar.errors import ChoiceError, DataError, RunError
+from seefar.evaluation.audit import Audit
 from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
 from seefar.evaluation.evidence import OtherRuns, judge
@@ -30,7 +31,6 @@ from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours, find_neighbours
 from seefar.maps.grid import Grid
-from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress
 from seefar.report.charts import plot_confusion, plot_faults, plot_history, plot_reliability
 from seefar.report.content import ReportContent
@@ -48,7 +48,7 @@ class Job:
     """What one command works on; the artifacts compute their values from it.
 
     Args:
-        run: the finished training.
+        run: the finished training, or an audit.
         data: its data set, or another one of the same classes and image size.
         choices: which mistakes are shown, and how they are explained; None: as the files in the folder were made.
         data_dir: where the reference data for CIFAR-10 are kept; see `seefar.load_reference`.
@@ -64,7 +64,7 @@ class Job:
 
     def __init__(
         self,
-        run: Run,
+        run: Run | Audit,
         data: Data,
         choices: Choices | None,
         data_dir: str | Path | None,
@@ -78,13 +78,13 @@ class Job:
     def fact(self, name: str) -> str | None:
         """What the artifacts are computed from, beside each other; None if it cannot be known now."""
         if name == "weights":
-            return weights_fingerprint(self.run.model)
+            return self.run.fingerprint
         if name == "test":
             return split_fact(self.data.test)
         if name == "train":
             return self.data.train.fingerprint
         if name == "held out":
-            return self.data.train.fingerprint if self.run.recipe.held_out else "none"
+            return self.data.train.fingerprint if self.run.recipe and self.run.recipe.held_out else "none"
         if name == "history":
             return _hash([asdict(row) for row in self.run.history]) if self.run.history else None
         if name == "origin":
@@ -93,6 +93,20 @@ class Job:
             return None if self.others is None else _hash([self.others.names, self.others.predicted.tolist()])
         assert name == "reference"
         return None if self.reference is None else _reference_hash(self.reference)
+
+    @property
+    def model(self) -> Any:
+        """The network.
+
+        Raises:
+            RunError: it is not at hand.
+        """
+        if self.run.model is None:
+            raise RunError(
+                f"{self.run.folder} has no model to compute with, since code is not loaded from a folder: pass it to "
+                "`seefar audit` again, with the predictions and the same pictures."
+            )
+        return self.run.model
 
     @cached_property
     def choices(self) -> Choices:
@@ -103,14 +117,15 @@ class Job:
         maps = self.store.settings_of(MAPS) or _settings_list(Choices())
         with suppress(ChoiceError, TypeError):  # a manifest that somebody else wrote
             choices = Choices(*maps, *shown)
-            normalise_map_settings(self.run.model, self.run.image_size, choices)
+            if self.run.model is not None:
+                normalise_map_settings(self.run.model, self.run.image_size, choices)
             return choices
         return Choices()
 
     @cached_property
     def map_settings(self) -> MapSettings:
         """How mistakes are explained, normalised."""
-        return normalise_map_settings(self.run.model, self.run.image_size, self.choices)
+        return normalise_map_settings(self.model, self.run.image_size, self.choices)
 
     @cached_property
     def _reference(self) -> tuple[Reference | None, str | None]:
@@ -175,19 +190,18 @@ class Calibrations:
     """Calibration of a run.
 
     Attributes:
-        plain: of the network as it is.
+        plain: of the network as it is; None if only its predicted classes are known.
         after_temperature: with a temperature fitted on the held-out images; None if none were held out.
     """
 
-    plain: Calibration
+    plain: Calibration | None
     after_temperature: Calibration | None
 
     @property
     def sections(self) -> dict[str, Any]:
         """Sections of `metrics.json`."""
-        after = self.after_temperature
-        more = {} if after is None else {"calibration_after_temperature": asdict(after)}
-        return {"calibration": asdict(self.plain), **more}
+        sections = {"calibration": self.plain, "calibration_after_temperature": self.after_temperature}
+        return {name: asdict(one) for name, one in sections.items() if one is not None}
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -197,19 +211,21 @@ class Calibrations:
     def load(cls, path: Path) -> Calibrations:
         """Read what `save` wrote."""
         values = read_json(path)
-        after = values["after_temperature"]
-        return cls(Calibration.from_dict(values["plain"]), None if after is None else Calibration.from_dict(after))
+        both = (values[name] for name in ("plain", "after_temperature"))
+        return cls(*(None if one is None else Calibration.from_dict(one) for one in both))
 
 
 def _calibrate(job: Job) -> Calibrations:
     predictions, recipe = job.evaluation.predictions, job.run.recipe
+    if not predictions.has_probabilities:
+        return Calibrations(None, None)
     plain = measure_calibration(predictions.logits, predictions.labels)
-    if not recipe.held_out:
+    if not isinstance(job.run, Run) or not recipe or not recipe.held_out:
         return Calibrations(plain, None)
     if job.run.trained_on != job.data.fingerprint:
         job.progress.line("no temperature is fitted, since the training images are not those of the training")
         return Calibrations(plain, None)
-    held_out = predict(job.run.model, job.data.hold_out(recipe.held_out, recipe.seed)[1], progress=job.progress)
+    held_out = predict(job.model, job.data.hold_out(recipe.held_out, recipe.seed)[1], progress=job.progress)
     temperature = fit_temperature(held_out.logits, held_out.labels)
     return Calibrations(plain, measure_calibration(predictions.logits, predictions.labels, temperature))
 
@@ -218,13 +234,15 @@ def _metrics(job: Job) -> dict[str, Any]:
     return {"test": asdict(job.evaluation.metrics), **job.analysis.sections, **job.calibrations.sections}
 
 
-def _explain(job: Job) -> Iterator[Explanation]:
+def _explain(job: Job) -> Iterator[Explanation] | None:
     """The mistakes that are shown first, then the others; those that are explained already are kept."""
+    if not job.run.has_model:
+        return None
     settings, known = job.map_settings, job.store.peek(MAPS)
     if known is not None and [known.method, known.layer, known.cells, known.hide] != _settings_list(settings):
         known = None
     return explain_in_parts(
-        job.run.model,
+        job.model,
         job.data.test,
         job.evaluation.predictions,
         [*job.shown, *job.to_explain],
@@ -276,17 +294,31 @@ def page_content(job: Job) -> ReportContent:
     )
 
 
+def _reliability(job: Job) -> Figure | None:
+    plain, after = job.calibrations.plain, job.calibrations.after_temperature
+    return None if plain is None else plot_reliability(plain, job.evaluation.predictions.confidence, after)
+
+
+def _plot_shown(job: Job, plot: Callable[[Explanation, Split], Figure]) -> Figure | None:
+    maps = job.store.peek(MAPS)
+    return plot(maps.of(job.shown), job.data.test) if maps is not None and job.shown else None
+
+
 def _faults(job: Job) -> Figure | None:
     verdicts = job.analysis.verdicts
     return None if verdicts is None else plot_faults(count_faults(verdicts), rule_of(verdicts))
 
 
-def _neighbours(job: Job) -> Neighbours:
+def _neighbours(job: Job) -> Neighbours | None:
     predictions = job.evaluation.predictions
+    if not len(job.data.train):
+        return None
+    if not job.run.has_model:
+        return find_neighbours(predictions, None, job.data)
     if predictions.features.shape[1] == 0:  # shipped without, since they are 98 % of the file
-        predictions = predict(job.run.model, job.data.test, progress=job.progress)
+        predictions = predict(job.model, job.data.test, progress=job.progress)
     stage = "features of the training images"
-    training = predict(job.run.model, job.data.train, progress=job.progress, stage=stage)
+    training = predict(job.model, job.data.train, progress=job.progress, stage=stage)
     return find_neighbours(predictions, training, job.data)
 
 
@@ -308,7 +340,11 @@ def _save_json(value: Any, path: Path) -> None:
 
 PREDICTIONS = Artifact(
     "predictions.npz",
-    compute=lambda job: evaluate(job.run.model, job.data.test, progress=job.progress),
+    compute=lambda job: (
+        Evaluation.of(job.run.given)
+        if job.run.given is not None and not job.run.has_model
+        else evaluate(job.model, job.data.test, progress=job.progress)
+    ),
     save=Evaluation.save,
     load=Evaluation.load,
     of=("weights", "test"),
@@ -348,7 +384,7 @@ METRICS = Artifact(
 )
 SUMMARY = Artifact(
     "explanation.json",
-    compute=lambda job: job.store.get(MAPS).summary(),
+    compute=lambda job: None if (maps := job.store.peek(MAPS)) is None else maps.summary(),
     save=_save_json,
     of=(MAPS, PREDICTIONS),
 )
@@ -375,14 +411,14 @@ MISTAKES_FIGURE = Artifact(
 )
 MAPS_FIGURE = Artifact(
     "figures/maps.png",
-    compute=lambda job: plot_maps(job.store.get(MAPS).of(job.shown), job.data.test) if job.shown else None,
+    compute=lambda job: _plot_shown(job, plot_maps),
     save=save_figure,
     of=(MAPS, PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
 )
 ASSIGNMENT_FIGURE = Artifact(
     "figures/assignment.png",
-    compute=lambda job: plot_gradcam_grid(job.store.get(MAPS).of(job.shown), job.data.test) if job.shown else None,
+    compute=lambda job: _plot_shown(job, plot_gradcam_grid),
     save=save_figure,
     of=(MAPS, PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
@@ -395,9 +431,7 @@ CONFUSION_FIGURE = Artifact(
 )
 RELIABILITY_FIGURE = Artifact(
     "figures/reliability.png",
-    compute=lambda job: plot_reliability(
-        job.calibrations.plain, job.evaluation.predictions.confidence, job.calibrations.after_temperature
-    ),
+    compute=_reliability,
     save=save_figure,
     of=(PREDICTIONS, CALIBRATION),
 )
@@ -441,7 +475,7 @@ ARTIFACTS: Sequence[Artifact[Any]] = (
 )
 
 
-def measured_grid(run: Run, settings: MapSettings) -> Grid:
+def measured_grid(run: Run | Audit, settings: MapSettings) -> Grid:
     """Positions of the cells of a run's maps: as measured on its mistakes, if these are explained by such maps."""
     maps = read_store(run).peek(MAPS)
     if maps is not None and (maps.layer, maps.cells) == (settings.layer, settings.cells):
@@ -449,9 +483,9 @@ def measured_grid(run: Run, settings: MapSettings) -> Grid:
     return settings.grid
 
 
-def read_store(run: Run, test: Split | None = None) -> Store:
+def read_store(run: Run | Audit, test: Split | None = None) -> Store:
     """The files of a run, for reading only: those present are of these weights and, if they are given, images."""
-    facts = {"weights": weights_fingerprint(run.model), "test": None if test is None else split_fact(test)}
+    facts = {"weights": run.fingerprint, "test": None if test is None else split_fact(test)}
     return Store(run.folder.path, facts.get)
 
 

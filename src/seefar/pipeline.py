@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 from seefar.artifacts import (
     ARTIFACTS,
@@ -34,22 +37,25 @@ from seefar.artifacts import (
     page_content,
     read_store,
 )
-from seefar.choices import Choices, DeviceName, PrecisionName
+from seefar.choices import Choices, DeviceName, Fit, PrecisionName
 from seefar.data import Data
-from seefar.data.images import Labels, Split, differing_names
-from seefar.errors import ChoiceError, DataError, RunError
+from seefar.data.images import ImageSize, Labels, Split, differing_names
+from seefar.errors import ChoiceError, DataError, RunError, printable
+from seefar.evaluation.audit import MODEL_SIZE, Audit, load_audit, load_pictures, order_warning, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.evidence import OtherRuns
+from seefar.evaluation.given import SUFFIXES, find_predictions, read_predictions
 from seefar.evaluation.mistakes import Mistake, chosen_classes
-from seefar.evaluation.predictions import predict
+from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.explain import normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.neighbours import Neighbours
+from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress, showing
 from seefar.report.content import ReportContent
-from seefar.runs.files import read_bytes
+from seefar.runs.files import check_place, read_bytes
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.store import Store, locked, opened
 from seefar.training.device import plan_training
@@ -67,20 +73,21 @@ class Result:
     """What the main job returns.
 
     Attributes:
-        run: the trained network and its history.
+        run: the trained network and its history, or an audit.
         evaluation: predictions, metrics and all mistakes.
         analysis: faults, accuracy views, label issues, confused pairs, slices.
         calibrations: how far the probabilities can be believed.
-        explanation: of the mistakes that are explained; `explanation.of(shown)` are those in the figure.
+        explanation: of the mistakes that are explained; `explanation.of(shown)` are those in the figure. None for an
+            audit of predictions without a model.
         shown: the mistakes in the figures, in their order.
         neighbours: the nearest training images of all mistakes; None if they were not computed.
     """
 
-    run: Run
+    run: Run | Audit
     evaluation: Evaluation
     analysis: MistakeAnalysis
     calibrations: Calibrations
-    explanation: Explanation
+    explanation: Explanation | None
     shown: list[Mistake]
     neighbours: Neighbours | None
 
@@ -168,7 +175,7 @@ def run(
 
 
 def evaluate_run(
-    run: Run,
+    run: Run | Audit,
     data: Data,
     *,
     data_dir: str | Path | None = None,
@@ -178,7 +185,7 @@ def evaluate_run(
     """Predictions, metrics, calibration and table of mistakes of a run, saved in its folder; fresh files are read.
 
     Args:
-        run: a finished training.
+        run: a finished training, or an audit.
         data: its test images are evaluated.
         data_dir: where the reference data for CIFAR-10 are kept; see `seefar.load_reference`.
         progress: see `seefar.progress`.
@@ -203,7 +210,7 @@ def evaluate_run(
 
 
 def explain_run(
-    run: Run,
+    run: Run | Audit,
     data: Data,
     *,
     data_dir: str | Path | None = None,
@@ -232,7 +239,9 @@ def explain_run(
         (2, True)
     """
     chosen = Choices(**choices)
-    check_choices(chosen, data)
+    if run.model is not None:
+        check_choices(chosen, data, run.model)
+    chosen_classes(data.classes, chosen.true, chosen.predicted)
     with _opened_job(run, data, chosen, data_dir, progress, command, others) as job:
         if others is not None:
             job.store.ensure(SEEDS)
@@ -250,12 +259,12 @@ def explain_run(
         if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
             job.store.ensure(NEIGHBOURS, METRICS, FAULTS_FIGURE, TABLE, PAGE)
         found = job.store.peek(NEIGHBOURS)
-        maps = job.store.get(MAPS)
+        maps = job.store.peek(MAPS)
         return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, found)
 
 
 def report_run(
-    run: Run,
+    run: Run | Audit,
     data: Data,
     *,
     data_dir: str | Path | None = None,
@@ -275,7 +284,7 @@ def report_run(
     """
     with _opened_job(run, data, None, data_dir, progress, command) as job:
         job.store.ensure(*EVALUATED, PAGE)
-        if job.evaluation.mistakes and job.store.peek(MAPS) is None:
+        if run.has_model and job.evaluation.mistakes and job.store.peek(MAPS) is None:
             job.progress.line(f"The page has no maps: `seefar explain {run.folder.name}` adds them.")
         return run.folder.report
 
@@ -299,7 +308,7 @@ def report_content(
 
 @contextmanager
 def _opened_job(
-    run: Run,
+    run: Run | Audit,
     data: Data,
     choices: Choices | None,
     data_dir: str | Path | None,
@@ -315,13 +324,18 @@ def _opened_job(
             f"{run.folder} was trained on images of {run.image_size} pixels, {data.name} has {data.image_size}: "
             "load the data with the size of the run."
         )
+    if not run.folder.path.exists():  # a new audit
+        check_place(run.folder.path)
+        run.folder.path.mkdir(parents=True)
     with showing(progress) as shown:
         job = Job(run, data, choices, data_dir, shown, others)
         with opened(run.folder.path, job.fact, job, ARTIFACTS, command, shown) as job.store:
+            if isinstance(run, Audit):
+                run.save(job.store, command)
             yield job
 
 
-def check_choices(choices: Choices, data: Data) -> None:
+def check_choices(choices: Choices, data: Data, model: nn.Module | Classifier | None = None) -> None:
     """Refuse, before anything is computed, classes, layers and cells that do not exist.
 
     Raises:
@@ -329,9 +343,121 @@ def check_choices(choices: Choices, data: Data) -> None:
         ChoiceError: the layer does not exist or its maps are too coarse.
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
-    with torch.random.fork_rng(devices=[]):  # its weights are drawn
-        model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
+    if model is None:
+        with torch.random.fork_rng(devices=[]):  # its weights are drawn
+            model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
     normalise_map_settings(model, data.image_size, choices)
+
+
+# ---- What was not trained here ----
+
+
+def audit(
+    pictures: Data | Split | str | Path,
+    predictions: Predictions | NDArray[Any] | str | Path | None = None,
+    model: nn.Module | Classifier | Run | None = None,
+    *,
+    name: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    image_size: ImageSize | None = None,
+    fit: Fit = "crop",
+    model_name: str = "",
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    evaluated: Callable[[Evaluation], object] | None = None,
+    command: Sequence[str] = ("seefar.audit",),
+    **choices: Any,
+) -> Result:
+    """Everything after training for a classifier that was trained elsewhere, or for its predictions alone.
+
+    The result is a run folder: `report_run`, `compare_runs` and `verify` work on it. Without a model it has no maps and
+    no occlusion test. With both, the model predicts, and the predictions that were passed are compared with its own.
+
+    Args:
+        pictures: a `Split`, a `Data` whose test images are judged, or the name or path of a data set: a folder by class
+            or a CSV file of paths and labels, of which all pictures are judged.
+        predictions: a file, see `seefar.evaluation.given.read_predictions`; or logits (N, K) in the order of the
+            pictures.
+        model: what `seefar.adapt` takes or returns, or a finished run.
+        name: the run folder: a path, or a bare name under `runs/`; default: `audit`, or that with the next free number
+            if the folder is about something else.
+        classes: names of the K classes in the order of the model; default: those of the pictures, by alphabet.
+        image_size: what pictures of a folder are brought to; default: the model's size, else 224 pixels, and 128
+            without a model.
+        fit: how pictures of another shape are brought to it, see `seefar.load_data`.
+        model_name: what the model is called in the folder.
+        data_dir: see `seefar.load_data`.
+        progress: see `seefar.progress`.
+        evaluated: see `seefar.run`.
+        command: the command line or function, for the manifest.
+        choices: see `seefar.run`.
+
+    Raises:
+        SeefarError: pictures, predictions, model, folder or choices do not fit.
+
+    Example:
+        >>> import tempfile, seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test, folder = load_shapes(train=20, test=40).test, Path(tempfile.mkdtemp()) / "mine"
+        >>> result = seefar.audit(test, np.eye(10)[test.labels], name=folder, progress=seefar.SILENT)
+        >>> result.evaluation.metrics.accuracy, result.explanation, seefar.verify(folder)
+        (1.0, None, [])
+    """
+    audited, data = prepare_audit(
+        pictures,
+        predictions,
+        model,
+        name=name,
+        classes=classes,
+        image_size=image_size,
+        fit=fit,
+        model_name=model_name,
+        data_dir=data_dir,
+        progress=progress,
+    )
+
+    def check(evaluation: Evaluation) -> None:
+        given, own = audited.given, evaluation.predictions.predicted
+        if line := order_warning(evaluation.metrics):
+            warnings.warn(line, stacklevel=2)
+        if given is not None and (differs := np.flatnonzero(given.predicted != own)).size:
+            files = data.test.files or tuple(f"image {number}" for number in range(len(own)))
+            warnings.warn(
+                f"The model and the predictions differ in {differs.size} of {len(own)} pictures, first in "
+                f"{printable(files[differs[0]])}: all results are those of the model. Size, crop and normalisation of "
+                "the pictures may differ.",
+                stacklevel=2,
+            )
+        if evaluated:
+            evaluated(evaluation)
+
+    return explain_run(audited, data, data_dir=data_dir, progress=progress, evaluated=check, command=command, **choices)
+
+
+def open_finished(
+    name: RunFolder | str | Path,
+    data: str | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    device: DeviceName = "auto",
+    progress: Progress | None = None,
+) -> tuple[Run | Audit, Data]:
+    """A finished training or an audit, and its data: those that it was made with, or the data set called `data`.
+
+    Raises:
+        RunError: there is neither in the folder.
+        DataError: the data are missing.
+    """
+    folder = find_run(name)
+    if folder.audit.exists():
+        audited = load_audit(folder, device)
+        pictures = data or audited.source.pictures
+        source = audited.source
+        return audited, load_pictures(
+            pictures, source.image_size, source.fit, classes=source.classes, data_dir=data_dir, progress=progress
+        )
+    run = load_run(folder, device)
+    return run, load_for(run.recipe, data_dir, data, progress=progress)
 
 
 # ---- Runs side by side ----
@@ -347,8 +473,9 @@ def compare_runs(
     """Compare two or more runs on the test images of the first; nothing is written into their folders.
 
     Args:
-        runs: run folders: paths, or bare names under `runs/`. `luck` is about the mistakes of the first one.
-        data: name or folder of the data set; default: as the first run was trained.
+        runs: run folders, also audits: paths, or bare names under `runs/`; and files of predictions for the same test
+            images. `luck` is about the mistakes of the first one.
+        data: name or folder of the data set; default: that of the first run folder.
         data_dir: folder of CIFAR-10.
         progress: see `seefar.progress`.
 
@@ -368,18 +495,34 @@ def compare_runs(
     """
     if len(runs) < 2:
         raise DataError(f"{len(runs)} run was given, at least two are compared: name two or more.")
-    folders = [find_run(run) for run in runs]
-    for position, folder in enumerate(folders):
-        if folder.path.resolve() in [other.path.resolve() for other in folders[:position]]:
-            raise RunError(f"{folder} is named twice: a run is compared with others.")
-    recipes = [read_recipe(folder) for folder in folders]
-    test = load_for(recipes[0], data_dir, data, progress=progress).test
-    predicted = {str(folder): predicted_classes(folder, test, progress=progress) for folder in folders}
+    is_file = [Path(run).suffix.lower() in SUFFIXES and not find_run(run).path.is_dir() for run in runs]
+    sources = [find_predictions(run) if file else find_run(run) for run, file in zip(runs, is_file, strict=True)]
+    paths = [source.path if isinstance(source, RunFolder) else source for source in sources]
+    for position, path in enumerate(paths):
+        if path.resolve() in [other.resolve() for other in paths[:position]]:
+            raise RunError(f"{path} is named twice: a run is compared with others.")
+    folders = [source for source in sources if isinstance(source, RunFolder)]
+    test = _test_images(folders, data, data_dir, progress)
+    predicted = {str(source): predicted_classes(source, test, progress=progress) for source in sources}
     return compare(predicted, test.labels, test.classes)
 
 
-def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | None = None) -> Labels:
-    """The classes that a run predicts for the test images, int64 (N,).
+def _test_images(
+    folders: Sequence[RunFolder], data: str | None, data_dir: str | Path | None, progress: Progress | None
+) -> Split:
+    """The images that runs are compared on: those of the first folder, or the data set called `data`."""
+    recipes = {folder: read_recipe(folder) for folder in folders if not folder.audit.exists()}
+    if not folders:
+        if data is None:
+            raise DataError("Files of predictions alone do not name their images: pass data (--data cifar10).")
+        return load_pictures(data, MODEL_SIZE, data_dir=data_dir, progress=progress).test
+    if folders[0].audit.exists():
+        return open_finished(folders[0], data, data_dir=data_dir, progress=progress)[1].test
+    return load_for(recipes[folders[0]], data_dir, data, progress=progress).test
+
+
+def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progress | None = None) -> Labels:
+    """The classes that a run, or a file of predictions, predicts for the test images, int64 (N,).
 
     From `predictions.npz` if it is of these weights and images, else from the network. A folder without weights, as
     published results are, must be intact and have `mistakes.csv`; all other predictions are correct.
@@ -387,15 +530,20 @@ def predicted_classes(folder: RunFolder, test: Split, *, progress: Progress | No
     Raises:
         RunError: the run cannot be used, or is of other test images.
     """
+    if isinstance(folder, Path):
+        return Predictions.of(read_predictions(folder, test.classes, len(test), test.files)[0], test).predicted
     published = Store(folder.path, fact=lambda name: None)
     if not folder.weights.exists() and published.intact(folder.mistakes.name):
         return _from_mistakes(folder, test)
-    run = load_run(folder)
+    run = load_audit(folder) if folder.audit.exists() else load_run(folder)
     if run.classes != test.classes:
         raise RunError(f"{folder} was trained on other classes than the test images have: compare runs on the same.")
     saved = read_store(run, test).peek(PREDICTIONS)
-    predictions = predict(run.model, test, progress=progress) if saved is None else saved.predictions
-    return predictions.predicted
+    if saved is not None:
+        return saved.predictions.predicted
+    if run.model is None:
+        raise RunError(f"{folder} is an audit of other test images: only runs on the same images are compared.")
+    return predict(run.model, test, progress=progress).predicted
 
 
 def _from_mistakes(folder: RunFolder, test: Split) -> Labels:

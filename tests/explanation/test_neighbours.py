@@ -102,5 +102,14 @@ def test_predictions_of_other_weights_or_images_are_refused() -> None:
         find_neighbours(asked, replace(known, images="others"), data)
     with pytest.raises(DataError, match="other images than angles has"):
         find_neighbours(replace(asked, images="others"), known, data)
-    with pytest.raises(DataError, match="have no features"):
-        find_neighbours(replace(asked, features=np.empty((3, 0), np.float32)), known, data)
+
+
+def test_without_features_or_training_predictions_nothing_is_near() -> None:
+    asked, known, data = by_hand([22, 5, 90], [0, 0, 1], [1, 0, 0])
+    for found in (
+        find_neighbours(replace(asked, features=np.empty((3, 0), np.float32)), known, data),
+        find_neighbours(asked, None, data),
+    ):
+        assert len(found.index) == 2
+        assert (found.of_true == -1).all()
+        assert np.isnan(found.distance_predicted).all()

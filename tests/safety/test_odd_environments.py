@@ -20,7 +20,7 @@ from seefar.cli.launch import RANK
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import SeefarError
-from seefar.evaluation.predictions import read_predicted
+from seefar.evaluation.given import read_predictions
 from seefar.runs.folder import verify
 from seefar.training import distributed
 
@@ -68,7 +68,7 @@ def test_a_process_of_several_imports_nothing_from_the_current_folder(in_folder:
     "use",
     [
         lambda: verify("~nobody-here/r"),
-        lambda: read_predicted("~nobody-here/p.csv", 3, 3),
+        lambda: read_predictions("~nobody-here/p.csv", "abc", 3),
         lambda: seefar.load_data("~nobody-here/pictures"),
     ],
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from seefar.choices import Choices, Fit
-from seefar.cli.options import Finished, JsonOutput, Launch, Machine, Output, Place, RunName
+from seefar.cli.options import Elsewhere, Finished, JsonOutput, Launch, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
 from seefar.errors import RunError
 from seefar.progress import SILENT, Progress, showing
@@ -22,6 +22,7 @@ from seefar.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from seefar.data import Data
+    from seefar.evaluation.audit import Audit
     from seefar.training.run import Run as FinishedRun
 
 
@@ -106,6 +107,7 @@ class Evaluate:
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
     finished: Finished = field(default_factory=Finished)
     output: JsonOutput = field(default_factory=JsonOutput)
 
@@ -114,7 +116,7 @@ class Evaluate:
         from seefar.pipeline import evaluate_run
 
         progress = begin(self.output)
-        run, data = load(self.run, self.finished, progress)
+        run, data = load(self.run, self.finished, progress, self.elsewhere)
         evaluation = evaluate_run(
             run, data, data_dir=self.finished.data_dir, progress=progress, command=["seefar", *words]
         )
@@ -130,6 +132,7 @@ class Explain:
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
     choices: Choices = field(default_factory=Choices)
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
     finished: Finished = field(default_factory=Finished)
     output: JsonOutput = field(default_factory=JsonOutput)
 
@@ -138,7 +141,7 @@ class Explain:
         from seefar.pipeline import explain_run
 
         progress = begin(self.output)
-        run, data = load(self.run, self.finished, progress)
+        run, data = load(self.run, self.finished, progress, self.elsewhere)
         result = explain_run(
             run,
             data,
@@ -157,6 +160,7 @@ class Report:
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
     finished: Finished = field(default_factory=Finished)
     output: Output = field(default_factory=Output)
 
@@ -165,7 +169,7 @@ class Report:
         from seefar.pipeline import report_run
 
         progress = begin(self.output)
-        run, data = load(self.run, self.finished, progress)
+        run, data = load(self.run, self.finished, progress, self.elsewhere)
         print(report_run(run, data, data_dir=self.finished.data_dir, progress=progress, command=["seefar", *words]))
 
 
@@ -231,9 +235,17 @@ def begin(output: Output) -> Progress | None:
     return output.progress if is_main() else SILENT
 
 
-def load(name: str, finished: Finished, progress: Progress | None) -> tuple[FinishedRun, Data]:
-    """A finished run, and the data that it was trained on."""
-    from seefar.training.run import load_for, load_run
+def load(
+    name: str, finished: Finished, progress: Progress | None, elsewhere: Elsewhere
+) -> tuple[FinishedRun | Audit, Data]:
+    """A finished run or an audit and its data; or, with other pictures, the run's network as an audit of these."""
+    from seefar.evaluation.audit import prepare_audit
+    from seefar.pipeline import open_finished
+    from seefar.training.run import load_run
 
+    if elsewhere.on is None:
+        return open_finished(name, finished.data, data_dir=finished.data_dir, device=finished.device, progress=progress)
     run = load_run(name, finished.device)
-    return run, load_for(run.recipe, finished.data_dir, finished.data, progress=progress)
+    folder = run.folder.path
+    own = elsewhere.name or folder.with_name(f"{folder.resolve().name}-{Path(elsewhere.on).resolve().stem}")
+    return prepare_audit(elsewhere.on, model=run, name=own, data_dir=finished.data_dir, progress=progress)

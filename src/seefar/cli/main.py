@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from seefar.cli.commands import Evaluate, Explain, FetchData, Report, Run, Train, Verify
-from seefar.cli.tools import App, Compare, Export, Predict, Triage
+from seefar.cli.tools import App, Audit, Compare, Export, Predict, Triage
 from seefar.errors import RecipeError, RunError, SeefarError, printable
 from seefar.progress import LastingOutput
 from seefar.training.recipe import RECIPES, recipe
@@ -48,6 +48,7 @@ COMMANDS: dict[str, type[Any]] = {
     "evaluate": Evaluate,
     "explain": Explain,
     "report": Report,
+    "audit": Audit,
     "predict": Predict,
     "app": App,
     "verify": Verify,

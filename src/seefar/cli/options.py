@@ -63,6 +63,16 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Other pictures of the same classes, such as those of this month."""
+
+    on: str | None = None
+    """Folder by class, or CSV file of paths and labels: all its pictures are judged, in a run folder of its own."""
+    name: str | None = None
+    """That run folder: a path, or a bare name under runs/. Default: the names of the run and of the pictures."""
+
+
+@dataclass(frozen=True)
 class Output:
     """What is printed."""
 

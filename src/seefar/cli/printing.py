@@ -50,19 +50,21 @@ def print_result(result: Result, as_json: bool) -> None:
     """The repair rates and what lies in the folder; as JSON, the metrics too."""
     folder, explanation = result.run.folder, result.explanation
     if as_json:
-        test, occlusion = asdict(result.evaluation.metrics), asdict(explanation.rates)
+        occlusion = None if explanation is None else asdict(explanation.rates)
+        test = asdict(result.evaluation.metrics)
         sections = {"test": test, **result.analysis.sections, **result.calibrations.sections, "occlusion": occlusion}
         print(json.dumps(sections, indent=2))
         return
-    print(explanation.rates)
+    if explanation is not None:
+        print(explanation.rates)
     for line in result.analysis.lines:
         print(line)
-    calibration = result.calibrations.plain
-    low, high = calibration.ece.interval
-    print(
-        f"calibration: mean confidence {calibration.confidence:.1%}, accuracy {calibration.accuracy:.1%}; "
-        f"expected calibration error {calibration.ece.value:.2%} ({low:.2%} to {high:.2%})"
-    )
+    if (calibration := result.calibrations.plain) is not None:
+        low, high = calibration.ece.interval
+        print(
+            f"calibration: mean confidence {calibration.confidence:.1%}, accuracy {calibration.accuracy:.1%}; "
+            f"expected calibration error {calibration.ece.value:.2%} ({low:.2%} to {high:.2%})"
+        )
     if result.neighbours is not None:
         print(f"{len(result.neighbours.duplicates)} test images are near-duplicates of training images")
     print(f"{len(result.shown)} of {result.evaluation.metrics.mistakes} mistakes are shown; in {folder}:")
@@ -70,6 +72,8 @@ def print_result(result: Result, as_json: bool) -> None:
     for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
         if path.exists():
             print(f"  {path}")
+    if explanation is None or not result.run.loads_model:
+        return
     if len(explanation) < len(result.evaluation.mistakes):
         print(f"{len(explanation)} mistakes have maps; the next command adds those of the others, and neighbours")
         print_next("explain", folder)

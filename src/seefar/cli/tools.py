@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from seefar.choices import DeviceName, MapChoices
+from seefar.choices import Choices, DeviceName, Fit, MapChoices
 from seefar.cli.options import Finished, JsonOutput, Output, RunName, Switch
-from seefar.cli.printing import print_comparison, print_faults, print_prediction, print_triage_json
+from seefar.cli.printing import (
+    print_comparison,
+    print_evaluation,
+    print_faults,
+    print_prediction,
+    print_result,
+    print_triage_json,
+)
 from seefar.errors import ChoiceError
 
 TEST_IMAGES = 10_000  # of CIFAR-10
@@ -82,6 +90,82 @@ def _figure_paths(folder: Path, names: Sequence[str]) -> list[Path]:
         taken.add(own.lower())
         paths.append(folder / f"{own}.png")
     return paths
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The page of a classifier that was trained elsewhere, or of its predictions alone, in a run folder."""
+
+    pictures: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURES")]
+    """A folder by class, or a CSV file of paths and labels; all pictures are judged, or those of test/ if there is one.
+    Or cifar10, shapes."""
+    predictions: Path | None = None
+    """File of predictions: .csv with file name and predicted class, or a column for each class; .json, .npy or .npz."""
+    model: str | None = None
+    """FILE.py:FUNCTION: a function without arguments that returns the model. The file is run."""
+    name: str | None = None
+    """Run folder: a path, or a bare name under runs/. Default: audit, or that with the next free number."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes in the order of the model. Default: those of the pictures, by alphabet."""
+    image_size: int | None = None
+    """Height and width in pixels that pictures are brought to. Default: the model's."""
+    fit: Fit = "crop"
+    """How pictures of another shape are brought to it: cut out the centre, or put all of it on grey, or stretch it."""
+    data_dir: Path | None = None
+    """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+    choices: Choices = field(default_factory=Choices)
+    output: JsonOutput = field(default_factory=JsonOutput)
+
+    def __call__(self, words: Sequence[str]) -> None:
+        """Judge, print the accuracy and the files."""
+        from seefar.model.adapt import adapt
+        from seefar.pipeline import audit
+        from seefar.training.device import choose_compute
+
+        model = None
+        if self.model is not None:
+            model = adapt(load_model(self.model))
+            model.network.to(choose_compute(self.device).device)
+        result = audit(
+            self.pictures,
+            self.predictions,
+            model,
+            name=self.name,
+            classes=self.classes or None,
+            image_size=self.image_size,
+            fit=self.fit,
+            model_name=self.model or "",
+            data_dir=self.data_dir,
+            progress=self.output.progress,
+            evaluated=lambda evaluation: None if self.output.json else print_evaluation(evaluation),
+            command=["seefar", *words],
+            **asdict(self.choices),
+        )
+        print_result(result, self.output.json)
+
+
+def load_model(place: str) -> Any:
+    """What a function of a Python file returns, `FILE.py:FUNCTION`; the file is run as a module of its own.
+
+    Raises:
+        ChoiceError: there is no such file or function.
+    """
+    path, _, function = place.rpartition(":")
+    file = Path(path).expanduser()
+    spec = importlib.util.spec_from_file_location(file.stem, file) if file.suffix == ".py" and file.is_file() else None
+    if spec is None or spec.loader is None:
+        raise ChoiceError(f"--model must be FILE.py:FUNCTION of a file that exists (got {place}).")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.parent.resolve()))  # for what lies beside it
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    if not callable(found := getattr(module, function, None)):
+        raise ChoiceError(f"{file} has no function {function!r}, which would return the model.")
+    return found if hasattr(found, "state_dict") else found()
 
 
 @dataclass(frozen=True)

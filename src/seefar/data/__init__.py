@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from seefar.choices import Fit
@@ -22,6 +23,8 @@ def load_data(
     image_size: ImageSize = 32,
     fit: Fit = "crop",
     *,
+    to_judge: bool = False,
+    classes: Sequence[str] | None = None,
     create: bool = False,
     progress: Progress | None = None,
 ) -> Data:
@@ -35,6 +38,8 @@ def load_data(
         image_size: height and width in pixels, 16 to 512, that the pictures of a folder are brought to, or one number
             for both.
         fit: how pictures of another shape are brought to it, see `seefar.data.pictures.read_picture`.
+        to_judge: see `seefar.data.folder.load_folder`.
+        classes: likewise.
         create: create `folder` if it does not exist, and fetch CIFAR-10 into it.
         progress: see `seefar.progress`.
 
@@ -54,7 +59,7 @@ def load_data(
     if name == "shapes":
         return load_shapes()
     if expanded(name).is_dir() or expanded(name).suffix == ".csv":
-        return load_folder(expanded(name), image_size, fit, progress=progress)
+        return load_folder(expanded(name), image_size, fit, to_judge=to_judge, classes=classes, progress=progress)
     raise DataError(
         f"There is no data set {str(name)!r}: choose cifar10, shapes, or an existing folder of pictures with "
         "train/<class>/ and test/<class>/."

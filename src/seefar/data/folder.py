@@ -144,9 +144,9 @@ def cache_folder() -> Path:
 def read_layout(folder: Path, to_judge: bool = False, order: Sequence[str] | None = None) -> Layout:
     """Find the classes and pictures of a folder, without opening any of them.
 
-    The layouts are those of `load_folder`, and so are the arguments; `order` is its `classes`. The split of a folder without test images depends on the pictures' names
-    alone, so further pictures do not move the others. Hidden files and folders, and those of other programs, are
-    ignored.
+    The layouts are those of `load_folder`, and so are the arguments; `order` is its `classes`. The split of a folder
+    without test images depends on the pictures' names alone, so further pictures do not move the others. Hidden files
+    and folders, and those of other programs, are ignored.
 
     Raises:
         DataError: there are fewer than two classes, the parts have different classes, a class has no picture, or

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ class Evaluation:
         """The evaluation of predictions that exist already."""
         labels, predicted = predictions.labels, predictions.predicted
         metrics = measure(labels, predicted, predictions.losses, predictions.classes)
+        if not predictions.has_probabilities:
+            metrics = replace(metrics, loss=None)
         return cls(predictions, metrics, find_mistakes(predictions))
 
     def save(self, path: str | Path) -> None:
@@ -128,7 +130,7 @@ class MistakeAnalysis:
         classes: names of the K classes.
         verdicts: one for each mistake, in order of index; None without reference data.
         views: the accuracy on several selections of the images.
-        issues: labels that may be wrong.
+        issues: labels that may be wrong; None where only the predicted classes are known.
         pairs: classes that are confused with each other, the most mistakes first.
         slices: error rates of dark, bright, flat and busy images.
         subsets: indices of the images of each slice, by its name.
@@ -139,7 +141,7 @@ class MistakeAnalysis:
     classes: tuple[str, ...]
     verdicts: list[Verdict] | None
     views: list[AccuracyView]
-    issues: LabelIssues
+    issues: LabelIssues | None
     pairs: list[ConfusedPair]
     slices: list[ErrorSlice]
     subsets: Mapping[str, frozenset[int]]
@@ -149,7 +151,8 @@ class MistakeAnalysis:
     @property
     def columns(self) -> dict[str, dict[int, object]]:
         """Columns of `mistakes.csv`, column -> {index: value}: those of `fault_columns` and of `issue_columns`."""
-        return {**(fault_columns(self.verdicts) if self.verdicts is not None else {}), **issue_columns(self.issues)}
+        faults = {} if self.verdicts is None else fault_columns(self.verdicts)
+        return {**faults, **({} if self.issues is None else issue_columns(self.issues))}
 
     @property
     def sections(self) -> dict[str, Any]:
@@ -158,7 +161,7 @@ class MistakeAnalysis:
             "faults": None if self.verdicts is None else count_faults(self.verdicts),
             "fault_rule": None if self.verdicts is None else asdict(rule_of(self.verdicts)),
             "accuracy_views": [asdict(view) for view in self.views],
-            "label_issues": len(self.issues.issues),
+            "label_issues": None if self.issues is None else len(self.issues.issues),
             "confused_pairs": [
                 {**asdict(pair), "first": self.classes[pair.first], "second": self.classes[pair.second]}
                 for pair in self.pairs[:MOST_PAIRS]
@@ -187,7 +190,7 @@ class MistakeAnalysis:
             mean, spread = statistics.mean(self.seeds), statistics.stdev(self.seeds)
             text = f"{len(self.seeds)} seeds: accuracy {mean:.2%} on average, standard deviation {spread:.2%}"
             found.append(Finding(text))
-        issues = self.issues.issues if self.trusts_model else ()
+        issues = self.issues.issues if self.issues and self.trusts_model else ()
         if issues:
             text = (
                 "1 label may be wrong, that" if len(issues) == 1 else f"{len(issues)} labels may be wrong, first that"
@@ -237,11 +240,12 @@ def analyse_mistakes(predictions: Predictions, split: Split, reference: Referenc
         )
     kinds = tenths(split.images) if len(split) > 1 else {}
     views = accuracy_views(labels, predicted, reference)
+    issues = find_label_issues(labels, np.exp(predictions.log_probabilities), split.classes)
     return MistakeAnalysis(
         split.classes,
         None if reference is None else triage(labels, predicted, reference),
         views,
-        find_label_issues(labels, np.exp(predictions.log_probabilities), split.classes),
+        issues if predictions.has_probabilities else None,
         confused_pairs(labels, predicted, len(split.classes)),
         measure_slices(kinds, predicted != labels),
         {name: frozenset(np.flatnonzero(inside).tolist()) for name, (inside, _) in kinds.items()},

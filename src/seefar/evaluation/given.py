@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -157,11 +157,11 @@ def _match(
         columns = {at: cells[:, at].tolist() for at in range(cells.shape[1])}
     wanted = [files] if files is not None else [[str(i + first) for i in range(count)] for first in (0, 1)]
     found = [(at, *_rows(names, own)) for at, names in columns.items() for own in wanted]
-    at, rows, how = max(found, key=lambda one: count - one[1].count(None), default=(None, [None] * count, ""))
-    missing = rows.count(None)
+    at, rows, how = max(found, key=lambda one: -one[1].count(-1), default=(-1, [-1] * count, ""))
+    missing = rows.count(-1)
     if files is not None and missing and (missing < count or table.names is not None or _are_pictures(cells)):
         raise ValueError(
-            f"it has no prediction for {printable(files[rows.index(None)])}"
+            f"it has no prediction for {printable(files[rows.index(-1)])}"
             + (f" and {missing - 1} other pictures." if missing > 1 else ".")
         )
     if missing:
@@ -171,12 +171,12 @@ def _match(
             raise ValueError(f"it has predictions for {len(cells):,} images, there are {count:,}.")
         return (cells, titles), "it names no files, so its order must be that of the images"
     how = how if files is not None else "matched by number"
-    if at is None or at < 0:
+    if at < 0:
         return (cells[rows], titles), how
     return (np.delete(cells[rows], at, 1), None if 0 in rows else np.delete(cells[0], at).tolist()), how
 
 
-PARTS = {
+PARTS: dict[str, Callable[[PurePosixPath], str]] = {
     "paths": lambda path: path.as_posix(),
     "folders and file names": lambda path: "/".join(path.parts[-2:]),
     "file names": lambda path: path.name,
@@ -185,21 +185,21 @@ PARTS = {
 """What is compared of two paths: the most that agrees."""
 
 
-def _rows(names: Sequence[str], files: Sequence[str]) -> tuple[list[int | None], str]:
-    """For each file the row of its name, None if it has none, and what of them was compared.
+def _rows(names: Sequence[str], files: Sequence[str]) -> tuple[list[int], str]:
+    """For each file the row of its name, -1 if it has none, and what of them was compared.
 
     Raises:
         ValueError: a name is there twice.
     """
-    best: tuple[list[int | None], str] = [None] * len(files), ""
+    best = [-1] * len(files), ""
     own, there = ([PurePosixPath(name.strip().replace("\\", "/")) for name in part] for part in (files, names))
     for how, part in PARTS.items():
         keys, row_of = list(map(part, own)), {part(path): row for row, path in enumerate(there)}
-        rows = [row_of.get(key) for key in keys]
-        if len(set(keys)) == len(keys) and rows.count(None) < best[0].count(None):
+        rows = [row_of.get(key, -1) for key in keys]
+        if len(set(keys)) == len(keys) and rows.count(-1) < best[0].count(-1):
             twice = Counter(map(part, there)) & Counter(dict.fromkeys(keys, 2))
             key, times = max(twice.items(), key=lambda one: one[1])
-            if times > 1 and rows.count(None) == 0:
+            if times > 1 and -1 not in rows:
                 raise ValueError(f"it names {printable(key)} more than once.")
             best = rows, f"matched by {how}"
     return best

@@ -41,7 +41,7 @@ class Metrics:
         interval: 95 % Wilson interval of the accuracy.
         n: test images.
         mistakes: wrong predictions.
-        loss: mean cross-entropy in nats.
+        loss: mean cross-entropy in nats; None where only the predicted classes are known.
         classes: one entry for each class.
         confusion: confusion[t][p] is how many images of class t are predicted as p.
     """
@@ -50,7 +50,7 @@ class Metrics:
     interval: tuple[float, float]
     n: int
     mistakes: int
-    loss: float
+    loss: float | None
     classes: tuple[ClassMetrics, ...] = field(repr=False)
     confusion: tuple[tuple[int, ...], ...] = field(repr=False)
 

@@ -37,7 +37,7 @@ class Mistake:
         index: position in the test set.
         true: its label.
         predicted: the predicted class.
-        confidence: probability of the predicted class.
+        confidence: probability of the predicted class; this and the next two are NaN where only classes are known.
         true_probability: probability of the true class.
         loss: cross-entropy in nats, minus the logarithm of `true_probability`.
     """
@@ -83,6 +83,8 @@ def find_mistakes(
         raise ChoiceError(f"order={order!r} is unknown: choose one of {', '.join(keys)}.")
     true, predicted = chosen_classes(predictions.classes, true, predicted)
     logs = predictions.log_probabilities
+    if not predictions.has_probabilities:
+        order, logs = "index", np.full_like(logs, np.nan)
     pairs = zip(predictions.labels.tolist(), predictions.predicted.tolist(), strict=True)
     mistakes = [
         Mistake(

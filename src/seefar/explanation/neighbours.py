@@ -97,16 +97,17 @@ _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
 }
 
 
-def find_neighbours(predictions: Predictions, training: Predictions, data: Data) -> Neighbours:
+def find_neighbours(predictions: Predictions, training: Predictions | None, data: Data) -> Neighbours:
     """The nearest training images of all mistakes, and near-duplicates among the test images.
 
     Args:
         predictions: for the test images.
-        training: for the training images, without augmentation.
+        training: for the training images, without augmentation; None, or without features: only the near-duplicates are
+            found, and nothing is near a mistake.
         data: the images of both.
 
     Raises:
-        DataError: the predictions are of different weights, of other images than `data`, or have no features.
+        DataError: the predictions are of different weights, or of other images than `data`.
 
     Example:
         >>> import seefar
@@ -118,12 +119,11 @@ def find_neighbours(predictions: Predictions, training: Predictions, data: Data)
         >>> found.of_true.shape == (len(found.index), 3)
         True
     """
-    if predictions.model != training.model:
+    if training is not None and predictions.model != training.model:
         raise DataError("The predictions for test and training images must be of the same weights: compute them again.")
-    if (predictions.images, training.images) != (data.test.fingerprint, data.train.fingerprint):
+    images = predictions.images, data.train.fingerprint if training is None else training.images
+    if images != (data.test.fingerprint, data.train.fingerprint):
         raise DataError(f"The predictions are of other images than {data.name} has: compute them again.")
-    if predictions.features.shape[1] == 0:
-        raise DataError("The predictions have no features, since the model has no last linear layer: no neighbours.")
     index = np.flatnonzero(predictions.predicted != predictions.labels)
     features = predictions.features[index]
     of_predicted, distance_predicted = _nearest_of_class(features, predictions.predicted[index], training)
@@ -136,17 +136,19 @@ def find_neighbours(predictions: Predictions, training: Predictions, data: Data)
         distance_true=distance_true,
         duplicates=tuple(find_duplicates(data.test.images, data.train.images)),
         model=predictions.model,
-        training=training.images,
+        training=data.train.fingerprint,
         images=predictions.images,
     )
 
 
 def _nearest_of_class(
-    features: NDArray[np.float32], classes: Indices, training: Predictions
+    features: NDArray[np.float32], classes: Indices, training: Predictions | None
 ) -> tuple[Indices, Distances]:
     """For each row of features (M, C) the nearest training images of its class (M,): indices, distances, (M, 3)."""
     indices = np.full((len(features), COUNT), -1, np.int64)
     distances = np.full((len(features), COUNT), np.nan)
+    if training is None or not features.shape[1]:
+        return indices, distances
     for k in np.unique(classes):
         rows, members = np.flatnonzero(classes == k), np.flatnonzero(training.labels == k)
         near, far = nearest(features[rows], training.features[members], COUNT)

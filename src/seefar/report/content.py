@@ -41,7 +41,7 @@ class ReportContent:
         data: name of the data set.
         test: its test images.
         evaluation: of the model on these images.
-        calibration: of its probabilities, for the reliability diagram.
+        calibration: of its probabilities, for the reliability diagram; None where only its classes are known.
         calibration_after: the same with a temperature that was fitted on held-out images.
         explanation: of all its mistakes or some.
         neighbours: the nearest training images of all its mistakes; shown if `train` is given.
@@ -58,7 +58,7 @@ class ReportContent:
     data: str
     test: Split
     evaluation: Evaluation
-    calibration: Calibration
+    calibration: Calibration | None
     calibration_after: Calibration | None = None
     explanation: Explanation | None = None
     neighbours: Neighbours | None = None
@@ -102,7 +102,8 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
     """Everything that the script of the page reads, as values for JSON."""
     index = np.array([mistake.index for mistake in content.mistakes], dtype=np.int64)
     explanation = _explanation_on_page(content)
-    probabilities = np.exp(content.evaluation.predictions.log_probabilities[index])
+    predictions = content.evaluation.predictions
+    probabilities = np.exp(predictions.log_probabilities[index]).astype("<f4")
     near = None
     if content.neighbours is not None and content.train is not None:
         near = _neighbour_values(content.neighbours, index, content.train.images)
@@ -119,7 +120,7 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         },
         "sets": {one.name: [one.group, one.meaning] for one in subsets_of(content)},
         "mistakes": _mistake_rows(content, explanation),
-        "probabilities": pack(probabilities.astype("<f4")),
+        "probabilities": pack(probabilities) if predictions.has_probabilities else None,
         "pictures": make_sheet(content.test.images[index], exact=True),
         "maps": None if explanation is None else _map_values(explanation),
         "votes": None if content.votes is None else pack(content.votes[index].astype("<u2")),
@@ -176,12 +177,15 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
             "index": mistake.index,
             "true": mistake.true,
             "predicted": mistake.predicted,
-            "confidence": round(mistake.confidence, 6),
-            "true_probability": float(f"{mistake.true_probability:.6g}"),
-            "loss": round(mistake.loss, 6),
         }
         if sets := [one.name for one in subsets if mistake.index in one.indices]:
             row["sets"] = sets
+        if content.evaluation.predictions.has_probabilities:
+            row |= {
+                "confidence": round(mistake.confidence, 6),
+                "true_probability": float(f"{mistake.true_probability:.6g}"),
+                "loss": round(mistake.loss, 6),
+            }
         if content.test.files is not None:
             row["file"] = content.test.files[mistake.index]
         if mistake.index in verdicts:
@@ -223,7 +227,7 @@ def subsets_of(content: ReportContent) -> list[Subset]:
     if content.analysis is not None:
         for one in content.analysis.slices:
             subsets.append(Subset(one.name, "Images", one.meaning, content.analysis.subsets[one.name]))
-        if content.analysis.trusts_model:
+        if content.analysis.issues is not None and content.analysis.trusts_model:
             doubtful = {issue.index for issue in content.analysis.issues.issues}
             subsets.append(Subset("label issue", "Labels", "the label may be wrong (confident learning)", doubtful))
     if content.neighbours is not None:

@@ -103,8 +103,9 @@ def _grid_words(figure: Figure, left: float, top: float, mistake: Mistake, split
     """Three lines above an image, each shortened to its column."""
     most, line = PANEL + GRID_GAP - 0.1, text_height(1, NORMAL)
     true, predicted = split.classes[mistake.true], f"\N{RIGHTWARDS ARROW} {split.classes[mistake.predicted]}"
-    text(figure, left, top, shorten(true, most, end=f" {mistake.true_probability:.1%}"))
-    named = shorten(predicted, most, bold=True, end=f" {mistake.confidence:.1%}")
+    shares = [f" {share:.1%}".replace(" nan%", "") for share in (mistake.true_probability, mistake.confidence)]
+    text(figure, left, top, shorten(true, most, end=shares[0]))
+    named = shorten(predicted, most, bold=True, end=shares[1])
     text(figure, left, top + line, named, weight="bold")
     text(figure, left, top + 2 * line, shorten(where(mistake, split), most, SMALL), SMALL, color=QUIET)
 

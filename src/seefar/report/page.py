@@ -110,7 +110,9 @@ def write_report(
         data=data,
         test=split,
         evaluation=evaluation,
-        calibration=measure_calibration(predictions.logits, predictions.labels),
+        calibration=(
+            measure_calibration(predictions.logits, predictions.labels) if predictions.has_probabilities else None
+        ),
         explanation=explanation,
         analysis=analyse_mistakes(predictions, split, reference),
         votes=None if reference is None else reference.counts,
@@ -161,6 +163,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "matrix": _matrix(metrics),
         "pairs": pairs,
         "rates": content.explanation.rates if content.explanation and content.explanation.mistakes else None,
+        "has_loss": metrics.loss is not None,
         "has_neighbours": content.neighbours is not None,
         "causes": rule_of(content.verdicts).definition,
         "has_verdicts": bool(content.verdicts),
@@ -177,10 +180,12 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
 
 
 def page_charts(content: ReportContent) -> list[Chart]:
-    """Loss and accuracy of the training, if it is known, and the reliability diagram."""
-    evaluation = content.evaluation
-    reliability = reliability_chart(content.calibration, evaluation.predictions.confidence, content.calibration_after)
-    return [*history_charts(content.history, evaluation.metrics.accuracy), reliability]
+    """Loss and accuracy of the training and the reliability diagram, where they are known."""
+    evaluation, plain = content.evaluation, content.calibration
+    charts = history_charts(content.history, evaluation.metrics.accuracy)
+    if plain is not None:
+        charts.append(reliability_chart(plain, evaluation.predictions.confidence, content.calibration_after))
+    return charts
 
 
 @dataclass(frozen=True)

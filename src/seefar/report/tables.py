@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
@@ -40,6 +41,8 @@ def mistakes_csv(mistakes: Sequence[Mistake], classes: Sequence[str], *tables: T
     writer.writerow(["index", "true", "predicted", "confidence", "true_probability", "loss", *columns])
     for m in mistakes:
         numbers = (f"{m.confidence:.6f}", f"{m.true_probability:.6g}", f"{m.loss:.6f}")
+        if math.isnan(m.loss):
+            numbers = "", "", ""
         more = (column.get(m.index) for column in columns.values())
         writer.writerow(map(_cell, [m.index, classes[m.true], classes[m.predicted], *numbers, *more]))
     return lines.getvalue()

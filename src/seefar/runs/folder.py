@@ -46,6 +46,11 @@ class RunFolder:
         return self.path / "data.json"
 
     @property
+    def audit(self) -> Path:
+        """What an audit is about; a training has none."""
+        return self.path / "audit.json"
+
+    @property
     def history(self) -> Path:
         """One row for each logged step."""
         return self.path / "history.csv"

@@ -28,8 +28,9 @@ from seefar.runs.files import open_regular, read_json, remove_temporary, write_t
 from seefar.runs.provenance import provenance
 
 MANIFEST = "manifest.json"
-TRAINING_FILES = ("recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors")
-"""What a training leaves behind. The manifest has their hashes too, but nothing else in the folder can remake them."""
+TRAINING_FILES = ("recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors", "audit.json")
+"""What a training leaves behind, or an audit, the last. The manifest has their hashes too, but nothing else in the
+folder can remake them."""
 CHECKPOINT = "checkpoint.safetensors"
 """The state of an unfinished training; a kill right after its end leaves it beside the weights."""
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
@@ -118,11 +119,13 @@ class Store:
 
     def get(self, artifact: Artifact[T]) -> T:
         """The value: in memory, read from a fresh file, or computed and saved."""
-        value = self._known(artifact)
-        if value is None or not artifact.enough(self.job, value):
-            value = self._compute(artifact)
+        value = self._get(artifact)
         assert value is not None
         return value
+
+    def _get(self, artifact: Artifact[T]) -> T | None:
+        value = self._known(artifact)
+        return self._compute(artifact) if value is None or not artifact.enough(self.job, value) else value
 
     def peek(self, artifact: Artifact[T]) -> T | None:
         """The value if the file is present, with whatever settings; else None. Nothing is computed."""
@@ -135,7 +138,7 @@ class Store:
         """Compute and save those that are not fresh."""
         for artifact in artifacts:
             if artifact.load is not None:
-                self.get(artifact)
+                self._get(artifact)
             elif not self.fresh(artifact) or (artifact.always and artifact.name not in self._values):
                 self._compute(artifact)
 
@@ -156,7 +159,7 @@ class Store:
             orphan = artifact.name not in self.files and (self.folder / artifact.name).is_file()
             if orphan or self._differs(artifact):
                 self._remove(artifact.name)
-        if (self.folder / "weights.safetensors").exists():
+        if any((self.folder / name).exists() for name in TRAINING_FILES[-2:]):
             self._remove(CHECKPOINT)
             self.record(*(name for name in TRAINING_FILES if name not in self.files))
         if self.written or not self.manifest.get("finished"):
@@ -195,7 +198,7 @@ class Store:
     def _compute(self, artifact: Artifact[T]) -> T | None:
         for source in artifact.of:
             if isinstance(source, Artifact):
-                self.get(source)
+                self._get(source)
         found = artifact.compute(self.job)
         if not isinstance(found, Iterator):
             return self.save(artifact, found)

@@ -18,6 +18,7 @@ from seefar.choices import DeviceName
 from seefar.data import load_data
 from seefar.data.images import LARGEST, SMALLEST, Data, ImageSize, as_image_size, both, check_classes, differing_names
 from seefar.errors import DataError, RecipeError, RunError, next_step, not_read, printable
+from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
 from seefar.runs.arrays import load_tensors, load_weights, save_tensors
@@ -51,6 +52,14 @@ class Run:
     classes: tuple[str, ...]
     image_size: ImageSize
     trained_on: str
+
+    given = None
+    has_model = loads_model = True
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights, see `seefar.model.inference.weights_fingerprint`."""
+        return weights_fingerprint(self.model)
 
     def __repr__(self) -> str:
         epochs = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs > 1 else ''}"

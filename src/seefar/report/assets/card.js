@@ -107,10 +107,10 @@ function showAnswers(mistake, { probabilities: row, predicted, other }) {
   const people = asked.reduce((sum, count) => sum + count, 0), after = hiding && mistake.outcome !== undefined;
   const known = new Map([[mistake.answer, mistake.answer_after], [other, mistake.true_after], [mistake.predicted, mistake.predicted_after]]);
   const first = [predicted, mistake.true, mistake.predicted, mistake.answer].filter((one, at, all) => one !== undefined && all.indexOf(one) === at);
-  const others = [...row.keys()].filter((one) => !first.includes(one) && (row[one] >= 0.01 || asked[one] > 0));
-  const most = (one) => Math.max(row[one], people ? asked[one] / people : 0);
+  const others = [...Array(k).keys()].filter((one) => !first.includes(one) && (row[one] >= 0.01 || asked[one] > 0));
+  const most = (one) => Math.max(row[one] ?? 0, people ? asked[one] / people : 0);
   others.sort((a, b) => most(b) - most(a));
-  const classesShown = after ? first : [...first, ...others].slice(0, 6).sort((a, b) => row[b] - row[a]);
+  const classesShown = after ? first : [...first, ...others].slice(0, 6).sort((a, b) => (row[b] ?? 0) - (row[a] ?? 0));
   const rows = classesShown.map((one) => {
     const line = element("tr"), head = element("th", "", { scope: "row" });
     head.append(bdi(classes[one]));
@@ -122,6 +122,7 @@ function showAnswers(mistake, { probabilities: row, predicted, other }) {
     if (people) line.append(amount(asked[one] / people, `${asked[one]}`, "people"));
     return line;
   });
+  byId("answers-title").parentElement.hidden = !row.length && !people;
   byId("answers-title").textContent = people ? "Probabilities and votes of people" : "Probabilities";
   byId("net-head").textContent = after ? "when hidden" : "network";
   byId("people-head").hidden = !people;

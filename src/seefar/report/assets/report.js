@@ -6,7 +6,7 @@
 const byId = (id) => document.getElementById(id);
 const page = JSON.parse(byId("values").textContent);
 const { classes, mistakes, maps, neighbours } = page;
-const probabilities = unpack(page.probabilities, Float32Array);
+const probabilities = page.probabilities && unpack(page.probabilities, Float32Array); // null: only classes are known
 const votes = page.votes && unpack(page.votes, Uint16Array);
 const mapValues = maps && unpack(maps.values, maps.bits === 8 ? Int8Array : Int16Array);
 const mapScales = maps && unpack(maps.scales, Float32Array);
@@ -23,9 +23,10 @@ const ORDERS = {
   people: ["most disagreement of people first", (a, b) => (b.disagreement ?? -1) - (a.disagreement ?? -1)],
   index: ["test set order", (a, b) => a.index - b.index],
 };
+if (!probabilities) ["loss", "confidence"].forEach((name) => delete ORDERS[name]);
 const NAMES = { search: "Search", true: "Label", predicted: "Prediction", fault: "Cause", outcome: "Evidence hidden", set: "Subset" };
 const FILTERS = Object.keys(NAMES);
-const NONE = { search: "", true: "", predicted: "", fault: "", outcome: "", set: "", order: "loss", show: "240", card: "" };
+const NONE = { search: "", true: "", predicted: "", fault: "", outcome: "", set: "", order: probabilities ? "loss" : "index", show: "240", card: "" };
 const TOP = 56; // height of the bar with the sections
 const form = byId("filters"), list = byId("tiles"), dialog = byId("card");
 const byIndex = new Map(mistakes.map((mistake) => [String(mistake.index), mistake]));
@@ -53,7 +54,7 @@ function viewOf(mistake) {
     at: mistake.number,
     predicted: mistake.predicted,
     other: mistake.true,
-    probabilities: probabilities.subarray(mistake.number * classes.length, (mistake.number + 1) * classes.length),
+    probabilities: probabilities ? probabilities.subarray(mistake.number * classes.length, (mistake.number + 1) * classes.length) : [],
     mask: mistake.map === undefined ? null : maskOf(hiddenBits, mistake.map, pictures.width * pictures.height),
     maps: mistake.map === undefined ? null : mapsOf(mistake),
   };
@@ -92,7 +93,7 @@ function makeTile(mistake) {
   part("label").append(bdi(label));
   part("answer").append(bdi(answer));
   part("names").title = `${isolated(label)} → ${isolated(answer)}`;
-  part("sure").append(percent(mistake.confidence), element("span", " confident"));
+  if (probabilities) part("sure").append(percent(mistake.confidence), element("span", " confident"));
   part("fault").textContent = mistake.fault ?? OUTCOMES[mistake.outcome] ?? "";
   part("fault").classList.add(mistake.fault ? `fault-${mistake.fault}` : "no-fault");
   item.classList.toggle("noted", notes.has(String(mistake.index)));
@@ -100,7 +101,7 @@ function makeTile(mistake) {
   part("number").textContent = mistake.file ?? `Test image ${mistake.index}`;
   const cause = mistake.fault && page.faults[mistake.fault][0];
   part("tile").setAttribute("aria-label", `${isolated(label)} → ${isolated(answer)}, ` +
-    [`${percent(mistake.confidence)} confident`, cause, OUTCOMES[mistake.outcome], `test image ${mistake.index}`].filter(Boolean).join(", "));
+    [probabilities && `${percent(mistake.confidence)} confident`, cause, OUTCOMES[mistake.outcome], `test image ${mistake.index}`].filter(Boolean).join(", "));
   if (mistake.map === undefined) part("map").remove();
   item.mistake = mistake;
   mistake.tile = item;
@@ -215,7 +216,7 @@ function readAddress(hash) {
   if (!Object.hasOwn(page.faults, next.fault)) next.fault = "";
   if (!Object.hasOwn(OUTCOMES, next.outcome)) next.outcome = "";
   if (!mistakes.some((mistake) => FITS.set(mistake, next.set))) next.set = "";
-  if (!Object.hasOwn(ORDERS, next.order)) next.order = "loss";
+  if (!Object.hasOwn(ORDERS, next.order)) next.order = NONE.order;
   if (!/^\d+$|^all$/.test(next.show)) next.show = NONE.show;
   if (!byIndex.has(next.card)) next.card = "";
   return next;

@@ -1,0 +1,264 @@
+"""Audits: a classifier that was trained elsewhere, or only its predictions, in a run folder without a training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import nn
+
+from seefar.choices import DeviceName, Fit
+from seefar.data import load_data
+from seefar.data.images import Data, ImageSize, Split, as_image_size, check_classes
+from seefar.errors import DataError, RunError
+from seefar.evaluation.given import find_predictions, read_predictions
+from seefar.evaluation.metrics import Metrics
+from seefar.evaluation.predictions import Predictions
+from seefar.model.adapt import Classifier, adapt
+from seefar.model.inference import weights_fingerprint
+from seefar.progress import Progress, showing
+from seefar.runs.files import read_json, write_text
+from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.provenance import provenance
+from seefar.runs.store import Store
+from seefar.training.history import HistoryRow
+from seefar.training.run import Run, load_run
+
+MODEL_SIZE, PREDICTED_SIZE = 224, 128
+"""Height and width that pictures are brought to for a model that has no size of its own, and for predictions alone."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an audit is about; the same sources have the same folder.
+
+    Attributes:
+        pictures: name of the data set, or the path of its folder or table.
+        model: which classifier, in words: no code is loaded from here. Empty if only predictions were given.
+        run: the run folder whose network it is; empty for other classifiers.
+        predictions: the file of the predictions, or what else they were; empty if the classifier made them.
+        classes: names of the K classes.
+        image_size: height and width of the pictures in pixels, or one number for both.
+        fit: how pictures of another shape were brought to it.
+    """
+
+    pictures: str
+    model: str
+    run: str
+    predictions: str
+    classes: tuple[str, ...]
+    image_size: ImageSize
+    fit: Fit = "crop"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Audit:
+    """A classifier that was not trained in this folder. It takes the place of a `Run` in everything after training.
+
+    Attributes:
+        folder: its run folder.
+        source: what it is about.
+        fingerprint: of the weights, or of the predictions that were given.
+        model: the classifier; None if there is none or it is not at hand.
+        given: the predictions that were given; None if the classifier makes them, or they are not at hand.
+    """
+
+    folder: RunFolder
+    source: Source
+    fingerprint: str
+    model: nn.Module | Classifier | None = None
+    given: Predictions | None = None
+    history: list[HistoryRow] = field(default_factory=list, init=False)
+    recipe: None = field(default=None, init=False)
+
+    def __repr__(self) -> str:
+        what = self.source.model or self.source.run or self.source.predictions
+        return f"Audit({str(self.folder)!r}: {what} on {self.source.pictures})"
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a classifier, at hand or not."""
+        return bool(self.source.model or self.source.run)
+
+    @property
+    def loads_model(self) -> bool:
+        """Whether the classifier can be read from the folder: it is the network of a run, not code."""
+        return bool(self.source.run)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes."""
+        return self.source.classes
+
+    @property
+    def image_size(self) -> ImageSize:
+        """Height and width of the pictures in pixels, or one number for both."""
+        return self.source.image_size
+
+    def save(self, store: Store, command: Sequence[str]) -> None:
+        """Write `audit.json` into a folder that is locked, if it differs; a new folder gets its manifest."""
+        path, text = self.folder.audit, json.dumps(asdict(self.source) | {"fingerprint": self.fingerprint}, indent=2)
+        if store.overlay is not None:
+            return
+        if not path.exists():
+            store.begin({"command": list(command), **provenance()})
+        if not path.exists() or path.read_text(encoding="utf-8") != text + "\n":
+            write_text(path, text + "\n")
+            store.record(path.name)
+
+
+def audit_folder(source: Source, name: str | Path | None) -> RunFolder:
+    """The folder for an audit; nothing is written.
+
+    Without a name it is the first of `audit`, `audit-2` and so on that is free or about the same source.
+
+    Raises:
+        RunError: the named folder is about something else.
+    """
+    if name is not None:
+        folder = find_run(name)
+        if conflict := _conflict(folder, source):
+            raise RunError(f"{conflict} Choose another name.")
+        return folder
+    names = ("audit" if number == 1 else f"audit-{number}" for number in count(1))
+    return next(folder for folder in map(find_run, names) if _conflict(folder, source) is None)
+
+
+def _conflict(folder: RunFolder, source: Source) -> str | None:
+    """Why a folder cannot be used for this audit, as a sentence; None if it is free or about the same."""
+    if not folder.audit.exists():
+        return f"{folder} has other files." if folder.path.is_dir() and any(folder.path.glob("[!.]*")) else None
+    other = load_audit(folder, with_model=False).source
+    pairs = ((name, getattr(other, name), value) for name, value in vars(source).items())
+    odd = next(((name, old, new) for name, old, new in pairs if old != new), None)
+    return odd and f"{folder} is an audit of other {odd[0].replace('_', ' ')} ({odd[1]}, not {odd[2]})."
+
+
+def load_audit(folder: RunFolder, device: DeviceName = "auto", with_model: bool = True) -> Audit:
+    """An audit, read back from its folder; with a network only if it is that of a run, since no code is loaded.
+
+    Raises:
+        RunError: there is no audit, `audit.json` is damaged, or the run is missing.
+    """
+    try:
+        about = read_json(folder.audit, follow=False)
+        fingerprint = str(about.pop("fingerprint"))
+        size, classes = about.pop("image_size"), check_classes(about.pop("classes"))
+        texts: Any = {name: str(value) for name, value in about.items()}
+        source = Source(**texts, classes=classes, image_size=as_image_size(size))
+    except FileNotFoundError as error:
+        raise RunError(f"{folder} is not an audit, it has no {folder.audit.name}: choose another folder.") from error
+    except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, DataError) as error:
+        raise RunError(f"{folder.audit} is damaged ({error}): delete the folder and audit again.") from error
+    model = load_run(Path(source.run), device).model if source.run and with_model else None
+    if model is not None and weights_fingerprint(model) != fingerprint:
+        model = None  # that run was trained again
+    return Audit(folder, source, fingerprint, model)
+
+
+def load_pictures(
+    source: str | Path,
+    image_size: ImageSize,
+    fit: Fit = "crop",
+    *,
+    classes: Sequence[str] | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Data:
+    """The data of an audit: all pictures of a folder or table are test images, but those of a `train/` beside `test/`.
+
+    Arguments and errors as `seefar.load_data`.
+    """
+    return load_data(source, data_dir, image_size, fit, to_judge=True, classes=classes, progress=progress)
+
+
+def prepare_audit(
+    pictures: Data | Split | str | Path,
+    predictions: Predictions | NDArray[Any] | str | Path | None = None,
+    model: nn.Module | Classifier | Run | None = None,
+    *,
+    name: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    image_size: ImageSize | None = None,
+    fit: Fit = "crop",
+    model_name: str = "",
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Audit, Data]:
+    """What `seefar.audit` is about, and its data; nothing is computed or written. Arguments and errors as there."""
+    if predictions is None and model is None:
+        raise DataError("An audit needs predictions or a model: pass at least one of them.")
+    if isinstance(predictions, str | Path):
+        predictions = find_predictions(predictions)
+    run = model if isinstance(model, Run) else None
+    classifier = None if model is None else adapt(model.model if isinstance(model, Run) else model)
+    if classifier:
+        classes, image_size = classes or classifier.classes, image_size or classifier.image_size or MODEL_SIZE
+    if run:
+        classes, image_size, fit = run.classes, run.image_size, run.recipe.fit
+    if isinstance(pictures, Split):
+        pictures = Data("pictures", pictures.take([]), pictures)
+    data = (
+        pictures
+        if isinstance(pictures, Data)
+        else load_pictures(
+            pictures, image_size or PREDICTED_SIZE, fit, classes=classes, data_dir=data_dir, progress=progress
+        )
+    )
+    given, how = _given(predictions, data.test)
+    with showing(progress) as shown:
+        if how:
+            shown.line(f"{predictions}: {how}")
+    fingerprint = classifier.fingerprint if classifier else given.model if given else ""
+    source = Source(
+        pictures=data.name,
+        model=""
+        if classifier is None or run
+        else model_name or f"{type(classifier.network).__name__} {fingerprint[:12]}",
+        run=str(run.folder) if run else "",
+        predictions="" if given is None else str(predictions) if how else f"array {given.model[:12]}",
+        classes=data.classes,
+        image_size=data.image_size,
+        fit=fit,
+    )
+    return Audit(audit_folder(source, name), source, fingerprint, classifier, given), data
+
+
+def _given(predictions: Predictions | NDArray[Any] | Path | None, test: Split) -> tuple[Predictions | None, str]:
+    """The predictions that were passed, and how a file of them was read."""
+    if isinstance(predictions, Path):
+        logits, how = read_predictions(predictions, test.classes, len(test), test.files)
+        return Predictions.of(logits, test), how
+    if predictions is None or isinstance(predictions, Predictions):
+        if predictions is not None and not predictions.are_for(test):
+            raise DataError("The predictions are of other images than these pictures: pass those of these.")
+        return predictions, ""
+    return Predictions.of(predictions, test), ""
+
+
+def order_warning(metrics: Metrics) -> str | None:
+    """One line if the accuracy is that of guessing, which a wrong order of files or classes gives too; else None."""
+    largest = max(metrics.classes, key=lambda one: one.n)
+    guessing = max(1 / len(metrics.classes), largest.n / metrics.n)
+    if metrics.accuracy > guessing:
+        return None
+    confusion = np.array(metrics.confusion)
+    rows, columns = linear_sum_assignment(-confusion)
+    best = confusion[rows, columns].sum() / metrics.n
+    hint = ""
+    if best > 0.5 + guessing / 2:
+        pairs = [
+            f"{metrics.classes[c].name} means {metrics.classes[r].name}" for r, c in zip(rows, columns, strict=True)
+        ]
+        hint = f" With the classes in another order it would be {best:.1%} ({', '.join(pairs[:3])}, ...)."
+    return (
+        f"The accuracy of {metrics.accuracy:.1%} is no better than always predicting {largest.name} ({guessing:.1%}): "
+        f"are classes and files in the same order?{hint}"
+    )

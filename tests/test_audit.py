@@ -1,0 +1,275 @@
+"""Audits: predictions and classifiers from elsewhere, judged in a run folder without a training."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import seefar
+from seefar.cli.main import main
+from seefar.data import Data, Split
+from seefar.errors import DataError, RunError
+from seefar.evaluation.audit import order_warning
+from seefar.evaluation.metrics import measure
+from seefar.evaluation.predictions import Predictions
+from seefar.pipeline import open_finished
+from seefar.training.run import Run
+
+MODEL = '''
+import torch
+from torch import nn
+
+def load():
+    """Logits: the mean of the red, green and blue channel of each picture, in cells of 4x4 pixels."""
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stage, self.head = nn.Conv2d(3, 3, 4, 4, bias=False), nn.Linear(3, 3, bias=False)
+            with torch.no_grad():
+                self.stage.weight.copy_((torch.eye(3) / 16)[:, :, None, None].expand(3, 3, 4, 4))
+                self.head.weight.copy_(20 * torch.eye(3))
+        def forward(self, pictures):
+            return self.head(self.stage(pictures).mean((2, 3)))
+    return Net()
+'''
+COLOURS = {"blue": (20, 30, 200), "green": (20, 200, 30), "red": (200, 30, 20)}
+
+
+@pytest.fixture
+def photos(in_folder: Path, coarse: None) -> Path:
+    """Twelve pictures, four of each class, of which the first blue one is green."""
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        for number in range(4):
+            path = in_folder / "photos" / name / f"{name[0]}{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            own = COLOURS["green"] if path.name == "b0.png" else colour
+            noise = rng.integers(0, 30, (40, 60, 3)) + np.array(own)
+            Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(path)
+    (in_folder / "net.py").write_text(MODEL)
+    return in_folder / "photos"
+
+
+def write_csv(photos: Path, predicted: dict[str, str], path: str = "mine.csv") -> Path:
+    """Predicted classes by file name, in an order of their own; those that are not named are right."""
+    names = sorted(photos.rglob("*.png"), key=lambda file: file.name[::-1])
+    lines = [f"{file.name},{predicted.get(file.name, file.parent.name)}\n" for file in names]
+    Path(path).write_text("file,predicted\n" + "".join(lines))
+    return Path(path)
+
+
+def metrics_of(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("runs", name, "metrics.json").read_text())
+    return found
+
+
+def test_predicted_classes_alone_make_a_run_folder(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv(photos, {"r1.png": "green", "b2.png": "red"})
+    assert (
+        main(["audit", "photos", "--predictions", "mine.csv", "--name", "mine", "--image-size", "32", "--quiet"]) == 0
+    )
+    assert "2 mistakes" in capsys.readouterr().out
+    found = metrics_of("mine")
+    # scikit-learn 1.7: confusion_matrix(labels, predicted), rows blue, green, red
+    assert found["test"]["confusion"] == [[3, 0, 1], [0, 4, 0], [0, 1, 3]]
+    assert (found["test"]["n"], found["test"]["mistakes"], found["test"]["loss"]) == (12, 2, None)
+    assert found["label_issues"] is None
+    assert "calibration" not in found
+    rows = Path("runs/mine/mistakes.csv").read_text().splitlines()
+    assert rows[0].startswith("index,true,predicted,confidence,true_probability,loss,file")
+    assert [row.split(",")[:7] for row in rows[1:]] == [
+        ["2", "blue", "red", "", "", "", "blue/b2.png"],
+        ["9", "red", "green", "", "", "", "red/r1.png"],
+    ]
+    for words in (["report", "mine"], ["verify", "mine"], ["evaluate", "mine"], ["explain", "mine"]):
+        assert main([*words, "--quiet"][: 2 if words[0] == "verify" else 3]) == 0
+    assert seefar.verify("mine") == []
+    write_csv(photos, {}, "right.csv")
+    assert main(["compare", "mine", "right.csv", "--quiet", "--json"]) == 0
+    (pair,) = json.loads(capsys.readouterr().out.split("\n{", 1)[-1].join(("{", "")))["pairs"]
+    assert (pair["repaired"], pair["broken"]) == ([2, 9], [])
+
+
+def test_counts_and_rates_are_those_of_scikit_learn(photos: Path) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    test = seefar.load_data("photos", image_size=32, to_judge=True, progress=seefar.SILENT).test
+    rng = np.random.default_rng(1)
+    for classes_only in (True, False):
+        scores = rng.normal(size=(12, 3)) + 2 * np.eye(3)[test.labels]
+        shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+        predicted = scores.argmax(1)
+        columns = [[test.classes[k]] for k in predicted] if classes_only else shares.tolist()
+        head = ["file", *(["predicted"] if classes_only else test.classes)]
+        lines = [[file, *map(str, cells)] for file, cells in zip(test.files or (), columns, strict=True)]
+        Path("p.csv").write_text("\n".join(",".join(line) for line in [head, *lines[::-1]]) + "\n")
+        result = seefar.audit("photos", "p.csv", name=f"a{classes_only}", image_size=32, progress=seefar.SILENT)
+        found = result.evaluation.metrics
+        assert np.array_equal(found.confusion, metrics.confusion_matrix(test.labels, predicted))
+        assert found.accuracy == metrics.accuracy_score(test.labels, predicted)
+        recalls = metrics.recall_score(test.labels, predicted, average=None)
+        np.testing.assert_allclose([one.recall for one in found.classes], recalls)
+        if not classes_only:
+            assert found.loss == pytest.approx(metrics.log_loss(test.labels, shares), rel=1e-5)
+
+
+def test_a_model_of_a_file_is_explained_and_its_code_is_not_loaded_again(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--model", "net.py:load", "--image-size", "32", "--layer", "stage", "--name", "net", "--quiet"]
+    assert main(["audit", "photos", *flags, "--classes", "red", "green", "blue"]) == 0
+    assert metrics_of("net")["test"]["confusion"] == [[4, 0, 0], [0, 4, 0], [0, 1, 3]]
+    rows = Path("runs/net/mistakes.csv").read_text().splitlines()
+    assert rows[1].startswith("0,blue,green,")
+    assert Path("runs/net/maps.npz").exists()
+    Path("net.py").write_text("raise SystemExit('this must not run')")
+    capsys.readouterr()
+    assert main(["report", "net", "--quiet"]) == 0
+    assert main(["explain", "net", "--layer", "head", "--quiet"]) == 2
+    assert "no model" in capsys.readouterr().err
+    assert Path("runs/net/maps.npz").exists()
+    assert seefar.verify("net") == []
+    audited, _ = open_finished("net", progress=seefar.SILENT)
+    assert audited.model is None
+    assert audited.classes == ("red", "green", "blue")
+
+
+def test_a_model_and_predictions_that_differ_are_named(photos: Path) -> None:
+    write_csv(photos, {"b0.png": "green", "r3.png": "green"})
+    namespace: dict[str, Any] = {}
+    exec(MODEL, namespace)
+    classes = ("red", "green", "blue")
+    with pytest.warns(UserWarning, match=r"differ in 1 of 12 pictures, first in red/r3\.png"):
+        result = seefar.audit(
+            photos,
+            "mine.csv",
+            namespace["load"](),
+            classes=classes,
+            image_size=32,
+            progress=seefar.SILENT,
+            layer="stage",
+        )
+    assert [mistake.index for mistake in result.evaluation.mistakes] == [0]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["photos"], "predictions or a model"),
+        (["photos", "--predictions", "no.csv"], "no.csv"),
+        (["photos", "--predictions", "net.py"], "net.py"),
+        (["photos", "--model", "no.py:load"], "no.py:load"),
+        (["photos", "--model", "net.py:other"], "other"),
+        (["nowhere", "--predictions", "mine.csv"], "nowhere"),
+        (["photos", "--predictions", "mine.csv", "--true", "cat"], "cat"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_is_written(
+    photos: Path, words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(photos, {})
+    assert main(["audit", *words, "--image-size", "32", "--quiet"]) == 2
+    assert named in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_a_folder_is_about_one_thing(photos: Path) -> None:
+    write_csv(photos, {"b1.png": "red"})
+    for _ in range(2):  # the same again
+        assert (
+            seefar.audit(photos, "mine.csv", image_size=32, progress=seefar.SILENT).run.folder.path.as_posix()
+            == "runs/audit"
+        )
+    write_csv(photos, {}, "other.csv")
+    assert (
+        seefar.audit(photos, "other.csv", image_size=32, progress=seefar.SILENT).run.folder.path.as_posix()
+        == "runs/audit-2"
+    )
+    with pytest.raises(RunError, match=r"mine\.csv"):
+        seefar.audit(photos, "other.csv", name="audit", image_size=32, progress=seefar.SILENT)
+    write_csv(photos, {})  # the file changed: the same folder, computed again
+    assert seefar.audit(photos, "mine.csv", image_size=32, progress=seefar.SILENT).evaluation.mistakes == []
+    assert json.loads(Path("runs/audit/metrics.json").read_text())["test"]["mistakes"] == 0
+    assert seefar.verify("audit") == []
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '{"classes": 3, "fingerprint": 1, "image_size": []}', "x"])
+def test_a_damaged_audit_is_refused(photos: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("runs/audit").mkdir(parents=True)
+    Path("runs/audit/audit.json").write_text(content)
+    assert main(["report", "audit", "--quiet"]) == 2
+    assert "audit.json" in capsys.readouterr().err
+
+
+def test_other_pictures_are_judged_in_a_folder_of_their_own(
+    tiny: Run, few: Data, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, label in enumerate(few.test.labels.tolist()):
+        path = in_folder / "field" / "test" / few.classes[label] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(few.test.images[number]).save(path)
+    before = {path: path.read_bytes() for path in tiny.folder.path.rglob("*") if path.is_file()}
+    own = str(in_folder / "own")
+    assert main(["evaluate", str(tiny.folder.path), "--on", "field", "--name", own, "--quiet", "--device", "cpu"]) == 0
+    found = json.loads(Path(own, "metrics.json").read_text())["test"]
+    assert found["confusion"] == json.loads(tiny.folder.metrics.read_text())["test"]["confusion"]  # the same pictures
+    assert {path: path.read_bytes() for path in tiny.folder.path.rglob("*") if path.is_file()} == before
+    flags = ["--top", "2", "--explain", "shown", "--quiet", "--device", "cpu"]
+    assert main(["explain", own, *flags]) == 0  # the network of the run is found
+    assert main(["report", own, "--quiet"]) == 0
+    assert seefar.verify(Path(own)) == []
+    assert main(["evaluate", str(tiny.folder.path), "--on", "nowhere", "--quiet"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_an_order_that_gives_chance_is_noticed() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 400)
+    predicted = np.where(rng.random(400) < 0.9, labels, rng.integers(0, 4, 400))
+    names = ("a", "b", "c", "d")
+
+    def warning(predicted: Any) -> str | None:
+        return order_warning(measure(labels, predicted, np.zeros(400), names))
+
+    assert warning(predicted) is None
+    assert "same order" in (warning((predicted + 1) % 4) or "")
+    assert "b means a" in (warning((predicted + 1) % 4) or "")
+    shuffled = warning(np.array([0, 1, 2, 3])[np.roll(np.arange(400) % 4, 1)] * 0 + 3)
+    assert shuffled is not None
+    assert "means" not in shuffled
+
+
+def test_near_duplicates_are_found_without_a_model(few: Data, in_folder: Path, coarse: None) -> None:
+    train = few.train
+    images = few.test.images.copy()
+    images[3] = train.images[5, :, ::-1]
+    data = Data("mine", train, Split(images, few.test.labels, few.classes))
+    predicted = np.eye(10)[(few.test.labels + 1) % 10]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = seefar.audit(data, predicted, progress=seefar.SILENT).neighbours
+    assert found is not None
+    assert [(one.index, one.training, one.mirrored) for one in found.duplicates] == [(3, 5, True)]
+    assert (found.of_true == -1).all()
+
+
+def test_predictions_of_other_pictures_are_refused(few: Data, in_folder: Path) -> None:
+    other = Predictions.of(np.eye(10)[few.train.labels], few.train)
+    with pytest.raises(DataError, match="other images"):
+        seefar.audit(few.test, other, progress=seefar.SILENT)
+    assert not list(in_folder.iterdir())
+
+
+def test_a_module_without_a_linear_layer_has_maps_and_no_neighbours(few: Data, in_folder: Path, coarse: None) -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 10, 4, 4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    with pytest.warns(UserWarning, match="no better"):
+        result = seefar.audit(few, model=net, layer="0", top=1, explain="shown", progress=seefar.SILENT)
+    assert result.explanation is not None
+    assert result.neighbours is None or (result.neighbours.of_true == -1).all()
