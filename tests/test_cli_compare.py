@@ -117,6 +117,8 @@ def test_a_table_that_a_stranger_wrote_is_compared_or_named(
             predicted_classes(folder, few.test)
     else:
         np.testing.assert_array_equal(predicted_classes(folder, few.test), few.test.labels)
+
+
 @pytest.mark.usefixtures("two_runs")
 def test_a_condition_that_holds_ends_with_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "a", "b", "--quiet", "--fail-if", "broken > 0 and p <= 1"]) == 1
