@@ -18,10 +18,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import seefar
@@ -36,7 +39,8 @@ from seefar.runs.provenance import provenance
 from verdicts import auc, rate
 
 SHARES, SEEDS, BLENDED = (0.05, 0.10, 0.20), (0, 1, 2), 0.1
-RECIPE = seefar.recipe("demo", width=8)
+TRAIN, TEST = 2000, 1000
+RECIPE = seefar.recipe("demo", width=8, batch_size=64)
 
 
 def blend(split: Split, share: float) -> tuple[Split, NDArray[np.bool_]]:
@@ -80,10 +84,18 @@ def worth(predictions: Predictions, bad: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def predictions_of(train: Split, test: Split, name: str) -> list[Predictions]:
-    """Of `demo`, trained with each seed."""
-    data = Data("shapes", train, test)
-    runs = [seefar.train(replace(RECIPE, seed=seed), data, f"planted-{name}-{seed}") for seed in SEEDS]
-    return [seefar.predict(run.model, test) for run in runs]
+    """Of `demo`, trained with each seed, each in a process of its own."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(predictions_with, seed, train, test, name) for seed in SEEDS]
+        return [job.result() for job in jobs]
+
+
+def predictions_with(seed: int, train: Split, test: Split, name: str) -> Predictions:
+    """Of `demo`, trained with this seed."""
+    torch.set_num_threads(1)
+    data, folder = Data("shapes", train, test), f"planted-{name}-{seed}"
+    run = seefar.train(replace(RECIPE, seed=seed), data, folder, progress=seefar.SILENT)
+    return seefar.predict(run.model, test, progress=seefar.SILENT)
 
 
 def both(predictions: Sequence[Predictions], bad: NDArray[np.bool_]) -> dict[str, Any]:
@@ -98,7 +110,7 @@ def both(predictions: Sequence[Predictions], bad: NDArray[np.bool_]) -> dict[str
 def main() -> None:
     """Train, judge and print one JSON object."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    shapes = load_shapes()
+    shapes = load_shapes(TRAIN, TEST)
     labels = {}
     for number, share in enumerate(SHARES):
         train, _ = plant(shapes.train, share, seed=2 * number)

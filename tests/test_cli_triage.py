@@ -12,6 +12,7 @@ import pytest
 from seefar.cli import main as cli
 from seefar.data import Data, Split
 from seefar.data.reference import CLASSES, Reference, find_files, labels_sha256
+from seefar.evaluation.triage import HUMAN
 
 LABELS = np.arange(20) % 10
 
@@ -49,6 +50,7 @@ def test_faults_are_counted_and_every_verdict_given_as_json(tmp_path: Path, caps
     assert [(one["index"], one["fault"]) for one in found["verdicts"]] == [(0, "label"), (1, "hard"), (4, "model")]
     assert found["accuracy"][0]["right"] == 17
     assert found["same_as"] == []
+    assert [found["rule"]["name"], *{one["rule"] for one in found["verdicts"]}] == [HUMAN.name] * 2
 
 
 @pytest.mark.usefixtures("_small")
@@ -66,6 +68,7 @@ def test_faults_are_printed_with_a_net_that_is_the_judged_one(
         "  image 2: people and most nets get it right: 0 of 50 people chose horse, 50 chose bird (the label)" in printed
     )
     assert "0 of 12 nets miss it" in printed
+    assert f"By {HUMAN.name}: {HUMAN.reliability}" in printed
 
 
 @pytest.mark.usefixtures("_small")

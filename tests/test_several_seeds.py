@@ -30,6 +30,8 @@ def test_the_runs_are_joined_and_kept(tiny: Run, few: Data) -> None:
     metrics = json.loads(folder.metrics.read_text())
     assert metrics["seeds"] == pytest.approx([one.mean() for one in right])
     assert f"standard deviation {statistics.stdev(metrics['seeds']):.2%}" in "\n".join(result.analysis.lines)
+    assert result.leaks is not None
+    assert metrics["leaks"] == json.loads(json.dumps(result.leaks.summary))
     assert metrics["fault_rule"]["name"] == "evidence of several runs"
     with folder.mistakes.open(newline="") as file:
         rows = {int(row["index"]): row for row in csv.DictReader(file)}

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.audit import Audit
 from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
-from seefar.evaluation.evidence import OtherRuns, judge
+from seefar.evaluation.evidence import OtherRuns
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.evaluation.triage import Verdict, count_faults, rule_of
+from seefar.evaluation.triage import count_faults, rule_of
 from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.explanation import Explanation
+from seefar.explanation.leaks import Leaks, find_leaks
 from seefar.explanation.neighbours import Neighbours, find_neighbours
 from seefar.maps.grid import Grid
 from seefar.progress import Progress
@@ -73,7 +74,7 @@ class Job:
     ) -> None:
         self.run, self.data, self.data_dir, self.progress, self.others = run, data, data_dir, progress, others
         self._choices, self.explains_all = choices, False
-        self._judged: tuple[tuple[Neighbours | None, OtherRuns | None], list[Verdict]] | None = None
+        self._analysed: tuple[tuple[Neighbours | None, OtherRuns | None], MistakeAnalysis] | None = None
 
     def fact(self, name: str) -> str | None:
         """What the artifacts are computed from, beside each other; None if it cannot be known now."""
@@ -149,24 +150,29 @@ class Job:
     @property
     def analysis(self) -> MistakeAnalysis:
         """Faults, accuracy views, label issues, confused pairs, slices; faults from evidence without human labels."""
-        neighbours, others = evidence = self.store.peek(NEIGHBOURS), self.store.peek(SEEDS)
-        predicted = () if others is None else tuple(others.predicted)
-        accuracies = tuple(float((one == self.data.test.labels).mean()) for one in predicted)
-        human = replace(self._human, seeds=(self.evaluation.metrics.accuracy, *accuracies) if predicted else ())
-        if human.verdicts is not None:
-            return human
-        if self._judged is None or self._judged[0] != evidence:
-            near = () if neighbours is None else neighbours.duplicates
-            copies = {one.index: int(self.data.train.labels[one.training]) for one in near}
-            self._judged = evidence, judge(self.evaluation.predictions, copies=copies, others=predicted)
-        return replace(human, verdicts=self._judged[1])
+        evidence = self.store.peek(NEIGHBOURS), self.store.peek(SEEDS)
+        if self._analysed is None or self._analysed[0] != evidence:
+            reference, missing = self._reference
+            if missing and self._analysed is None:
+                self.progress.line(f"causes are judged by evidence, not by people: {missing}")
+            labels, leaks, seeds = self.data.train.labels, self.leaks, evidence[1]
+            analysis = analyse_mistakes(
+                self.evaluation.predictions,
+                self.data.test,
+                reference,
+                copies={one.index: int(labels[one.training]) for one in leaks.other_label} if leaks else {},
+                others=() if seeds is None else tuple(seeds.predicted),
+            )
+            self._analysed = evidence, analysis
+        return self._analysed[1]
 
-    @cached_property
-    def _human(self) -> MistakeAnalysis:
-        reference, missing = self._reference
-        if missing:
-            self.progress.line(f"causes are judged by evidence, not by people: {missing}")
-        return analyse_mistakes(self.evaluation.predictions, self.data.test, reference)
+    @property
+    def leaks(self) -> Leaks | None:
+        """What the test set shares with the training set; None before the neighbours are there."""
+        neighbours, predicted = self.store.peek(NEIGHBOURS), self.evaluation.predictions.predicted
+        if neighbours is None:
+            return None
+        return find_leaks(self.data.test, self.data.train, predicted, duplicates=neighbours.duplicates)
 
     @property
     def calibrations(self) -> Calibrations:
@@ -231,7 +237,8 @@ def _calibrate(job: Job) -> Calibrations:
 
 
 def _metrics(job: Job) -> dict[str, Any]:
-    return {"test": asdict(job.evaluation.metrics), **job.analysis.sections, **job.calibrations.sections}
+    leaks = {"leaks": None if job.leaks is None else job.leaks.summary}
+    return {"test": asdict(job.evaluation.metrics), **job.analysis.sections, **leaks, **job.calibrations.sections}
 
 
 def _explain(job: Job) -> Iterator[Explanation] | None:
@@ -284,6 +291,7 @@ def page_content(job: Job) -> ReportContent:
         calibration_after=job.calibrations.after_temperature,
         explanation=job.store.peek(MAPS),
         neighbours=job.store.peek(NEIGHBOURS),
+        leaks=job.leaks,
         train=job.data.train,
         analysis=job.analysis,
         votes=None if job.reference is None else job.reference.counts,
@@ -304,9 +312,9 @@ def _plot_shown(job: Job, plot: Callable[[Explanation, Split], Figure]) -> Figur
     return plot(maps.of(job.shown), job.data.test) if maps is not None and job.shown else None
 
 
-def _faults(job: Job) -> Figure | None:
+def _faults(job: Job) -> Figure:
     verdicts = job.analysis.verdicts
-    return None if verdicts is None else plot_faults(count_faults(verdicts), rule_of(verdicts))
+    return plot_faults(count_faults(verdicts), rule_of(verdicts))
 
 
 def _neighbours(job: Job) -> Neighbours | None:
@@ -381,6 +389,7 @@ METRICS = Artifact(
     save=_save_json,
     of=(PREDICTIONS, CALIBRATION, "reference"),
     shows=(NEIGHBOURS, SEEDS),
+    version=2,
 )
 SUMMARY = Artifact(
     "explanation.json",
@@ -395,7 +404,6 @@ TABLE = Artifact(
     of=(PREDICTIONS, "reference"),
     shows=(MAPS, NEIGHBOURS, SEEDS),
     version=2,
-    always=True,
 )
 HISTORY_FIGURE = Artifact(
     "figures/history.png",

@@ -50,6 +50,7 @@ from seefar.evaluation.mistakes import Mistake, chosen_classes
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.explain import normalise_map_settings
 from seefar.explanation.explanation import Explanation
+from seefar.explanation.leaks import Leaks
 from seefar.explanation.neighbours import Neighbours
 from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18
@@ -81,6 +82,7 @@ class Result:
             audit of predictions without a model.
         shown: the mistakes in the figures, in their order.
         neighbours: the nearest training images of all mistakes; None if they were not computed.
+        leaks: what the test images share with the training images; likewise None.
     """
 
     run: Run | Audit
@@ -90,6 +92,7 @@ class Result:
     explanation: Explanation | None
     shown: list[Mistake]
     neighbours: Neighbours | None
+    leaks: Leaks | None
 
     def __repr__(self) -> str:
         return f"Result({self.run!r}, {self.evaluation!r})"
@@ -160,7 +163,7 @@ def run(
         if name is None and (line := describe_choice(folder, recipe, images)):
             shown.line(line)
         common: dict[str, Any] = {"progress": shown, "command": command}
-        machine = {"device": device, "precision": precision, "checkpoint_minutes": checkpoint_minutes}
+        machine: dict[str, Any] = {"device": device, "precision": precision, "checkpoint_minutes": checkpoint_minutes}
         trained = train(recipe, images, folder.path, **machine, **common)
         result = explain_run(trained, images, data_dir=data_dir, evaluated=evaluated, **common, **choices)
         if seeds == 1:
@@ -260,7 +263,7 @@ def explain_run(
             job.store.ensure(NEIGHBOURS, METRICS, FAULTS_FIGURE, TABLE, PAGE)
         found = job.store.peek(NEIGHBOURS)
         maps = job.store.peek(MAPS)
-        return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, found)
+        return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, found, job.leaks)
 
 
 def report_run(
@@ -549,14 +552,9 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
 def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
     predicted = test.labels.copy()
     rows = csv.DictReader(io.StringIO(read_bytes(folder.mistakes, follow=False).decode("utf-8")))
-    try:
-        for row in rows:
-            index, classes = int(row["index"]), test.classes
-            if row["true"] != classes[test.labels[index]]:
-                raise ValueError(f"image {index} is no {row['true']}")
-            predicted[index] = classes.index(row["predicted"])
-    except (KeyError, TypeError, ValueError, IndexError, csv.Error) as error:
-        raise RunError(
-            f"{folder.mistakes} is of other test images ({error}): only runs on the same images are compared."
-        ) from error
+    for row in rows:
+        index, classes = int(row["index"]), test.classes
+        if index >= len(test) or row["true"] != classes[test.labels[index]] or row["predicted"] not in classes:
+            raise RunError(f"{folder.mistakes} is of other test images: only runs on the same images are compared.")
+        predicted[index] = classes.index(row["predicted"])
     return predicted

@@ -9,6 +9,7 @@ from seefar.data import Data, Split
 from seefar.data.reference import CLASSES, Reference, labels_sha256
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import analyse_mistakes
+from seefar.evaluation.evidence import ONE_RUN
 from seefar.evaluation.predictions import Predictions
 
 
@@ -50,14 +51,14 @@ def test_a_network_that_is_mostly_wrong_says_nothing_of_labels(split: Split, rig
     assert any("labels may be wrong" in line for line in analysis.lines) is told
 
 
-def test_other_data_have_patterns_and_label_issues_but_no_faults(split: Split, predicted: np.ndarray) -> None:
+def test_other_data_have_patterns_label_issues_and_faults_by_evidence(split: Split, predicted: np.ndarray) -> None:
     analysis = analyse_mistakes(predictions_of(split, predicted), split)
-    assert analysis.verdicts is None
+    assert {verdict.rule.name for verdict in analysis.verdicts} == {ONE_RUN.name}
     assert [view.name for view in analysis.views] == ["as labelled"]
     assert sorted(issue.index for issue in analysis.issues.issues) == [3, 5, 13]
     assert (analysis.pairs[0].first_as_second, analysis.pairs[0].second_as_first) == (2, 1)
-    assert analysis.sections["faults"] is None
-    assert "fault" not in analysis.columns
+    assert analysis.sections["fault_rule"]["name"] == ONE_RUN.name
+    assert analysis.columns["fault"].keys() == {3, 5, 13}
     assert "most confused: cat predicted as dog 2 times, dog as cat 1 times, 100% of all mistakes" in analysis.lines
 
 

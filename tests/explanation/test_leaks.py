@@ -153,6 +153,12 @@ def test_the_accuracy_without_leaks() -> None:
     assert (leaks.without_leaks.n, leaks.without_leaks.accuracy) == (7, 5 / 7)
     low, high = leaks.with_leaks.interval
     assert low < 0.7 < high
+    assert [leaks.summary[name] for name in ("near_duplicates", "with_another_label", "shared_names")] == [2, 1, 2]
+    assert leaks.summary["without_duplicates"]["accuracy"] == 5 / 8
+    copies, names = leaks.findings["near-duplicate"], leaks.findings["shared name"]
+    assert copies.startswith("2 of 10 test images")
+    assert copies.endswith("62.50%")
+    assert names.endswith("71.43%")
     assert find_leaks(test, training, duplicates=[]).with_leaks is None
 
 

@@ -57,7 +57,7 @@ def print_result(result: Result, as_json: bool) -> None:
         return
     if explanation is not None:
         print(explanation.rates)
-    for line in result.analysis.lines:
+    for line in (*(result.leaks.findings.values() if result.leaks else ()), *result.analysis.lines):
         print(line)
     if (calibration := result.calibrations.plain) is not None:
         low, high = calibration.ece.interval
@@ -65,8 +65,6 @@ def print_result(result: Result, as_json: bool) -> None:
             f"calibration: mean confidence {calibration.confidence:.1%}, accuracy {calibration.accuracy:.1%}; "
             f"expected calibration error {calibration.ece.value:.2%} ({low:.2%} to {high:.2%})"
         )
-    if result.neighbours is not None:
-        print(f"{len(result.neighbours.duplicates)} test images are near-duplicates of training images")
     print(f"{len(result.shown)} of {result.evaluation.metrics.mistakes} mistakes are shown; in {folder}:")
     figures = (folder.figure(name) for name in ("history", "mistakes", "maps", "faults", "confusion", "reliability"))
     for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):

@@ -7,7 +7,7 @@ reference data: verdicts, accuracy views, label issues, confused pairs, slices.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from seefar.data.images import Split
+from seefar.data.images import Labels, Split
 from seefar.data.reference import Reference
 from seefar.errors import DataError
+from seefar.evaluation.evidence import judge
 from seefar.evaluation.metrics import Metrics, measure
 from seefar.evaluation.mistakes import (
     ConfusedPair,
@@ -128,7 +129,7 @@ class MistakeAnalysis:
 
     Attributes:
         classes: names of the K classes.
-        verdicts: one for each mistake, in order of index; None without reference data.
+        verdicts: one for each mistake, in order of index; from evidence without reference data.
         views: the accuracy on several selections of the images.
         issues: labels that may be wrong; None where only the predicted classes are known.
         pairs: classes that are confused with each other, the most mistakes first.
@@ -139,7 +140,7 @@ class MistakeAnalysis:
     """
 
     classes: tuple[str, ...]
-    verdicts: list[Verdict] | None
+    verdicts: list[Verdict]
     views: list[AccuracyView]
     issues: LabelIssues | None
     pairs: list[ConfusedPair]
@@ -151,15 +152,15 @@ class MistakeAnalysis:
     @property
     def columns(self) -> dict[str, dict[int, object]]:
         """Columns of `mistakes.csv`, column -> {index: value}: those of `fault_columns` and of `issue_columns`."""
-        faults = {} if self.verdicts is None else fault_columns(self.verdicts)
-        return {**faults, **({} if self.issues is None else issue_columns(self.issues))}
+        issues = {} if self.issues is None else issue_columns(self.issues)
+        return {**fault_columns(self.verdicts), **issues}
 
     @property
     def sections(self) -> dict[str, Any]:
-        """Sections of `metrics.json`: `faults` (None without reference data), `accuracy_views`, `label_issues`, ..."""
+        """Sections of `metrics.json`: `faults`, `accuracy_views`, `label_issues`, ..."""
         return {
-            "faults": None if self.verdicts is None else count_faults(self.verdicts),
-            "fault_rule": None if self.verdicts is None else asdict(rule_of(self.verdicts)),
+            "faults": count_faults(self.verdicts),
+            "fault_rule": asdict(rule_of(self.verdicts)),
             "accuracy_views": [asdict(view) for view in self.views],
             "label_issues": None if self.issues is None else len(self.issues.issues),
             "confused_pairs": [
@@ -174,7 +175,7 @@ class MistakeAnalysis:
     def lines(self) -> list[str]:
         """One line for each result, printed at the end of a run."""
         lines = []
-        if self.verdicts is not None:
+        if self.verdicts:
             counts = count_faults(self.verdicts)
             lines.append(
                 "whose fault: " + ", ".join(f"{fault} {n}" for fault, n in counts.items() if fault != "errors")
@@ -213,13 +214,22 @@ class MistakeAnalysis:
         return found
 
 
-def analyse_mistakes(predictions: Predictions, split: Split, reference: Reference | None = None) -> MistakeAnalysis:
+def analyse_mistakes(
+    predictions: Predictions,
+    split: Split,
+    reference: Reference | None = None,
+    *,
+    copies: Mapping[int, int] | None = None,
+    others: Sequence[Labels] = (),
+) -> MistakeAnalysis:
     """Everything about the mistakes that needs no model: verdicts and patterns.
 
     Args:
         predictions: of the split.
         split: the images.
-        reference: see `seefar.load_reference`; None: no verdicts.
+        reference: see `seefar.load_reference`; None: verdicts from evidence.
+        copies: evidence, see `seefar.evaluation.evidence.judge`.
+        others: likewise.
 
     Raises:
         DataError: the predictions are not of this split.
@@ -230,8 +240,8 @@ def analyse_mistakes(predictions: Predictions, split: Split, reference: Referenc
         >>> test = load_shapes(train=20, test=40).test
         >>> predictions = seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
         >>> analysis = seefar.analyse_mistakes(predictions, test)
-        >>> analysis.verdicts is None, [view.name for view in analysis.views]
-        (True, ['as labelled'])
+        >>> len(analysis.verdicts) == (predictions.predicted != test.labels).sum(), len(analysis.views)
+        (True, 1)
     """
     labels, predicted = predictions.labels, predictions.predicted
     if predictions.images != split.fingerprint:
@@ -243,11 +253,12 @@ def analyse_mistakes(predictions: Predictions, split: Split, reference: Referenc
     issues = find_label_issues(labels, np.exp(predictions.log_probabilities), split.classes)
     return MistakeAnalysis(
         split.classes,
-        None if reference is None else triage(labels, predicted, reference),
+        judge(predictions, copies=copies, others=others) if reference is None else triage(labels, predicted, reference),
         views,
         issues if predictions.has_probabilities else None,
         confused_pairs(labels, predicted, len(split.classes)),
         measure_slices(kinds, predicted != labels),
         {name: frozenset(np.flatnonzero(inside).tolist()) for name, (inside, _) in kinds.items()},
         views[0].interval[0] > LEAST_ACCURACY and set(labels.tolist()) <= set(predicted.tolist()),
+        tuple(float((one == labels).mean()) for one in (predicted, *others)) if len(others) else (),
     )

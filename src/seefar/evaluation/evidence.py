@@ -136,7 +136,8 @@ def wrong_runs(others: Sequence[Labels], labels: Labels) -> NDArray[np.int64]:
         >>> wrong_runs([np.array([0, 1]), np.array([1, 1])], np.array([0, 0]))
         array([1, 2])
     """
-    return np.sum([other != labels for other in others], axis=0, dtype=np.int64)
+    missed: NDArray[np.int64] = np.sum([other != labels for other in others], axis=0, dtype=np.int64)
+    return missed
 
 
 # ---- The rule ----
@@ -192,11 +193,11 @@ def judge(
     if not len(index):
         return []
     missed = wrong_runs(others, labels)[index] if others else np.zeros(len(index), np.int64)
-    probabilities = np.exp(log_softmax(predictions.logits / fit_temperature(predictions.logits, labels)))  # (N, K)
+    shares = np.full(len(index), np.nan)
     accurate = wilson_interval(len(labels) - len(index), len(labels))[0] > MAJORITY
-    # Predicted classes without probabilities are logits of 0 and 1: the same confidence everywhere.
-    informative = accurate and np.ptp(probabilities.max(1)) > 1e-6
-    shares = probabilities[index, labels[index]] if informative else np.full(len(index), np.nan)
+    if informative := predictions.has_probabilities and accurate:
+        temperature = fit_temperature(predictions.logits, labels)
+        shares = np.exp(log_softmax(predictions.logits[index] / temperature))[np.arange(len(index)), labels[index]]
     verdicts = []
     for at, share, wrong in zip(index.tolist(), shares.tolist(), missed.tolist(), strict=True):
         true, copy = int(labels[at]), (copies or {}).get(at)

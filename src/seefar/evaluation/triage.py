@@ -6,7 +6,7 @@ networks chose. A single accuracy hides that some labels are wrong and some imag
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -201,7 +201,7 @@ def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
     `fault`, `fault_rule` (what gave it), `people`, `people_true`, `people_predicted`, `people_entropy` (bits),
     `checkers_confirmed` (of five; empty if nobody checked the label), `nets`, `nets_wrong`, `fault_reason`.
     """
-    values = {
+    values: dict[str, Callable[[Verdict], object]] = {
         "fault": lambda one: one.fault,
         "fault_rule": lambda one: one.rule.name,
         "people": lambda one: one.people,

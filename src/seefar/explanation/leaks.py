@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
@@ -286,6 +287,36 @@ class Leaks:
     def indices(self) -> list[int]:
         """Positions of the test images that are near-duplicates or share a name, ascending."""
         return sorted({one.index for one in self.duplicates} | {index for one in self.names for index in one.tests})
+
+    @property
+    def findings(self) -> dict[str, str]:
+        """What is shared, and the accuracy without it, in words: for `near-duplicate` and `shared name`."""
+        found = {}
+        if self.duplicates:
+            other = f", {len(self.other_label)} of them with another label" if self.other_label else ""
+            text = f"{len(self.duplicates)} of {self.n} test images are near-duplicates of training images{other}"
+            found["near-duplicate"] = text + _without(self.without_duplicates)
+        if self.names:
+            tests = len({index for one in self.names for index in one.tests})
+            text = f"{tests} test images share a file name such as {self.names[0].stem} with training images"
+            found["shared name"] = text + _without(self.without_leaks)
+        return found
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Section `leaks` of `metrics.json`."""
+        views = {name: getattr(self, name) for name in ("with_leaks", "without_duplicates", "without_leaks")}
+        return {
+            "near_duplicates": len(self.duplicates),
+            "with_another_label": len(self.other_label),
+            "shared_names": len(self.names),
+            **{name: asdict(one) if one is not None and one.n else None for name, one in views.items()},
+        }
+
+
+def _without(accuracy: Accuracy | None) -> str:
+    """The end of a sentence; nothing without predictions, or if no image is left."""
+    return f"; without them the accuracy is {accuracy.accuracy:.2%}" if accuracy and accuracy.n else ""
 
 
 def find_leaks(

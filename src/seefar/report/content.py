@@ -21,6 +21,7 @@ from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.triage import FAULT_NAMES, Verdict, rule_of
 from seefar.explanation.explanation import Explanation
+from seefar.explanation.leaks import Leaks
 from seefar.explanation.neighbours import Neighbours
 from seefar.explanation.occlusion import Repair
 from seefar.maps.formulas import IN_LOGITS
@@ -45,6 +46,7 @@ class ReportContent:
         calibration_after: the same with a temperature that was fitted on held-out images.
         explanation: of all its mistakes or some.
         neighbours: the nearest training images of all its mistakes; shown if `train` is given.
+        leaks: what the test images share with the training images.
         train: the training images.
         analysis: of the mistakes: causes, accuracy views, label issues, slices.
         votes: how many people chose each class for each test image, int (N, K); all zero where nobody was asked.
@@ -62,6 +64,7 @@ class ReportContent:
     calibration_after: Calibration | None = None
     explanation: Explanation | None = None
     neighbours: Neighbours | None = None
+    leaks: Leaks | None = None
     train: Split | None = None
     analysis: MistakeAnalysis | None = None
     votes: NDArray[np.int64] | None = None
@@ -233,6 +236,9 @@ def subsets_of(content: ReportContent) -> list[Subset]:
     if content.neighbours is not None:
         copies = {one.index for one in content.neighbours.duplicates}
         subsets.append(Subset("near-duplicate", "Images", "nearly the same as a training image", copies))
+    if content.leaks is not None:
+        named = {index for one in content.leaks.names for index in one.tests}
+        subsets.append(Subset("shared name", "Images", "file name shared with a training image", named))
     if content.explanation is not None:
         explained = zip(content.explanation.mistakes, content.explanation.health, strict=True)
         badges = [(mistake.index, health.badge) for mistake, health in explained]
@@ -245,14 +251,10 @@ def subsets_of(content: ReportContent) -> list[Subset]:
 
 def findings_of(content: ReportContent) -> list[Finding]:
     """What stands out, each a sentence and the filters of its mistakes: the list under "Findings" on the page."""
-    findings = [] if content.analysis is None else content.analysis.findings
-    copies = () if content.neighbours is None else content.neighbours.duplicates
-    if copies:
-        mistakes = {mistake.index for mistake in content.evaluation.mistakes}
-        wrong = sum(one.index in mistakes for one in copies)
-        text = f"{len(copies)} test images are near-duplicates of training images; {wrong} of them are mistakes"
-        findings.append(Finding(text, {"set": "near-duplicate"} if wrong else {}))
-    return findings
+    kinds = {one.name for one in subsets_of(content)}
+    leaks = content.leaks.findings if content.leaks else {}
+    found = [Finding(text, {"set": kind} if kind in kinds else {}) for kind, text in leaks.items()]
+    return [*found, *(content.analysis.findings if content.analysis else ())]
 
 
 def pack(array: NDArray[Any]) -> str:
