@@ -12,6 +12,7 @@ from tiny_job import TINY
 import seefar
 from seefar.cli.main import main
 from seefar.data import Data
+from seefar.errors import RunError
 from seefar.evaluation.mistakes import find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.pipeline import predicted_classes
@@ -100,3 +101,28 @@ def test_a_run_with_weights_is_compared_by_its_predictions_or_by_new_ones(tiny: 
     saved = predicted_classes(tiny.folder, few.test)
     tiny.folder.predictions.write_bytes(b"damaged")
     np.testing.assert_array_equal(predicted_classes(tiny.folder, few.test, progress=seefar.SILENT), saved)
+
+
+@pytest.mark.parametrize("text", ["", "index,true,predicted\nx,a,b\n", "index\n3\n", "index,true,predicted\n999,a,b\n"])
+def test_a_table_that_a_stranger_wrote_is_compared_or_named(
+    text: str, two_runs: tuple[RunFolder, RunFolder], few: Data
+) -> None:
+    folder = two_runs[0]
+    folder.mistakes.write_text(text)
+    store = Store(folder.path, {}.get)
+    store.record(folder.mistakes.name)
+    store.finish((), ["a stranger"])
+    if text:
+        with pytest.raises(RunError, match=r"mistakes\.csv"):
+            predicted_classes(folder, few.test)
+    else:
+        np.testing.assert_array_equal(predicted_classes(folder, few.test), few.test.labels)
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_a_condition_that_holds_ends_with_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "a", "b", "--quiet", "--fail-if", "broken > 0 and p <= 1"]) == 1
+    assert main(["compare", "a", "b", "--quiet", "--fail-if", "broken > 1"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "no", "such", "--quiet", "--fail-if", "broken"]) == 2  # before the runs are missed
+    assert "condition" in capsys.readouterr().err

@@ -516,18 +516,22 @@ def test_an_image_size_that_would_do_nothing_is_refused() -> None:
         load_for(seefar.recipe("demo", image_size=64))
 
 
-def test_a_page_that_somebody_else_wrote_is_replaced_even_if_the_manifest_fits_it(
-    finished: Path, few: Data, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "text"), [("report.html", "<script>hostile()</script>"), ("mistakes.csv", "index,true\n1,=hostile()\n")]
+)
+def test_a_page_or_table_that_somebody_else_wrote_is_replaced_even_if_the_manifest_fits_it(
+    name: str, text: str, finished: Path, few: Data, tmp_path: Path
 ) -> None:
-    """A browser runs the page, and whoever made a folder can have written any page and a manifest to go with it."""
+    """A browser runs the page and a spreadsheet the table, and whoever made a folder can have written both."""
     folder = RunFolder(shutil.copytree(finished, tmp_path / finished.name))
-    written = folder.report.read_bytes()
-    folder.report.write_text("<script>hostile()</script>")
+    path = folder.path / name
+    written = path.read_bytes()
+    path.write_text(text)
     manifest = json.loads(folder.manifest.read_text())
-    manifest["files"]["report.html"].update(file_entry(folder.report) or {})
+    manifest["files"][name].update(file_entry(path) or {})
     folder.manifest.write_text(json.dumps(manifest))
     seefar.report_run(seefar.load_run(folder.path), few, progress=SILENT)
-    assert folder.report.read_bytes() == written
-    before = folder.report.stat().st_mtime_ns
+    assert path.read_bytes() == written
+    before = path.stat().st_mtime_ns
     seefar.report_run(seefar.load_run(folder.path), few, progress=SILENT)
-    assert folder.report.stat().st_mtime_ns == before
+    assert path.stat().st_mtime_ns == before

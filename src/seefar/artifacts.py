@@ -404,6 +404,7 @@ TABLE = Artifact(
     of=(PREDICTIONS, "reference"),
     shows=(MAPS, NEIGHBOURS, SEEDS),
     version=2,
+    always=True,
 )
 HISTORY_FIGURE = Artifact(
     "figures/history.png",

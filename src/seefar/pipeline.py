@@ -552,9 +552,14 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
 def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
     predicted = test.labels.copy()
     rows = csv.DictReader(io.StringIO(read_bytes(folder.mistakes, follow=False).decode("utf-8")))
-    for row in rows:
-        index, classes = int(row["index"]), test.classes
-        if index >= len(test) or row["true"] != classes[test.labels[index]] or row["predicted"] not in classes:
-            raise RunError(f"{folder.mistakes} is of other test images: only runs on the same images are compared.")
-        predicted[index] = classes.index(row["predicted"])
+    try:
+        for row in rows:
+            index, classes = int(row["index"]), test.classes
+            if row["true"] != classes[test.labels[index]]:
+                raise ValueError(f"image {index} is no {row['true']}")
+            predicted[index] = classes.index(row["predicted"])
+    except (KeyError, TypeError, ValueError, IndexError, csv.Error) as error:
+        raise RunError(
+            f"{folder.mistakes} is of other test images ({error}): only runs on the same images are compared."
+        ) from error
     return predicted

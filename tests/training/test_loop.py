@@ -356,7 +356,7 @@ def test_the_thread_of_batches_ends_with_an_interrupted_training(data: Data, tmp
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "another network", "another training"])
+@pytest.mark.parametrize("damage", ["truncated", "another network", "another training", "step", "totals", "momentum"])
 def test_a_damaged_checkpoint_is_named(data: Data, tmp_path: Path, damage: str) -> None:
     with pytest.raises(Interrupted):
         train(small(), data, tmp_path / "run", progress=Stop(3))
@@ -371,6 +371,10 @@ def test_a_damaged_checkpoint_is_named(data: Data, tmp_path: Path, damage: str) 
             tensors["model.fc.weight"] = torch.zeros(100, 16)
         if damage == "another training":
             about["training"] = "another"
+        if damage in about:  # by a stranger, with a checksum that fits
+            about[damage] = "nonsense"
+        if damage == "momentum":
+            tensors["momentum.nothing.weight"] = torch.zeros(3)
         save_tensors(path, tensors, about)
     with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
         train(small(), data, tmp_path / "run", progress=SILENT)

@@ -61,7 +61,9 @@ COMMANDS: dict[str, type[Any]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit codes: 0 done, 2 wrong input or data, 130 interrupted and resumable.
+    """The command line.
+
+    Exit codes: 0 done, 1 the condition of `compare --fail-if` holds, 2 wrong input or data, 130 interrupted.
 
     Args:
         arguments: what follows the program's name; default: the process's own.
@@ -97,8 +99,9 @@ def _call(words: list[str]) -> int:
         with warnings.catch_warnings():
             if "--debug" not in words:
                 warnings.showwarning = _print_warning
-            parse(words)(words)
+            code: int = parse(words)(words) or 0
         sys.stdout.flush()
+        return code
     except (SeefarError, OSError) as error:  # OSError: a folder that cannot be read, ...
         if "--debug" in words:
             raise
@@ -110,7 +113,6 @@ def _call(words: list[str]) -> int:
     except KeyboardInterrupt:
         print("seefar: interrupted; the same command resumes from what is saved", file=sys.stderr)
         return 130
-    return 0
 
 
 def parse(words: Sequence[str]) -> Any:

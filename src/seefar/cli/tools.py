@@ -212,11 +212,18 @@ class Compare:
     """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
     figure: Path | None = None
     """Also draw a figure into this file: .png, .pdf or .svg."""
+    fail_if: str | None = None
+    """Exit with code 1 if this holds for the first run and another one, such as "broken > 30 and p < 0.01": comparisons
+    of broken, repaired, p, shared, kappa, error_kappa, n, old, new (accuracies), old_mistakes and new_mistakes."""
     output: JsonOutput = field(default_factory=JsonOutput)
 
-    def __call__(self, words: Sequence[str]) -> None:
-        """Compare, and print a table or JSON."""
+    def __call__(self, words: Sequence[str]) -> int:
+        """Compare, and print a table or JSON; the exit code."""
+        from seefar.evaluation.comparison import holds, parse_condition
         from seefar.pipeline import compare_runs
+
+        if self.fail_if is not None:
+            parse_condition(self.fail_if)
 
         if self.figure is not None:
             from seefar.report.style import check_figure
@@ -232,6 +239,10 @@ class Compare:
             print(comparison.to_json(), end="")
         else:
             print_comparison(comparison)
+        if self.fail_if is None or not holds(self.fail_if, comparison):
+            return 0
+        print(f"{self.fail_if}: this holds, so the exit code is 1", file=sys.stderr)
+        return 1
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ luck; a mistake of all seeds is settled by the data and the recipe.
 
 from __future__ import annotations
 
+import ast
 import json
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,6 +145,90 @@ def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[st
         luck=tuple(np.flatnonzero(first & ~all_wrong).tolist()),
         settled=tuple(np.flatnonzero(all_wrong).tolist()),
     )
+
+
+NAMES = ("n", "repaired", "broken", "p", "shared", "kappa", "error_kappa", "old", "new", "old_mistakes", "new_mistakes")
+"""What a condition of `holds` can name: fields of `RunPair` (repaired and broken are counts), n images, accuracy and
+mistakes of the first (old) and the second (new)."""
+_COMPARED: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+
+
+def holds(condition: str, comparison: Comparison) -> bool:
+    """Whether a condition such as `broken > 30 and p < 0.01` holds for the first run and any other one.
+
+    Args:
+        condition: comparisons of `NAMES` and numbers, joined by `and`, `or`, `not` and parentheses. Nothing else is
+            allowed, and nothing is run as code.
+        comparison: of two or more runs.
+
+    Raises:
+        DataError: the condition is no such expression.
+
+    Example:
+        >>> import numpy as np
+        >>> labels, classes = np.array([0, 0, 1, 1]), ("cat", "dog")
+        >>> found = compare({"old": labels, "new": np.array([0, 1, 1, 0])}, labels, classes)
+        >>> holds("broken >= 2 and not repaired > 0", found), holds("new >= old", found)
+        (True, False)
+    """
+    parse_condition(condition)
+    runs = {run.name: run for run in comparison.runs}
+    pairs = [pair for pair in comparison.pairs if pair.first == comparison.runs[0].name]
+    return any(_value(parse_condition(condition), _values(pair, runs, comparison.n)) for pair in pairs)
+
+
+def parse_condition(condition: str) -> ast.expr:
+    """A condition of `holds`, checked: to refuse it before any work.
+
+    Raises:
+        DataError: it is no such expression.
+    """
+    try:
+        tree = ast.parse(condition.strip(), mode="eval").body
+        is_true = isinstance(_value(tree, dict.fromkeys(NAMES, 0.5)), bool | np.bool_)
+    except (SyntaxError, ValueError, KeyError, RecursionError, MemoryError) as error:
+        raise DataError(
+            f"{condition!r} is no condition ({error}): compare {', '.join(NAMES)} with numbers, such as "
+            "'broken > 30 and p < 0.01'."
+        ) from error
+    if not is_true:
+        raise DataError(f"{condition!r} compares nothing: write a condition such as 'broken > 30 and p < 0.01'.")
+    return tree
+
+
+def _values(pair: RunPair, runs: Mapping[str, ComparedRun], n: int) -> dict[str, float]:
+    old, new = runs[pair.first], runs[pair.second]
+    values = {name: getattr(pair, name) for name in ("p", "shared", "kappa", "error_kappa")}
+    counts = {"n": n, "repaired": len(pair.repaired), "broken": len(pair.broken)}
+    accuracies = {"old": old.accuracy, "new": new.accuracy}
+    return {**values, **counts, **accuracies, "old_mistakes": old.mistakes, "new_mistakes": new.mistakes}
+
+
+def _value(node: ast.expr, values: Mapping[str, float]) -> float:
+    """The value of a condition's part; comparisons are True or False."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return number
+        case ast.Name(id=name):
+            return values[name]
+        case ast.UnaryOp(op=ast.Not()):
+            return not _value(node.operand, values)
+        case ast.UnaryOp(op=ast.USub()):
+            return -_value(node.operand, values)
+        case ast.BoolOp():
+            parts = [bool(_value(part, values)) for part in node.values]
+            return all(parts) if isinstance(node.op, ast.And) else any(parts)
+        case ast.Compare() if all(type(op) in _COMPARED for op in node.ops):
+            numbers = [_value(part, values) for part in (node.left, *node.comparators)]
+            return all(_COMPARED[type(op)](*two) for op, two in zip(node.ops, pairwise(numbers), strict=True))
+    raise ValueError(f"{ast.unparse(node)} is not allowed")
 
 
 def cohens_kappa(first: Classes, second: Classes, num_classes: int) -> float:

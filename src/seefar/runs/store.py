@@ -57,8 +57,8 @@ class Artifact(Generic[T]):
         settings: what else its content depends on, as plain values for JSON.
         enough: whether a saved value has everything that this job needs.
         version: to be raised when the same inputs give other content.
-        always: compute it each time, and keep the file only if its bytes are the same. For what a browser runs: whoever
-            made the folder can have written any file, and a manifest that fits it.
+        always: compute it each time, and keep the file only if its bytes are the same. For what a browser or a
+            spreadsheet runs: whoever made the folder can have written any file, and a manifest that fits it.
     """
 
     name: str

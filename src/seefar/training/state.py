@@ -20,7 +20,7 @@ from seefar.data.images import Data
 from seefar.errors import RecipeError, RunError
 from seefar.model.resnet import ResNet18
 from seefar.runs.arrays import load_tensors, load_weights, save_tensors
-from seefar.runs.files import sync
+from seefar.runs.files import is_finite_number, sync
 from seefar.runs.folder import RunFolder
 from seefar.training.distributed import all_reduce, broadcast, broadcast_tensors, is_main
 from seefar.training.recipe import Recipe
@@ -103,7 +103,18 @@ class TrainingState:
             )
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         load_weights(path, self.model, weights)
-        self.step, self.seconds, self.rows = about["step"], about["seconds"], about["rows"]
+        try:
+            self._restore(tensors, about)
+        except Exception as error:  # the file may be of another program, which may have written anything
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise RunError(
+                f"{path} is not a checkpoint ({reason}): restore it from a copy, or delete it to start over."
+            ) from error
+
+    def _restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+        self.step, self.seconds, self.rows = int(about["step"]), float(about["seconds"]), int(about["rows"])
+        if not (self.step >= 0 and is_finite_number(self.seconds)):
+            raise ValueError(f"step {self.step}, {self.seconds} seconds")
         self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
         self._load_scaler(about["scaler"])
         self._create_momentum([name.removeprefix("momentum.") for name in tensors if name.startswith("momentum.")])
