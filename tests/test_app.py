@@ -199,8 +199,13 @@ def test_no_file_is_opened_for_a_request(visitor: Visitor, tmp_path: Path) -> No
             for body in (text.encode(), png()):
                 reply = visitor.say(path, body, headers={"Content-Type": "application/json", "Referer": text})
                 assert reply.status_code in (200, 400, 404, 413)
-    for path in (f"/{secret}", f"/file={secret}", f"/%2e%2e{secret}"):
+    for path in (f"/{secret}", f"/file={secret}", f"/gradio_api/file={secret}", f"/%2e%2e{secret}", "/config"):
         assert visitor.get(visitor.address + path).status_code == 404
+    file = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}  # what once had any file read
+    for headers in ({}, {"Host": "evil.com", "Origin": "http://evil.com"}):
+        for path in ("/gradio_api/queue/join", "/picture"):
+            body = json.dumps({"data": [{"background": file, "composite": file}], "fn_index": 3, "session_hash": "a"})
+            assert visitor.say(path, body, headers=headers).status_code in (400, 404)
     watching = False
     assert opened == []
 
