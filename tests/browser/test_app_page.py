@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 if CHROMIUM is None:
     pytest.skip("no Chromium on this machine", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_core_python.base", reason="axe-core-python is not installed")
 pytest.importorskip("uvicorn")
 
 pytestmark = pytest.mark.slow
@@ -178,6 +180,16 @@ def test_a_picture_that_is_dropped_gets_a_card_and_is_painted_over(page: Any, li
     page.locator("#own-list button").click()
     assert page.inner_text("#card-title") == f"{HOSTILE[first]} rather than {HOSTILE[second]}"
     assert page.eval_on_selector_all("#own img, dialog img", "images => images.length") == 0
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing_serious_and_nothing_scrolls_sideways(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.querySelector('#card').scrollWidth") <= width
+    page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert [one["id"] for one in found["violations"] if one["impact"] in ("serious", "critical")] == []
 
 
 def test_hiding_the_evidence_takes_the_paint_away(page: Any) -> None:
