@@ -413,6 +413,40 @@ def test_the_threshold_says_what_is_left(opened: Opened, content: ReportContent)
     assert f"{answered.sum() - right.sum()} of 60 mistakes remain" in words
 
 
+def test_more_like_this_starts_with_the_mistake_and_what_is_nearest(opened: Opened, content: ReportContent) -> None:
+    page, chosen = opened.page, content.mistakes[5]
+    index = [m.index for m in content.mistakes]
+    logits = content.evaluation.predictions.logits[index].astype(float)  # the features here are of length 1
+    unit = logits / np.linalg.norm(logits, axis=1, keepdims=True)
+    near = np.linalg.norm(unit - unit[5], axis=1)
+    page.evaluate(f"location.hash = 'card={chosen.index}'")
+    page.wait_for_selector("#card[open]", state="attached")
+    page.click("#more-like-this")
+    becomes(page, "document.getElementById('card').open", False)
+    shown = opened.shown()
+    assert shown[0] == chosen.index
+    assert np.corrcoef([near[index.index(one)] for one in shown], np.arange(60))[0, 1] > 0.9
+    page.reload()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert opened.shown() == shown
+
+
+def test_what_a_line_on_the_map_encloses_is_shown(opened: Opened) -> None:
+    page = opened.page
+    page.click("#show-landscape")
+    box = page.locator("#landscape-canvas").bounding_box()
+    half = [(0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)]
+    corners = [(box["x"] + 2 + x * (box["width"] - 4), box["y"] + 2 + y * (box["height"] - 4)) for x, y in half]
+    page.mouse.move(*corners[0])
+    page.mouse.down()
+    for x, y in corners[1:]:
+        page.mouse.move(x, y, steps=8)
+    page.mouse.up()
+    assert len(opened.shown()) == 30  # places are ranks
+    page.click("#chips button")
+    assert len(opened.shown()) == 60
+
+
 def test_shares_of_the_matrix(opened: Opened, content: ReportContent) -> None:
     confusion = np.array(content.evaluation.metrics.confusion)
     opened.page.check("#shares")

@@ -19,6 +19,7 @@ from seefar.data.images import Images, Split
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake
+from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import FAULT_NAMES, Verdict, rule_of
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Leaks
@@ -93,6 +94,7 @@ class ReportContent:
 MOST_CORRECT = 120
 """Correct predictions in the quiz of the page."""
 QUIZ_CHOICES = 4
+COMPONENTS = 16
 MANY_CELLS = 256
 """Maps with more cells than this have 8 bits a cell, smaller ones 16."""
 LARGEST_EXACT = 6_000_000
@@ -117,6 +119,7 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "images": len(content.test),
         "fingerprint": content.evaluation.predictions.images,
         "correct": _correct_values(content),
+        "similar": _similar_values(content.evaluation.predictions, index),
         "coverage": _coverage(content.evaluation),
         "faults": {
             fault: [FAULT_NAMES[fault], meaning] for fault, meaning in rule_of(content.verdicts).meaning.items()
@@ -129,6 +132,24 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "votes": None if content.votes is None else pack(content.votes[index].astype("<u2")),
         "neighbours": near,
     }
+
+
+def _similar_values(predictions: Predictions, index: NDArray[np.int64]) -> dict[str, Any] | None:
+    """The M mistakes at `index` in their first principal components, int8: near means similar.
+
+    Of the features, scaled to length 1; of the logits where a run is shipped without features.
+    """
+    if len(index) < 2:
+        return None
+    of = "features" if predictions.features.shape[1] > 1 else "logits"
+    vectors = getattr(predictions, of)[index].astype(np.float64)  # (M, C)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    vectors -= vectors.mean(0)
+    axes = np.linalg.eigh(vectors.T @ vectors)[1][:, : -COMPONENTS - 1 : -1]  # (C, 16), the largest variance first
+    axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])  # the sign of an axis is arbitrary
+    values = vectors @ axes
+    values *= 127 / max(float(np.abs(values).max()), 1e-12)
+    return {"of": of, "each": values.shape[1], "values": pack(np.rint(values).astype("<i1"))}
 
 
 def _correct_values(content: ReportContent) -> dict[str, Any]:

@@ -48,7 +48,7 @@ OUTCOMES = {
     "stays": ("unchanged", "it does not change"),
 }
 """Name and meaning of each outcome of the occlusion test."""
-SCRIPTS = ("draw.js", "report.js", "card.js", "notes.js", "lesson.js", "tools.js", "start.js")
+SCRIPTS = ("draw.js", "report.js", "card.js", "notes.js", "lesson.js", "explore.js", "tools.js", "start.js")
 LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
 FEW_COLUMNS = 20  # have room for decimals
@@ -160,6 +160,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "charts_title": "Training" if content.history else "Calibration",
         "on_page": f"{len(content.mistakes):,}",
         **_patterns(content),
+        "similar": payload["similar"]["of"] if payload["similar"] else "logits",
         "matrix": _matrix(metrics),
         "pairs": pairs,
         "rates": content.explanation.rates if content.explanation and content.explanation.mistakes else None,

@@ -22,11 +22,14 @@ const ORDERS = {
   confidence: ["most confident first", (a, b) => b.confidence - a.confidence],
   people: ["most disagreement of people first", (a, b) => (b.disagreement ?? -1) - (a.disagreement ?? -1)],
   index: ["test set order", (a, b) => a.index - b.index],
+  like: ["most similar first", (a, b) => distance(a, byIndex.get(state.like)) - distance(b, byIndex.get(state.like))],
 };
 if (!probabilities) ["loss", "confidence"].forEach((name) => delete ORDERS[name]);
 const NAMES = { search: "Search", true: "Label", predicted: "Prediction", fault: "Cause", outcome: "Evidence hidden", set: "Subset" };
 const FILTERS = Object.keys(NAMES);
-const NONE = { search: "", true: "", predicted: "", fault: "", outcome: "", set: "", order: probabilities ? "loss" : "index", show: "240", card: "" };
+const NONE = {
+  search: "", true: "", predicted: "", fault: "", outcome: "", set: "", like: "", order: probabilities ? "loss" : "index", show: "240", card: "",
+};
 const TOP = 56; // height of the bar with the sections
 const form = byId("filters"), list = byId("tiles"), dialog = byId("card");
 const byIndex = new Map(mistakes.map((mistake) => [String(mistake.index), mistake]));
@@ -151,7 +154,7 @@ const FITS = {
 /** The mistakes that fit all filters but one. */
 function matching(except = "") {
   const used = FILTERS.filter((key) => key !== except && state[key]);
-  return mistakes.filter((mistake) => used.every((key) => FITS[key](mistake, state[key])));
+  return mistakes.filter((mistake) => (!lasso || lasso.has(mistake)) && used.every((key) => FITS[key](mistake, state[key])));
 }
 
 /** What each menu offers: groups of values, each with its text. */
@@ -203,6 +206,11 @@ function showChips() {
     button.addEventListener("click", () => go({ [key]: "" }));
     return item;
   });
+  if (lasso) {
+    const item = element("li"), button = item.appendChild(element("button", `On the map: ${lasso.size} ✕`, { type: "button" }));
+    button.addEventListener("click", () => setLasso(null));
+    chips.push(item);
+  }
   byId("chips").replaceChildren(...chips);
   byId("chips").hidden = !chips.length;
 }
@@ -216,7 +224,8 @@ function readAddress(hash) {
   if (!Object.hasOwn(page.faults, next.fault)) next.fault = "";
   if (!Object.hasOwn(OUTCOMES, next.outcome)) next.outcome = "";
   if (!mistakes.some((mistake) => FITS.set(mistake, next.set))) next.set = "";
-  if (!Object.hasOwn(ORDERS, next.order)) next.order = NONE.order;
+  if (!byIndex.has(next.like) || !similar) next.like = "";
+  if (!Object.hasOwn(ORDERS, next.order) || (next.order === "like") !== Boolean(next.like)) [next.order, next.like] = [NONE.order, ""];
   if (!/^\d+$|^all$/.test(next.show)) next.show = NONE.show;
   if (!byIndex.has(next.card)) next.card = "";
   return next;
@@ -251,12 +260,15 @@ function showTiles() {
   if (current) current.tile.firstElementChild.tabIndex = 0;
   countOptions();
   showChips();
+  const last = form.elements.order.options[form.elements.order.options.length - 1];
+  last.hidden = last.disabled = !state.like;
+  last.text = `like ${state.like}`;
   form.elements.order.value = state.order;
   byId("show").value = state.show;
   if (form.elements.search.value !== state.search) form.elements.search.value = state.search;
   const all = shown.length === mistakes.length;
   byId("count").textContent = all ? `${mistakes.length}` : `${shown.length} of ${mistakes.length}`;
-  byId("reset").disabled = !FILTERS.some((key) => state[key]);
+  byId("reset").disabled = !FILTERS.some((key) => state[key]) && !lasso;
   const elsewhere = /^\d+$/.test(state.search) && Number(state.search) < page.images && !byIndex.has(state.search);
   byId("none").textContent = elsewhere ? `Test image ${state.search} is not among the mistakes on this page.` : "No mistake matches these filters.";
   byId("none").hidden = shown.length > 0;
@@ -265,6 +277,7 @@ function showTiles() {
   byId("printed").textContent = [`${tilesInPage().length} of ${mistakes.length} mistakes`, ...used, ORDERS[state.order][0]].join(" · ");
   document.documentElement.classList.toggle("selection", tilesInPage().length < mistakes.length && (!all || state.show !== NONE.show));
   keepInView();
+  drawLandscape();
 }
 
 /** Put the first `count` of the mistakes that fit into the page. */
@@ -335,7 +348,7 @@ function save(name, parts, type) {
 
 const typing = (event) => event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), select, textarea");
 
-form.addEventListener("change", ({ target }) => target.name !== "search" && go({ [target.name]: target.value }));
+form.addEventListener("change", ({ target }) => target.name !== "search" && go({ [target.name]: target.value, ...(target.name === "order" && { like: "" }) }));
 form.elements.search.addEventListener("input", ({ target }) => go({ search: target.value.trim() }, "replace"));
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -343,7 +356,9 @@ form.addEventListener("submit", (event) => {
 });
 form.addEventListener("reset", (event) => {
   event.preventDefault();
-  go({ ...NONE, order: state.order, show: state.show });
+  [lasso, drawnLasso] = [null, null];
+  go({ ...NONE, order: state.order, like: state.like, show: state.show });
+  showTiles();
 });
 byId("show").addEventListener("change", ({ target }) => go({ show: target.value }));
 byId("show-more").addEventListener("click", () => {
@@ -382,7 +397,7 @@ document.addEventListener("click", (event) => {
     return;
   }
   const filtered = hash.includes("="), target = byId(filtered ? "mistakes" : hash.slice(1));
-  if (filtered) go({ ...readAddress(hash), order: state.order, show: state.show });
+  if (filtered) go({ ...readAddress(hash), order: state.order, like: state.like, show: state.show });
   else remember(addressOf(state, hash.slice(1)), "replace");
   target.scrollIntoView();
   target.focus({ preventScroll: true });
