@@ -118,9 +118,9 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "classes": list(content.test.classes),
         "images": len(content.test),
         "fingerprint": content.evaluation.predictions.images,
-        "correct": _correct_values(content),
-        "similar": _similar_values(content.evaluation.predictions, index),
-        "coverage": _coverage(content.evaluation),
+        "correct": _correct_values(content) if predictions.has_probabilities else None,
+        "similar": _similar_values(predictions, index) if predictions.has_probabilities else None,
+        "coverage": _coverage(predictions) if predictions.has_probabilities else None,
         "faults": {
             fault: [FAULT_NAMES[fault], meaning] for fault, meaning in rule_of(content.verdicts).meaning.items()
         },
@@ -170,9 +170,8 @@ def _correct_values(content: ReportContent) -> dict[str, Any]:
     }
 
 
-def _coverage(evaluation: Evaluation) -> dict[str, list[int]]:
+def _coverage(predictions: Predictions) -> dict[str, list[int]]:
     """How many images have at least a confidence of 0, 1, ... 100 %, and how many of these are predicted correctly."""
-    predictions = evaluation.predictions
     order = np.argsort(predictions.confidence)
     first = np.searchsorted(predictions.confidence[order], np.arange(101) / 100)  # image of each threshold
     right = np.append(np.cumsum((predictions.predicted == predictions.labels)[order][::-1])[::-1], 0)

@@ -1,8 +1,8 @@
 // Classroom mode: guess the class of an image, then see people's votes, the prediction, its map, and the hidden evidence.
 
 const lesson = byId("lesson"), LESSON_CHOICES = 4;
-const correct = page.correct, correctShares = unpack(correct.shares, Float32Array);
-const correctVotes = correct.votes && unpack(correct.votes, Uint16Array);
+const { correct } = page, correctShares = correct && unpack(correct.shares, Float32Array); // null: only classes are known
+const correctVotes = correct?.votes && unpack(correct.votes, Uint16Array);
 let correctPictures = null, deck = [], question = null, score = { asked: 0, you: 0, network: 0 };
 
 /** A mistake as a question. A doubtful label is no answer, so such mistakes are left out. */
@@ -125,6 +125,7 @@ function showScore() {
   byId("lesson-next").textContent = question.step === question.steps.length ? "Next image (space)" : "Continue (space)";
 }
 
+byId("classroom").hidden = !correct;
 byId("classroom").addEventListener("click", () => startLesson());
 byId("lesson-next").addEventListener("click", forward);
 byId("lesson-close").addEventListener("click", () => lesson.close());
@@ -137,5 +138,5 @@ lesson.addEventListener("keydown", (event) => {
 });
 addEventListener("resize", () => lesson.open && drawLesson());
 document.addEventListener("keydown", (event) => {
-  if (event.key.toLowerCase() === "p" && !typing(event) && !lesson.open && mistakes.length && pictures) startLesson(dialog.open ? seen : undefined);
+  if (event.key.toLowerCase() === "p" && !typing(event) && !lesson.open && correct && mistakes.length && pictures) startLesson(dialog.open ? seen : undefined);
 });

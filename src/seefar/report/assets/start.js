@@ -12,7 +12,7 @@ storeNotes();
 Promise.all([
   Sheet.load(page.pictures),
   neighbours && Sheet.load(neighbours),
-  Sheet.load(correct.pictures),
+  correct && Sheet.load(correct.pictures),
 ]).then(([test, training, right]) => {
   [pictures, trainingPictures, correctPictures] = [test, training, right];
   tilesInPage().forEach((tile) => tile.near && paintTile(tile));

@@ -18,8 +18,10 @@ function showThreshold() {
   const kept = `${percent(answered / all)} of the images are answered`;
   byId("threshold-words").textContent = answered ? `${kept}, ${percent(right / answered)} of them correctly; ${answered - right} of ${all - page.coverage.right[0]} mistakes remain.` : "No image is answered.";
 }
-byId("threshold").addEventListener("input", showThreshold);
-showThreshold();
+if (page.coverage) {
+  byId("threshold").addEventListener("input", showThreshold);
+  showThreshold();
+}
 
 async function copyLink({ target }) {
   try {
