@@ -2,7 +2,7 @@
 # All that is to be measured on a GPU, in one call, into results/gpu/:
 #     SEEFAR_DATA=... bash benchmarks/gpu.sh
 # `fast` and `quick` over five seeds, images per second, where a step's time goes, how accuracy grows with time,
-# evaluation and maps. A second call goes on where the first one was stopped.
+# evaluation and maps, and the search for a better `fast`. A second call resumes where the first one was stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p results/gpu/time_to_accuracy
@@ -21,3 +21,4 @@ for recipe in seed quick fast; do
 done
 measure evaluate benchmarks/evaluate.py --run runs/fast-seed-0
 measure maps benchmarks/maps.py --run runs/fast-seed-0
+"$python" benchmarks/search.py results/gpu/search.jsonl > results/gpu/search.md
