@@ -53,7 +53,7 @@ from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Leaks
 from seefar.explanation.neighbours import Neighbours
 from seefar.model.adapt import Classifier
-from seefar.model.resnet import ResNet18
+from seefar.model.resnet import ResNet18, stem_stride_for
 from seefar.progress import Progress, showing
 from seefar.report.content import ReportContent
 from seefar.runs.files import check_place, read_bytes
@@ -347,8 +347,9 @@ def check_choices(choices: Choices, data: Data, model: nn.Module | Classifier | 
     """
     chosen_classes(data.classes, choices.true, choices.predicted)
     if model is None:
+        stem_stride = stem_stride_for(data.image_size)
         with torch.random.fork_rng(devices=[]):  # its weights are drawn
-            model = ResNet18(len(data.classes), width=1).eval()  # layers and cells do not depend on the width
+            model = ResNet18(len(data.classes), 1, stem_stride=stem_stride).eval()  # layers and cells have no width
     normalise_map_settings(model, data.image_size, choices)
 
 

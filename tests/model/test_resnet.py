@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from seefar.errors import DataError
-from seefar.model.resnet import STAGES, BasicBlock, Normalize, Projection, ResNet18
+from seefar.errors import ChoiceError, DataError
+from seefar.model.inference import weights_fingerprint
+from seefar.model.resnet import STAGES, BasicBlock, Normalize, Projection, ResNet18, stem_stride_for
 
 MakeNet = Callable[..., ResNet18]
 
@@ -36,6 +37,35 @@ def test_stages_have_names_and_halve_the_grid(make_net: MakeNet) -> None:
         "layer3": (2, 16, 8, 8),
         "layer4": (2, 32, 4, 4),
     }
+
+
+def test_the_network_for_small_images_has_not_changed() -> None:
+    """Weights drawn from a seed, and the logits of a pattern, as recorded before there was another stem."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = ResNet18(10, width=4).eval()
+    assert weights_fingerprint(net) == "20fd4e6dfbc1bfa2b7ed687352ee4268592689143213147676436856da26a4db"
+    images = torch.arange(2 * 32 * 32 * 3).remainder(256).to(torch.uint8).view(2, 32, 32, 3)
+    with torch.no_grad():
+        logits = net(images)[0].tolist()
+    recorded = [0.0557, -0.11965, -0.08609, -0.0621, 0.00382, 0.00085, -0.13521, 0.06495, 0.05774, 0.11857]
+    assert logits == pytest.approx(recorded, abs=2e-5)
+
+
+def test_the_stem_for_large_images() -> None:
+    assert [stem_stride_for(size) for size in (32, 64, 65, (64, 200), (65, 200), 224)] == [1, 1, 4, 1, 4, 4]
+    net = ResNet18(5, width=4, stem_stride=4).eval()
+    assert (net.conv1.kernel_size, net.conv1.stride) == ((7, 7), (2, 2))
+    cells = {size: tuple(net.features(torch.zeros(1, 3, *size)).shape[2:]) for size in ((224, 224), (160, 96), (65, 70))}
+    assert cells == {(224, 224): (7, 7), (160, 96): (5, 3), (65, 70): (3, 3)}
+    inputs = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    expected = torch.relu(net.bn1(torch.conv2d(inputs, net.conv1.weight, stride=2, padding=3)))
+    expected = torch.nn.MaxPool2d(3, 2, 1)(expected)
+    for stage in STAGES:
+        expected = net.get_submodule(stage)(expected)
+    torch.testing.assert_close(net.features(inputs), expected)
+    with pytest.raises(ChoiceError):
+        ResNet18(stem_stride=2)
 
 
 @pytest.mark.parametrize(("num_classes", "width", "size"), [(2, 1, 16), (7, 3, 33), (100, 8, 96)])

@@ -47,6 +47,18 @@ def test_a_cell_between_is_what_the_network_sees_of_the_shifted_image(make_net: 
     torch.testing.assert_close(fine[:, :, 1::2, 1::2], shifted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("doublings", [1, 2, 3])
+def test_the_twin_of_a_network_for_large_images_that_are_not_square(make_net: MakeNet, doublings: int) -> None:
+    net = make_net(num_classes=3, width=2, stem_stride=4)
+    twin = dense_twin(net, doublings)
+    inputs = torch.randn(1, 3, 96, 160, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        own, fine = net.features(inputs), twin.features(inputs)
+        assert tuple(fine.shape[2:]) == (3 * 2**doublings, 5 * 2**doublings)
+        torch.testing.assert_close(fine[:, :, :: 2**doublings, :: 2**doublings], own, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(twin.classify(inputs), net.classify(inputs), rtol=1e-5, atol=1e-5)
+
+
 def test_on_a_trained_net(trained: Run) -> None:
     inputs = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():

@@ -116,7 +116,8 @@ def normalise_map_settings(
     layer = classifier.map_layer(choices.layer, (3, height, width))
     black = np.zeros((1, height, width, 3), np.uint8)
     rows, columns = gradcam(classifier, black, 0, layer, cells=choices.cells, force=force).shape[1:]
-    is_default = layer is None and choices.cells == default_cells((height, width))
+    stem_stride = getattr(classifier.network, "stem_stride", 1)
+    is_default = layer is None and choices.cells == default_cells((height, width), stem_stride)
     cells = None if is_default else choices.cells
     grid = grid_of(classifier, (rows, columns), (height, width))
     return MapSettings(choices.method, layer, cells, choices.hide, grid)

@@ -48,14 +48,14 @@ def logits_of(model: Model, images: Images) -> NDArray[np.float32]:
     return np.concatenate(parts).astype(np.float32)
 
 
-def default_cells(image_size: ImageSize) -> int:
+def default_cells(image_size: ImageSize, stem_stride: int = 1) -> int:
     """Cells on the shorter side of the default layer: those of the first dense twin with at least 6.
 
     Example:
-        >>> default_cells(32), default_cells(16), default_cells(96)
-        (8, 8, 24)
+        >>> default_cells(32), default_cells(16), default_cells((160, 224), stem_stride=4)
+        (8, 8, 10)
     """
-    doublings = _doublings(image_size)
+    doublings = _doublings(image_size, stem_stride)
     return next(size for size in doublings if size >= SMALLEST_MAP and doublings[size])
 
 
@@ -67,8 +67,8 @@ def fine_twin(model: nn.Module, image_size: ImageSize, cells: int | None, force:
     """
     if not isinstance(model, ResNet18):
         raise ChoiceError(f"Only a ResNet18 has a dense twin, this is a {type(model).__name__}: leave cells out.")
-    doublings = _doublings(image_size)
-    wanted = default_cells(image_size) if cells is None else cells
+    doublings = _doublings(image_size, model.stem_stride)
+    wanted = default_cells(image_size, model.stem_stride) if cells is None else cells
     allowed = [size for size in doublings if size >= SMALLEST_MAP or force]
     if wanted not in allowed:
         choices = ", ".join(map(str, allowed))
@@ -76,10 +76,11 @@ def fine_twin(model: nn.Module, image_size: ImageSize, cells: int | None, force:
     return dense_twin(model, doublings[wanted])
 
 
-def _doublings(image_size: ImageSize) -> dict[int, int]:
+def _doublings(image_size: ImageSize, stem_stride: int) -> dict[int, int]:
     """For each possible number of cells on the shorter side of the last stage, how many strides its twin replaces."""
-    # A stride of 2 halves the cells, rounding up; the network has three of them.
-    return {-(-min(both(image_size)) // 2 ** (3 - doublings)): doublings for doublings in range(4)}
+    # A stride of 2 halves the cells, rounding up; the network has three of them after the stem.
+    shorter = -(-min(both(image_size)) // stem_stride)
+    return {-(-shorter // 2 ** (3 - doublings)): doublings for doublings in range(4)}
 
 
 def grid_of(model: nn.Module | Classifier, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:

@@ -1,4 +1,5 @@
-"""ResNet-18 of BasicBlocks for small images (He et al. 2015, arXiv 1512.03385, with the 3x3 stem usual for CIFAR)."""
+"""ResNet-18 of BasicBlocks (He et al. 2015, arXiv 1512.03385), with the 3x3 stem usual for CIFAR or, above 64 pixels,
+with the paper's own."""
 
 from __future__ import annotations
 
@@ -8,9 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seefar.data.images import ImageSize, both
 from seefar.errors import ChoiceError, DataError
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
+LARGEST_OF_SMALL_STEM = 64
+"""Pixels on the shorter side up to which the stem keeps the image's resolution."""
+
+
+def stem_stride_for(image_size: ImageSize) -> int:
+    """The stem that images of this size are trained with: 1 up to 64 pixels on the shorter side, 4 above."""
+    return 1 if min(both(image_size)) <= LARGEST_OF_SMALL_STEM else 4
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
@@ -116,16 +125,20 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """ResNet-18: a 3x3 stem, four stages of two BasicBlocks (strides 1, 2, 2, 2), global average, linear head.
+    """ResNet-18: a stem, four stages of two BasicBlocks (strides 1, 2, 2, 2), global average, linear head.
 
-    11,173,962 parameters at width 64 and 10 classes; 0.556 GMAC for a 32x32 image. It normalises images itself, with
-    constants that are part of its state.
+    11,173,962 parameters at width 64 and 10 classes with the 3x3 stem; 0.556 GMAC for a 32x32 image. It normalises
+    images itself, with constants that are part of its state.
 
     Args:
         num_classes: K, at least 2.
         width: channels of the stem and of layer1; the later stages have 2, 4 and 8 times as many.
         mean: per-channel mean of the training images, on the scale 0 to 1.
         std: per-channel standard deviation, likewise; 1 is used instead of 0.
+        stem_stride: 1: a 3x3 convolution; 4: a 7x7 convolution and max pooling, of stride 2 each.
+
+    Raises:
+        ChoiceError: `stem_stride` is neither.
 
     Example:
         >>> import torch
@@ -142,10 +155,17 @@ class ResNet18(nn.Module):
         width: int = 64,
         mean: tuple[float, ...] = (0.5, 0.5, 0.5),
         std: tuple[float, ...] = (0.5, 0.5, 0.5),
+        stem_stride: int = 1,
     ) -> None:
         super().__init__()
+        if stem_stride not in (1, 4):
+            raise ChoiceError(f"stem_stride must be 1 or 4 (got {stem_stride!r}).")
         self.normalize = Normalize(mean, std)
-        self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.stem_stride = stem_stride
+        if stem_stride == 1:
+            self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        else:
+            self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         channels = width
         for number, name in enumerate(STAGES):
@@ -160,6 +180,8 @@ class ResNet18(nn.Module):
     def features(self, inputs: Tensor) -> Tensor:
         """The last stage's activations, (N, C, h, w), from network input (N, 3, H, W)."""
         features = F.relu(self.bn1(self.conv1(inputs)))
+        if self.stem_stride > 1:
+            features = F.max_pool2d(features, 3, stride=2, padding=1)
         for name in STAGES:
             features = self.get_submodule(name)(features)
         return features
@@ -184,6 +206,8 @@ class ResNet18(nn.Module):
 
 def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
     """The network without its last `doublings` strides: 8x8, 16x16 or 32x32 cells for a 32x32 image.
+
+    The stem keeps its strides: 14x14, 28x28 or 56x56 cells for a 224x224 image.
 
     A convolution that halved its input now keeps every position, and those after it are dilated (Holschneider et al.
     1989, Yu & Koltun 2015, arXiv 1511.07122). So every 2 ** doublings-th cell, from the first, is computed from the

@@ -29,7 +29,7 @@ from seefar.data.images import Data, ImageSize, Split, as_image_size, both
 from seefar.errors import DataError, Interrupted, RecipeError, RunError
 from seefar.model.adapt import adapt
 from seefar.model.inference import device_errors, true_float32
-from seefar.model.resnet import ResNet18, memory_format
+from seefar.model.resnet import ResNet18, memory_format, stem_stride_for
 from seefar.progress import SILENT, Progress, showing
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
@@ -250,7 +250,7 @@ def build_model(recipe: Recipe, data: Data) -> ResNet18:
         mean, std = data.statistics
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would reseed every GPU's generator too
-        return ResNet18(len(data.classes), recipe.width, mean, std)
+        return ResNet18(len(data.classes), recipe.width, mean, std, stem_stride_for(data.image_size))
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> torch.optim.SGD:
@@ -359,12 +359,13 @@ def image_size(recipe: Recipe, data: Data, epoch: int) -> ImageSize:
     """Height and width of the network's input in an epoch counted from 0: `recipe.scales` share the epochs evenly.
 
     With fewer epochs than scales it is the last scales, one for each epoch: the last epoch is always at the last scale.
-    Never less than `SMALLEST`: of 8 pixels and fewer the last stage makes one cell, and of a last batch of one image
+    Never less than `SMALLEST`, times the stride of the stem: of 8 pixels and fewer the last stage makes one cell, and of a last batch of one image
     batch norm would then have one value to take the variance of.
     """
     scales, epochs = len(recipe.scales), recipe.epochs
     scale = recipe.scales[max(epoch * scales // epochs, scales - epochs + epoch)]
-    return as_image_size([max(SMALLEST, round(side * scale)) for side in both(data.image_size)])
+    least = SMALLEST * stem_stride_for(data.image_size)
+    return as_image_size([max(least, round(side * scale)) for side in both(data.image_size)])
 
 
 def image_cost(recipe: Recipe, data: Data, epoch: int) -> float:

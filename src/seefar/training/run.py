@@ -253,7 +253,9 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
             f"{folder.weights} does not name its recipe and classes ({error}): choose another run."
         ) from error
     with torch.device("meta"):  # shapes without numbers: the file may be smaller than its width says
-        model = ResNet18(len(classes), recipe.width)
+        first = tensors.get("conv1.weight")
+        stem_stride = 4 if first is not None and first.shape[-1] == 7 else 1
+        model = ResNet18(len(classes), recipe.width, stem_stride=stem_stride)
     load_weights(folder.weights, model, tensors)
     model = choose_compute(device).place(model.float().eval())  # published weights are float16
     return Run(model, load_history(folder), folder, recipe, classes, size, trained_on)
