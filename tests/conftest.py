@@ -86,11 +86,11 @@ def tiny(finished: Path, tmp_path: Path, coarse: None) -> Run:
 def make_net() -> Callable[..., ResNet18]:
     """Makes small nets with reproducible weights and with norms that are not the identity."""
 
-    def make(num_classes: int = 4, width: int = 4, seed: int = 0) -> ResNet18:
+    def make(num_classes: int = 4, width: int = 4, seed: int = 0, stem_stride: int = 1) -> ResNet18:
         generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = ResNet18(num_classes, width, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+            net = ResNet18(num_classes, width, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), stem_stride)
         with torch.no_grad():
             for name, tensor in net.state_dict().items():
                 if tensor.is_floating_point() and not name.startswith("normalize"):

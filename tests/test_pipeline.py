@@ -535,3 +535,27 @@ def test_a_page_or_table_that_somebody_else_wrote_is_replaced_even_if_the_manife
     before = path.stat().st_mtime_ns
     seefar.report_run(seefar.load_run(folder.path), few, progress=SILENT)
     assert path.stat().st_mtime_ns == before
+
+
+def test_pictures_that_are_not_square_and_above_64_pixels(tmp_path: Path) -> None:
+    """Train, evaluate, explain, draw, load and predict at 72 x 96 pixels, from files of another shape."""
+    random = np.random.default_rng(0)
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = random.integers(100 * label, 100 * label + 100, (80, 120, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=8, data=str(tmp_path / "photos"), image_size=(72, 96))
+    result = seefar.run(tiny, None, tmp_path / "run", top=2, progress=seefar.SILENT)
+    run = seefar.load_run(result.run.folder)
+    assert run.image_size == (72, 96)
+    assert run.model.stem_stride == 4
+    assert result.explanation.contrast.shape[1:] == (9, 12)
+    assert result.explanation.hidden.shape[1:] == (72, 96)
+    assert seefar.verify(result.run.folder) == []
+    file = tmp_path / "photos" / "dark" / "0.png"
+    (found,) = seefar.predict_pictures(
+        run.model, file, run.classes, run.image_size, run.recipe.fit, progress=seefar.SILENT
+    )
+    assert found.picture.crop == (6, 0, 113, 80)  # 107 x 80 of 120 x 80 pixels
+    assert found.contrast.shape == (9, 12)

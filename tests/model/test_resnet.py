@@ -56,7 +56,9 @@ def test_the_stem_for_large_images() -> None:
     assert [stem_stride_for(size) for size in (32, 64, 65, (64, 200), (65, 200), 224)] == [1, 1, 4, 1, 4, 4]
     net = ResNet18(5, width=4, stem_stride=4).eval()
     assert (net.conv1.kernel_size, net.conv1.stride) == ((7, 7), (2, 2))
-    cells = {size: tuple(net.features(torch.zeros(1, 3, *size)).shape[2:]) for size in ((224, 224), (160, 96), (65, 70))}
+    cells = {
+        size: tuple(net.features(torch.zeros(1, 3, *size)).shape[2:]) for size in ((224, 224), (160, 96), (65, 70))
+    }
     assert cells == {(224, 224): (7, 7), (160, 96): (5, 3), (65, 70): (3, 3)}
     inputs = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     expected = torch.relu(net.bn1(torch.conv2d(inputs, net.conv1.weight, stride=2, padding=3)))

@@ -1,5 +1,4 @@
-"""ResNet-18 of BasicBlocks (He et al. 2015, arXiv 1512.03385), with the 3x3 stem usual for CIFAR or, above 64 pixels,
-with the paper's own."""
+"""ResNet-18 of BasicBlocks (He et al. 2015, arXiv 1512.03385): the 3x3 stem of CIFAR, or its own above 64 pixels."""
 
 from __future__ import annotations
 

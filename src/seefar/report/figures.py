@@ -38,9 +38,9 @@ from seefar.report.style import (
     Extent,
     block_height,
     canvas,
+    inside,
     new_figure,
     shorten,
-    square,
     text,
     text_height,
     wrap,
@@ -95,7 +95,8 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
         row, column = divmod(number, columns)
         left, top = MARGIN + column * (PANEL + GRID_GAP), begin + row * (GRID_WORDS + PANEL + GRID_BETWEEN)
         _grid_words(figure, left, top, mistake, split)
-        show_image(canvas(figure), split.images[mistake.index], square(left, top + GRID_WORDS, PANEL))
+        image = split.images[mistake.index]
+        show_image(canvas(figure), image, inside(left, top + GRID_WORDS, PANEL, image.shape))
     return figure
 
 
@@ -327,7 +328,7 @@ class Panels:
         lefts = [left + (PANEL + GAP) * number for number in range(4)]
         bar = lefts[3] + PANEL + BESIDE_MAPS
         lefts.append(bar + BAR + TICKS)
-        extents = [square(each, top + TITLES, PANEL) for each in lefts]
+        extents = [inside(each, top + TITLES, PANEL, self.image.shape) for each in lefts]
         axes = canvas(figure)
         show_image(axes, self.image, extents[0])
         for map_, extent in zip(self.maps, extents[1:4], strict=True):

@@ -17,9 +17,9 @@ from seefar.report.style import (
     QUIET,
     SMALL,
     canvas,
+    inside,
     new_figure,
     shorten,
-    square,
     text,
     text_height,
     wrap,
@@ -103,7 +103,7 @@ def _show_mistake(figure: Figure, left: float, top: float, explanation: Explanat
     )
     for panel, (first, second) in enumerate(words):
         at = left + panel * (SIDE + GAP)
-        show_image(canvas(figure), panels[panel], square(at, top + WORDS, SIDE))
+        show_image(canvas(figure), panels[panel], inside(at, top + WORDS, SIDE, panels[panel].shape))
         text(figure, at, top, first, SMALL, weight="bold" if panel == 1 else "normal")
         text(figure, at, top + text_height(1, SMALL), second, SMALL, color=QUIET)
 

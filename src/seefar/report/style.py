@@ -8,6 +8,7 @@ that none overlaps.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -87,9 +88,11 @@ def canvas(figure: Figure) -> Axes:
     return axes
 
 
-def square(left: float, top: float, side: float) -> Extent:
-    """The extent of a square image on the canvas."""
-    return left, left + side, top + side, top
+def inside(left: float, top: float, side: float, shape: Sequence[int]) -> Extent:
+    """The extent of an image of this height and width on the canvas, in the middle of a square."""
+    height, width = (length / max(shape[:2]) * side for length in shape[:2])
+    left, top = left + (side - width) / 2, top + (side - height) / 2
+    return left, left + width, top + height, top
 
 
 def text(figure: Figure, left: float, top: float, words: str, size: float = NORMAL, **style: Any) -> list[Text]:

@@ -359,8 +359,8 @@ def image_size(recipe: Recipe, data: Data, epoch: int) -> ImageSize:
     """Height and width of the network's input in an epoch counted from 0: `recipe.scales` share the epochs evenly.
 
     With fewer epochs than scales it is the last scales, one for each epoch: the last epoch is always at the last scale.
-    Never less than `SMALLEST`, times the stride of the stem: of 8 pixels and fewer the last stage makes one cell, and of a last batch of one image
-    batch norm would then have one value to take the variance of.
+    Never less than `SMALLEST` times the stride of the stem: of 8 pixels and fewer the last stage makes one cell, and of
+    a last batch of one image batch norm would then have one value to take the variance of.
     """
     scales, epochs = len(recipe.scales), recipe.epochs
     scale = recipe.scales[max(epoch * scales // epochs, scales - epochs + epoch)]
