@@ -92,7 +92,7 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path) -> None:
     red.save(tmp_path / "a.gif", save_all=True, append_images=[blue, red])
     found = read_picture(tmp_path / "a.gif", 16)
     assert found.image[0, 0].tolist() == [255, 0, 0]
-    assert found.notes == ("the first of 3 frames",)
+    assert found.notes == ("the first of several frames",)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])  # Pillow turns a TIFF by itself

@@ -6,20 +6,25 @@ import json
 import os
 import re
 import socket
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import GifImagePlugin, Image, TiffImagePlugin
 
 import seefar
 from seefar.data.cifar10 import ARCHIVE, META_FILE, find_batches, read_batches
 from seefar.data.pictures import read_picture
 from seefar.data.reference import find_files
 from seefar.errors import SeefarError
+from seefar.evaluation.audit import load_audit
 from seefar.evaluation.given import read_predictions
 from seefar.runs.arrays import load_array, load_arrays, load_tensors
 from seefar.runs.files import open_to_append
-from seefar.runs.folder import verify
+from seefar.runs.folder import RunFolder, verify
 from seefar.runs.store import TRAINING_FILES
 from seefar.training.run import Run, load_run
 
@@ -46,6 +51,9 @@ KINDS: dict[str, Callable[[Path], object]] = {
 }
 
 
+CLASSES = ("cat", "dog", "horse")
+
+
 def fetch_nothing(folder: Path) -> None:
     find_batches(folder, urls=("http://127.0.0.1:9/",), archive_md5="0" * 32)
 
@@ -59,6 +67,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "w.safetensors": load_tensors,
     "x.png": lambda path: read_picture(path, 32),
     "report.html": lambda path: seefar.show_report(path.parent),
+    "audit.json": lambda path: load_audit(RunFolder(path.parent)),
     META_FILE: lambda path: read_batches(path.parent),
     ARCHIVE: lambda path: fetch_nothing(path.parent),
     "cifar10h/cifar10h-counts.npy": lambda path: find_files(path.parents[1], fetch=False),
@@ -120,3 +129,42 @@ def test_verify_opens_nothing_outside_of_the_folder(
     )
     assert f"{name} is missing" in verify(run.folder)
     assert opened == [str(run.folder.manifest)]
+
+
+def test_an_archive_that_unpacks_to_a_bomb_takes_no_memory(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "p.npz", logits=np.zeros((10, 2_000_000), np.float32))
+    tracemalloc.start()
+    try:
+        with pytest.raises(SeefarError, match="80,000"):
+            read_predictions(tmp_path / "p.npz", CLASSES, 10)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "value", [{"logits": [[1, 2, 3]], "classes": [1, {}, None]}, {"files": 3}, [{"a": 1}, {"b": 2}], {"a.png": [1, {}]}]
+)
+def test_predictions_with_anything_anywhere_are_named(value: Any, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(json.dumps(value))
+    with pytest.raises(SeefarError, match=r"p\.json"):
+        read_predictions(tmp_path / "p.json", CLASSES, 1, ["a.png"])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG"])
+def test_the_frames_of_a_picture_are_not_counted(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of 17 MB can have a million."""
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(tmp_path / "a", kind, save_all=True, append_images=frames[1:])
+    for reader in (GifImagePlugin.GifImageFile, TiffImagePlugin.TiffImageFile):
+        monkeypatch.setattr(reader, "n_frames", property(lambda _picture: pytest.fail("counted")))
+    assert read_picture(tmp_path / "a", 8).notes == ("the first of several frames",)
+
+
+def test_labels_of_a_table_that_are_no_decimal_numbers_are_names(tmp_path: Path) -> None:
+    lines = ["file,label"]
+    for number, label in enumerate(["\u00b2", "1", "\u00b2", "1"]):
+        Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{label}")
+    (tmp_path / "t.csv").write_text("\n".join(lines), "utf-8")
+    assert set(seefar.load_data(tmp_path / "t.csv").classes) == {"\u00b2", "1"}

@@ -239,7 +239,7 @@ def read_labels(table: Path, to_judge: bool = False, order: Sequence[str] | None
         raise DataError(f"{table} has {len(rows[0])} columns: call that of the labels `label`.")
     if "." not in rows[0][at]:  # a title, not a file
         rows = rows[1:]
-    names = sorted({row[label] for row in rows}, key=lambda name: (int(name), "") if name.isdigit() else (0, name))
+    names = sorted({row[label] for row in rows}, key=lambda name: (int(name), "") if name.isdecimal() else (0, name))
     if len(order or names) < 2:
         raise DataError(f"{table} must have labels of at least two classes (got {', '.join(map(printable, names))}).")
     files = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -24,7 +25,7 @@ from seefar.evaluation.predictions import Predictions
 from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress, showing
-from seefar.runs.files import read_json, write_text
+from seefar.runs.files import read_bytes, read_json, write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
 from seefar.runs.store import Store
@@ -109,9 +110,11 @@ class Audit:
             return
         if not path.exists():
             store.begin({"command": list(command), **provenance()})
-        if not path.exists() or path.read_text(encoding="utf-8") != text + "\n":
-            write_text(path, text + "\n")
-            store.record(path.name)
+        with suppress(OSError):
+            if read_bytes(path, follow=False) == f"{text}\n".encode():
+                return
+        write_text(path, text + "\n")
+        store.record(path.name)
 
 
 def audit_folder(source: Source, name: str | Path | None) -> RunFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from seefar.data.pictures import picture_suffixes
 from seefar.errors import DataError, printable
 from seefar.evaluation.predictions import is_one_hot
-from seefar.runs.arrays import load_array
-from seefar.runs.files import expanded, open_regular, parse_json, read_bytes, read_table
+from seefar.runs.arrays import load_array, read_member
+from seefar.runs.files import TEXT_LIMIT, expanded, open_regular, parse_json, read_bytes, read_table
 
 SUFFIXES = (".csv", ".json", ".npy", ".npz")
 """Files of predictions."""
@@ -95,8 +96,8 @@ def read_predictions(
     try:
         cells, how = _match(_read(path), count, files, len(classes))
         scores = _scores(*cells, classes)
-    except (OSError, EOFError, ValueError, TypeError) as error:
-        raise DataError(f"{path} cannot be used: {printable(str(error))}") from error
+    except Exception as error:  # whoever wrote the file can have put anything anywhere
+        raise DataError(f"{path} cannot be used: {printable(str(error) or type(error).__name__)}") from error
     if (scores >= 0).all() and np.abs(scores.sum(1) - 1).max() < 0.01 and not is_one_hot(scores):
         scores = np.log(np.maximum(scores / scores.sum(1, keepdims=True), LEAST_PROBABILITY))
         how += "; its rows sum to 1, so they are probabilities"
@@ -117,8 +118,11 @@ def _read(path: Path) -> _Table:
 
 def _from_archive(path: Path) -> _Table:
     try:
-        with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
-            arrays = dict(archive)
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > max(TEXT_LIMIT, 10 * path.stat().st_size):  # scores hardly shrink, a bomb is mostly zeros
+                raise ValueError(f"unpacked it would have {unpacked:,} bytes")
+            arrays = {name.removesuffix(".npy"): read_member(archive, name) for name in archive.namelist()}
     except Exception as error:  # a damaged archive may raise anything at all
         raise ValueError(f"it is no archive of plain arrays ({error}).") from error
     name = next((name for name in SCORES if name in arrays), None)

@@ -42,7 +42,7 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            arrays = {name: _member(archive, name) for name in form}
+            arrays = {name: read_member(archive, f"{name}.npy", packed=False) for name in form}
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: compute it and save it first.") from error
     except KeyError as error:
@@ -75,9 +75,15 @@ def load_array(path: str | Path) -> NDArray[Any]:
         return _read(file, os.fstat(file.fileno()).st_size)
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    about = archive.getinfo(f"{name}.npy")
-    if about.compress_type != zipfile.ZIP_STORED:  # so that nothing in it is larger than the file
+def read_member(archive: zipfile.ZipFile, name: str, *, packed: bool = True) -> NDArray[Any]:
+    """An array of an archive without pickle; it takes no more memory than the archive says.
+
+    Raises:
+        KeyError: there is no such member.
+        ValueError: it is no array, not as long as it says, or compressed although it may not be `packed`.
+    """
+    about = archive.getinfo(name)
+    if about.compress_type != zipfile.ZIP_STORED and not packed:  # so that nothing in it is larger than the file
         raise ValueError(f"{name} is compressed")
     with archive.open(about) as file:
         return _read(file, about.file_size)
