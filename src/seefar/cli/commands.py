@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Run:
     """The main job: train, evaluate, explain, draw. An interrupted one goes on when the same command is given.
 
-    seefar run [fast|quick|seed|demo] [flags]; the defaults below are those of the recipe.
+    seefar run [fast|quick|seed|demo|FILE.toml|FILE.json] [flags]; the defaults below are those of the recipe.
     """
 
     recipe: Recipe

@@ -21,7 +21,7 @@ from seefar.cli.commands import Evaluate, Explain, FetchData, Report, Run, Train
 from seefar.cli.tools import App, Audit, Compare, Export, Predict, Triage
 from seefar.errors import RecipeError, RunError, SeefarError, printable
 from seefar.progress import LastingOutput
-from seefar.training.recipe import RECIPES, recipe
+from seefar.training.recipe import RECIPES, read_recipe, recipe
 
 GROUPS = {
     "recipe": "hyperparameters",
@@ -121,7 +121,8 @@ def parse(words: Sequence[str]) -> Any:
     # The recipe is taken out first, because it decides the defaults of all the other flags.
     chosen = RECIPES["fast"]
     if words[:1] in (["run"], ["train"]) and len(words) > 1 and not words[1].startswith("-"):
-        chosen = recipe(words.pop(1))
+        word = words.pop(1)
+        chosen = read_recipe(word) if word.lower().endswith((".toml", ".json")) else recipe(word)
     elif words[:1] in (["run"], ["train"]):
         for before, word in pairwise(words):
             if word in RECIPES and not before.startswith("-"):

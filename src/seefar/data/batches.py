@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -52,6 +52,25 @@ def pipeline(
     if hole and cutout_probability:
         steps += cutout(size, hole, cutout_probability, cutout_fill)
     return A.Compose(steps)
+
+
+def as_transform(transform: Any) -> Any:
+    """An albumentations pipeline, or a function of an image and a random generator as one."""
+    return transform if hasattr(transform, "set_random_seed") else _FunctionTransform(transform)
+
+
+@dataclass
+class _FunctionTransform:
+    """A function from an image, uint8 (H, W, 3), and a `numpy.random.Generator` to such an image."""
+
+    function: Callable[[Images, np.random.Generator], Images]
+
+    def set_random_seed(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+
+    def __call__(self, image: Images) -> dict[str, Images]:
+        random = getattr(self, "random", None) or np.random.default_rng(0)
+        return {"image": self.function(image, random)}
 
 
 def cutout(size: ImageSize, hole: int, probability: float, fill: tuple[float, ...]) -> list[A.BasicTransform]:

@@ -5,13 +5,16 @@ Below it is what it calls: the learning rate and the image size of a step, the o
 
 from __future__ import annotations
 
+import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter as seconds
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +25,7 @@ from seefar.data.batches import (
     AugmentedBatches,
     BatchAugmentation,
     DeviceBatches,
+    as_transform,
     pipeline,
     training_batches,
 )
@@ -54,6 +58,9 @@ def train(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     checkpoint_minutes: float = 5.0,
+    transform: Any = None,
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+    on_row: Callable[[HistoryRow], object] | None = None,
     progress: Progress | None = None,
     command: Sequence[str] = ("seefar.train",),
 ) -> Run:
@@ -72,6 +79,10 @@ def train(
         precision: of convolutions and matrix products; `auto`: what the device is best at.
         checkpoint_minutes: time between two checkpoints. There is one at the end of each epoch too, unless the last is
             less than a minute old.
+        transform: instead of the recipe's augmentation: an albumentations pipeline, or a function of an image, uint8
+            (H, W, 3), and a `numpy.random.Generator` that returns another image of this size.
+        optimizer: makes another optimizer from the network. Its own rates are the peaks of the recipe's schedule.
+        on_row: called with each row of the history.
         progress: shows each line of the log and each step; see `seefar.progress`. `log.txt` is written in any case.
         command: the command line or function, for the manifest.
 
@@ -102,23 +113,25 @@ def train(
     if not isinstance(data, Data):
         raise DataError(f"data must be a Data (got {data!r}): pass one, such as seefar.load_data('cifar10').")
     compute = plan_training(device, precision, checkpoint_minutes)
+    changes = Changes(transform, optimizer, on_row)
+    changes.check(data)
     run_folder = None
     if is_main():
         check_processes(compute.device.type, recipe.batch_size)
-        run_folder = open_run(recipe, data, folder)
+        run_folder = open_run(recipe, data, folder, changes.names)
     barrier()  # the other ranks wait until rank 0 knows whether there is anything to train
     (unfinished,) = any_rank(run_folder is not None and not run_folder.weights.exists())
     if run_folder is None:
         if unfinished:
             with device_errors():
-                _train(None, recipe, data, compute, checkpoint_minutes, SILENT)
+                _train(None, recipe, data, compute, checkpoint_minutes, changes, SILENT)
         sys.exit(0)  # `joined` leaves the group on the way
     interrupted = False
     with showing(progress) as shown:
         if unfinished:
             session = {"device": compute.device_name, "precision": compute.precision_name}
-            with training_in(run_folder, recipe, data, session, command, shown), device_errors():
-                interrupted = _train(run_folder, recipe, data, compute, checkpoint_minutes, shown)
+            with training_in(run_folder, recipe, data, session, command, shown, changes.names), device_errors():
+                interrupted = _train(run_folder, recipe, data, compute, checkpoint_minutes, changes, shown)
         else:
             finish_training(run_folder, shown)
     leave()  # rank 0 continues alone
@@ -127,12 +140,47 @@ def train(
     return load_run(run_folder, device)
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What a caller of `train` puts in place of a part of it; see there."""
+
+    transform: Any = None
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None
+    on_row: Callable[[HistoryRow], object] | None = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What belongs to the training and is not in its recipe, in words: the names of functions."""
+        parts = {"transform": self.transform, "optimizer": self.optimizer}
+        return {name: getattr(part, "__qualname__", repr(part)) for name, part in parts.items() if part is not None}
+
+    def check(self, data: Data) -> None:
+        """Refuse, before the first step, a transform of other images, and an own optimizer in several processes.
+
+        Raises:
+            RecipeError: names it.
+        """
+        if self.optimizer is not None and world_size() > 1:
+            raise RecipeError(
+                "An optimizer of your own trains in one process only: leave it out, or start one process."
+            )
+        if self.transform is not None:
+            image = data.train.images[0]
+            made = as_transform(self.transform)(image=image.copy())["image"]
+            if getattr(made, "shape", None) != image.shape or made.dtype != np.uint8:
+                raise RecipeError(
+                    f"transform must return uint8 {image.shape}, as the image it gets (got "
+                    f"{getattr(made, 'dtype', type(made).__name__)} {getattr(made, 'shape', '')})."
+                )
+
+
 def _train(
     folder: RunFolder | None,
     recipe: Recipe,
     data: Data,
     compute: Compute,
     checkpoint_minutes: float,
+    changes: Changes,
     progress: Progress,
 ) -> bool:
     """The loop, from the state in the folder to the weights in it; ranks other than 0 have no folder.
@@ -141,9 +189,9 @@ def _train(
         Whether an interrupt came in the last step.
     """
     whole, (data, held_out) = data, data.hold_out(recipe.held_out, recipe.seed)
-    dataset = build_batches(recipe, data, compute.device)
+    dataset = build_batches(recipe, data, compute.device, changes.transform)
     steps = recipe.epochs * len(dataset)
-    state = prepare(folder, recipe, data, compute)
+    state = prepare(folder, recipe, data, compute, changes)
     model, optimizer, scaler, tally = state.model, state.optimizer, state.scaler, state.tally
     classify = data_parallel(model, model.classify)
     positions = [divmod(step, len(dataset)) for step in range(state.step, steps)]
@@ -168,7 +216,7 @@ def _train(
         if part.count:
             tally.add(loss, logits, labels)
 
-    replays = compute.fuses and world_size() == 1
+    replays = compute.fuses and world_size() == 1 and changes.optimizer is None
     take_step = RecordedStep(learn) if replays else learn
     how = ""
     if world_size() > 1:
@@ -222,6 +270,8 @@ def _train(
                     held_out_accuracy=accuracy(model, held_out) if epoch_ends and len(held_out) and is_main() else None,
                 )
                 log.log(row, batch.number + 1)
+                if changes.on_row is not None:
+                    changes.on_row(row)
                 state.rows += 1
                 tally.reset(epoch_ends)
             if saves:
@@ -253,13 +303,24 @@ def build_model(recipe: Recipe, data: Data) -> ResNet18:
         return ResNet18(len(data.classes), recipe.width, mean, std, stem_stride_for(data.image_size))
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> torch.optim.SGD:
+def build_optimizer(
+    model: nn.Module,
+    recipe: Recipe,
+    fused: bool = False,
+    own: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+) -> torch.optim.Optimizer:
     """SGD with momentum; weight decay for convolutions and the linear layer, none for norms and biases.
 
     The rate of a group is multiplied by its `rate_factor` in each step; norms' biases are a group of their own.
 
     `fused`: one kernel updates all parameters of a group and reads the rate from the device's memory; see `Compute`.
+    `own`: makes another optimizer, whose rates become factors of the recipe's.
     """
+    if own is not None:
+        optimizer = own(model)
+        for group in optimizer.param_groups:
+            group["rate_factor"] = group["lr"] / recipe.learning_rate
+        return optimizer
     parameters = list(model.parameters())
     norm_biases = {id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
     free = [p for p in parameters if p.ndim == 1]
@@ -278,7 +339,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe, fused: bool = False) -> to
     return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, fused=fused or None)
 
 
-def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the rate of each group for the next step; a rate in a GPU's memory is changed in place."""
     for group in optimizer.param_groups:
         own = rate * group["rate_factor"]
@@ -288,19 +349,23 @@ def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
             group["lr"] = own
 
 
-def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU) -> AugmentedBatches:
+def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU, transform: Any = None) -> AugmentedBatches:
     """The training images, without those held out, as the recipe augments them; a GPU does it itself if they fit."""
     fill: tuple[int, ...] = (recipe.cutout_fill,) * 3
     if recipe.cutout_fill < 0:
         fill = tuple(round(255 * value) for value in data.statistics[0])
     settings = recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border
+    if transform is not None:
+        return AugmentedBatches(data.train, as_transform(transform), "none", recipe.batch_size, recipe.seed)
     drawing = recipe.flip, recipe.batch_size, recipe.seed
     if device.type == "cuda" and data.train.images.nbytes <= LARGEST_ON_DEVICE:
         return DeviceBatches(data.train, BatchAugmentation(*settings), *drawing, device)
     return AugmentedBatches(data.train, pipeline(data.image_size, *settings), *drawing)
 
 
-def prepare(folder: RunFolder | None, recipe: Recipe, data: Data, compute: Compute) -> TrainingState:
+def prepare(
+    folder: RunFolder | None, recipe: Recipe, data: Data, compute: Compute, changes: Changes | None = None
+) -> TrainingState:
     """The state that a training starts with, or resumes from if the folder has a checkpoint; the same on all ranks.
 
     The history is cut back to the checkpoint: what came after it will be trained, and logged, again.
@@ -310,8 +375,10 @@ def prepare(folder: RunFolder | None, recipe: Recipe, data: Data, compute: Compu
     """
     model = compute.place(build_model(recipe, data)).train()
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
-    optimizer = build_optimizer(model, recipe, compute.fuses)
-    state = TrainingState(model, optimizer, scaler, Tally(compute.device), identify(recipe, data))
+    changes = changes or Changes()
+    optimizer = build_optimizer(model, recipe, compute.fuses, changes.optimizer)
+    training = identify(recipe, data) + (json.dumps(changes.names) if changes.names else "")
+    state = TrainingState(model, optimizer, scaler, Tally(compute.device), training)
     if folder is not None:
         rows: list[HistoryRow] = []
         if folder.checkpoint.exists():

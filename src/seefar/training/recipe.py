@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import tyro
 
 from seefar.choices import Border, Fit, Flip, one_spelling
 from seefar.errors import RecipeError
-from seefar.runs.files import is_finite_number, parse_json
+from seefar.runs.files import expanded, is_finite_number, parse_json, read_bytes
 
 Schedule = Literal["one-cycle", "constant"]
 
@@ -238,6 +240,37 @@ def recipe(name: str = "fast", **changes: Any) -> Recipe:
         if field not in fields:
             raise RecipeError(f"A recipe has no field {field!r}: it has {', '.join(fields)}.")
     return replace(RECIPES[name], **changes)
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    r"""A recipe from a `.toml` or `.json` file: fields of `Recipe`, and `base`, the recipe that has the others.
+
+    Args:
+        path: the file. Without `name` in it the recipe is called as the file; without `base` it is based on `fast`.
+
+    Raises:
+        RecipeError: the file is missing, is neither TOML nor JSON, or a field does not exist or is out of range.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mine.toml"
+        >>> _ = path.write_text('base = "demo"\nepochs = 3\n')
+        >>> chosen = read_recipe(path)
+        >>> chosen.name, chosen.epochs, chosen.data
+        ('mine', 3, 'shapes')
+    """
+    path = expanded(path)
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+        fields = tomllib.loads(text) if path.suffix.lower() == ".toml" else parse_json(text)
+    except FileNotFoundError as error:
+        raise RecipeError(f"There is no file {path}: name a recipe ({', '.join(RECIPES)}) or a file of one.") from error
+    except (OSError, ValueError) as error:  # tomllib's error is a ValueError
+        raise RecipeError(f"{path} cannot be read as TOML or JSON ({error}).") from error
+    if not isinstance(fields, dict):
+        raise RecipeError(f"{path} must hold the fields of a recipe (got a {type(fields).__name__}).")
+    name, base = fields.pop("name", path.stem), str(fields.pop("base", "fast"))
+    return replace(recipe(base, **fields), name=name)
 
 
 FEW_STEPS = 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -66,7 +66,9 @@ class Run:
         return f"Run({str(self.folder)!r}: {printable(self.recipe.name)}, {epochs}, {len(self.classes)} classes)"
 
 
-def open_run(recipe: Recipe, data: Data, name: str | Path | None = None) -> RunFolder:
+def open_run(
+    recipe: Recipe, data: Data, name: str | Path | None = None, changes: Mapping[str, str] | None = None
+) -> RunFolder:
     """The folder for a training of this recipe on these images; nothing is written.
 
     Without a name it is the first folder of the recipe's name, that with `-2`, `-3` and so on, which is free or belongs
@@ -77,12 +79,12 @@ def open_run(recipe: Recipe, data: Data, name: str | Path | None = None) -> RunF
     """
     if name is not None:
         folder = find_run(name)
-        conflict = _conflict(folder, recipe, data)
+        conflict = _conflict(folder, recipe, data, changes)
         if conflict and any(path.exists() for path in (folder.weights, folder.checkpoint)):
             raise RunError(f"{conflict} Choose another name.")
         return folder
     names = (recipe.name if number == 1 else f"{recipe.name}-{number}" for number in count(1))
-    return next(folder for folder in map(find_run, names) if _conflict(folder, recipe, data) is None)
+    return next(folder for folder in map(find_run, names) if _conflict(folder, recipe, data, changes) is None)
 
 
 def load_for(
@@ -110,7 +112,7 @@ def describe_choice(folder: RunFolder, recipe: Recipe, data: Data) -> str | None
     return f"{_conflict(named, recipe, data)} This run goes into {folder}."
 
 
-def _conflict(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
+def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[str, str] | None = None) -> str | None:
     """Why a folder cannot be used for this training, as a sentence; None if it is free or belongs to it."""
     if not folder.recipe.exists():
         trained = next((path.name for path in (folder.weights, folder.checkpoint) if path.exists()), None)
@@ -131,12 +133,22 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
         return f"{folder} was trained on other classes than those of {data.name} ({odd})."
     if about["fingerprint"] != data.fingerprint:
         return f"{folder} was trained on other images than those of {data.name}."
+    if about["changes"] != dict(changes or {}):
+        return (
+            f"{folder} was trained with {about['changes'] or 'no changes'}, not with {dict(changes or {}) or 'none'}."
+        )
     return None
 
 
 @contextmanager
 def training_in(
-    folder: RunFolder, recipe: Recipe, data: Data, session: dict[str, str], command: Sequence[str], progress: Progress
+    folder: RunFolder,
+    recipe: Recipe,
+    data: Data,
+    session: dict[str, str],
+    command: Sequence[str],
+    progress: Progress,
+    changes: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Lock the folder of an unfinished training, write its recipe, and complete its manifest at the end of `with`.
 
@@ -159,6 +171,7 @@ def training_in(
             "test": len(data.test),
             "image_size": data.image_size,
             "fingerprint": data.fingerprint,
+            **({"changes": dict(changes)} if changes else {}),
         }
         write_text(folder.data, json.dumps(about, indent=2) + "\n")
         write_text(folder.recipe, recipe.to_json())
@@ -280,7 +293,8 @@ def _read_data(folder: RunFolder) -> dict[str, Any]:
     """
     try:
         about = read_json(folder.data, follow=False)
-        return {"fingerprint": str(about["fingerprint"]), "classes": list(about["classes"])}
+        about = {"changes": dict(about.get("changes", {})), **about}
+        return {**about, "fingerprint": str(about["fingerprint"]), "classes": list(about["classes"])}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.data} is missing or damaged ({error}).") from error
 

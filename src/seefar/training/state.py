@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,8 @@ from seefar.runs.files import is_finite_number, sync
 from seefar.runs.folder import RunFolder
 from seefar.training.distributed import all_reduce, broadcast, broadcast_tensors, is_main
 from seefar.training.recipe import Recipe
+
+MOMENTUM = "momentum_buffer"
 
 
 class Tally:
@@ -71,7 +73,7 @@ class TrainingState:
     """
 
     model: ResNet18
-    optimizer: torch.optim.SGD
+    optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     tally: Tally
     training: str
@@ -117,7 +119,7 @@ class TrainingState:
             raise ValueError(f"step {self.step}, {self.seconds} seconds")
         self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
         self._load_scaler(about["scaler"])
-        self._create_momentum([name.removeprefix("momentum.") for name in tensors if name.startswith("momentum.")])
+        self._create_momentum({name[9:]: tensors[name].shape for name in tensors if name.startswith("momentum.")})
         for name, momentum in self._momentum().items():
             momentum.copy_(tensors[f"momentum.{name}"])
 
@@ -128,7 +130,7 @@ class TrainingState:
             RecipeError: this process has another recipe or other training images than process 0.
         """
         own = {"training": self.training, "step": self.step, "scaler": self.scaler.state_dict()}
-        own["momentum"] = list(self._momentum())
+        own["momentum"] = {name: list(tensor.shape) for name, tensor in self._momentum().items()}
         about = json.loads(broadcast(json.dumps(own).encode()))
         if about["training"] != self.training:
             raise RecipeError("The processes have different recipes or training images: give all of them the same.")
@@ -139,14 +141,20 @@ class TrainingState:
         broadcast_tensors(list(self._momentum().values()))
 
     def _momentum(self) -> dict[str, Tensor]:
-        """The momentum by names of parameters: of those that a step has changed."""
+        """The tensors of the optimizer, momentum by the name of its parameter, others as `exp_avg/conv1.weight`."""
         states = ((name, self.optimizer.state.get(parameter, {})) for name, parameter in self.model.named_parameters())
-        return {name: state["momentum_buffer"] for name, state in states if state.get("momentum_buffer") is not None}
+        found = ((name, key, value) for name, state in states for key, value in state.items())
+        tensors = ((name if key == MOMENTUM else f"{key}/{name}", value) for name, key, value in found)
+        return {name: value for name, value in tensors if isinstance(value, Tensor)}
 
-    def _create_momentum(self, names: Sequence[str]) -> None:
-        for name in names:
-            parameter = self.model.get_parameter(name)
-            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    def _create_momentum(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        for name in shapes:
+            key, _, owner = name.rpartition("/")
+            parameter = self.model.get_parameter(owner)
+            alike = parameter.shape == torch.Size(shapes[name])
+            self.optimizer.state[parameter][key or MOMENTUM] = (
+                torch.zeros_like(parameter) if alike else torch.zeros(tuple(shapes[name]))
+            )
 
     def _load_scaler(self, state: dict[str, Any]) -> None:
         if state and self.scaler.is_enabled():
