@@ -110,6 +110,7 @@ def make_content(
         confused_pairs(labels, answers, k),
         measure_slices(kinds, answers != labels),
         {name: frozenset(np.flatnonzero(inside).tolist()) for name, (inside, _) in kinds.items()},
+        cautions=[],
         trusts_model=True,
     )
     values: dict[str, Any] = {

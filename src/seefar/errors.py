@@ -36,6 +36,22 @@ class Interrupted(SeefarError):  # noqa: N818  # not an error: a user interrupte
     exit_code = 130
 
 
+def require(value: object, kind: type, name: str, step: str) -> None:
+    """Refuse an argument of another type, at the boundary.
+
+    Args:
+        value: what was passed.
+        kind: what it must be.
+        name: of the argument.
+        step: what to pass instead.
+
+    Raises:
+        ChoiceError: it is something else.
+    """
+    if not isinstance(value, kind):
+        raise ChoiceError(f"{name} must be a {kind.__name__} (got a {type(value).__name__}): pass {step}.")
+
+
 def missing_extra(extra: str, feature: str, error: ImportError) -> SeefarError:
     """The error of a feature whose packages are installed with an extra, such as `onnx`, only."""
     return SeefarError(f"{feature} needs more packages ({error}): pip install 'seefar[{extra}]'.")

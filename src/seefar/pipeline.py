@@ -41,7 +41,7 @@ from seefar.choices import Choices, DeviceName, Fit, PrecisionName
 from seefar.data import Data
 from seefar.data.images import ImageSize, Labels, Split, differing_names
 from seefar.errors import ChoiceError, DataError, RunError, printable
-from seefar.evaluation.audit import MODEL_SIZE, Audit, load_audit, load_pictures, order_warning, prepare_audit
+from seefar.evaluation.audit import MODEL_SIZE, Audit, load_audit, load_pictures, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.evidence import OtherRuns
@@ -422,7 +422,7 @@ def audit(
 
     def check(evaluation: Evaluation) -> None:
         given, own = audited.given, evaluation.predictions.predicted
-        if line := order_warning(evaluation.metrics):
+        for line in evaluation.metrics.cautions:
             warnings.warn(line, stacklevel=2)
         if given is not None and (differs := np.flatnonzero(given.predicted != own)).size:
             files = data.test.files or tuple(f"image {number}" for number in range(len(own)))

@@ -76,3 +76,23 @@ def test_mcnemar_counts_only_where_one_of_the_two_succeeds() -> None:
     both = np.array([True] * 10)
     assert mcnemar(np.r_[both, True, True, True, False], np.r_[both, False, False, False, True]) == pytest.approx(0.625)
     assert mcnemar(yes, yes) == mcnemar(no, no) == mcnemar(np.array([True, False]), np.array([False, True])) == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "words"),
+    [
+        ([0, 1] * 50, [1, 0] * 50, ["order"]),  # the classes are numbered otherwise
+        ([0] * 90 + [1] * 10, [0] * 100, ["order"]),  # always the largest class
+        ([0] * 60 + [1] * 40, [0] * 60 + [1] * 40, []),
+        ([0] * 50 + [1] * 47 + [2] * 3, [0] * 50 + [1] * 50, ["never predicted: fox (3 images)"]),
+    ],
+)
+def test_a_model_at_chance_or_that_never_predicts_a_class_is_said_to_be(
+    labels: list[int], predicted: list[int], words: list[str]
+) -> None:
+    classes = ("cat", "dog", "fox")[: max(labels) + 1]
+    metrics = measure(np.array(labels), np.array(predicted), np.zeros(len(labels)), classes)
+    assert len(metrics.cautions) == len(words)
+    for sentence, word in zip(metrics.cautions, words, strict=True):
+        assert word in sentence
+    assert metrics.at_chance == ("order" in words)

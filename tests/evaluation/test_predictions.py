@@ -121,7 +121,7 @@ class Pictures(nn.Module):
         super().__init__()
         self.head = nn.Linear(3, 2)
         with torch.no_grad():
-            self.head.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 2.0, 0]]))
+            self.head.weight.copy_(torch.tensor([[1.5, 0, 0], [0, 2.0, 0]]))
             self.head.bias.zero_()
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ def two_colours() -> Split:
 def test_any_module_that_takes_pictures(two_colours: Split) -> None:
     model = Pictures().train()
     predictions = predict(model, two_colours, progress=SILENT)
-    np.testing.assert_allclose(predictions.logits, [[1, 0], [0, 0.4]], atol=1e-6)
+    np.testing.assert_allclose(predictions.logits, [[1.5, 0], [0, 0.4]], atol=1e-6)
     np.testing.assert_allclose(predictions.features, [[1, 0, 0], [0, 0.2, 0]], atol=1e-6)
     assert model.training
     assert not model.head._forward_pre_hooks

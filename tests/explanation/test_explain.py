@@ -15,7 +15,14 @@ from seefar.data.images import Split
 from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.explanation.explain import Explainer, MapSettings, explain, explain_in_parts, normalise_map_settings
+from seefar.explanation.explain import (
+    Explainer,
+    MapSettings,
+    explain,
+    explain_in_parts,
+    normalise_map_settings,
+    two_best,
+)
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import hide, occlude
 from seefar.maps.capture import logits_of
@@ -298,3 +305,10 @@ def test_a_network_of_other_make_is_explained_at_its_layer(shapes: Data) -> None
     expected = gradcam(net, pictures, [m.predicted for m in some], "cells")
     np.testing.assert_allclose(found.predicted, expected, atol=1e-4)
     assert len(found.repairs) == len(found.health) == 3
+
+
+def test_the_runner_up_of_tied_logits_is_another_class_than_the_prediction() -> None:
+    logits = np.array([[1, 3, 3], [2, 2, 2], [0, 1, 5]], np.float32)
+    first, second = two_best(logits)
+    assert first.tolist() == logits.argmax(1).tolist() == [1, 0, 2]
+    assert second.tolist() == [2, 1, 1]

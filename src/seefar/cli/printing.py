@@ -55,7 +55,7 @@ def print_result(result: Result, as_json: bool) -> None:
         sections = {"test": test, **result.analysis.sections, **result.calibrations.sections, "occlusion": occlusion}
         print(json.dumps(sections, indent=2))
         return
-    if explanation is not None:
+    if explanation is not None and not result.evaluation.metrics.at_chance:
         print(explanation.rates)
     for line in (*(result.leaks.findings.values() if result.leaks else ()), *result.analysis.lines):
         print(line)

@@ -10,9 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 from seefar.choices import DeviceName, Fit
@@ -20,7 +18,6 @@ from seefar.data import load_data
 from seefar.data.images import Data, ImageSize, Split, as_image_size, check_classes
 from seefar.errors import DataError, RunError
 from seefar.evaluation.given import find_predictions, read_predictions
-from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.predictions import Predictions
 from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import weights_fingerprint
@@ -244,24 +241,3 @@ def _given(predictions: Predictions | NDArray[Any] | Path | None, test: Split) -
             raise DataError("The predictions are of other images than these pictures: pass those of these.")
         return predictions, ""
     return Predictions.of(predictions, test), ""
-
-
-def order_warning(metrics: Metrics) -> str | None:
-    """One line if the accuracy is that of guessing, which a wrong order of files or classes gives too; else None."""
-    largest = max(metrics.classes, key=lambda one: one.n)
-    guessing = max(1 / len(metrics.classes), largest.n / metrics.n)
-    if metrics.accuracy > guessing:
-        return None
-    confusion = np.array(metrics.confusion)
-    rows, columns = linear_sum_assignment(-confusion)
-    best = confusion[rows, columns].sum() / metrics.n
-    hint = ""
-    if best > 0.5 + guessing / 2:
-        pairs = [
-            f"{metrics.classes[c].name} means {metrics.classes[r].name}" for r, c in zip(rows, columns, strict=True)
-        ]
-        hint = f" With the classes in another order it would be {best:.1%} ({', '.join(pairs[:3])}, ...)."
-    return (
-        f"The accuracy of {metrics.accuracy:.1%} is no better than always predicting {largest.name} ({guessing:.1%}): "
-        f"are classes and files in the same order?{hint}"
-    )

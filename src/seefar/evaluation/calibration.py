@@ -112,6 +112,7 @@ def measure_calibration(
         >>> f"{calibration.accuracy:.2f} {calibration.confidence:.2f} {calibration.brier.value:.2f}"
         '0.80 0.80 0.32'
     """
+    logits, labels = np.asarray(logits), np.asarray(labels)
     check_scores(logits, labels)
     if not (math.isfinite(temperature) and temperature > 0):
         raise DataError(f"temperature must be above 0 (got {temperature}).")
@@ -192,6 +193,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     """
     from scipy.optimize import minimize_scalar  # here, since few commands need this slow import
 
+    logits, labels = np.asarray(logits), np.asarray(labels)
     check_scores(logits, labels)
     rows = np.arange(len(labels))
 

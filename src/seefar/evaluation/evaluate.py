@@ -135,6 +135,7 @@ class MistakeAnalysis:
         pairs: classes that are confused with each other, the most mistakes first.
         slices: error rates of dark, bright, flat and busy images.
         subsets: indices of the images of each slice, by its name.
+        cautions: sentences about a model at chance, see `Metrics.cautions`.
         trusts_model: whether the model is accurate enough to doubt a label.
         seeds: accuracy of this run and of those with other seeds; empty if there are none.
     """
@@ -146,6 +147,7 @@ class MistakeAnalysis:
     pairs: list[ConfusedPair]
     slices: list[ErrorSlice]
     subsets: Mapping[str, frozenset[int]]
+    cautions: list[str]
     trusts_model: bool
     seeds: tuple[float, ...] = ()
 
@@ -185,8 +187,8 @@ class MistakeAnalysis:
 
     @property
     def findings(self) -> list[Finding]:
-        """What stands out: doubtful labels, the most confused pair, kinds of images with another error rate."""
-        found = []
+        """What stands out: a model at chance, doubtful labels, the most confused pair, slices that differ."""
+        found = [Finding(text) for text in self.cautions]
         if self.seeds:
             mean, spread = statistics.mean(self.seeds), statistics.stdev(self.seeds)
             text = f"{len(self.seeds)} seeds: accuracy {mean:.2%} on average, standard deviation {spread:.2%}"
@@ -251,6 +253,7 @@ def analyse_mistakes(
     kinds = tenths(split.images) if len(split) > 1 else {}
     views = accuracy_views(labels, predicted, reference)
     issues = find_label_issues(labels, np.exp(predictions.log_probabilities), split.classes)
+    cautions = measure(labels, predicted, predictions.losses, split.classes).cautions
     return MistakeAnalysis(
         split.classes,
         judge(predictions, copies=copies, others=others) if reference is None else triage(labels, predicted, reference),
@@ -259,6 +262,7 @@ def analyse_mistakes(
         confused_pairs(labels, predicted, len(split.classes)),
         measure_slices(kinds, predicted != labels),
         {name: frozenset(np.flatnonzero(inside).tolist()) for name, (inside, _) in kinds.items()},
-        views[0].interval[0] > LEAST_ACCURACY and set(labels.tolist()) <= set(predicted.tolist()),
+        cautions,
+        views[0].interval[0] > LEAST_ACCURACY and not cautions,
         tuple(float((one == labels).mean()) for one in (predicted, *others)) if len(others) else (),
     )

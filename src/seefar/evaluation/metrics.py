@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from scipy.special import bdtr
 
 from seefar.errors import DataError
@@ -53,6 +54,37 @@ class Metrics:
     loss: float | None
     classes: tuple[ClassMetrics, ...] = field(repr=False)
     confusion: tuple[tuple[int, ...], ...] = field(repr=False)
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the model is not measurably better than predicting the largest class for every image."""
+        return self.interval[0] <= max(one.n for one in self.classes) / self.n
+
+    @property
+    def cautions(self) -> list[str]:
+        """At most one sentence, about a model whose mistakes say little: at chance, or blind to a class."""
+        never = [one for one in self.classes if one.n and one.precision is None]
+        if self.at_chance:
+            largest = max(self.classes, key=lambda one: one.n)
+            return [
+                f"{self.accuracy:.1%} of {self.n:,} predictions are correct, not measurably more than by predicting "
+                f"{largest.name} for every image ({largest.n / self.n:.1%}), so the mistakes say little: are classes "
+                f"and files in the same order?{self._order_hint()}"
+            ]
+        names = ", ".join(f"{one.name} ({one.n} images)" for one in never[:5])
+        more = f" and {len(never) - 5} more" if len(never) > 5 else ""
+        return [f"never predicted: {names}{more}"] if never else []
+
+    def _order_hint(self) -> str:
+        """Whether the predictions would be right with the classes in another order, as a sentence or nothing."""
+        confusion = np.array(self.confusion)
+        rows, columns = linear_sum_assignment(-confusion)
+        best = confusion[rows, columns].sum() / self.n
+        if best <= 0.75:
+            return ""
+        names = [one.name for one in self.classes]
+        pairs = [f"{names[c]} means {names[r]}" for r, c in zip(rows, columns, strict=True) if r != c]
+        return f" With the classes in another order it would be {best:.1%} ({', '.join(pairs[:3])}, ...)."
 
 
 def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar.data.images import Labels, Split, check_classes, check_labels
-from seefar.errors import DataError, RunError
+from seefar.errors import DataError, RunError, require
 from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import log_softmax
 from seefar.progress import Progress, showing
@@ -173,9 +173,11 @@ def predict(
         >>> seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.progress.SILENT).logits.shape
         (30, 10)
     """
+    require(split, Split, "split", "one of images and labels, such as data.test")
     if not len(split):
         raise DataError("There is no image in this split: at least one is needed for predictions.")
     classifier = adapt(model)
+    classifier.check_repeats(split.images[0])
     with showing(progress) as shown:
         done = 0
 

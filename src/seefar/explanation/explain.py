@@ -20,7 +20,7 @@ from torch import nn
 
 from seefar.choices import HideName, MapChoices, MethodName
 from seefar.data.images import Images, Labels, Split, both
-from seefar.errors import DataError
+from seefar.errors import DataError, require
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.explanation import Explanation
@@ -114,8 +114,9 @@ def normalise_map_settings(
     choices = choices or MapChoices()
     classifier, (height, width) = adapt(model), both(image_size)
     layer = classifier.map_layer(choices.layer, (3, height, width))
-    black = np.zeros((1, height, width, 3), np.uint8)
-    rows, columns = gradcam(classifier, black, 0, layer, cells=choices.cells, force=force).shape[1:]
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    classifier.check_repeats(image)
+    rows, columns = gradcam(classifier, image, 0, layer, cells=choices.cells, force=force).shape[1:]
     stem_stride = getattr(classifier.network, "stem_stride", 1)
     is_default = layer is None and choices.cells == default_cells((height, width), stem_stride)
     cells = None if is_default else choices.cells
@@ -203,6 +204,12 @@ class Explainer:
         )
 
 
+def two_best(logits: NDArray[np.float32]) -> Classes:
+    """The class with the largest logit, the first of several as in `argmax`, and the next class; logits (n, K)."""
+    first, second = np.argsort(-logits, axis=1, kind="stable")[:, :2].T
+    return first, second
+
+
 def fill(rows: NDArray[Any], batch: int) -> NDArray[Any]:
     """The rows, and the last one repeated until there are a batch of them."""
     return np.concatenate((rows, np.repeat(rows[-1:], max(batch - len(rows), 0), axis=0)))
@@ -258,8 +265,12 @@ def explain(
         >>> seefar.explain(net, test, predictions, some, layer="layer2", progress=seefar.SILENT).contrast.shape
         (2, 16, 16)
     """
-    size = split.images.shape[1], split.images.shape[2]
+    require(split, Split, "split", "one of images and labels, such as data.test")
+    require(predictions, Predictions, "predictions", "those of seefar.predict, or evaluation.predictions")
+    for mistake in mistakes or ():
+        require(mistake, Mistake, "each mistake", "some of seefar.find_mistakes(predictions)")
     classifier = adapt(model)
+    size = split.images.shape[1], split.images.shape[2]
     choices = MapChoices(method, None if layer is None else classifier.layer_name(layer), cells, hide)
     settings = normalise_map_settings(classifier, size, choices, force=force)
     parts = explain_in_parts(classifier, split, predictions, mistakes, settings=settings, progress=progress)
@@ -346,7 +357,7 @@ def _measure_damage(
     for rows in _parts(len(chosen), split):
         index = chosen[rows]
         images, labels = split.images[index], predictions.labels[index]
-        runner_up = np.asarray(predictions.logits[index].argsort(1, kind="stable")[:, -2], dtype=np.int64)
+        _, runner_up = two_best(predictions.logits[index])
         margin = explainer.settings.contrast(explainer.classifier, images, (labels, runner_up))
         ranks = rank_pixels(to_pixels(margin, (images.shape[1], images.shape[2]), explainer.grid))
         trial = occlude_progressively(explainer.logits, images, labels, ranks, how=explainer.settings.hide)

@@ -14,7 +14,7 @@ from seefar.choices import Fit, HideName, MapChoices, MethodName
 from seefar.data.images import ImageSize
 from seefar.data.pictures import Picture, Places, read_pictures, unreadable
 from seefar.errors import DataError, printable
-from seefar.explanation.explain import Explainer, normalise_map_settings
+from seefar.explanation.explain import Explainer, normalise_map_settings, two_best
 from seefar.explanation.occlusion import Repair, slices
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health
@@ -187,7 +187,7 @@ def explain_pictures(
                 f"The model returns {logits.shape[1]} logits for an image, but {len(classes)} classes are named: pass "
                 "the names of the classes that it was trained on."
             )
-        first, second = np.argsort(-logits, axis=1, kind="stable")[:, :2].T
+        first, second = two_best(logits)
         probabilities = np.exp(log_softmax(logits))
         before = np.take_along_axis(probabilities, np.stack((first, second), axis=1), axis=1)
         # The control mask of index 0 for each, so that the result does not depend on a picture's position.

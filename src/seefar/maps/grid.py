@@ -66,13 +66,15 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
         float32 (N, H, W).
 
     Raises:
-        ChoiceError: the grid has another number of cells than the maps.
+        ChoiceError: the maps are not (N, h, w), or the grid has another number of cells.
 
     Example:
         >>> to_pixels(np.array([[[1, 2]]], np.float32), (2, 4), smooth=False)[0]
         array([[1., 1., 2., 2.],
                [1., 1., 2., 2.]], dtype=float32)
     """
+    if np.ndim(maps) != 3:
+        raise ChoiceError(f"Maps must be (N, h, w), found {np.shape(maps)}: pass one map as maps[None].")
     size = both(image_size)
     tensor = torch.from_numpy(np.array(maps, dtype=np.float32, order="C"))  # (N, h, w)
     cells = tensor.shape[1], tensor.shape[2]

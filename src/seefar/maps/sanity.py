@@ -14,7 +14,7 @@ from torch import nn
 
 from seefar.maps.grid import Grid, Maps, map_status, to_pixels
 from seefar.model.adapt import Classifier, adapt
-from seefar.model.inference import device_of
+from seefar.model.inference import device_of, plain_torch
 
 FEWEST_MAPS, MOST_MAPS = 30, 200
 """Fewer maps cannot determine the position of the cells, and more are not needed."""
@@ -50,16 +50,18 @@ def randomized(model: nn.Module | Classifier) -> Iterator[tuple[str, Classifier]
         ['fc', 'layer4', 'layer3', 'layer2', 'layer1', 'bn1', 'conv1']
     """
     classifier = adapt(model)
-    changed = copy.deepcopy(classifier.network).cpu()  # where the same seed gives the same weights on every machine
+    with plain_torch(gradients=False):
+        changed = copy.deepcopy(classifier.network).cpu()  # where the same seed gives the same weights everywhere
     children = [name for name, child in changed.named_children() if any(True for _ in child.parameters())]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         for name in reversed(children):
-            for module in changed.get_submodule(name).modules():
-                reset = getattr(module, "reset_parameters", None)
-                if callable(reset):
-                    reset()
-            random = copy.deepcopy(changed).to(device_of(classifier.network))
+            with plain_torch(gradients=False):
+                for module in changed.get_submodule(name).modules():
+                    reset = getattr(module, "reset_parameters", None)
+                    if callable(reset):
+                        reset()
+                random = copy.deepcopy(changed).to(device_of(classifier.network))
             yield name, replace(classifier, network=random)
 
 

@@ -200,6 +200,47 @@ class Classifier:
         check_finite(np.concatenate(logits))
         return np.concatenate(logits), np.concatenate(features)
 
+    def check_repeats(self, image: Images) -> None:
+        """Check that the logits for an image depend on nothing but the image.
+
+        It is classified twice beside its negative, and once beside itself.
+
+        Args:
+            image: uint8 (H, W, 3).
+
+        Raises:
+            ChoiceError: they differ; the message names the layer from which on.
+        """
+        names = {module: name for name, module in self.network.named_modules()}
+        seen: list[dict[str, Tensor]] = []
+
+        def take(module: nn.Module, _given: object, output: object) -> None:
+            first = first_tensor(output)
+            if first is not None and len(first):
+                seen[-1].setdefault(names[module], first[0].float())
+
+        script = isinstance(self.network, torch.jit.ScriptModule)
+        with evaluating(self.network), hooked([] if script else names, take):
+            logits = []
+            for other in (255 - image, 255 - image, image):
+                seen.append({})
+                logits.append(self.forward(self.inputs(np.stack((image, other))))[0].float())
+        before, *others = logits
+        tolerance = 1e-3 * (1 + before.abs().max())
+        for again, how in zip(others, ("asked again", "in another batch"), strict=True):
+            if (again - before).abs().max() > tolerance:  # not for NaN, which is refused elsewhere
+                first, now = seen[0], seen[1 if how == "asked again" else 2]
+                changed = (
+                    name for name in first if name in now and not torch.allclose(first[name], now[name], 1e-3, 1e-5)
+                )
+                layer = next(changed, "")
+                where = f"layer {layer!r} ({type(self.layers[layer]).__name__})" if layer else "the logits"
+                raise ChoiceError(
+                    f"{type(self.network).__name__} gives other logits for the same picture {how}; the first change is "
+                    f"at {where}, or on the way to it. Dropout that is called as a function needs "
+                    "training=self.training, and batch norm needs running statistics (track_running_stats=True)."
+                )
+
     def to_cells(self, activations: object, inputs: Tensor, layer: str) -> Tensor:
         """A layer's activations as (N, C, h, w): from (N, C, h, w), (N, h, w, C), or tokens (N, T, C) without prefix.
 
@@ -211,9 +252,9 @@ class Classifier:
         """
         advice = f"Layer {layer} must give (N, C, h, w), (N, h, w, C) or tokens (N, T, C) of its input"
         fits: list[Tensor] = []
-        if isinstance(activations, Tensor) and len(activations) == len(inputs) and inputs.ndim == 4:
+        if isinstance(activations, Tensor) and len(activations) == len(inputs) and not _are_attention(activations):
             height, width = inputs.shape[2:]
-            if activations.ndim == 4 and not _are_attention(activations):
+            if activations.ndim == 4:
                 orders = {False: activations, True: activations.permute(0, 3, 1, 2)}
                 fits = [
                     cells

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def float_type(model: nn.Module) -> torch.dtype:
 
 
 @contextmanager
-def plain_torch(device: torch.device, *, gradients: bool) -> Iterator[None]:
+def plain_torch(*, gradients: bool) -> Iterator[None]:
     """The one state of torch in which networks are trained, evaluated and explained, whatever the caller's is.
 
     Within `with`: gradients as given, no inference mode, no autocast, and float32 as the default type.
@@ -61,12 +61,9 @@ def plain_torch(device: torch.device, *, gradients: bool) -> Iterator[None]:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        with (
-            torch.inference_mode(False),
-            torch.set_grad_enabled(gradients),
-            torch.autocast("cpu", enabled=False),
-            torch.autocast(device.type, enabled=False),
-        ):
+        with torch.inference_mode(False), torch.set_grad_enabled(gradients), ExitStack() as stack:
+            for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda", "mps")):
+                stack.enter_context(torch.autocast(kind, enabled=False))
             yield
     finally:
         torch.set_default_dtype(default)
@@ -75,7 +72,7 @@ def plain_torch(device: torch.device, *, gradients: bool) -> Iterator[None]:
 @contextmanager
 def evaluating(network: nn.Module, *, gradients: bool = False) -> Iterator[None]:
     """`plain_torch` with the network in eval mode and in true float32, and with errors of its device in words."""
-    with plain_torch(device_of(network), gradients=gradients), eval_mode(network), true_float32(), device_errors():
+    with plain_torch(gradients=gradients), eval_mode(network), true_float32(), device_errors():
         yield
 
 

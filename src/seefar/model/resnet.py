@@ -45,8 +45,8 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        deviation = torch.tensor([value or 1.0 for value in std], dtype=torch.float32)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        deviation = torch.tensor([value or 1.0 for value in std])
         self.register_buffer("std", deviation.view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:

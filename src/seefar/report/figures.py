@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
@@ -18,11 +19,10 @@ from numpy.typing import NDArray
 
 from seefar.choices import HideName, MethodName
 from seefar.data.images import Images, Split
-from seefar.errors import printable
+from seefar.errors import printable, require
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import SHARES, hide
-from seefar.explanation.pictures import PicturePrediction
 from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.grid import Grid, to_pixels
 from seefar.report.style import (
@@ -46,6 +46,9 @@ from seefar.report.style import (
     wrap,
     write_block,
 )
+
+if TYPE_CHECKING:
+    from seefar.explanation.pictures import PicturePrediction
 
 GAP, PANEL = 0.14, 1.6  # inches; 1.6 are 192 dots: 6 for each pixel of CIFAR-10
 BESIDE_MAPS, BAR, TICK, TICKS = 0.08, 0.1, 2 / 72, 0.62
@@ -83,6 +86,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
         >>> [text.get_text() for text in figure.texts[1:]]
         ['triangle 10.0%', '→ square 80.0%', 'test image 3']
     """
+    require(mistakes, Sequence, "mistakes", "a list of them, such as evaluation.mistakes")
     count = len(mistakes)
     columns = min(max(count, 1), 2) if count <= TWO_COLUMNS else round(count**0.5)
     rows = -(-count // columns)

@@ -32,7 +32,7 @@ from seefar.data.batches import (
 from seefar.data.images import Data, ImageSize, Split, as_image_size, both
 from seefar.errors import DataError, Interrupted, RecipeError, RunError
 from seefar.model.adapt import adapt
-from seefar.model.inference import device_errors, true_float32
+from seefar.model.inference import device_errors, plain_torch, true_float32
 from seefar.model.resnet import ResNet18, memory_format, stem_stride_for
 from seefar.progress import SILENT, Progress, showing
 from seefar.runs.files import write_text
@@ -174,6 +174,7 @@ class Changes:
                 )
 
 
+@plain_torch(gradients=True)
 def _train(
     folder: RunFolder | None,
     recipe: Recipe,

@@ -18,7 +18,7 @@ from seefar.choices import DeviceName
 from seefar.data import load_data
 from seefar.data.images import LARGEST, SMALLEST, Data, ImageSize, as_image_size, both, check_classes, differing_names
 from seefar.errors import DataError, RecipeError, RunError, next_step, not_read, printable
-from seefar.model.inference import weights_fingerprint
+from seefar.model.inference import plain_torch, weights_fingerprint
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
 from seefar.runs.arrays import load_tensors, load_weights, save_tensors
@@ -230,6 +230,7 @@ def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data)
     save_tensors(folder.weights, dict(model.state_dict()), about)
 
 
+@plain_torch(gradients=False)
 def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run:
     """A finished training, read back from its folder.
 

@@ -1,0 +1,439 @@
+"""Any classifier: what is taken from a model, which layer is mapped, which shapes are read, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import seefar
+from seefar.data import Data
+from seefar.errors import ChoiceError, DataError
+from seefar.maps.capture import capture
+from seefar.model.adapt import Classifier, adapt
+from seefar.model.resnet import ResNet18
+
+
+class Block(nn.Module):
+    """A transformer block as in timm: attention between the normalised tokens, then an MLP."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.mlp = nn.Linear(width, 3 * width), nn.Sequential(nn.Linear(width, width), nn.GELU())
+        self.softmax = nn.Softmax(-1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = self.qkv(self.norm1(tokens)).chunk(3, -1)
+        attention = self.softmax(query @ key.transpose(1, 2) / tokens.shape[2] ** 0.5)
+        tokens = tokens + attention @ value
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class Vit(nn.Module):
+    """A vision transformer of any input size, without embedded positions; it classifies by its first token."""
+
+    def __init__(self, classes: int = 4, width: int = 16, prefix: int = 1, patch: int = 4) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.prefix = nn.Parameter(torch.randn(1, prefix, width))
+        self.blocks = nn.Sequential(Block(width), Block(width))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        tokens = self.patches(pictures).flatten(2).transpose(1, 2)
+        tokens = self.blocks(torch.cat((self.prefix.expand(len(tokens), -1, -1), tokens), 1))
+        return self.head(self.norm(tokens)[:, 0])
+
+
+class ChannelsLast(nn.Module):
+    """Cells first, then channels, as in Swin."""
+
+    def __init__(self, channels: int = 12) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, channels, 4, 4), nn.LayerNorm(channels)
+        self.head = nn.Linear(channels, 3)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.head(self.norm(self.conv(pictures).permute(0, 2, 3, 1)).relu().mean((1, 2)))
+
+
+class Cnn(nn.Module):
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1)
+        )
+        self.head = nn.Linear(8, classes)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.head(self.features(pictures).mean((2, 3)))
+
+
+def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make().eval()
+
+
+def images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+# ---- The layer, and its cells ----
+
+
+@pytest.mark.parametrize(
+    ("make", "layer", "cells"),
+    [
+        (Vit, "blocks.1.norm1", (8, 12)),
+        (lambda: Vit(prefix=3), "blocks.1.norm1", (8, 12)),
+        (ChannelsLast, "norm", (8, 12)),
+        (Cnn, "features.3", (8, 12)),
+    ],
+)
+def test_the_layer_is_the_last_with_enough_cells_that_reach_the_logits(
+    make: Callable[[], nn.Module], layer: str, cells: tuple[int, int]
+) -> None:
+    classifier = adapt(seeded(make))
+    assert classifier.map_layer(None, (3, 32, 48)) == layer
+    assert seefar.gradcam(classifier, images(2, 32, 48), 1).shape == (2, *cells)
+    assert adapt(classifier, layer="head").layer == "head"
+
+
+def test_the_map_of_tokens_is_that_of_gradients_by_hand() -> None:
+    network = seeded(Vit)
+    pictures = torch.from_numpy(images(2, 32, 48)).permute(0, 3, 1, 2) / 255
+    kept: list[Tensor] = []
+    hook = network.blocks[1].norm1.register_forward_hook(lambda _module, _given, made: kept.append(made))
+    score = network(pictures)[:, 2].sum()
+    hook.remove()
+    (gradient,) = torch.autograd.grad(score, kept[0])
+    activations, gradient = kept[0][:, 1:], gradient[:, 1:]  # without the class token
+    by_hand = (activations * gradient.sum(1, keepdim=True)).sum(2).view(2, 8, 12).detach().numpy()
+    found = seefar.gradcam(network, images(2, 32, 48), 2)
+    np.testing.assert_allclose(found, by_hand, atol=1e-6 + 1e-5 * np.abs(by_hand).max())
+    assert np.abs(by_hand).max() > 0
+
+
+def test_channels_last_is_read_where_only_that_fits_and_asked_for_where_both_do() -> None:
+    network = seeded(ChannelsLast)
+    kept: list[Tensor] = []
+    hook = network.norm.register_forward_hook(lambda _module, _given, made: kept.append(made))
+    score = network(torch.from_numpy(images(2, 32, 32)).permute(0, 3, 1, 2) / 255)[:, 1].sum()
+    hook.remove()
+    (gradient,) = torch.autograd.grad(score, kept[0])
+    by_hand = (gradient.sum((1, 2), keepdim=True) * kept[0]).sum(3).detach().numpy()
+    np.testing.assert_allclose(seefar.gradcam(network, images(2, 32, 32), 1, "norm"), by_hand, atol=1e-5)
+    both = seeded(lambda: ChannelsLast(8))  # 8x8 cells of 8 channels
+    with pytest.raises(ChoiceError, match="channels_last="):
+        seefar.gradcam(both, images(2, 32, 32), 1, "norm")
+    last = seefar.gradcam(adapt(both, channels_last=True), images(2, 32, 32), 1, "norm")
+    first = seefar.gradcam(adapt(both, channels_last=False), images(2, 32, 32), 1, "norm")
+    assert last.shape == first.shape
+    assert not np.allclose(last, first)
+
+
+class Views(Cnn):
+    """Folds two views of each picture into the batch."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        both = torch.cat((pictures, pictures.flip(3)))
+        return self.head(self.features(both).mean((2, 3))).view(2, len(pictures), -1).mean(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "layer"),
+    [(Views, "features.1"), (Vit, "blocks.0.softmax"), (Vit, "head"), (lambda: Vit(prefix=9), "blocks.0.norm1")],
+)
+def test_no_shape_is_guessed(make: Callable[[], nn.Module], layer: str) -> None:
+    """Views in the batch, attention weights, a vector, and tokens of which nine are no patches."""
+    with pytest.raises(ChoiceError, match=rf"Layer {layer}"):
+        seefar.gradcam(seeded(make), images(2, 32, 32), 1, layer)
+
+
+@pytest.mark.parametrize("layer", ["blocks.1", "norm", "blocks.1.norm2"])
+def test_a_layer_after_the_last_attention_is_refused_with_the_one_to_use(layer: str) -> None:
+    with pytest.raises(ChoiceError, match=r"'blocks\.1\.norm1'"):
+        seefar.gradcam(seeded(Vit), images(2, 32, 32), 1, layer)
+
+
+def transposable(network: nn.Module) -> nn.Module:
+    """The network with symmetric kernels, so that a transposed picture must give the transposed map."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = (module.weight.data + module.weight.data.transpose(2, 3)) / 2
+    return network
+
+
+@pytest.mark.parametrize("make", [Vit, Cnn, ChannelsLast, lambda: ResNet18(4, width=2)])
+@pytest.mark.parametrize("method", [seefar.gradcam, seefar.hirescam])
+def test_a_transposed_picture_gives_the_transposed_map(make: Callable[[], nn.Module], method: Any) -> None:
+    network, pictures = transposable(seeded(make)), images(2, 32, 56)
+    layer = "layer2" if isinstance(network, ResNet18) else None
+    wide, high = (method(network, part, 1, layer) for part in (pictures, pictures.transpose(0, 2, 1, 3)))
+    assert wide.shape[1] != wide.shape[2]
+    np.testing.assert_allclose(high, wide.transpose(0, 2, 1), atol=1e-5 * np.abs(wide).max())
+
+
+# ---- What is taken from a model ----
+
+
+def test_a_model_of_timm_has_its_normalisation_and_size() -> None:
+    network = seeded(Vit)
+    settings = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1), "input_size": (3, 224, 224)}
+    network.pretrained_cfg = settings
+    network.patch_embed = SimpleNamespace(img_size=(32, 48))  # made for another size than its weights
+    classifier = adapt(network)
+    assert (classifier.mean, classifier.std, classifier.image_size) == ((0.5, 0.4, 0.3), (0.2, 0.2, 0.1), (32, 48))
+    stored = images(3, 64, 96)
+    pictures = torch.from_numpy(stored).permute(0, 3, 1, 2).float() / 255
+    small = F.interpolate(pictures, (32, 48), mode="bilinear", antialias=True)
+    normal = (small - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.2, 0.1]).view(3, 1, 1)
+    np.testing.assert_allclose(classifier.logits(stored), network(normal).detach().numpy(), atol=1e-5)
+    with pytest.raises(DataError, match="without normalisation"):
+        classifier.inputs(normal)
+
+
+class HuggingFace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Cnn(2)
+        self.config = SimpleNamespace(id2label={0: "cat", 1: "dog"}, image_size=32)
+
+    def forward(self, pixel_values: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.inner(pixel_values))
+
+
+def test_a_model_of_hugging_face_has_names_and_needs_its_processor() -> None:
+    network = seeded(HuggingFace)
+    with pytest.raises(ChoiceError, match="processor="):
+        seefar.gradcam(network, images(1, 32, 32), 0)
+    processor = SimpleNamespace(image_mean=[0.5] * 3, image_std=[0.25] * 3, size={"height": 8, "width": 8})
+    classifier = adapt(network, processor=processor)
+    assert (classifier.classes, classifier.image_size, classifier.mean) == (("cat", "dog"), (32, 32), (0.5,) * 3)
+    pictures = (torch.from_numpy(images(2, 32, 32)).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    np.testing.assert_allclose(
+        classifier.logits(images(2, 32, 32)), network.inner(pictures).detach().numpy(), atol=1e-5
+    )
+
+
+def test_a_model_of_torchvision_is_said_to_get_the_constants_of_imagenet() -> None:
+    network = seeded(Cnn)
+    network.__class__ = type("ResNet", (Cnn,), {"__module__": "torchvision.models.resnet"})
+    with pytest.warns(UserWarning, match="ImageNet"):
+        assert adapt(network).mean == (0.485, 0.456, 0.406)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert adapt(network, mean=(0.5,) * 3, std=(1,) * 3).std == (1.0,) * 3
+
+
+def test_a_classifier_is_changed_in_part_and_its_fingerprint_with_its_normalisation() -> None:
+    plain = adapt(seeded(Cnn), mean=(0.5,) * 3, std=(0.2,) * 3)
+    other = adapt(plain, mean=(0.4,) * 3, classes=("a", "b"))
+    assert (other.std, other.network, other.classes) == (plain.std, plain.network, ("a", "b"))
+    assert other.fingerprint != plain.fingerprint != adapt(plain.network).fingerprint
+    assert adapt(plain) is not None
+    assert isinstance(adapt(plain), Classifier)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"mean": (0.5,) * 3}, {"mean": (0.5,) * 3, "std": (1, 0, 1)}, {"mean": (0.5,), "std": (1, 1)}, {"image_size": 0}],
+)
+def test_a_normalisation_that_is_incomplete_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ChoiceError):
+        adapt(seeded(Cnn), **settings)
+
+
+# ---- Heads ----
+
+
+def test_one_logit_is_that_of_the_second_class() -> None:
+    network = seeded(lambda: Cnn(1))
+    logits = adapt(network).logits(images(5, 32, 32))
+    assert logits.shape == (5, 2)
+    assert not logits[:, 0].any()
+    assert len(set(logits[:, 1].tolist())) == 5
+    one, other = (seefar.gradcam(network, images(5, 32, 32), k) for k in (1, 0))
+    assert np.abs(one).max() > 0
+    assert not other.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_probabilities_become_their_logarithms_with_one_warning(dtype: torch.dtype) -> None:
+    network = seeded(lambda: nn.Sequential(Cnn(), nn.Softmax(1))).to(dtype)
+    with pytest.warns(UserWarning, match="probabilities") as seen:
+        logits = adapt(network).logits(images(300, 16, 16))
+    assert len({str(warning.message) for warning in seen}) == 1
+    with torch.no_grad():
+        own = network((torch.from_numpy(images(300, 16, 16)).permute(0, 3, 1, 2) / 255).to(dtype)).float()
+    np.testing.assert_allclose(np.exp(logits), own, atol=2e-3)
+
+
+def test_features_are_the_input_of_the_layer_that_makes_the_logits() -> None:
+    class Odd(Cnn):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = self.head
+            self.hidden, self.head = nn.Linear(8, 5), nn.Linear(5, 4)
+            self.later = nn.Linear(3, 2)  # listed last, never called
+
+        def forward(self, pictures: Tensor) -> Tensor:
+            return self.head(self.hidden(self.features(pictures).mean((2, 3))).relu())
+
+    network = seeded(Odd)
+    logits, features = adapt(network).outputs(images(3, 32, 32))
+    weight, bias = network.head.weight.detach().numpy(), network.head.bias.detach().numpy()
+    np.testing.assert_allclose(features @ weight.T + bias, logits, atol=1e-5)
+    squeeze = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert adapt(seeded(lambda: squeeze)).outputs(images(3, 32, 32))[1].shape == (3, 0)
+
+
+# ---- The state of torch ----
+
+
+@pytest.fixture
+def few(shapes: Data) -> seefar.Split:
+    return shapes.test.take(np.arange(40))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("make", [lambda: Cnn(10), lambda: Vit(10)])
+def test_networks_of_other_float_types_are_evaluated_and_explained(
+    few: seefar.Split, kind: torch.dtype, make: Callable[[], nn.Module]
+) -> None:
+    network = seeded(make).to(kind)
+    evaluation = seefar.evaluate(network, few, progress=seefar.SILENT)
+    explanation = seefar.explain(network, few, evaluation.predictions, evaluation.mistakes[:2], progress=seefar.SILENT)
+    assert evaluation.predictions.logits.dtype == explanation.contrast.dtype == np.float32
+
+
+def test_no_state_of_torch_changes_a_number(few: seefar.Split) -> None:
+    network = seeded(lambda: Cnn(10))
+    plain = seefar.predict(network, few, progress=seefar.SILENT).logits, seefar.gradcam(network, few.images, 1)
+
+    def state() -> tuple[bool, bool, bool]:
+        return torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
+
+    contexts: list[Any] = [torch.inference_mode(), torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16)]
+    for context in contexts:
+        with context:
+            before = state()
+            found = seefar.predict(network, few, progress=seefar.SILENT).logits, seefar.gradcam(network, few.images, 1)
+            assert state() == before
+        for one, other in zip(plain, found, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_networks_made_in_inference_mode_or_with_another_default_type(few: seefar.Split) -> None:
+    with torch.inference_mode():
+        inside = [seeded(lambda: Vit(10)), seeded(lambda: ResNet18(10, width=2))]
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = [seeded(lambda: Vit(10)), seeded(lambda: ResNet18(10, width=2))]
+        for network in [*inside, *double]:
+            evaluation = seefar.evaluate(network, few, progress=seefar.SILENT)
+            some = evaluation.mistakes[:1]
+            seefar.explain(network, few, evaluation.predictions, some, progress=seefar.SILENT)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+# ---- Networks that do not repeat themselves, and what is passed ----
+
+
+class Dropping(Cnn):
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.head(F.dropout(self.features(pictures).mean((2, 3)), 0.5))
+
+
+class Noisy(Cnn):
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.head(self.features(pictures + torch.randn_like(pictures)).mean((2, 3)))
+
+
+class OfBatch(Cnn):
+    def __init__(self) -> None:
+        super().__init__(10)
+        self.features.append(nn.BatchNorm2d(8, track_running_stats=False))
+
+
+class OfOthers(Cnn):
+    def forward(self, pictures: Tensor) -> Tensor:
+        pooled = self.features(pictures).mean((2, 3))
+        return self.head(pooled - pooled.mean(0))
+
+
+@pytest.mark.parametrize(
+    ("make", "layer"),
+    [(lambda: Dropping(10), "head"), (lambda: Noisy(10), "features.0"), (OfBatch, "features.5"), (OfOthers, "head")],
+)
+def test_a_network_that_does_not_repeat_itself_is_refused_with_the_cause(
+    few: seefar.Split, make: Callable[[], nn.Module], layer: str
+) -> None:
+    network = seeded(make)
+    with pytest.raises(ChoiceError, match=rf"'{layer}'"):
+        seefar.evaluate(network, few, progress=seefar.SILENT)
+    assert not network.head._forward_hooks
+
+
+def test_what_is_passed_by_mistake_is_refused_the_same_way_everywhere(few: seefar.Split, shapes: Data) -> None:
+    network = seeded(lambda: Cnn(10))
+    found = seefar.evaluate(network, few, progress=seefar.SILENT)
+    quiet: dict[str, Any] = {"progress": seefar.SILENT}
+    wrong: list[Callable[[], object]] = [
+        lambda: seefar.gradcam(network.state_dict(), few.images, 1),  # type: ignore[arg-type]
+        lambda: seefar.evaluate(network.state_dict(), few, **quiet),  # type: ignore[arg-type]
+        lambda: seefar.explain("net.pth", few, found.predictions, **quiet),  # type: ignore[arg-type]
+        lambda: seefar.predict(Cnn, few, **quiet),  # type: ignore[arg-type]  # the class, not an instance
+        lambda: seefar.evaluate(network, shapes, **quiet),  # type: ignore[arg-type]
+        lambda: seefar.evaluate(network, few.images, **quiet),  # type: ignore[arg-type]
+        lambda: seefar.explain(network, few, found, **quiet),  # type: ignore[arg-type]
+        lambda: seefar.explain(network, few, found.predictions, [0], **quiet),  # type: ignore[list-item]
+        lambda: seefar.plot_mistakes(found, few),  # type: ignore[arg-type]
+        lambda: seefar.evaluate(Cnn(10).to("meta"), few, **quiet),
+    ]
+    for call in wrong:
+        with pytest.raises(ChoiceError):
+            call()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of both: they are on their way out
+def test_torchscript_and_quantised_networks_are_evaluated_and_their_maps_refused(few: seefar.Split) -> None:
+    network = seeded(lambda: Cnn(10))
+    traced = torch.jit.trace(network, torch.rand(2, 3, 32, 32))  # type: ignore[no-untyped-call]
+    quantised = torch.ao.quantization.quantize_dynamic(network, {nn.Linear})
+    expected = seefar.predict(network, few, progress=seefar.SILENT).logits
+    np.testing.assert_allclose(seefar.predict(traced, few, progress=seefar.SILENT).logits, expected, atol=1e-4)
+    assert seefar.predict(quantised, few, progress=seefar.SILENT).logits.shape == expected.shape
+    for other in (traced, quantised):
+        with pytest.raises(ChoiceError):
+            seefar.gradcam(other, few.images, 1, "features.3")
+
+
+def test_the_answer_of_a_block_that_is_a_tuple_is_its_first_tensor() -> None:
+    class Pair(nn.Module):
+        def forward(self, cells: Tensor) -> tuple[Tensor, None]:
+            return cells.relu(), None
+
+    class Net(Cnn):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = Pair()
+
+        def forward(self, pictures: Tensor) -> Tensor:
+            return self.head(self.block(self.features[2](self.features[0](pictures)))[0].mean((2, 3)))
+
+    classifier = adapt(seeded(Net))
+    captured = capture(classifier, classifier.inputs(images(2, 32, 32)), torch.tensor([0, 1]), "block")
+    assert captured.activations.shape == captured.gradients.shape == (2, 8, 8, 8)
+    assert captured.gradients.any()
