@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -66,8 +67,14 @@ class Visitor(requests.Session):
 
 @pytest.fixture
 def visitor(live: Live) -> Iterator[Visitor]:
+    with serving(live) as session:
+        yield session
+
+
+@contextmanager
+def serving(live: Live, host: str = "127.0.0.1") -> Iterator[Visitor]:
     listening = listen("127.0.0.1", 0)
-    server = make_server(live)
+    server = make_server(live, host)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     with Visitor(listening.getsockname()[1]) as session:
@@ -161,6 +168,7 @@ def test_a_picture_is_explained_as_on_the_command_line(visitor: Visitor, live: L
         ("/predict", IMAGE.tobytes(), {"Host": ""}, 400),
         ("/predict", IMAGE.tobytes(), {"Origin": "http://evil.com"}, 403),
         ("/predict", IMAGE.tobytes(), {"Origin": "null"}, 403),
+        ("/predict", IMAGE.tobytes(), {"Origin": "http://["}, 403),
         ("/picture", png(), {"Host": "evil.com", "Origin": "http://evil.com"}, 400),
         ("/", b"", {}, 405),
         ("/etc/passwd", b"", {}, 404),
@@ -182,6 +190,14 @@ def test_its_own_names_are_admitted(visitor: Visitor, name: str) -> None:
     reply = visitor.say("/predict", IMAGE.tobytes(), headers={"Host": address, "Origin": f"http://{address.lower()}"})
     assert reply.ok
     assert visitor.get(visitor.address, headers={"Host": "evil.com"}).status_code == 400
+
+
+def test_on_all_interfaces_any_name_is_admitted_but_no_other_page(live: Live) -> None:
+    with serving(live, "0.0.0.0") as visitor:
+        for origin, code in (("https://me.hf.space", 200), ("http://me.hf.space", 200), ("https://evil.com", 403)):
+            headers = {"Host": "me.hf.space", "Origin": origin}
+            assert visitor.say("/predict", IMAGE.tobytes(), headers=headers).status_code == code
+        assert "content-security-policy" not in visitor.get(visitor.address).headers  # a Space shows it in a frame
 
 
 def test_no_file_is_opened_for_a_request(visitor: Visitor, tmp_path: Path) -> None:
@@ -231,6 +247,14 @@ def test_a_bomb_is_refused_before_it_is_decoded(visitor: Visitor) -> None:
     reply = visitor.say("/picture", stored.getvalue())
     assert reply.status_code == 400
     assert "90,000,000" in reply.json()["error"] or "pixels" in reply.json()["error"]
+
+
+def test_a_request_that_never_ends_is_given_up(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seefar.app.SECONDS_TO_SEND", 0.2)
+    with socket.create_connection(("127.0.0.1", visitor.port), timeout=30) as half:
+        half.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3072\r\n\r\nabc")
+        assert half.recv(100).startswith(b"HTTP/1.1 408 ")
+    assert visitor.say("/predict", IMAGE.tobytes()).ok
 
 
 def test_a_visitor_who_goes_away_leaves_no_trace(visitor: Visitor, capfd: pytest.CaptureFixture[str]) -> None:

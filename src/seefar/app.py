@@ -15,7 +15,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,7 @@ LARGEST_UPLOAD = 32 << 20
 """Bytes; a picture of 50 megapixels, which is the most that is decoded, has about as many as a JPEG."""
 MOST_REQUESTS = 16
 """That send something at the same time: what they send is in memory."""
-MOST_CONNECTIONS = 200
+MOST_CONNECTIONS = 100
 SECONDS_TO_SEND = 30
 SECONDS_TO_END = 2
 """For what is being answered when the process is interrupted."""
@@ -176,7 +175,7 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
         name, origin = request.headers.get("host", "").lower(), request.headers.get("origin")
         if not everywhere and re.sub(r":\d+$", "", name) not in names:
             raise HTTPException(400, "This app has another host name: open the address that it printed.")
-        if origin is not None and urlsplit(origin).netloc.lower() != name:
+        if origin is not None and origin.lower() not in (f"http://{name}", f"https://{name}"):
             raise HTTPException(403, "Requests from other pages are refused.")
 
     async def read(request: Request, most: int) -> bytes:

@@ -1,7 +1,7 @@
 // The live part, which `seefar app` adds to the page: images are painted over, or dropped, and predicted again.
 // In a block of its own, so that its names are not those of the page.
 {
-  const LARGEST_UPLOAD = 32 << 20, BLURRED_PIXELS = 128 * 128; // to blur more takes longer than a stroke
+  const BLURRED_PIXELS = 128 * 128; // to blur more takes longer than a stroke
   const COLOURS = { grey: [128, 128, 128], black: [0, 0, 0], white: [255, 255, 255] };
   const group = (tag, more, ...children) => {
     const made = element(tag, "", more);
@@ -175,7 +175,6 @@
   async function open(file) {
     if (!file) return;
     try {
-      if (file.size > LARGEST_UPLOAD) throw new Error(`${file.name} has more than 32 MB: make it smaller.`);
       say(`Reading ${file.name} …`);
       const answer = await post("picture", file), { width, height } = pictures, context = blank(width, height);
       const image = new ImageData(width, height), pixels = unpack(answer.pixels, Uint8Array);
