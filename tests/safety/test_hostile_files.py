@@ -168,3 +168,22 @@ def test_labels_of_a_table_that_are_no_decimal_numbers_are_names(tmp_path: Path)
         lines.append(f"{number}.png,{label}")
     (tmp_path / "t.csv").write_text("\n".join(lines), "utf-8")
     assert set(seefar.load_data(tmp_path / "t.csv").classes) == {"\u00b2", "1"}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "in memory"])
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(kind: str, tmp_path: Path) -> None:
+    """100 KB of them would take a minute at 50 megapixels."""
+    Image.new("L", (64, 64), 128).save(tmp_path / "a", "JPEG" if kind == "in memory" else kind, progressive=True)
+    content = (tmp_path / "a").read_bytes()
+    assert read_picture(content, 8).original == (64, 64)
+    scan = content[content.rindex(b"\xff\xda") : content.rindex(b"\xff\xd9")]
+    (tmp_path / "a").write_bytes(content[:-2] + 2000 * scan + content[-2:])
+    with pytest.raises(SeefarError, match="2,00"):
+        read_picture((tmp_path / "a").read_bytes() if kind == "in memory" else tmp_path / "a", 8)
+
+
+def test_a_film_behind_a_photograph_is_no_scan(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "a", "JPEG")
+    with (tmp_path / "a").open("ab") as file:
+        file.write(np.random.default_rng(0).bytes(20_000_000))
+    assert read_picture(tmp_path / "a", 8).original == (64, 64)

@@ -189,7 +189,25 @@ def _open(file: IO[bytes], size: ImageSize, fit: Fit, scale: tuple[float, float]
     from PIL import Image
 
     with Image.open(file, formats=sorted(_formats())) as picture:
+        if picture.format in ("JPEG", "MPO") or picture.info.get("compression") == "jpeg":
+            _check_scans(file)
         return _converted(picture, size, fit, scale)
+
+
+def _check_scans(file: IO[bytes]) -> None:
+    """Refuse a JPEG of thousands of scans: each may have 75 bytes, and takes the time of the whole picture.
+
+    Raises:
+        ValueError: it has more than any camera or program writes; chance makes one marker in 64 KB.
+    """
+    at, count, size, last = file.tell(), 0, 0, b""
+    file.seek(0)
+    while part := file.read(1 << 20):
+        count += (last + part).count(b"\xff\xda")
+        size, last = size + len(part), part[-1:]
+    file.seek(at)
+    if count > 100 + (size >> 15):
+        raise ValueError(f"it has {count:,} scans")
 
 
 def _converted(picture: Image, size: ImageSize, fit: Fit, scale: tuple[float, float] | None) -> Picture:
