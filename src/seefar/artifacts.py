@@ -34,7 +34,7 @@ from seefar.explanation.neighbours import Neighbours, find_neighbours
 from seefar.maps.grid import Grid
 from seefar.progress import Progress
 from seefar.report.charts import plot_confusion, plot_faults, plot_history, plot_reliability
-from seefar.report.content import ReportContent
+from seefar.report.content import Beside, ReportContent
 from seefar.report.figures import plot_maps, plot_mistakes
 from seefar.report.overlay import plot_gradcam_grid
 from seefar.report.page import render_report
@@ -58,10 +58,12 @@ class Job:
 
     Attributes:
         store: the files; set by `seefar.pipeline`.
+        beside: another run that the page compares with; set by `seefar.pipeline`.
         explains_all: whether all mistakes are explained now, or only those shown.
     """
 
     store: Store
+    beside: Beside | None = None
 
     def __init__(
         self,
@@ -295,6 +297,7 @@ def page_content(job: Job) -> ReportContent:
         train=job.data.train,
         analysis=job.analysis,
         votes=None if job.reference is None else job.reference.counts,
+        beside=job.beside,
         history=job.run.history,
         recipe=job.run.recipe,
         command=origin.pop("command", ()),

@@ -55,7 +55,7 @@ from seefar.explanation.neighbours import Neighbours
 from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18, stem_stride_for
 from seefar.progress import Progress, showing
-from seefar.report.content import ReportContent
+from seefar.report.content import Beside, ReportContent
 from seefar.runs.files import check_place, read_bytes
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.store import Store, locked, opened
@@ -270,13 +270,15 @@ def report_run(
     run: Run | Audit,
     data: Data,
     *,
+    beside: str | Path | None = None,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     command: Sequence[str] = ("seefar.report_run",),
 ) -> Path:
     """`report.html` from what the folder has; the network runs only if the predictions are not fresh.
 
-    Arguments and errors as `evaluate_run`. Returns the path of the page.
+    Arguments and errors as `evaluate_run`; `beside` is another run on the same test images, whose predictions and maps
+    are shown too. Returns the path of the page.
 
     Example:
         >>> import tempfile, seefar.data.shapes
@@ -286,6 +288,11 @@ def report_run(
         'report.html'
     """
     with _opened_job(run, data, None, data_dir, progress, command) as job:
+        if beside is not None:
+            other = find_run(beside)
+            predicted = predicted_classes(other, data.test, progress=job.progress)
+            maps = read_store(load_run(other), data.test).peek(MAPS) if other.weights.exists() else None
+            job.beside = Beside(other.path.name, predicted, maps)
         job.store.ensure(*EVALUATED, PAGE)
         if run.has_model and job.evaluation.mistakes and job.store.peek(MAPS) is None:
             job.progress.line(f"The page has no maps: `seefar explain {run.folder.name}` adds them.")

@@ -19,7 +19,7 @@ from report_content import CLASSES, make_content
 from seefar.evaluation.notes import Note, read_notes
 from seefar.explanation.occlusion import hide
 from seefar.maps.grid import to_pixels
-from seefar.report.content import ReportContent
+from seefar.report.content import Beside, ReportContent
 from seefar.report.figures import DARKEST, tint
 from seefar.report.page import ReportFrame, render_report
 
@@ -445,6 +445,31 @@ def test_what_a_line_on_the_map_encloses_is_shown(opened: Opened) -> None:
     assert len(opened.shown()) == 30  # places are ranks
     page.click("#chips button")
     assert len(opened.shown()) == 60
+
+
+def test_another_run_is_beside_the_mistakes(browser: Any, content: ReportContent, tmp_path: Path) -> None:
+    labels, ours = content.test.labels, content.evaluation.predictions.predicted
+    theirs = ours.copy()
+    first, second, third = (m.index for m in content.mistakes[:3])
+    theirs[first] = labels[first]
+    theirs[second] = next(k for k in range(4) if k not in (labels[second], ours[second]))
+    path = tmp_path / "report.html"
+    beside = Beside("other", theirs, content.explanation)
+    path.write_text(render_report(replace(content, beside=beside)), encoding="utf-8")
+    one = Opened(browser, path)
+    assert "Other repairs 1 of these mistakes, breaks 0 correct predictions, and shares 59" in one.page.text_content(
+        ".findings"
+    )
+    for name, wanted in (("repaired by other", [first]), ("other wrong class", [second])):
+        one.page.select_option("[name=set]", name)
+        assert one.shown() == wanted
+    one.page.select_option("[name=set]", "same wrong class")
+    assert third in one.shown()
+    one.page.click(f"{TILES} >> nth=0")
+    assert CLASSES[theirs[third]] in one.page.text_content("#beside-words")
+    np.testing.assert_array_equal(pixels_of(one.page, "card-beside")[20:], pixels_of(one.page, "card-contrast")[20:])
+    assert one.complaints == []
+    one.context.close()
 
 
 def test_shares_of_the_matrix(opened: Opened, content: ReportContent) -> None:

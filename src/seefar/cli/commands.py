@@ -9,7 +9,7 @@ import gc
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -160,6 +160,8 @@ class Report:
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
+    beside: str | None = None
+    """Another run on the same test images: the page shows what it predicts for each mistake, and why."""
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     finished: Finished = field(default_factory=Finished)
     output: Output = field(default_factory=Output)
@@ -170,7 +172,8 @@ class Report:
 
         progress = begin(self.output)
         run, data = load(self.run, self.finished, progress, self.elsewhere)
-        print(report_run(run, data, data_dir=self.finished.data_dir, progress=progress, command=["seefar", *words]))
+        where: dict[str, Any] = {"beside": self.beside, "data_dir": self.finished.data_dir}
+        print(report_run(run, data, **where, progress=progress, command=["seefar", *words]))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from seefar.data.images import Images, Split
+from seefar.data.images import Images, Labels, Split
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake
@@ -35,6 +35,21 @@ MOST_MISTAKES = 5_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Beside:
+    """Another run on the same test images.
+
+    Attributes:
+        name: of the run.
+        predicted: its predicted classes, int64 (N,).
+        explanation: of its mistakes, if it has one.
+    """
+
+    name: str
+    predicted: Labels
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class ReportContent:
     """Everything that the page shows. A part that is None is left out, and the page is complete without it.
 
@@ -51,6 +66,7 @@ class ReportContent:
         train: the training images.
         analysis: of the mistakes: causes, accuracy views, label issues, slices.
         votes: how many people chose each class for each test image, int (N, K); all zero where nobody was asked.
+        beside: another run to compare with.
         history: rows of the training; empty for a network that was trained elsewhere.
         recipe: of the training, likewise None.
         command: the command that was given, as its arguments.
@@ -69,6 +85,7 @@ class ReportContent:
     train: Split | None = None
     analysis: MistakeAnalysis | None = None
     votes: NDArray[np.int64] | None = None
+    beside: Beside | None = None
     history: Sequence[HistoryRow] = ()
     recipe: Recipe | None = None
     command: Sequence[str] = ()
@@ -131,6 +148,21 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "maps": None if explanation is None else _map_values(explanation),
         "votes": None if content.votes is None else pack(content.votes[index].astype("<u2")),
         "neighbours": near,
+        "beside": None if content.beside is None else _beside_values(content.beside, index, content.test.labels),
+    }
+
+
+def _beside_values(beside: Beside, index: NDArray[np.int64], labels: Labels) -> dict[str, Any]:
+    """What the other run predicts for the mistakes at `index`, and its maps of those that both runs make."""
+    explanation = beside.explanation
+    if explanation is not None:
+        shared = set(index[beside.predicted[index] != labels[index]].tolist())
+        explanation = explanation.of([one for one in explanation.mistakes if one.index in shared])
+    return {
+        "name": beside.name,
+        "predicted": beside.predicted[index].tolist(),
+        "index": [] if explanation is None else [one.index for one in explanation.mistakes],
+        "maps": None if explanation is None else _map_values(explanation),
     }
 
 
@@ -265,6 +297,16 @@ def subsets_of(content: ReportContent) -> list[Subset]:
         for badge in ("good", "fair", "poor"):
             chosen = {index for index, of in badges if of == badge}
             subsets.append(Subset(f"{badge} map", "Maps", "by the checks of the map", chosen))
+    if (other := content.beside) is not None:
+        ours = content.evaluation.predictions.predicted
+        right, same = other.predicted == content.test.labels, other.predicted == ours
+        kinds = {
+            f"repaired by {other.name}": ("the other run predicts the label: luck", right),
+            "same wrong class": ("both runs predict the same wrong class", same),
+            "other wrong class": ("the runs predict two wrong classes", ~right & ~same),
+        }
+        for name, (meaning, chosen) in kinds.items():
+            subsets.append(Subset(name, f"Beside {other.name}", meaning, set(np.flatnonzero(chosen).tolist())))
     mistakes = {mistake.index for mistake in content.mistakes}
     return [one for one in subsets if not mistakes.isdisjoint(one.indices)]
 
@@ -274,6 +316,15 @@ def findings_of(content: ReportContent) -> list[Finding]:
     kinds = {one.name for one in subsets_of(content)}
     leaks = content.leaks.findings if content.leaks else {}
     found = [Finding(text, {"set": kind} if kind in kinds else {}) for kind, text in leaks.items()]
+    if (other := content.beside) is not None:
+        predicted, labels = content.evaluation.predictions.predicted, content.test.labels
+        ours, theirs = predicted != labels, other.predicted != labels
+        text = (
+            f"{other.name} repairs {(ours & ~theirs).sum()} of these mistakes, breaks {(theirs & ~ours).sum()} correct "
+            f"predictions, and shares {(ours & theirs).sum()} mistakes"
+        )
+        kind = f"repaired by {other.name}"
+        found.append(Finding(text, {"set": kind} if kind in kinds else {}))
     return [*found, *(content.analysis.findings if content.analysis else ())]
 
 

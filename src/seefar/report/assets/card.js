@@ -36,6 +36,7 @@ function showCard() {
   byId("part-fault").hidden = !mistake.fault;
   paintCard(mistake, view);
   showAnswers(mistake, view);
+  showBeside(mistake);
   showNear(mistake);
   showNote(mistake);
   dialog.dispatchEvent(new CustomEvent("card-shown", { detail: mistake }));
@@ -128,6 +129,22 @@ function showAnswers(mistake, { probabilities: row, predicted, other }) {
   byId("people-head").hidden = !people;
   byId("people-head").textContent = `people, of ${people}`;
   byId("card-answers").replaceChildren(...rows);
+}
+
+/** What the other run predicts, and why. */
+function showBeside(mistake) {
+  const beside = mistake.number < 0 ? null : page.beside, predicted = beside?.predicted[mistake.number];
+  byId("part-beside").hidden = !beside;
+  if (!beside) return;
+  const kind = predicted === mistake.true ? "the label: luck" : predicted === mistake.predicted ? "the same wrong class" : "another wrong class";
+  byId("beside-words").replaceChildren(bdi(beside.name), " predicts ", bdi(classes[predicted]), `, ${kind}.`);
+  const row = beside.index.indexOf(mistake.index), canvas = byId("card-beside");
+  canvas.hidden = row < 0;
+  if (row < 0) return;
+  const view = { ...viewOf(mistake), maps: mapsOf({ map: row }, beside.maps) };
+  paintMap(sized(canvas, view.sheet), view, view.maps.contrast);
+  canvas.setAttribute("aria-label", `Why ${classes[predicted]}, not ${classes[mistake.true]}, in ${beside.name}`);
+  byId("beside-words").append(" Its map is why ", bdi(classes[predicted]), ", not ", bdi(classes[mistake.true]), ".");
 }
 
 function amount(share, text, kind) {

@@ -8,8 +8,6 @@ const page = JSON.parse(byId("values").textContent);
 const { classes, mistakes, maps, neighbours } = page;
 const probabilities = page.probabilities && unpack(page.probabilities, Float32Array); // null: only classes are known
 const votes = page.votes && unpack(page.votes, Uint16Array);
-const mapValues = maps && unpack(maps.values, maps.bits === 8 ? Int8Array : Int16Array);
-const mapScales = maps && unpack(maps.scales, Float32Array);
 const hiddenBits = maps && unpack(maps.hidden, Uint8Array);
 const near = neighbours && {
   indices: unpack(neighbours.indices, Int32Array),
@@ -63,10 +61,12 @@ function viewOf(mistake) {
   };
 }
 
-function mapsOf(mistake) {
-  const count = maps.cells[0] * maps.cells[1], start = 2 * mistake.map * count, unit = mapScales[mistake.map];
-  const cut = (from) => Float32Array.from(mapValues.subarray(from, from + count), (value) => value * unit);
-  return contrasted(cut(start), cut(start + count), maps);
+/** The maps of one mistake, of this run or another. */
+function mapsOf(mistake, of = maps) {
+  of.unpacked ??= { values: unpack(of.values, of.bits === 8 ? Int8Array : Int16Array), scales: unpack(of.scales, Float32Array) };
+  const { values, scales } = of.unpacked, count = of.cells[0] * of.cells[1], start = 2 * mistake.map * count;
+  const cut = (from) => Float32Array.from(values.subarray(from, from + count), (value) => value * scales[mistake.map]);
+  return contrasted(cut(start), cut(start + count), of);
 }
 
 /** Two maps, their contrast, the end of the scale that all three share, and the `grid` of their cells. */
