@@ -163,6 +163,7 @@
       if (work) views.set(work.mistake, work.base);
       start(mistake);
     }
+    dialog.classList.toggle("own-card", mistake.true === undefined);
     if (mistake.true !== undefined) return;
     const [title, place] = [byId("card-title"), byId("card-place")], view = viewOf(mistake);
     title.replaceChildren(bdi(classes[view.predicted]), element("span", " rather than "), bdi(classes[view.other]));
