@@ -71,6 +71,15 @@ def test_faults_are_printed_with_a_net_that_is_the_judged_one(
     assert f"By {HUMAN.name}: {HUMAN.reliability}" in printed
 
 
+@pytest.mark.usefixtures("_small", "coarse")
+def test_the_result_is_kept_in_a_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own"
+    assert cli.main(["triage", str(write(tmp_path, 0, 1, 4)), "--name", str(own), "--quiet"]) == 0
+    assert str(own / "report.html") in capsys.readouterr().out
+    assert json.loads((own / "metrics.json").read_text())["test"]["mistakes"] == 3
+    assert cli.main(["verify", str(own)]) == 0
+
+
 @pytest.mark.usefixtures("_small")
 def test_no_mistakes_no_examples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["triage", str(write(tmp_path))]) == 0

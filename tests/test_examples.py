@@ -11,8 +11,8 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
 
-def test_there_are_five_short_examples() -> None:
-    assert len(EXAMPLES) == 5
+def test_there_are_six_short_examples() -> None:
+    assert len(EXAMPLES) == 6
     assert all(15 <= len(path.read_text(encoding="utf-8").splitlines()) <= 45 for path in EXAMPLES)
 
 

@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -250,8 +251,10 @@ class Triage:
     """Why each mistake happened: a label error, an ambiguous or a hard image, or the model. No run is needed."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """Predictions for the 10,000 test images in their official order, as .json, .npy or .csv: one class from 0 to 9
-    for each, or ten logits."""
+    """Predictions for the 10,000 test images in their official order, or with their numbers, as .csv, .json, .npy or
+    .npz: one class for each, by name or from 0 to 9, or ten logits."""
+    name: str | None = None
+    """Also keep the result: page, table and figures go into this run folder, a path, or a bare name under runs/."""
     notes: Path | None = None
     """Notes that the report exported as CSV: adds the accuracy with the labels that they correct."""
     data_dir: Path | None = None
@@ -263,14 +266,21 @@ class Triage:
         """Find the fault of each mistake, and print how many have which."""
         from seefar.data import load_data
         from seefar.data.reference import CLASSES, load_reference
+        from seefar.evaluation.audit import order_warning
+        from seefar.evaluation.evaluate import Evaluation
         from seefar.evaluation.given import read_predictions
         from seefar.evaluation.notes import correct_labels, read_notes
+        from seefar.evaluation.predictions import Predictions
         from seefar.evaluation.triage import accuracy_views, triage
+        from seefar.pipeline import audit
 
         progress = self.output.progress
         logits, _ = read_predictions(self.file, CLASSES, TEST_IMAGES)  # before 170 MB are downloaded
         predicted = logits.argmax(1)
-        test = load_data("cifar10", self.data_dir, progress=progress).test
+        data = load_data("cifar10", self.data_dir, progress=progress)
+        test = data.test
+        if line := order_warning(Evaluation.of(Predictions.of(logits, test)).metrics):
+            warnings.warn(line, stacklevel=2)
         reference = load_reference(self.data_dir, progress=progress)
         verdicts = triage(test.labels, predicted, reference)
         views = accuracy_views(test.labels, predicted, reference)
@@ -283,6 +293,10 @@ class Triage:
             print_triage_json(verdicts, views, same)
         else:
             print_faults(self.file, verdicts, views, same)
+        if self.name is not None:
+            common: dict[str, Any] = {"data_dir": self.data_dir, "progress": progress, "command": ["seefar", *words]}
+            kept = audit(data, self.file, name=self.name, neighbours=False, **common)
+            print(kept.run.folder.report, file=sys.stderr if self.output.json else sys.stdout)
 
 
 @dataclass(frozen=True)
