@@ -1,0 +1,75 @@
+"""Processor seconds that commands take which train and evaluate nothing.
+
+    python benchmarks/commands.py [--rounds 3] > results/commands.json
+
+Each command is a process of its own with one thread, on a copy of results/fast, and CIFAR-10 is in the cache. Seconds
+are those of the processor, not of the clock, so that other work on the machine disturbs less. `first page` is the time
+of `seefar explain fast` until there is a page of all mistakes, before the first map; the predictions are those that ship.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from seefar.runs.provenance import provenance
+
+SHIPPED = Path(__file__).parents[1] / "results" / "fast"
+SEEFAR = [sys.executable, "-m", "seefar"]
+FIRST_PAGE = """
+import sys, seefar.artifacts
+from seefar.cli.main import main
+seefar.artifacts.explain_in_parts = lambda *_, **__: sys.exit(0)
+main(["explain", *sys.argv[1:], "--explain", "shown"])
+"""
+COMMANDS = {
+    "help": [*SEEFAR, "--help"],
+    "verify": [*SEEFAR, "verify", "COPY"],
+    "first page": [sys.executable, "-c", FIRST_PAGE, "COPY"],
+    "report": [*SEEFAR, "report", "COPY"],
+}
+"""In this order on one copy; `report` finds what `first page` has left."""
+
+
+def processor_seconds(words: list[str]) -> float:
+    """Seconds of the processor, its own and the system's, that a process takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def main() -> None:
+    """Run all commands in each round and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            copy = shutil.copytree(SHIPPED, Path(folder) / "fast")
+            for name, words in COMMANDS.items():
+                seconds[name].append(processor_seconds([str(copy) if word == "COPY" else word for word in words]))
+    result = {
+        "command": "python benchmarks/commands.py",
+        **provenance(),
+        "load": os.getloadavg(),
+        "processor_seconds": {
+            name: {"best": min(values), "median": statistics.median(values), "n": rounds}
+            for name, values in seconds.items()
+        },
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
