@@ -4,7 +4,7 @@
 
 Each command is a process of its own with one thread, on a copy of results/fast, and CIFAR-10 is in the cache. Seconds
 are those of the processor, not of the clock, so that other work on the machine disturbs less. `first page` is the time
-of `seefar explain fast` until there is a page of all mistakes, before the first map; the predictions are those that ship.
+of `seefar explain fast` until there is a page of all mistakes, before the first map; the predictions are as shipped.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ SMALL, LARGE = 20, 100
 def folded(model: ResNet18) -> ResNet18:
     """A copy for inference only: each norm is part of the convolution before it, and nothing stands in its place."""
     copied = copy.deepcopy(model).eval()
-    for module in [copied, *copied.modules()]:
+    for module in list(copied.modules()):
         if isinstance(module, ResNet18 | BasicBlock):
             for number in ("1", "2"):
                 if hasattr(module, f"conv{number}"):
