@@ -10,7 +10,7 @@ import unicodedata
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -389,7 +389,8 @@ def _decoded(
     """All pictures as uint8 (N, H, W, 3), and what was done to them, one line each."""
     import PIL
 
-    shape = (len(files), *both(image_size), 3)
+    height, width = both(image_size)
+    shape = (len(files), height, width, 3)
     key = hashlib.sha256(f"{FORM} {PIL.__version__} {shape} {fit}\n".encode())
     for file in files:
         key.update(os.fsencode(f"{file.name}\0{file.size} {file.times}\n"))
@@ -397,34 +398,57 @@ def _decoded(
     pixels, record = stem.with_suffix(".raw"), stem.with_suffix(".json")
     with suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: decode again
         about = read_json(record)
-        images = np.asarray(np.memmap(pixels, np.uint8, "c", shape=shape))  # copy on write: the file never changes
-        if about["crc32"] == zlib.crc32(images.data):
+        if about["crc32"] == _checksum(pixels):
             with suppress(OSError):
                 os.utime(record)
-            return images, tuple(map(str, about["notes"]))
-    images = np.empty(shape, np.uint8)
-    notes = _decode(folder, files, fit, images, shown)
-    with suppress(RunError, OSError):  # the disk is full or read-only: the next start decodes again
-        with written_beside(pixels) as beside:
-            images.tofile(beside)
-        about = {"notes": notes, "crc32": zlib.crc32(images.data)}
-        write_text(record, json.dumps(about) + "\n")  # last, so that it stands for a complete array
+            return _mapped(pixels, shape), tuple(map(str, about["notes"]))
+    with suppress(RunError, OSError):  # the disk is full or read-only: keep the pictures in memory
+        with written_beside(pixels) as beside, beside.open("r+b") as file:
+
+            def put(number: int, image: Images) -> None:
+                file.seek(number * image.nbytes)
+                file.write(image.tobytes())
+
+            notes = _decode(folder, files, (height, width), fit, put, shown)
+        write_text(record, json.dumps({"notes": notes, "crc32": _checksum(pixels)}) + "\n")  # last: all of it is there
         _forget_oldest(cache)
-    return images, notes
+        return _mapped(pixels, shape), notes
+    images = np.empty(shape, np.uint8)
+    return images, _decode(folder, files, (height, width), fit, images.__setitem__, shown)
 
 
-def _decode(folder: Path, files: Sequence[File], fit: Fit, images: Images, shown: Progress) -> tuple[str, ...]:
-    """Read all pictures into `images`, and say what was done to them.
+def _mapped(pixels: Path, shape: tuple[int, ...]) -> Images:
+    """The images in a file, which are read when they are used; what is written to them stays in memory."""
+    return np.asarray(np.memmap(pixels, np.uint8, "c", shape=shape))
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file, read in parts, so that none of it stays in memory."""
+    total = 0
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            total = zlib.crc32(part, total)
+    return total
+
+
+def _decode(
+    folder: Path,
+    files: Sequence[File],
+    size: tuple[int, int],
+    fit: Fit,
+    put: Callable[[int, Images], None],
+    shown: Progress,
+) -> tuple[str, ...]:
+    """Read all pictures, `put` each by its number, and say what was done to them.
 
     White in pictures of more than 8 bits is chosen for all of them: those read with another one are read again.
     """
-    size = (images.shape[1], images.shape[2])
     cut: dict[int, float] = {}
     values: dict[int, Values] = {}
 
     def read_all(numbers: Sequence[int], scale: tuple[float, float] | None, stage: str) -> None:
         for done, (number, picture) in enumerate(_read(folder, files, numbers, size, fit, scale), 1):
-            images[number] = picture.image
+            put(number, picture.image)
             if picture.cut_off:
                 cut[number] = picture.cut_off
             if picture.values:

@@ -216,8 +216,9 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
     """
     values = np.arange(256) / 255
     means, deviations = [], []
+    step = max(1, 500 * 32 * 32 // (images.shape[1] * images.shape[2]))
     for channel in range(3):
-        parts = (images[start : start + 500, ..., channel] for start in range(0, len(images), 500))
+        parts = (images[start : start + step, ..., channel] for start in range(0, len(images), step))
         share = sum(np.bincount(part.ravel(), minlength=256) for part in parts) / images[..., channel].size
         mean = float(share @ values)
         means.append(mean)
