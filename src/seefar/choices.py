@@ -20,10 +20,14 @@ HideName = Literal["blur", "grey", "mean"]
 Explained = Literal["all", "shown"]
 
 
+BUILT_IN = ("cifar10", "cifar100", "fashion_mnist", "shapes")
+"""Names of data sets; all have images of 32x32 pixels."""
+
+
 def one_spelling(data: str) -> str:
     """`pics` for `pics/` and `./pics`, which are the same folder; one of a built-in's name keeps its dot."""
     plain = str(Path(data)) if os.path.basename(data) != data else data
-    return os.path.join(os.curdir, plain) if plain != data and plain in ("cifar10", "shapes") else plain
+    return os.path.join(os.curdir, plain) if plain != data and plain in BUILT_IN else plain
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,6 @@ def test_a_mistyped_folder_is_refused_before_anything_is_fetched(
 
 def test_a_new_folder_is_made_where_that_is_wished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     md5 = write_batches(tmp_path / "source")
-    monkeypatch.setattr(cifar10, "find_batches", lambda folder, progress: tmp_path / "source")
-    monkeypatch.setattr(cifar10, "read_batches", lambda batches: read_batches(batches, md5))
+    monkeypatch.setattr(cifar10, "find_batches", lambda folder, **_: tmp_path / "source")
+    monkeypatch.setattr(cifar10, "read_batches", lambda place, **_: read_batches(place, md5))
     assert len(load_data("cifar10", tmp_path / "new", create=True).train) == 15

@@ -410,7 +410,7 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(DataError, match=r"no data set 'cifar11'.*cifar10, shapes"):
+    with pytest.raises(DataError, match=r"no data set 'cifar11'.*cifar10, cifar100, fashion_mnist, shapes"):
         load_data("cifar11")
 
 

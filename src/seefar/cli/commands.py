@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from seefar.choices import Choices, Fit
+from seefar.choices import BUILT_IN, Choices, Fit
 from seefar.cli.options import Elsewhere, Finished, JsonOutput, Launch, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
 from seefar.errors import RunError
@@ -199,8 +199,8 @@ class FetchData:
     """Fetch or make a data set, check it, and print where it lies and what it holds."""
 
     name: Annotated[str, tyro.conf.Positional] = "cifar10"
-    """cifar10, reference (human labels, checked label errors and published predictions for CIFAR-10's test images),
-    shapes, or a folder of pictures: train/<class>/ and test/<class>/, or only <class>/."""
+    """cifar10, cifar100, fashion_mnist, shapes, reference (human labels, checked label errors and published predictions
+    for CIFAR-10's test images), or a folder of pictures: train/<class>/ and test/<class>/, or only <class>/."""
     data_dir: Path | None = None
     """Where CIFAR-10 lies or is to be kept; a folder that is not there is made. Default: the environment variable
     SEEFAR_DATA, else the user's cache folder."""
@@ -218,7 +218,8 @@ class FetchData:
         if self.name == "reference":
             print_reference(self.data_dir, self.output.progress)
             return
-        place = {"cifar10": str(self.data_dir or default_folder()), "shapes": "made by code"}.get(self.name, self.name)
+        place = str(self.data_dir or default_folder()) if self.name in BUILT_IN else self.name
+        place = "made by code" if self.name == "shapes" else place
         shown = begin(self.output)
         data = load_data(self.name, self.data_dir, self.image_size, self.fit, create=True, progress=shown)
         print_data(data, place)

@@ -1,12 +1,13 @@
-"""Data: CIFAR-10, the built-in `shapes`, folders of images; augmentation; batches."""
+"""Data: CIFAR-10 and others by name, the built-in `shapes`, folders of images; augmentation; batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from seefar.choices import Fit
-from seefar.data.cifar10 import load_cifar10
+from seefar.choices import BUILT_IN, Fit
+from seefar.data.cifar10 import load_cifar10, load_cifar100
+from seefar.data.fashion_mnist import load_fashion_mnist
 from seefar.data.folder import load_folder
 from seefar.data.images import Data, ImageSize, Split
 from seefar.data.shapes import load_shapes
@@ -31,16 +32,16 @@ def load_data(
     """A data set by its name.
 
     Args:
-        name: `cifar10`, `shapes`, or the path of a folder of pictures: `train/<class>/` and `test/<class>/`, or only
-            class folders, of which a fifth of the pictures is set aside for the test; or of a CSV file with the path
-            and the label of each picture.
-        folder: where CIFAR-10 is, or is saved; default: SEEFAR_DATA, else the user's cache folder.
+        name: `cifar10`, `cifar100`, `fashion_mnist`, `shapes`, or the path of a folder of pictures: `train/<class>/`
+            and `test/<class>/`, or only class folders, of which a fifth of the pictures is set aside for the test; or
+            of a CSV file with the path and the label of each picture.
+        folder: where the named data sets are, or are saved; default: SEEFAR_DATA, else the user's cache folder.
         image_size: height and width in pixels, 16 to 512, that the pictures of a folder are brought to, or one number
             for both.
         fit: how pictures of another shape are brought to it, see `seefar.data.pictures.read_picture`.
         to_judge: see `seefar.data.folder.load_folder`.
         classes: likewise.
-        create: create `folder` if it does not exist, and fetch CIFAR-10 into it.
+        create: create `folder` if it does not exist, and fetch the data set into it.
         progress: see `seefar.progress`.
 
     Raises:
@@ -54,13 +55,14 @@ def load_data(
         >>> data.train.images.shape, data.train.labels.shape, data.classes[:3]
         ((4000, 32, 32, 3), (4000,), ('circle', 'triangle', 'square'))
     """
-    if name == "cifar10":
-        return load_cifar10(folder, create=create, progress=progress)
+    downloaded = {"cifar10": load_cifar10, "cifar100": load_cifar100, "fashion_mnist": load_fashion_mnist}
+    if str(name) in downloaded:
+        return downloaded[str(name)](folder, create=create, progress=progress)
     if name == "shapes":
         return load_shapes()
     if expanded(name).is_dir() or expanded(name).suffix == ".csv":
         return load_folder(expanded(name), image_size, fit, to_judge=to_judge, classes=classes, progress=progress)
     raise DataError(
-        f"There is no data set {str(name)!r}: choose cifar10, shapes, or an existing folder of pictures with "
-        "train/<class>/ and test/<class>/."
+        f"There is no data set {str(name)!r}: choose {', '.join(BUILT_IN)}, or an existing folder of pictures "
+        "with train/<class>/ and test/<class>/."
     )

@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009): the official files, downloaded once, checked, read without running code."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): official files, downloaded once, checked, read without running code."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,62 @@ MD5 = {
 }
 
 
+@dataclass(frozen=True)
+class Batches:
+    """A data set that is an archive of pickled batches.
+
+    Attributes:
+        name: as `load_data` takes it.
+        folder: of the files in the archive.
+        archive: name of the archive.
+        archive_md5: its checksum.
+        size: its bytes.
+        urls: addresses of byte-identical copies, best first.
+        train, test: files of the two parts.
+        meta: the file with the names of the classes.
+        names: key of the names in it.
+        labels: key of the labels in the others.
+        md5: checksums of all files.
+    """
+
+    name: str
+    folder: str
+    archive: str
+    archive_md5: str
+    size: int
+    urls: tuple[str, ...]
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    meta: str
+    names: bytes
+    labels: bytes
+    md5: Mapping[str, str]
+
+
+CIFAR10 = Batches(
+    "cifar10", FOLDER, ARCHIVE, ARCHIVE_MD5, ARCHIVE_BYTES, URLS, TRAIN_FILES, TEST_FILES, META_FILE, b"label_names",
+    b"labels", MD5,
+)  # fmt: skip
+CIFAR100 = Batches(
+    name="cifar100",
+    folder="cifar-100-python",
+    archive="cifar-100-python.tar.gz",
+    archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
+    size=169_001_437,
+    urls=tuple(url.replace("cifar-10-", "cifar-100-") for url in URLS),
+    train=("train",),
+    test=("test",),
+    meta="meta",
+    names=b"fine_label_names",
+    labels=b"fine_labels",
+    md5={
+        "meta": "7973b15100ade9c7d40fb424638fde48",
+        "train": "16019d7e3df5f24257cddd939b257f8d",
+        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+    },
+)
+
+
 def default_folder() -> Path:
     """The folder of data sets: the environment variable SEEFAR_DATA, else the user's cache folder."""
     return Path(os.environ.get("SEEFAR_DATA") or user_cache())
@@ -69,69 +126,95 @@ def load_cifar10(folder: str | Path | None = None, *, create: bool = False, prog
     Raises:
         DataError: the data can be neither found nor fetched, or a file is not the official one.
     """
+    return _load(CIFAR10, folder, create, progress)
+
+
+def load_cifar100(folder: str | Path | None = None, *, create: bool = False, progress: Progress | None = None) -> Data:
+    """CIFAR-100: 50,000 training and 10,000 test images of 32x32 pixels, 100 classes; see `load_cifar10`."""
+    return _load(CIFAR100, folder, create, progress)
+
+
+def _load(batches: Batches, folder: str | Path | None, create: bool, progress: Progress | None) -> Data:
+    place = data_place(folder, batches.name, batches.folder, batches.size, create)
+    with showing(progress) as shown:
+        return read_batches(find_batches(place, progress=shown, batches=batches), batches=batches)
+
+
+def data_place(folder: str | Path | None, name: str, holds: str, size: int, create: bool) -> Path:
+    """The folder that a data set is in or is fetched into.
+
+    Raises:
+        DataError: it was chosen and does not exist.
+    """
     chosen = folder or os.environ.get("SEEFAR_DATA")
     place = expanded(folder) if folder else default_folder()
     if chosen and not create and not place.is_dir():
         named = "" if folder else ", set by SEEFAR_DATA,"
         raise DataError(
-            f"The folder {place}{named} does not exist: choose the one that holds {FOLDER}, or create it and "
-            f"download 170 MB: create=True, or `seefar data cifar10 --data-dir {place}`."
+            f"The folder {place}{named} does not exist: choose the one that holds {holds}, or create it and "
+            f"download {size // 10**6} MB: create=True, or `seefar data {name} --data-dir {place}`."
         )
-    with showing(progress) as shown:
-        return read_batches(find_batches(place, progress=shown))
+    return place
 
 
 def find_batches(
-    folder: Path, urls: tuple[str, ...] = URLS, archive_md5: str = ARCHIVE_MD5, progress: Progress = SILENT
+    folder: Path,
+    urls: tuple[str, ...] | None = None,
+    archive_md5: str | None = None,
+    progress: Progress = SILENT,
+    *,
+    batches: Batches = CIFAR10,
 ) -> Path:
-    """The folder with the seven batch files: as it is, else unpacked from the archive, else downloaded first.
+    """The folder with the batch files: as it is, else unpacked from the archive, else downloaded first.
 
     Raises:
         DataError: the folder has no files, and no address has the official archive.
     """
-    if (folder / META_FILE).exists() or (folder / TRAIN_FILES[0]).exists():
+    if (folder / batches.meta).is_file() or (folder / batches.train[0]).is_file():
         return folder
-    batches = folder / FOLDER
-    if not batches.exists():
+    place = folder / batches.folder
+    if not place.exists():
         from seefar.runs.store import locked  # imports torch
 
-        archive = folder / ARCHIVE
-        with locked(folder, progress, wait=_longest(ARCHIVE_BYTES)):
-            if not batches.exists():  # another process may have fetched them in the meantime
-                download(urls, archive, archive_md5, ARCHIVE_BYTES, progress)
-                unpack(archive, batches)
-    return batches
+        archive = folder / batches.archive
+        with locked(folder, progress, wait=longest_transfer(batches.size)):
+            if not place.exists():  # another process may have fetched them in the meantime
+                download(urls or batches.urls, archive, archive_md5 or batches.archive_md5, batches.size, progress)
+                unpack(archive, place, batches)
+    return place
 
 
-def unpack(archive: Path, batches: Path) -> None:
-    """Write the seven files of the archive into `batches`; its other members are not read.
+def unpack(archive: Path, place: Path, batches: Batches = CIFAR10) -> None:
+    """Write the batch files of the archive into `place`; its other members are not read.
 
     The files are written into a temporary folder that is renamed at the end, so a kill leaves no partial result.
 
     Raises:
         DataError: the archive cannot be read or lacks one of the files.
     """
-    beside = batches.with_name(f".{batches.name}.{secrets.token_hex(8)}")
+    beside = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
     try:
         beside.mkdir(parents=True)
         with tarfile.open(archive) as tar:
-            for name in MD5:
-                member = tar.extractfile(f"{FOLDER}/{name}")  # bytes of one named file: no path of the archive's choice
+            for name in batches.md5:
+                member = tar.extractfile(
+                    f"{batches.folder}/{name}"
+                )  # bytes of one named file: no path of the archive's choice
                 if member is None:
                     raise KeyError(name)
                 (beside / name).write_bytes(member.read())
-        os.replace(beside, batches)
+        os.replace(beside, place)
     except (KeyError, EOFError, OSError, ValueError, tarfile.TarError, zlib.error) as error:
         raise DataError(
-            f"{archive} cannot be unpacked ({error}): it should hold {FOLDER}/ with {', '.join(MD5)}. "
+            f"{archive} cannot be unpacked ({error}): it should hold {batches.folder}/ with {', '.join(batches.md5)}. "
             "Delete it and run the command again to download it again."
         ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
-    """Read and check the seven files of `batches`.
+def read_batches(place: Path, checksums: Mapping[str, str] | None = None, *, batches: Batches = CIFAR10) -> Data:
+    """Read and check the batch files in `place`.
 
     The checksums guarantee the form of the content, which is not validated again.
 
@@ -140,7 +223,9 @@ def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
     """
 
     def read(name: str) -> Mapping[bytes, Any]:
-        return unpickle_batch(_checked_content(batches / name, checksums[name]), batches / name)
+        return unpickle_batch(
+            checked_content(place / name, (checksums or batches.md5)[name], batches.name), place / name
+        )
 
     def split(names: Sequence[str]) -> Split:
         images, labels = [], []
@@ -148,26 +233,29 @@ def read_batches(batches: Path, checksums: Mapping[str, str] = MD5) -> Data:
             batch = read(name)
             planes = batch[b"data"].reshape(-1, 3, 32 * 32)  # a row holds all red values, then green, then blue
             images.append(planes.transpose(0, 2, 1).reshape(-1, 32, 32, 3))
-            labels += batch[b"labels"]
+            labels += batch[batches.labels]
         return Split(np.concatenate(images), np.array(labels), classes)
 
-    classes = tuple(name.decode() for name in read(META_FILE)[b"label_names"])
-    return Data("cifar10", split(TRAIN_FILES), split(TEST_FILES))
+    classes = tuple(name.decode() for name in read(batches.meta)[batches.names])
+    return Data(batches.name, split(batches.train), split(batches.test))
 
 
-def _checked_content(path: Path, md5: str) -> bytes:
+def checked_content(path: Path, md5: str, name: str) -> bytes:
+    """The bytes of a file of the data set of this name.
+
+    Raises:
+        DataError: it cannot be read, or has another checksum.
+    """
+    again = f"delete {path.parent} and run `seefar data {name}` to download it again"
     try:
         content = read_bytes(path)
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}): a CIFAR-10 folder holds {', '.join(MD5)}. "
-            f"Delete {path.parent} and run `seefar data cifar10` to download it again, or choose another folder."
-        ) from error
+        raise DataError(f"{path} cannot be read ({error.strerror}): {again}, or choose another folder.") from error
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
         raise DataError(
             f"{path} is not the official file: its MD5 must be {md5} (got {found}, {len(content):,} bytes). "
-            f"It is damaged or a different file; delete {path.parent} and run `seefar data cifar10`."
+            f"It is damaged or a different file; {again}."
         )
     return content
 
@@ -262,7 +350,7 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _longest(size: int) -> float:
+def longest_transfer(size: int) -> float:
     """Seconds after which a transfer of so many bytes is given up."""
     return sum(TIMEOUT_SECONDS) + size / SLOWEST
 
@@ -279,7 +367,7 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
     import requests
     from urllib3.exceptions import HTTPError
 
-    ends = time.monotonic() + _longest(most)
+    ends = time.monotonic() + longest_transfer(most)
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have:
@@ -298,7 +386,7 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
                 while have <= most and (chunk := response.raw.read1(CHUNK_BYTES, decode_content=True)):
                     have += file.write(chunk)
                     if time.monotonic() > ends:
-                        raise TimeoutError(f"too slow: {have:,} bytes after {_longest(most):.0f} seconds")
+                        raise TimeoutError(f"too slow: {have:,} bytes after {longest_transfer(most):.0f} seconds")
                     if total:
                         progress.update("fetching", have // 10**6, total // 10**6, "MB")
             except HTTPError as error:

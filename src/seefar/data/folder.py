@@ -403,11 +403,11 @@ def _decoded(
                 os.utime(record)
             return _mapped(pixels, shape), tuple(map(str, about["notes"]))
     with suppress(RunError, OSError):  # the disk is full or read-only: keep the pictures in memory
-        with written_beside(pixels) as beside, beside.open("r+b") as file:
+        with written_beside(pixels) as beside, beside.open("r+b") as decoded:
 
             def put(number: int, image: Images) -> None:
-                file.seek(number * image.nbytes)
-                file.write(image.tobytes())
+                decoded.seek(number * image.nbytes)
+                decoded.write(image.tobytes())
 
             notes = _decode(folder, files, (height, width), fit, put, shown)
         write_text(record, json.dumps({"notes": notes, "crc32": _checksum(pixels)}) + "\n")  # last: all of it is there

@@ -54,7 +54,7 @@ MOST_PAIRS = 8
 FEW_COLUMNS = 20  # have room for decimals
 MOST_WORST = 6  # pictures beside the accuracy
 MOST_CLASSES = 100  # in the confusion matrix
-DATA_NAMES = {"cifar10": "CIFAR-10"}
+DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "fashion_mnist": "Fashion-MNIST"}
 REFERENCES = {"cifar10": (("recipe seed, as published", 0.86), ("people", 0.952))}
 """Accuracies to compare with: that published for the recipe `seed`, and the mean of people (Peterson et al. 2019)."""
 

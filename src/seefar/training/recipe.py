@@ -29,7 +29,7 @@ class Recipe:
     name: Annotated[str, tyro.conf.Suppress] = "fast"  # no flag: --name is that of the run
     """What the recipe is called; the run folder takes this name unless another is given."""
     data: str = "cifar10"
-    """Data set: cifar10, shapes, or a folder with train/<class>/ and test/<class>/."""
+    """Data set: cifar10, cifar100, fashion_mnist, shapes, or a folder with train/<class>/ and test/<class>/."""
     image_size: int | tuple[int, int] = 32
     """Height and width in pixels that the images of a folder are brought to, or one number for both; cifar10 and shapes
     have 32."""

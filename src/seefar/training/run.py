@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from seefar.choices import DeviceName
+from seefar.choices import BUILT_IN, DeviceName
 from seefar.data import load_data
 from seefar.data.images import LARGEST, SMALLEST, Data, ImageSize, as_image_size, both, check_classes, differing_names
 from seefar.errors import DataError, RecipeError, RunError, next_step, not_read, printable
@@ -99,7 +99,7 @@ def load_for(
         DataError: there is no such data set or folder, or it is damaged.
     """
     name = name or recipe.data
-    if name in ("cifar10", "shapes") and recipe.image_size != 32:
+    if name in BUILT_IN and recipe.image_size != 32:
         raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
     return load_data(name, data_dir, recipe.image_size, recipe.fit, progress=progress)
 
