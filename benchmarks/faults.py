@@ -1,6 +1,6 @@
 """Kills: a run is killed at each moment that its files can be in, and resumed to the same bytes.
 
-    nice python benchmarks/faults.py [--moments 40] > results/faults.json
+    nice python benchmarks/faults.py [--moments 97] > results/faults.json
 
 A small run (train, evaluate, explain, report) is traced: every opening of a file for writing, fsync, rename, removal
 and new folder within its run folder, and every write that is larger than those before it into the same file. Then, for
