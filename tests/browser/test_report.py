@@ -378,6 +378,7 @@ def test_notes_come_back_as_csv(opened: Opened, content: ReportContent, tmp_path
     assert read_notes(tmp_path / "notes.csv", CLASSES, 180) == [Note(first.index, "", 3, '=a "quoted", line')]
     more = f'index,tag,new_label,note\n{second.index},look,,"two\nlines"\n'
     (tmp_path / "more.csv").write_text(more, encoding="utf-8")
+    assert not page.is_visible("#export-notes")  # the menu closes
     page.set_input_files("#notes-file", tmp_path / "more.csv")
     becomes(page, "document.getElementById('notes-status').textContent", "1 notes imported")
     page.select_option("[name=set]", "tag look")

@@ -77,7 +77,13 @@ byId("note-new_label").replaceChildren(new Option("is right", ""), ...classes.ma
 for (const column of NOTE_COLUMNS) {
   byId(`note-${column}`).addEventListener("input", ({ target }) => setNote(String(seen.index), { [column]: target.value.trim() }));
 }
-byId("export-notes").addEventListener("click", () => save("notes.csv", [notesCsv()], "text/csv"));
+const notesMenu = document.querySelector(".menu");
+document.addEventListener("click", (event) => { if (!notesMenu.contains(event.target)) notesMenu.open = false; });
+notesMenu.addEventListener("keydown", (event) => { if (event.key === "Escape") notesMenu.open = false; });
+byId("export-notes").addEventListener("click", () => {
+  save("notes.csv", [notesCsv()], "text/csv");
+  notesMenu.open = false;
+});
 byId("import-notes").addEventListener("click", () => byId("notes-file").click());
 byId("notes-file").addEventListener("change", async ({ target }) => {
   try {
