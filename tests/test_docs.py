@@ -103,7 +103,7 @@ def test_every_column_and_section_is_documented() -> None:
 
 
 def test_the_table_of_sizes_is_that_of_the_results() -> None:
-    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    page = (ROOT / "results" / "scaling.md").read_text(encoding="utf-8")
     cases = json.loads((ROOT / "results" / "size.json").read_text(encoding="utf-8"))["cases"]
     measured = [
         f"{case[step]['peak_mib']:,} | {case[step]['seconds']:,} |"
@@ -115,7 +115,7 @@ def test_the_table_of_sizes_is_that_of_the_results() -> None:
 
 
 def test_the_tables_of_scaling_are_those_of_the_results() -> None:
-    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    page = (ROOT / "results" / "scaling.md").read_text(encoding="utf-8")
     found = json.loads((ROOT / "results" / "scaling.json").read_text(encoding="utf-8"))
     for name, one in found["median"].items():
         alone = "all_reduce_ms" not in one
@@ -139,7 +139,7 @@ def test_what_bfloat16_costs_is_that_of_the_results() -> None:
     (one, other), (pair,) = compared["runs"], compared["pairs"]
     assert one["accuracy"] == of_float32
     assert abs(one["accuracy"] - other["accuracy"]) < 0.003
-    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    text = (ROOT / "results" / "performance.md").read_text(encoding="utf-8")
     alone = len(pair["repaired"]), len(pair["broken"])
     for figure in (f"{other['accuracy']:.2%}".replace("%", " %"), f"{one['mistakes'] - alone[0]:,} mistakes"):
         assert figure in text
