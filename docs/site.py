@@ -1,51 +1,88 @@
-"""What the site needs beside `docs/`: the README as its first page, and the results that pages link to."""
+"""What the site has beside `docs/`: the README as its first page, the results and other files that pages link to, the command line.
+
+A file keeps its place in the repository, except that `docs/` is the root of the site. Links are rewritten by that rule.
+"""
 
 from __future__ import annotations
 
+import os
+import posixpath
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-LINK = re.compile(r"\]\(([^)#\s]+)")
-LINKED = ("README.md", "LICENSE", "CONTRIBUTING.md")
-"""Files beside the README that pages link to; folders are left to the repository."""
+LINK = re.compile(r"(?<=\]\()[^)#\s]+")
+COMMANDS = (
+    "run", "train", "evaluate", "explain", "report", "audit", "predict", "app", "verify", "compare", "triage", "export",
+    "data",
+)  # fmt: skip
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README, and each file outside `docs/` that a page links to, at the same place as in the repository."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    for path in sorted({target for page in pages for target in _linked(page) if target.is_file()}):
-        place = path.relative_to(ROOT).as_posix()
-        if not place.startswith("docs/"):
-            source = path.read_bytes()
-            name = f"{place}.txt" if path.suffix in ("", ".md", ".py", ".ipynb", ".sh") else place
-            files.append(File.generated(config, name, content=source))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
-    files.append(File.generated(config, "index.md", content=_as_in_site(readme)))
+    """Add the README, every file outside `docs/` that a page links to, directly or through another page, and the help."""
+    waiting, added = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], set[Path]()
+    while waiting:
+        page = waiting.pop()
+        for target in sorted(_linked(page) - added):
+            added.add(target)
+            if not target.is_relative_to(ROOT / "docs"):
+                files.append(File.generated(config, site_path(target), content=target.read_bytes()))
+                waiting += [target] if target.suffix == ".md" else []
+    if ROOT / "README.md" not in added:
+        files.append(File.generated(config, "index.md", content=(ROOT / "README.md").read_bytes()))
+    files.append(File.generated(config, "cli.md", content=command_line()))
     return files
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
-    """Links out of `docs/` point to where `on_files` put their targets."""
-    return _as_in_site(markdown.replace("](../", "]("))
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Links that lead where `on_files` put their targets."""
+    if re.search(r"<img\b", markdown):
+        raise PluginError(f"{page.file.src_uri}: write pictures as ![text](path), so that their links are checked.")
+    source = next((path for path in _sources() if site_path(path) == page.file.src_uri), None)
+    return markdown if source is None else LINK.sub(lambda link: _place(link[0], source), markdown)
+
+
+def site_path(path: Path) -> str:
+    """Where a file of the repository is on the site; source files are shown as text."""
+    if path == ROOT / "README.md":
+        return "index.md"
+    place = path.relative_to(ROOT).as_posix().removeprefix("docs/")
+    return f"{place}.txt" if path.suffix in ("", ".py", ".ipynb", ".sh", ".cff", ".toml") else place
+
+
+def command_line() -> str:
+    """The reference of the command line: the help of every command."""
+    parts = ["# Command line\n\nExit codes: 0 done, 2 wrong input or data, 130 interrupted and resumable.\n"]
+    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
+    for name in COMMANDS:
+        words = [sys.executable, "-m", "seefar", name, "--help"]
+        text = subprocess.run(words, env=environment, capture_output=True, text=True, encoding="utf-8", check=True).stdout
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        parts.append(f"## seefar {name}\n\n```text\n{plain.strip()}\n```\n")
+    return "\n".join(parts)
+
+
+def _sources() -> list[Path]:
+    return [path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "results").rglob("*.md"))]
 
 
 def _linked(page: Path) -> set[Path]:
     links = LINK.findall(page.read_text(encoding="utf-8"))
-    return {(page.parent / link).resolve() for link in links if "://" not in link and not link.startswith("mailto:")}
+    paths = {(page.parent / link).resolve() for link in links if "://" not in link and not link.startswith("mailto:")}
+    return {path for path in paths if path.is_file()}
 
 
-def _as_in_site(markdown: str) -> str:
-    def place(link: re.Match[str]) -> str:
-        target = link[1]
-        path = ROOT / target
-        if "://" in target or not path.exists() or (ROOT / "docs" / target).exists():
-            return link[0]
-        if path.is_dir():
-            return "](index.md"  # a folder of the repository has no page
-        return f"]({target}.txt" if path.suffix in ("", ".md", ".py", ".ipynb", ".sh") else link[0]
-
-    return LINK.sub(place, markdown)
+def _place(link: str, source: Path) -> str:
+    target = (source.parent / link).resolve()
+    if "://" in link or not target.exists() or not target.is_relative_to(ROOT):
+        return link
+    if target.is_dir():
+        target = ROOT / "README.md"  # a folder of the repository has no page
+    return posixpath.relpath(site_path(target), posixpath.dirname(site_path(source)) or ".")

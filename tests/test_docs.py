@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import seefar
+import seefar.training.recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -62,11 +63,10 @@ def test_the_shares_of_faults_are_those_of_the_results() -> None:
     measured = json.loads((ROOT / "results" / "triage.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "mistakes.md").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (line,) = [line for line in readme.splitlines() if "**Whose fault is it?**" in line]
-    assert f"of the {measured['errors']} mistakes" in line
+    assert f"of the {measured['errors']} mistakes" in " ".join(readme.split())
     for fault in ("label", "ambiguous", "hard", "model"):
         assert f"- **`{fault}`, {measured[fault]}" in page
-        assert f" {measured[fault]} " in f"{line} {readme[readme.index(line) + len(line) + 1 :].splitlines()[0]} "
+        assert f" {measured[fault]} " in " ".join(readme.split())
     assert f"{measured['border']['odds_ratio']:.1f} times" in page
 
 
@@ -155,3 +155,27 @@ def test_each_function_of_the_architecture_is_in_the_file_that_its_link_names() 
         source = (page.parent / target).read_text(encoding="utf-8")
         for part in name.removesuffix(".py").split("."):
             assert name.endswith(".py") or re.search(rf"^\s*(?:def|class) {part}\b|^{part}\b.*=", source, re.M), name
+
+
+def test_the_measured_speed_is_that_of_the_results() -> None:
+    page = (ROOT / "results" / "performance.md").read_text(encoding="utf-8")
+    shares = json.loads((ROOT / "results" / "throughput.json").read_text(encoding="utf-8"))["shares"]
+    assert f"{shares['loop / bare_step']:.2f} times that of the bare step" in page
+    assert f"{shares['loop / plain_128']:.1f} times as fast" in (ROOT / "docs" / "performance.md").read_text(
+        encoding="utf-8"
+    )
+    views = json.loads((ROOT / "results" / "evaluate.json").read_text(encoding="utf-8"))
+    test = json.loads((ROOT / "results" / "fast" / "metrics.json").read_text(encoding="utf-8"))["test"]
+    assert views["single"]["accuracy"] == test["accuracy"]
+    assert f"{100 * views['two_views']['accuracy']:.2f} %" in page
+
+
+def test_the_table_of_recipes_is_that_of_the_code() -> None:
+    header, _, *rows = re.findall(r"^\| (.*) \|$", (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"), re.M)
+    names = [name.strip("`") for name in header.split(" | ")[1:]]
+    assert names == list(seefar.training.recipe.RECIPES)
+    for row in rows:
+        field, *values = row.split(" | ")
+        for name, value in zip(names, values, strict=True):
+            found = getattr(seefar.recipe(name), field.strip("`"))
+            assert value == (", ".join(map(str, found)) if isinstance(found, tuple) else str(found)), (field, name)
