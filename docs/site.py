@@ -1,4 +1,4 @@
-"""What the site has beside `docs/`: the README as its first page, the results and other files that pages link to, the command line.
+"""What the site has beside `docs/`: the README as its first page, files that pages link to, and the command line.
 
 A file keeps its place in the repository, except that `docs/` is the root of the site. Links are rewritten by that rule.
 """
@@ -26,7 +26,7 @@ COMMANDS = (
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the README, every file outside `docs/` that a page links to, directly or through another page, and the help."""
+    """Add the README, every file outside `docs/` that a page links to, directly or through another page."""
     waiting, added = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], set[Path]()
     while waiting:
         page = waiting.pop()
@@ -63,8 +63,8 @@ def command_line() -> str:
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
     for name in COMMANDS:
         words = [sys.executable, "-m", "seefar", name, "--help"]
-        text = subprocess.run(words, env=environment, capture_output=True, text=True, encoding="utf-8", check=True).stdout
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+        shown = subprocess.run(words, env=environment, capture_output=True, encoding="utf-8", check=True)
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", shown.stdout)
         parts.append(f"## seefar {name}\n\n```text\n{plain.strip()}\n```\n")
     return "\n".join(parts)
 
