@@ -1,0 +1,75 @@
+"""README, docs, help and page are in plain English: short sentences, and none of the words of the old dialect."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from seefar.cli import main as cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+REPLACED = re.compile(
+    r"\b(told|anew|begun|goes on|went on|wanted|as it lies|lies in|stands (?:at|in|beside|below|behind)|mends?|"
+    r"costliest|surest|speaks? for|spoke for|lets? go|taken for|takes it for|whose fault|the same mask elsewhere|"
+    r"right answers?|wrong answers?|is had|be had|nets?)\b",
+    re.IGNORECASE,
+)
+"""Words and phrases that have a plainer or a standard form, see the glossary."""
+LONGEST = 30
+
+
+def prose(markdown: str) -> str:
+    """The sentences of a page: without code, tables, link targets, headings."""
+    text = re.sub(r"```.*?```", "", markdown, flags=re.DOTALL)
+    text = re.sub(r"^(\||#|    |!\[|:::).*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"`[^`]*`", "CODE", text)
+    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)
+
+
+def sentences(text: str) -> list[str]:
+    """Parts of a text that end with a full stop, colon, semicolon, question mark, or with a paragraph or list item."""
+    parts = re.split(r"(?<=[.:;?!])\s+|\n\s*\n|\n\s*(?=[-*>] |\d+\. )", text)
+    return [" ".join(part.split()) for part in parts if part.strip()]
+
+
+def help_text(name: str) -> str:
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
+        cli.parse([name, "--help"])
+    return re.sub(r"[│╭╮╰╯─]|\x1b\[[0-9;]*m", " ", shown.getvalue())
+
+
+def test_the_test_sees_what_it_should() -> None:
+    assert REPLACED.findall("The loss is told anew, and no one is wanted.") == ["told", "anew", "wanted"]
+    assert sentences(prose("# Title\nOne. Two: three\n\n- four `five six`\n- seven")) == [
+        "One.",
+        "Two:",
+        "three",
+        "- four CODE",
+        "- seven",
+    ]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_are_in_plain_english(path: Path) -> None:
+    text = prose(path.read_text(encoding="utf-8"))
+    assert REPLACED.findall(text) == []
+    assert [sentence for sentence in sentences(text) if len(sentence.split()) > LONGEST] == []
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_is_in_plain_english(name: str) -> None:
+    assert REPLACED.findall(help_text(name)) == []
+
+
+def test_the_page_is_in_plain_english() -> None:
+    assets = ROOT / "src" / "seefar" / "report" / "assets"
+    words = re.sub(r"\{[{%#].*?[}%#]\}|<[^>]*>", " ", (assets / "report.html.j2").read_text(encoding="utf-8"))
+    assert REPLACED.findall(words) == []
+    assert [sentence for sentence in sentences(words) if len(sentence.split()) > LONGEST] == []
