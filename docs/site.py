@@ -5,8 +5,10 @@ A file keeps its place in the repository, except that `docs/` is the root of the
 
 from __future__ import annotations
 
+import inspect
 import os
 import posixpath
+import pydoc
 import re
 import subprocess
 import sys
@@ -45,6 +47,8 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Links that lead where `on_files` put their targets."""
     if re.search(r"<img\b", markdown):
         raise PluginError(f"{page.file.src_uri}: write pictures as ![text](path), so that their links are checked.")
+    if page.file.src_uri.startswith("reference/"):
+        markdown = with_summary(markdown)
     source = next((path for path in _sources() if site_path(path) == page.file.src_uri), None)
     return markdown if source is None else LINK.sub(lambda link: _place(link[0], source), markdown)
 
@@ -55,6 +59,15 @@ def site_path(path: Path) -> str:
         return "index.md"
     place = path.relative_to(ROOT).as_posix().removeprefix("docs/")
     return f"{place}.txt" if path.suffix in ("", ".py", ".ipynb", ".sh", ".cff", ".toml") else place
+
+
+def with_summary(markdown: str) -> str:
+    """A page of the reference with a table of its objects, one line each, before the first one."""
+    names = re.findall(r"^::: (\S+)", markdown, flags=re.MULTILINE)
+    lines = {name: (inspect.getdoc(pydoc.locate(name)) or "").splitlines() for name in names}
+    rows = [f"| [`{name}`](#{name}) | {line[0].replace('|', '/')} |" for name, line in lines.items() if line]
+    table = "\n".join(["| name | what it is |", "|---|---|", *rows])
+    return markdown.replace("\n::: ", f"\n{table}\n\n::: ", 1)
 
 
 def command_line() -> str:

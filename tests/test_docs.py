@@ -54,8 +54,8 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_the_reference_names_what_is_public() -> None:
-    reference = Path(__file__).parents[1] / "docs" / "api.md"
-    named = re.findall(r"^::: seefar\.(\w+)$", reference.read_text(encoding="utf-8"), re.MULTILINE)
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "reference").glob("*.md"))
+    named = re.findall(r"^::: seefar\.(\w+)$", pages, re.MULTILINE)
     assert sorted(named) == sorted(set(seefar.__all__) - {"__version__"})
 
 
