@@ -65,7 +65,7 @@ def with_summary(markdown: str) -> str:
     """A page of the reference with a table of its objects, one line each, before the first one."""
     names = re.findall(r"^::: (\S+)", markdown, flags=re.MULTILINE)
     lines = {name: (inspect.getdoc(pydoc.locate(name)) or "").splitlines() for name in names}
-    rows = [f"| [`{name}`](#{name}) | {line[0].replace('|', '/')} |" for name, line in lines.items() if line]
+    rows = [f"| [`{name.rsplit('.', 1)[-1]}`](#{name}) | {line[0].replace('|', '/')} |" for name, line in lines.items() if line]
     table = "\n".join(["| name | what it is |", "|---|---|", *rows])
     return markdown.replace("\n::: ", f"\n{table}\n\n::: ", 1)
 
@@ -73,7 +73,7 @@ def with_summary(markdown: str) -> str:
 def command_line() -> str:
     """The reference of the command line: the help of every command."""
     parts = ["# Command line\n\nExit codes: 0 done, 2 wrong input or data, 130 interrupted and resumable.\n"]
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
+    environment = {**os.environ, "COLUMNS": "72", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
     for name in COMMANDS:
         words = [sys.executable, "-m", "seefar", name, "--help"]
         shown = subprocess.run(words, env=environment, capture_output=True, encoding="utf-8", check=True)
