@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "seefar_colab.ipynb"
+PICTURES = 5  # augmentation, history, mistakes, Grad-CAM in colour, maps
 SMALL = """
 import seefar
 RECIPE, DATA = "demo", "shapes"
 tiny = seefar.recipe("demo", width=4, epochs=1, batch_size=16)
 seefar.recipe = lambda name: tiny
+"""
+EXECUTE = """
+import nbclient, nbformat
+notebook = nbformat.read("small.ipynb", 4)
+nbclient.NotebookClient(notebook, timeout=300).execute()
+nbformat.write(notebook, "small.ipynb")
 """
 
 
@@ -28,18 +41,64 @@ def text(cells: list[dict[str, Any]]) -> str:
     return "".join(part if isinstance(part, str) else "".join(part) for part in streams)
 
 
+def run_small(folder: Path, python: str = sys.executable) -> list[Any]:
+    """The cells of the notebook after a run in an empty folder, on shapes."""
+    pytest.importorskip("nbclient")
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    (settings,) = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    settings["source"] = SMALL
+    (folder / "small.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    run = subprocess.run([python, "-c", EXECUTE], cwd=folder, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    cells: list[Any] = json.loads((folder / "small.ipynb").read_text(encoding="utf-8"))["cells"]
+    return cells
+
+
 @pytest.mark.slow
 def test_the_notebook_runs_on_shapes(tmp_path: Path) -> None:
-    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    (settings,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    settings.source = SMALL
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    pictures = outputs(notebook.cells, "image/png")
-    assert len(pictures) == 4  # augmentation, history, mistakes, maps
+    cells = run_small(tmp_path)
+    pictures = outputs(cells, "image/png")
+    assert len(pictures) == PICTURES
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
-    assert "mistakes" in text(notebook.cells)
-    assert not [out for cell in notebook.cells for out in cell.get("outputs", []) if out.get("name") == "stderr"]
+    assert "mistakes" in text(cells)
+    assert not [out for cell in cells for out in cell.get("outputs", []) if out.get("name") == "stderr"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("SEEFAR_WHEEL" not in os.environ, reason="SEEFAR_WHEEL names no built wheel; .ci/package does")
+def test_the_notebook_installs_the_wheel_in_an_empty_folder(tmp_path: Path) -> None:
+    """In an environment with all that seefar needs, but without seefar."""
+    beside, folder = tmp_path / "beside", tmp_path / "empty"
+    for made in (beside, folder):
+        made.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if "seefar" not in path.name:
+            (beside / path.name).symlink_to(path)
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    place = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    (Path(place) / "beside.pth").write_text(f"{beside}\n")
+    shutil.copy(os.environ["SEEFAR_WHEEL"], folder)
+    cells = run_small(folder, str(python))
+    assert f"installing from {Path(os.environ['SEEFAR_WHEEL']).name}" in text(cells)
+    assert (Path(place) / "seefar").is_dir()
+
+
+def test_the_first_cell_says_where_it_installs_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    (source,) = ["".join(cell["source"]) for cell in cells if "def find_source" in "".join(cell["source"])]
+    names: dict[str, Any] = {}
+    exec(source.split("\n\n\nif ")[0], names)
+    deep = tmp_path / "checkout" / "notebooks"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    with pytest.raises(SystemExit, match="wheel"):
+        names["find_source"]()
+    (tmp_path / "checkout" / "src" / "seefar").mkdir(parents=True)
+    assert names["find_source"]() == str(tmp_path / "checkout")
+    (deep / "seefar-1.0-py3-none-any.whl").touch()
+    assert names["find_source"]() == str(deep / "seefar-1.0-py3-none-any.whl")
 
 
 def test_the_committed_outputs_are_those_of_the_run_in_results() -> None:
@@ -51,4 +110,4 @@ def test_the_committed_outputs_are_those_of_the_run_in_results() -> None:
     assert f"{test['mistakes']} mistakes" in shown
     assert "Accuracy is: " in shown  # the training log
     assert "maps of 8x8 cells" in shown
-    assert len(outputs(cells, "image/png")) == 4
+    assert len(outputs(cells, "image/png")) == PICTURES
