@@ -66,7 +66,7 @@ class Choices(MapChoices):
     top: int = 10
     """How many mistakes to show, 1 to 100."""
     order: Order = "loss"
-    """Which first: the costliest, the surest, or as the test set lies."""
+    """Sort by loss, by confidence, or by index."""
     true: str | None = None
     """Only mistakes on images of this class."""
     predicted: str | None = None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """The main job: train, evaluate, explain, draw. An interrupted one goes on when the same command is given.
+    """The main job: train, evaluate, explain, draw. An interrupted run resumes with the same command.
 
     seefar run [fast|quick|seed|demo|FILE.toml|FILE.json] [flags]; the defaults below are those of the recipe.
     """
@@ -66,7 +66,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a network. An interrupted training goes on when the same command is given.
+    """Train a network. An interrupted training resumes with the same command.
 
     seefar train [fast|quick|seed|demo] [flags]; the defaults below are those of the recipe.
     """
@@ -228,7 +228,7 @@ class FetchData:
 def begin(output: Output) -> Progress | None:
     """Make the process ready to compute, and choose the progress display: None shows one where it runs.
 
-    What is imported by now stays until the end; Python is told not to look through it for garbage again and again,
+    What is imported by now stays until the end; Python does not search it for garbage again and again,
     which takes as long as drawing two figures.
     """
     from seefar.training.device import keep_freed_memory

@@ -25,6 +25,7 @@ from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import SHARES, hide
 from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.grid import Grid, to_pixels
+from seefar.report.overlay import show_image, where
 from seefar.report.style import (
     BADGE_COLOURS,
     INK,
@@ -113,12 +114,6 @@ def _grid_words(figure: Figure, left: float, top: float, mistake: Mistake, split
     named = shorten(predicted, most, bold=True, end=shares[1])
     text(figure, left, top + line, named, weight="bold")
     text(figure, left, top + 2 * line, shorten(where(mistake, split), most, SMALL), SMALL, color=QUIET)
-
-
-def where(mistake: Mistake, split: Split) -> str:
-    """Which image of the data set a mistake is: its file, if there is one, and its index."""
-    number = f"test image {mistake.index}"
-    return number if split.files is None else f"{split.files[mistake.index]}, {number}"
 
 
 MAPS_TEXT, MAPS_BETWEEN = 2.85, 0.3  # inches
@@ -357,11 +352,6 @@ class Panels:
             (shorten(f"for {second}", PANEL, SMALL), f"({other})"),
             (f"{self.share:.0%} hidden:", answer),
         )
-
-
-def show_image(axes: Axes, image: Images, extent: Extent) -> None:
-    """Draw one image, uint8 (H, W, 3), without interpolation, into a part of the axes."""
-    axes.imshow(image, interpolation="nearest", extent=extent, aspect="auto")
 
 
 def show_map(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from seefar.data.images import Images, Split
+from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explanation import Explanation
 from seefar.maps.grid import Grid, to_pixels
-from seefar.report.figures import show_image, where
 from seefar.report.style import (
     LARGE,
     NORMAL,
     QUIET,
     SMALL,
+    Extent,
     canvas,
     inside,
     new_figure,
@@ -88,6 +90,17 @@ def overlay(image: Images, map_: NDArray[np.floating], most: float, grid: Grid) 
     cover = OPACITY * np.sqrt(evidence)  # as in the other figures: weak evidence stays visible
     mixed: Images = (255 * (cover * colour + (1 - cover) * image / 255)).round().astype(np.uint8)
     return mixed
+
+
+def show_image(axes: Axes, image: Images, extent: Extent) -> None:
+    """Draw one image, uint8 (H, W, 3), without interpolation, into a part of the axes."""
+    axes.imshow(image, interpolation="nearest", extent=extent, aspect="auto")
+
+
+def where(mistake: Mistake, split: Split) -> str:
+    """Which image of the data set a mistake is: its file, if there is one, and its index."""
+    number = f"test image {mistake.index}"
+    return number if split.files is None else f"{split.files[mistake.index]}, {number}"
 
 
 def _show_mistake(figure: Figure, left: float, top: float, explanation: Explanation, split: Split, number: int) -> None:
