@@ -65,7 +65,11 @@ def with_summary(markdown: str) -> str:
     """A page of the reference with a table of its objects, one line each, before the first one."""
     names = re.findall(r"^::: (\S+)", markdown, flags=re.MULTILINE)
     lines = {name: (inspect.getdoc(pydoc.locate(name)) or "").splitlines() for name in names}
-    rows = [f"| [`{name.rsplit('.', 1)[-1]}`](#{name}) | {line[0].replace('|', '/')} |" for name, line in lines.items() if line]
+    rows = [
+        f"| [`{name.rsplit('.', 1)[-1]}`](#{name}) | {line[0].replace('|', '/')} |"
+        for name, line in lines.items()
+        if line
+    ]
     table = "\n".join(["| name | what it is |", "|---|---|", *rows])
     return markdown.replace("\n::: ", f"\n{table}\n\n::: ", 1)
 

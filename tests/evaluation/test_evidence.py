@@ -19,7 +19,7 @@ from seefar.evaluation.evidence import (
     wrong_runs,
 )
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import Rule, count_faults
+from seefar.evaluation.verdicts import Rule, count_faults
 
 RESULT = Path(__file__).parents[2] / "results" / "verdicts.json"
 

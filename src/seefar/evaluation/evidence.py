@@ -22,7 +22,7 @@ from seefar.data.images import Labels
 from seefar.evaluation.calibration import fit_temperature
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import Fault, Rule, Verdict
+from seefar.evaluation.verdicts import Fault, Rule, Verdict
 from seefar.model.inference import log_softmax, true_float32
 from seefar.runs.arrays import load_arrays, save_arrays
 
