@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seefar.data.images import ImageSize, both
 from seefar.errors import ChoiceError, DataError
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -16,9 +15,9 @@ LARGEST_OF_SMALL_STEM = 64
 """Pixels on the shorter side up to which the stem keeps the image's resolution."""
 
 
-def stem_stride_for(image_size: ImageSize) -> int:
+def stem_stride_for(image_size: int | tuple[int, int]) -> int:
     """The stem that images of this size are trained with: 1 up to 64 pixels on the shorter side, 4 above."""
-    return 1 if min(both(image_size)) <= LARGEST_OF_SMALL_STEM else 4
+    return 1 if (image_size if isinstance(image_size, int) else min(image_size)) <= LARGEST_OF_SMALL_STEM else 4
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
