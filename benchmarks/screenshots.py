@@ -13,6 +13,7 @@ from playwright.sync_api import sync_playwright
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 CARD = "#true=cat&predicted=dog&card=1088"
 SCREENS = {
+    "hero": ("#card=1521", (1180, 700), "light"),
     "report": ("", (1280, 760), "light"),
     "report_gallery": ("#true=cat&predicted=dog&fault=model", (1280, 860), "light"),
     "report_card": (CARD, (1180, 760), "light"),
