@@ -26,7 +26,8 @@ from seefar.data.images import Labels
 from seefar.evaluation.metrics import confusion_matrix, wilson_interval
 from seefar.evaluation.mistakes import confused_pairs, error_slices
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import GOOD_ACCURACY, HUMAN, AccuracyView, Verdict, accuracy_views, count_faults
+from seefar.evaluation.triage import GOOD_ACCURACY, AccuracyView, accuracy_views
+from seefar.evaluation.verdict import HUMAN, Verdict, count_faults
 from seefar.maps.capture import grid_of
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18

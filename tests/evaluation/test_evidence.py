@@ -16,7 +16,7 @@ from seefar.evaluation.evidence import (
     wrong_runs,
 )
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import Rule, count_faults
+from seefar.evaluation.verdict import Rule, count_faults
 
 RESULT = Path(__file__).parents[2] / "results" / "verdicts.json"
 

@@ -30,18 +30,8 @@ from seefar.evaluation.mistakes import (
     tenths,
 )
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.evaluation.triage import (
-    AccuracyView,
-    LabelIssues,
-    Verdict,
-    accuracy_views,
-    count_faults,
-    fault_columns,
-    find_label_issues,
-    issue_columns,
-    rule_of,
-    triage,
-)
+from seefar.evaluation.triage import AccuracyView, LabelIssues, accuracy_views, find_label_issues, issue_columns, triage
+from seefar.evaluation.verdict import Verdict, count_faults, fault_columns, rule_of
 from seefar.model.adapt import Classifier
 from seefar.progress import Progress
 

@@ -21,7 +21,7 @@ from seefar.data.images import Labels
 from seefar.evaluation.calibration import fit_temperature
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import Fault, Rule, Verdict
+from seefar.evaluation.verdict import Fault, Rule, Verdict
 from seefar.model.inference import log_softmax
 from seefar.runs.arrays import load_arrays, save_arrays
 
