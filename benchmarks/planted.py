@@ -28,12 +28,13 @@ import torch
 from numpy.typing import NDArray
 
 import seefar
+from lab.evidence import doubt
 from label_issues import plant
 from seefar.data import Data, Split
 from seefar.data.images import Labels
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.calibration import fit_temperature
-from seefar.evaluation.evidence import doubt, judge
+from seefar.evaluation.evidence import judge
 from seefar.evaluation.predictions import Predictions
 from seefar.runs.provenance import provenance
 from verdicts import auc, rate

@@ -27,7 +27,7 @@ from seefar.evaluation.metrics import confusion_matrix, wilson_interval
 from seefar.evaluation.mistakes import confused_pairs, error_slices
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import GOOD_ACCURACY, AccuracyView, accuracy_views
-from seefar.evaluation.verdicts import HUMAN, Verdict, count_faults
+from seefar.evaluation.verdict import HUMAN, Verdict, count_faults
 from seefar.maps.capture import grid_of
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18

@@ -29,11 +29,12 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 import seefar
+from lab.evidence import doubt, neighbour_shares
 from seefar.data import load_data
 from seefar.data.images import Labels, Split
 from seefar.data.reference import Reference
 from seefar.evaluation.calibration import fit_temperature
-from seefar.evaluation.evidence import doubt, judge, neighbour_shares
+from seefar.evaluation.evidence import judge
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.neighbours import find_duplicates

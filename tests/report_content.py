@@ -12,7 +12,7 @@ from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.mistakes import confused_pairs, measure_slices, tenths
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import accuracy_views, find_label_issues
-from seefar.evaluation.verdicts import Verdict
+from seefar.evaluation.verdict import Verdict
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Duplicate
 from seefar.explanation.neighbours import Neighbours

@@ -12,7 +12,7 @@ import pytest
 from seefar.cli import main as cli
 from seefar.data import Data, Split
 from seefar.data.reference import CLASSES, Reference, find_files, labels_sha256
-from seefar.evaluation.verdicts import HUMAN
+from seefar.evaluation.verdict import HUMAN
 
 LABELS = np.arange(20) % 10
 

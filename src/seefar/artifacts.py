@@ -26,7 +26,7 @@ from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mist
 from seefar.evaluation.evidence import OtherRuns
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.evaluation.verdicts import count_faults, rule_of
+from seefar.evaluation.verdict import count_faults, rule_of
 from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Leaks, find_leaks

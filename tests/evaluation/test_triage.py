@@ -12,7 +12,7 @@ from seefar.data.cifar10 import load_cifar10
 from seefar.data.reference import Reference, labels_sha256, load_reference
 from seefar.errors import DataError
 from seefar.evaluation.triage import triage
-from seefar.evaluation.verdicts import count_faults, fault_columns
+from seefar.evaluation.verdict import count_faults, fault_columns
 
 LABELS = np.array([0] * 30 + [1] * 30)
 

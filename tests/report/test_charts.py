@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from seefar import plot_comparison
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.comparison import compare
-from seefar.evaluation.verdicts import FAULT_NAMES
+from seefar.evaluation.verdict import FAULT_NAMES
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
 
 

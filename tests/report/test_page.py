@@ -21,7 +21,7 @@ from seefar.artifacts import Calibrations
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, RunError
 from seefar.evaluation.evaluate import Evaluation
-from seefar.evaluation.verdicts import count_faults
+from seefar.evaluation.verdict import count_faults
 from seefar.report import content as content_of_page
 from seefar.report.page import MOST_PAIRS, accuracy_scale, render_report
 from seefar.training.recipe import Recipe

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seefar.evaluation.comparison import Comparison
     from seefar.evaluation.evaluate import Evaluation
     from seefar.evaluation.triage import AccuracyView
-    from seefar.evaluation.verdicts import Verdict
+    from seefar.evaluation.verdict import Verdict
     from seefar.explanation.pictures import PicturePrediction
     from seefar.pipeline import Result
     from seefar.progress import Progress
@@ -158,7 +158,7 @@ def _classes(comparison: Comparison) -> Table:
 
 def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
     """One line for each fault and each accuracy, and the clearest model errors."""
-    from seefar.evaluation.verdicts import count_faults, rule_of
+    from seefar.evaluation.verdict import count_faults, rule_of
 
     counts, rule = count_faults(verdicts), rule_of(verdicts)
     print(f"{file}: {counts['errors']} mistakes")
@@ -181,7 +181,7 @@ def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[Accura
 
 def print_triage_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
     """The counts, the accuracies, the published nets with the same predictions, and every verdict."""
-    from seefar.evaluation.verdicts import count_faults, rule_of
+    from seefar.evaluation.verdict import count_faults, rule_of
 
     result = {
         **count_faults(verdicts),

@@ -266,7 +266,6 @@ class Triage:
         """Find the fault of each mistake, and print how many have which."""
         from seefar.data import load_data
         from seefar.data.reference import CLASSES, load_reference
-        from seefar.evaluation.audit import order_warning
         from seefar.evaluation.evaluate import Evaluation
         from seefar.evaluation.given import read_predictions
         from seefar.evaluation.notes import correct_labels, read_notes
@@ -279,7 +278,7 @@ class Triage:
         predicted = logits.argmax(1)
         data = load_data("cifar10", self.data_dir, progress=progress)
         test = data.test
-        if line := order_warning(Evaluation.of(Predictions.of(logits, test)).metrics):
+        for line in Evaluation.of(Predictions.of(logits, test)).metrics.cautions:
             warnings.warn(line, stacklevel=2)
         reference = load_reference(self.data_dir, progress=progress)
         verdicts = triage(test.labels, predicted, reference)

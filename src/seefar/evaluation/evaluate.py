@@ -31,7 +31,7 @@ from seefar.evaluation.mistakes import (
 )
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.triage import AccuracyView, LabelIssues, accuracy_views, find_label_issues, issue_columns, triage
-from seefar.evaluation.verdicts import Verdict, count_faults, fault_columns, rule_of
+from seefar.evaluation.verdict import Verdict, count_faults, fault_columns, rule_of
 from seefar.model.adapt import Classifier
 from seefar.progress import Progress
 

@@ -15,7 +15,7 @@ from seefar.data.images import Labels
 from seefar.data.reference import CHECKERS, Reference
 from seefar.errors import DataError
 from seefar.evaluation.metrics import NORMAL_QUANTILE, check_scores, wilson_interval
-from seefar.evaluation.verdicts import HARD_NETS, HUMAN, Verdict
+from seefar.evaluation.verdict import HARD_NETS, HUMAN, Verdict
 
 AMBIGUOUS_BITS = 0.5
 """People disagree where the entropy of their choices is above this; 0.47 bits is one in ten choosing another class."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from seefar.errors import RunError
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.comparison import Comparison, RunPair
-from seefar.evaluation.verdicts import FAULT_NAMES, HUMAN, Rule
+from seefar.evaluation.verdict import FAULT_NAMES, HUMAN, Rule
 from seefar.report.style import (
     ACCENT,
     FAULT_COLOURS,

@@ -20,7 +20,7 @@ from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.verdicts import FAULT_NAMES, Verdict, rule_of
+from seefar.evaluation.verdict import FAULT_NAMES, Verdict, rule_of
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Leaks
 from seefar.explanation.neighbours import Neighbours

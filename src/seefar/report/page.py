@@ -25,7 +25,7 @@ from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import count_confusions
-from seefar.evaluation.verdicts import FAULT_NAMES, rule_of
+from seefar.evaluation.verdict import FAULT_NAMES, rule_of
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import RepairRates
 from seefar.report.content import (

@@ -45,13 +45,13 @@ function showCard() {
 /** The occlusion test in three facts. */
 function showFacts(mistake) {
   const fall = `${percent(mistake.confidence)} → ${percent(mistake.predicted_after)}`;
-  const control = mistake.control_share ? `changes the prediction at ${percent(mistake.control_share)}` : "no change";
+  const control = mistake.control_share ? `changes the prediction at ${whole(mistake.control_share)}` : "no change";
   const fact = (...parts) => {
     const item = element("li");
     item.append(...parts);
     return item;
   };
-  const facts = [fact(`${percent(mistake.hidden_share)} hidden → `, bdi(classes[mistake.answer]), ` ${percent(mistake.answer_after)}`)];
+  const facts = [fact(`${whole(mistake.hidden_share)} hidden → `, bdi(classes[mistake.answer]), ` ${percent(mistake.answer_after)}`)];
   if (mistake.outcome === "stays") facts[0].append(" (unchanged)");
   if (mistake.outcome === "repaired") facts[0].append(" (repaired)");
   facts.push(fact(bdi(classes[mistake.predicted]), ` ${fall}`), fact(`Control mask: ${control}`));

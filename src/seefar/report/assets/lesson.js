@@ -114,7 +114,7 @@ function forward() {
     lesson.classList.add("with-map");
     words.replaceChildren("Red is evidence for ", bdi(classes[predicted]), " rather than ", bdi(classes[label]), "; the strongest is outlined.");
   } else {
-    words.replaceChildren(`Without the outlined ${percent(mistake.hidden_share)} of the image the network predicts `, bdi(classes[mistake.answer]), ` (${percent(mistake.answer_after)}).`);
+    words.replaceChildren(`Without the outlined ${whole(mistake.hidden_share)} of the image the network predicts `, bdi(classes[mistake.answer]), ` (${percent(mistake.answer_after)}).`);
   }
   drawLesson();
   showScore();

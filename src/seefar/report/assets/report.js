@@ -36,6 +36,7 @@ let pictures = null, trainingPictures = null;
 const views = new Map();
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 || share > 0.995 ? 1 : 0)}%`;
+const whole = (share) => `${Math.round(100 * share)}%`;
 const element = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
 /** A name of any script within a sentence: its direction does not turn the words around it. */
 const bdi = (name) => element("bdi", name);

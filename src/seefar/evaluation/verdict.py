@@ -1,4 +1,4 @@
-"""Verdicts: why a mistake happened, which rule says so, and their counts and columns."""
+"""A verdict on a mistake, the rule that gave it, and how many there are of each kind."""
 
 from __future__ import annotations
 
