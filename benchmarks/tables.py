@@ -331,6 +331,7 @@ TABLES = {
     "triage": triage,
     "label_issues": label_issues,
     "verdicts": verdicts,
+    "planted": planted,
     "retraining": retraining,
     "seed/published": seed,
     "gpu/steps": gpu_steps,
