@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,10 @@ def test_the_page_as_it_stands(network: SmallVGG, shapes: Data, in_folder: Path)
     assert {m.index for m in evaluation.mistakes} == set(np.flatnonzero(logits.argmax(1) != test.labels).tolist())
     assert len(explanation) == len(evaluation.mistakes) >= 3
     assert explanation.contrast.shape == (len(explanation), 8, 8)
-    assert explanation.layer == "network.features.7"
+    assert explanation.layer == "features"
     assert len(explanation.damaged) > 0
     assert found["found"][0].predicted == logits[0].argmax()
-    for name in ("mistakes.png", "maps.png"):
+    for name in ("map.png", "mistakes.png", "maps.png"):
         with Image.open(in_folder / name) as figure:
             assert min(figure.size) > 300
     page = (in_folder / "report.html").read_text(encoding="utf-8")
@@ -94,13 +95,10 @@ def test_the_page_as_it_stands(network: SmallVGG, shapes: Data, in_folder: Path)
 
 def test_the_maps_are_those_of_an_independent_implementation(network: SmallVGG, shapes: Data) -> None:
     captum = pytest.importorskip("captum.attr")
-    names: dict[str, Any] = {}
-    exec(re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0], names)
-    model = names["TakesPictures"](network, mean=(0.45,) * 3, std=(0.25,) * 3).eval()
-    pictures = torch.from_numpy(np.array(shapes.test.images[:5])).permute(0, 3, 1, 2) / 255
-    oracle = captum.LayerGradCam(model, model.network.features[6])
-    ours = seefar.gradcam(model, pictures, 3, "network.features.6")
-    expected = oracle.attribute(pictures, target=3)[:, 0].detach().numpy()
+    classifier = seefar.adapt(network.eval(), mean=(0.45,) * 3, std=(0.25,) * 3)
+    inputs = classifier.inputs(shapes.test.images[:5])
+    ours = seefar.gradcam(classifier, shapes.test.images[:5], 3, "features.6")
+    expected = captum.LayerGradCam(network, network.features[6]).attribute(inputs, target=3)[:, 0].detach().numpy()
     scale = np.abs(expected).max()
     np.testing.assert_allclose(ours / np.abs(ours).max(), expected / scale, atol=1e-4)
 
@@ -119,3 +117,13 @@ def test_a_page_of_things_that_do_not_belong_together_is_refused(
     with pytest.raises(DataError):
         seefar.write_report(tmp_path / "a.html", some, evaluation, explanation, name="a", data="b")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_table_of_other_models_is_that_of_the_results() -> None:
+    measured = json.loads((PAGE.parents[1] / "results" / "other_models.json").read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
+    for one in measured["models"]:
+        assert one["largest_difference"] < 1e-5, one["model"]
+        rows, columns = one["cells"]
+        assert f"| {one['model']} | `{one['layer']}` | {rows} x {columns} | {one['largest_difference']:.0e} |" in page
+    assert len(measured["models"]) == page.count(" | `") >= 9

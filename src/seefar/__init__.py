@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from seefar.data.reference import load_reference as load_reference
     from seefar.errors import ChoiceError as ChoiceError
     from seefar.errors import DataError as DataError
-    from seefar.errors import Interrupted as Interrupted
     from seefar.errors import RecipeError as RecipeError
     from seefar.errors import RunError as RunError
     from seefar.errors import SeefarError as SeefarError
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from seefar.progress import SILENT as SILENT
     from seefar.report.charts import plot_comparison as plot_comparison
     from seefar.report.charts import plot_history as plot_history
+    from seefar.report.figures import plot_map as plot_map
     from seefar.report.figures import plot_maps as plot_maps
     from seefar.report.figures import plot_mistakes as plot_mistakes
     from seefar.report.figures import plot_picture as plot_picture
@@ -70,7 +70,7 @@ _NAMES = {
     "data": "load_data",
     "data.images": "Data Split",
     "data.reference": "load_reference",
-    "errors": "ChoiceError DataError Interrupted RecipeError RunError SeefarError",
+    "errors": "ChoiceError DataError RecipeError RunError SeefarError",
     "evaluation.evaluate": "Evaluation analyse_mistakes evaluate",
     "evaluation.mistakes": "Mistake find_mistakes",
     "evaluation.predictions": "Predictions predict",
@@ -84,7 +84,7 @@ _NAMES = {
     "pipeline": "audit compare_runs evaluate_run explain_run report_run run",
     "progress": "SILENT",
     "report.charts": "plot_comparison plot_history",
-    "report.figures": "plot_maps plot_mistakes plot_picture",
+    "report.figures": "plot_map plot_maps plot_mistakes plot_picture",
     "report.page": "show_report write_report",
     "runs.folder": "verify",
     "training.loop": "train",

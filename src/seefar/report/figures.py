@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from seefar.choices import HideName, MethodName
 from seefar.data.images import Images, Split
-from seefar.errors import printable, require
+from seefar.errors import ChoiceError, printable, require
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import SHARES, hide
 from seefar.maps.formulas import IN_LOGITS
-from seefar.maps.grid import Grid, to_pixels
+from seefar.maps.grid import Grid, rank_pixels, to_pixels
 from seefar.report.overlay import show_image, where
 from seefar.report.style import (
     BADGE_COLOURS,
@@ -418,3 +418,55 @@ def draw_outline(axes: Axes, hidden: NDArray[np.bool_], extent: Extent) -> None:
     for colour, width in (("black", 3.0), ("white", 1.3)):
         lines = LineCollection(segments, colors=colour, linewidths=width, capstyle="projecting", clip_on=False)
         axes.add_collection(lines, autolim=False)
+
+
+def plot_map(picture: Images, map_: NDArray[np.floating], grid: Grid | None = None, title: str = "") -> Figure:
+    """One map of any network over its picture: beside it in colour, with an outline and a colour bar.
+
+    Evidence for the class is red, evidence against it blue, on one scale around 0. The outline surrounds the fifth of
+    the pixels with the most evidence.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        map_: (h, w), such as `seefar.gradcam(model, picture)[0]`.
+        grid: positions of the cells; default: they share the picture evenly.
+        title: a line above.
+
+    Returns:
+        A figure about 7 inches wide.
+
+    Raises:
+        ChoiceError: the picture or the map has another form.
+
+    Example:
+        >>> import seefar
+        >>> picture, map_ = np.zeros((20, 30, 3), np.uint8), np.arange(24.0).reshape(4, 6)
+        >>> figure = seefar.plot_map(picture, map_, title="cat")
+        >>> len(figure.axes)
+        1
+    """
+    picture, map_ = np.asarray(picture), np.asarray(map_, np.float32)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or map_.ndim != 2:
+        raise ChoiceError(
+            f"plot_map takes one picture, uint8 (H, W, 3), and one map, (h, w) (got {picture.dtype} {picture.shape} "
+            f"and {map_.shape}): pass images[0] and maps[0]."
+        )
+    size = picture.shape[0], picture.shape[1]
+    values = to_pixels(map_[None], size, grid)
+    side = 3.0
+    shape = side * size[0] / max(size), side * size[1] / max(size)  # inches
+    top = MARGIN + (text_height(1, NORMAL) + 0.05 if title else 0.0)
+    figure = new_figure(2 * MARGIN + 2 * shape[1] + GRID_GAP + 0.9, top + shape[0] + MARGIN)
+    if title:
+        text(figure, MARGIN, MARGIN, shorten(title, 2 * shape[1] + GRID_GAP, NORMAL), NORMAL, weight="bold")
+    scale = max(float(np.abs(map_).max()), 1e-12)
+    axes = canvas(figure)
+    for number, left in enumerate((MARGIN, MARGIN + shape[1] + GRID_GAP)):
+        extent = left, left + shape[1], top + shape[0], top
+        if number == 0:
+            axes.imshow(picture, interpolation="nearest", extent=extent)
+        else:
+            show_map(axes, picture, map_, scale, grid or Grid.even((map_.shape[0], map_.shape[1]), size), extent=extent)
+            draw_outline(axes, rank_pixels(values)[0] < values[0].size // 5, extent)
+    show_scale(figure, MARGIN + 2 * shape[1] + GRID_GAP + 0.15, top, shape[0], scale)
+    return figure

@@ -1,0 +1,83 @@
+"""Do the maps of a vision transformer find what is known to decide? As `ground_truth.py`, for a tiny transformer.
+
+Trains `lab.vit.TinyVit` on `shapes` as it is, and with a planted shortcut: a magenta patch on half of the training
+images, which are all labelled `circle`. `seefar.adapt` chooses the layer.
+
+    python benchmarks/vit.py [--epochs N] > results/vit.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+
+from ground_truth import CIRCLE, share
+from lab.shortcut import plant_shortcut
+from lab.vit import TinyVit, train_vit
+from seefar.data.images import Split
+from seefar.data.shapes import load_shapes
+from seefar.explanation.occlusion import occlude
+from seefar.maps.formulas import METHODS, contrast_map
+from seefar.maps.sanity import evidence_inside, pointing_hits
+from seefar.model.adapt import adapt
+from seefar.runs.provenance import provenance
+
+
+def on_shapes(network: TinyVit, test: Split) -> dict[str, Any]:
+    """Pointing game and evidence inside of the shape, of at most 300 correct predictions."""
+    correct = adapt(network).logits(test.images).argmax(1) == test.labels
+    right = np.flatnonzero(correct)[:300]
+    images, labels, masks = test.images[right], test.labels[right], test.masks[right]
+    found: dict[str, Any] = {"accuracy": float(correct.mean()), "chance": float(masks.mean()), "methods": {}}
+    for name, method in METHODS.items():
+        maps = method(network, images, labels)
+        found["methods"][name] = {
+            "pointing": share(pointing_hits(maps, masks)),
+            "evidence_inside": float(evidence_inside(maps, masks).mean()),
+        }
+    return found
+
+
+def on_shortcut(network: TinyVit, plain: Split, planted: Split) -> dict[str, Any]:
+    """The contrast maps of images that are right without the patch and `circle` with it, and the occlusion test."""
+    without, with_patch = (adapt(network).logits(split.images).argmax(1) for split in (plain, planted))
+    fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
+    images, true, masks = planted.images[fooled], planted.labels[fooled], planted.masks[fooled]
+    found: dict[str, Any] = {
+        "accuracy_without_patch": float((without == plain.labels).mean()),
+        "answers_circle_with_patch": float((with_patch == CIRCLE).mean()),
+        "chance": float(masks.mean()),
+        "methods": {},
+    }
+    for name, method in METHODS.items():
+        contrast = contrast_map(network, images, CIRCLE, true, method=method)
+        hidden = occlude(adapt(network), images, np.full(len(images), CIRCLE), true, contrast)
+        found["methods"][name] = {
+            "pointing": share(pointing_hits(contrast, masks)),
+            "evidence_inside": float(evidence_inside(contrast, masks).mean()),
+            "repaired": share(hidden.top.predicted == true),
+            "shifted_control": share(hidden.shifted.predicted == true),
+        }
+    return found
+
+
+def main() -> None:
+    """Train both networks and print the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=30)
+    epochs = parser.parse_args().epochs
+    plain = load_shapes(train=8000)
+    planted = plant_shortcut(plain.test, 1.0)
+    network = train_vit(plain.train, epochs)
+    layer = adapt(network).map_layer(None, (3, 32, 32))
+    shapes = on_shapes(network, plain.test)
+    shortcut = on_shortcut(train_vit(plant_shortcut(plain.train, 0.5, CIRCLE), epochs), plain.test, planted)
+    about = {"command": "python benchmarks/vit.py", **provenance(), "epochs": epochs, "layer": layer}
+    print(json.dumps({**about, "shapes": shapes, "shortcut": shortcut}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
