@@ -378,6 +378,7 @@ NEIGHBOURS = Artifact(
     save=Neighbours.save,
     load=Neighbours.load,
     of=(PREDICTIONS, "weights", "train"),
+    version=2,
 )
 SEEDS = Artifact(
     "seeds.npz",
