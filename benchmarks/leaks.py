@@ -1,11 +1,10 @@
 """Near-duplicates that are found of planted ones, on CIFAR-10; and how many are found where none was planted.
 
-    python benchmarks/leaks.py > results/leaks.json
+    python benchmarks/leaks.py --planted 200 > results/leaks.json
 
 `--planted` training images are copied, changed, and looked for among all 50,000: copies, re-encoded, resized, mirrored
-and cropped ones. `test_set` is what is found among the official test images: those whose training image has another
-label are counted, and pairs inspected by eye are in `inspected` (see `INSPECTED`). `without` is the accuracy of a run
-(`--run`) or of published predictions without the test images that were found.
+and cropped ones. `test_set` is what is found among the official test images;
+those whose training image has another label are counted. `--pairs` writes all of them to a file, for inspection.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ def main() -> None:
         with open(chosen.pairs, "w", encoding="utf-8") as file:
             json.dump(sorted(rows), file)
     result = {
-        "command": "python benchmarks/leaks.py",
+        "command": f"python benchmarks/leaks.py --planted {chosen.planted}",
         **provenance(),
         "planted": planted,
         "test_set": {
