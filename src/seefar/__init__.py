@@ -96,7 +96,7 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 """Every public name, and the module it is imported from when it is first used."""
 
-__all__ = ["__version__", *_HOMES]  # made of the table
+__all__ = ["__version__", *_HOMES]  # computed from the table
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The app: the report of a run, live. Its images, and pictures of one's own, are painted over and predicted again.
+"""The app: the live report of a run. Its images, and the visitor's pictures, can be painted over and predicted again.
 
 The server has one page and one network. A visitor sends pixels or the bytes of a picture, never the name of a file, and
 nothing is written. `seefar/report/assets/live.js` is the other side of it.
@@ -33,18 +33,18 @@ from seefar.report.content import ReportContent, effect_values, pack
 from seefar.report.page import render_report
 
 LARGEST_UPLOAD = 32 << 20
-"""Bytes; a picture of 50 megapixels, which is the most that is decoded, has about as many as a JPEG."""
+"""Bytes: about the size of a JPEG of 50 megapixels, the most that is decoded."""
 MOST_REQUESTS = 16
-"""That send something at the same time: what they send is in memory."""
+"""Requests at the same time: their bodies are in memory."""
 MOST_CONNECTIONS = 100
 SECONDS_TO_SEND = 30
 SECONDS_TO_END = 2
-"""For what is being answered when the process is interrupted."""
+"""Seconds for open requests to finish when the process is interrupted."""
 
 
 @dataclass(frozen=True, eq=False)
 class Live:
-    """A page, and what answers it.
+    """A live page and the network behind it.
 
     Attributes:
         page: the report with its live part, as HTML.
@@ -147,13 +147,13 @@ def load_server() -> None:
 
 
 def make_server(live: Live, host: str = "127.0.0.1") -> Any:
-    """The server, whose `run(sockets=[listen(...)])` answers until the process is interrupted.
+    """The server, whose `run(sockets=[listen(...)])` serves until the process is interrupted.
 
-    It has the page at `/`, and answers what is sent to `/predict` and `/picture`.
+    It serves the page at `/`, and handles requests to `/predict` and `/picture`.
 
-    Requests with another host name than `host` are refused, or a web page whose name resolves to this machine could use
-    the app (DNS rebinding), and so are those of other web pages. Where `host` means all interfaces, any name may be
-    right.
+    Requests with a host name different from `host` are refused; otherwise a web page whose name resolves to this
+    machine could use the app (DNS rebinding). Requests from other web pages are refused too. Where `host` means all
+    interfaces, any name is accepted.
     """
     import uvicorn
     from starlette.applications import Starlette
@@ -179,7 +179,7 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
             raise HTTPException(403, "Requests from other pages are refused.")
 
     async def read(request: Request, most: int) -> bytes:
-        """The body, of which no more is read than is allowed."""
+        """The body of a request, read up to the limit."""
         body = bytearray()
         try:
             async with asyncio.timeout(SECONDS_TO_SEND):

@@ -1,6 +1,6 @@
 """The table of artifacts: every file that a run produces after training, how it is computed, and from what.
 
-This is the only place that knows what depends on what. Whether a file is still good is decided in `seefar.runs.store`.
+Dependencies are declared only here. `seefar.runs.store` decides whether a file is still valid.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Job:
         self._analysed: tuple[tuple[Neighbours | None, OtherRuns | None], MistakeAnalysis] | None = None
 
     def fact(self, name: str) -> str | None:
-        """What the artifacts are computed from, beside each other; None if it cannot be known now."""
+        """The inputs of the artifacts that are no artifacts themselves; None if an input is unknown now."""
         if name == "weights":
             return self.run.fingerprint
         if name == "test":
@@ -102,7 +102,7 @@ class Job:
         """The network.
 
         Raises:
-            RunError: it is not at hand.
+            RunError: it is not available.
         """
         if self.run.model is None:
             raise RunError(
@@ -141,7 +141,7 @@ class Job:
 
     @property
     def reference(self) -> Reference | None:
-        """What people and other networks say of the test images; None if there is nothing, or it cannot be had."""
+        """Votes of people and predictions of other networks for the test images; None if there are none to load."""
         return self._reference[0]
 
     @property
@@ -170,7 +170,7 @@ class Job:
 
     @property
     def leaks(self) -> Leaks | None:
-        """What the test set shares with the training set; None before the neighbours are there."""
+        """The images that test and training set share; None until the neighbours are computed."""
         neighbours, predicted = self.store.peek(NEIGHBOURS), self.evaluation.predictions.predicted
         if neighbours is None:
             return None
@@ -178,7 +178,7 @@ class Job:
 
     @property
     def calibrations(self) -> Calibrations:
-        """How far the probabilities can be believed."""
+        """How well the probabilities agree with the accuracy."""
         return self.store.get(CALIBRATION)
 
     @cached_property

@@ -25,7 +25,7 @@ BUILT_IN = ("cifar10", "cifar100", "fashion_mnist", "shapes")
 
 
 def one_spelling(data: str) -> str:
-    """`pics` for `pics/` and `./pics`, which are the same folder; one of a built-in's name keeps its dot."""
+    """`pics` for `pics/` and `./pics`, which are the same folder; one named like a built-in data set keeps its dot."""
     plain = str(Path(data)) if os.path.basename(data) != data else data
     return os.path.join(os.curdir, plain) if plain != data and plain in BUILT_IN else plain
 
@@ -39,7 +39,7 @@ class MapChoices:
     layer: str | None = None
     """Layer to map, such as layer3. Default: the last stage of the dense twin."""
     cells: int | None = None
-    """Cells on a side that the default layer is to have: 8, 16 or 32 for 32-pixel images. Default: 8."""
+    """Cells on a side of the default layer: 8, 16 or 32 for 32-pixel images. Default: 8."""
     hide: HideName = "blur"
     """What the occlusion test puts in place of the evidence: the blurred surroundings, grey, or the image's mean."""
 
@@ -68,14 +68,14 @@ class Choices(MapChoices):
     order: Order = "loss"
     """Sort by loss, by confidence, or by index."""
     true: str | None = None
-    """Only mistakes on images of this class."""
+    """Only mistakes whose true class is this one."""
     predicted: str | None = None
-    """Only mistakes that name this class."""
+    """Only mistakes whose predicted class is this one."""
     explain: Explained = "all"
-    """Which mistakes to explain: all, those that are shown first; or only those, for a first look."""
+    """Which mistakes to explain: all, beginning with those shown; or only those shown, for a first look."""
     neighbours: bool = True
-    """Whether to look for the nearest training images of each mistake, once all mistakes are explained. That takes as
-    long as five evaluations of the test set, once."""
+    """Find the nearest training images of each mistake, after all mistakes are explained. The first time takes as long
+    as five evaluations of the test set."""
 
     def __post_init__(self) -> None:
         """Refuse names that do not exist, and a number of mistakes that one figure cannot show."""

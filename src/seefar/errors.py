@@ -37,7 +37,7 @@ class Interrupted(SeefarError):  # noqa: N818  # not an error: a user interrupte
 
 
 def require(value: object, kind: type, name: str, step: str) -> None:
-    """Refuse an argument of another type, at the boundary.
+    """Refuse an argument of the wrong type, at the boundary.
 
     Args:
         value: what was passed.

@@ -1,4 +1,4 @@
-"""The main job and its steps, each into a run folder: train, evaluate, explain, report; and finished runs compared."""
+"""The pipeline and its steps, each into a run folder: train, evaluate, explain, report; comparison of finished runs."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ MOST_SEEDS = 100
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """What the main job returns.
+    """What the pipeline returns.
 
     Attributes:
         run: the trained network and its history, or an audit.
         evaluation: predictions, metrics and all mistakes.
         analysis: faults, accuracy views, label issues, confused pairs, slices.
-        calibrations: how far the probabilities can be believed.
+        calibrations: how well the probabilities agree with the accuracy.
         explanation: of the mistakes that are explained; `explanation.of(shown)` are those in the figure. None for an
             audit of predictions without a model.
         shown: the mistakes in the figures, in their order.
@@ -124,8 +124,8 @@ def run(
         device: see `seefar.train`.
         precision: see `seefar.train`.
         checkpoint_minutes: see `seefar.train`.
-        seeds: trainings with seeds from the recipe's on: after the first run further ones in folders such as
-            `fast-seed-1`, which tell luck from what the data and the recipe settle.
+        seeds: number of trainings, with consecutive seeds from the recipe's. Further runs go into folders such as
+            `fast-seed-1`; they distinguish luck from mistakes that every seed makes.
         progress: see `seefar.progress`.
         evaluated: called with the evaluation as soon as it is known, before mistakes are explained.
         command: the command line or function, for the manifest.
@@ -248,7 +248,7 @@ def explain_run(
     with _opened_job(run, data, chosen, data_dir, progress, command, others) as job:
         if others is not None:
             job.store.ensure(SEEDS)
-        # In the order in which a user wants to see them; each page shows what there is.
+        # The most useful files first; each page shows what is computed so far.
         if evaluated:
             evaluated(job.evaluation)
         job.store.ensure(*EVALUATED, MISTAKES_FIGURE, PAGE)
@@ -275,7 +275,7 @@ def report_run(
     progress: Progress | None = None,
     command: Sequence[str] = ("seefar.report_run",),
 ) -> Path:
-    """`report.html` from what the folder has; the network runs only if the predictions are not fresh.
+    """`report.html` from the files of the folder; the network runs only if the predictions are not fresh.
 
     Arguments and errors as `evaluate_run`; `beside` is another run on the same test images, whose predictions and maps
     are shown too. Returns the path of the page.
@@ -360,7 +360,7 @@ def check_choices(choices: Choices, data: Data, model: nn.Module | Classifier | 
     normalise_map_settings(model, data.image_size, choices)
 
 
-# ---- What was not trained here ----
+# ---- Models that were trained elsewhere ----
 
 
 def audit(
@@ -385,15 +385,15 @@ def audit(
     no occlusion test. With both, the model predicts, and the predictions that were passed are compared with its own.
 
     Args:
-        pictures: a `Split`, a `Data` whose test images are judged, or the name or path of a data set: a folder by class
-            or a CSV file of paths and labels, of which all pictures are judged.
+        pictures: a `Split`, a `Data` whose test images are evaluated, or the name or path of a data set: a folder by
+            class or a CSV file of paths and labels, of which all pictures are evaluated.
         predictions: a file, see `seefar.evaluation.given.read_predictions`; or logits (N, K) in the order of the
             pictures.
         model: what `seefar.adapt` takes or returns, or a finished run.
         name: the run folder: a path, or a bare name under `runs/`; default: `audit`, or that with the next free number
-            if the folder is about something else.
-        classes: names of the K classes in the order of the model; default: those of the pictures, by alphabet.
-        image_size: what pictures of a folder are brought to; default: the model's size, else 224 pixels, and 128
+            if that folder belongs to another audit.
+        classes: names of the K classes in the order of the model; default: those of the pictures, sorted.
+        image_size: size to which pictures of a folder are resized; default: the model's size, else 224 pixels, and 128
             without a model.
         fit: how pictures of another shape are brought to it, see `seefar.load_data`.
         model_name: what the model is called in the folder.
@@ -471,7 +471,7 @@ def open_finished(
     return run, load_for(run.recipe, data_dir, data, progress=progress)
 
 
-# ---- Runs side by side ----
+# ---- Comparison of runs ----
 
 
 def compare_runs(

@@ -1,6 +1,6 @@
 """Progress of long work: a bar in terminals and notebooks, a plain line now and then elsewhere.
 
-What computes takes a `Progress` and never prints; `None` stands for `Display`, which finds out where it is.
+Functions that compute take a `Progress` and never print; `None` means `Display`, which detects where it runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 GONE = {errno.EPIPE, errno.EIO}
-"""What the system says of a pipe that nobody reads any more, and of a terminal that was closed."""
+"""Error numbers of a pipe without a reader, and of a closed terminal."""
 SECONDS_BEFORE_BAR = 1.0
 """Work that is done sooner needs no bar."""
 SECONDS_BETWEEN_LINES = 30.0
@@ -29,10 +29,10 @@ SECONDS_BETWEEN_DRAWINGS = 0.2
 
 
 class Progress(Protocol):
-    """What is told of work in progress."""
+    """Receives reports of work in progress."""
 
     def line(self, text: str) -> None:
-        """One line to keep, such as a line of the training log."""
+        """A permanent line, such as a line of the training log."""
 
     def update(self, stage: str, done: int, total: int, note: str = "") -> None:
         """`done` of `total` units of a stage, such as `evaluation`, are finished; a stage is over at its total."""
@@ -42,10 +42,10 @@ class Silent:
     """A `Progress` that shows nothing."""
 
     def line(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 SILENT = Silent()
@@ -55,7 +55,7 @@ SILENT = Silent()
 class LastingOutput:
     """A text stream that drops what cannot be written because nobody is there to read it.
 
-    A training is not worth less because `| head` has seen enough; its lines are in `log.txt`.
+    A training must not stop because its reader, such as `| head`, has; its lines are also in `log.txt`.
 
     Args:
         stream: what is written to while it lasts.
@@ -117,7 +117,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Print a line: above the bar in a terminal, to standard output in a notebook."""
-        self.shown = time.perf_counter()  # whoever reads it knows that work goes on
+        self.shown = time.perf_counter()  # the line itself shows that work continues
         if self.bar:
             self.bar.console.print(text, soft_wrap=True)
         else:

@@ -54,9 +54,7 @@ def test_rates_over_all_mistakes() -> None:
     assert (rates.damaged.n, rates.damaged.share) == (3, pytest.approx(1 / 3))
     assert (rates.p_shifted, rates.p_least) == (1.0, 0.5)  # one to none; two to none: 2 * (1/2)^2
     assert rates.repaired.interval == (pytest.approx(0.150, abs=1e-3), pytest.approx(0.850, abs=1e-3))
-    assert str(rates).startswith(
-        "Hiding the evidence repairs 50% of 4 mistakes; hiding the same mask elsewhere 25% (p = 1)"
-    )
+    assert str(rates).startswith("Hiding the evidence repairs 50% of 4 mistakes; hiding the control mask 25% (p = 1)")
 
 
 def test_without_a_mistake_there_is_no_rate() -> None:

@@ -31,14 +31,14 @@ def test_each_check_that_fails_is_named_and_two_make_a_map_poor() -> None:
         return found.badge, found.reasons
 
     assert check() == check(elsewhere=neither) == check(masks=masks) == ("good", ())
-    assert check(strongest=neither) == ("fair", ("hiding its strongest pixels does not change the answer",))
-    later = ("hiding the same mask elsewhere changes the answer no later",)
+    assert check(strongest=neither) == ("fair", ("hiding its strongest pixels does not change the prediction",))
+    later = ("hiding the control mask changes the prediction no later",)
     assert check(elsewhere=top) == check(elsewhere=changed_at(0.05)) == ("fair", later)
     badge, (reason,) = check(of_mirrored=good)
     assert badge == "fair"
-    assert reason.startswith("the mirrored image gives another map (rank correlation ")
-    assert check(of_random=good)[1] == ("a network with random weights gives a like map (rank correlation 1.00)",)
-    assert check(of_random=-good)[1] == ("a network with random weights gives a like map (rank correlation -1.00)",)
+    assert reason.startswith("the mirrored image gives a different map (rank correlation ")
+    assert check(of_random=good)[1] == ("a network with random weights gives a similar map (rank correlation 1.00)",)
+    assert check(of_random=-good)[1] == ("a network with random weights gives a similar map (rank correlation -1.00)",)
     assert check(masks=~masks)[1] == ("its highest cell is not among the pixels that decide",)
     badge, reasons = check(masks=~masks, elsewhere=top)
     assert badge == "poor"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """The main job: train, evaluate, explain, draw. An interrupted run resumes with the same command.
+    """Train, evaluate, explain and write the report. An interrupted run resumes with the same command.
 
     seefar run [fast|quick|seed|demo|FILE.toml|FILE.json] [flags]; the defaults below are those of the recipe.
     """
@@ -40,10 +40,10 @@ class Run:
     choices: Choices = field(default_factory=Choices)
     output: JsonOutput = field(default_factory=JsonOutput)
     seeds: int = 1
-    """Trainings with different seeds, each a run of its own: mistakes that another seed does not make were luck."""
+    """Number of trainings with different seeds, each a run. A mistake that another seed does not make is luck."""
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Do all of it; print the accuracy as soon as it is known, and the files."""
+        """Run all steps; print the accuracy as soon as it is known, then the files."""
         from seefar.cli.launch import launch
         from seefar.pipeline import run
         from seefar.training.distributed import joined
@@ -103,7 +103,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Accuracy, per class, most confused pairs, and a table of all mistakes; the one read of the test set."""
+    """Evaluate on the test set: accuracy, recall of each class, most confused pairs, and a table of all mistakes."""
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
@@ -127,7 +127,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Explain:
-    """Maps of a finished run's mistakes, what hiding the evidence does, and the figures."""
+    """Explain the mistakes of a finished run: maps, occlusion test and figures."""
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
@@ -156,7 +156,7 @@ class Explain:
 
 @dataclass(frozen=True)
 class Report:
-    """The page of a finished run: accuracy, curves, confusion, every mistake with its maps, in one file."""
+    """Write the page of a finished run: accuracy, curves, confusion matrix and all mistakes with maps, in one file."""
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
@@ -167,7 +167,7 @@ class Report:
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Write the page from what the folder holds, and print where it is."""
+        """Write the page from the files of the folder, and print its path."""
         from seefar.pipeline import report_run
 
         progress = begin(self.output)
@@ -185,33 +185,33 @@ class Verify:
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Print that the folder is whole, or what is wrong with it."""
+        """Print that the folder is intact, or list the problems."""
         from seefar.runs.folder import find_run, verify
 
         folder, problems = find_run(self.run), verify(self.run)
         if problems:
-            raise RunError(f"{folder} is not as its manifest says:\n  " + "\n  ".join(problems))
-        print(f"{folder} is whole: every file is as its manifest says")
+            raise RunError(f"{folder} does not match its manifest:\n  " + "\n  ".join(problems))
+        print(f"{folder} is intact: every file matches its manifest")
 
 
 @dataclass(frozen=True)
 class FetchData:
-    """Fetch or make a data set, check it, and print where it lies and what it holds."""
+    """Download or generate a data set, check it, and print its folder and contents."""
 
     name: Annotated[str, tyro.conf.Positional] = "cifar10"
     """cifar10, cifar100, fashion_mnist, shapes, reference (human labels, checked label errors and published predictions
     for CIFAR-10's test images), or a folder of pictures: train/<class>/ and test/<class>/, or only <class>/."""
     data_dir: Path | None = None
-    """Where CIFAR-10 lies or is to be kept; a folder that is not there is made. Default: the environment variable
-    SEEFAR_DATA, else the user's cache folder."""
+    """Folder of CIFAR-10, created if it does not exist. Default: the environment variable SEEFAR_DATA, else the user's
+    cache folder."""
     image_size: int | tuple[int, int] = 32
-    """Height and width in pixels that the images of a folder are brought to, or one number for both."""
+    """Height and width in pixels to which the images of a folder are resized, or one number for both."""
     fit: Fit = "crop"
-    """How pictures of another shape are brought to it: cut out the centre, or put all of it on grey, or stretch it."""
+    """How images of another shape are made to fit: crop the centre, pad with grey, or stretch."""
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Load it, and print what it is."""
+        """Load the data set, and print a summary."""
         from seefar.data import load_data
         from seefar.data.cifar10 import default_folder
 
@@ -242,7 +242,7 @@ def begin(output: Output) -> Progress | None:
 def load(
     name: str, finished: Finished, progress: Progress | None, elsewhere: Elsewhere
 ) -> tuple[FinishedRun | Audit, Data]:
-    """A finished run or an audit and its data; or, with other pictures, the run's network as an audit of these."""
+    """A finished run or audit and its data; with other pictures, an audit of these by the run's network."""
     from seefar.evaluation.audit import prepare_audit
     from seefar.pipeline import open_finished
     from seefar.training.run import load_run

@@ -23,8 +23,8 @@ from seefar.training.distributed import ProcessError, launched
 from seefar.training.state import STOPS
 
 RANK = "import sys; sys.path = list(filter(None, sys.path)); from seefar.cli.main import main; sys.exit(main())"
-"""What each process runs: `python -m seefar`, except that nothing is imported from the current folder, which may hold a
-file `random.py` that a stranger wrote."""
+"""What each process runs: `python -m seefar`, except that nothing is imported from the current folder, which may hold
+an untrusted file `random.py`."""
 PATIENCE = 10.0
 """Seconds that the other processes have to end after one has failed, and again after SIGTERM."""
 

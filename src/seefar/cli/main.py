@@ -1,4 +1,4 @@
-"""The main driver: reads the command line, calls a command, reports errors in one paragraph, gives the exit code."""
+"""The entry point: reads the command line, calls a command, reports errors in one paragraph, returns the exit code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GROUPS = {
 }
 """Groups of flags in words, by the field that holds them."""
 NARROWEST = 40
-"""Columns of a terminal: below some 20 the help is never laid out to its end."""
+"""Columns of a terminal: below about 20 the layout of the help never ends."""
 DESCRIPTION = (
     "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why. `seefar COMMAND --help` has the "
     "flags of a command, among them --debug for tracebacks; `seefar --version` prints the version."
@@ -70,14 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_printing_safe()
-    os.environ["MPLBACKEND"] = "agg"  # figures go into files only, so no other backend is loaded, or complained of
-    if os.path.exists("matplotlibrc"):  # of the current folder, whoever wrote it; it may have text set by LaTeX
+    os.environ["MPLBACKEND"] = "agg"  # figures go into files only, so no other backend is loaded
+    if os.path.exists("matplotlibrc"):  # an untrusted file of the current folder; it may turn LaTeX on
         import matplotlib
 
         matplotlib.rcdefaults()
     if shutil.get_terminal_size().columns < NARROWEST:
         os.environ["COLUMNS"] = str(NARROWEST)
-    gc.set_threshold(10_000)  # not 700: imports make many objects, and to search them for garbage takes 0.2 s
+    gc.set_threshold(10_000)  # not 700: imports create many objects, and garbage collection among them takes 0.2 s
     out: Any = LastingOutput(sys.stdout)
     errors: Any = LastingOutput(sys.stderr, drops_all=True)
     with redirect_stdout(out), redirect_stderr(errors):
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _call(words)
         finally:
             with suppress(OSError, RunError):
-                out.flush()  # else Python does it when it ends, and complains if nobody reads
+                out.flush()  # else Python flushes at exit, and reports an error if the pipe is closed
 
 
 def _call(words: list[str]) -> int:
@@ -106,7 +106,7 @@ def _call(words: list[str]) -> int:
         if "--debug" in words:
             raise
         code = error.exit_code if isinstance(error, SeefarError) else 2
-        # Of several processes the first reports what all of them meet, and that another one was lost.
+        # Of several processes only the first reports the errors that all of them have, and that another one was lost.
         if os.environ.get("RANK", "0") == "0" or not (isinstance(error, RunError) or code in (1, 130)):
             _print_error(error)
         return code
@@ -134,7 +134,7 @@ def parse(words: Sequence[str]) -> Any:
         ]
         for name, command in COMMANDS.items()
     )
-    union: Any = Union[commands]  # noqa: UP007  # made of a table
+    union: Any = Union[commands]  # noqa: UP007  # built from a table
     printed = io.StringIO()  # no terminal, so without colours
     try:
         with redirect_stdout(printed):
@@ -150,7 +150,7 @@ def parse(words: Sequence[str]) -> Any:
 
 
 def _plain_help(text: str) -> str:
-    """Help whose prose fits the terminal, without defaults that say nothing, and with groups named in words."""
+    """The help: prose wrapped to the terminal, no uninformative defaults, groups with readable names."""
     text = text.replace("usage: seefar run [-h]", f"usage: seefar run [{'|'.join(RECIPES)}] [-h]")
     text = text.replace("usage: seefar train [-h]", f"usage: seefar train [{'|'.join(RECIPES)}] [-h]")
     text = re.sub(r"\(default:\s*(None|False)?\)", lambda found: "\n" * found[0].count("\n"), text)
@@ -164,7 +164,7 @@ def _plain_help(text: str) -> str:
 
 
 def _make_printing_safe() -> None:
-    """No traceback where standard output is closed, or cannot show a letter of a class name."""
+    """Avoid a traceback where standard output is closed, or cannot encode a class name."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -174,12 +174,12 @@ def _make_printing_safe() -> None:
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """One line, without the place in the source that Python adds; names of files in it may hold escape sequences."""
+    """One line, without the source location that Python adds; file names in it may hold escape sequences."""
     print(printable(f"seefar: {message}"), file=sys.stderr)
 
 
 def _print_error(error: BaseException) -> None:
-    """Print it to standard error; names of files and folders in it may hold escape sequences."""
+    """Print an error to standard error; file names in it may hold escape sequences."""
     lines = [printable(line) for line in f"seefar: {error}".split("\n")]
     if sys.stderr.isatty():
         width = shutil.get_terminal_size().columns

@@ -19,21 +19,21 @@ Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 @dataclass(frozen=True)
 class Place:
-    """Where the run and the data lie."""
+    """Folders of the run and of the data."""
 
     name: str | None = None
     """Run folder: a path, or a bare name under runs/. Default: the recipe's name, or that with the next free number if
     the folder belongs to another recipe or other data."""
     data_dir: Path | None = None
-    """Where CIFAR-10 lies. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What the training runs on: what is learnt depends on it to rounding only."""
+    """Hardware settings. They change the result of a training by rounding only."""
 
     device: DeviceName = "auto"
-    """Where to compute."""
+    """Device to compute on."""
     precision: PrecisionName = "auto"
     """Precision of convolutions and matrix products in training; evaluation is always float32."""
     checkpoint_minutes: float = 5.0
@@ -47,29 +47,29 @@ class Launch:
     processes: int = 1
     """Processes on this machine that train together; the first one evaluates and explains."""
     max_restarts: int = 0
-    """How often all of them start again, from the last checkpoint, after one of them died."""
+    """How often all processes restart from the last checkpoint after one of them has died."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """Where a finished run computes, and where its data lies now."""
+    """Device and data of a finished run."""
 
     device: DeviceName = "auto"
-    """Where to compute."""
+    """Device to compute on."""
     data: str | None = None
-    """The data set, where it lies now. Default: as the run was trained."""
+    """Name or folder of the data set. Default: the one that the run was trained on."""
     data_dir: Path | None = None
-    """Where CIFAR-10 lies. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Other pictures of the same classes, such as those of this month."""
+    """Other images of the same classes, such as those of this month."""
 
     on: str | None = None
-    """Folder by class, or CSV file of paths and labels: all its pictures are judged, in a run folder of its own."""
+    """Folder by class, or CSV file of paths and labels: all pictures are evaluated, in a run folder of their own."""
     name: str | None = None
-    """That run folder: a path, or a bare name under runs/. Default: the names of the run and of the pictures."""
+    """Run folder for them: a path, or a bare name under runs/. Default: the names of the run and of the pictures."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Output:
     quiet: Switch = False
     """No progress on standard error."""
     debug: Switch = False
-    """Errors with their traceback."""
+    """Print errors with their traceback."""
 
     @property
     def progress(self) -> Progress | None:
-        """What shows the progress; None shows it where the command runs."""
+        """The progress display; None chooses one that fits the terminal or notebook."""
         return SILENT if self.quiet else None
 
 

@@ -41,14 +41,14 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
         print(f"  {one.name:12s} {'-' if one.recall is None else f'{one.recall:6.1%}'} of {one.n}")
     names = [one.name for one in metrics.classes]
     most = count_confusions(metrics.confusion)[:CONFUSED_PAIRS]
-    confused = "; ".join(f"{names[one.true]} taken for {names[one.predicted]} {one.n}" for one in most)
+    confused = "; ".join(f"{names[one.true]} predicted as {names[one.predicted]} {one.n}" for one in most)
     if confused:
         confused = f", most of them: {confused}"
     print(f"{metrics.mistakes} mistakes{confused}", flush=True)
 
 
 def print_result(result: Result, as_json: bool) -> None:
-    """The repair rates and what lies in the folder; as JSON, the metrics too."""
+    """Print the repair rates and the files of the folder; as JSON, the metrics too."""
     folder, explanation = result.run.folder, result.explanation
     if as_json:
         occlusion = None if explanation is None else asdict(explanation.rates)
@@ -81,12 +81,12 @@ def print_result(result: Result, as_json: bool) -> None:
 
 
 def print_next(command: str, folder: RunFolder, flags: str = "") -> None:
-    """The command that a user may want next."""
+    """Suggest a next command."""
     print(f"next: seefar {command} {shlex.quote(folder.name)} {flags}".rstrip())
 
 
 def print_data(data: Data, place: str) -> None:
-    """Where a data set lies, and what it holds."""
+    """Print the folder and the contents of a data set."""
     height, width = data.train.images.shape[1:3]
     mean, deviation = (", ".join(f"{value:.4f}" for value in values) for values in data.statistics)
     print(f"{data.name}: {place}")
@@ -163,7 +163,7 @@ def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[Accura
     counts, rule = count_faults(verdicts), rule_of(verdicts)
     print(f"{file}: {counts['errors']} mistakes")
     if same:
-        print(f"These are the predictions of {', '.join(same)}, which is not counted among the other nets.")
+        print(f"These are the predictions of {', '.join(same)}, which is not counted among the other networks.")
     for fault, meaning in rule.meaning.items():
         share = counts[fault] / max(1, counts["errors"])
         print(f"  {fault:10s} {counts[fault]:5d}  {share:6.1%}  {meaning}")
@@ -180,7 +180,7 @@ def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[Accura
 
 
 def print_triage_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
-    """The counts, the accuracies, the published nets with the same predictions, and every verdict."""
+    """The counts, the accuracies, the published networks with the same predictions, and every verdict."""
     from seefar.evaluation.verdict import count_faults, rule_of
 
     result = {
@@ -194,7 +194,7 @@ def print_triage_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView]
 
 
 def print_reference(data_dir: Path | None, progress: Progress | None) -> None:
-    """Fetch the reference data if they are not there; print what they are, their licences, and where they lie."""
+    """Download the reference data if they are missing; print sources, licences and folders."""
     from seefar.data.reference import SOURCES, find_files, read_reference
 
     paths = find_files(data_dir, progress=progress)
@@ -204,12 +204,12 @@ def print_reference(data_dir: Path | None, progress: Progress | None) -> None:
     print(
         f"{len(reference.counts):,} test images, {reference.counts.sum():,} choices of people, "
         f"{(reference.confirmed >= 0).sum()} checked labels of which {reference.label_errors.sum()} are errors, "
-        f"{len(reference.nets)} published nets"
+        f"{len(reference.nets)} published networks"
     )
 
 
 def print_prediction(prediction: PicturePrediction, figure: Path) -> None:
-    """The prediction of one picture, and what hiding the evidence does."""
+    """Print the prediction of one picture, and the effect of hiding the evidence."""
     from seefar.errors import printable
 
     print(f"{printable(prediction.file)}: {prediction.describe()}")

@@ -32,7 +32,7 @@ TEST_IMAGES = 10_000  # of CIFAR-10
 
 @dataclass(frozen=True)
 class Predict:
-    """Predict pictures of any size and mode: class, runner-up, why the one and not the other, evidence hidden."""
+    """Predict pictures of any size and mode: class, runner-up, contrast map of the two, occlusion test."""
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
@@ -41,12 +41,12 @@ class Predict:
     out: Path | None = None
     """Folder for a figure of each picture. Default: predictions/ and the run's name."""
     device: DeviceName = "auto"
-    """Where to compute."""
+    """Device to compute on."""
     maps: MapChoices = field(default_factory=MapChoices)
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Predict what can be read, draw and print it; then name all files that cannot be read."""
+        """Predict, draw and print all readable pictures; then list the files that cannot be read."""
         from seefar.artifacts import measured_grid
         from seefar.data.pictures import read_pictures, unreadable
         from seefar.explanation.explain import Explainer, normalise_map_settings
@@ -95,10 +95,10 @@ def _figure_paths(folder: Path, names: Sequence[str]) -> list[Path]:
 
 @dataclass(frozen=True)
 class Audit:
-    """The page of a classifier that was trained elsewhere, or of its predictions alone, in a run folder."""
+    """Audit a classifier that was trained elsewhere, or only its predictions: page and tables in a run folder."""
 
     pictures: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURES")]
-    """A folder by class, or a CSV file of paths and labels; all pictures are judged, or those of test/ if there is one.
+    """A folder by class, or a CSV file of paths and labels; all pictures are evaluated, or those of test/ if it exists.
     Or cifar10, shapes."""
     predictions: Path | None = None
     """File of predictions: .csv with file name and predicted class, or a column for each class; .json, .npy or .npz."""
@@ -107,20 +107,20 @@ class Audit:
     name: str | None = None
     """Run folder: a path, or a bare name under runs/. Default: audit, or that with the next free number."""
     classes: tuple[str, ...] = ()
-    """Names of the classes in the order of the model. Default: those of the pictures, by alphabet."""
+    """Names of the classes in the order of the model. Default: those of the pictures, in alphabetical order."""
     image_size: int | None = None
-    """Height and width in pixels that pictures are brought to. Default: the model's."""
+    """Height and width in pixels to which pictures are resized. Default: the model's."""
     fit: Fit = "crop"
-    """How pictures of another shape are brought to it: cut out the centre, or put all of it on grey, or stretch it."""
+    """How images of another shape are made to fit: crop the centre, pad with grey, or stretch."""
     data_dir: Path | None = None
     """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
     device: DeviceName = "auto"
-    """Where to compute."""
+    """Device to compute on."""
     choices: Choices = field(default_factory=Choices)
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Judge, print the accuracy and the files."""
+        """Audit; print the accuracy and the files."""
         from seefar.model.adapt import adapt
         from seefar.pipeline import audit
         from seefar.training.device import choose_compute
@@ -159,7 +159,7 @@ def load_model(place: str) -> Any:
     if spec is None or spec.loader is None:
         raise ChoiceError(f"--model must be FILE.py:FUNCTION of a file that exists (got {place}).")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.parent.resolve()))  # for what lies beside it
+    sys.path.insert(0, str(file.parent.resolve()))  # for modules in the same folder
     try:
         spec.loader.exec_module(module)
     finally:
@@ -171,12 +171,12 @@ def load_model(place: str) -> Any:
 
 @dataclass(frozen=True)
 class App:
-    """The report of a run, live in the browser: paint over an image, or drop a picture, and it is predicted again."""
+    """Serve the report of a run as a live page: paint over an image, or drop a picture, and see the new prediction."""
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
     host: str = "127.0.0.1"
-    """Address to listen on. 0.0.0.0 lets other machines in; there is no password."""
+    """Address to listen on. 0.0.0.0 admits other machines; there is no password."""
     port: int = 7860
     """Port to listen on; 0 takes a free one."""
     finished: Finished = field(default_factory=Finished)
@@ -188,7 +188,7 @@ class App:
         from seefar.pipeline import report_content
         from seefar.training.run import load_for, load_run
 
-        load_server()  # the first thing that may be missing
+        load_server()  # fails early if the extra is missing
         with listen(self.host, self.port) as listening:
             finished, progress = self.finished, self.output.progress
             run = load_run(self.run, finished.device)
@@ -248,13 +248,13 @@ class Compare:
 
 @dataclass(frozen=True)
 class Triage:
-    """Why each mistake happened: a label error, an ambiguous or a hard image, or the model. No run is needed."""
+    """Find the cause of each mistake: label error, ambiguous image, hard image or model error. No run is needed."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """Predictions for the 10,000 test images in their official order, or with their numbers, as .csv, .json, .npy or
     .npz: one class for each, by name or from 0 to 9, or ten logits."""
     name: str | None = None
-    """Also keep the result: page, table and figures go into this run folder, a path, or a bare name under runs/."""
+    """Also save page, table and figures in this run folder: a path, or a bare name under runs/."""
     notes: Path | None = None
     """Notes that the report exported as CSV: adds the accuracy with the labels that they correct."""
     data_dir: Path | None = None
@@ -263,7 +263,7 @@ class Triage:
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Find the fault of each mistake, and print how many have which."""
+        """Find the cause of each mistake, and print the count of each cause."""
         from seefar.data import load_data
         from seefar.data.reference import CLASSES, load_reference
         from seefar.evaluation.evaluate import Evaluation

@@ -42,7 +42,7 @@ Classes = tuple[Labels, Labels]
 
 @dataclass(frozen=True)
 class MapSettings:
-    """How mistakes are explained, in one form for all ways to say the same.
+    """How mistakes are explained, normalised: equal settings have one form.
 
     Attributes:
         method: one of `seefar.maps.formulas.METHODS`.
@@ -50,7 +50,7 @@ class MapSettings:
         cells: cells on a side of the default layer; None: the default number, also where it was given as a number.
         hide: what replaces hidden pixels.
         grid: positions of the cells, as far as the network's architecture determines them.
-        batch: images that the network runs on at least, see `Explainer`; 1 answers soonest for one image.
+        batch: least number of images that the network runs on, see `Explainer`; 1 is fastest for a single image.
     """
 
     method: MethodName
@@ -94,7 +94,7 @@ def normalise_map_settings(
     *,
     force: bool = False,
 ) -> MapSettings:
-    """Check that a model can be explained with these choices, and write them in one form; takes the time of one map.
+    """Check that a model can be explained with these choices, and normalise them; takes the time of one map.
 
     Args:
         model: see `seefar.adapt`. Its weights and width do not matter.
@@ -184,7 +184,7 @@ class Explainer:
             classes: the predicted class, and the one to contrast it with.
             before: probabilities of these two classes, float64 (n, 2).
             index: data set indices, int64 (n,), from which the control masks are drawn.
-            masks: the pixels that decide, bool (n, H, W), where the data set knows them.
+            masks: the pixels that decide, bool (n, H, W), where the data set has them.
         """
         first, second = self.settings.two_maps(self.classifier, images, classes)
         contrast = first - second
@@ -218,7 +218,7 @@ def fill(rows: NDArray[Any], batch: int) -> NDArray[Any]:
 # ---- Mistakes ----
 
 CORRECT_PREDICTIONS = 300
-"""At most this many correct predictions are tested for the damage rate: enough for 6 points either way."""
+"""The most correct predictions that are tested for the damage rate: enough for an interval of 6 points either way."""
 
 
 def explain(
@@ -259,10 +259,10 @@ def explain(
     Example:
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
-        >>> net, test = seefar.ResNet18(width=2).eval(), load_shapes(train=20, test=12).test
-        >>> predictions = seefar.predict(net, test, progress=seefar.SILENT)
+        >>> network, test = seefar.ResNet18(width=2).eval(), load_shapes(train=20, test=12).test
+        >>> predictions = seefar.predict(network, test, progress=seefar.SILENT)
         >>> some = seefar.find_mistakes(predictions)[:2]
-        >>> seefar.explain(net, test, predictions, some, layer="layer2", progress=seefar.SILENT).contrast.shape
+        >>> seefar.explain(network, test, predictions, some, layer="layer2", progress=seefar.SILENT).contrast.shape
         (2, 16, 16)
     """
     require(split, Split, "split", "one of images and labels, such as data.test")
@@ -287,7 +287,7 @@ def explain_in_parts(
     known: Explanation | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Explanation]:
-    """`explain`, with what is explained so far after each part: to save it, and pass it as `known` after a kill.
+    """`explain` in parts: yields the explanation so far, to be saved, and passed as `known` after a crash.
 
     `known` is an explanation of the same predictions with the same settings. Its mistakes are not explained again, and
     the result is bitwise that of one call. The mistakes are explained in the order that is passed, with settings of
@@ -350,7 +350,7 @@ def _explain_part(explainer: Explainer, split: Split, predictions: Predictions, 
 def _measure_damage(
     explainer: Explainer, split: Split, predictions: Predictions, count: int, shown: Progress
 ) -> NDArray[np.bool_]:
-    """Whether hiding the evidence for a correct prediction changes it, bool (R,), for at most `count` of them."""
+    """Whether hiding the evidence changes each of at most `count` correct predictions, bool (R,)."""
     correct = np.flatnonzero(predictions.predicted == predictions.labels)
     chosen = np.sort(np.random.default_rng(Stream.RIGHT_ANSWERS).permutation(correct)[:count])
     damaged = [np.zeros(0, dtype=bool)]

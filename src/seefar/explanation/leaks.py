@@ -1,4 +1,4 @@
-"""Leaks: test images that the training set holds too, as near-duplicates or under related file names.
+"""Leaks: test images that are also in the training set, as near-duplicates or under related file names.
 
 About 3 % of the test images of CIFAR-10 are near-duplicates of training images, mirrored, shifted by some pixels or
 recoloured (Barz & Denzler 2019, arXiv 1902.00423). A model has seen the right example of a mistake among them, and its
@@ -324,7 +324,7 @@ def find_leaks(
     *,
     duplicates: Sequence[Duplicate] | None = None,
 ) -> Leaks:
-    """The test images that the training set holds too, and the accuracy with and without them.
+    """The test images that are also in the training set, and the accuracy with and without them.
 
     Args:
         test: the test images, N.

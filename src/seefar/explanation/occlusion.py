@@ -344,10 +344,10 @@ class RepairRates:
         """In one line."""
         if self.repaired.share is None:
             return "no mistake to repair"
-        damaged = "" if self.damaged.share is None else f"; {self.damaged.share:.0%} of right answers break so"
+        damaged = "" if self.damaged.share is None else f"; {self.damaged.share:.0%} of correct predictions change too"
         return (
             f"Hiding the evidence repairs {self.repaired.share:.0%} of {self.repaired.n} mistakes; hiding the "
-            f"same mask elsewhere {self.shifted.share:.0%} (p = {self.p_shifted:.2g}), "
+            f"control mask {self.shifted.share:.0%} (p = {self.p_shifted:.2g}), "
             f"the least relevant {self.least.share:.0%} (p = {self.p_least:.2g}){damaged}."
         )
 

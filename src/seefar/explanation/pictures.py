@@ -154,8 +154,8 @@ def predict_pictures(
         >>> file = tempfile.mkdtemp() + "/red.png"
         >>> Image.new("RGB", (60, 40), "red").save(file)
         >>> classes = ("cat", "dog", "fox")
-        >>> net = seefar.ResNet18(num_classes=3, width=2).eval()
-        >>> (found,) = seefar.predict_pictures(net, file, classes, progress=seefar.SILENT)
+        >>> network = seefar.ResNet18(num_classes=3, width=2).eval()
+        >>> (found,) = seefar.predict_pictures(network, file, classes, progress=seefar.SILENT)
         >>> found.contrast.shape, found.picture.crop, found.classes[found.predicted] in classes
         ((8, 8), (10, 0, 50, 40), True)
     """
@@ -184,7 +184,7 @@ def explain_pictures(
         logits = explainer.logits(images)
         if logits.shape[1] != len(classes):
             raise DataError(
-                f"The model returns {logits.shape[1]} logits for an image, but {len(classes)} classes are named: pass "
+                f"The model returns {logits.shape[1]} logits for an image, but {len(classes)} classes are given: pass "
                 "the names of the classes that it was trained on."
             )
         first, second = two_best(logits)

@@ -90,7 +90,7 @@ def grid_of(model: nn.Module | Classifier, cells: tuple[int, int], image_size: i
     image's size: at 50 pixels 13 cells are 4 apart, not 50 / 13. For another network only the number of cells is
     known, and they are assumed to share the image evenly, which is right to within a cell.
 
-    The origin is the middle of the first cell's block of pixels. Where a cell of the dense twin looks is learnt,
+    The origin is the middle of the first cell's block of pixels. The position of a dense twin's cells is learnt,
     see `seefar.maps.sanity.find_origin`.
 
     Args:
@@ -142,7 +142,7 @@ def capture(classifier: Classifier, inputs: Tensor, classes: Tensor, layer: str)
 
     def take(_module: nn.Module, _inputs: object, output: Any) -> Any:
         activations = first_tensor(output)
-        classifier.to_cells(activations, inputs, layer)  # refuses what has no cells
+        classifier.to_cells(activations, inputs, layer)  # refuses layers without cells
         assert activations is not None
         taken.append(activations.detach().clone().requires_grad_())
         copied = taken[-1].clone()  # since the next layer may change it in place
@@ -154,14 +154,14 @@ def capture(classifier: Classifier, inputs: Tensor, classes: Tensor, layer: str)
             logits = classifier.forward(inputs.clone())  # a tensor made under inference_mode could not be used here
         if len(taken) != 1:
             part = "takes no part in the forward pass" if not taken else f"is used {len(taken)} times in a forward pass"
-            raise ChoiceError(f"Layer {layer} {part}: name another layer.")
+            raise ChoiceError(f"Layer {layer} {part}: choose another layer.")
         count, found = logits.shape[1], classes.tolist()
         if found and not 0 <= min(found) <= max(found) < count:
             raise ChoiceError(f"Class indices must be from 0 to {count - 1} (got {min(found)} to {max(found)}).")
         score = logits.gather(1, classes.clone()[:, None]).sum()
         gradient = torch.autograd.grad(score, taken[0], allow_unused=True)[0] if score.requires_grad else None
         if gradient is None:
-            raise ChoiceError(f"The logits do not depend on layer {layer} by a gradient: name another layer.")
+            raise ChoiceError(f"The logits do not depend on layer {layer} by a gradient: choose another layer.")
         activations, gradients = (classifier.to_cells(part.detach(), inputs, layer) for part in (taken[0], gradient))
     if len(inputs) and not gradients.any():
         probed = classifier.probe(inputs.shape[1:])

@@ -64,7 +64,7 @@ def gradcam(
         float32 (N, h, w).
 
     Raises:
-        DataError: the images are no pictures in 0 to 1.
+        DataError: the images are not in the range 0 to 1.
         ChoiceError: the layer does not exist, has no cells or too few, does not reach the logits, or a class is out of
             range.
 
@@ -261,8 +261,8 @@ def contrast_map(
     Example:
         >>> import numpy as np
         >>> import seefar
-        >>> net, images = seefar.ResNet18(width=2), np.zeros((2, 32, 32, 3), np.uint8)
-        >>> float(np.abs(seefar.contrast_map(net, images, predicted=3, true=3)).max())
+        >>> network, images = seefar.ResNet18(width=2), np.zeros((2, 32, 32, 3), np.uint8)
+        >>> float(np.abs(seefar.contrast_map(network, images, predicted=3, true=3)).max())
         0.0
     """
     one, two = (method(model, images, classes, layer, cells=cells, force=force) for classes in (predicted, true))

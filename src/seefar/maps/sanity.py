@@ -110,7 +110,7 @@ def flip_agreement(
 
 
 def find_origin(maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int], grid: Grid) -> Grid:
-    """The grid of a dense twin with its origin measured: where the cells of this network look.
+    """The grid of a dense twin with its measured origin: the positions of the cells of this network.
 
     Convolutions of stride 2 centre the first cell on the first pixel of its block, at 0. A network that averages its
     cells learns to use all of the image, which moves the centre towards the middle of the block, at 3.5. The origin is
@@ -212,7 +212,7 @@ def check_health(
             each; inf if it never did.
         image_size: height and width of the images.
         grid: positions of the cells; default: they share the image evenly.
-        masks: the pixels that decide, bool (M, H, W), where the data set knows them.
+        masks: the pixels that decide, bool (M, H, W), where the data set has them.
     """
     of_evidence, of_control = changes
     random = rank_correlation(contrast, of_random)
@@ -225,13 +225,13 @@ def check_health(
         if status != "ok":
             reasons.append("the map is flat" if status == "flat" else f"the map has {status}")
         if np.isinf(of_evidence[i]):
-            reasons.append("hiding its strongest pixels does not change the answer")
+            reasons.append("hiding its strongest pixels does not change the prediction")
         elif of_evidence[i] >= of_control[i]:
-            reasons.append("hiding the same mask elsewhere changes the answer no later")
+            reasons.append("hiding the control mask changes the prediction no later")
         if abs(random[i]) > LARGEST_RANDOM:
-            reasons.append(f"a network with random weights gives a like map (rank correlation {random[i]:.2f})")
+            reasons.append(f"a network with random weights gives a similar map (rank correlation {random[i]:.2f})")
         if flip[i] < SMALLEST_FLIP:
-            reasons.append(f"the mirrored image gives another map (rank correlation {flip[i]:.2f})")
+            reasons.append(f"the mirrored image gives a different map (rank correlation {flip[i]:.2f})")
         if not points_at_mask[i]:
             reasons.append("its highest cell is not among the pixels that decide")
         badge: Badge = "poor" if status != "ok" or len(reasons) > 1 else "fair" if reasons else "good"
