@@ -232,7 +232,7 @@ def analyse_mistakes(
         >>> test = load_shapes(train=20, test=40).test
         >>> predictions = seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
         >>> analysis = seefar.analyse_mistakes(predictions, test)
-        >>> len(analysis.verdicts) == (predictions.predicted != test.labels).sum(), len(analysis.views)
+        >>> len(analysis.verdicts) == int((predictions.predicted != test.labels).sum()), len(analysis.views)
         (True, 1)
     """
     labels, predicted = predictions.labels, predictions.predicted

@@ -151,6 +151,8 @@ class Classifier:
                 f"{type(self.network).__name__} must return logits ({len(inputs)}, K) for {len(inputs)} images (got "
                 f"{_form(output)}): wrap it in a module that does."
             )
+        if isinstance(self.network, ResNet18):
+            return output
         if output.shape[1] == 1:
             return torch.cat((torch.zeros_like(output), output), 1)
         tolerance = 1e-4 if output.dtype == torch.float32 else 1e-2
