@@ -45,7 +45,10 @@ COMPUTED = {
     "neighbours.npz",
     "mistakes.csv",
     "report.html",
-    *(f"figures/{name}.png" for name in ("history", "mistakes", "maps", "assignment", "confusion", "reliability", "faults")),
+    *(
+        f"figures/{name}.png"
+        for name in ("history", "mistakes", "maps", "assignment", "confusion", "reliability", "faults")
+    ),
 }
 
 
