@@ -63,11 +63,10 @@ def test_faults_are_printed_with_a_net_that_is_the_judged_one(
     printed = capsys.readouterr().out
     assert f"{path}: 2 mistakes" in printed
     assert "the predictions of net12, which is not counted" in printed
-    assert "  hard           1   50.0%  other nets miss it too" in printed
-    assert (
-        "  image 2: people and most nets get it right: 0 of 50 people chose horse, 50 chose bird (the label)" in printed
-    )
-    assert "0 of 12 nets miss it" in printed
+    assert "  hard           1   50.0%  other networks miss it too" in printed
+    reason = "people and most networks get it right: 0 of 50 people chose horse, 50 chose bird (the label)"
+    assert f"  image 2: {reason}" in printed
+    assert "0 of 12 networks miss it" in printed
     assert f"By {HUMAN.name}: {HUMAN.reliability}" in printed
 
 

@@ -57,7 +57,7 @@ def test_a_view_without_images_is_left_out() -> None:
 def test_wrong_input_is_refused() -> None:
     with pytest.raises(DataError, match="official order"):
         accuracy_views(1 - LABELS, LABELS, REFERENCE)
-    with pytest.raises(DataError, match="4 whole numbers"):
+    with pytest.raises(DataError, match="4 integers"):
         accuracy_views(LABELS, LABELS[:3], REFERENCE)
 
 

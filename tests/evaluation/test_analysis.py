@@ -67,7 +67,7 @@ def test_the_official_test_set_has_faults(split: Split, predicted: np.ndarray, r
     assert analysis.sections["faults"] == {"errors": 3, "label": 1, "ambiguous": 0, "hard": 0, "model": 2}
     assert analysis.columns["fault"] == {3: "label", 5: "model", 13: "model"}
     assert analysis.columns["label_issue"].keys() == {3, 5, 13}
-    assert analysis.lines[0] == "whose fault: label 1, ambiguous 0, hard 0, model 2"
+    assert analysis.lines[0] == "causes: label 1, ambiguous 0, hard 0, model 2"
 
 
 def test_a_split_without_mistakes_and_a_split_of_one_image(split: Split) -> None:

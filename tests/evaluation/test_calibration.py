@@ -100,7 +100,7 @@ def test_what_happens_by_chance_is_told() -> None:
 
 def test_what_cannot_be_measured_is_refused() -> None:
     logits = np.zeros((2, 3))
-    with pytest.raises(DataError, match=r"2 whole numbers; found int64 of shape \(3,\)"):
+    with pytest.raises(DataError, match=r"2 integers; found int64 of shape \(3,\)"):
         measure_calibration(logits, np.array([0, 1, 2]))
     with pytest.raises(DataError, match="at least one image"):
         fit_temperature(np.zeros((0, 3)), np.zeros(0, int))

@@ -109,7 +109,7 @@ def test_probabilities_become_their_logarithms_also_in_half_precision(tmp_path: 
         ("a.csv", "0\nbird\n1\n", "bird for image 1"),
         ("a.csv", "0,1,2\n0,1\n0,1,2\n", "line 2"),
         ("a.csv", "file,label\na.png,cat\nx.png,dog\nc d.png,dog\n", "cat/b.jpg"),
-        ("a.csv", "file,label\na.png,cat\na.png,dog\nb.jpg,dog\nc d.png,dog\n", "a.png more than once"),
+        ("a.csv", "file,label\na.png,cat\na.png,dog\nb.jpg,dog\nc d.png,dog\n", "a.png occurs more than once"),
         ("a.csv", "file,label\nx.png,cat\ny.png,dog\nz.png,dog\n", "cat/a.png and 2 other"),
         ("a.npy", "no array", "a.npy"),
         ("a.npz", "no archive", "a.npz"),

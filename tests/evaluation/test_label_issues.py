@@ -91,7 +91,7 @@ def test_wrong_input_is_refused() -> None:
         find_label_issues(LABELS, 2 * SHARES)
     with pytest.raises(DataError, match="sum to 1"):
         find_label_issues(LABELS, np.where(SHARES == 1, np.nan, SHARES))
-    with pytest.raises(DataError, match=r"6 whole numbers; found int64 of shape \(5,\)"):
+    with pytest.raises(DataError, match=r"6 integers; found int64 of shape \(5,\)"):
         find_label_issues(LABELS[:5], SHARES)
     with pytest.raises(DataError, match="0 to 2; found 0 to 3"):
         find_label_issues(LABELS + (LABELS == 2), SHARES)

@@ -73,7 +73,7 @@ def test_the_numbers_and_the_sentence(reference: Reference) -> None:
     assert verdict.entropy == pytest.approx(0.5294, abs=1e-4)
     assert verdict.sentence == (
         "people disagree: 3 of 5 checkers confirmed the label rather than dog; 6 of 50 people chose dog, "
-        "44 chose cat (the label); 3 of 13 nets miss it"
+        "44 chose cat (the label); 3 of 13 networks miss it"
     )
 
 
@@ -110,7 +110,7 @@ def test_a_net_is_not_compared_with_itself(reference: Reference) -> None:
 def test_wrong_input_is_refused(reference: Reference) -> None:
     with pytest.raises(DataError, match="official order"):
         triage(LABELS[::-1], judged(0), reference)
-    with pytest.raises(DataError, match=r"60 whole numbers; found int64 of shape \(3,\)"):
+    with pytest.raises(DataError, match=r"60 integers; found int64 of shape \(3,\)"):
         triage(LABELS, np.zeros(3, dtype=np.int64), reference)
     with pytest.raises(DataError, match="found float64"):
         triage(LABELS, np.zeros(60), reference)

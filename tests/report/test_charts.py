@@ -33,13 +33,13 @@ def test_faults_are_bars_from_zero_as_long_as_their_counts() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == [f"{name}" for name in FAULT_NAMES.values()][:4]
     assert axes.yaxis_inverted()  # the first is at the top
     found = words(figure)
-    assert "Whose fault are the 407 mistakes?" in found
+    assert "Causes of the 407 mistakes" in found
     assert "170  (42%)" in found
 
 
 def test_a_fault_without_mistakes_and_no_mistakes_are_drawn_too() -> None:
     assert [bar.get_width() for bar in plot_faults({"model": 3}).axes[0].patches] == [0, 0, 0, 3]
-    assert "Whose fault are the 0 mistakes?" in words(plot_faults({}))
+    assert "Causes of the 0 mistakes" in words(plot_faults({}))
 
 
 def test_the_reliability_diagram_shows_each_bin_and_counts_every_image() -> None:
@@ -72,7 +72,7 @@ def test_the_colours_of_the_confusion_matrix_are_of_the_mistakes_alone() -> None
     assert axes.images[0].get_clim() == (0, 39)
     assert [text.get_text() for text in axes.texts] == ["98%", "2", "1", "60%", "39", "-"]
     assert axes.get_yticklabels()[1].get_text() == "$x$"
-    assert "Which classes are taken for which: 42 mistakes" in words(figure)
+    assert "Confusion matrix: 42 mistakes" in words(figure)
 
 
 def test_a_hundred_classes_have_no_room_for_numbers() -> None:

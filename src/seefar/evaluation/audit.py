@@ -30,21 +30,21 @@ from seefar.training.history import HistoryRow
 from seefar.training.run import Run, load_run
 
 MODEL_SIZE, PREDICTED_SIZE = 224, 128
-"""Height and width that pictures are brought to for a model that has no size of its own, and for predictions alone."""
+"""Height and width to which pictures are resized for a model without a size of its own, and for predictions alone."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What an audit is about; the same sources have the same folder.
+    """What an audit evaluates; the same sources have the same folder.
 
     Attributes:
         pictures: name of the data set, or the path of its folder or table.
         model: which classifier, in words: no code is loaded from here. Empty if only predictions were given.
         run: the run folder whose network it is; empty for other classifiers.
-        predictions: the file of the predictions, or what else they were; empty if the classifier made them.
+        predictions: the file of the predictions, or a description of them; empty if the classifier made them.
         classes: names of the K classes.
         image_size: height and width of the pictures in pixels, or one number for both.
-        fit: how pictures of another shape were brought to it.
+        fit: how pictures of another shape are made to fit.
     """
 
     pictures: str
@@ -62,10 +62,10 @@ class Audit:
 
     Attributes:
         folder: its run folder.
-        source: what it is about.
+        source: what it evaluates.
         fingerprint: of the weights, or of the predictions that were given.
-        model: the classifier; None if there is none or it is not at hand.
-        given: the predictions that were given; None if the classifier makes them, or they are not at hand.
+        model: the classifier; None if there is none or it is not available.
+        given: the predictions that were given; None if the classifier makes them, or they are not available.
     """
 
     folder: RunFolder
@@ -82,7 +82,7 @@ class Audit:
 
     @property
     def has_model(self) -> bool:
-        """Whether there is a classifier, at hand or not."""
+        """Whether there is a classifier, available or not."""
         return bool(self.source.model or self.source.run)
 
     @property
@@ -117,10 +117,10 @@ class Audit:
 def audit_folder(source: Source, name: str | Path | None) -> RunFolder:
     """The folder for an audit; nothing is written.
 
-    Without a name it is the first of `audit`, `audit-2` and so on that is free or about the same source.
+    Without a name it is the first of `audit`, `audit-2` and so on that is free or has the same source.
 
     Raises:
-        RunError: the named folder is about something else.
+        RunError: the named folder has another source.
     """
     if name is not None:
         folder = find_run(name)
@@ -132,7 +132,7 @@ def audit_folder(source: Source, name: str | Path | None) -> RunFolder:
 
 
 def _conflict(folder: RunFolder, source: Source) -> str | None:
-    """Why a folder cannot be used for this audit, as a sentence; None if it is free or about the same."""
+    """Why a folder cannot be used for this audit, as a sentence; None if it is free or has the same source."""
     if not folder.audit.exists():
         return f"{folder} has other files." if folder.path.is_dir() and any(folder.path.glob("[!.]*")) else None
     other = load_audit(folder, with_model=False).source
@@ -159,7 +159,7 @@ def load_audit(folder: RunFolder, device: DeviceName = "auto", with_model: bool 
         raise RunError(f"{folder.audit} is damaged ({error}): delete the folder and audit again.") from error
     model = load_run(Path(source.run), device).model if source.run and with_model else None
     if model is not None and weights_fingerprint(model) != fingerprint:
-        model = None  # that run was trained again
+        model = None  # the run was trained again
     return Audit(folder, source, fingerprint, model)
 
 
@@ -172,7 +172,7 @@ def load_pictures(
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Data:
-    """The data of an audit: all pictures of a folder or table are test images, but those of a `train/` beside `test/`.
+    """The data of an audit: all pictures of a folder or table are test images, except a `train/` beside `test/`.
 
     Arguments and errors as `seefar.load_data`.
     """
@@ -192,7 +192,7 @@ def prepare_audit(
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Audit, Data]:
-    """What `seefar.audit` is about, and its data; nothing is computed or written. Arguments and errors as there."""
+    """The source of `seefar.audit`, and its data; nothing is computed or written. Arguments and errors as there."""
     if predictions is None and model is None:
         raise DataError("An audit needs predictions or a model: pass at least one of them.")
     if isinstance(predictions, str | Path):

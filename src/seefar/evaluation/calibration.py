@@ -1,6 +1,6 @@
 """Calibration: reliability diagram, expected calibration error, Brier score, temperature scaling.
 
-A calibrated model that is confident to 80 % is correct in 80 of 100 cases. All from logits and labels.
+Of the predictions of a calibrated model with a confidence of 80%, 80 in 100 are correct. All from logits and labels.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def reliability_bins(confidence: Floats, right: NDArray[np.bool_], bins: int = B
 
     Args:
         confidence: probability of the predicted class, (N,).
-        right: whether it is the true class, (N,).
+        right: whether the prediction is correct, (N,).
         bins: how many; one for each image if there are fewer images.
     """
     parts = np.split(np.argsort(confidence, kind="stable"), _starts(len(confidence), bins)[1:])

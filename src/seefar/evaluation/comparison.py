@@ -1,7 +1,7 @@
 """Comparison of runs: McNemar's test, repaired and broken images, shared mistakes, Cohen's kappa, luck.
 
-Two runs of one recipe with different seeds make different mistakes. A mistake that another seed does not make was bad
-luck; a mistake of all seeds is settled by the data and the recipe.
+Two runs of one recipe with different seeds make different mistakes. A mistake that another seed does not make is luck;
+a mistake of all seeds is settled by the data and the recipe.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ComparedRun:
         accuracy: share of correct predictions.
         interval: 95 % Wilson interval of the accuracy.
         mistakes: wrong predictions.
-        recall: share of each class that is recognised; None for a class without images.
+        recall: share of each class that is predicted correctly; None for a class without images.
     """
 
     name: str
@@ -127,10 +127,10 @@ def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[st
     """
     if len(predicted) < 2:
         raise DataError(f"A comparison needs at least two runs, not {len(predicted)}.")
-    for name, answers in predicted.items():
-        if answers.shape != labels.shape or len(labels) == 0:
-            raise DataError(f"{name} has predictions of shape {answers.shape} for labels of shape {labels.shape}.")
-    wrong = {name: answers != labels for name, answers in predicted.items()}
+    for name, values in predicted.items():
+        if values.shape != labels.shape or len(labels) == 0:
+            raise DataError(f"{name} has predictions of shape {values.shape} for labels of shape {labels.shape}.")
+    wrong = {name: values != labels for name, values in predicted.items()}
     images = np.bincount(labels, minlength=len(classes))
     all_wrong = np.logical_and.reduce(list(wrong.values()))
     first = next(iter(wrong.values()))
@@ -185,7 +185,7 @@ def holds(condition: str, comparison: Comparison) -> bool:
 
 
 def parse_condition(condition: str) -> ast.expr:
-    """A condition of `holds`, checked: to refuse it before any work.
+    """A condition of `holds`, checked before any work.
 
     Raises:
         DataError: it is no such expression.
@@ -247,7 +247,7 @@ def cohens_kappa(first: Classes, second: Classes, num_classes: int) -> float:
         0.5
     """
     agreement = float((first == second).mean())
-    counts = (np.bincount(answers, minlength=num_classes).tolist() for answers in (first, second))
+    counts = (np.bincount(predicted, minlength=num_classes).tolist() for predicted in (first, second))
     by_chance = sum(a * b for a, b in zip(*counts, strict=True)) / len(first) ** 2
     return 1.0 if by_chance == 1 else (agreement - by_chance) / (1 - by_chance)
 

@@ -169,15 +169,13 @@ class MistakeAnalysis:
         lines = []
         if self.verdicts:
             counts = count_faults(self.verdicts)
-            lines.append(
-                "whose fault: " + ", ".join(f"{fault} {n}" for fault, n in counts.items() if fault != "errors")
-            )
+            lines.append("causes: " + ", ".join(f"{fault} {n}" for fault, n in counts.items() if fault != "errors"))
         lines += [str(view) for view in self.views[1:]]
         return lines + [finding.text for finding in self.findings]
 
     @property
     def findings(self) -> list[Finding]:
-        """What stands out: a model at chance, doubtful labels, the most confused pair, slices that differ."""
+        """Notable results: a model at chance, doubtful labels, the most confused pair, slices that differ."""
         found = [Finding(text) for text in self.cautions]
         if self.seeds:
             mean, spread = statistics.mean(self.seeds), statistics.stdev(self.seeds)

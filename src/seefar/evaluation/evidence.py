@@ -1,11 +1,11 @@
-"""Verdicts from evidence that any data set has, for test images that nobody has judged.
+"""Verdicts from evidence that any data set has, for test images without human labels.
 
 The rule, in three sentences. A label is doubtful if its probability, after temperature scaling, is below 1 %, or if a
-near-duplicate among the training images has another label. A mistake is the model's own if all other runs get the image
-right, or with a single run, if the label has 15 % or more. It is hard if at least two other runs all miss it too; the
-cause of any other mistake is unknown.
+near-duplicate among the training images has another label. A mistake is the model's own if all other runs predict the
+image correctly, or with a single run, if the label has 15% or more. It is hard if at least two other runs all predict
+it wrongly too; the cause of any other mistake is unknown.
 
-`docs/mistakes.md` says how often people agree, and what each kind of evidence is worth.
+`docs/mistakes.md` reports how often people agree, and how reliable each kind of evidence is.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class OtherRuns:
 
 
 def wrong_runs(others: Sequence[Labels], labels: Labels) -> NDArray[np.int64]:
-    """How many of other runs get each image wrong, int64 (N,): a mistake that few of them make was bad luck.
+    """How many other runs get each image wrong, int64 (N,): a mistake that few of them make is luck.
 
     Args:
         others: predicted classes of runs with other seeds, each int (N,).
@@ -98,7 +98,7 @@ RUNS = Rule(
 def judge(
     predictions: Predictions, *, copies: Mapping[int, int] | None = None, others: Sequence[Labels] = ()
 ) -> list[Verdict]:
-    """One verdict for each mistake, in order of index, without human labels; see the top of this module.
+    """One verdict for each mistake, in order of index, without human labels; see this module's documentation.
 
     Args:
         predictions: of the test images.

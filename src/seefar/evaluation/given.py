@@ -21,9 +21,9 @@ from seefar.runs.files import TEXT_LIMIT, expanded, open_regular, parse_json, re
 SUFFIXES = (".csv", ".json", ".npy", ".npz")
 """Files of predictions."""
 PREDICTED = ("predicted", "prediction", "predictions", "pred", "class", "label")
-"""Titles of a column of predicted classes; the first that there is counts."""
+"""Titles of a column of predicted classes; the first one present counts."""
 SCORES = ("logits", "probabilities", "scores", *PREDICTED)
-"""Names of arrays in `.npz` and of fields in `.json`; the first that there is counts."""
+"""Names of arrays in `.npz` and of fields in `.json`; the first one present counts."""
 LEAST_PROBABILITY = 1e-12
 
 Floats = NDArray[np.float32]
@@ -56,7 +56,7 @@ def find_predictions(path: str | Path) -> Path:
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path} must be a file of one of these kinds: {', '.join(SUFFIXES)}.")
     if not path.is_file():
-        raise DataError(f"{path} is missing: name a file of predictions ({', '.join(SUFFIXES)}).")
+        raise DataError(f"{path} is missing: choose a file of predictions ({', '.join(SUFFIXES)}).")
     return path
 
 
@@ -69,8 +69,8 @@ def read_predictions(
     with its name or in the order of the classes; and, in any column, the name of its file. A `.json` is a list of
     these, or an object from file names to them. A `.npy` is an array; a `.npz` has one called `logits`,
     `probabilities` or `predicted`, and may have `files` and `classes`. Rows that are not negative and sum to 1 are
-    probabilities, of which the logarithm is taken. Predicted classes become rows of 0 and a single 1, which is all that
-    is known: `Predictions.has_probabilities` is then false.
+    probabilities, of which the logarithm is taken. Predicted classes become rows of 0 and a single 1, since nothing
+    else is known: `Predictions.has_probabilities` is then false.
 
     Args:
         path: the file.
@@ -80,7 +80,7 @@ def read_predictions(
             paths, else last parts, else these without their endings. Default: the numbers from 0, or from 1.
 
     Returns:
-        Logits, float32 (N, K), and one line that says how they were read.
+        Logits, float32 (N, K), and one line that describes how they were read.
 
     Raises:
         DataError: the file is missing or cannot be read, or holds something else.
@@ -96,7 +96,7 @@ def read_predictions(
     try:
         cells, how = _match(_read(path), count, files, len(classes))
         scores = _scores(*cells, classes)
-    except Exception as error:  # whoever wrote the file can have put anything anywhere
+    except Exception as error:  # the file may hold anything anywhere
         raise DataError(f"{path} cannot be used: {printable(str(error) or type(error).__name__)}") from error
     if (scores >= 0).all() and np.abs(scores.sum(1) - 1).max() < 0.01 and not is_one_hot(scores):
         scores = np.log(np.maximum(scores / scores.sum(1, keepdims=True), LEAST_PROBABILITY))
@@ -120,8 +120,8 @@ def _from_archive(path: Path) -> _Table:
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-            if unpacked > max(TEXT_LIMIT, 10 * path.stat().st_size):  # scores hardly shrink, a bomb is mostly zeros
-                raise ValueError(f"unpacked it would have {unpacked:,} bytes")
+            if unpacked > max(TEXT_LIMIT, 10 * path.stat().st_size):  # scores hardly compress, unlike a zip bomb
+                raise ValueError(f"its unpacked size would be {unpacked:,} bytes")
             arrays = {name.removesuffix(".npy"): read_member(archive, name) for name in archive.namelist()}
     except Exception as error:  # a damaged archive may raise anything at all
         raise ValueError(f"it is no archive of plain arrays ({error}).") from error
@@ -173,7 +173,7 @@ def _match(
             cells, titles = cells[1:], cells[0].tolist()
         if len(cells) != count:
             raise ValueError(f"it has predictions for {len(cells):,} images, there are {count:,}.")
-        return (cells, titles), "it names no files, so its order must be that of the images"
+        return (cells, titles), "it has no file names, so its order must be that of the images"
     how = how if files is not None else "matched by number"
     if at < 0:
         return (cells[rows], titles), how
@@ -186,14 +186,14 @@ PARTS: dict[str, Callable[[PurePosixPath], str]] = {
     "file names": lambda path: path.name,
     "file names without endings": lambda path: path.stem,
 }
-"""What is compared of two paths: the most that agrees."""
+"""The parts of two paths that are compared: the longest that agree."""
 
 
 def _rows(names: Sequence[str], files: Sequence[str]) -> tuple[list[int], str]:
-    """For each file the row of its name, -1 if it has none, and what of them was compared.
+    """For each file the row of its name, -1 if it has none, and which parts were compared.
 
     Raises:
-        ValueError: a name is there twice.
+        ValueError: a name occurs twice.
     """
     best = [-1] * len(files), ""
     own, there = ([PurePosixPath(name.strip().replace("\\", "/")) for name in part] for part in (files, names))
@@ -204,7 +204,7 @@ def _rows(names: Sequence[str], files: Sequence[str]) -> tuple[list[int], str]:
             twice = Counter(map(part, there)) & Counter(dict.fromkeys(keys, 2))
             key, times = max(twice.items(), key=lambda one: one[1])
             if times > 1 and -1 not in rows:
-                raise ValueError(f"it names {printable(key)} more than once.")
+                raise ValueError(f"{printable(key)} occurs more than once.")
             best = rows, f"matched by {how}"
     return best
 

@@ -62,21 +62,21 @@ class Metrics:
 
     @property
     def cautions(self) -> list[str]:
-        """At most one sentence, about a model whose mistakes say little: at chance, or blind to a class."""
+        """At most one sentence, about a model whose mistakes carry no information: at chance, or blind to a class."""
         never = [one for one in self.classes if one.n and one.precision is None]
         if self.at_chance:
             largest = max(self.classes, key=lambda one: one.n)
             return [
                 f"{self.accuracy:.1%} of {self.n:,} predictions are correct, not measurably more than by predicting "
-                f"{largest.name} for every image ({largest.n / self.n:.1%}), so the mistakes say little: are classes "
-                f"and files in the same order?{self._order_hint()}"
+                f"{largest.name} for every image ({largest.n / self.n:.1%}), so the mistakes carry no information: are "
+                f"classes and files in the same order?{self._order_hint()}"
             ]
         names = ", ".join(f"{one.name} ({one.n} images)" for one in never[:5])
         more = f" and {len(never) - 5} more" if len(never) > 5 else ""
         return [f"never predicted: {names}{more}"] if never else []
 
     def _order_hint(self) -> str:
-        """Whether the predictions would be right with the classes in another order, as a sentence or nothing."""
+        """Whether the predictions would be correct with the classes in another order, as a sentence or nothing."""
         confusion = np.array(self.confusion)
         rows, columns = linear_sum_assignment(-confusion)
         best = confusion[rows, columns].sum() / self.n
@@ -97,7 +97,7 @@ def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> N
         raise DataError(f"Scores must be (N, K) for at least one image and two classes; found {scores.shape}.")
     n, num_classes = scores.shape
     if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"Labels must be {n:,} whole numbers; found {labels.dtype} of shape {labels.shape}.")
+        raise DataError(f"Labels must be {n:,} integers; found {labels.dtype} of shape {labels.shape}.")
     if not 0 <= labels.min() <= labels.max() < num_classes:
         raise DataError(f"Labels must be 0 to {num_classes - 1}; found {labels.min()} to {labels.max()}.")
 

@@ -1,7 +1,7 @@
 """Mistakes and their patterns: every mistake ranked, confused classes, error rates of dark or busy images.
 
-A slice is a tenth of the images with a property that a person can picture: the darkest, the busiest. That a slice has
-more mistakes does not mean that its property is the reason.
+A slice is a tenth of the images with a visible property: the darkest, the busiest. More mistakes in a slice do not
+prove that the property is their cause.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def chosen_classes(
     one, other = (None if name is None else find_class(classes, name) for name in (true, predicted))
     if one is not None and one == other:
         raise DataError(
-            f"Images of {classes[one]} that are called {classes[one]} are no mistakes: choose two different classes."
+            f"Images of {classes[one]} predicted as {classes[one]} are no mistakes: choose two different classes."
         )
     return one, other
 
@@ -138,7 +138,7 @@ class ConfusedPair:
     """Two classes that are confused with each other.
 
     Attributes:
-        first, second: the classes; `first` is the one whose images are mistaken more often.
+        first, second: the classes; `first` is the one whose images are misclassified more often.
         first_as_second: images of `first` that are predicted as `second`.
         second_as_first: images of `second` that are predicted as `first`.
         share: of all mistakes, both directions together.

@@ -22,7 +22,7 @@ class Note:
     Attributes:
         index: position in the test set.
         tag: any text; may be empty.
-        new_label: the class that it is instead of its label; None: the label is right.
+        new_label: the corrected class; None: the label is right.
         note: any text; may be empty.
     """
 

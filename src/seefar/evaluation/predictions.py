@@ -27,7 +27,7 @@ class Predictions:
     Attributes:
         logits: float32 (N, K).
         features: float32 (N, C), the input of the linear layer that makes the logits, `features @ weight.T + bias`.
-            (N, 0) for a network whose last layer is another.
+            (N, 0) for a network without such a last layer.
         labels: int64 (N,), the true classes.
         classes: names of the K classes.
         model: fingerprint of the weights, `seefar.model.inference.weights_fingerprint`.
@@ -81,7 +81,7 @@ class Predictions:
 
     @classmethod
     def of(cls, logits: NDArray[np.floating], split: Split) -> Predictions:
-        """Predictions of a network that is not at hand, from its logits; without features.
+        """Predictions of a network that is not available, from its logits; without features.
 
         The fingerprint of the weights is that of the logits. `seefar.evaluation.given.read_predictions` reads files.
 
@@ -122,7 +122,7 @@ class Predictions:
             RunError: the file is missing, damaged, or holds something else.
         """
         arrays = load_arrays(path, _FORM)
-        try:  # a table that was copied from elsewhere has no manifest that would vouch for it
+        try:  # a file that was copied from elsewhere has no manifest to check it against
             classes = check_classes(arrays["classes"])
             labels = check_labels(arrays["labels"], len(arrays["logits"]), classes)
         except DataError as error:
@@ -154,7 +154,7 @@ def predict(
 ) -> Predictions:
     """Logits and last-layer features of every image.
 
-    Always in float32, so that predictions do not depend on which precision a machine is fastest at.
+    Always in float32, so that predictions do not depend on the precision that is fastest on a machine.
 
     Args:
         model: a `ResNet18`, or what else `seefar.adapt` takes or returns. It is used in eval mode, and its mode is

@@ -1,4 +1,4 @@
-"""Triage of mistakes: label error, ambiguous, hard or model error; accuracy seen several ways; label issues.
+"""Triage of mistakes: label error, ambiguous, hard or model error; accuracy views; label issues.
 
 Each mistake of any model on CIFAR-10's test set gets exactly one verdict, from the classes that people and other
 networks chose. A single accuracy hides that some labels are wrong and some images cannot be distinguished.
@@ -20,7 +20,7 @@ from seefar.evaluation.verdict import HARD_NETS, HUMAN, Verdict
 AMBIGUOUS_BITS = 0.5
 """People disagree where the entropy of their choices is above this; 0.47 bits is one in ten choosing another class."""
 GOOD_ACCURACY = 0.9
-"""Published networks above this accuracy are compared with; there are 24."""
+"""Only published networks above this accuracy are compared with; there are 24."""
 
 
 def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verdict]:
@@ -35,7 +35,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
     2103.14749), published predictions (Recht et al. 2018, arXiv 1806.00451).
 
     Args:
-        labels: int (N,), those of the whole test set in its official order.
+        labels: int (N,), those of the complete test set in its official order.
         predicted: int (N,), the classes that any model predicts.
         reference: from `load_reference`.
 
@@ -52,7 +52,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
         >>> [(verdict.index, verdict.fault) for verdict in seefar.triage(labels, np.array([0, 0, 0]), reference)]
         [(1, 'ambiguous'), (2, 'model')]
         >>> seefar.triage(labels, np.array([0, 0, 0]), reference)[0].sentence
-        'people disagree: 20 of 51 people chose cat, 31 chose dog (the label); 0 of 1 net misses it'
+        'people disagree: 20 of 51 people chose cat, 31 chose dog (the label); 0 of 1 network misses it'
     """
     reference.check_labels(labels)
     _check_predicted(predicted, len(labels))
@@ -69,7 +69,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
     for index in np.flatnonzero(predicted != labels).tolist():
         true, other, counts = int(labels[index]), int(predicted[index]), reference.counts[index]
         reasons = _reasons(reference, index, true, other)
-        reasons.append(f"{nets_wrong[index]} of {nets} {'net misses' if nets == 1 else 'nets miss'} it")
+        reasons.append(f"{nets_wrong[index]} of {nets} {'network misses' if nets == 1 else 'networks miss'} it")
         verdict = Verdict(
             index,
             true,
@@ -89,7 +89,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
 
 
 def _reasons(reference: Reference, index: int, true: int, predicted: int) -> list[str]:
-    """What the checkers, if any, and people said of an image, in words."""
+    """The choices of checkers, if any, and of people for an image, in words."""
     counts, classes = reference.counts[index], reference.classes
     majority = int(counts.argmax())
     choices = [f"{counts[predicted]} of {counts.sum()} people chose {classes[predicted]}"]
@@ -106,7 +106,7 @@ def _reasons(reference: Reference, index: int, true: int, predicted: int) -> lis
 def _check_predicted(predicted: Labels, count: int) -> None:
     if predicted.shape != (count,) or not np.issubdtype(predicted.dtype, np.integer):
         raise DataError(
-            f"Predicted classes must be {count:,} whole numbers; found {predicted.dtype} of shape {predicted.shape}."
+            f"Predicted classes must be {count:,} integers; found {predicted.dtype} of shape {predicted.shape}."
         )
 
 
@@ -234,7 +234,7 @@ class LabelIssues:
 def find_label_issues(
     labels: Labels, probabilities: NDArray[np.floating], classes: tuple[str, ...] | None = None
 ) -> LabelIssues:
-    """Find the images whose label the model contradicts confidently.
+    """Find the images for which the model confidently predicts another class than the label.
 
     Class j is confident for an image if its probability reaches the threshold of j, the mean probability of j over the
     images labelled j. A label is an issue if another class is confident, and another class is the most probable one.

@@ -1,4 +1,4 @@
-"""A verdict on a mistake, the rule that gave it, and how many there are of each kind."""
+"""The verdict on a mistake, the rule behind it, and the counts of each cause."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAULT_NAMES: dict[Fault, str] = {
     "model": "model error",
     "unknown": "unknown cause",
 }
-"""The faults in words, for page and figures; files have the keys."""
+"""The causes in words, for page and figures; files have the keys."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ HUMAN = Rule(
     {
         "label": "the label is doubtful",
         "ambiguous": "people disagree",
-        "hard": "other nets miss it too",
-        "model": "people and most nets get it right",
+        "hard": "other networks miss it too",
+        "model": "people and most networks get it right",
     },
     "Label: people who checked the label reject it. Ambiguous: people disagree about the image. Hard: at least "
     f"{HARD_NETS} other good networks make a mistake too. Model: none of these, so a better model can repair it.",
@@ -63,7 +63,7 @@ class Verdict:
         predicted: the class that the model predicts.
         fault: `label`, `ambiguous`, `hard`, `model`, or `unknown`, which human labels never give.
         sentence: the numbers in words.
-        rule: what gave the verdict. `EVIDENCE` has none of the following.
+        rule: the rule of the verdict. `EVIDENCE` has none of the following.
         people: how many people classified the image.
         people_true: how many of them chose the label.
         people_predicted: how many of them chose the predicted class.
@@ -89,7 +89,7 @@ class Verdict:
 
 
 def rule_of(verdicts: Sequence[Verdict]) -> Rule:
-    """What gave the verdicts; human labels where there is none."""
+    """The rule of the verdicts; human labels where there is none."""
     return verdicts[0].rule if verdicts else HUMAN
 
 
@@ -102,7 +102,7 @@ def count_faults(verdicts: Sequence[Verdict]) -> dict[str, int]:
 def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
     """Columns for `mistakes.csv`: column -> {index: value}; a column without any value is left out.
 
-    `fault`, `fault_rule` (what gave it), `people`, `people_true`, `people_predicted`, `people_entropy` (bits),
+    `fault`, `fault_rule` (the rule behind it), `people`, `people_true`, `people_predicted`, `people_entropy` (bits),
     `checkers_confirmed` (of five; empty if nobody checked the label), `nets`, `nets_wrong`, `fault_reason`.
     """
     values: dict[str, Callable[[Verdict], object]] = {

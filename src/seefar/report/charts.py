@@ -1,6 +1,6 @@
 """Charts: training curves, causes of the mistakes, reliability diagram, confusion matrix, comparison of runs.
 
-Each from plain values or a frozen dataclass of them, each a matplotlib Figure, laid out in inches.
+Each is a matplotlib Figure from plain values or a frozen dataclass of them, laid out in inches.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
     """Causes of the mistakes, as horizontal bars with count, share and meaning.
 
     Args:
-        faults: count by fault; those of no mistake may be left out.
-        rule: what gave them.
+        faults: count by fault; causes without mistakes may be left out.
+        rule: the rule that assigned them.
     """
     counts = {fault: faults.get(fault, 0) for fault in rule.meaning}
     total, row = sum(counts.values()), 0.62
     figure = new_figure(8.0, 0.75 + row * len(counts))
-    text(figure, 0.25, 0.2, f"Whose fault are the {total:,} mistakes?", LARGE, weight="bold")
+    text(figure, 0.25, 0.2, f"Causes of the {total:,} mistakes", LARGE, weight="bold")
     names = [FAULT_NAMES[fault] for fault in counts]
     left = 0.45 + max(text_width(name) for name in names)
     axes = place(figure, left, 0.6, 7.75 - left, row * len(counts))
@@ -97,11 +97,11 @@ def plot_reliability(
         after: the same with a fitted temperature.
     """
     figure = new_figure(5.6, 7.5)
-    text(figure, 0.25, 0.2, "Is the network as sure as it is right?", LARGE, weight="bold")
+    text(figure, 0.25, 0.2, "Calibration: confidence and accuracy", LARGE, weight="bold")
     axes = draw_reliability(figure, (0.75, 0.95, 4.6, 5.95), calibration, confidence, after)
     axes.legend(loc="lower right", fontsize=SMALL, frameon=False)
     size = min(group.n for group in calibration.bins)
-    words = f"{calibration.n:,} images, about {size:,} a point, with 95 % intervals; dashed: as sure as right"
+    words = f"{calibration.n:,} images, about {size:,} a point, with 95 % intervals; dashed: perfect calibration"
     text(figure, 0.25, 0.5, words, SMALL, color=QUIET)
     return figure
 
@@ -127,7 +127,7 @@ def draw_reliability(
     for at, side, ha in (((0.03, 0.95), "underconfident", "left"), ((0.97, 0.3), "overconfident", "right")):
         axes.text(*at, side, transform=axes.transAxes, fontsize=SMALL, color=QUIET, ha=ha)
     axes.set(xlim=(start, 1.01), ylim=(start, 1.01))
-    axes.set_ylabel("share of right answers", fontsize=NORMAL, color=INK)
+    axes.set_ylabel("share of correct predictions", fontsize=NORMAL, color=INK)
     axes.set_xticklabels([])
     counts, edges = np.histogram(confidence, np.linspace(start, 1.0, 21))
     below.bar(edges[:-1], counts, np.diff(edges), align="edge", color=NEUTRAL, edgecolor="white", linewidth=0.6)
@@ -183,12 +183,12 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     left, top, side = 0.75 + margin, 1.0 + 0.75 * margin, cell * k
     figure = new_figure(max(left + side + 0.6, 5.4), top + side + 0.95)
     wrong = int(matrix.sum() - matrix.trace())
-    text(figure, 0.25, 0.2, f"Which classes are taken for which: {wrong:,} mistakes", LARGE, weight="bold")
+    text(figure, 0.25, 0.2, f"Confusion matrix: {wrong:,} mistakes", LARGE, weight="bold")
     axes = place(figure, left, top, side, side)
     mistakes = np.ma.masked_array(matrix, np.eye(k, dtype=bool))
     most = max(int(mistakes.max()) if k > 1 else 0, 1)
     shades = LinearSegmentedColormap.from_list("accent", ["#ffffff", ACCENT])
-    # The root distinguishes small counts, as on the page.
+    # The root spreads small counts, as on the page.
     image = axes.imshow(mistakes, cmap=shades, norm=PowerNorm(0.5, 0, most), interpolation="nearest")
     for c in range(k):
         axes.add_patch(Rectangle((c - 0.5, c - 0.5), 1, 1, facecolor="#e8eaed", edgecolor="none"))
@@ -213,7 +213,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     )
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=SMALL, colors=QUIET, length=0)
-    words = "images; grey: share of the class that is recognised"
+    words = "images; grey: recall of the class"
     text(figure, left, top + side + 0.55, words, SMALL, color=QUIET)
     return figure
 
@@ -234,7 +234,7 @@ MOST_OTHERS = 3
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
-    """Runs side by side: their accuracies, which mistakes of the first are luck, what each other repairs and breaks.
+    """Comparison of runs: accuracies, luck among the first run's mistakes, images that each other repairs or breaks.
 
     Args:
         comparison: of the runs.
@@ -354,7 +354,7 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
     """Loss and accuracy over the epochs, from every logged step; below them learning rate and image size.
 
     Args:
-        history: the rows of the whole run.
+        history: the rows of the complete run.
         test_accuracy: share of 1, measured once after the last step; drawn as one point.
 
     Raises:

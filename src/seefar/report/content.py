@@ -62,14 +62,14 @@ class ReportContent:
         calibration_after: the same with a temperature that was fitted on held-out images.
         explanation: of all its mistakes or some.
         neighbours: the nearest training images of all its mistakes; shown if `train` is given.
-        leaks: what the test images share with the training images.
+        leaks: the images that test and training set share.
         train: the training images.
         analysis: of the mistakes: causes, accuracy views, label issues, slices.
-        votes: how many people chose each class for each test image, int (N, K); all zero where nobody was asked.
+        votes: how many people chose each class for each test image, int (N, K); all zero for an image without votes.
         beside: another run to compare with.
         history: rows of the training; empty for a network that was trained elsewhere.
-        recipe: of the training, likewise None.
-        command: the command that was given, as its arguments.
+        recipe: of the training; None likewise.
+        command: the command of the run, as its arguments.
         provenance: versions and machine, see `seefar.runs.provenance`.
     """
 
@@ -167,7 +167,7 @@ def _beside_values(beside: Beside, index: NDArray[np.int64], labels: Labels) -> 
 
 
 def _similar_values(predictions: Predictions, index: NDArray[np.int64]) -> dict[str, Any] | None:
-    """The M mistakes at `index` in their first principal components, int8: near means similar.
+    """The M mistakes at `index` in their first principal components, int8: near ones are similar.
 
     Of the features, scaled to length 1; of the logits where a run is shipped without features.
     """
@@ -277,7 +277,7 @@ class Subset:
 
 
 def subsets_of(content: ReportContent) -> list[Subset]:
-    """Every subset with a mistake in it; whatever else is known of images becomes a filter by one more here."""
+    """Every subset with a mistake in it; a further property of the images becomes a filter by one more subset here."""
     subsets = []
     if content.analysis is not None:
         for one in content.analysis.slices:
@@ -312,7 +312,7 @@ def subsets_of(content: ReportContent) -> list[Subset]:
 
 
 def findings_of(content: ReportContent) -> list[Finding]:
-    """What stands out, each a sentence and the filters of its mistakes: the list under "Findings" on the page."""
+    """Notable results, each a sentence and the filters of its mistakes: the list under "Findings" on the page."""
     kinds = {one.name for one in subsets_of(content)}
     leaks = content.leaks.findings if content.leaks else {}
     found = [Finding(text, {"set": kind} if kind in kinds else {}) for kind, text in leaks.items()]
@@ -423,7 +423,7 @@ def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
     data, kind = BytesIO(), "png"
     if features.check("webp") and max(grid.shape[:2]) <= LONGEST_SIDE:
         kind = "webp"
-        # Without loss `quality` is the effort, and 60 of it makes the sheet hardly larger than 100.
+        # In lossless mode `quality` is the effort; 60 makes the sheet hardly larger than 100.
         Image.fromarray(grid).save(data, "WEBP", lossless=lossless, quality=60 if lossless else 80, method=4)
     else:
         Image.fromarray(grid).save(data, "PNG", optimize=True)

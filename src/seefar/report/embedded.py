@@ -31,7 +31,7 @@ COLOURS = {
     RED: "var(--test)",
     "#ffffff": "var(--paper)",
 }
-"""Colours of the figures, and the variables of the page's style that replace them: these differ in the dark."""
+"""Colours of the figures, and the variables of the page's style that replace them: these differ in dark mode."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def inline_svg(figure: Figure, name: str, summary: str) -> Markup:
             element.attrib.pop("id", None)
     for size in ("width", "height", "version"):
         root.attrib.pop(size, None)
-    # Joins and ends are what the style element said of all lines.
+    # The style element set joins and ends of all lines.
     root.attrib.update({"class": "plot", "role": "img", "aria-label": summary, "stroke-linejoin": "round"})
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # escaped by ElementTree
 

@@ -140,10 +140,10 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
     Example:
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
-        >>> test, net = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
-        >>> evaluation = seefar.evaluate(net, test, progress=seefar.SILENT)
+        >>> test, network = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
+        >>> evaluation = seefar.evaluate(network, test, progress=seefar.SILENT)
         >>> two = evaluation.mistakes[:2]
-        >>> explanation = seefar.explain(net, test, evaluation.predictions, two, progress=seefar.SILENT)
+        >>> explanation = seefar.explain(network, test, evaluation.predictions, two, progress=seefar.SILENT)
         >>> figure = plot_maps(explanation, test)
         >>> round(float(figure.get_figwidth()))
         13
@@ -213,7 +213,7 @@ def _maps_panels(explanation: Explanation, split: Split, number: int) -> Panels:
         share=repair.share,
         classes=(split.classes[mistake.predicted], split.classes[mistake.true]),
         roles=("predicted", "true"),
-        answer=split.classes[repair.answer],
+        predicted=split.classes[repair.answer],
         probability=repair.answer_probability,
     )
 
@@ -221,9 +221,9 @@ def _maps_panels(explanation: Explanation, split: Split, number: int) -> Panels:
 PICTURE_BETWEEN = 0.15
 PICTURE_WIDTH = 2 * MARGIN + PANELS_WIDTH
 PICTURE_READING = (
-    "Red cells speak for the class, blue cells against it, and no colour is no evidence; the three maps share one "
-    "scale. Outlined are the pixels that speak most for the answer rather than its runner-up, and the last picture is "
-    "what the network answers without them. A poor map failed the checks: take it for no map. Maps: "
+    "Red cells are evidence for the class, blue cells against it, and cells without colour are neither; the three maps "
+    "share one scale. Outlined: the strongest evidence for the prediction rather than its runner-up; the last picture "
+    "is the prediction without it. Do not rely on a poor map, since it failed the checks. Maps: "
 )
 
 
@@ -242,8 +242,8 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
         >>> from PIL import Image
         >>> file = tempfile.mkdtemp() + "/red.png"
         >>> Image.new("RGB", (60, 40), "red").save(file)
-        >>> net = seefar.ResNet18(num_classes=3, width=2).eval()
-        >>> (found,) = seefar.predict_pictures(net, file, ("cat", "dog", "fox"), progress=seefar.SILENT)
+        >>> network = seefar.ResNet18(num_classes=3, width=2).eval()
+        >>> (found,) = seefar.predict_pictures(network, file, ("cat", "dog", "fox"), progress=seefar.SILENT)
         >>> round(float(seefar.plot_picture(found).get_figwidth()))
         10
     """
@@ -282,8 +282,8 @@ def _picture_panels(prediction: PicturePrediction) -> Panels:
         hide=prediction.hide,
         share=repair.share,
         classes=(names[prediction.predicted], names[prediction.runner_up]),
-        roles=("answer", "runner-up"),
-        answer=names[repair.answer],
+        roles=("predicted", "runner-up"),
+        predicted=names[repair.answer],
         probability=repair.answer_probability,
     )
 
@@ -305,7 +305,7 @@ class Panels:
         share: of the image that is hidden.
         classes: names of the first and the second class.
         roles: of these classes, such as predicted and true.
-        answer: the class that is predicted with the pixels hidden.
+        predicted: the class that is predicted with the pixels hidden.
         probability: of that class then.
     """
 
@@ -318,7 +318,7 @@ class Panels:
     share: float
     classes: tuple[str, str]
     roles: tuple[str, str]
-    answer: str
+    predicted: str
     probability: float
 
     def draw(self, figure: Figure, left: float, top: float) -> None:
@@ -344,13 +344,13 @@ class Panels:
     def _titles(self) -> tuple[tuple[str, str], ...]:
         """Two lines above each panel."""
         (first, second), (its, other) = self.classes, self.roles
-        answer = shorten(self.answer, PANEL, SMALL, end=f" {self.probability:.1%}")
+        after = shorten(self.predicted, PANEL, SMALL, end=f" {self.probability:.1%}")
         return (
             ("image", f"outlined: {self.share:.0%} of it"),
             (shorten(f"why {first}", PANEL, SMALL), shorten(f"not {second}", PANEL, SMALL)),
             (shorten(f"for {first}", PANEL, SMALL), f"({its})"),
             (shorten(f"for {second}", PANEL, SMALL), f"({other})"),
-            (f"{self.share:.0%} hidden:", answer),
+            (f"{self.share:.0%} hidden:", after),
         )
 
 

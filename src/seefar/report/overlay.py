@@ -49,10 +49,10 @@ def plot_gradcam_grid(explanation: Explanation, split: Split) -> Figure:
     Example:
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
-        >>> test, net = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
-        >>> evaluation = seefar.evaluate(net, test, progress=seefar.SILENT)
+        >>> test, network = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
+        >>> evaluation = seefar.evaluate(network, test, progress=seefar.SILENT)
         >>> ten = evaluation.mistakes[:10]
-        >>> explanation = seefar.explain(net, test, evaluation.predictions, ten, progress=seefar.SILENT)
+        >>> explanation = seefar.explain(network, test, evaluation.predictions, ten, progress=seefar.SILENT)
         >>> figure = plot_gradcam_grid(explanation, test)
         >>> len(figure.axes[0].images)  # three for each of ten mistakes, and the colour bar
         31

@@ -71,7 +71,7 @@ def write_report(
 ) -> Path:
     """The page of any model's mistakes, such as one that was trained elsewhere: one HTML file that loads nothing.
 
-    `seefar.report_run` does it for a run.
+    `seefar.report_run` writes the page of a run.
 
     Args:
         path: the file; its folder is created.
@@ -80,7 +80,7 @@ def write_report(
         explanation: of all its mistakes or some, see `seefar.explain`.
         name: of the model, as the page shows it.
         data: name of the data set, likewise.
-        reference: answers of people and other networks for CIFAR-10's test images; left out for other images.
+        reference: votes of people and predictions of networks for CIFAR-10's test images; left out for other images.
 
     Returns:
         The path of the page.
@@ -130,7 +130,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
 
     Args:
         content: what to show.
-        live: with the brush and the drop zone of `seefar.app`, whose server then has to answer.
+        live: with the brush and the drop zone of `seefar.app`, which need its server.
     """
     template, first, style = _asset("report.html.j2"), _asset("first.js"), _asset("report.css")
     script = '"use strict";\n(() => {\n' + "".join(map(_asset, (*SCRIPTS, *(("live.js",) if live else ())))) + "})();\n"
@@ -400,7 +400,7 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
                 {
                     "count": count,
                     "diagonal": t == p,
-                    "level": max(1, round(LEVELS * (count / most) ** 0.5)),  # the root distinguishes small counts
+                    "level": max(1, round(LEVELS * (count / most) ** 0.5)),  # the root spreads small counts
                     "link": _link(true=names[t], predicted=names[p]),
                     "text": f"{count} {'image' if count == 1 else 'images'} of {names[t]} predicted as {names[p]}",
                 }

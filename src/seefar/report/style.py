@@ -75,7 +75,7 @@ def place(figure: Figure, left: float, top: float, width: float, height: float) 
 
 
 def canvas(figure: Figure) -> Axes:
-    """Axes over the whole figure, in inches from its upper left corner, which all images share.
+    """Axes over the full figure, in inches from its upper left corner, shared by all images.
 
     Creating axes takes longer than drawing an image.
     """

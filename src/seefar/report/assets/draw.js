@@ -1,4 +1,4 @@
-// Pixels: sprite sheets, class activation maps, hidden regions. Nothing here knows the page.
+// Pixels: sprite sheets, class activation maps, hidden regions. Independent of the page.
 
 /** The bytes of base64 text, seen as numbers of a kind such as Int16Array. */
 function unpack(text, Kind) {

@@ -5,7 +5,7 @@ const { correct } = page, correctShares = correct && unpack(correct.shares, Floa
 const correctVotes = correct?.votes && unpack(correct.votes, Uint16Array);
 let correctPictures = null, deck = [], question = null, score = { asked: 0, you: 0, network: 0 };
 
-/** A mistake as a question. A doubtful label is no answer, so such mistakes are left out. */
+/** A mistake as a question. Mistakes with a doubtful label are left out. */
 function questionOf(mistake) {
   const k = classes.length, at = mistake.number * k, shares = probabilities.subarray(at, at + k);
   const asked = votes?.subarray(at, at + k), most = (one) => (asked ? asked[one] : 0) + shares[one];

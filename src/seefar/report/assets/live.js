@@ -27,7 +27,7 @@
   async function post(address, body) {
     for (;;) {
       const response = await fetch(address, { method: "POST", body }).catch(() => {
-        throw new Error("The server does not answer: is `seefar app` still running?");
+        throw new Error("The server does not respond: is `seefar app` still running?");
       });
       if (response.status !== 503) {
         const answer = await response.json();

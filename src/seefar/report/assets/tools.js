@@ -11,12 +11,12 @@ byId("shares").addEventListener("change", ({ target }) => matrixRows.forEach((ro
   });
 }));
 
-/** What is left if the network answers only where it is at least so confident. */
+/** The coverage and accuracy if only predictions with at least this confidence count. */
 function showThreshold() {
   const at = Number(byId("threshold").value), answered = page.coverage.answered[at], right = page.coverage.right[at], all = page.coverage.answered[0];
   byId("threshold-value").textContent = `${at}%`;
-  const kept = `${percent(answered / all)} of the images are answered`;
-  byId("threshold-words").textContent = answered ? `${kept}, ${percent(right / answered)} of them correctly; ${answered - right} of ${all - page.coverage.right[0]} mistakes remain.` : "No image is answered.";
+  const kept = `${percent(answered / all)} of the images are predicted`;
+  byId("threshold-words").textContent = answered ? `${kept}, ${percent(right / answered)} of them correctly; ${answered - right} of ${all - page.coverage.right[0]} mistakes remain.` : "No image is predicted.";
 }
 if (page.coverage) {
   byId("threshold").addEventListener("input", showThreshold);
