@@ -326,7 +326,7 @@ def _neighbours(job: Job) -> Neighbours | None:
         return None
     if not job.run.has_model:
         return find_neighbours(predictions, None, job.data)
-    if predictions.features.shape[1] == 0:  # shipped without, since they are 98 % of the file
+    if predictions.features.shape[1] == 0:  # shipped without, since they are 98% of the file
         predictions = predict(job.model, job.data.test, progress=job.progress)
     stage = "features of the training images"
     training = predict(job.model, job.data.train, progress=job.progress, stage=stage)

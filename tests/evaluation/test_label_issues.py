@@ -29,7 +29,7 @@ def test_thresholds_and_rank_by_hand() -> None:
     np.testing.assert_allclose(found.thresholds, [0.5, 0.625, 1.0])
     assert [(one.index, one.given, one.suggested) for one in found.issues] == [(2, 0, 1), (4, 1, 0)]
     np.testing.assert_allclose([one.margin for one in found.issues], [-0.6, -0.2])
-    assert found.issues[1].sentence == "labelled dog (35 %), rather cat (55 %)"
+    assert found.issues[1].sentence == "labelled dog (35%), rather cat (55%)"
 
 
 def test_an_image_below_every_threshold_is_not_counted() -> None:

@@ -157,4 +157,4 @@ def test_training_gives_it_once(in_folder: Path) -> None:
 
     tiny = recipe("demo", width=2, epochs=1, batch_size=16)
     train(tiny, load_shapes(train=32, test=10), in_folder / "run", progress=Watch())
-    assert [line for line in lines if "too few to learn much" in line] == [few_steps_warning(32, 16, 1)]
+    assert [line for line in lines if "too few for a useful accuracy" in line] == [few_steps_warning(32, 16, 1)]

@@ -35,7 +35,7 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
         print(json.dumps({"test": asdict(metrics)}, indent=2))
         return
     low, high = metrics.interval
-    interval = f"95 % interval {low:.2%} to {high:.2%}"
+    interval = f"95% interval {low:.2%} to {high:.2%}"
     print(f"Accuracy of the network on the {metrics.n} test images: {metrics.accuracy:.2%} ({interval})")
     for one in metrics.classes:
         print(f"  {one.name:12s} {'-' if one.recall is None else f'{one.recall:6.1%}'} of {one.n}")
@@ -122,7 +122,7 @@ def _table(*columns: str) -> Table:
 
 
 def _runs(comparison: Comparison) -> Table:
-    table = _table("run", "accuracy", "95 % interval", "mistakes")
+    table = _table("run", "accuracy", "95% interval", "mistakes")
     for run in comparison.runs:
         low, high = run.interval
         table.add_row(run.name, f"{run.accuracy:.2%}", f"{low:.2%} to {high:.2%}", str(run.mistakes))
@@ -168,7 +168,7 @@ def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[Accura
         share = counts[fault] / max(1, counts["errors"])
         print(f"  {fault:10s} {counts[fault]:5d}  {share:6.1%}  {meaning}")
     print(f"By {rule.name}: {rule.reliability}")
-    print("Accuracy, with its 95 % interval:")
+    print("Accuracy, with its 95% interval:")
     for view in views:
         print(f"  {view}")
     clearest = sorted((one for one in verdicts if one.fault == "model"), key=lambda one: one.nets_wrong or 0)[:EXAMPLES]

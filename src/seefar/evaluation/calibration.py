@@ -34,7 +34,7 @@ class ReliabilityBin:
         n: how many.
         confidence: their mean probability of the predicted class.
         accuracy: share of them that is predicted correctly.
-        interval: 95 % Wilson interval of the accuracy.
+        interval: 95% Wilson interval of the accuracy.
     """
 
     n: int
@@ -45,7 +45,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % bootstrap interval."""
+    """A value and its 95% bootstrap interval."""
 
     value: float
     interval: tuple[float, float]
@@ -186,7 +186,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 
     Example:
         >>> import numpy as np
-        >>> logits = np.array([[4.0, 0.0]] * 4)  # confidence 98 %, correct in 3 of 4 cases
+        >>> logits = np.array([[4.0, 0.0]] * 4)  # confidence 98%, correct in 3 of 4 cases
         >>> temperature = fit_temperature(logits, np.array([0, 0, 0, 1]))
         >>> round(float(1 / (1 + np.exp(-4 / temperature))), 3)
         0.75
@@ -218,7 +218,7 @@ def _starts(n: int, bins: int) -> NDArray[np.int64]:
 
 
 def _estimate(value_of: Callable[[NDArray[np.int64]], float], n: int, rng: np.random.Generator) -> Estimate:
-    """A value over n images with its reflected 95 % bootstrap interval, which contains it and is 0 at least."""
+    """A value over n images with its reflected 95% bootstrap interval, which contains it and is 0 at least."""
     images = np.arange(n)
     value = value_of(images)
     draws = (rng.integers(0, n, n) for _ in range(RESAMPLES))

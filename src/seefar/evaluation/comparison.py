@@ -30,7 +30,7 @@ class ComparedRun:
     Attributes:
         name: its name.
         accuracy: share of correct predictions.
-        interval: 95 % Wilson interval of the accuracy.
+        interval: 95% Wilson interval of the accuracy.
         mistakes: wrong predictions.
         recall: share of each class that is predicted correctly; None for a class without images.
     """

@@ -1,6 +1,6 @@
 """Verdicts from evidence that any data set has, for test images without human labels.
 
-The rule, in three sentences. A label is doubtful if its probability, after temperature scaling, is below 1 %, or if a
+The rule, in three sentences. A label is doubtful if its probability, after temperature scaling, is below 1%, or if a
 near-duplicate among the training images has another label. A mistake is the model's own if all other runs predict the
 image correctly, or with a single run, if the label has 15% or more. It is hard if at least two other runs all predict
 it wrongly too; the cause of any other mistake is unknown.

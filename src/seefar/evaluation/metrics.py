@@ -1,4 +1,4 @@
-"""Metrics: accuracy with its 95 % Wilson interval, recall and precision of each class, confusion matrix, loss."""
+"""Metrics: accuracy with its 95% Wilson interval, recall and precision of each class, confusion matrix, loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.special import bdtr
 
 from seefar.errors import DataError
 
-NORMAL_QUANTILE = 1.959964  # of 97.5 %
+NORMAL_QUANTILE = 1.959964  # of 97.5%
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Metrics:
 
     Attributes:
         accuracy: share of correct predictions.
-        interval: 95 % Wilson interval of the accuracy.
+        interval: 95% Wilson interval of the accuracy.
         n: test images.
         mistakes: wrong predictions.
         loss: mean cross-entropy in nats; None where only the predicted classes are known.
@@ -103,7 +103,7 @@ def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> N
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share (Wilson 1927, JASA 22:209), always within 0 to 1.
+    """The 95% Wilson interval of a share (Wilson 1927, JASA 22:209), always within 0 to 1.
 
     Args:
         right: successes.

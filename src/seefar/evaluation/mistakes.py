@@ -208,7 +208,7 @@ class ErrorSlice:
         n: images in the slice.
         mistakes: of them.
         error_rate: share of them that are mistakes.
-        interval: 95 % Wilson interval of the error rate.
+        interval: 95% Wilson interval of the error rate.
         rest_error_rate: error rate of all other images.
         odds_ratio: odds of a mistake in the slice over those elsewhere; None where that divides by zero.
         p: Fisher's exact two-sided p that the slice makes no difference.

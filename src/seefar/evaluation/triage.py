@@ -28,7 +28,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
 
     The first that applies: `label`, if fewer than three of five checkers confirmed the given label, or most people
     chose another class; `ambiguous`, if the entropy of people's choices is above 0.5 bits; `hard`, if at least 12 of
-    the other published networks above 90 % get it wrong too; else `model`: worth working on. A published network
+    the other published networks above 90% get it wrong too; else `model`: worth working on. A published network
     whose predictions are the given ones is not among the others.
 
     Sources: CIFAR-10H (Peterson et al. 2019, arXiv 1908.07086), checked label errors (Northcutt et al. 2021, arXiv
@@ -123,7 +123,7 @@ class AccuracyView:
         n: how many images.
         right: how many of them are predicted as labelled; None for people, of whom many classified each image.
         accuracy: share of 1.
-        interval: 95 % interval: Wilson's, for people that of a mean over images.
+        interval: 95% interval: Wilson's, for people that of a mean over images.
     """
 
     name: str
@@ -139,7 +139,7 @@ class AccuracyView:
 
 
 def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | None = None) -> list[AccuracyView]:
-    """The accuracy on different images, each with its 95 % interval. A view without any image is left out.
+    """The accuracy on different images, each with its 95% interval. A view without any image is left out.
 
     `as labelled`: all images. With a reference also `without label errors`: without the images whose label fewer than
     three of five checkers confirmed; `where people agree`: only images for which everybody chose one class, and that
@@ -255,7 +255,7 @@ def find_label_issues(
         >>> found.thresholds
         array([0.5 , 0.75])
         >>> [issue.sentence for issue in found.issues]
-        ['labelled cat (10 %), rather dog (90 %)']
+        ['labelled cat (10%), rather dog (90%)']
     """
     labels = np.asarray(labels)
     shares = np.asarray(probabilities, dtype=np.float64)
@@ -277,8 +277,8 @@ def find_label_issues(
     for index in chosen[np.argsort(margins[chosen], kind="stable")].tolist():
         given, other = int(labels[index]), int(suggested[index])
         sentence = (
-            f"labelled {names[given]} ({100 * shares[index, given]:.0f} %), "
-            f"rather {names[other]} ({100 * shares[index, other]:.0f} %)"
+            f"labelled {names[given]} ({100 * shares[index, given]:.0f}%), "
+            f"rather {names[other]} ({100 * shares[index, other]:.0f}%)"
         )
         issues.append(LabelIssue(index, given, other, float(margins[index]), sentence))
     return LabelIssues(tuple(issues), thresholds)

@@ -1,6 +1,6 @@
 """Leaks: test images that are also in the training set, as near-duplicates or under related file names.
 
-About 3 % of the test images of CIFAR-10 are near-duplicates of training images, mirrored, shifted by some pixels or
+About 3% of the test images of CIFAR-10 are near-duplicates of training images, mirrored, shifted by some pixels or
 recoloured (Barz & Denzler 2019, arXiv 1902.00423). A model has seen the right example of a mistake among them, and its
 accuracy on them says little about new images. Two steps find them: the training images with the most similar 8x8
 thumbnails, then whether the fine detail of both is the same. `results/leaks.json` holds what they find of planted ones.
@@ -244,7 +244,7 @@ class Accuracy:
     Attributes:
         n: images.
         accuracy: share of them; nan of none.
-        interval: 95 % Wilson interval.
+        interval: 95% Wilson interval.
     """
 
     n: int

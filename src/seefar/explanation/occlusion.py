@@ -304,7 +304,7 @@ def find_repairs(
 
 @dataclass(frozen=True)
 class Rate:
-    """How often something happened: share of n, and its 95 % Wilson interval."""
+    """How often something happened: share of n, and its 95% Wilson interval."""
 
     n: int
     share: float | None

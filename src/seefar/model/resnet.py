@@ -89,7 +89,7 @@ class Projection(nn.Conv2d):
     With fewer than 16 channels it selects every stride-th cell first and convolves those, which gives the same
     numbers. With the stride, oneDNN 3 writes past its memory when it computes the gradient of the weights, channels
     last in float32 (fewer than 8 channels on AVX2, 16 on AVX-512; uxlfoundation/oneDNN issue 6035): a hang, a crash,
-    or a wrong gradient. With more channels the stride is correct, and saves 5 % of a training step.
+    or a wrong gradient. With more channels the stride is correct, and saves 5% of a training step.
     """
 
     def forward(self, features: Tensor) -> Tensor:

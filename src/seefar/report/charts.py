@@ -89,7 +89,7 @@ def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
 def plot_reliability(
     calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None = None
 ) -> Figure:
-    """Reliability diagram: accuracy over confidence with 95 % intervals, above the number of images by confidence.
+    """Reliability diagram: accuracy over confidence with 95% intervals, above the number of images by confidence.
 
     Args:
         calibration: of the network.
@@ -101,7 +101,7 @@ def plot_reliability(
     axes = draw_reliability(figure, (0.75, 0.95, 4.6, 5.95), calibration, confidence, after)
     axes.legend(loc="lower right", fontsize=SMALL, frameon=False)
     size = min(group.n for group in calibration.bins)
-    words = f"{calibration.n:,} images, about {size:,} a point, with 95 % intervals; dashed: perfect calibration"
+    words = f"{calibration.n:,} images, about {size:,} a point, with 95% intervals; dashed: perfect calibration"
     text(figure, 0.25, 0.5, words, SMALL, color=QUIET)
     return figure
 
@@ -253,7 +253,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
     width = max(3.4, 6.4 / len(pairs))
     figure = new_figure(margin + (width + 0.2) * len(pairs) + 0.2, 3.35 + sum(heights))
     text(figure, 0.25, 0.2, f"{len(comparison.runs)} runs on the same {comparison.n:,} images", LARGE, weight="bold")
-    text(figure, 0.25, 0.55, "accuracy with its 95 % interval", NORMAL, color=QUIET)
+    text(figure, 0.25, 0.55, "accuracy with its 95% interval", NORMAL, color=QUIET)
     wide = (width + 0.2) * len(pairs) - 0.2
     _draw_accuracies(place(figure, margin, 0.85, wide, heights[0]), comparison, list(names.values()))
     top = 1.35 + heights[0]
@@ -378,7 +378,7 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
     if test_accuracy is not None:
         at = _epochs(history)[-1], 100 * test_accuracy
         style = {"va": "center", "fontsize": SMALL, "color": RED, **plain("test")}
-        axes.annotate(f"test\n{at[1]:.2f} %", at, (8, 0), textcoords="offset points", **style)
+        axes.annotate(f"test\n{at[1]:.2f}%", at, (8, 0), textcoords="offset points", **style)
     return figure
 
 

@@ -203,7 +203,7 @@ def _correct_values(content: ReportContent) -> dict[str, Any]:
 
 
 def _coverage(predictions: Predictions) -> dict[str, list[int]]:
-    """How many images have at least a confidence of 0, 1, ... 100 %, and how many of these are predicted correctly."""
+    """How many images have at least a confidence of 0, 1, ... 100%, and how many of these are predicted correctly."""
     order = np.argsort(predictions.confidence)
     first = np.searchsorted(predictions.confidence[order], np.arange(101) / 100)  # image of each threshold
     right = np.append(np.cumsum((predictions.predicted == predictions.labels)[order][::-1])[::-1], 0)

@@ -222,8 +222,8 @@ PICTURE_BETWEEN = 0.15
 PICTURE_WIDTH = 2 * MARGIN + PANELS_WIDTH
 PICTURE_READING = (
     "Red cells are evidence for the class, blue cells against it, and cells without colour are neither; the three maps "
-    "share one scale. Outlined: the strongest evidence for the prediction rather than its runner-up; the last picture "
-    "is the prediction without it. Do not rely on a poor map, since it failed the checks. Maps: "
+    "share one scale. Outlined: the strongest evidence for the prediction rather than its runner-up; it is hidden "
+    "in the last picture. Do not rely on a poor map, since it failed the checks. Maps: "
 )
 
 

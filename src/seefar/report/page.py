@@ -248,7 +248,7 @@ def _link(**filters: str) -> str:
 
 
 def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
-    """The accuracy on a line from a round number to 100 %, beside what to compare it with; places are in per cent.
+    """The accuracy on a line from a round number to 100%, beside what to compare it with; places are in per cent.
 
     `value`, and `low` and `high` of its interval; `marks` of what is compared and `ticks`, each a place and a text;
     `summary`, all of it in words.

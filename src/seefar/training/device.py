@@ -27,7 +27,7 @@ class Compute:
 
     Attributes:
         device: `cpu`, `cuda` or `mps`.
-        precision: what matrix products and convolutions use; weights, norms and the loss stay float32.
+        precision: of matrix products and convolutions; weights, norms and the loss stay float32.
     """
 
     device: torch.device
@@ -85,7 +85,7 @@ class Compute:
 
 
 def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto") -> Compute:
-    """The given device and precision; `auto` is the best that this machine has.
+    """The given device and precision; `auto` is the best on this machine.
 
     CUDA in bfloat16 where its cores have it, else float16 with a loss scaler; MPS in float32; the CPU in bfloat16
     only where it has it natively (emulated bfloat16 is slower than float32), else float32.
@@ -135,7 +135,7 @@ def plan_training(device: DeviceName, precision: PrecisionName, checkpoint_minut
 
     Raises:
         ChoiceError: see `choose_compute`.
-        RecipeError: the minutes between checkpoints are less than 0 or no number.
+        RecipeError: the minutes between checkpoints are negative or not a number.
     """
     if not checkpoint_minutes >= 0:  # nor if it is no number
         raise RecipeError(f"checkpoint_minutes must be 0 or more (got {checkpoint_minutes}).")
@@ -150,7 +150,7 @@ def core_count() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory for the next step instead of handing it back to the system each time.
+    """Make glibc keep freed memory for the next step instead of returning it to the system each time.
 
     A step of training or evaluation frees and allocates the same gigabytes each time, and the system must clear the
     pages each time. With another C library nothing happens.
@@ -180,7 +180,7 @@ class RecordedStep:
         self._step = step
         self._seen: Counter[tuple[int, ImageSize]] = Counter()
         self._recorded: dict[tuple[int, ImageSize], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
-        self._memory: Any = None  # shared: no replay reads what another one left there
+        self._memory: Any = None  # shared: no replay reads values of another one
 
     def __call__(self, images: Tensor, labels: Tensor, size: ImageSize) -> None:
         """One step."""

@@ -2,7 +2,7 @@
 
 Only the training step is distributed. Rank 0, the main process, alone opens the run folder, prints, and evaluates what
 was trained. Within `joined()` the processes that a launcher started are one group; without a launcher each function
-here does nothing: `is_main()` is True, `part(n)` is the whole batch, tensors come back as they are.
+here does nothing: `is_main()` is True, `part(n)` is the complete batch, tensors are returned unchanged.
 
 All ranks must call `barrier`, `broadcast`, `all_reduce` and `any_rank` in the same order, or they wait for each other.
 """
@@ -57,7 +57,7 @@ class Part:
 
     Attributes:
         rows: its images; at least one, even if there are fewer images than processes.
-        count: how many of them count: all, or none.
+        count: number of images that count: all of `rows`, or none.
         weight: factor of its mean loss, so that the mean over the processes is the mean over the batch.
     """
 
@@ -115,7 +115,7 @@ def joined() -> Iterator[None]:
     finally:
         if _group is not None:
             with suppress(RuntimeError):
-                store.set("left", str(rank))  # for those that wait at a barrier
+                store.set("left", str(rank))  # for the ranks that wait at a barrier
         leave()
 
 
@@ -155,20 +155,20 @@ def _connect(rank: int, size: int) -> Store:
 
 
 def _variable(name: str, default: int | None = None, below: int = 1 << 16) -> int:
-    """A whole number that a launcher puts into the environment."""
+    """An integer that a launcher puts into the environment."""
     text = os.environ.get(name, "")
     if not text and default is not None:
         return default
     if not text.isdecimal() or int(text) >= below:
         raise ChoiceError(
-            f"The environment variable {name} must be a whole number below {below} (got {text!r}); a launcher such as "
+            f"The environment variable {name} must be an integer below {below} (got {text!r}); a launcher such as "
             "torchrun sets it."
         )
     return int(text)
 
 
 def _end_with_launcher() -> None:
-    """Get SIGTERM when the launcher is killed; it cannot end its processes then, and they would run on unseen."""
+    """Get SIGTERM when the launcher is killed; otherwise its processes would keep running unnoticed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
@@ -184,10 +184,10 @@ def is_main() -> bool:
 
 
 def check_processes(device: str, batch_size: int) -> None:
-    """Refuse more processes than there are GPUs or images in a batch.
+    """Refuse more processes than GPUs or images in a batch.
 
     Raises:
-        ChoiceError: there are.
+        ChoiceError: there are more.
     """
     if world_size() == 1:
         return
@@ -211,7 +211,7 @@ def load_in_turn(load: Callable[[], T]) -> T:
 
 
 def barrier() -> None:
-    """Wait until all ranks are here, however long it takes; what else ranks do together gives up after `TIMEOUT`."""
+    """Wait until all ranks are here, however long it takes; other collective operations fail after `TIMEOUT`."""
     if _group is None:
         return
     _group.barriers += 1
@@ -256,7 +256,7 @@ def all_reduce(tensor: Tensor) -> Tensor:
 
 
 def any_rank(*flags: bool) -> tuple[bool, ...]:
-    """For each flag whether it is true on any rank: signals and clocks differ between processes."""
+    """For each flag, whether it is true on any rank: signals and clocks differ between processes."""
     if _group is None:
         return flags
     return tuple(bool(count) for count in all_reduce(torch.tensor(flags, dtype=torch.int32)).tolist())  # on the CPU
@@ -267,7 +267,7 @@ def part(count: int) -> Part:
     if _group is None:
         return Part(slice(0, count), count, 1.0)
     start, stop = (-(-count * rank // _group.size) for rank in (_group.rank, _group.rank + 1))
-    if start == stop:  # it must take part in the step, but not change it
+    if start == stop:  # this rank must take part in the step without an effect
         return Part(slice(0, 1), 0, 0.0)
     return Part(slice(start, stop), stop - start, (stop - start) * _group.size / count)
 
@@ -288,7 +288,7 @@ class _Step(nn.Module):
 def data_parallel(model: nn.Module, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """`function`, which runs `model`, with gradients that are the mean over all ranks, and the weights of rank 0.
 
-    Batch norm takes its statistics from a rank's own images on the CPU, and from the whole batch on CUDA.
+    Batch norm takes its statistics from a rank's own images on the CPU, and from the complete batch on CUDA.
     """
     if _group is None:
         return function

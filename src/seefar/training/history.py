@@ -28,7 +28,7 @@ class HistoryRow:
         learning_rate: rate of this step.
         loss: mean training loss, with augmentation and label smoothing.
         accuracy: share of the training images classified correctly, as augmented.
-        epoch_accuracy: the same over the whole epoch; only in its last row.
+        epoch_accuracy: the same over the complete epoch; only in its last row.
         held_out_accuracy: share of the held-out images classified correctly; in the same rows, if images are held out.
     """
 
@@ -57,7 +57,7 @@ def to_csv(rows: Sequence[HistoryRow], *, header: bool = True) -> str:
 
 
 def read_history(path: Path) -> list[HistoryRow]:
-    """The rows of a `history.csv`; an incomplete last line, which a kill may leave, is ignored.
+    """The rows of a `history.csv`; an incomplete last line, as after a crash, is ignored.
 
     Raises:
         RunError: the file is missing or damaged.
@@ -68,8 +68,8 @@ def read_history(path: Path) -> list[HistoryRow]:
             raise ValueError("it is empty")
         if tuple(lines[0].strip().split(",")) != COLUMNS:
             raise ValueError(f"its first line is {lines[0].strip()!r}")
-        whole = [line for line in lines if line.endswith("\n")]
-        rows = [HistoryRow(**{name: _value(name, row[name]) for name in COLUMNS}) for row in csv.DictReader(whole)]
+        complete = [line for line in lines if line.endswith("\n")]
+        rows = [HistoryRow(**{name: _value(name, row[name]) for name in COLUMNS}) for row in csv.DictReader(complete)]
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: restore it from a copy, or choose another run.") from error
     except OSError as error:
@@ -91,7 +91,7 @@ def _value(name: str, text: str) -> Any:
 class TrainingLog:
     """Writes the history and the log of a training, and shows its progress.
 
-    Without a folder, since another process has it, nothing is written. `work` is what is left to do, in any unit that
+    Without a folder, as on ranks other than 0, nothing is written. `work` is what is left to do, in any unit that
     takes the same time throughout, such as multiply-adds; `done` are the steps before this session.
 
     Raises:
@@ -106,7 +106,7 @@ class TrainingLog:
         self.started = self.logged = time.perf_counter()
 
     def advance(self, images: int, work: float) -> None:
-        """One step is done: so many images, so much of the work."""
+        """Record a finished step: its number of images and its share of the work."""
         self.done += 1
         self.images += images
         self.work_done += work
@@ -123,7 +123,7 @@ class TrainingLog:
     def log(self, row: HistoryRow, step_in_epoch: int) -> None:
         """A logged step: `[1,  2000] loss: 1.061` in the format of the course assignment, accuracy, speed, time left.
 
-        At the end of an epoch also `Accuracy is: 65.316`, in percent, and of what.
+        At the end of an epoch also `Accuracy is: 65.316`, in per cent, and a description of the images.
         """
         if self.folder is not None:
             with open_to_append(self.folder.history) as file:

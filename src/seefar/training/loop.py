@@ -1,6 +1,6 @@
 """The training loop: one flat function, from the first step to the finished network; a killed training resumes.
 
-Below it is what it calls: the learning rate and the image size of a step, the optimizer, the batches, the state.
+Below it are its helpers: the learning rate and the image size of a step, the optimizer, the batches, the state.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def train(
 
     Args:
         recipe: all hyperparameters.
-        data: training images; the test images are not looked at.
+        data: training images; the test images are not used.
         folder: the run folder, or the bare name of one under `runs/`; default: the recipe's name, or that with the
             next free number if the folder belongs to another recipe or other data.
-        device: where to compute; `auto`: CUDA, else MPS, else the CPU.
-        precision: of convolutions and matrix products; `auto`: what the device is best at.
+        device: the device to compute on; `auto`: CUDA, else MPS, else the CPU.
+        precision: of convolutions and matrix products; `auto`: the best for the device.
         checkpoint_minutes: time between two checkpoints. There is one at the end of each epoch too, unless the last is
             less than a minute old.
         transform: instead of the recipe's augmentation: an albumentations pipeline, or a function of an image, uint8
@@ -91,8 +91,8 @@ def train(
         rank 0 returns; the others exit after the last step.
 
     Raises:
-        RecipeError: `recipe` is no recipe.
-        DataError: `data` is no data set, or has too few images for the recipe.
+        RecipeError: `recipe` is not a recipe.
+        DataError: `data` is not a data set, or has too few images for the recipe.
         RunError: the folder belongs to another recipe or other data, or its checkpoint is damaged.
         ChoiceError: the device or precision is not available, or the device's memory is full.
         RunError: the loss or the weights are not finite.
@@ -142,7 +142,7 @@ def train(
 
 @dataclass(frozen=True)
 class Changes:
-    """What a caller of `train` puts in place of a part of it; see there."""
+    """Replacements that a caller of `train` passes for parts of it; see there."""
 
     transform: Any = None
     optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None
@@ -150,15 +150,15 @@ class Changes:
 
     @property
     def names(self) -> dict[str, str]:
-        """What belongs to the training and is not in its recipe, in words: the names of functions."""
+        """The settings of the training that are not in its recipe: the names of functions."""
         parts = {"transform": self.transform, "optimizer": self.optimizer}
         return {name: getattr(part, "__qualname__", repr(part)) for name, part in parts.items() if part is not None}
 
     def check(self, data: Data) -> None:
-        """Refuse, before the first step, a transform of other images, and an own optimizer in several processes.
+        """Refuse, before the first step, an unsuitable transform, and an own optimizer in several processes.
 
         Raises:
-            RecipeError: names it.
+            RecipeError: one of these; the message names it.
         """
         if self.optimizer is not None and world_size() > 1:
             raise RecipeError(
@@ -184,12 +184,12 @@ def _train(
     changes: Changes,
     progress: Progress,
 ) -> bool:
-    """The loop, from the state in the folder to the weights in it; ranks other than 0 have no folder.
+    """The loop, from the state in the folder to the weights in it; only rank 0 has a folder.
 
     Returns:
         Whether an interrupt came in the last step.
     """
-    whole, (data, held_out) = data, data.hold_out(recipe.held_out, recipe.seed)
+    complete, (data, held_out) = data, data.hold_out(recipe.held_out, recipe.seed)
     dataset = build_batches(recipe, data, compute.device, changes.transform)
     steps = recipe.epochs * len(dataset)
     state = prepare(folder, recipe, data, compute, changes)
@@ -204,7 +204,7 @@ def _train(
     def learn(images: Tensor, labels: Tensor, size: ImageSize) -> None:
         """One step on `part` of a batch.
 
-        A GPU can record it: outside float16 it never waits for the device, and what it changes it changes in place.
+        A GPU can record it: outside float16 it never waits for the device, and all its changes are in place.
         """
         inputs = resize(model.normalize(images), size)  # (B, 3, H, W)
         with compute.autocast():
@@ -238,7 +238,7 @@ def _train(
             rate = learning_rate(recipe, step, steps)
             set_rate(optimizer, rate)
             size = image_size(recipe, data, batch.epoch)
-            part = part_of(len(batch.labels))  # the whole batch, unless there are several processes
+            part = part_of(len(batch.labels))  # the complete batch, unless there are several processes
             images = compute.copy(batch.images[part.rows])  # uint8 (B, H, W, 3)
             labels = compute.copy(batch.labels[part.rows])  # (B,)
             take_step(images, labels, size)
@@ -281,7 +281,7 @@ def _train(
             if stops:
                 log.line(f"interrupted after step {step}")
                 raise Interrupted(f"{folder}: saved after step {step} of {steps}. The same command resumes.")
-        if not all_finite(model):  # a loss is that of the weights before its step
+        if not all_finite(model):  # a loss belongs to the weights before its step
             raise RunError(
                 f"{recipe.name}: weights are infinite or NaN after the last step (learning rate "
                 f"{learning_rate(recipe, steps, steps):.3g}): choose a lower learning_rate, and a new name for the run."
@@ -289,7 +289,7 @@ def _train(
         log.line(f"Finished Training in {duration(seconds() - started)}")
         (interrupted,) = any_rank(interrupts.asked)  # in the last step
     if folder is not None:
-        save_weights(folder, model, recipe, whole)
+        save_weights(folder, model, recipe, complete)
     return interrupted
 
 
@@ -351,7 +351,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU, transform: Any = None) -> AugmentedBatches:
-    """The training images, without those held out, as the recipe augments them; a GPU does it itself if they fit."""
+    """The training images, without those held out, with the recipe's augmentation; on a GPU if they fit there."""
     fill: tuple[int, ...] = (recipe.cutout_fill,) * 3
     if recipe.cutout_fill < 0:
         fill = tuple(round(255 * value) for value in data.statistics[0])
@@ -369,7 +369,7 @@ def prepare(
 ) -> TrainingState:
     """The state that a training starts with, or resumes from if the folder has a checkpoint; the same on all ranks.
 
-    The history is cut back to the checkpoint: what came after it will be trained, and logged, again.
+    The history is cut back to the checkpoint: later steps are trained, and logged, again.
 
     Raises:
         RunError: the checkpoint or its history is damaged, or of another training.
@@ -407,7 +407,7 @@ def all_finite(model: nn.Module) -> bool:
 
 
 SMALLEST = 12  # pixels
-"""Height and width that the network is given at the least."""
+"""Smallest height and width of the network's input."""
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -426,9 +426,9 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 def image_size(recipe: Recipe, data: Data, epoch: int) -> ImageSize:
     """Height and width of the network's input in an epoch counted from 0: `recipe.scales` share the epochs evenly.
 
-    With fewer epochs than scales it is the last scales, one for each epoch: the last epoch is always at the last scale.
-    Never less than `SMALLEST` times the stride of the stem: of 8 pixels and fewer the last stage makes one cell, and of
-    a last batch of one image batch norm would then have one value to take the variance of.
+    With fewer epochs than scales only the last scales are used, one for each epoch; the last epoch is at the last one.
+    Never less than `SMALLEST` times the stride of the stem: from 8 pixels and fewer the last stage makes one cell, and
+    for a last batch of one image batch norm would have the variance of a single value.
     """
     scales, epochs = len(recipe.scales), recipe.epochs
     scale = recipe.scales[max(epoch * scales // epochs, scales - epochs + epoch)]
@@ -442,7 +442,7 @@ def image_cost(recipe: Recipe, data: Data, epoch: int) -> float:
 
 
 def resize(inputs: Tensor, size: ImageSize) -> Tensor:
-    """Network input (N, 3, H, W) brought to another height and width; as it is if it has that size."""
+    """Network input (N, 3, H, W) resized to another height and width; unchanged if it has that size."""
     if inputs.shape[-2:] == both(size):
         return inputs
     smaller = F.interpolate(inputs, size=both(size), mode="bilinear", antialias=True)

@@ -27,59 +27,59 @@ class Recipe:
     """All hyperparameters of a training. The defaults are those of the recipe `fast`."""
 
     name: Annotated[str, tyro.conf.Suppress] = "fast"  # no flag: --name is that of the run
-    """What the recipe is called; the run folder takes this name unless another is given."""
+    """Name of the recipe; also that of the run folder, unless another one is given."""
     data: str = "cifar10"
     """Data set: cifar10, cifar100, fashion_mnist, shapes, or a folder with train/<class>/ and test/<class>/."""
     image_size: int | tuple[int, int] = 32
-    """Height and width in pixels that the images of a folder are brought to, or one number for both; cifar10 and shapes
-    have 32."""
+    """Height and width in pixels to which the images of a folder are resized, or one number for both; cifar10 and
+    shapes have 32."""
     fit: Fit = "crop"
-    """How pictures of another shape are brought to it: cut out the centre, or put all of it on grey, or stretch it."""
+    """How images of another shape are made to fit: crop the centre, pad with grey, or stretch."""
     held_out: int = 0
-    """Training images set aside; accuracy on them is measured after each epoch. For choosing settings."""
+    """Training images held out to choose settings; accuracy on them is measured after each epoch."""
     seed: int = 0
-    """Decides the first weights, the order of the images and their augmentation."""
+    """Seed of the initial weights, the order of the images and their augmentation."""
 
     width: int = 64
     """Channels of the first stage of the ResNet-18; 64 is the usual one with 11,173,962 parameters."""
 
     epochs: int = 20
-    """How often each training image is seen."""
+    """Number of passes over the training images."""
     batch_size: int = 256
-    """Images in one step."""
+    """Images in one training step."""
     scales: tuple[float, ...] = (1.0,)
-    """Scales the images are shrunk to, to 12 pixels at the least, each for an equal part of the epochs."""
+    """Scales of the training images, at least 12 pixels, each for an equal part of the epochs."""
     learning_rate: float = 0.2
-    """Rate of SGD: the peak of one-cycle, or the constant rate."""
+    """Learning rate of SGD: the peak of one-cycle, or the constant rate."""
     schedule: Schedule = "one-cycle"
     """one-cycle: linear from 0 to the peak and back to 0; constant: the same rate throughout."""
     warm_up: float = 0.25
     """Share of the steps in which one-cycle rises."""
     norm_bias_rate: float = 16.0
-    """How many times as large the rate of the norms' biases is."""
+    """Factor of the learning rate for the biases of batch norms."""
     momentum: float = 0.9
     """Momentum of SGD."""
     nesterov: bool = True
-    """Nesterov's form of momentum."""
+    """Use Nesterov momentum."""
     weight_decay: float = 5e-4
     """Weight decay of convolutions and the linear layer; norms and biases have none."""
     label_smoothing: float = 0.1
-    """Share of each target that is spread over all classes."""
+    """Label smoothing: share of each target that is spread over all classes."""
 
     crop_padding: int = 4
     """Pixels put around an image before the random crop; 0: the crop changes nothing."""
     crop_border: Border = "reflected"
-    """What these pixels are: black, or the image reflected at its edge."""
+    """Values of these pixels: black, or the image reflected at its edge."""
     flip: Flip = "alternating"
-    """Mirroring: at random, or alternating from one epoch to the next."""
+    """Horizontal flips: at random, or alternating from one epoch to the next."""
     cutout: int = 0
     """Side in pixels of the square that Cutout hides; 0: none."""
     cutout_probability: float = 0.5
-    """Share of the images that Cutout is applied to."""
+    """Share of the images to which Cutout is applied."""
     cutout_fill: int = -1
     """Grey level 0 to 255 of the square; -1: the mean colour of the training images."""
     standardize: bool = True
-    """Normalise with the mean and deviation of the training images; otherwise with 0.5 and 0.5."""
+    """Normalise with the mean and standard deviation of the training images; otherwise with 0.5 and 0.5."""
 
     log_every: int = 50
     """Steps between two lines of the log and the history."""
@@ -109,7 +109,7 @@ class Recipe:
         if isinstance(default, float) and is_finite_number(value):
             return float(value)
         if type(value) is not type(default) or isinstance(default, float):
-            kinds = {str: "a text", bool: "True or False", int: "a whole number", float: "a finite number"}
+            kinds = {str: "a text", bool: "True or False", int: "an integer", float: "a finite number"}
             self._refuse(name, value, kinds[type(default)])
         return value
 
@@ -138,7 +138,7 @@ class Recipe:
                 if isinstance(fields, dict)
                 else [f"a {type(fields).__name__}"]
             )
-            raise RecipeError(f"A recipe has the fields {', '.join(names)} (what else was found: {', '.join(odd)}).")
+            raise RecipeError(f"A recipe has the fields {', '.join(names)} (got also {', '.join(odd)}).")
         return cls(**fields)
 
     def differences(self, other: Recipe) -> str:
@@ -174,7 +174,7 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "cutout_fill": (lambda level: -1 <= level <= 255, "-1 to 255"),
     "log_every": (lambda steps: steps >= 1, "1 or more"),
 }
-"""What the value of a field must be."""
+"""Requirements on the values of fields."""
 
 RECIPES = {
     "fast": Recipe(),
@@ -246,7 +246,7 @@ def read_recipe(path: str | Path) -> Recipe:
     r"""A recipe from a `.toml` or `.json` file: fields of `Recipe`, and `base`, the recipe that has the others.
 
     Args:
-        path: the file. Without `name` in it the recipe is called as the file; without `base` it is based on `fast`.
+        path: the file. Without `name` in it the recipe has the name of the file; default of `base`: `fast`.
 
     Raises:
         RecipeError: the file is missing, is neither TOML nor JSON, or a field does not exist or is out of range.
@@ -264,7 +264,7 @@ def read_recipe(path: str | Path) -> Recipe:
         text = read_bytes(path).decode("utf-8-sig")
         fields = tomllib.loads(text) if path.suffix.lower() == ".toml" else parse_json(text)
     except FileNotFoundError as error:
-        raise RecipeError(f"There is no file {path}: name a recipe ({', '.join(RECIPES)}) or a file of one.") from error
+        raise RecipeError(f"There is no file {path}: choose one of {', '.join(RECIPES)}, or a file.") from error
     except (OSError, ValueError) as error:  # tomllib's error is a ValueError
         raise RecipeError(f"{path} cannot be read as TOML or JSON ({error}).") from error
     if not isinstance(fields, dict):
@@ -274,12 +274,12 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 FEW_STEPS = 200
-"""A training of fewer steps hardly leaves chance: 8 steps on 102 pictures ended there, 280 at 97 %."""
+"""A training of fewer steps is hardly better than chance: 8 steps on 102 pictures ended there, 280 at 97%."""
 SMALL_BATCH = 16
 
 
 def few_steps_warning(images: int, batch_size: int, epochs: int) -> str | None:
-    """One line that proposes a smaller batch and more epochs; None where there are steps enough.
+    """One line that proposes a smaller batch and more epochs; None if there are enough steps.
 
     Example:
         >>> few_steps_warning(102, 128, 8)[-29:]
@@ -294,6 +294,6 @@ def few_steps_warning(images: int, batch_size: int, epochs: int) -> str | None:
     enough = -(-(FEW_STEPS + FEW_STEPS // 4) // -(-images // smaller))
     more = max(epochs, -(-enough // 10) * 10)
     return (
-        f"{images} training images in batches of {batch_size} make {steps} steps in {epochs} epochs, too few to learn "
-        f"much: choose epochs={more} and batch_size={smaller} (--epochs {more} --batch-size {smaller})."
+        f"{images} training images in batches of {batch_size} make {steps} steps in {epochs} epochs, too few for a "
+        f"useful accuracy: choose epochs={more} and batch_size={smaller} (--epochs {more} --batch-size {smaller})."
     )

@@ -39,7 +39,7 @@ class Run:
         model: the trained network, in eval mode, float32.
         history: one row for each logged step; empty if the file is damaged.
         folder: its run folder.
-        recipe: what it was trained with.
+        recipe: that of the training.
         classes: names of the K classes.
         image_size: height and width in pixels of the images it was trained on; one number if they are equal.
         trained_on: fingerprint of the training images and labels.
@@ -92,8 +92,8 @@ def load_for(
 ) -> Data:
     """The data set of a recipe.
 
-    `name` is a data set or folder to use instead, such as where the recipe's was moved to. `data_dir` must exist,
-    unless it is the user's cache folder.
+    `name` is a data set or folder to use instead, such as the new place of a folder that was moved. `data_dir` must
+    exist, unless it is the user's cache folder.
 
     Raises:
         DataError: there is no such data set or folder, or it is damaged.
@@ -105,7 +105,7 @@ def load_for(
 
 
 def describe_choice(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
-    """One line that says why `open_run` did not choose the folder of the recipe's name; None if it did."""
+    """One line: the reason why `open_run` did not choose the folder of the recipe's name; None if it did."""
     named = find_run(recipe.name)
     if folder == named:
         return None
@@ -126,7 +126,7 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[st
         longer = folder.weights.exists() and replace(found, epochs=recipe.epochs, data=recipe.data) == recipe
         conflict = f"{folder} belongs to another recipe ({recipe.differences(found)})."
         if longer:
-            conflict += " A finished training cannot get more epochs, since its learning rate was planned."
+            conflict += " A finished training cannot get more epochs, since its learning rate schedule has ended."
         return conflict
     if about["classes"] != list(data.classes):
         odd = differing_names(data.classes, tuple(map(str, about["classes"])))
@@ -152,7 +152,7 @@ def training_in(
 ) -> Iterator[None]:
     """Lock the folder of an unfinished training, write its recipe, and complete its manifest at the end of `with`.
 
-    The manifest has device and precision of each session, also of a training that was resumed.
+    The manifest has device and precision of each session, also of a resumed training.
 
     Raises:
         RunError: another process writes into the folder, or it cannot be written to.
@@ -207,9 +207,9 @@ def read_recipe(folder: RunFolder) -> Recipe:
     except FileNotFoundError as error:
         others = sorted(path.parent.name for path in folder.path.parent.glob("*/recipe.json"))
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
-        known = f"runs in {folder.path.parent}: {', '.join(others[:10])}{more}" if others else "there is none beside it"
+        known = f"runs in {folder.path.parent}: {', '.join(others[:10])}{more}" if others else "no runs beside it"
         raise RunError(
-            f"{folder} is not a run, it has no recipe.json ({known}): choose another, or train one."
+            f"{folder} is not a run, since it has no recipe.json ({known}): choose another one, or train one."
         ) from error
     except OSError as error:
         raise not_read(folder.recipe, error) from error
@@ -236,11 +236,11 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
 
     Args:
         folder: the run folder, its path, or the bare name of one under `runs/`.
-        device: where the network is to lie; `auto`: CUDA, else MPS, else the CPU.
+        device: the device of the network; `auto`: CUDA, else MPS, else the CPU.
 
     Raises:
         RunError: there is no finished run there, or a file of it is damaged.
-        ChoiceError: the device is not there.
+        ChoiceError: the device is not available.
 
     Example:
         >>> import tempfile, seefar
@@ -266,7 +266,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         raise RunError(
             f"{folder.weights} does not name its recipe and classes ({error}): choose another run."
         ) from error
-    with torch.device("meta"):  # shapes without numbers: the file may be smaller than its width says
+    with torch.device("meta"):  # shapes without numbers: the file may be smaller than its width implies
         first = tensors.get("conv1.weight")
         stem_stride = 4 if first is not None and first.shape[-1] == 7 else 1
         model = ResNet18(len(classes), recipe.width, stem_stride=stem_stride)
@@ -276,10 +276,10 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
 
 
 def _check_regular(folder: RunFolder) -> None:
-    """Refuse links, FIFOs and devices where a training leaves files, which only a stranger puts there.
+    """Refuse links, FIFOs and devices in place of the files of a training; a training never creates them.
 
     Raises:
-        RunError: names the first.
+        RunError: there is one; the message names the first.
     """
     for path in (folder.path / name for name in TRAINING_FILES):
         if path.is_symlink() or (path.exists() and not path.is_file()):

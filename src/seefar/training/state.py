@@ -29,7 +29,7 @@ MOMENTUM = "momentum_buffer"
 
 
 class Tally:
-    """Sums over the images since the last logged step and since the epoch began.
+    """Sums over the images since the last logged step and since the start of the epoch.
 
     They stay on the device, so that no step waits for it. float64 counts exactly; MPS has only float32.
 
@@ -48,11 +48,11 @@ class Tally:
         self.sums += torch.stack((loss.detach().to(self.sums.dtype) * len(labels), correct, images))
 
     def reset(self, epoch_ends: bool) -> None:
-        """A step was logged; it may be the last one of an epoch."""
+        """Reset after a logged step, which may be the last one of an epoch."""
         self.sums[: 2 if epoch_ends else 1].zero_()
 
     def totals(self) -> list[list[float]]:
-        """The sums over all ranks, (2, 3); a GPU is waited for."""
+        """The sums over all ranks, (2, 3); this waits for a GPU."""
         totals: list[list[float]] = all_reduce(self.sums).tolist()
         return totals
 
@@ -64,9 +64,9 @@ class TrainingState:
     Attributes:
         model: the network.
         optimizer: its momentum is part of the state.
-        scaler: the loss scaler, which does something in float16 only.
+        scaler: the loss scaler, which has an effect in float16 only.
         tally: sums of loss and correct predictions.
-        training: what a checkpoint must be of, see `identify`.
+        training: identity of the training, which a checkpoint must match, see `identify`.
         step: steps done, over all sessions.
         seconds: time spent in training, over all sessions.
         rows: of the history, up to this step.
@@ -107,7 +107,7 @@ class TrainingState:
         load_weights(path, self.model, weights)
         try:
             self._restore(tensors, about)
-        except Exception as error:  # the file may be of another program, which may have written anything
+        except Exception as error:  # the file of another program may hold anything
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise RunError(
                 f"{path} is not a checkpoint ({reason}): restore it from a copy, or delete it to start over."
@@ -162,7 +162,7 @@ class TrainingState:
 
 
 def identify(recipe: Recipe, data: Data) -> str:
-    """What makes a training this one: its recipe and training images, wherever the images are now."""
+    """The identity of a training: its recipe and training images, wherever the images are now."""
     return replace(recipe, data=data.fingerprint).to_json()
 
 
