@@ -168,7 +168,7 @@ def test_images_are_normalised_as_the_net_was_trained(trained: Run, images: np.n
     np.testing.assert_array_equal(
         gradcam(model, images, 3, "layer3"), gradcam(own, pictures(images), 3, "1.net.layer3")
     )
-    with pytest.raises(DataError, match=r"floats from -\S+ to \S+: pass images as they are"):
+    with pytest.raises(DataError, match=r"floats from -\S+ to \S+: pass images without normalisation"):
         gradcam(model, model.normalize(torch.from_numpy(images)), 3)
 
 

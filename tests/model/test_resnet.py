@@ -175,7 +175,7 @@ def test_a_network_takes_pictures_in_either_form(make_net: MakeNet) -> None:
         (torch.zeros(8, 8, 3, dtype=torch.uint8), r"torch\.uint8 \(8, 8, 3\)"),
         (torch.zeros(1, 8, 8, 3), r"torch\.float32 \(1, 8, 8, 3\)"),
         (torch.zeros(1, 8, 8, 3, dtype=torch.int64), r"torch\.int64 "),
-        (torch.full((1, 3, 8, 8), 255.0), r"floats from 255 to 255: pass images as they are"),
+        (torch.full((1, 3, 8, 8), 255.0), r"floats from 255 to 255: pass images without normalisation"),
         (torch.full((1, 3, 8, 8), -0.1), "floats from -0.1 to -0.1"),
         (torch.full((1, 3, 8, 8), float("nan")), "floats from nan to nan"),
     ],

@@ -1,7 +1,7 @@
-"""Any image classifier as one kind of thing: logits for pictures, its normalisation, the layer to map and its cells.
+"""One interface for any image classifier: logits of images, normalisation, the layer to map and its cells.
 
-Every public function that takes a model calls `adapt`, so a `ResNet18`, a module of your own, and the models of
-torchvision, timm and Hugging Face are treated alike. The three packages are recognised by the attributes of their
+Every public function that takes a model calls `adapt`, so a `ResNet18`, the user's module, and the models of
+torchvision, timm and Hugging Face are handled alike. The three packages are recognised by the attributes of their
 models and are not needed here.
 """
 
@@ -42,7 +42,7 @@ BATCH_PIXELS = BATCH_SIZE * 64 * 64
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
-    """An image classifier, whoever made it; made by `seefar.adapt`.
+    """An image classifier of any origin, returned by `seefar.adapt`.
 
     Attributes:
         network: the torch module, not compiled.
@@ -50,8 +50,8 @@ class Classifier:
             network takes pictures in 0 to 1 (a `ResNet18` normalises them itself).
         image_size: height and width that pictures are resized to; None: the network takes them as they are.
         layer: name of the layer to map; None: chosen by `map_layer`.
-        channels_last: whether that layer gives (N, h, w, C); None: as the shape of its activations tells.
-        classes: names of the K classes, where the model carries them.
+        channels_last: whether that layer gives (N, h, w, C); None: inferred from the shape of its activations.
+        classes: names of the K classes, if the model has them.
     """
 
     network: nn.Module
@@ -84,7 +84,7 @@ class Classifier:
             ChoiceError: the network is TorchScript, whose layers cannot be observed.
         """
         if isinstance(self.network, torch.jit.ScriptModule):
-            raise ChoiceError("Layers of a TorchScript module cannot be observed: pass the module it was made from.")
+            raise ChoiceError("Layers of a TorchScript module cannot be observed: pass the module that was scripted.")
         return {name: module for name, module in self.network.named_modules() if name}
 
     def layer_name(self, layer: str | nn.Module) -> str:
@@ -149,7 +149,7 @@ class Classifier:
         if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(inputs):
             raise ChoiceError(
                 f"{type(self.network).__name__} must return logits ({len(inputs)}, K) for {len(inputs)} images (got "
-                f"{_form(output)}): wrap it in a module that does."
+                f"{_form(output)}): wrap it in a module that does so."
             )
         if isinstance(self.network, ResNet18):
             return output
@@ -229,9 +229,9 @@ class Classifier:
                 logits.append(self.forward(self.inputs(np.stack((image, other))))[0].float())
         before, *others = logits
         tolerance = 1e-3 * (1 + before.abs().max())
-        for again, how in zip(others, ("asked again", "in another batch"), strict=True):
+        for again, how in zip(others, ("in a second pass", "in another batch"), strict=True):
             if (again - before).abs().max() > tolerance:  # not for NaN, which is refused elsewhere
-                first, now = seen[0], seen[1 if how == "asked again" else 2]
+                first, now = seen[0], seen[1 if how == "in a second pass" else 2]
                 changed = (
                     name for name in first if name in now and not torch.allclose(first[name], now[name], 1e-3, 1e-5)
                 )
@@ -277,7 +277,7 @@ class Classifier:
                 f"Layer {layer} gives {_form(activations)}, where the channels may be the first or the last axis: pass "
                 "channels_last=True or False to seefar.adapt."
             )
-        return fits[0]  # modules that know neither LayerNorm nor Linear keep torch's order: channels first
+        return fits[0]  # modules without LayerNorm or Linear have torch's order: channels first
 
     def map_layer(self, layer: str | nn.Module | None, shape: Sequence[int]) -> str | None:
         """The name of the layer to map: the one passed, else the classifier's own, else the one found by noise.
@@ -350,7 +350,7 @@ _NO_STAGE = nn.Linear | nn.Identity | nn.Dropout | nn.AdaptiveAvgPool1d | nn.Ada
 
 @dataclass(frozen=True)
 class Cells:
-    """What a layer gives of one picture.
+    """The output of a layer for one image.
 
     Attributes:
         shape: rows and columns of cells.
@@ -372,11 +372,11 @@ def adapt(
     classes: Sequence[str] | None = None,
     processor: object = None,
 ) -> Classifier:
-    """Make any image classifier one that every function here takes.
+    """Adapt any image classifier, for every function that takes a model.
 
     What is not passed is taken from the model: mean, std and input size of a timm model, class names and size of a
     Hugging Face model, with its processor also mean and std. A torchvision model gets the mean and std of ImageNet,
-    with a warning, since it does not carry them. Any other module gets pictures in 0 to 1 in their own size.
+    with a warning, since the model does not store them. Any other module gets pictures in 0 to 1 in their own size.
 
     Args:
         model: a `ResNet18`, any torch module that returns logits (N, K), or a `Classifier`, to change some of it.
@@ -384,7 +384,7 @@ def adapt(
         std: likewise.
         image_size: height and width that pictures are resized to, or one number for both.
         layer: the layer to map: a submodule that gives (N, C, h, w), (N, h, w, C) or tokens (N, T, C), or its name.
-        channels_last: the order of axes of that layer, where its shape alone does not tell.
+        channels_last: the order of axes of that layer, where its shape alone is ambiguous.
         classes: names of the K classes.
         processor: the image processor of a Hugging Face model.
 
@@ -448,7 +448,7 @@ def _plain_copy(tensor: Tensor) -> Tensor:
 
 
 def _described(network: nn.Module, processor: object, own: bool) -> Classifier:
-    """What a module says of itself, by the attributes that timm, Hugging Face and torchvision give their models.
+    """The settings that a module carries, in the attributes of models of timm, Hugging Face and torchvision.
 
     `own`: the caller passes mean and std.
     """
@@ -523,7 +523,7 @@ def to_batch(images: Pictures) -> Tensor:
 
 
 def first_tensor(output: object) -> Tensor | None:
-    """What a layer gives: itself, or the first of several things, as the blocks of Hugging Face do."""
+    """The output of a layer as a tensor: the first of several values, as in the blocks of Hugging Face."""
     first = output[0] if isinstance(output, tuple | list) and output else output
     return first if isinstance(first, Tensor) else None
 
@@ -562,7 +562,7 @@ def _are_attention(activations: Tensor) -> bool:
 
 
 def list_layers(network: nn.Module) -> str:
-    """What a message says about layers: the names of a network's parts, and its last convolution as an example."""
+    """The layers in a message: the names of a network's parts, and its last convolution as an example."""
     names = ", ".join(name for name, _ in network.named_children()) or "no named parts"
     last = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)][-1:]
     example = f"; its last convolution is {last[0]!r}" if last else ""
@@ -580,9 +580,9 @@ def hooked(modules: Iterable[nn.Module], hook: Callable[..., Any]) -> Iterator[N
             handle.remove()
 
 
-def _form(thing: object) -> str:
-    if isinstance(thing, Tensor | np.ndarray):
-        return f"{str(thing.dtype).removeprefix('torch.')} {tuple(thing.shape)}"
-    if isinstance(thing, list | tuple):
-        return f"a {type(thing).__name__} of {', '.join(map(_form, thing[:2]))}{', ...' if len(thing) > 2 else ''}"
-    return f"a {type(thing).__name__}"
+def _form(value: object) -> str:
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {', '.join(map(_form, value[:2]))}{', ...' if len(value) > 2 else ''}"
+    return f"a {type(value).__name__}"

@@ -70,8 +70,8 @@ def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image
     Example:
         >>> import tempfile
         >>> folder = tempfile.mkdtemp()
-        >>> export_onnx(ResNet18(2, width=2), f"{folder}/net.onnx", ("cat", "dog")).name  # doctest: +SKIP
-        'net.onnx'
+        >>> export_onnx(ResNet18(2, width=2), f"{folder}/network.onnx", ("cat", "dog")).name  # doctest: +SKIP
+        'network.onnx'
     """
     onnx, path = load_onnx(), Path(path)
     wrapped = LogitsAndMaps(model)

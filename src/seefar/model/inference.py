@@ -1,4 +1,4 @@
-"""The state of torch in which networks run, errors of a device in words, log softmax, the fingerprint of weights."""
+"""The state of torch in which networks run, readable errors of a device, log softmax, the fingerprint of weights."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def float_type(model: nn.Module) -> torch.dtype:
 
 @contextmanager
 def plain_torch(*, gradients: bool) -> Iterator[None]:
-    """The one state of torch in which networks are trained, evaluated and explained, whatever the caller's is.
+    """The one state of torch in which networks are trained, evaluated and explained, whatever the state of the caller.
 
     Within `with`: gradients as given, no inference mode, no autocast, and float32 as the default type.
     """
@@ -71,7 +71,7 @@ def plain_torch(*, gradients: bool) -> Iterator[None]:
 
 @contextmanager
 def evaluating(network: nn.Module, *, gradients: bool = False) -> Iterator[None]:
-    """`plain_torch` with the network in eval mode and in true float32, and with errors of its device in words."""
+    """`plain_torch` with the network in eval mode and in true float32, and with readable errors of its device."""
     with plain_torch(gradients=gradients), eval_mode(network), true_float32(), device_errors():
         yield
 
@@ -115,7 +115,7 @@ def true_float32() -> Iterator[None]:
 
 @contextmanager
 def device_errors() -> Iterator[None]:
-    """Within `with`, errors of a device that is full, or too old for this torch, say what to do.
+    """Within `with`, errors of a device that is full, or too old for this torch, are raised with the next step.
 
     Raises:
         ChoiceError: the device is out of memory, or this torch contains no code for it.
@@ -144,7 +144,7 @@ def device_errors() -> Iterator[None]:
 def weights_fingerprint(model: nn.Module) -> str:
     """SHA-256 of a network's parameters and buffers: names, shapes and float32 values.
 
-    It does not depend on the device or the memory format, and a compiled network has that of the original.
+    It does not depend on the device or the memory format, and is the same for a compiled network.
     """
     digest = hashlib.sha256()
     for name, value in sorted(getattr(model, "_orig_mod", model).state_dict().items()):

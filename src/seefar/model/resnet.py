@@ -16,7 +16,7 @@ LARGEST_OF_SMALL_STEM = 64
 
 
 def stem_stride_for(image_size: int | tuple[int, int]) -> int:
-    """The stem that images of this size are trained with: 1 up to 64 pixels on the shorter side, 4 above."""
+    """The stride of the stem for images of this size: 1 up to 64 pixels on the shorter side, 4 above."""
     return 1 if (image_size if isinstance(image_size, int) else min(image_size)) <= LARGEST_OF_SMALL_STEM else 4
 
 
@@ -30,7 +30,7 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
 
 class Normalize(nn.Module):
-    """Normalisation: the one place where images become the network's input.
+    """Normalisation: images become the network's input only here.
 
     The constants are buffers of the network, so they are saved with the weights, and a network is always explained
     with the constants that it was trained with.
@@ -55,7 +55,7 @@ class Normalize(nn.Module):
             images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1.
 
         Raises:
-            DataError: they are neither.
+            DataError: the images have neither form.
         """
         if not (torch.compiler.is_compiling() or torch._C._is_tracing()):
             _check_images(images)
@@ -75,7 +75,7 @@ def _check_images(images: object) -> None:
         low, high = images.aminmax() if images.numel() else (0.0, 1.0)
         if low >= 0 and high <= 1:  # false for NaN
             return
-        found = f"floats from {low:.3g} to {high:.3g}: pass images as they are, the network normalises them itself"
+        found = f"floats from {low:.3g} to {high:.3g}: pass images without normalisation, which is the network's"
     else:
         found = f"{images.dtype} {tuple(images.shape)}"
     raise DataError(
@@ -140,10 +140,10 @@ class ResNet18(nn.Module):
 
     Example:
         >>> import torch
-        >>> net = ResNet18(num_classes=10, width=2)
-        >>> net(torch.zeros(3, 32, 32, 3, dtype=torch.uint8)).shape  # as images are stored
+        >>> network = ResNet18(num_classes=10, width=2)
+        >>> network(torch.zeros(3, 32, 32, 3, dtype=torch.uint8)).shape  # as images are stored
         torch.Size([3, 10])
-        >>> net(torch.rand(3, 3, 32, 32)).shape  # or floats from 0 to 1, channels first
+        >>> network(torch.rand(3, 3, 32, 32)).shape  # or floats from 0 to 1, channels first
         torch.Size([3, 10])
     """
 
@@ -197,7 +197,7 @@ class ResNet18(nn.Module):
         """Logits (N, K) of images, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1.
 
         Raises:
-            DataError: they are neither.
+            DataError: the images have neither form.
         """
         return self.classify(self.normalize(images))
 
@@ -223,9 +223,9 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
 
     Example:
         >>> import torch
-        >>> net = ResNet18(num_classes=10, width=2).eval()
+        >>> network = ResNet18(num_classes=10, width=2).eval()
         >>> inputs = torch.zeros(1, 3, 32, 32)
-        >>> net.features(inputs).shape[2:], dense_twin(net).features(inputs).shape[2:]
+        >>> network.features(inputs).shape[2:], dense_twin(network).features(inputs).shape[2:]
         (torch.Size([4, 4]), torch.Size([8, 8]))
     """
     if doublings not in range(4):

@@ -46,20 +46,20 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: compute it and save it first.") from error
     except KeyError as error:
-        raise RunError(f"{path} holds not all of {', '.join(form)}: delete it and compute it anew.") from error
+        raise RunError(f"{path} lacks some of {', '.join(form)}: delete it and compute it again.") from error
     except Exception as error:  # a damaged archive may raise anything at all
-        raise RunError(f"{path} cannot be read ({_one_line(error)}): delete it and compute it anew.") from error
+        raise RunError(f"{path} cannot be read ({_one_line(error)}): delete it and compute it again.") from error
     lengths: dict[str, int] = {}
     for name, (dtype, shape) in form.items():
         found = arrays[name]
-        fits = found.dtype.name.startswith(dtype) and found.ndim == len(shape)  # such as str160, of five letters
+        fits = found.dtype.name.startswith(dtype) and found.ndim == len(shape)  # such as str160: five characters
         for wanted, length in zip(shape, found.shape, strict=False):
             fits &= length == (lengths.setdefault(wanted, length) if isinstance(wanted, str) else wanted)
         if not fits:
             wanted_shape = ", ".join(str(lengths.get(str(length), length)) for length in shape)
             raise RunError(
                 f"{path}: {name} should be {dtype} ({wanted_shape}), {found.dtype} {found.shape} was found: "
-                "delete it and compute it anew."
+                "delete it and compute it again."
             )
     return arrays
 
@@ -69,18 +69,18 @@ def load_array(path: str | Path) -> NDArray[Any]:
 
     Raises:
         OSError: it is missing or cannot be read.
-        ValueError: it is no `.npy` file of numbers or text, or its length is not what its header says.
+        ValueError: it is no `.npy` file of numbers or text, or its length differs from that in its header.
     """
     with open_regular(path) as file:
         return _read(file, os.fstat(file.fileno()).st_size)
 
 
 def read_member(archive: zipfile.ZipFile, name: str, *, packed: bool = True) -> NDArray[Any]:
-    """An array of an archive without pickle; it takes no more memory than the archive says.
+    """An array of an archive without pickle; it takes no more memory than the archive declares.
 
     Raises:
         KeyError: there is no such member.
-        ValueError: it is no array, not as long as it says, or compressed although it may not be `packed`.
+        ValueError: it is no array, differs from its declared length, or is compressed without `packed`.
     """
     about = archive.getinfo(name)
     if about.compress_type != zipfile.ZIP_STORED and not packed:  # so that nothing in it is larger than the file
@@ -109,7 +109,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors of any memory layout as safetensors, whole or not at all, with plain values about them."""
+    """Write tensors of any memory layout as safetensors, atomically, with plain values as metadata."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One key, since safetensors writes several in an order that changes from one process to the next.
     metadata = {"seefar": json.dumps({**about, "sha256": _sha256(plain, about)})}
@@ -118,13 +118,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a safetensors file, and what `save_tensors` was given about them; empty if another wrote it.
+    """The tensors of a safetensors file, and its metadata; empty if another program wrote the file.
 
     Raises:
-        RunError: the file is missing or damaged, be it by one bit.
+        RunError: the file is missing or damaged, even by one bit.
     """
     try:
-        open_regular(path, follow=False).close()  # safetensors reports "not found" whatever the system reports
+        open_regular(path, follow=False).close()  # safetensors reports "not found" for every error of the system
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
     except OSError as error:
@@ -135,15 +135,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = dict(file.metadata() or {})
         about = parse_json(metadata.get("seefar") or "{}")
         if not isinstance(about, dict):
-            raise ValueError("its metadata is no table")
-        wanted = about.pop("sha256", None)
-        if wanted is not None and wanted != _sha256(tensors, about):
-            raise ValueError("its content is not what its checksum says")
+            raise ValueError("its metadata is not a table")
+        expected = about.pop("sha256", None)
+        if expected is not None and expected != _sha256(tensors, about):
+            raise ValueError("its content does not match its checksum")
     except (OSError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-        if os.strerror(errno.EMFILE) in str(error):  # it needs more than one descriptor, and raises what it likes
+        if os.strerror(errno.EMFILE) in str(error):  # it needs several descriptors, and raises an error of its own
             raise not_read(path, OSError(errno.EMFILE, os.strerror(errno.EMFILE))) from error
         raise RunError(
-            f"{path} is no whole safetensors file ({error}): delete it and train again, or restore it from a copy."
+            f"{path} is not an intact safetensors file ({error}): delete it and train again, or restore it from a copy."
         ) from error
     return tensors, about
 
@@ -166,7 +166,7 @@ def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> No
 
 
 def _sha256(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
-    """SHA-256 over names, types, shapes and values, and what is about them."""
+    """SHA-256 over names, types, shapes and values, and the metadata."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

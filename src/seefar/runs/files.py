@@ -26,12 +26,12 @@ FILE_LIMIT = 2 << 30
 """Bytes of any other file. A page of memory on the disk can look like terabytes of zeros."""
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a FIFO would otherwise wait for its writer for ever
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # otherwise opening a FIFO waits for its writer forever
 _TEMPORARY = re.compile(r"\.part-[0-9a-f]{16}-.+")
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` as the user's home; that of a user who does not exist stays as it is, unlike pathlib's."""
+    """The path with `~` as the user's home; unlike in pathlib, that of an unknown user is unchanged."""
     return Path(os.path.expanduser(path))
 
 
@@ -41,8 +41,8 @@ def open_regular(path: str | Path, limit: int = FILE_LIMIT, *, follow: bool = Tr
     Args:
         path: the file.
         limit: largest size in bytes.
-        follow: whether the file may be a symbolic link. No file inside a run folder may, since a folder that a
-            stranger made could name any file of this machine.
+        follow: whether the file may be a symbolic link. No file inside a run folder may, since an untrusted
+            folder could name any file of this machine.
 
     Raises:
         OSError: it is missing, no regular file, a link, or larger than the limit.
@@ -138,7 +138,7 @@ def is_finite_number(value: object) -> bool:
 def written_beside(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it replaces `path` at the end, and is removed on an error.
 
-    A kill or a power cut at any moment leaves either the old file or the new one: the content is on the disk before
+    A crash or a power cut at any moment leaves either the old file or the new one: the content is on the disk before
     the rename, and the rename before this returns.
 
     Raises:
@@ -161,7 +161,7 @@ def written_beside(path: Path) -> Iterator[Path]:
             f"{next_step(error)} and run the same command again: it resumes from there."
         ) from error
     finally:
-        with suppress(OSError):  # on a disk that cannot be written to; the error that says so is on its way
+        with suppress(OSError):  # on a disk that cannot be written to; its own error is raised anyway
             beside.unlink(missing_ok=True)
 
 
@@ -188,7 +188,7 @@ def sync(path: Path) -> None:
 
 
 def remove_temporary(*folders: Path) -> None:
-    """Remove what a killed `written_beside` left directly in these folders, links included; nothing else."""
+    """Remove the files that an interrupted `written_beside` left directly in these folders, links included."""
     for folder in folders:
         with suppress(OSError):
             for entry in list(os.scandir(folder)):
@@ -197,7 +197,7 @@ def remove_temporary(*folders: Path) -> None:
 
 
 def check_place(folder: Path) -> None:
-    """Refuse, before any work, a folder that cannot be written to; a missing one can be made.
+    """Refuse, before any work, a folder that cannot be written to; a missing one can be created.
 
     Raises:
         RunError: it is a file, is inside a file, or may not be written to.

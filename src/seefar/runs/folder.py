@@ -28,7 +28,7 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """What `find_run` finds it by: a bare name if it lies under `runs/`, else its path."""
+        """The name for `find_run`: a bare name if the folder is in `runs/`, else its path."""
         if self.path.parent == Path("runs"):
             return self.path.name
         if self.path.parent == Path():
@@ -42,12 +42,12 @@ class RunFolder:
 
     @property
     def data(self) -> Path:
-        """What the data set was, with a fingerprint of its training images."""
+        """Description of the data set, with a fingerprint of its training images."""
         return self.path / "data.json"
 
     @property
     def audit(self) -> Path:
-        """What an audit is about; a training has none."""
+        """The source of an audit; a training has none."""
         return self.path / "audit.json"
 
     @property
@@ -62,7 +62,7 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """The state of an unfinished training; gone when it is finished."""
+        """The state of an unfinished training; removed at its end."""
         return self.path / "checkpoint.safetensors"
 
     @property
@@ -87,7 +87,7 @@ class RunFolder:
 
     @property
     def maps(self) -> Path:
-        """The explanation of the mistakes: maps, hidden pixels, what hiding did."""
+        """The explanation of the mistakes: maps, hidden pixels, effect of hiding."""
         return self.path / "maps.npz"
 
     @property
@@ -102,7 +102,7 @@ class RunFolder:
 
     @property
     def manifest(self) -> Path:
-        """What made the files, and for each its hash and the hashes of its inputs."""
+        """The command behind the files, and for each file its hash and the hashes of its inputs."""
         return self.path / MANIFEST
 
     def figure(self, name: str) -> Path:
@@ -111,10 +111,10 @@ class RunFolder:
 
 
 def find_run(name: RunFolder | str | Path) -> RunFolder:
-    """The folder of a run: a bare name lies under `runs/`; a string with a slash, and every `Path`, is a path.
+    """The folder of a run: a bare name is a folder in `runs/`; a string with a slash, and every `Path`, is a path.
 
     Raises:
-        RunError: the name is empty or only dots, or has characters that a terminal would obey.
+        RunError: the name is empty or only dots, or has control characters.
 
     Example:
         >>> find_run("mine").path.as_posix(), find_run(Path("mine")).path.as_posix()

@@ -1,8 +1,8 @@
-"""The store: the files of a run folder, what each was computed from, and whether it still is what it should be.
+"""The store: the files of a run folder, the inputs of each, and whether each is still valid.
 
-A file is *fresh* if its bytes match the manifest and its recorded inputs match what they are now. Fresh files are read;
-everything else is computed again. Resuming after a kill, damaged files, other weights, other settings and read-only
-folders all follow from this rule, so nothing else in the package asks whether a file is still good.
+A file is *fresh* if its bytes match the manifest and its recorded inputs match the current ones. Fresh files are read;
+everything else is computed again. Resuming after a crash, damaged files, other weights, other settings and read-only
+folders all follow from this rule, so no other module checks whether a file is still valid.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from seefar.runs.provenance import provenance
 
 MANIFEST = "manifest.json"
 TRAINING_FILES = ("recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors", "audit.json")
-"""What a training leaves behind, or an audit, the last. The manifest has their hashes too, but nothing else in the
-folder can remake them."""
+"""The files of a training; the last is that of an audit. The manifest has their hashes too, but they cannot be computed
+from other files of the folder."""
 CHECKPOINT = "checkpoint.safetensors"
-"""The state of an unfinished training; a kill right after its end leaves it beside the weights."""
+"""The state of an unfinished training; a crash right after its end leaves it beside the weights."""
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
-"""What a file system without locks answers, such as a network drive."""
+"""Error numbers of a file system without locks, such as a network drive."""
 SAVE_SECONDS = 60.0
 """Between two saves of a value that takes long: each save writes all of it, so after every part would be quadratic."""
 
@@ -52,13 +52,13 @@ class Artifact(Generic[T]):
             means that there is no such file for this job.
         save: writes a value to a path, atomically; see `seefar.runs.files.written_beside`.
         load: reads the value back; None if nothing needs it.
-        of: what it is computed from: other artifacts, and facts of the job by name, such as `weights`.
+        of: its inputs: other artifacts, and facts of the job by name, such as `weights`.
         shows: artifacts that it shows if they are present.
-        settings: what else its content depends on, as plain values for JSON.
+        settings: other values that its content depends on, as plain values for JSON.
         enough: whether a saved value has everything that this job needs.
-        version: to be raised when the same inputs give other content.
-        always: compute it each time, and keep the file only if its bytes are the same. For what a browser or a
-            spreadsheet runs: whoever made the folder can have written any file, and a manifest that fits it.
+        version: raise it when the same inputs give other content.
+        always: compute it each time, and keep the file only if its bytes are the same. For files that a browser
+            or a spreadsheet runs: an untrusted folder can hold any file, and a manifest that fits it.
     """
 
     name: str
@@ -78,9 +78,9 @@ class Store:
 
     Args:
         folder: the run folder.
-        fact: the current value of a fact, such as the fingerprint of the weights; None if it cannot be known now, which
+        fact: the current value of a fact, such as the fingerprint of the weights; None if it is unknown now, which
             counts as unchanged.
-        job: what `compute`, `settings` and `enough` of the artifacts are given.
+        job: the argument of `compute`, `settings` and `enough` of the artifacts.
         overlay: where to write instead of `folder`; for folders that cannot be written to.
     """
 
@@ -93,15 +93,15 @@ class Store:
         self.files: dict[str, dict[str, Any]] = self.manifest["files"]
         self.written: list[str] = []
         self._values: dict[str, Any] = {}
-        self._loaded: dict[str, Any] = {}  # from a file, with whatever settings
+        self._loaded: dict[str, Any] = {}  # from a file, with any settings
         self._entries: dict[str, dict[str, Any] | None] = {}
 
     def fresh(self, artifact: Artifact[Any]) -> bool:
-        """Whether the file is intact and was computed from what its inputs are now, with these settings."""
+        """Whether the file is intact and was computed from the current inputs, with these settings."""
         return self.present(artifact) and self.files[artifact.name]["settings"] == _plain(artifact.settings(self.job))
 
     def present(self, artifact: Artifact[Any]) -> bool:
-        """Whether the file is intact and was computed from what its inputs are now, with whatever settings."""
+        """Whether the file is intact and was computed from the current inputs, with any settings."""
         entry = self.files.get(artifact.name)
         if entry is None or "from" not in entry or not self.intact(artifact.name):
             return False
@@ -113,7 +113,7 @@ class Store:
         return entry["shows"] == shown and not self._differs(artifact)
 
     def intact(self, name: str) -> bool:
-        """Whether a file is in the manifest and has the bytes that it says; whatever it was computed from."""
+        """Whether a file is in the manifest with the same bytes, whatever its inputs."""
         entry, recorded = self._entry(name), self.files.get(name)
         return entry is not None and recorded is not None and all(entry[key] == recorded.get(key) for key in entry)
 
@@ -128,7 +128,7 @@ class Store:
         return self._compute(artifact) if value is None or not artifact.enough(self.job, value) else value
 
     def peek(self, artifact: Artifact[T]) -> T | None:
-        """The value if the file is present, with whatever settings; else None. Nothing is computed."""
+        """The value if the file is present, with any settings; else None. Nothing is computed."""
         if artifact.name in self._values:
             found: T | None = self._values[artifact.name]
             return found
@@ -147,10 +147,10 @@ class Store:
         return self.files.get(artifact.name, {}).get("settings")
 
     def finish(self, artifacts: Sequence[Artifact[Any]], command: Sequence[str]) -> None:
-        """Remove what belongs to other inputs than now, and complete the manifest.
+        """Remove the files of other inputs, and complete the manifest.
 
         Args:
-            artifacts: all that there are.
+            artifacts: all of the table.
             command: the command line or function that wrote the files.
         """
         if self.overlay is not None:
@@ -175,7 +175,7 @@ class Store:
                 self.written.append(name)
 
     def begin(self, about: dict[str, Any]) -> None:
-        """Start a new training in the folder: the manifest forgets all files, so none of them counts any more."""
+        """Start a new training in the folder: the manifest loses all entries, so no file is fresh."""
         self.files.clear()
         self.manifest.update({"finished": False, "training": about})
         self._write_manifest()
@@ -187,7 +187,7 @@ class Store:
         return value
 
     def _load(self, artifact: Artifact[T]) -> T | None:
-        """The value in the file; None if it cannot be read, as that of an older version: it is computed again."""
+        """The value in the file; None if it cannot be read, such as that of an older version: it is computed again."""
         assert artifact.load is not None
         if artifact.name not in self._loaded:
             with suppress(Exception):
@@ -234,7 +234,7 @@ class Store:
         return value
 
     def _is_saved(self, artifact: Artifact[T], value: T) -> bool:
-        """Whether the file has the bytes that saving this value would give."""
+        """Whether saving this value would give the same bytes."""
         with tempfile.TemporaryDirectory(prefix="seefar-") as folder:
             copy = Path(folder) / Path(artifact.name).name
             artifact.save(value, copy)
@@ -266,7 +266,7 @@ class Store:
         return self._input(source) if self.present(source) else None
 
     def _differs(self, artifact: Artifact[Any]) -> bool:
-        """Whether an input is known to be another one than that which the file was computed from."""
+        """Whether an input is known to differ from that of the file."""
         recorded = self.files.get(artifact.name, {}).get("from", {})
         now = {_name(source): self._input(source) for source in artifact.of if _name(source) in recorded}
         return any(value is not None and recorded[name] != value for name, value in now.items())
@@ -303,8 +303,8 @@ def opened(
 ) -> Iterator[Store]:
     """The store of a folder, locked within `with` and finished at its end.
 
-    What is computed for a folder that cannot be written to goes into a temporary overlay, and one line at the end names
-    what was not saved. After an error the manifest stays unfinished if anything was written.
+    If the folder cannot be written to, new files go into a temporary overlay, and one line at the end names them.
+    After an error the manifest stays unfinished if anything was written.
 
     Raises:
         RunError: another process writes into the folder.
@@ -325,11 +325,11 @@ def opened(
 
 @contextmanager
 def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iterator[None]:
-    """Lock a folder for this thread within `with`; the system frees the lock when the process ends, however it ends.
+    """Lock a folder for this thread within `with`; the system frees the lock whenever the process ends.
 
     Args:
-        folder: is created if it is missing.
-        progress: gets a line if there are no locks, or if another process is waited for.
+        folder: created if it is missing.
+        progress: gets a line if there are no locks, or while it waits for another process.
         wait: seconds to wait for another process.
 
     Raises:
@@ -380,7 +380,7 @@ def verify_folder(folder: Path) -> list[str]:
     for name in sorted({*recorded, *names}):
         if name not in recorded:
             lines.append(f"{printable(name)} is extra: the manifest does not have it")
-        elif name not in names:  # also the name of a file elsewhere, which a manifest of somebody else may have
+        elif name not in names:  # also the path of a file elsewhere, in an untrusted manifest
             lines.append(f"{printable(name)} is missing")
         else:
             entry = file_entry(folder / name, recorded[name].get("bytes"))
@@ -405,12 +405,12 @@ def file_entry(path: Path, expected: int | None = None) -> dict[str, Any] | None
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
             return {"bytes": size, "sha256": digest.hexdigest()}
-    except (OSError, ValueError):  # ValueError: a name that is no path, in a manifest that somebody else wrote
+    except (OSError, ValueError):  # ValueError: a name that is no path, in an untrusted manifest
         return None
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder; an empty one if it is missing or damaged, which vouches for nothing."""
+    """The manifest of a folder; an empty one if it is missing or damaged, with which no file is fresh."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         return _checked(read_json(folder / MANIFEST, follow=False))
     return {"files": {}}
