@@ -38,7 +38,7 @@ def test_the_mirror_is_tried_when_the_first_host_fails(host: Host, tmp_path: Pat
 
 
 def test_a_broken_transfer_goes_on_where_it_stopped(host: Host, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="could not be fetched"):
+    with pytest.raises(DataError, match="could not be downloaded"):
         download((host.url("breaks"),), tmp_path / "file", MD5, len(CONTENT))
     assert not (tmp_path / "file").exists()
     have = (tmp_path / "file.part").stat().st_size
@@ -126,7 +126,7 @@ def test_progress_is_the_callers_and_nothing_global_changes(
             seen.append((stage, (done, total, note)))
 
     download((host.url("good"),), tmp_path / "file", MD5, len(CONTENT), Watch())
-    assert seen[0] == ("line", f"fetching file into {tmp_path}")
-    assert seen[-1] == ("fetching", (1, 1, "MB"))
+    assert seen[0] == ("line", f"downloading file into {tmp_path}")
+    assert seen[-1] == ("downloading", (1, 1, "MB"))
     assert capfd.readouterr() == ("", "")
     assert pooch.get_logger().level == level

@@ -129,7 +129,7 @@ def test_a_file_in_another_form_is_named(served: tuple[Path, str], tmp_path: Pat
     name = "t10k-labels-idx1-ubyte.gz"
     (served[0] / name).write_bytes(gzip.compress(b"\0\0\x08\x01" + bytes(2)))
     files[name] = md5(served[0] / name), 100
-    with pytest.raises(DataError, match=r"t10k-labels.*no IDX file"):
+    with pytest.raises(DataError, match=r"t10k-labels.*not an IDX file"):
         load_fashion_mnist(tmp_path, progress=SILENT, hosts=(served[1],), files=files)
 
 

@@ -218,7 +218,7 @@ def test_what_is_bad_stops_nothing_and_is_named(tmp_path: Path) -> None:
 
 
 def test_no_picture_at_all_is_refused() -> None:
-    with pytest.raises(DataError, match="No picture is named: pass at least one"):
+    with pytest.raises(DataError, match="There is no picture: pass at least one"):
         read_pictures([], 16)
 
 

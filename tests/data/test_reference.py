@@ -90,8 +90,8 @@ def test_missing_files_are_fetched_with_their_licences_and_kept(host: tuple[str,
     assert found["published-predictions/a.json"].read_bytes() == NET
     assert progress.updates == [("reference data", 1, 2), ("reference data", 2, 2)]
     assert progress.lines == [
-        "fetching People's choices; licence MIT; github.com/owner/people",
-        "fetching People's choices; licence MIT; github.com/owner/nets",
+        "downloading People's choices; licence MIT; github.com/owner/people",
+        "downloading People's choices; licence MIT; github.com/owner/nets",
     ]
     quiet = Lines()
     find_files(tmp_path / "data", sources=WANTED, host="http://127.0.0.1:9", progress=quiet)  # nothing is asked for

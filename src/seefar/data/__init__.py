@@ -29,19 +29,19 @@ def load_data(
     create: bool = False,
     progress: Progress | None = None,
 ) -> Data:
-    """A data set by its name.
+    """Load a data set by its name.
 
     Args:
         name: `cifar10`, `cifar100`, `fashion_mnist`, `shapes`, or the path of a folder of pictures: `train/<class>/`
             and `test/<class>/`, or only class folders, of which a fifth of the pictures is set aside for the test; or
             of a CSV file with the path and the label of each picture.
         folder: where the named data sets are, or are saved; default: SEEFAR_DATA, else the user's cache folder.
-        image_size: height and width in pixels, 16 to 512, that the pictures of a folder are brought to, or one number
-            for both.
-        fit: how pictures of another shape are brought to it, see `seefar.data.pictures.read_picture`.
+        image_size: height and width in pixels, 16 to 512, to which the pictures of a folder are resized, or one
+            number for both.
+        fit: how pictures of another shape are made to fit, see `seefar.data.pictures.read_picture`.
         to_judge: see `seefar.data.folder.load_folder`.
         classes: likewise.
-        create: create `folder` if it does not exist, and fetch the data set into it.
+        create: create `folder` if it does not exist, and download the data set into it.
         progress: see `seefar.progress`.
 
     Raises:

@@ -1,6 +1,6 @@
 """Training batches that depend on (seed, epoch, batch) alone, and their augmentation.
 
-Augmentation is there twice, with the same distribution: albumentations for one image, in a thread that makes one batch
+There are two augmentations with the same distribution: albumentations for one image, in a thread that is one batch
 ahead, and torch for a batch on a GPU.
 """
 
@@ -27,7 +27,7 @@ from seefar.seeds import Stream
 if TYPE_CHECKING:
     import albumentations as A
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or it asks the network for a newer release
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before its import, or it looks for a newer release online
 
 
 def pipeline(
@@ -99,14 +99,14 @@ def cutout(size: ImageSize, hole: int, probability: float, fill: tuple[float, ..
 
 @dataclass(frozen=True)
 class BatchAugmentation:
-    """The crop and the Cutout of `pipeline` for a whole batch, on any device.
+    """The crop and the Cutout of `pipeline` for a batch, on any device.
 
     Attributes:
         crop_padding: pixels around the image before the crop; 0: no crop.
         hole: side of Cutout's square in pixels; 0: no cutout.
         cutout_probability: share of the images that have the square.
         cutout_fill: its colour.
-        border: what the padding is filled with.
+        border: content of the padding.
     """
 
     crop_padding: int
@@ -116,7 +116,7 @@ class BatchAugmentation:
     border: Border = "black"
 
     def __call__(self, images: Tensor, random: np.random.Generator) -> Tensor:
-        """Augmented images (B, H, W, 3). The numbers come from `random`, on the CPU, so every device draws the same."""
+        """Augmented images (B, H, W, 3). Random numbers come from `random`, on the CPU, for every device."""
         count, height, width, _ = images.shape
         if self.crop_padding:
             corners = random.integers(-self.crop_padding, self.crop_padding, (count, 2), endpoint=True)
@@ -240,14 +240,14 @@ class AugmentedBatches:
         return Batch(epoch, number, torch.from_numpy(images), torch.from_numpy(self.split.labels[indices]))
 
     def order(self, epoch: int) -> Labels:
-        """The images in the order this epoch shows them, int64 (N,)."""
+        """The order of the images in this epoch, int64 (N,)."""
         if self._order[0] != epoch:
             random = np.random.default_rng((Stream.ORDER, self.seed, epoch))
             self._order = epoch, random.permutation(len(self.split))
         return self._order[1]
 
     def _begin(self, epoch: int, number: int) -> tuple[Labels, np.random.Generator]:
-        """Which images a batch consists of, and what its augmentation is drawn from."""
+        """The images of a batch, and the random generator of its augmentation."""
         indices = self.order(epoch)[number * self.batch_size :][: self.batch_size]
         return indices, np.random.default_rng((Stream.BATCH, self.seed, epoch, number))
 
@@ -265,12 +265,12 @@ class AugmentedBatches:
 
 
 class DeviceBatches(AugmentedBatches):
-    """The same for a GPU, which keeps the training images and augments a whole batch at once.
+    """The same for a GPU, which keeps the training images and augments a batch at once.
 
     One CPU core augments 22,000 images/s at most, a fast GPU trains twice as many. The batches have the distribution
     of those on the CPU, not the same pixels.
 
-    The arguments are the same, but for the transform, and the device that keeps and augments the images.
+    The same arguments, except for the transform, and the device that keeps and augments the images.
     """
 
     def __init__(
@@ -305,7 +305,7 @@ def training_batches(
 ) -> Iterator[Iterator[Batch]]:
     """The batches at these (epoch, number) positions, in order; on the CPU a thread makes one ahead.
 
-    The thread ends with the `with`, however that ends. An error in it is raised where its batch is read.
+    The thread ends with the `with` block, also after an error. Its own error is raised where its batch is read.
 
     With `pin_memory` the thread puts them into page-locked memory, from which a GPU copies while the host continues.
     """

@@ -119,12 +119,12 @@ def load_cifar10(folder: str | Path | None = None, *, create: bool = False, prog
     Args:
         folder: the folder of `cifar-10-batches-py/` or of the archive, or that folder itself. Default:
             `default_folder()`.
-        create: create the folder if it does not exist. Otherwise its name is taken for a typing error; only the
-            user's cache folder is always created.
+        create: create the folder if it does not exist. Otherwise a missing folder is an error; only the user's
+            cache folder is always created.
         progress: see `seefar.progress`.
 
     Raises:
-        DataError: the data can be neither found nor fetched, or a file is not the official one.
+        DataError: the data can be neither found nor downloaded, or a file is not the official one.
     """
     return _load(CIFAR10, folder, create, progress)
 
@@ -141,10 +141,10 @@ def _load(batches: Batches, folder: str | Path | None, create: bool, progress: P
 
 
 def data_place(folder: str | Path | None, name: str, holds: str, size: int, create: bool) -> Path:
-    """The folder that a data set is in or is fetched into.
+    """The folder of a data set, also for a download.
 
     Raises:
-        DataError: it was chosen and does not exist.
+        DataError: the chosen folder does not exist.
     """
     chosen = folder or os.environ.get("SEEFAR_DATA")
     place = expanded(folder) if folder else default_folder()
@@ -187,7 +187,7 @@ def find_batches(
 def unpack(archive: Path, place: Path, batches: Batches = CIFAR10) -> None:
     """Write the batch files of the archive into `place`; its other members are not read.
 
-    The files are written into a temporary folder that is renamed at the end, so a kill leaves no partial result.
+    The files are written into a temporary folder that is renamed at the end, so a crash leaves no partial result.
 
     Raises:
         DataError: the archive cannot be read or lacks one of the files.
@@ -199,7 +199,7 @@ def unpack(archive: Path, place: Path, batches: Batches = CIFAR10) -> None:
             for name in batches.md5:
                 member = tar.extractfile(
                     f"{batches.folder}/{name}"
-                )  # bytes of one named file: no path of the archive's choice
+                )  # bytes of one named file: the archive chooses no path
                 if member is None:
                     raise KeyError(name)
                 (beside / name).write_bytes(member.read())
@@ -219,7 +219,7 @@ def read_batches(place: Path, checksums: Mapping[str, str] | None = None, *, bat
     The checksums guarantee the form of the content, which is not validated again.
 
     Raises:
-        DataError: a file is missing, differs from its checksum, or asks for code to be run.
+        DataError: a file is missing, differs from its checksum, or would run code.
     """
 
     def read(name: str) -> Mapping[bytes, Any]:
@@ -261,7 +261,7 @@ def checked_content(path: Path, md5: str, name: str) -> bytes:
 
 
 class _BatchUnpickler(pickle.Unpickler):
-    """Admits the names that an array of numbers needs, and nothing else: no other code can be reached."""
+    """Allows only the names that an array of numbers needs, so no other code can run."""
 
     def find_class(self, module: str, name: str) -> Any:
         allowed = {
@@ -271,7 +271,7 @@ class _BatchUnpickler(pickle.Unpickler):
             ("numpy", "dtype"): np.dtype,
         }
         if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR-10 batch needs")
+            raise pickle.UnpicklingError(f"it imports {module}.{name}, which no CIFAR-10 batch needs")
         return allowed[module, name]
 
 
@@ -279,7 +279,7 @@ def unpickle_batch(content: bytes, path: Path) -> Mapping[bytes, Any]:
     """The dictionary in a batch file, read so that a hostile file can run nothing.
 
     Raises:
-        DataError: the content is no pickle, or asks for more than an array of numbers needs.
+        DataError: the content is no pickle, or needs more than an array of numbers.
     """
     try:
         batch: Mapping[bytes, Any] = _BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
@@ -290,11 +290,11 @@ def unpickle_batch(content: bytes, path: Path) -> Mapping[bytes, Any]:
 
 CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 3.05, 30.0
-"""For the connection, and for each wait for more bytes. A machine without a network learns it in 3 seconds."""
+"""Timeouts of the connection, and of each wait for more bytes. Without a network the first one takes 3 seconds."""
 MOST_BYTES = 1 << 30
-"""Of a file whose length is not known."""
+"""Size limit of a file of unknown length."""
 SLOWEST = 50_000
-"""Bytes per second below which a transfer is given up; what has come is kept for the next try."""
+"""Bytes per second below which a transfer is stopped; the received bytes are kept for the next try."""
 
 
 def user_cache() -> Path:
@@ -307,7 +307,7 @@ def user_cache() -> Path:
 
 
 def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES, progress: Progress = SILENT) -> None:
-    """Fetch `path` from the first address that has the right file; nothing happens if it exists already.
+    """Download `path` from the first address that has the right file, unless it exists already.
 
     A transfer that breaks off leaves `<path>.part`, and the next try (of any address, in this process or a later
     one) fetches only the rest. The file gets its name when its checksum is right.
@@ -315,7 +315,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES
     `urls` are addresses of byte-identical copies, best first. No more than `size` bytes are fetched.
 
     Raises:
-        DataError: no address has the file; the message lists the answer of each, and whether `path` is a damaged file.
+        DataError: no address has the file; the message lists the failure of each, and whether `path` is a damaged file.
     """
     damaged = ""
     if path.exists():
@@ -323,7 +323,7 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES
         if found == md5:
             return
         damaged = f"The file there is damaged or a different one: its MD5 is {found}.\n"
-    progress.line(f"fetching {path.name} into {path.parent}")
+    progress.line(f"downloading {path.name} into {path.parent}")
     part = path.with_name(f"{path.name}.part")
     failures = []
     for url in urls:
@@ -334,13 +334,13 @@ def download(urls: tuple[str, ...], path: Path, md5: str, size: int = MOST_BYTES
             if found == md5:
                 os.replace(part, path)
                 return
-            part.unlink()  # the next address starts from nothing
+            part.unlink()  # the next address starts from the first byte
             failures.append(f"{url}: a different file (its MD5 is {found})")
         except OSError as error:
             failures.append(f"{url}: {failure(error)}")
     tried = "\n  ".join(failures)
     raise DataError(
-        f"{path} could not be fetched (its MD5 must be {md5}):\n  {tried}\n{damaged}"
+        f"{path} could not be downloaded (its MD5 must be {md5}):\n  {tried}\n{damaged}"
         f"Try again to resume, or put the file at {path} by hand."
     )
 
@@ -351,12 +351,12 @@ def _md5(path: Path) -> str:
 
 
 def longest_transfer(size: int) -> float:
-    """Seconds after which a transfer of so many bytes is given up."""
+    """Seconds after which a transfer of so many bytes is stopped."""
     return sum(TIMEOUT_SECONDS) + size / SLOWEST
 
 
 def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> None:
-    """Complete the file `part` by an HTTP range, or fetch it from the beginning if the host knows no ranges.
+    """Complete the file `part` by an HTTP range, or download it from the beginning if the host does not support ranges.
 
     After `most` bytes nothing more is read: the checksum will refuse the file.
 
@@ -388,7 +388,7 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
                     if time.monotonic() > ends:
                         raise TimeoutError(f"too slow: {have:,} bytes after {longest_transfer(most):.0f} seconds")
                     if total:
-                        progress.update("fetching", have // 10**6, total // 10**6, "MB")
+                        progress.update("downloading", have // 10**6, total // 10**6, "MB")
             except HTTPError as error:
                 raise OSError(f"the connection ended after {have:,} bytes ({error})") from error
     if total and have < min(total, most):
@@ -396,23 +396,23 @@ def transfer(url: str, part: Path, most: int, progress: Progress = SILENT) -> No
 
 
 def _answer(url: str, headers: Mapping[str, str]) -> Response:
-    """The answer of a host, whose content is not read yet; a host may send its first lines letter by letter."""
+    """The response of a host, whose content is not read yet; a host may send its header very slowly."""
     import requests
 
-    answer: Future[Response] = Future()
+    response: Future[Response] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS))
+            response.set_result(requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS))
         except BaseException as error:
-            answer.set_exception(error)
+            response.set_exception(error)
 
     threading.Thread(target=ask, daemon=True).start()
-    return answer.result(sum(TIMEOUT_SECONDS))
+    return response.result(sum(TIMEOUT_SECONDS))
 
 
 def failure(error: OSError) -> str:
-    """The reason in a few words: requests describes a lost connection by a paragraph of class names."""
+    """The reason in a few words; requests reports a lost connection as a paragraph of class names."""
     import requests
 
     if isinstance(error, requests.ConnectionError):

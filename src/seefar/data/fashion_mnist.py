@@ -51,7 +51,7 @@ def load_fashion_mnist(
         files: MD5 and bytes of each file: images and labels of the training part, and of the test part.
 
     Raises:
-        DataError: the data can be neither found nor fetched, or a file is not the official one.
+        DataError: the data can be neither found nor downloaded, or a file is not the official one.
     """
     total = sum(size for _, size in files.values())
     home = data_place(folder, NAME, FOLDER, total, create)
@@ -74,7 +74,7 @@ def _read(path: Path, content: bytes) -> NDArray[np.uint8]:
         axes = np.frombuffer(plain, ">u4", plain[3], 4)
         return np.frombuffer(plain, np.uint8, offset=4 + 4 * len(axes)).reshape(axes)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise DataError(f"{path} is no IDX file ({error}).") from error
+        raise DataError(f"{path} is not an IDX file ({error}).") from error
 
 
 def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:

@@ -41,14 +41,14 @@ PARTS = {
 }
 """The names in lower case that each part may have, such as `train`, `training_set`, `seg_train`, `test1`."""
 SMALLEST, LARGEST = 16, 512
-"""Height and width that pictures are brought to, in pixels."""
+"""Height and width of the resized pictures, in pixels."""
 TEST_SHARE = 0.2
 SEED = 0
-"""Chooses the test images of a folder that has none."""
+"""Seed of the test split of a folder without test images."""
 FORM = "3"
-"""Part of the cache key: raise it when pictures are converted in another way."""
+"""Part of the cache key: raise it when the conversion of pictures changes."""
 PART = 1_000
-"""Pictures that wait for a thread at once."""
+"""Pictures that are queued for the threads at once."""
 CACHED = 8
 """Decoded data sets in the cache; the least recently used is deleted first."""
 
@@ -61,8 +61,8 @@ class File:
         name: relative to the data folder.
         label: index of its class.
         size: in bytes.
-        times: when its content and, which no program can set, when anything about it was last changed, in ns; on
-            Windows the second is its creation.
+        times: of the last change of its content, and of any change, which no program can set, in ns; on Windows the
+            second is its creation.
     """
 
     name: str
@@ -101,15 +101,15 @@ def load_folder(
     The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`, see `PARTS`), or only class folders,
     of which a fifth of the pictures is set aside for the test. A CSV file names the path, from its own folder, and the
     label of each picture, see `read_labels`. Every format that Pillow reads is read, also in
-    folders within a class folder; `read_picture` describes the treatment of sizes and modes. What white is in
-    pictures of more than 8 bits is chosen once, for all of them. The decoded images are cached, and mapped into memory
+    folders within a class folder; `read_picture` describes the treatment of sizes and modes. White in
+    pictures of more than 8 bits is one value for all of them. The decoded images are cached, and mapped into memory
     the next time if names, sizes and times of the files are the same. A picture replaced by one of the same size and
-    time is noticed if the system records when a file was last changed, which Windows does not.
+    time is noticed if the system records the time of any change, which Windows does not.
 
     Args:
         folder: the data folder, or a CSV file of paths and labels.
         image_size: height and width in pixels, 16 to 512 each, or one number for both.
-        fit: how pictures of another shape are brought to it, see `read_picture`.
+        fit: how pictures of another shape are made to fit, see `read_picture`.
         to_judge: where no part is named `test`, all pictures are test images and none is a training image.
         classes: names of the K classes in the order of a model; a class may have no picture. Default: those found.
         progress: see `seefar.progress`. Each of the data's `notes` is a line.
@@ -150,7 +150,7 @@ def read_layout(folder: Path, to_judge: bool = False, order: Sequence[str] | Non
 
     Raises:
         DataError: there are fewer than two classes, the parts have different classes, a class has no picture, or
-            folders that look like parts have names that do not say which they are.
+            folders that look like parts have unclear names.
     """
     skipped: Counter[str] = Counter()
     inside = _class_folders(folder, skipped)
@@ -178,9 +178,9 @@ def read_layout(folder: Path, to_judge: bool = False, order: Sequence[str] | Non
         elif val is not None:
             notes.append(f"{val.name}/ is not used: {test.name}/ holds the test images")
     else:
-        whole = train or given or folder
-        classes = _class_names(whole, skipped if parts else None, fewest)  # those of the folder itself are counted
-        files = _numbered(_part_files(folder, whole, classes, skipped), classes, order)
+        source = train or given or folder
+        classes = _class_names(source, skipped if parts else None, fewest)  # those of the folder itself are counted
+        files = _numbered(_part_files(folder, source, classes, skipped), classes, order)
         trained, testing, note = _divide(files, tuple(order or classes), to_judge)
         notes.append(note)
     unused = [path for path in inside if path not in parts.values() and _inner(path) not in parts.values()]
@@ -219,8 +219,8 @@ def _divide(
 def read_labels(table: Path, to_judge: bool = False, order: Sequence[str] | None = None) -> Layout:
     """Find the classes and pictures of a CSV file with one line for each picture: its path, and its label.
 
-    The column of the paths is the first that names a file of the CSV's folder in the last line, that of the labels is
-    called `label` or `class`, or is the only other one. The arguments are those of `read_layout`.
+    The column of the paths is the first with a file of the CSV's folder in the last line; that of the labels is called
+    `label` or `class`, or is the only other one. The arguments are those of `read_layout`.
 
     Raises:
         DataError: the file cannot be read, a picture is missing, or a label is none of the classes.
@@ -229,7 +229,7 @@ def read_labels(table: Path, to_judge: bool = False, order: Sequence[str] | None
     paths = [n for n, cell in enumerate(rows[-1]) if cell and (table.parent / cell).is_file()] if rows else []
     if not paths or len(rows[-1]) < 2:
         raise DataError(
-            f"{table} must name one picture in each line, its path relative to {table.parent}, and its label "
+            f"{table} must have one picture in each line: its path relative to {table.parent}, and its label "
             f"(got {', '.join(map(printable, rows[-1])) if rows else 'no line'} in its last line)."
         )
     at, titles = paths[0], {title.strip().lower(): n for n, title in enumerate(rows[0])}
@@ -246,7 +246,7 @@ def read_labels(table: Path, to_judge: bool = False, order: Sequence[str] | None
     for row in rows:
         path = table.parent / row[at]
         if not path.is_file():
-            raise DataError(f"{table} names {printable(row[at])}, which is not a file of {table.parent}.")
+            raise DataError(f"{table} lists {printable(row[at])}, which is not a file of {table.parent}.")
         about = path.stat()
         files.append(File(row[at], names.index(row[label]), about.st_size, (about.st_mtime_ns, about.st_ctime_ns)))
     train, test, note = _divide(_numbered(tuple(files), names, order), tuple(order or names), to_judge)
@@ -257,7 +257,7 @@ def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
     """The folders of the parts, by the keys of `PARTS`; none where the folders in it are the classes.
 
     Raises:
-        DataError: the folders look like parts, but their names do not say which they are.
+        DataError: the folders look like parts, but their names are unclear.
     """
     named = {path: part for part, pattern in PARTS.items() for path in inside if pattern.fullmatch(path.name.lower())}
     within = {path: [child.name for child in _class_folders(_inner(path))] for path in inside}
@@ -310,7 +310,7 @@ def _class_folders(folder: Path, skipped: Counter[str] | None = None) -> list[Pa
 
 
 def _class_names(part: Path, skipped: Counter[str] | None, fewest: int) -> dict[str, Path]:
-    """The class folders of a part by their names, which are composed: NFC, since a Mac decomposes them."""
+    """The class folders of a part by their names, in composed Unicode form (NFC), since macOS decomposes them."""
     folders = _class_folders(part, skipped)
     named = {unicodedata.normalize("NFC", path.name): path for path in folders}
     if len(named) < len(folders):
@@ -386,7 +386,7 @@ def _split(files: Sequence[File], classes: Sequence[str]) -> tuple[tuple[File, .
 def _decoded(
     folder: Path, files: Sequence[File], image_size: ImageSize, fit: Fit, cache: Path, shown: Progress
 ) -> tuple[Images, tuple[str, ...]]:
-    """All pictures as uint8 (N, H, W, 3), and what was done to them, one line each."""
+    """All pictures as uint8 (N, H, W, 3), and notes on their conversion, one line each."""
     import PIL
 
     height, width = both(image_size)
@@ -418,7 +418,7 @@ def _decoded(
 
 
 def _mapped(pixels: Path, shape: tuple[int, ...]) -> Images:
-    """The images in a file, which are read when they are used; what is written to them stays in memory."""
+    """The images in a file, which are read on use; changes stay in memory."""
     return np.asarray(np.memmap(pixels, np.uint8, "c", shape=shape))
 
 
@@ -439,9 +439,9 @@ def _decode(
     put: Callable[[int, Images], None],
     shown: Progress,
 ) -> tuple[str, ...]:
-    """Read all pictures, `put` each by its number, and say what was done to them.
+    """Read all pictures, `put` each by its number, and return notes on their conversion.
 
-    White in pictures of more than 8 bits is chosen for all of them: those read with another one are read again.
+    White in pictures of more than 8 bits is one value for all: pictures that were read with another one are read again.
     """
     cut: dict[int, float] = {}
     values: dict[int, Values] = {}

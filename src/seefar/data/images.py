@@ -38,7 +38,7 @@ class Split:
         images: uint8 (N, H, W, 3), RGB, at least 8 pixels on a side.
         labels: int64 (N,), each in 0..K-1.
         classes: names of the K classes, at least two, no two alike.
-        masks: bool (N, H, W), the pixels that decide the class, where the data set knows them.
+        masks: bool (N, H, W), the pixels that decide the class, if the data set has them.
         files: names of the N files that the images were read from, relative to the data folder, or None.
 
     Raises:
@@ -161,11 +161,11 @@ class Data:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the training images and labels: a run that is continued must see the same data."""
+        """SHA-256 over the training images and labels: a resumed training must use the same data."""
         return self.train.fingerprint
 
     def hold_out(self, count: int, seed: int) -> tuple[Data, Split]:
-        """Set `count` training images aside, chosen by `seed`, for choosing settings without the test set.
+        """Hold out `count` training images, chosen by `seed`, to choose settings without the test set.
 
         Returns:
             The data with the other training images, in their order, and the held-out images.
@@ -227,7 +227,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def check_images(images: Any) -> NDArray[np.uint8]:
-    """Images as uint8 (N, H, W, 3), contiguous and writable, which is what torch can share the memory of.
+    """Images as uint8 (N, H, W, 3), contiguous and writable, so that torch can share the memory.
 
     Raises:
         DataError: they have another type or shape, or are too small.
@@ -291,7 +291,7 @@ def differing_names(names: Sequence[str], expected: Sequence[str]) -> str:
 
 
 def check_classes(classes: Any) -> tuple[str, ...]:
-    """Class names as a tuple of str, with control characters spelled out, since a terminal obeys them.
+    """Class names as a tuple of str, with control characters spelled out, since a terminal would execute them.
 
     Raises:
         DataError: they are no sequence of at least two different names.
@@ -299,7 +299,7 @@ def check_classes(classes: Any) -> tuple[str, ...]:
     names = () if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__") else tuple(classes)
     if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
         raise DataError(f"classes must be the names of at least two classes, in order (got {_short(classes)}).")
-    names = tuple(map(printable, names))  # which makes strings of numpy's too
+    names = tuple(map(printable, names))  # numpy's strings become str
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DataError(f"classes must have different names ({', '.join(twice)} appears more than once).")

@@ -1,6 +1,6 @@
 """Pictures of any size and mode become network images: upright, opaque, of 8 bits, of one height and width.
 
-Every format of Pillow is read, except those that start another program. A picture records what was done to it.
+Every format of Pillow is read, except those that start another program. A picture records its conversion.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ the picture inside."""
 LARGEST_PIXELS = 50_000_000
 """A compressed file of less than a megabyte can hold as many; decoded, each takes up to 8 bytes."""
 NAMED = 20
-"""Bad files that an error names at most."""
+"""The most bad files that an error lists."""
 FULL_SCALES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
-"""What white can be in a picture of more than 8 bits: floats to 1 or 255, and cameras of 10, 12, 14 and 16 bits."""
+"""Usual white in a picture of more than 8 bits: floats to 1 or 255, and cameras of 10, 12, 14 and 16 bits."""
 OTHER_PROGRAMS = {
     "__macosx", "__pycache__", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot",
     "$recycle.bin", "lost+found", "system volume information",
 }  # fmt: skip
-"""Folders that macOS, Python, network disks and Windows leave, in lower case: thumbnails and deleted files."""
+"""Folders that macOS, Python, network disks and Windows create, in lower case: thumbnails and deleted files."""
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error)
-"""What Pillow raises for a damaged file."""
+"""Exceptions of Pillow for a damaged file."""
 Place: TypeAlias = Union[str, "os.PathLike[str]", "Image", NDArray[np.uint8]]
 """A file or folder, or a picture in memory: of Pillow, or uint8 (H, W, 3) or (H, W)."""
 Places: TypeAlias = Place | Sequence[Place]
@@ -62,14 +62,14 @@ class Values(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Picture:
-    """A picture as the network sees it, and what was done to it.
+    """A picture as the network sees it, and its conversion.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
         original: width and height of the upright picture, in pixels.
         crop: left, top, right and bottom of the part that was used, in pixels of the upright picture.
-        fit: how that part was brought to H x W pixels.
-        notes: what else was done, such as `transparency laid on grey`.
+        fit: how that part was made to fit H x W pixels.
+        notes: other steps, such as `transparency laid on grey`.
         values: those of the file, if it has more than 8 bits.
     """
 
@@ -87,7 +87,7 @@ class Picture:
         return 1 - (right - left) * (bottom - top) / (width * height)
 
     def describe(self) -> str:
-        """All of it in one line."""
+        """The conversion in one line."""
         (width, height), (left, top, right, bottom) = self.original, self.crop
         rows, columns = self.image.shape[:2]
         used = "all of it resized to"
@@ -103,7 +103,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """Pictures that were read, and what is wrong with the files that cannot be.
+    """Pictures that were read, and the problems of the files that cannot be read.
 
     Attributes:
         names: the N files that were read, as they were named.
@@ -138,11 +138,11 @@ def read_picture(
         size: height and width of the result in pixels, or one number for both.
         fit: `crop` cuts out the largest centred part of the result's shape; `pad` keeps everything, on grey; `stretch`
             changes the proportions.
-        scale: what black and white are in a picture of more than 8 bits. Default: 0 and the smallest of
+        scale: the values of black and white in a picture of more than 8 bits. Default: 0 and the smallest of
             `FULL_SCALES` that holds all of its values, else its smallest and largest value.
 
     Raises:
-        DataError: the file is missing, is no picture, or has too many pixels.
+        DataError: the file is missing, is not a picture, or has too many pixels.
 
     Example:
         >>> import tempfile
@@ -198,7 +198,7 @@ def _check_scans(file: IO[bytes]) -> None:
     """Refuse a JPEG of thousands of scans: each may have 75 bytes, and takes the time of the whole picture.
 
     Raises:
-        ValueError: it has more than any camera or program writes; chance makes one marker in 64 KB.
+        ValueError: it has more than any camera or program writes; random bytes have one marker in 64 KB.
     """
     at, count, size, last = file.tell(), 0, 0, b""
     file.seek(0)
@@ -217,12 +217,12 @@ def _converted(picture: Image, size: ImageSize, fit: Fit, scale: tuple[float, fl
     if width * height > LARGEST_PIXELS:
         raise Image.DecompressionBombError(f"{width:,} x {height:,}; at most {LARGEST_PIXELS:,}: make it smaller")
     target, notes = both(size), []
-    if getattr(picture, "is_animated", False):  # a file of 17 MB can have a million, and to count them takes 10 s
+    if getattr(picture, "is_animated", False):  # a file of 17 MB can have a million, and counting them takes 10 s
         notes.append("the first of several frames")
-    least = 4 * max(target)  # a JPEG is decoded at an eighth, a quarter or a half of its size where that is left
+    least = 4 * max(target)  # a JPEG is decoded at an eighth, a quarter or a half of its size if that is large enough
     picture.draft(None, (least, least))
     clear = _clear_grey(picture)
-    picture.load()  # which turns a TIFF upright by itself
+    picture.load()  # this already turns a TIFF upright
     turn = _turn(picture)
     upright = picture if turn is None else picture.transpose(turn)
     if turn is not None and turn >= Image.Transpose.ROTATE_90 and turn != Image.Transpose.ROTATE_180:
@@ -257,10 +257,10 @@ def _inside(size: tuple[int, int], target: tuple[int, int], fit: Fit) -> tuple[i
 def read_pictures(
     places: Places, size: ImageSize = 32, fit: Fit = "crop", *, progress: Progress = SILENT
 ) -> PictureFiles:
-    """Read files, and all pictures in folders; none of them stops the others.
+    """Read files, and all pictures in folders; a bad file does not stop the others.
 
-    A file that is named is read whatever its ending; of a folder, also of those within it, the files with the endings
-    of pictures are. Hidden files are ignored. A file that is named twice is read once. Pictures in memory are named
+    A listed file is read whatever its ending; of a folder and its subfolders, the files with the endings of pictures
+    are read. Hidden files are ignored. A file that is listed twice is read once. Pictures in memory are named
     by their position, such as `picture 1`.
 
     Args:
@@ -270,7 +270,7 @@ def read_pictures(
         progress: see `seefar.progress`.
 
     Raises:
-        DataError: no place is named, or one is neither a name nor a picture.
+        DataError: nothing is listed, or an entry is neither a path nor a picture.
 
     Example:
         >>> import tempfile
@@ -285,7 +285,7 @@ def read_pictures(
     single = isinstance(places, str | os.PathLike) or (is_in_memory(places) and np.ndim(cast(Any, places)) < 4)
     named = [cast(Place, places)] if single or not hasattr(places, "__iter__") else list(cast(Sequence[Place], places))
     if not named:
-        raise DataError("No picture is named: pass at least one file or folder.")
+        raise DataError("There is no picture: pass at least one file or folder.")
     found: dict[str, Place] = {}
     names, pictures, bad = [], [], []
     for number, place in enumerate(named, 1):
@@ -329,7 +329,7 @@ def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
 
 
 class _Bounded(io.BufferedReader):
-    """A regular file that is never asked for more bytes than it has left.
+    """A regular file whose reads never request more bytes than it has left.
 
     Formats declare the length of their parts. Pillow trusts it, and Python allocates the memory before it reads.
     """
@@ -380,7 +380,7 @@ def _only_pixels(file: IO[bytes]) -> io.BytesIO | None:
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")
         kind = content[start + 4 : start + 8]
         intact = zlib.crc32(content[start + 4 : end - 4]).to_bytes(4, "big") == content[end - 4 : end]
-        if kind[:1].isupper() or (intact and kind in (b"tRNS", b"eXIf")):  # a capital: the pixels need it
+        if kind[:1].isupper() or (intact and kind in (b"tRNS", b"eXIf")):  # a capital: required to decode the pixels
             parts.append(content[start:end])
         start = end
     return io.BytesIO(b"".join(parts))
@@ -408,7 +408,7 @@ def _values(picture: Image) -> Values | None:
 
 
 def full_scale(values: Values) -> tuple[float, float]:
-    """What black and white are for these values: 0 and the smallest usual white, or else the smallest and largest."""
+    """Black and white for these values: 0 and the smallest usual white, or else the smallest and largest."""
     usual = FULL_SCALES if values.floats else FULL_SCALES[1:]
     if values.low >= 0 and values.high <= usual[-1]:
         return 0.0, next(white for white in usual if values.high <= white)
@@ -429,9 +429,9 @@ def describe_scale(scale: tuple[float, float], floats: bool) -> str:
 def _to_rgb(
     picture: Image, least: int, clear: int | None, scale: tuple[float, float] | None, notes: list[str]
 ) -> Image:
-    """The picture in mode RGB; what had to be done is added to `notes`.
+    """The picture in mode RGB; each conversion is added to `notes`.
 
-    Pictures with transparency or of more than 8 bits are made smaller first where `least` pixels are left, since their
+    Pictures with transparency or of more than 8 bits are reduced first if `least` pixels remain, since their
     conversion takes several copies. The grey value `clear` is transparent.
     """
     from PIL import Image
@@ -462,7 +462,7 @@ def _to_rgb(
 
 
 def _reduced(picture: Image, least: int) -> Image:
-    """The picture shrunk by a whole number to no less than `least` pixels, as a JPEG is decoded."""
+    """The picture reduced by an integer factor to no less than `least` pixels, as in decoding a JPEG."""
     factor = min(picture.size) // least
     if factor > 1:
         return picture.reduce(factor)

@@ -1,8 +1,8 @@
 """Human labels (CIFAR-10H), checked label errors and published predictions of CIFAR-10's test set, as arrays.
 
-Triage compares each mistake with what people and other networks answer. Only for the official test set in its official
-order. The files are not part of the package: they are downloaded from their public repositories, each at a fixed
-commit.
+Triage compares each mistake with people's choices and other networks' predictions, for the official test set in its
+official order only. The files are not part of the package: they are downloaded from their public repositories, each
+at a fixed commit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHECKERS = 5
 """People who checked each suspected label error."""
 HOST = "https://raw.githubusercontent.com"
 LARGEST_BYTES = 1 << 20
-"""No file is as large."""
+"""Size limit of a file in bytes."""
 PEOPLE = "cifar10h/cifar10h-counts.npy"
 CHECKS = "label-errors/cifar10_mturk.json"
 NETS = "published-predictions"
@@ -72,11 +72,11 @@ _NETS_SHA256 = {
 
 @dataclass(frozen=True)
 class Source:
-    """A public repository at a fixed commit, and what is taken from it.
+    """A public repository at a fixed commit, and the files that are used from it.
 
     Attributes:
-        title: what the data are and who published them.
-        licence: what the repository allows.
+        title: description of the data and its authors.
+        licence: that of the repository.
         repository: owner and name on GitHub.
         commit: 40 hexadecimal digits.
         files: path below the data folder -> path in the repository, and SHA-256 of the file.
@@ -90,7 +90,7 @@ class Source:
 
     @property
     def credit(self) -> str:
-        """One line: what it is, under which licence, from where."""
+        """One line: title, licence, address."""
         return f"{self.title}; licence {self.licence}; github.com/{self.repository}"
 
 
@@ -110,7 +110,7 @@ SOURCES = (
         {CHECKS: ("mturk/cifar10_mturk.json", "81b2c16c9eee060d6cc2390f6bbce1e0e7be0a050574be5177c9428f3596b5b5")},
     ),
     Source(
-        "Test predictions of 30 published nets, with CIFAR-10.1 (Recht et al. 2018)",
+        "Test predictions of 30 published networks, with CIFAR-10.1 (Recht et al. 2018)",
         "MIT",
         "modestyachts/CIFAR-10.1",
         "d9982abb0bfc4846b8d13a11e66b887d946205d0",
@@ -127,13 +127,13 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class Reference:
-    """The answers of people and other networks for N test images of K classes.
+    """Choices of people and predictions of other networks for N test images of K classes.
 
     Attributes:
         counts: int64 (N, K), how many people chose each class.
         confirmed: int64 (N,), how many of five checkers confirmed the given label and no other; -1: nobody checked it.
         suggested: int64 (N,), the other class that the checkers were offered; -1: nobody checked it.
-        nets: names of the M published nets.
+        nets: names of the M published networks.
         answers: int64 (M, N), the class each of them predicts.
         classes: names of the K classes.
         labels_sha256: SHA-256 of the labels (int64, little-endian) in the order that the arrays are in.
@@ -177,7 +177,7 @@ class Reference:
         if len(labels) != len(self.counts):
             raise DataError(
                 f"The reference data are of {len(self.counts):,} test images, {len(labels):,} labels were given: "
-                "pass those of the whole test set, in its official order."
+                "pass those of the complete test set, in its official order."
             )
         if labels_sha256(labels) != self.labels_sha256:
             raise DataError(
@@ -204,10 +204,10 @@ def load_reference(
     Args:
         folder: the data folder, with or without CIFAR-10. Default: SEEFAR_DATA, else the user's cache.
         fetch: whether to download missing files (3 MB); their licences are shown.
-        progress: what shows the progress; None: a `Display`.
+        progress: see `seefar.progress`.
 
     Raises:
-        DataError: a file is missing and cannot be fetched, or is not the published one.
+        DataError: a file is missing and cannot be downloaded, or is not the published one.
 
     Example:
         >>> import seefar, tempfile
@@ -255,7 +255,7 @@ def find_files(
         Path below the data folder -> the checked file.
 
     Raises:
-        DataError: a file is missing and cannot be fetched, or is not the published one.
+        DataError: a file is missing and cannot be downloaded, or is not the published one.
     """
     home = default_folder() if folder is None else folder
     home = home.parent if (home / META_FILE).exists() else home
@@ -274,7 +274,7 @@ def find_files(
     with showing(progress) as shown:
         for done, (source, name) in enumerate(missing):
             if done == 0 or missing[done - 1][0] is not source:
-                shown.line(f"fetching {source.credit}")
+                shown.line(f"downloading {source.credit}")
             origin, sha256 = source.files[name]
             url = f"{host}/{source.repository}/{source.commit}/{origin}"
             try:
@@ -293,14 +293,14 @@ def _fetch(url: str, path: Path, sha256: str) -> None:
             try:
                 transfer(url, beside, LARGEST_BYTES)
             except OSError as error:
-                raise DataError(f"{url} could not be fetched into {path.parent} ({failure(error)}).") from error
+                raise DataError(f"{url} could not be downloaded into {path.parent} ({failure(error)}).") from error
             _check(beside, sha256, url)
     except RunError as error:  # the folder cannot be written to
-        raise DataError(f"{url} could not be fetched ({error})") from error
+        raise DataError(f"{url} could not be downloaded ({error})") from error
 
 
 def _check(path: Path, sha256: str, where: str | None = None) -> None:
-    """Refuse another file than the published one, which came from `where`, by default the path itself."""
+    """Refuse a file that differs from the published one; `where` is its origin, by default the path itself."""
     where = where or str(path)
     try:
         content = read_bytes(path)

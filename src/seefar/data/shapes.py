@@ -1,4 +1,4 @@
-"""The built-in data set: ten shapes on varied backgrounds, made from a seed, with the pixels that decide the class."""
+"""The built-in data set: ten shapes on varied backgrounds, from a seed, with the pixels that decide the class."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def load_shapes(train: int = 4000, test: int = 1000, seed: int = 0) -> Data:
     Args:
         train: number of training images.
         test: number of test images.
-        seed: what position, size, turn, colours, background and noise are drawn from.
+        seed: that of position, size, rotation, colours, background and noise.
     """
     splits = [_draw_split(count, np.random.default_rng((seed, part))) for part, count in enumerate((train, test))]
     return Data("shapes", train=splits[0], test=splits[1])
@@ -80,7 +80,7 @@ def _draw_split(count: int, random: np.random.Generator) -> Split:
     coverage = _coverage(labels, random)
     background = _backgrounds(count, random)
     colour = random.uniform(0, 1, (count, 1, 1, 3))
-    # Push a colour that is close to the background's own away from it: a shape nobody can see teaches nothing.
+    # Push a colour that is close to the background's own away from it: an invisible shape has no use.
     ground = background.mean((1, 2), keepdims=True)
     colour = np.where(np.abs(colour - ground).max(-1, keepdims=True) < 0.4, (ground + 0.5) % 1.0, colour)
     images = background + coverage[..., None] * (colour - background)

@@ -1,4 +1,4 @@
-"""Labelled pictures from wherever they are: folders, tables, torch data sets, Hugging Face data sets."""
+"""Labelled pictures from any source: folders, tables, torch data sets, Hugging Face data sets."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def load_split(
         source: the path of a folder by class or of a CSV file of paths and labels; or a data set with a length: a torch
             one of pairs (picture, label), or a Hugging Face one, whose columns are known by its features. Pictures are
             PIL images, uint8 arrays (H, W, 3), or tensors (3, H, W), uint8 or float in 0 to 1.
-        image_size: height and width in pixels that pictures are brought to, or one number for both.
-        fit: how pictures of another shape are brought to it, see `seefar.data.pictures.read_picture`.
+        image_size: height and width in pixels to which pictures are resized, or one number for both.
+        fit: how pictures of another shape are made to fit, see `seefar.data.pictures.read_picture`.
         classes: names of the K classes in the order of the labels. Default: those that the source carries, else the
             labels themselves.
         progress: see `seefar.progress`.
@@ -44,7 +44,7 @@ def load_split(
         >>> load_split(pairs, 32, classes=("cat", "dog"), progress=seefar.SILENT)
         Split(2 images of 32x32 pixels, 2 classes)
     """
-    from seefar.data import load_data  # which this module is a part of
+    from seefar.data import load_data  # the package of this module
 
     if isinstance(source, Split):
         return source
@@ -52,7 +52,7 @@ def load_split(
         return load_data(source, None, image_size, fit, to_judge=True, classes=classes, progress=progress).test
     if not hasattr(source, "__getitem__") or not hasattr(source, "__len__") or not len(source):
         raise DataError(
-            f"A {type(source).__name__} is no source of labelled pictures: pass a path, or a data set with a length "
+            f"A {type(source).__name__} is not a source of labelled pictures: pass a path, or a data set with a length "
             "that gives (picture, label)."
         )
     images = np.empty((len(source), *both(image_size), 3), np.uint8)
