@@ -15,7 +15,8 @@ from PIL import Image
 import seefar
 from seefar.cli.main import main
 from seefar.data import Data, Split
-from seefar.errors import DataError, RunError
+from seefar.errors import ChoiceError, DataError, RunError
+from seefar.evaluation.audit import prepare_audit
 from seefar.evaluation.metrics import measure
 from seefar.evaluation.predictions import Predictions
 from seefar.pipeline import open_finished
@@ -137,6 +138,17 @@ def test_a_model_of_a_file_is_explained_and_its_code_is_not_loaded_again(
     audited, _ = open_finished("net", progress=seefar.SILENT)
     assert audited.model is None
     assert audited.classes == ("red", "green", "blue")
+
+
+def test_pictures_have_the_size_of_the_model_and_none_is_guessed(photos: Path) -> None:
+    namespace: dict[str, Any] = {}
+    exec(MODEL, namespace)
+    network, silent = namespace["load"](), seefar.SILENT
+    with pytest.raises(ChoiceError, match=r"Net .*--image-size"):
+        prepare_audit(photos, model=network, progress=silent)
+    assert prepare_audit(photos, model=seefar.adapt(network, image_size=48), progress=silent)[1].image_size == 48
+    assert prepare_audit(photos, model=network, image_size=40, progress=silent)[1].image_size == 40
+    assert prepare_audit("shapes", model=network, progress=silent)[1].image_size == 32  # these have a size of their own
 
 
 def test_a_model_and_predictions_that_differ_are_named(photos: Path) -> None:

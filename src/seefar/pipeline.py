@@ -41,7 +41,7 @@ from seefar.choices import Choices, DeviceName, Fit, PrecisionName
 from seefar.data import Data
 from seefar.data.images import ImageSize, Labels, Split, differing_names
 from seefar.errors import ChoiceError, DataError, RunError, printable
-from seefar.evaluation.audit import MODEL_SIZE, Audit, load_audit, load_pictures, prepare_audit
+from seefar.evaluation.audit import PREDICTED_SIZE, Audit, load_audit, load_pictures, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.evidence import OtherRuns
@@ -393,8 +393,8 @@ def audit(
         name: the run folder: a path, or a bare name under `runs/`; default: `audit`, or that with the next free number
             if that folder belongs to another audit.
         classes: names of the K classes in the order of the model; default: those of the pictures, sorted.
-        image_size: size to which pictures of a folder are resized; default: the model's size, else 224 pixels, and 128
-            without a model.
+        image_size: size to which pictures of a folder are resized; default: the model's size, which must be passed if
+            the model does not carry it, and 128 without a model.
         fit: how pictures of another shape are brought to it, see `seefar.load_data`.
         model_name: what the model is called in the folder.
         data_dir: see `seefar.load_data`.
@@ -526,7 +526,7 @@ def _test_images(
     if not folders:
         if data is None:
             raise DataError("Files of predictions alone do not name their images: pass data (--data cifar10).")
-        return load_pictures(data, MODEL_SIZE, data_dir=data_dir, progress=progress).test
+        return load_pictures(data, PREDICTED_SIZE, data_dir=data_dir, progress=progress).test
     if folders[0].audit.exists():
         return open_finished(folders[0], data, data_dir=data_dir, progress=progress)[1].test
     return load_for(recipes[folders[0]], data_dir, data, progress=progress).test

@@ -111,6 +111,8 @@ def test_probabilities_become_their_logarithms_also_in_half_precision(tmp_path: 
         ("a.csv", "file,label\na.png,cat\nx.png,dog\nc d.png,dog\n", "cat/b.jpg"),
         ("a.csv", "file,label\na.png,cat\na.png,dog\nb.jpg,dog\nc d.png,dog\n", "a.png occurs more than once"),
         ("a.csv", "file,label\nx.png,cat\ny.png,dog\nz.png,dog\n", "cat/a.png and 2 other"),
+        ("a.csv", "", "empty"),
+        ("a.csv", "predicted\ncat\ndog\n", "2 images, there are 3"),
         ("a.npy", "no array", "a.npy"),
         ("a.npz", "no archive", "a.npz"),
         ("a.txt", "0 1 2", ".csv, .json, .npy, .npz"),

@@ -109,7 +109,8 @@ class Audit:
     classes: tuple[str, ...] = ()
     """Names of the classes in the order of the model. Default: those of the pictures, in alphabetical order."""
     image_size: int | None = None
-    """Height and width in pixels to which pictures are resized. Default: the model's."""
+    """Height and width in pixels to which pictures are resized. Default: the model's; a model that does not carry it
+    needs this flag. Predictions alone: 128."""
     fit: Fit = "crop"
     """How images of another shape are made to fit: crop the centre, pad with grey, or stretch."""
     data_dir: Path | None = None

@@ -63,6 +63,6 @@ def load_data(
     if expanded(name).is_dir() or expanded(name).suffix == ".csv":
         return load_folder(expanded(name), image_size, fit, to_judge=to_judge, classes=classes, progress=progress)
     raise DataError(
-        f"There is no data set {str(name)!r}: choose {', '.join(BUILT_IN)}, or an existing folder of pictures "
-        "with train/<class>/ and test/<class>/."
+        f"There is no data set {str(name)!r}: choose {', '.join(BUILT_IN)}, or the path of "
+        "a folder that exists, with one folder of pictures for each class, or of a .csv of paths and labels."
     )

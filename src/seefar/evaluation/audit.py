@@ -13,10 +13,10 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.choices import DeviceName, Fit
+from seefar.choices import BUILT_IN, DeviceName, Fit
 from seefar.data import load_data
 from seefar.data.images import Data, ImageSize, Split, as_image_size, check_classes
-from seefar.errors import DataError, RunError
+from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.given import find_predictions, read_predictions
 from seefar.evaluation.predictions import Predictions
 from seefar.model.adapt import Classifier, adapt
@@ -29,8 +29,8 @@ from seefar.runs.store import Store
 from seefar.training.history import HistoryRow
 from seefar.training.run import Run, load_run
 
-MODEL_SIZE, PREDICTED_SIZE = 224, 128
-"""Height and width to which pictures are resized for a model without a size of its own, and for predictions alone."""
+PREDICTED_SIZE = 128
+"""Height and width to which pictures of a folder are resized where only their predictions are known."""
 
 
 @dataclass(frozen=True)
@@ -200,11 +200,16 @@ def prepare_audit(
     run = model if isinstance(model, Run) else None
     classifier = None if model is None else adapt(model.model if isinstance(model, Run) else model)
     if classifier:
-        classes, image_size = classes or classifier.classes, image_size or classifier.image_size or MODEL_SIZE
+        classes, image_size = classes or classifier.classes, image_size or classifier.image_size
     if run:
         classes, image_size, fit = run.classes, run.image_size, run.recipe.fit
     if isinstance(pictures, Split):
         pictures = Data("pictures", pictures.take([]), pictures)
+    if classifier and image_size is None and isinstance(pictures, str | Path) and str(pictures) not in BUILT_IN:
+        raise ChoiceError(  # a guess misleads: a network of 32 pixels runs at 224 too, near chance
+            f"The {type(classifier.network).__name__} does not say how large its pictures are: pass the size it was "
+            "trained with, such as --image-size 224, or image_size= to seefar.adapt."
+        )
     data = (
         pictures
         if isinstance(pictures, Data)

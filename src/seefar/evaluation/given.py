@@ -108,6 +108,8 @@ def _read(path: Path) -> _Table:
     match path.suffix.lower():
         case ".csv":
             rows = read_table(path)
+            if not rows:
+                raise ValueError("it is empty.")
             return _Table(np.array(rows, dtype=str).reshape(len(rows), -1), has_titles=True)
         case ".json":
             return _from_json(parse_json(read_bytes(path).decode("utf-8-sig")))
@@ -169,7 +171,7 @@ def _match(
             + (f" and {missing - 1} other pictures." if missing > 1 else ".")
         )
     if missing:
-        if table.has_titles and len(cells) == count + 1:
+        if table.has_titles and (len(cells) == count + 1 or {*map(str.casefold, cells[0])} & {*PREDICTED}):
             cells, titles = cells[1:], cells[0].tolist()
         if len(cells) != count:
             raise ValueError(f"it has predictions for {len(cells):,} images, there are {count:,}.")

@@ -208,8 +208,9 @@ def read_recipe(folder: RunFolder) -> Recipe:
         others = sorted(path.parent.name for path in folder.path.parent.glob("*/recipe.json"))
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
         known = f"runs in {folder.path.parent}: {', '.join(others[:10])}{more}" if others else "no runs beside it"
+        lacks = "it has no recipe.json" if folder.path.is_dir() else "there is no such folder"
         raise RunError(
-            f"{folder} is not a run, since it has no recipe.json ({known}): choose another one, or train one."
+            f"{folder} is not a run, since {lacks} ({known}): choose another one, or train one."
         ) from error
     except OSError as error:
         raise not_read(folder.recipe, error) from error
