@@ -64,6 +64,9 @@ def test_the_commands_work_in_the_order_printed(in_folder: Path, monkeypatch: py
     for name, whole in RECIPES.items():
         monkeypatch.setitem(RECIPES, name, replace(whole, width=2, epochs=1, batch_size=16, scales=(1.0,)))
     write_photos(in_folder / "photos")
+    tested = sorted((in_folder / "photos" / "test").rglob("*.png"))
+    lines = [f"{path.parent.name}/{path.name},{path.parent.name}" for path in tested]
+    (in_folder / "predictions.csv").write_text("\n".join(["file,predicted", *lines]))
     shutil.copytree(ROOT / "results" / "fast", in_folder / "results" / "fast")
     for command in commands(also=("mkdir",)):
         if command.startswith("mkdir"):
