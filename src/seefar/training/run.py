@@ -209,9 +209,7 @@ def read_recipe(folder: RunFolder) -> Recipe:
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
         known = f"runs in {folder.path.parent}: {', '.join(others[:10])}{more}" if others else "no runs beside it"
         lacks = "it has no recipe.json" if folder.path.is_dir() else "there is no such folder"
-        raise RunError(
-            f"{folder} is not a run, since {lacks} ({known}): choose another one, or train one."
-        ) from error
+        raise RunError(f"{folder} is not a run, since {lacks} ({known}): choose another one, or train one.") from error
     except OSError as error:
         raise not_read(folder.recipe, error) from error
     except (RecipeError, UnicodeDecodeError) as error:
