@@ -118,7 +118,7 @@ class Job:
             return self._choices
         shown = self.store.settings_of(MISTAKES_FIGURE) or _shown_settings(Choices())
         maps = self.store.settings_of(MAPS) or _settings_list(Choices())
-        with suppress(ChoiceError, TypeError):  # a manifest that somebody else wrote
+        with suppress(ChoiceError, TypeError):  # an untrusted manifest
             choices = Choices(*maps, *shown)
             if self.run.model is not None:
                 normalise_map_settings(self.run.model, self.run.image_size, choices)

@@ -30,7 +30,7 @@ PATIENCE = 10.0
 
 
 def launch(choice: Launch, words: Sequence[str]) -> bool:
-    """Run the command in the processes that `--processes` asks for; False if this process must do it.
+    """Run the command in as many processes as `--processes`; False if this process must do it.
 
     Raises:
         ChoiceError: a number is too small.

@@ -14,7 +14,7 @@ from seefar.progress import SILENT, Progress
 RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
 """A run folder: a path, or a bare name under runs/."""
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-"""A flag without a `--no-` beside it."""
+"""A flag without its `--no-` form."""
 
 
 @dataclass(frozen=True)

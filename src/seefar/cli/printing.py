@@ -157,7 +157,7 @@ def _classes(comparison: Comparison) -> Table:
 
 
 def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
-    """One line for each fault and each accuracy, and the clearest model errors."""
+    """Print one line for each cause and each accuracy, and the clearest model errors."""
     from seefar.evaluation.verdict import count_faults, rule_of
 
     counts, rule = count_faults(verdicts), rule_of(verdicts)

@@ -195,7 +195,7 @@ def _open(file: IO[bytes], size: ImageSize, fit: Fit, scale: tuple[float, float]
 
 
 def _check_scans(file: IO[bytes]) -> None:
-    """Refuse a JPEG of thousands of scans: each may have 75 bytes, and takes the time of the whole picture.
+    """Refuse a JPEG of thousands of scans: each may have 75 bytes, and takes the time of a complete picture.
 
     Raises:
         ValueError: it has more than any camera or program writes; random bytes have one marker in 64 KB.

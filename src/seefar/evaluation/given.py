@@ -76,7 +76,7 @@ def read_predictions(
         path: the file.
         classes: names of the K classes.
         count: N, how many images there are.
-        files: names of their files. Where the file of predictions has names, these are matched, never positions: whole
+        files: names of their files. Where the file of predictions has names, these are matched, never positions: full
             paths, else last parts, else these without their endings. Default: the numbers from 0, or from 1.
 
     Returns:
@@ -243,7 +243,7 @@ def _numbers(cells: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _indices(cells: NDArray[Any], names: Sequence[str]) -> NDArray[np.int64]:
-    """The class of each cell: its name; or, where no name is a number, a whole number from 0 to K-1."""
+    """The class of each cell: its name; or, where no name is a number, an integer from 0 to K-1."""
     number_of: dict[Any, int] = {name: number for number, name in enumerate(names)}
     if not any(map(_is_number, names)):
         number_of |= {float(number): number for number in range(len(names))}
@@ -252,7 +252,7 @@ def _indices(cells: NDArray[Any], names: Sequence[str]) -> NDArray[np.int64]:
     if -1 in found:
         image = found.index(-1)
         raise ValueError(
-            f"its classes must be names ({', '.join(names[:5])}) or whole numbers from 0 to {len(names) - 1} "
+            f"its classes must be names ({', '.join(names[:5])}) or integers from 0 to {len(names) - 1} "
             f"(got {printable(str(cells[image]))} for image {image})."
         )
     return np.array(found, dtype=np.int64)

@@ -60,7 +60,7 @@ def find_mistakes(
     """Every mistake, ranked.
 
     Args:
-        predictions: of the whole test set.
+        predictions: of the complete test set.
         order: `loss`: highest loss first; `confidence`: most confident first; `index`: as in the test set. Ties are
             ordered by index.
         true: only mistakes on images of this class, its name or index.

@@ -75,7 +75,7 @@ class Predictions:
         return not is_one_hot(self.logits)
 
     def are_for(self, split: Split) -> bool:
-        """Whether they are of these images, labels and classes, whatever the weights."""
+        """Whether they are of these images, labels and classes, for any weights."""
         same_labels = self.classes == split.classes and np.array_equal(self.labels, split.labels)
         return same_labels and self.images == split.fingerprint
 

@@ -94,7 +94,7 @@ def rule_of(verdicts: Sequence[Verdict]) -> Rule:
 
 
 def count_faults(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """`errors`, then how many have each fault: `{"errors": 407, "label": 51, "ambiguous": 170, "hard": 92, ...}`."""
+    """`errors`, then the count of each fault: `{"errors": 407, "label": 51, "ambiguous": 170, "hard": 92, ...}`."""
     faults = [verdict.fault for verdict in verdicts]
     return {"errors": len(faults), **{fault: faults.count(fault) for fault in rule_of(verdicts).meaning}}
 

@@ -69,7 +69,7 @@ class Explanation:
 
     @property
     def rates(self) -> RepairRates:
-        """How often hiding the evidence repaired the M mistakes, beside the two controls and the damage."""
+        """The rate of repaired mistakes, with the rates of the two controls and the damage rate."""
         return repair_rates(self.repairs, self.damaged)
 
     @property

@@ -1,4 +1,4 @@
-"""Occlusion test: hide the strongest evidence until the prediction changes, beside two controls; repairs and rates.
+"""Occlusion test: hide the strongest evidence until the prediction changes, with two controls; repairs and rates.
 
 A map says where the evidence is; only the network's prediction without it shows whether the prediction depended on it.
 """
@@ -68,7 +68,7 @@ class Trial:
             last.
         share: float (M,), the one of SHARES that this mask hides.
         logits: float32 (M, K), with this mask.
-        first_change: float (M,), the first share at which the prediction was not that of the whole image; inf if there
+        first_change: float (M,), the first share at which the prediction was not that of the intact image; inf if there
             was none.
     """
 
@@ -162,7 +162,7 @@ def occlude_progressively(
     Args:
         model: see `seefar.maps.capture.Model`.
         images: uint8 (M, H, W, 3).
-        before: the predicted class of the whole image, int64 (M,).
+        before: the predicted class of the intact image, int64 (M,).
         ranks: which pixels are hidden first, int64 (M, H, W); see `rank_pixels`.
         goal: the class to reach, int64 (M,); None: any other than before.
         how: what replaces hidden pixels; see `hide`.
@@ -225,7 +225,7 @@ class Repair:
         evidence: share of the positive part of the contrast map that was in the hidden pixels.
         answer: the predicted class then.
         answer_probability: its probability then.
-        predicted_before, predicted_after: probability of the class predicted for the whole image.
+        predicted_before, predicted_after: probability of the class predicted for the intact image.
         true_before, true_after: probability of the true class.
         control_share: share at which hiding the control mask changed the prediction too; None if it never did.
         shifted: the outcome of hiding the control mask.
@@ -250,7 +250,7 @@ class Repair:
         """What hiding the evidence did, in three facts: the prediction then, the first one's fall, the control.
 
         Args:
-            predicted: the class predicted for the whole image.
+            predicted: the class predicted for the intact image.
             classes: names of the K classes.
         """
         fall = f"{self.predicted_before:.0%} \N{RIGHTWARDS ARROW} {self.predicted_after:.0%}"
@@ -274,7 +274,7 @@ def find_repairs(
     """One `Repair` for each of the M images of an occlusion test, in order.
 
     The contrast maps, (M, h, w), are those of the test; `before` are the probabilities of the predicted and the true
-    class for the whole images, float64 (M, 2).
+    class for the intact images, float64 (M, 2).
     """
     top, control = occlusion.top, occlusion.shifted
     evidence = evidence_inside(contrast, top.pixels, grid)
@@ -353,7 +353,7 @@ class RepairRates:
 
 
 def repair_rates(repairs: Sequence[Repair], damaged: NDArray[np.bool_]) -> RepairRates:
-    """The rates over some mistakes; `damaged` says of each tested correct prediction whether it changed, bool (R,)."""
+    """The rates over some mistakes; `damaged`: whether each tested correct prediction changed, bool (R,)."""
     repaired, shifted, least = (
         np.array([getattr(repair, which) == "repaired" for repair in repairs], dtype=bool)
         for which in ("outcome", "shifted", "least")

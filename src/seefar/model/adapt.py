@@ -205,7 +205,7 @@ class Classifier:
     def check_repeats(self, image: Images) -> None:
         """Check that the logits for an image depend on nothing but the image.
 
-        It is classified twice beside its negative, and once beside itself.
+        It is classified twice in a batch with its negative, and once in a batch with itself.
 
         Args:
             image: uint8 (H, W, 3).

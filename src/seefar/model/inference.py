@@ -54,7 +54,7 @@ def float_type(model: nn.Module) -> torch.dtype:
 
 @contextmanager
 def plain_torch(*, gradients: bool) -> Iterator[None]:
-    """The one state of torch in which networks are trained, evaluated and explained, whatever the state of the caller.
+    """The state of torch in which networks are trained, evaluated and explained, independent of the caller's.
 
     Within `with`: gradients as given, no inference mode, no autocast, and float32 as the default type.
     """

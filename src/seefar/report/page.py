@@ -52,7 +52,7 @@ SCRIPTS = ("draw.js", "report.js", "card.js", "notes.js", "lesson.js", "explore.
 LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
 FEW_COLUMNS = 20  # have room for decimals
-MOST_WORST = 6  # pictures beside the accuracy
+MOST_WORST = 6  # pictures next to the accuracy
 MOST_CLASSES = 100  # in the confusion matrix
 DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "fashion_mnist": "Fashion-MNIST"}
 REFERENCES = {"cifar10": (("recipe seed, as published", 0.86), ("people", 0.952))}
@@ -248,7 +248,7 @@ def _link(**filters: str) -> str:
 
 
 def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
-    """The accuracy on a line from a round number to 100%, beside what to compare it with; places are in per cent.
+    """The accuracy on a line from a round number to 100%, with values to compare it with; positions are in per cent.
 
     `value`, and `low` and `high` of its interval; `marks` of what is compared and `ticks`, each a place and a text;
     `summary`, all of it in words.

@@ -31,7 +31,7 @@ INK, QUIET, PALE = "#1c1f24", "#5c6470", "#d5d9de"
 ACCENT, ORANGE, RED = "#0a6b66", "#d9730d", "#b2182b"
 NEUTRAL = "#6f7b87"
 FAULT_COLOURS = {"label": RED, "ambiguous": "#b35900", "hard": "#5e5a53", "model": ACCENT, "unknown": NEUTRAL}
-"""One colour for each fault, the same as on the page. Red and blue of maps are for evidence only."""
+"""One colour for each cause, the same as on the page. Red and blue of maps are for evidence only."""
 BADGE_COLOURS = {"good": "#1a7f37", "fair": ORANGE, "poor": RED}
 SIGNED_COLOURS = "RdBu_r"  # perceptual and diverging: red is positive, blue negative, white zero
 FONT = "DejaVu Sans"  # part of matplotlib, so a figure looks the same on every machine

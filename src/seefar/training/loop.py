@@ -119,7 +119,7 @@ def train(
     if is_main():
         check_processes(compute.device.type, recipe.batch_size)
         run_folder = open_run(recipe, data, folder, changes.names)
-    barrier()  # the other ranks wait until rank 0 knows whether there is anything to train
+    barrier()  # the other ranks wait until rank 0 has found out whether there is anything to train
     (unfinished,) = any_rank(run_folder is not None and not run_folder.weights.exists())
     if run_folder is None:
         if unfinished:

@@ -1,4 +1,4 @@
-// The card: one mistake with its maps, what hiding the evidence does, and its nearest training images.
+// The card: one mistake with its maps, the effect of hiding the evidence, and its nearest training images.
 
 const DOTS = { good: "●●●", fair: "●●○", poor: "●○○" };
 let hiding = false, showsMaps = true, seen = null;
@@ -58,7 +58,7 @@ function showFacts(mistake) {
   byId("card-facts").replaceChildren(...facts);
 }
 
-/** Where on the map the strongest evidence is, in words for readers who do not see it. */
+/** Where on the map the strongest evidence is, in words for screen readers. */
 function strongest(values, [h, w]) {
   const at = values.indexOf(values.reduce((a, b) => Math.max(a, b)));
   const third = (place, count, names) => names[Math.min(2, Math.floor((3 * place) / count))];
@@ -66,7 +66,7 @@ function strongest(values, [h, w]) {
   return `${row} ${third(at % w, w, ["left", "centre", "right"])}`;
 }
 
-/** A canvas in which each pixel of the image is a square of the same whole number of dots. */
+/** A canvas in which each pixel of the image is a square of the same integer number of dots. */
 function sized(canvas, { height, width }) {
   const dots = (canvas.clientWidth || 240) * devicePixelRatio;
   const side = Math.max(1, Math.round(dots / width));
@@ -101,7 +101,7 @@ function paintCard(mistake, view = viewOf(mistake)) {
   picture.setAttribute("aria-label", words);
 }
 
-/** A row for each class that the network or people chose: probabilities, before or after hiding, and votes. */
+/** A row for each class with probability or votes: probabilities, before or after hiding, and votes. */
 function showAnswers(mistake, { probabilities: row, predicted, other }) {
   const k = classes.length;
   const asked = votes ? votes.subarray(mistake.number * k, (mistake.number + 1) * k) : [];
@@ -131,7 +131,7 @@ function showAnswers(mistake, { probabilities: row, predicted, other }) {
   byId("card-answers").replaceChildren(...rows);
 }
 
-/** What the other run predicts, and why. */
+/** The prediction and the map of the other run. */
 function showBeside(mistake) {
   const beside = mistake.number < 0 ? null : page.beside, predicted = beside?.predicted[mistake.number];
   byId("part-beside").hidden = !beside;
@@ -190,7 +190,7 @@ dialog.addEventListener("keydown", (event) => {
   keys[event.key]?.();
 });
 dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-/** Closing a card undoes the step of the history that opened it, so that Back leads on from there. */
+/** Closing a card undoes the step of the history that opened it, so that Back continues from there. */
 dialog.addEventListener("close", () => {
   if (state.card && history.state?.card) history.back();
   else if (state.card) go({ card: "" }, "replace");

@@ -1,6 +1,6 @@
 // Pixels: sprite sheets, class activation maps, hidden regions. Independent of the page.
 
-/** The bytes of base64 text, seen as numbers of a kind such as Int16Array. */
+/** The bytes of base64 text, as an array of numbers such as Int16Array. */
 function unpack(text, Kind) {
   const letters = atob(text);
   const bytes = new Uint8Array(letters.length);
@@ -51,7 +51,7 @@ function toPixels(map, cells, spacing, origin, height, width) {
   return values;
 }
 
-// The same picture as `show_map` draws: a light grey image, tinted in matplotlib's RdBu_r as strongly as the value.
+// The same image as `show_map` draws: a light grey image, tinted in matplotlib's RdBu_r as strongly as the value.
 const TINTS = [
   [5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240], [247, 247, 247],
   [253, 219, 199], [244, 165, 130], [214, 96, 77], [178, 24, 43], [103, 0, 31],
@@ -87,7 +87,7 @@ function maskOf(bits, i, count) {
   return Uint8Array.from({ length: count }, (_, at) => (bits[i * bytes + (at >> 3)] >> (7 - (at & 7))) & 1);
 }
 
-/** Put into the hidden pixels what the occlusion test put there; `how` is blur, grey or mean. Changes `image`. */
+/** Fill the hidden pixels as the occlusion test does; `how` is blur, grey or mean. Changes `image`. */
 function hidePixels(image, mask, how) {
   const { width, height, data } = image, count = width * height;
   const shown = [0, 1, 2].map((c) => Float64Array.from({ length: count }, (_, at) => (mask[at] ? 0 : data[4 * at + c])));
@@ -121,7 +121,7 @@ function gauss(plane, width, height, sigma, stride) {
   });
 }
 
-/** Outline the hidden pixels: white on black, so that it shows on any picture. */
+/** Outline the hidden pixels: white on black, so that it is visible on any image. */
 function outline(context, mask, width, height) {
   const across = context.canvas.width / width, down = context.canvas.height / height;
   const hidden = (x, y) => x >= 0 && y >= 0 && x < width && y < height && mask[y * width + x];

@@ -1,4 +1,4 @@
-// More like this, and the map of the mistakes: both from the principal components of what the network computes.
+// More like this, and the map of the mistakes: both from the principal components of the network's features.
 
 const { similar } = page, components = similar && unpack(similar.values, Int8Array);
 const landscape = byId("landscape"), ground = byId("landscape-canvas");
@@ -50,7 +50,7 @@ function drawLandscape() {
   context.stroke(new Path2D(`M${drawnLasso.map(([x, y]) => `${x} ${y}`).join("L")}Z`));
 }
 
-/** Filter by what a drawn line encloses; null ends the filter. */
+/** Filter by the mistakes inside a drawn line; null ends the filter. */
 function setLasso(points) {
   drawnLasso = points;
   const area = points && new Path2D(`M${points.map(([x, y]) => `${x} ${y}`).join("L")}Z`), context = ground.getContext("2d");

@@ -1,7 +1,7 @@
 // The live part, which `seefar app` adds to the page: images are painted over, or dropped, and predicted again.
-// In a block of its own, so that its names are not those of the page.
+// In a block of its own, so that its names do not clash with those of the page.
 {
-  const BLURRED_PIXELS = 128 * 128; // to blur more takes longer than a stroke
+  const BLURRED_PIXELS = 128 * 128; // blurring more takes longer than a stroke
   const COLOURS = { grey: [128, 128, 128], black: [0, 0, 0], white: [255, 255, 255] };
   const group = (tag, more, ...children) => {
     const made = element(tag, "", more);
@@ -22,7 +22,7 @@
     ownStatus.textContent = text;
   };
 
-  // What the server predicts
+  // Predictions of the server
 
   async function post(address, body) {
     for (;;) {
@@ -34,11 +34,11 @@
         if (!response.ok) throw new Error(answer.error);
         return answer;
       }
-      await new Promise((done) => { setTimeout(done, 300); }); // it has too much to do
+      await new Promise((done) => { setTimeout(done, 300); }); // the server is busy
     }
   }
 
-  /** A view with what was predicted. Maps keep the scale of those before, so that evidence is seen to vanish. */
+  /** A view with its prediction. Maps keep the scale of those before, so that vanishing evidence is visible. */
   function predicted(view, answer) {
     const both = unpack(answer.maps, Float32Array), count = both.length / 2;
     const maps = contrasted(both.subarray(0, count), both.subarray(count), answer.grid);
@@ -48,7 +48,7 @@
 
   const named = ({ predicted: one, probabilities: of }) => `${classes[one]} ${percent(of[one])}`;
 
-  /** Predict what is painted now. One request at a time: of what is painted meanwhile, only the last is sent. */
+  /** Predict the painted image. One request at a time: of the strokes painted meanwhile, only the last state is sent. */
   async function predict() {
     waiting = work;
     if (busy) return;
@@ -171,7 +171,7 @@
     picture.setAttribute("aria-label", mistake.file);
   });
 
-  // Pictures of one's own
+  // The visitor's pictures
 
   async function open(file) {
     if (!file) return;
@@ -212,5 +212,5 @@
     status, label("Brush", size), label("Colour", colour), label("Why not", against),
     group("span", { className: "buttons" }, cover, undo, clear)));
   byId("mistakes").querySelector("h2").closest("#mistakes > *").after(group("div", { id: "own" },
-    group("p", {}, element("b", "A picture of your own: "), "drop it anywhere on this page, paste it, or ", choose, chosen, ownStatus), ownList));
+    group("p", {}, element("b", "Your own picture: "), "drop it anywhere on this page, paste it, or ", choose, chosen, ownStatus), ownList));
 }

@@ -8,7 +8,7 @@ function readStored() {
   try {
     return JSON.parse(localStorage.getItem(NOTES_KEY)) ?? [];
   } catch {
-    return []; // no storage, as in a notebook: notes last until the page is closed
+    return []; // no storage, as in a notebook: notes are lost when the page is closed
   }
 }
 
@@ -57,14 +57,14 @@ function csvRows(text) {
   return rows.filter((row) => row.some(Boolean));
 }
 
-/** Take notes from CSV text; returns how many, or throws what is wrong with it. */
+/** Import notes from CSV text; returns their number, or throws a description of the problem. */
 function importNotes(text) {
   const [head = [], ...rows] = csvRows(text);
   if (head.join() !== ["index", ...NOTE_COLUMNS].join()) throw new Error(`The first line must be index,${NOTE_COLUMNS.join()}.`);
   const found = rows.map(([index, ...values], at) => {
     const plain = values.map((value) => value.replace(/^'(?=[=+\-@\t\r])/, ""));
     const note = Object.fromEntries(NOTE_COLUMNS.map((column, number) => [column, plain[number] ?? ""]));
-    if (!/^\d+$/.test(index)) throw new Error(`Line ${at + 2}: ${index} is no index of an image.`);
+    if (!/^\d+$/.test(index)) throw new Error(`Line ${at + 2}: ${index} is not an index of an image.`);
     if (note.new_label && !classes.includes(note.new_label)) throw new Error(`Line ${at + 2}: there is no class ${note.new_label}.`);
     return [index, note];
   });

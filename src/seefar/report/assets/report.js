@@ -1,5 +1,5 @@
-// The gallery: one state, kept in the address, from which everything is shown.
-// live.js, which `seefar app` appends to these scripts, needs only this of them: the card shows a mistake as `viewOf` sees
+// The gallery: one state, kept in the address, which determines everything shown.
+// live.js, which `seefar app` appends to these scripts, needs only this from them: the card shows a mistake as `viewOf` sees
 // it, `views` has the views that replace those of the file, `showCard` shows the card again, and then the dialog
 // dispatches "card-shown" with the mistake as detail. Whatever is in `byIndex` can be shown by `go({ card: index })`.
 
@@ -84,7 +84,7 @@ function paintMap(canvas, { sheet, at, maps: { scale, grid } }, values) {
 
 // Tiles
 
-/** Only tiles near the screen hold pixels; the others give their memory back. */
+/** Only tiles near the screen hold pixels; the others free their memory. */
 const observer = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
   target.near = isIntersecting;
   if (isIntersecting) paintTile(target);
@@ -158,7 +158,7 @@ function matching(except = "") {
   return mistakes.filter((mistake) => (!lasso || lasso.has(mistake)) && used.every((key) => FITS[key](mistake, state[key])));
 }
 
-/** What each menu offers: groups of values, each with its text. */
+/** The options of each menu: groups of values, each with its text. */
 const MENUS = {
   true: () => [["", classes.map((name) => [name, name])]],
   predicted: () => [["", classes.map((name) => [name, name])]],
@@ -184,7 +184,7 @@ function fillMenu(key) {
   select.closest("label").hidden = select.options.length < 3;
 }
 
-/** How many mistakes each choice would show under the other filters; a choice of none cannot be made. */
+/** How many mistakes each choice would show under the other filters; an option without mistakes is disabled. */
 function countOptions() {
   for (const key of Object.keys(MENUS)) {
     const under = matching(key);
@@ -232,7 +232,7 @@ function readAddress(hash) {
   return next;
 }
 
-/** The address of a state; `at` is the section that it is read at. */
+/** The address of a state; `at` is the section on the screen. */
 function addressOf(some, at = "") {
   const used = Object.entries({ ...some, at }).filter(([key, value]) => value && value !== NONE[key]);
   return used.length ? `#${new URLSearchParams(used)}` : "#mistakes";
@@ -291,7 +291,7 @@ function showUpTo(count) {
   byId("show-all").textContent = `Show all ${shown.length}`;
 }
 
-/** How much of the top of the screen the bars cover: what is scrolled to or focused must stay below. */
+/** How much of the top of the screen the bars cover: scrolled and focused elements must stay below. */
 function measureBars() {
   const covered = TOP + (getComputedStyle(form).position === "sticky" ? form.offsetHeight : 0);
   document.documentElement.style.setProperty("--covered", `${covered + 8}px`);
@@ -345,7 +345,7 @@ function save(name, parts, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-// What a person does
+// User actions
 
 const typing = (event) => event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), select, textarea");
 
@@ -387,7 +387,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   form.elements.search.focus();
 });
-// Links within the page are followed by hand, because in a notebook they would lead to the notebook, and to keep the filters.
+// Links within the page are followed by script, because in a notebook they would lead to the notebook, and to keep the filters.
 document.addEventListener("click", (event) => {
   const link = event.target.closest('a[href^="#"]');
   if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;

@@ -1,4 +1,4 @@
-// The last script: fill the page, load the pictures, open what the address names.
+// The last script: fill the page, load the pictures, open the state in the address.
 
 Object.keys(MENUS).forEach(fillMenu);
 const judged = mistakes.some((mistake) => mistake.disagreement !== undefined);

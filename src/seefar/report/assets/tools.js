@@ -1,4 +1,4 @@
-// Small tools: shares in the confusion matrix, a threshold of the confidence, a card as a link or a picture.
+// Small tools: shares in the confusion matrix, a threshold of the confidence, a card as a link or an image.
 
 const matrixRows = [...byId("matrix").tBodies[0].rows];
 const counts = matrixRows.map((row) => [...row.cells].slice(1, -1).map(({ textContent }) => Number(textContent)));
@@ -33,7 +33,7 @@ async function copyLink({ target }) {
   }
 }
 
-/** The card as one picture: title, the panels with their names, the facts. */
+/** The card as one image: title, the panels with their names, the facts. */
 function cardPicture() {
   const ids = viewOf(seen).maps ? ["picture", "contrast", "predicted", "true"] : ["picture"], side = 320, gap = 20, line = 26;
   const facts = [...byId("card-facts").children].map(({ textContent }) => textContent);
