@@ -22,8 +22,7 @@ class Place:
     """Folders of the run and of the data."""
 
     name: str | None = None
-    """Run folder: a path, or a bare name under runs/. Default: the recipe's name, or that with the next free number if
-    the folder belongs to another recipe or other data."""
+    """Run folder: a path, or a bare name under runs/. Default: the recipe's name, numbered if that is taken."""
     data_dir: Path | None = None
     """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
 

@@ -31,8 +31,7 @@ class Recipe:
     data: str = "cifar10"
     """Data set: cifar10, cifar100, fashion_mnist, shapes, or a folder with train/<class>/ and test/<class>/."""
     image_size: int | tuple[int, int] = 32
-    """Height and width in pixels to which the images of a folder are resized, or one number for both; cifar10 and
-    shapes have 32."""
+    """Height and width in pixels of the resized images of a folder, or one number for both; cifar10 has 32."""
     fit: Fit = "crop"
     """How images of another shape are made to fit: crop the centre, pad with grey, or stretch."""
     held_out: int = 0
