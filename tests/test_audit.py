@@ -124,6 +124,8 @@ def test_a_model_of_a_file_is_explained_and_its_code_is_not_loaded_again(
 ) -> None:
     flags = ["--model", "net.py:load", "--image-size", "32", "--layer", "stage", "--name", "net", "--quiet"]
     assert main(["audit", "photos", *flags, "--classes", "red", "green", "blue"]) == 0
+    printed = capsys.readouterr().out.split()
+    assert all(str(path) in printed for path in Path("runs/net/figures").iterdir())
     assert metrics_of("net")["test"]["confusion"] == [[4, 0, 0], [0, 4, 0], [0, 1, 3]]
     rows = Path("runs/net/mistakes.csv").read_text().splitlines()
     assert rows[1].startswith("0,blue,green,")

@@ -67,7 +67,10 @@ def print_result(result: Result, as_json: bool) -> None:
             f"expected calibration error {calibration.ece.value:.2%} ({low:.2%} to {high:.2%})"
         )
     print(f"{len(result.shown)} of {result.evaluation.metrics.mistakes} mistakes are shown; in {folder}:")
-    figures = (folder.figure(name) for name in ("history", "mistakes", "maps", "faults", "confusion", "reliability"))
+    figures = (
+        folder.figure(name)
+        for name in ("history", "mistakes", "assignment", "maps", "faults", "confusion", "reliability")
+    )
     for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
         if path.exists():
             print(f"  {path}")
