@@ -146,7 +146,7 @@ def parse(words: Sequence[str]) -> Any:
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
             )
     finally:
-        print(_plain_help(printed.getvalue()), end="")
+        print(_plain_help(printed.getvalue()), end="", flush=True)
 
 
 def _plain_help(text: str) -> str:
