@@ -58,7 +58,7 @@ class MapChoices:
 class Choices(MapChoices):
     """Which mistakes to show, and how mistakes are explained.
 
-    Example:
+    Examples:
         >>> Choices(top=20, order="confidence").method
         'gradcam'
     """

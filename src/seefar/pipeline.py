@@ -135,7 +135,7 @@ def run(
         SeefarError: a choice, the data, the folder or the device does not fit; before the first training step where
             it can be known.
 
-    Example:
+    Examples:
         >>> import tempfile, seefar
         >>> from seefar.data.shapes import load_shapes
         >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
@@ -198,7 +198,7 @@ def evaluate_run(
         DataError: the data has other classes or another image size than the run.
         RunError: another process writes into the folder, or the disk is full.
 
-    Example:
+    Examples:
         >>> import tempfile, seefar
         >>> from seefar.data.shapes import load_shapes
         >>> data, folder = load_shapes(40, 20), Path(tempfile.mkdtemp()) / "tiny"
@@ -231,7 +231,7 @@ def explain_run(
         ChoiceError, DataError: a choice cannot be met.
         RunError: another process writes into the folder, or the disk is full.
 
-    Example:
+    Examples:
         >>> import tempfile, seefar
         >>> from seefar.data.shapes import load_shapes
         >>> data, folder = load_shapes(40, 20), Path(tempfile.mkdtemp()) / "tiny"
@@ -280,7 +280,7 @@ def report_run(
     Arguments and errors as `evaluate_run`; `beside` is another run on the same test images, whose predictions and maps
     are shown too. Returns the path of the page.
 
-    Example:
+    Examples:
         >>> import tempfile, seefar.data.shapes
         >>> data, quiet = seefar.data.shapes.load_shapes(40, 20), seefar.SILENT
         >>> run = seefar.train(seefar.recipe("demo", width=2, epochs=1), data, tempfile.mkdtemp(), progress=quiet)
@@ -406,7 +406,7 @@ def audit(
     Raises:
         SeefarError: pictures, predictions, model, folder or choices do not fit.
 
-    Example:
+    Examples:
         >>> import tempfile, seefar
         >>> from seefar.data.shapes import load_shapes
         >>> test, folder = load_shapes(train=20, test=40).test, Path(tempfile.mkdtemp()) / "mine"
@@ -494,7 +494,7 @@ def compare_runs(
         RunError: a run is missing or named twice, or its predictions are of other images or other weights.
         DataError: there are fewer than two runs, or the data is missing.
 
-    Example:
+    Examples:
         >>> import seefar, tempfile
         >>> from seefar.data.shapes import load_shapes
         >>> folder, quiet = Path(tempfile.mkdtemp()), seefar.SILENT

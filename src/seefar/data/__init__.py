@@ -47,7 +47,7 @@ def load_data(
     Raises:
         DataError: there is no such data set, or it is damaged.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> data = seefar.load_data("shapes")
         >>> data

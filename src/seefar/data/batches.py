@@ -138,7 +138,7 @@ def crop(images: Tensor, top: Tensor, left: Tensor, border: Border) -> Tensor:
         left: int64 (B,), the column that becomes the first.
         border: `black`, or `reflected` without repeating the pixel at the edge (cv2.BORDER_REFLECT_101).
 
-    Example:
+    Examples:
         >>> row = torch.tensor([[[[1], [2], [3]]]])  # (1, 1, 3, 1)
         >>> crop(row, torch.tensor([0]), torch.tensor([-1]), "black").flatten().tolist()
         [0, 1, 2]
@@ -166,7 +166,7 @@ def cut_out(images: Tensor, top: Tensor, left: Tensor, hole: int, fill: Tensor) 
         hole: side of the square in pixels.
         fill: (C,), of the images' type.
 
-    Example:
+    Examples:
         >>> row = torch.tensor([[[[1], [2], [3]]]])  # (1, 1, 3, 1)
         >>> cut_out(row, torch.tensor([0]), torch.tensor([-1]), 2, torch.tensor([9])).flatten().tolist()
         [9, 2, 3]

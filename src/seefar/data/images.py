@@ -44,7 +44,7 @@ class Split:
     Raises:
         DataError: the images, labels, classes, masks or files are not of this form, or do not fit each other.
 
-    Example:
+    Examples:
         >>> split = Split(np.zeros((2, 8, 8, 3), np.uint8), [0, 1], ["cat", "dog"])
         >>> split
         Split(2 images of 8x8 pixels, 2 classes)
@@ -112,7 +112,7 @@ class Data:
     Raises:
         DataError: the two splits differ in their classes or in the size of their images.
 
-    Example:
+    Examples:
         >>> split = Split(np.zeros((2, 8, 8, 3), np.uint8), [0, 1], ["cat", "dog"])
         >>> Data("mine", split, split.take([0]))
         Data('mine': 2 training and 1 test images of 8x8 pixels, 2 classes)

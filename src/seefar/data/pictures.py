@@ -144,7 +144,7 @@ def read_picture(
     Raises:
         DataError: the file is missing, is not a picture, or has too many pixels.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -272,7 +272,7 @@ def read_pictures(
     Raises:
         DataError: nothing is listed, or an entry is neither a path nor a picture.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from PIL import Image
         >>> folder = Path(tempfile.mkdtemp())

@@ -209,7 +209,7 @@ def load_reference(
     Raises:
         DataError: a file is missing and cannot be downloaded, or is not the published one.
 
-    Example:
+    Examples:
         >>> import seefar, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     seefar.load_reference(folder).counts.shape  # doctest: +SKIP

@@ -38,7 +38,7 @@ def load_split(
     Raises:
         DataError: the source is none of these, or a picture or label cannot be used.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> pairs = [(np.zeros((60, 40, 3), np.uint8), 0), (np.ones((50, 50, 3), np.uint8), 1)]
         >>> load_split(pairs, 32, classes=("cat", "dog"), progress=seefar.SILENT)

@@ -105,7 +105,7 @@ def measure_calibration(
     Raises:
         DataError: the shapes do not fit, or there is no image, or the temperature is not positive.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> logits = np.log(np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.8, 0.2]]))
         >>> calibration = measure_calibration(logits, np.array([0, 0, 0, 0, 1]))
@@ -184,7 +184,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     Raises:
         DataError: the shapes do not fit, or there is no image.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> logits = np.array([[4.0, 0.0]] * 4)  # confidence 98%, correct in 3 of 4 cases
         >>> temperature = fit_temperature(logits, np.array([0, 0, 0, 1]))

@@ -117,7 +117,7 @@ def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[st
     Raises:
         DataError: fewer than two runs, no image, or predictions of another number of images.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> labels = np.array([0, 0, 1, 1])
         >>> runs = {"a": np.array([1, 1, 1, 1]), "b": np.array([0, 1, 1, 0])}
@@ -171,7 +171,7 @@ def holds(condition: str, comparison: Comparison) -> bool:
     Raises:
         DataError: the condition is no such expression.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> labels, classes = np.array([0, 0, 1, 1]), ("cat", "dog")
         >>> found = compare({"old": labels, "new": np.array([0, 1, 1, 0])}, labels, classes)
@@ -241,7 +241,7 @@ def cohens_kappa(first: Classes, second: Classes, num_classes: int) -> float:
         second: likewise.
         num_classes: K.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> cohens_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)  # 3/4 agree, 1/2 by chance
         0.5

@@ -88,7 +88,7 @@ def evaluate(model: nn.Module | Classifier, split: Split, *, progress: Progress 
 
     Arguments and errors as `seefar.predict`.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
         >>> test = load_shapes(train=20, test=30).test
@@ -224,7 +224,7 @@ def analyse_mistakes(
     Raises:
         DataError: the predictions are not of this split.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
         >>> test = load_shapes(train=20, test=40).test

@@ -56,7 +56,7 @@ def wrong_runs(others: Sequence[Labels], labels: Labels) -> NDArray[np.int64]:
         others: predicted classes of runs with other seeds, each int (N,).
         labels: int (N,).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> wrong_runs([np.array([0, 1]), np.array([1, 1])], np.array([0, 0]))
         array([1, 2])
@@ -105,7 +105,7 @@ def judge(
         copies: label of the training image that a test image nearly equals, by index of the test image.
         others: predicted classes of runs of the same recipe with other seeds, each int (N,).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> logits = np.log(np.float32([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.9, 0.1]]))
         >>> labels, nothing = np.array([0, 0, 0, 1]), np.zeros((4, 0), np.float32)
@@ -147,7 +147,7 @@ def decide(share: float, missed: int, runs: int) -> Fault:
         missed: how many of the other runs get the image wrong.
         runs: how many other runs there are.
 
-    Example:
+    Examples:
         >>> [decide(0.3, 0, 0), decide(0.3, 2, 2), decide(0.05, 0, 2), decide(0.001, 2, 2), decide(0.05, 1, 2)]
         ['model', 'hard', 'model', 'label', 'unknown']
     """

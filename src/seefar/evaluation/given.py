@@ -85,7 +85,7 @@ def read_predictions(
     Raises:
         DataError: the file is missing or cannot be read, or holds something else.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "mine.csv"
         >>> _ = path.write_text("id,label\nb,dog\na,cat\n")

@@ -44,7 +44,7 @@ class Metrics:
         mistakes: wrong predictions.
         loss: mean cross-entropy in nats; None where only the predicted classes are known.
         classes: one entry for each class.
-        confusion: confusion[t][p] is how many images of class t are predicted as p.
+        confusion: row t, column p: how many images of class t are predicted as p.
     """
 
     accuracy: float
@@ -124,7 +124,7 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
         first: where the first succeeds, bool (N,).
         second: where the second does.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> mcnemar(np.array([True] * 6 + [False]), np.array([False] * 6 + [False]))  # 2 / 2 ** 6
         0.03125
@@ -150,7 +150,7 @@ def measure(
         losses: cross-entropy of each image, (N,).
         classes: names of the K classes.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> metrics = measure(np.array([0, 1]), np.array([0, 0]), np.array([0.1, 2.1]), ("cat", "dog"))
         >>> metrics.accuracy, metrics.confusion  # the dog is predicted as a cat

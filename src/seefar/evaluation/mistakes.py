@@ -70,7 +70,7 @@ def find_mistakes(
         DataError: there is no such class, or both are the same.
         ChoiceError: there is no such order.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from seefar.evaluation.predictions import Predictions
         >>> logits, features = np.float32([[3, 1], [2, 0]]), np.zeros((2, 0), np.float32)
@@ -177,7 +177,7 @@ def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[
         predicted: int (N,).
         num_classes: K.
 
-    Example:
+    Examples:
         >>> import numpy as np, seefar
         >>> (pair,) = confused_pairs(np.array([0, 0, 1, 1]), np.array([1, 0, 1, 1]), 2)
         >>> pair.first, pair.second, pair.first_as_second, pair.second_as_first, pair.first_share
@@ -241,7 +241,7 @@ def error_slices(images: Images, labels: Labels, predicted: Labels) -> list[Erro
     Returns:
         The slices, the smallest p first; none of fewer than two images.
 
-    Example:
+    Examples:
         >>> import numpy as np, seefar
         >>> images = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
         >>> slices = {one.name: one for one in error_slices(images, np.zeros(20, int), np.eye(20, dtype=int)[0])}

@@ -65,7 +65,7 @@ def read_notes(path: str | Path, classes: Sequence[str], count: int) -> list[Not
 def correct_labels(split: Split, notes: Sequence[Note]) -> Split:
     """The split with the labels that notes correct, to be trained on or evaluated with.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> split = seefar.load_data("shapes").test.take([0, 1])
         >>> corrected = correct_labels(split, [Note(1, "", 2, "")])

@@ -92,7 +92,7 @@ class Predictions:
         Raises:
             DataError: there is not one finite logit for each image and class.
 
-        Example:
+        Examples:
             >>> import numpy as np, seefar
             >>> test = seefar.load_data("shapes").test
             >>> seefar.Predictions.of(np.eye(10)[test.labels], test)
@@ -166,7 +166,7 @@ def predict(
     Raises:
         DataError: the model does not give one finite logit for each class of the split.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
         >>> test = load_shapes(train=20, test=30).test

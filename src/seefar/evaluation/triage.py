@@ -42,7 +42,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
     Raises:
         DataError: the labels are not those that the reference belongs to, or `predicted` has another form.
 
-    Example:
+    Examples:
         >>> import numpy as np, seefar
         >>> from seefar.data.reference import Reference, labels_sha256
         >>> labels = np.array([0, 1, 1])
@@ -153,7 +153,7 @@ def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | Non
     Raises:
         DataError: predictions have another form than the labels, or the reference belongs to others.
 
-    Example:
+    Examples:
         >>> import numpy as np, seefar
         >>> for view in accuracy_views(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0])):
         ...     print(view)
@@ -248,7 +248,7 @@ def find_label_issues(
     Raises:
         DataError: shapes, range or sums differ from this.
 
-    Example:
+    Examples:
         >>> import numpy as np, seefar
         >>> found = seefar.find_label_issues(
         ...     np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]]), ("cat", "dog"))

@@ -105,7 +105,7 @@ def normalise_map_settings(
     Raises:
         ChoiceError: there is no such layer or number of cells, or the maps are too coarse to show regions.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> settings = normalise_map_settings(seefar.ResNet18(width=2), 32, MapChoices(cells=8))
         >>> settings.cells is None, settings.grid.cells  # 8 is the default
@@ -256,7 +256,7 @@ def explain(
             theirs.
         ChoiceError: there is no such method or layer, or its maps are too coarse.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
         >>> network, test = seefar.ResNet18(width=2).eval(), load_shapes(train=20, test=12).test

@@ -335,7 +335,7 @@ def find_leaks(
     Raises:
         DataError: the splits have other classes or sizes, or there is not one prediction for each test image.
 
-    Example:
+    Examples:
         >>> from seefar.data.shapes import load_shapes
         >>> data = load_shapes(train=60, test=20)
         >>> test = Split(np.concatenate([data.test.images, data.train.images[:2, :, ::-1]]),

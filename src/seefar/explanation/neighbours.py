@@ -109,7 +109,7 @@ def find_neighbours(predictions: Predictions, training: Predictions | None, data
     Raises:
         DataError: the predictions are of different weights, or of other images than `data`.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
         >>> data, quiet = load_shapes(train=40, test=10), seefar.progress.SILENT

@@ -147,7 +147,7 @@ def predict_pictures(
         DataError: some of the files cannot be read, and all of these are named; or the network has other classes.
         ChoiceError: as in `seefar.explain`.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import seefar
         >>> from PIL import Image

@@ -34,7 +34,7 @@ def logits_of(model: Model, images: Images) -> NDArray[np.float32]:
     Raises:
         ChoiceError: the model returns something else.
 
-    Example:
+    Examples:
         >>> logits_of(lambda images: images.mean((1, 2)), np.full((1, 4, 4, 3), 7, np.uint8))
         array([[7., 7., 7.]], dtype=float32)
     """
@@ -51,7 +51,7 @@ def logits_of(model: Model, images: Images) -> NDArray[np.float32]:
 def default_cells(image_size: ImageSize, stem_stride: int = 1) -> int:
     """Cells on the shorter side of the default layer: those of the first dense twin with at least 6.
 
-    Example:
+    Examples:
         >>> default_cells(32), default_cells(16), default_cells((160, 224), stem_stride=4)
         (8, 8, 10)
     """

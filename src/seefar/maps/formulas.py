@@ -68,7 +68,7 @@ def gradcam(
         ChoiceError: the layer does not exist, has no cells or too few, does not reach the logits, or a class is out of
             range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import seefar
         >>> images = np.zeros((2, 32, 32, 3), np.uint8)
@@ -98,7 +98,7 @@ def gradcam_plus_plus(
     factor exp(logit) is left out, so the values have no unit. Good for: several objects of one class. Arguments as
     `gradcam`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import seefar
         >>> images = np.zeros((2, 32, 32, 3), np.uint8)
@@ -131,7 +131,7 @@ def hirescam(
     would lose, to first order, without the cell's activations. Good for: earlier stages, where each cell has its own
     gradient. Arguments as `gradcam`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import seefar
         >>> images = np.zeros((2, 32, 32, 3), np.uint8)
@@ -159,7 +159,7 @@ def layercam(
     Good for: fine detail at early stages. It shows evidence for a class only, never against it, as long as
     activations are not negative. Times h * w, as `hirescam`. Arguments as `gradcam`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import seefar
         >>> images = np.zeros((2, 32, 32, 3), np.uint8)
@@ -212,7 +212,7 @@ def class_maps(
     Equal to `seefar.gradcam` of each class there. For a `ResNet18` no gradient is needed: the head's weights are
     applied to each cell. Arguments and errors as `seefar.gradcam`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import seefar
         >>> found = seefar.class_maps(seefar.ResNet18(width=2), np.zeros((1, 32, 32, 3), np.uint8))
@@ -258,7 +258,7 @@ def contrast_map(
     Both classes are class indices as in `seefar.gradcam`, like the other arguments, the result and the errors; `method`
     is a function such as `seefar.hirescam`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import seefar
         >>> network, images = seefar.ResNet18(width=2), np.zeros((2, 32, 32, 3), np.uint8)

@@ -27,7 +27,7 @@ class Grid:
         spacing: pixels from the centre of a cell to that of the next.
         origin: pixels from the centre of the image's first pixel to that of the first cell.
 
-    Example:
+    Examples:
         >>> Grid((8, 8), spacing=4.0, origin=1.5).centres(0)[:3]  # the middles of blocks of 4 pixels
         array([1.5, 5.5, 9.5])
     """
@@ -68,7 +68,7 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
     Raises:
         ChoiceError: the maps are not (N, h, w), or the grid has another number of cells.
 
-    Example:
+    Examples:
         >>> to_pixels(np.array([[[1, 2]]], np.float32), (2, 4), smooth=False)[0]
         array([[1., 1., 2., 2.],
                [1., 1., 2., 2.]], dtype=float32)
@@ -107,7 +107,7 @@ def rank_pixels(values: Maps) -> NDArray[np.int64]:
     Returns:
         int64 (N, H, W).
 
-    Example:
+    Examples:
         >>> rank_pixels(np.array([[[0.1, 0.4], [0.3, 0.2]]], np.float32))[0]
         array([[3, 0],
                [1, 2]])
@@ -126,7 +126,7 @@ def map_status(map_: NDArray[np.floating]) -> Status:
     `flat`: all cells are equal, up to a millionth, so no region stands out (also where the network's numbers were not
     finite: such maps are zero); `no positive evidence`: no cell is evidence for the class; otherwise `ok`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import seefar
         >>> map_status(np.array([[0.0, 1.0], [-2.0, 0.0]])), map_status(np.ones((8, 8)))

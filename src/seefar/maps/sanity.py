@@ -44,7 +44,7 @@ def randomized(model: nn.Module | Classifier) -> Iterator[tuple[str, Classifier]
     Yields:
         The name of the part, and the network in which this part and all above it have random weights.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> [part for part, classifier in randomized(seefar.ResNet18(width=1))]
         ['fc', 'layer4', 'layer3', 'layer2', 'layer1', 'bn1', 'conv1']
@@ -72,7 +72,7 @@ def rank_correlation(first: Maps, second: Maps) -> Scores:
         first: (N, h, w).
         second: (N, h, w).
 
-    Example:
+    Examples:
         >>> maps = np.arange(4, dtype=np.float32).reshape(1, 2, 2)
         >>> rank_correlation(maps, np.exp(maps)), rank_correlation(maps, -maps)
         (array([1.]), array([-1.]))
@@ -100,7 +100,7 @@ def flip_agreement(
         image_size: height and width of the images.
         grid: positions of the cells; default: they share the image evenly.
 
-    Example:
+    Examples:
         >>> maps = np.random.default_rng(0).normal(size=(1, 8, 8)).astype(np.float32)
         >>> flip_agreement(maps, maps[:, :, ::-1], 32).round(6)  # the map moved with the image
         array([1.])
@@ -143,7 +143,7 @@ def pointing_hits(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None
         masks: the pixels that decide, bool (N, H, W).
         grid: positions of the cells; default: they share the image evenly.
 
-    Example:
+    Examples:
         >>> maps, masks = np.zeros((1, 8, 8), np.float32), np.zeros((1, 32, 32), bool)
         >>> maps[0, 2, 3], masks[0, 8:12, 12:16] = 1, True
         >>> pointing_hits(maps, masks), evidence_inside(maps, masks).round(2)
@@ -162,7 +162,7 @@ def evidence_inside(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = No
 
     Arguments as `pointing_hits`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> left = np.zeros((1, 8, 8), bool)
         >>> left[:, :, :4] = True

@@ -391,7 +391,7 @@ def adapt(
     Raises:
         ChoiceError: `model` is no torch module, there is no such layer, or the normalisation is unknown or incomplete.
 
-    Example:
+    Examples:
         >>> import numpy as np, seefar
         >>> network = nn.Sequential(nn.Conv2d(3, 5, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(320, 2))
         >>> classifier = seefar.adapt(network, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), layer="1")
@@ -534,7 +534,7 @@ def _token_grid(tokens: int, pixels: tuple[int, int]) -> tuple[int, int] | None:
     Patches tile the input, so their rows and columns are multiples of its ratio in lowest terms. Grids of that ratio
     are so far apart that at most one leaves only a few prefix tokens.
 
-    Example:
+    Examples:
         >>> _token_grid(197, (224, 224)), _token_grid(8 * 12 + 2, (32, 48)), _token_grid(150, (224, 224))
         ((14, 14), (8, 12), None)
     """

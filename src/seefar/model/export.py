@@ -67,7 +67,7 @@ def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image
     Raises:
         SeefarError: the packages of the extra `onnx` are not installed.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> folder = tempfile.mkdtemp()
         >>> export_onnx(ResNet18(2, width=2), f"{folder}/network.onnx", ("cat", "dog")).name  # doctest: +SKIP

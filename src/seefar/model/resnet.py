@@ -138,7 +138,7 @@ class ResNet18(nn.Module):
     Raises:
         ChoiceError: `stem_stride` is neither.
 
-    Example:
+    Examples:
         >>> import torch
         >>> network = ResNet18(num_classes=10, width=2)
         >>> network(torch.zeros(3, 32, 32, 3, dtype=torch.uint8)).shape  # as images are stored
@@ -221,7 +221,7 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
     Raises:
         ChoiceError: `doublings` is not 0 to 3.
 
-    Example:
+    Examples:
         >>> import torch
         >>> network = ResNet18(num_classes=10, width=2).eval()
         >>> inputs = torch.zeros(1, 3, 32, 32)

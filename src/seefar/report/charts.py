@@ -169,7 +169,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
         confusion: (K, K), row the true class, column the predicted one.
         classes: names of the K classes.
 
-    Example:
+    Examples:
         >>> figure = plot_confusion([[8, 2], [1, 9]], ("cat", "dog"))
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['80%', '2', '1', '90%']
@@ -239,7 +239,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
     Args:
         comparison: of the runs.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from seefar.evaluation.comparison import compare
         >>> runs = {"a": np.array([1, 1, 0]), "b": np.array([0, 1, 1])}
@@ -360,7 +360,7 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
     Raises:
         RunError: there is no row.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> from seefar.training.history import HistoryRow
         >>> row = HistoryRow(step=50, epoch=1, seconds=3.0, image_size=32, learning_rate=0.1, loss=2.1, accuracy=0.3)

@@ -434,7 +434,7 @@ def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
 def command_of(recipe: Recipe) -> str:
     """The command that trains this recipe again, quoted for a shell.
 
-    Example:
+    Examples:
         >>> from seefar.training.recipe import recipe
         >>> command_of(recipe("demo", data="/home/me/my photos"))
         "seefar run demo --data '/home/me/my photos'"

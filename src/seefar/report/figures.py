@@ -79,7 +79,7 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     Returns:
         A figure 4.4 inches wide for up to ten images, and about 2 inches more for each further column.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> test = seefar.load_data("shapes").test
         >>> mistake = seefar.Mistake(index=3, true=1, predicted=2, confidence=0.8, true_probability=0.1, loss=2.3)
@@ -137,7 +137,7 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
     Returns:
         A figure 13 inches wide, and about 2.3 inches high for each mistake.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
         >>> test, network = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
@@ -236,7 +236,7 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
     Returns:
         A figure 10 inches wide, and about 4 inches high.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import seefar
         >>> from PIL import Image
@@ -438,7 +438,7 @@ def plot_map(picture: Images, map_: NDArray[np.floating], grid: Grid | None = No
     Raises:
         ChoiceError: the picture or the map has another form.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> picture, map_ = np.zeros((20, 30, 3), np.uint8), np.arange(24.0).reshape(4, 6)
         >>> figure = seefar.plot_map(picture, map_, title="cat")

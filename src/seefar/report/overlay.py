@@ -46,7 +46,7 @@ def plot_gradcam_grid(explanation: Explanation, split: Split) -> Figure:
     Returns:
         A figure 9.5 inches wide, and 2.2 inches high for every two mistakes.
 
-    Example:
+    Examples:
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
         >>> test, network = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
@@ -80,7 +80,7 @@ def plot_gradcam_grid(explanation: Explanation, split: Split) -> Figure:
 def overlay(image: Images, map_: NDArray[np.floating], most: float, grid: Grid) -> Images:
     """An image, uint8 (H, W, 3), under the positive part of its map, (h, w), coloured from 0 to `most`.
 
-    Example:
+    Examples:
         >>> black, grid = np.zeros((4, 4, 3), np.uint8), Grid.even((1, 1), 4)
         >>> overlay(black, np.array([[-1.0]]), 1.0, grid).max()  # no evidence: the image itself
         np.uint8(0)

@@ -88,7 +88,7 @@ def write_report(
     Raises:
         DataError: the evaluation is of other images, or the explanation of other predictions.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
@@ -442,7 +442,7 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
     Raises:
         RunError: the folder holds no report, or it is no regular file.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> _ = (folder / "report.html").write_text("<p>a report")

@@ -15,7 +15,7 @@ from seefar.runs.store import MANIFEST, verify_folder
 class RunFolder:
     """The paths in `runs/<name>/`.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> RunFolder(Path("runs/mine")).weights.as_posix()
         'runs/mine/weights.safetensors'
@@ -116,7 +116,7 @@ def find_run(name: RunFolder | str | Path) -> RunFolder:
     Raises:
         RunError: the name is empty or only dots, or has control characters.
 
-    Example:
+    Examples:
         >>> find_run("mine").path.as_posix(), find_run(Path("mine")).path.as_posix()
         ('runs/mine', 'mine')
     """
@@ -144,7 +144,7 @@ def verify(folder: RunFolder | str | Path) -> list[str]:
     Raises:
         RunError: there is no such folder.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> verify(Path(tempfile.mkdtemp()))
         ['manifest.json is missing: no command that writes into the folder has finished']

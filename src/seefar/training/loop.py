@@ -98,7 +98,7 @@ def train(
         RunError: the loss or the weights are not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from seefar.data.shapes import load_shapes
         >>> from seefar.progress import SILENT

@@ -227,7 +227,7 @@ def recipe(name: str = "fast", **changes: Any) -> Recipe:
     Raises:
         RecipeError: there is no recipe or no field of that name, or a value is out of range.
 
-    Example:
+    Examples:
         >>> chosen = recipe("quick", epochs=8)
         >>> chosen.name, chosen.epochs, chosen.batch_size
         ('quick', 8, 128)
@@ -250,7 +250,7 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises:
         RecipeError: the file is missing, is neither TOML nor JSON, or a field does not exist or is out of range.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "mine.toml"
         >>> _ = path.write_text('base = "demo"\nepochs = 3\n')
@@ -280,7 +280,7 @@ SMALL_BATCH = 16
 def few_steps_warning(images: int, batch_size: int, epochs: int) -> str | None:
     """One line that proposes a smaller batch and more epochs; None if there are enough steps.
 
-    Example:
+    Examples:
         >>> few_steps_warning(102, 128, 8)[-29:]
         '--epochs 40 --batch-size 16).'
         >>> few_steps_warning(50_000, 128, 5) is None

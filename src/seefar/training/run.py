@@ -241,7 +241,7 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         RunError: there is no finished run there, or a file of it is damaged.
         ChoiceError: the device is not available.
 
-    Example:
+    Examples:
         >>> import tempfile, seefar
         >>> from seefar.data.shapes import load_shapes
         >>> folder = Path(tempfile.mkdtemp()) / "tiny"
