@@ -25,5 +25,5 @@ explanation = seefar.explain(run.model, data.test, predictions, mistakes)  # Gra
 seefar.plot_maps(explanation, data.test).savefig("maps.png")
 for mistake, repair in zip(explanation.mistakes, explanation.repairs, strict=True):
     print(
-        f"image {mistake.index}: {repair.sentence(mistake.true, mistake.predicted, data.classes)}"
+        f"image {mistake.index}: {repair.sentence(mistake.predicted, data.classes)}"
     )  # which region is responsible

@@ -20,7 +20,7 @@ BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", PAGE.read_text(encoding="utf-
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The accuracy of")
+@pytest.mark.filterwarnings("ignore:.*not measurably more than")
 def test_the_page_as_it_stands(in_folder: Path, coarse: None, tiny: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     test = load_shapes(train=20, test=40).test
     rng = np.random.default_rng(0)
