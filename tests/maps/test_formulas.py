@@ -226,7 +226,7 @@ def test_each_formula_is_found_under_its_public_name() -> None:
     assert list(inspect.signature(gradcam).parameters) == ["model", "images", "classes", "layer", "cells", "force"]
     for method in METHODS.values():
         assert inspect.getsource(method).startswith(f"def {method.__name__}(")
-        assert "Example:\n    >>>" in inspect.cleandoc(method.__doc__ or "")
+        assert "Examples:\n    >>>" in inspect.cleandoc(method.__doc__ or "")
     assert "weights = at.gradients.sum((2, 3), keepdim=True)" in inspect.getsource(gradcam)
     assert "(at.gradients * at.activations).sum(1)" in inspect.getsource(hirescam)
     assert (hirescam.__doc__ or "").startswith("HiResCAM (Draelos & Carin 2020, arXiv 2011.08891)")

@@ -106,7 +106,7 @@ def test_the_loss_graph_shows_every_logged_step() -> None:
     np.testing.assert_allclose(y, 2.5 / np.arange(1, 41))
     np.testing.assert_allclose(accuracy.lines[0].get_ydata(), np.arange(1, 41) * 2)
     assert np.asarray(accuracy.lines[-1].get_data()).ravel().tolist() == [4.0, 75.0]
-    assert [text.get_text() for text in accuracy.texts] == ["test\n75.00 %"]
+    assert [text.get_text() for text in accuracy.texts] == ["test\n75.00%"]
     assert set(rate.lines[0].get_ydata()) == {0.1}
     assert rate.get_yticks().tolist() == [0, 0.1]  # a constant rate and a peak have a tick
     assert set(size.lines[0].get_ydata()) == {24, 32}
