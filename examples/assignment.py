@@ -24,6 +24,4 @@ seefar.plot_mistakes(mistakes, data.test).savefig("mistakes.png")  # a 5x2 grid
 explanation = seefar.explain(run.model, data.test, predictions, mistakes)  # Grad-CAM with 8x8 cells
 seefar.plot_maps(explanation, data.test).savefig("maps.png")
 for mistake, repair in zip(explanation.mistakes, explanation.repairs, strict=True):
-    print(
-        f"image {mistake.index}: {repair.sentence(mistake.predicted, data.classes)}"
-    )  # which region is responsible
+    print(f"image {mistake.index}: {repair.sentence(mistake.predicted, data.classes)}")  # which region is responsible
