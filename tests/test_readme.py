@@ -71,6 +71,8 @@ def test_the_commands_work_in_the_order_printed(in_folder: Path, monkeypatch: py
     for command in commands(also=("mkdir",)):
         if command.startswith("mkdir"):
             subprocess.run(command, shell=True, check=True)
+        elif command.startswith("seefar app"):  # serves until it is interrupted, see test_app.py
+            cli.parse(shlex.split(command)[1:])
         elif command == "seefar explain fast":  # all of its mistakes: thousands, of pictures that it does not know
             assert cli.main(["explain", "fast", "--explain", "shown", "--top", "1", "--quiet"]) == 0
         elif "--help" in command:
