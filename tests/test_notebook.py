@@ -19,9 +19,10 @@ NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "seefar_colab.ipynb"
 PICTURES = 5  # augmentation, history, mistakes, Grad-CAM in colour, maps
 SMALL = """
 import seefar
+from seefar.data.shapes import load_shapes
 RECIPE, DATA = "demo", "shapes"
-tiny = seefar.recipe("demo", width=4, epochs=1, batch_size=16)
-seefar.recipe = lambda name: tiny
+tiny, few = seefar.recipe("demo", width=4, epochs=20, batch_size=16), load_shapes(200, 50)
+seefar.recipe, seefar.load_data = lambda name: tiny, lambda name: few
 """
 EXECUTE = """
 import nbclient, nbformat
