@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.stats import entropy
 
 from lab.evidence import doubt, neighbour_shares
@@ -26,14 +27,14 @@ def test_weights_choose_the_features_that_count() -> None:
 
 
 def test_weighted_neighbours_are_those_of_scikit_learn() -> None:
-    from sklearn.neighbors import NearestNeighbors
+    neighbors = pytest.importorskip("sklearn.neighbors")
 
     random = np.random.default_rng(0)
     bank, asked = (random.random((n, 6), np.float32) for n in (300, 40))
     labels, classes = random.integers(0, 3, 300), random.integers(0, 3, (40, 2))
     weight = random.random(6, np.float32)
     found = neighbour_shares(asked, classes, bank, labels, weights=np.tile(weight, (40, 1)), count=7)
-    plain = NearestNeighbors(n_neighbors=7, metric="cosine").fit(bank * np.sqrt(weight))
+    plain = neighbors.NearestNeighbors(n_neighbors=7, metric="cosine").fit(bank * np.sqrt(weight))
     near = plain.kneighbors(asked * np.sqrt(weight), return_distance=False)
     expected = (labels[near][:, None, :] == classes[:, :, None]).mean(2)
     np.testing.assert_allclose(found, expected)

@@ -82,8 +82,8 @@ def overlay(image: Images, map_: NDArray[np.floating], most: float, grid: Grid) 
 
     Examples:
         >>> black, grid = np.zeros((4, 4, 3), np.uint8), Grid.even((1, 1), 4)
-        >>> overlay(black, np.array([[-1.0]]), 1.0, grid).max()  # no evidence: the image itself
-        np.uint8(0)
+        >>> int(overlay(black, np.array([[-1.0]]), 1.0, grid).max())  # no evidence: the image itself
+        0
     """
     evidence = np.clip(to_pixels(np.asarray(map_, np.float32)[None], image.shape[:2], grid)[0] / most, 0, 1)[..., None]
     colour = colormaps[COLOURS](evidence[..., 0])[..., :3]
