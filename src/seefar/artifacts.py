@@ -76,7 +76,9 @@ class Job:
     ) -> None:
         self.run, self.data, self.data_dir, self.progress, self.others = run, data, data_dir, progress, others
         self._choices, self.explains_all = choices, False
-        self._analysed: tuple[tuple[Neighbours | None, OtherRuns | None], MistakeAnalysis] | None = None
+        self._analysed: (
+            tuple[tuple[Neighbours | None, OtherRuns | None], tuple[MistakeAnalysis, Leaks | None]] | None
+        ) = None
 
     def fact(self, name: str) -> str | None:
         """The inputs of the artifacts that are no artifacts themselves; None if an input is unknown now."""
@@ -152,29 +154,33 @@ class Job:
     @property
     def analysis(self) -> MistakeAnalysis:
         """Faults, accuracy views, label issues, confused pairs, slices; faults from evidence without human labels."""
-        evidence = self.store.peek(NEIGHBOURS), self.store.peek(SEEDS)
-        if self._analysed is None or self._analysed[0] != evidence:
-            reference, missing = self._reference
-            if missing and self._analysed is None:
-                self.progress.line(f"causes are judged by evidence, not by people: {missing}")
-            labels, leaks, seeds = self.data.train.labels, self.leaks, evidence[1]
-            analysis = analyse_mistakes(
-                self.evaluation.predictions,
-                self.data.test,
-                reference,
-                copies={one.index: int(labels[one.training]) for one in leaks.other_label} if leaks else {},
-                others=() if seeds is None else tuple(seeds.predicted),
-            )
-            self._analysed = evidence, analysis
-        return self._analysed[1]
+        return self._analyse()[0]
 
     @property
     def leaks(self) -> Leaks | None:
         """The images that test and training set share; None until the neighbours are computed."""
-        neighbours, predicted = self.store.peek(NEIGHBOURS), self.evaluation.predictions.predicted
-        if neighbours is None:
-            return None
-        return find_leaks(self.data.test, self.data.train, predicted, duplicates=neighbours.duplicates)
+        return self._analyse()[1]
+
+    def _analyse(self) -> tuple[MistakeAnalysis, Leaks | None]:
+        """Analysis and leaks, computed again only when neighbours or other seeds have arrived."""
+        neighbours, seeds = evidence = self.store.peek(NEIGHBOURS), self.store.peek(SEEDS)
+        if self._analysed is None or self._analysed[0] != evidence:
+            reference, missing = self._reference
+            if missing and self._analysed is None:
+                self.progress.line(f"causes are judged by evidence, not by people: {missing}")
+            predictions, test, train = self.evaluation.predictions, self.data.test, self.data.train
+            leaks = None
+            if neighbours is not None:
+                leaks = find_leaks(test, train, predictions.predicted, duplicates=neighbours.duplicates)
+            analysis = analyse_mistakes(
+                predictions,
+                test,
+                reference,
+                copies={one.index: int(train.labels[one.training]) for one in leaks.other_label} if leaks else {},
+                others=() if seeds is None else tuple(seeds.predicted),
+            )
+            self._analysed = evidence, (analysis, leaks)
+        return self._analysed[1]
 
     @property
     def calibrations(self) -> Calibrations:
