@@ -19,12 +19,10 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from seefar.cli.main import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<=\]\()[^)#\s]+")
-COMMANDS = (
-    "run", "train", "evaluate", "explain", "report", "audit", "predict", "app", "verify", "compare", "triage", "export",
-    "data",
-)  # fmt: skip
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
