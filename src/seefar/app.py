@@ -35,7 +35,7 @@ from seefar.report.page import render_report
 LARGEST_UPLOAD = 32 << 20
 """Bytes: about the size of a JPEG of 50 megapixels, the most that is decoded."""
 MOST_REQUESTS = 16
-"""Requests at the same time: their bodies are in memory."""
+"""Requests that are read at the same time, since their bodies are in memory; others wait."""
 MOST_CONNECTIONS = 100
 SECONDS_TO_SEND = 30
 SECONDS_TO_END = 2
@@ -60,19 +60,25 @@ class Live:
     image_size: tuple[int, int]
     fit: Fit = "crop"
 
-    def predict(self, pixels: bytes, other: int | None) -> dict[str, Any]:
-        """The prediction for an image that was painted over, and its maps.
+    def predict(self, pixels: bytes, other: str | None) -> dict[str, Any]:
+        """The prediction for an image that was painted over, uint8 RGB row by row, and its maps.
 
-        Args:
-            pixels: uint8 RGB, row by row.
-            other: the class to contrast the prediction with, such as the label; the runner-up if it is None or the
-                prediction itself.
+        `other` is the number of the class to contrast the prediction with, such as the label; the runner-up if it is
+        None or the prediction itself.
+
+        Raises:
+            ChoiceError: the image has another size, or there is no such class.
         """
+        size = math.prod(self.image_size) * 3
+        if len(pixels) != size:
+            raise ChoiceError(f"An image of this network has {size:,} bytes (got {len(pixels):,}).")
+        if other is not None and other not in map(str, range(len(self.classes))):
+            raise ChoiceError(f"Classes are numbered from 0 to {len(self.classes) - 1}.")
         image = np.frombuffer(pixels, np.uint8).reshape(1, *self.image_size, 3)
         logits = self.explainer.logits(image)
         first, second = (int(index) for index in np.argsort(-logits[0], kind="stable")[:2])
-        if other is not None and other != first:
-            second = other
+        if other is not None and int(other) != first:
+            second = int(other)
         pair = self.explainer.settings.two_maps(
             self.explainer.classifier, image, (np.array([first]), np.array([second]))
         )
@@ -119,12 +125,7 @@ class Live:
 
 
 def make_live(model: nn.Module | Classifier, content: ReportContent) -> Live:
-    """The live report of a model; maps are computed as those in the content are.
-
-    Args:
-        model: that of the content, see `seefar.adapt`.
-        content: what the report shows, see `seefar.pipeline.report_content`.
-    """
+    """The live report of the model that the content is about; its maps are computed as those in the content."""
     maps, size, classifier = content.explanation, content.test.images.shape[1:3], adapt(model)
     choices = MapChoices() if maps is None else MapChoices(maps.method, maps.layer, maps.cells, maps.hide)
     settings = replace(normalise_map_settings(classifier, size, choices, force=True), batch=1)
@@ -134,11 +135,7 @@ def make_live(model: nn.Module | Classifier, content: ReportContent) -> Live:
 
 
 def load_server() -> None:
-    """Check that the packages of the extra `app` are installed.
-
-    Raises:
-        SeefarError: one is missing.
-    """
+    """Refuse, by a `SeefarError`, if packages of the extra `app` are missing."""
     try:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
@@ -147,9 +144,7 @@ def load_server() -> None:
 
 
 def make_server(live: Live, host: str = "127.0.0.1") -> Any:
-    """The server, whose `run(sockets=[listen(...)])` serves until the process is interrupted.
-
-    It serves the page at `/`, and handles requests to `/predict` and `/picture`.
+    """The server, whose `run(sockets=[listen(...)])` serves the page and its predictions until it is interrupted.
 
     Requests with a host name different from `host` are refused; otherwise a web page whose name resolves to this
     machine could use the app (DNS rebinding). Requests from other web pages are refused too. Where `host` means all
@@ -167,9 +162,8 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
     if not everywhere:  # the page itself has the rest of its policy
         headers["Content-Security-Policy"] = "frame-ancestors 'none'"
-    html, size = live.page.encode(), math.prod(live.image_size) * 3
+    slots = asyncio.Semaphore(MOST_REQUESTS)
     worker = ThreadPoolExecutor(1)  # one network, one thread: as fast as several, and the memory of one
-    running = 0
 
     def check(request: Request) -> None:
         name, origin = request.headers.get("host", "").lower(), request.headers.get("origin")
@@ -191,47 +185,37 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
             raise HTTPException(408, f"A request must be sent within {SECONDS_TO_SEND} s.") from None
         return bytes(body)
 
-    def answering(most: int, answer: Callable[[Request, bytes], dict[str, Any]]) -> Any:
-        async def endpoint(request: Request) -> Response:
-            nonlocal running
-            check(request)
-            if running >= MOST_REQUESTS:
-                raise HTTPException(503, "Too many requests at once: try again.", {"Retry-After": "1"})
-            running += 1
-            try:
-                body = await read(request, most)
-                values = await asyncio.get_running_loop().run_in_executor(worker, answer, request, body)
-            finally:
-                running -= 1
-            return JSONResponse(values, headers=headers)
-
-        return endpoint
+    async def compute(request: Request, most: int, answer: Callable[..., dict[str, Any]], *more: Any) -> Response:
+        check(request)
+        async with slots:
+            body = await read(request, most)
+            values = await asyncio.get_running_loop().run_in_executor(worker, answer, body, *more)
+        return JSONResponse(values, headers=headers)
 
     async def page(request: Request) -> Response:
         check(request)
-        return Response(html, media_type="text/html", headers=headers)
+        return Response(live.page, media_type="text/html", headers=headers)
 
-    def predicted(request: Request, body: bytes) -> dict[str, Any]:
-        if len(body) != size:
-            raise HTTPException(400, f"An image of this network has {size:,} bytes (got {len(body):,}).")
-        other = request.query_params.get("other", "")
-        if other and not (re.fullmatch("[0-9]{1,6}", other) and int(other) < len(live.classes)):
-            raise HTTPException(400, f"Classes are numbered from 0 to {len(live.classes) - 1}.")
-        return live.predict(body, int(other) if other else None)
+    async def predict(request: Request) -> Response:
+        most = math.prod(live.image_size) * 3
+        return await compute(request, most, live.predict, request.query_params.get("other") or None)
+
+    async def picture(request: Request) -> Response:
+        return await compute(request, LARGEST_UPLOAD, live.explain)
 
     def refused(_: Request, error: Exception) -> Response:
-        status, text, more = 500, "The server has failed: see where it was started.", None
+        status, text = 500, "The server has failed: see where it was started."
         if isinstance(error, HTTPException):
-            status, text, more = error.status_code, error.detail, error.headers
+            status, text = error.status_code, error.detail
         elif isinstance(error, SeefarError):
             status, text = 400, str(error)
-        return JSONResponse({"error": text}, status, {**headers, **(more or {})})
+        return JSONResponse({"error": text}, status, headers)
 
     site = Starlette(
         routes=[
             Route("/", page),
-            Route("/predict", answering(size, predicted), methods=["POST"]),
-            Route("/picture", answering(LARGEST_UPLOAD, lambda _, body: live.explain(body)), methods=["POST"]),
+            Route("/predict", predict, methods=["POST"]),
+            Route("/picture", picture, methods=["POST"]),
         ],
         exception_handlers={HTTPException: refused, SeefarError: refused, Exception: refused},
     )

@@ -36,13 +36,7 @@ MOST_MISTAKES = 5_000
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Beside:
-    """Another run on the same test images.
-
-    Attributes:
-        name: of the run.
-        predicted: its predicted classes, int64 (N,).
-        explanation: of its mistakes, if it has one.
-    """
+    """Another run on the same test images: its predicted classes, int64 (N,), and the explanation of its mistakes."""
 
     name: str
     predicted: Labels
@@ -58,7 +52,7 @@ class ReportContent:
         data: name of the data set.
         test: its test images.
         evaluation: of the model on these images.
-        calibration: of its probabilities, for the reliability diagram; None where only its classes are known.
+        calibration: of its probabilities; None where only its classes are known.
         calibration_after: the same with a temperature that was fitted on held-out images.
         explanation: of all its mistakes or some.
         neighbours: the nearest training images of all its mistakes; shown if `train` is given.
@@ -67,8 +61,8 @@ class ReportContent:
         analysis: of the mistakes: causes, accuracy views, label issues, slices.
         votes: how many people chose each class for each test image, int (N, K); all zero for an image without votes.
         beside: another run to compare with.
-        history: rows of the training; empty for a network that was trained elsewhere.
-        recipe: of the training; None likewise.
+        history: rows of the training; empty, like the recipe, for a network that was trained elsewhere.
+        recipe: of the training.
         command: the command of the run, as its arguments.
         provenance: versions and machine, see `seefar.runs.provenance`.
     """
@@ -123,9 +117,8 @@ LONGEST_SIDE = 16_383
 def make_payload(content: ReportContent) -> dict[str, Any]:
     """Everything that the script of the page reads, as values for JSON."""
     index = np.array([mistake.index for mistake in content.mistakes], dtype=np.int64)
-    explanation = _explanation_on_page(content)
-    predictions = content.evaluation.predictions
-    probabilities = np.exp(predictions.log_probabilities[index]).astype("<f4")
+    explanation, predictions = _explanation_on_page(content), content.evaluation.predictions
+    known = predictions.has_probabilities
     near = None
     if content.neighbours is not None and content.train is not None:
         near = _neighbour_values(content.neighbours, index, content.train.images)
@@ -134,16 +127,16 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "data": content.data,
         "classes": list(content.test.classes),
         "images": len(content.test),
-        "fingerprint": content.evaluation.predictions.images,
-        "correct": _correct_values(content) if predictions.has_probabilities else None,
-        "similar": _similar_values(predictions, index) if predictions.has_probabilities else None,
-        "coverage": _coverage(predictions) if predictions.has_probabilities else None,
+        "fingerprint": predictions.images,
+        "correct": _correct_values(content) if known else None,
+        "similar": _similar_values(predictions, index) if known else None,
+        "coverage": _coverage(predictions) if known else None,
         "faults": {
             fault: [FAULT_NAMES[fault], meaning] for fault, meaning in rule_of(content.verdicts).meaning.items()
         },
         "sets": {one.name: [one.group, one.meaning] for one in subsets_of(content)},
         "mistakes": _mistake_rows(content, explanation),
-        "probabilities": pack(probabilities) if predictions.has_probabilities else None,
+        "probabilities": pack(np.exp(predictions.log_probabilities[index]).astype("<f4")) if known else None,
         "pictures": make_sheet(content.test.images[index], exact=True),
         "maps": None if explanation is None else _map_values(explanation),
         "votes": None if content.votes is None else pack(content.votes[index].astype("<u2")),
@@ -167,13 +160,10 @@ def _beside_values(beside: Beside, index: NDArray[np.int64], labels: Labels) -> 
 
 
 def _similar_values(predictions: Predictions, index: NDArray[np.int64]) -> dict[str, Any] | None:
-    """The M mistakes at `index` in their first principal components, int8: near ones are similar.
-
-    Of the features, scaled to length 1; of the logits where a run is shipped without features.
-    """
+    """The M mistakes at `index` in the first principal components of their features, int8: near ones are similar."""
     if len(index) < 2:
         return None
-    of = "features" if predictions.features.shape[1] > 1 else "logits"
+    of = "features" if predictions.features.shape[1] > 1 else "logits"  # a published run has no features
     vectors = getattr(predictions, of)[index].astype(np.float64)  # (M, C)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     vectors -= vectors.mean(0)
@@ -225,14 +215,14 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
     verdicts = {verdict.index: verdict for verdict in content.verdicts}
     duplicates = () if content.neighbours is None else content.neighbours.duplicates
     copies = {duplicate.index: duplicate for duplicate in duplicates}
-    explained = {} if explanation is None else _explained(explanation, content.test.classes)
+    effects: dict[int, dict[str, Any]] = {}
+    for number, mistake in enumerate(explanation.mistakes if explanation else ()):
+        repair, health = explanation.repairs[number], explanation.health[number]
+        sentence = repair.sentence(mistake.predicted, content.test.classes)
+        effects[mistake.index] = {"map": number, **effect_values(repair, health, sentence)}
     rows = []
     for mistake in content.mistakes:
-        row: dict[str, Any] = {
-            "index": mistake.index,
-            "true": mistake.true,
-            "predicted": mistake.predicted,
-        }
+        row: dict[str, Any] = {"index": mistake.index, "true": mistake.true, "predicted": mistake.predicted}
         if sets := [one.name for one in subsets if mistake.index in one.indices]:
             row["sets"] = sets
         if content.evaluation.predictions.has_probabilities:
@@ -255,20 +245,13 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
                 f"This image is a near-duplicate of training image {copy.training}{mirrored}: the correlation of "
                 f"their fine detail is {copy.likeness:.2f}."
             )
-        rows.append(row | explained.get(mistake.index, {}))
+        rows.append(row | effects.get(mistake.index, {}))
     return rows
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Images that a filter of the page can choose.
-
-    Attributes:
-        name: in the menu and the address.
-        group: heading in the menu.
-        meaning: how they were chosen.
-        indices: of the images.
-    """
+    """Images that a filter of the page can choose: its name and heading in the menu, and how they were chosen."""
 
     name: str
     group: str
@@ -333,17 +316,6 @@ def pack(array: NDArray[Any]) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
 
 
-def _explained(explanation: Explanation, classes: tuple[str, ...]) -> dict[int, dict[str, Any]]:
-    found = zip(explanation.mistakes, explanation.repairs, explanation.health, strict=True)
-    return {
-        mistake.index: {
-            "map": number,
-            **effect_values(repair, health, repair.sentence(mistake.predicted, classes)),
-        }
-        for number, (mistake, repair, health) in enumerate(found)
-    }
-
-
 def effect_values(repair: Repair, health: Health, sentence: str) -> dict[str, Any]:
     """The occlusion test of an image, in words too, and how far its map can be trusted."""
     return {
@@ -383,13 +355,10 @@ def _map_values(explanation: Explanation) -> dict[str, Any]:
 
 
 def _neighbour_values(neighbours: Neighbours, index: NDArray[np.int64], images: Images) -> dict[str, Any]:
-    """The nearest training images of the M mistakes at `index`, and a sprite sheet of all that occur, each once.
-
-    Each mistake has 2n of them: n of its predicted class, then n of its true class; -1 where there are fewer.
-    """
+    """The nearest training images of the M mistakes at `index`, and a sprite sheet of all that occur, each once."""
     row_of = {at: row for row, at in enumerate(neighbours.index.tolist())}
     rows = np.array([row_of[at] for at in index.tolist()], dtype=np.int64)
-    indices = np.concatenate([neighbours.of_predicted, neighbours.of_true], axis=1)[rows]  # (M, 2n)
+    indices = np.concatenate([neighbours.of_predicted, neighbours.of_true], axis=1)[rows]  # (M, 2n), -1: fewer
     distances = np.concatenate([neighbours.distance_predicted, neighbours.distance_true], axis=1)[rows]
     used = np.unique(indices[indices >= 0])
     return {
@@ -402,16 +371,10 @@ def _neighbour_values(neighbours: Neighbours, index: NDArray[np.int64], images: 
 
 
 def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
-    """A sprite sheet: images side by side in one picture, which needs no file beside the page.
+    """A sprite sheet: images, uint8 (N, H, W, 3), side by side in one picture; image i is in column i % `columns`.
 
-    WebP, or PNG where Pillow has no WebP or the sheet is too long for it. Image i is in column i modulo `columns`.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        exact: keep every pixel, as long as there are at most `LARGEST_EXACT` bytes of them.
-
-    Returns:
-        `uri`, the picture as a data URI; `columns`; `height` and `width` of one image in pixels.
+    `exact` keeps every pixel, as long as there are at most `LARGEST_EXACT` bytes of them. WebP, or PNG where Pillow has
+    no WebP or the sheet is too long for it.
     """
     count, height, width = images.shape[:3]
     columns = max(1, math.isqrt(max(count - 1, 0)) + 1)
@@ -432,16 +395,10 @@ def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
 
 
 def command_of(recipe: Recipe) -> str:
-    """The command that trains this recipe again, quoted for a shell.
-
-    Examples:
-        >>> from seefar.training.recipe import recipe
-        >>> command_of(recipe("demo", data="/home/me/my photos"))
-        "seefar run demo --data '/home/me/my photos'"
-    """
+    """The command that trains this recipe again, quoted for a shell; empty for a recipe of a file."""
     base = RECIPES.get(recipe.name)
     if base is None:
-        return shlex.join(["seefar", "run", "--name", recipe.name])
+        return ""
     words = ["seefar", "run", recipe.name]
     for name, value in asdict(recipe).items():
         if value == getattr(base, name):

@@ -36,15 +36,11 @@ WORDS = text_height(2, SMALL) + 0.05
 def plot_gradcam_grid(explanation: Explanation, split: Split) -> Figure:
     """Mistakes in two columns (ten: 5x2), each the image and its maps of the predicted and the true class in colour.
 
-    The colour is the evidence for a class, the positive part of its map, smoothed between the cells' centres. Both maps
-    of an image share one scale, from 0 to the larger of their maxima.
+    The colour is the evidence for a class, the positive part of its map, smoothed. Both maps of an image share a scale.
 
     Args:
         explanation: of the mistakes to show; `explanation.of(mistakes)` chooses some.
         split: the images of their indices.
-
-    Returns:
-        A figure 9.5 inches wide, and 2.2 inches high for every two mistakes.
 
     Examples:
         >>> import seefar
@@ -78,13 +74,7 @@ def plot_gradcam_grid(explanation: Explanation, split: Split) -> Figure:
 
 
 def overlay(image: Images, map_: NDArray[np.floating], most: float, grid: Grid) -> Images:
-    """An image, uint8 (H, W, 3), under the positive part of its map, (h, w), coloured from 0 to `most`.
-
-    Examples:
-        >>> black, grid = np.zeros((4, 4, 3), np.uint8), Grid.even((1, 1), 4)
-        >>> int(overlay(black, np.array([[-1.0]]), 1.0, grid).max())  # no evidence: the image itself
-        0
-    """
+    """An image, uint8 (H, W, 3), under the positive part of its map, (h, w), coloured from 0 to `most`."""
     evidence = np.clip(to_pixels(np.asarray(map_, np.float32)[None], image.shape[:2], grid)[0] / most, 0, 1)[..., None]
     colour = colormaps[COLOURS](evidence[..., 0])[..., :3]
     cover = OPACITY * np.sqrt(evidence)  # as in the other figures: weak evidence stays visible

@@ -69,9 +69,7 @@ def write_report(
     data: str,
     reference: Reference | None = None,
 ) -> Path:
-    """The page of any model's mistakes, such as one that was trained elsewhere: one HTML file that loads nothing.
-
-    `seefar.report_run` writes the page of a run.
+    """The page of any model's mistakes: one HTML file that loads nothing. `seefar.report_run` writes that of a run.
 
     Args:
         path: the file; its folder is created.
@@ -82,15 +80,11 @@ def write_report(
         data: name of the data set, likewise.
         reference: votes of people and predictions of networks for CIFAR-10's test images; left out for other images.
 
-    Returns:
-        The path of the page.
-
     Raises:
         DataError: the evaluation is of other images, or the explanation of other predictions.
 
     Examples:
-        >>> import tempfile
-        >>> import seefar
+        >>> import tempfile, seefar
         >>> from seefar.data.shapes import load_shapes
         >>> test = load_shapes(train=20, test=12).test
         >>> evaluation = seefar.evaluate(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
@@ -105,14 +99,13 @@ def write_report(
         raise DataError("The explanation is of other predictions than the evaluation: explain these predictions.")
     if reference is not None and reference.labels_sha256 != labels_sha256(predictions.labels):
         reference = None
+    known = predictions.has_probabilities
     content = ReportContent(
         name=name,
         data=data,
         test=split,
         evaluation=evaluation,
-        calibration=(
-            measure_calibration(predictions.logits, predictions.labels) if predictions.has_probabilities else None
-        ),
+        calibration=measure_calibration(predictions.logits, predictions.labels) if known else None,
         explanation=explanation,
         analysis=analyse_mistakes(predictions, split, reference),
         votes=None if reference is None else reference.counts,
@@ -125,19 +118,14 @@ def write_report(
 def render_report(content: ReportContent, *, live: bool = False) -> str:
     """The page as HTML text: one file that loads nothing, readable without script.
 
-    Styles, scripts and pictures are in the page itself; its content security policy allows exactly these, by their
-    SHA-256, and no others. All names are escaped, so a class called `<script>` is text.
-
-    Args:
-        content: what to show.
-        live: with the brush and the drop zone of `seefar.app`, which need its server.
+    Its content security policy allows exactly the styles and scripts in it, by their SHA-256. All names are escaped.
+    `live` is with the brush and the drop zone of `seefar.app`, which need its server.
     """
     template, first, style = _asset("report.html.j2"), _asset("first.js"), _asset("report.css")
     script = '"use strict";\n(() => {\n' + "".join(map(_asset, (*SCRIPTS, *(("live.js",) if live else ())))) + "})();\n"
     style += _asset("live.css") if live else ""
-    payload = make_payload(content)
+    payload, subsets = make_payload(content), {one.name for one in subsets_of(content)}
     metrics, recipe = content.evaluation.metrics, content.recipe
-    scale = accuracy_scale(metrics, content.data)
     pairs = _pair_bars(metrics)
     page = {
         "policy": _policy([style], [first, script]) + ("; connect-src 'self'" if live else ""),
@@ -151,15 +139,20 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "n": f"{metrics.n:,}",
         "mistakes": f"{metrics.mistakes:,}",
         "accuracy": f"{100 * metrics.accuracy:.2f}",
-        "interval": _interval(metrics.interval),
-        "scale": scale,
+        "interval": metrics.interval,
+        "scale": accuracy_scale(metrics, content.data),
         "worst": _worst(content),
         "recipe": recipe,
         "blocks": _blocks(content, pairs),
         "charts": page_charts(content),
         "charts_title": "Training" if content.history else "Calibration",
         "on_page": f"{len(content.mistakes):,}",
-        **_patterns(content),
+        "findings": [(one.text[:1].upper() + one.text[1:], _link(**one.filters)) for one in findings_of(content)],
+        "views": content.analysis.views if content.analysis else (),
+        "slices": [
+            (one, _link(set=one.name) if one.name in subsets else "")
+            for one in (content.analysis.slices if content.analysis else ())
+        ],
         "similar": payload["similar"]["of"] if payload["similar"] else "logits",
         "matrix": _matrix(metrics),
         "pairs": pairs,
@@ -176,6 +169,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         ],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["interval"] = lambda ends, digits: f"{100 * ends[0]:.{digits}f}-{100 * ends[1]:.{digits}f}%"
     text = environment.from_string(template).render(page=page)
     return text.encode("utf-8", "replace").decode("utf-8")  # paths of other encodings have surrogates
 
@@ -244,7 +238,8 @@ def _json_in_html(values: Any) -> str:
 
 
 def _link(**filters: str) -> str:
-    return "#" + "&".join(f"{key}={quote_plus(value)}" for key, value in filters.items())
+    """The address of the mistakes that filters show; empty without filters."""
+    return "#" + "&".join(f"{key}={quote_plus(value)}" for key, value in filters.items()) if filters else ""
 
 
 def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
@@ -289,41 +284,6 @@ def _worst(content: ReportContent) -> list[dict[str, Any]]:
         }
         for mistake in sorted(content.mistakes, key=lambda mistake: -mistake.loss)[:MOST_WORST]
     ]
-
-
-def _patterns(content: ReportContent) -> dict[str, Any]:
-    """Findings, accuracy views and slices, in words; `patterns` is whether there are any."""
-    linked = {one.name for one in subsets_of(content)}
-    findings = [
-        {"text": one.text[:1].upper() + one.text[1:] + ".", "link": _link(**one.filters) if one.filters else ""}
-        for one in findings_of(content)
-    ]
-    views = [
-        {
-            "meaning": one.meaning,
-            "accuracy": f"{one.accuracy:.2%}",
-            "interval": _interval(one.interval),
-            "n": f"{one.n:,}",
-        }
-        for one in (content.analysis.views if content.analysis else ())
-    ]
-    slices = [
-        {
-            "name": one.name,
-            "meaning": one.meaning,
-            "rate": f"{one.error_rate:.1%}",
-            "interval": _interval(one.interval, 1),
-            "rest": f"{one.rest_error_rate:.1%}",
-            "p": f"{one.p_holm:.2g}",
-            "link": _link(set=one.name) if one.name in linked else "",
-        }
-        for one in (content.analysis.slices if content.analysis else ())
-    ]
-    return {"findings": findings, "views": views, "slices": slices, "patterns": bool(findings or views or slices)}
-
-
-def _interval(ends: tuple[float, float], digits: int = 2) -> str:
-    return f"{100 * ends[0]:.{digits}f}-{100 * ends[1]:.{digits}f}%"
 
 
 def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
