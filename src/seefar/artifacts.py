@@ -35,8 +35,7 @@ from seefar.maps.grid import Grid
 from seefar.progress import Progress
 from seefar.report.charts import plot_confusion, plot_faults, plot_history, plot_reliability
 from seefar.report.content import Beside, ReportContent
-from seefar.report.figures import plot_maps, plot_mistakes
-from seefar.report.overlay import plot_gradcam_grid
+from seefar.report.figures import plot_gradcam_grid, plot_maps, plot_mistakes
 from seefar.report.page import render_report
 from seefar.report.style import save_figure
 from seefar.report.tables import files_table, mistakes_csv, neighbours_table, occlusion_table
@@ -442,26 +441,13 @@ PAGE = Artifact(
 )
 
 EVALUATED = (
-    PREDICTIONS,
-    CALIBRATION,
-    METRICS,
-    TABLE,
-    HISTORY_FIGURE,
-    CONFUSION_FIGURE,
-    RELIABILITY_FIGURE,
-    FAULTS_FIGURE,
+    *(PREDICTIONS, CALIBRATION, METRICS, TABLE),
+    *(HISTORY_FIGURE, CONFUSION_FIGURE, RELIABILITY_FIGURE, FAULTS_FIGURE),
 )
-ARTIFACTS: Sequence[Artifact[Any]] = (
-    *EVALUATED,
-    MISTAKES_FIGURE,
-    MAPS,
-    MAPS_FIGURE,
-    ASSIGNMENT_FIGURE,
-    SUMMARY,
-    NEIGHBOURS,
-    SEEDS,
-    PAGE,
-)
+SHOWN = (MAPS_FIGURE, ASSIGNMENT_FIGURE)
+EXPLAINED = (MAPS, *SHOWN, SUMMARY, TABLE, PAGE)
+"""What a command computes in turn, the most useful files first; each page shows what is computed so far."""
+ARTIFACTS: Sequence[Artifact[Any]] = (*EVALUATED, MISTAKES_FIGURE, MAPS, *SHOWN, SUMMARY, NEIGHBOURS, SEEDS, PAGE)
 
 
 def measured_grid(run: Run | Audit, settings: MapSettings) -> Grid:

@@ -17,26 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.artifacts import (
-    ARTIFACTS,
-    ASSIGNMENT_FIGURE,
-    EVALUATED,
-    FAULTS_FIGURE,
-    MAPS,
-    MAPS_FIGURE,
-    METRICS,
-    MISTAKES_FIGURE,
-    NEIGHBOURS,
-    PAGE,
-    PREDICTIONS,
-    SEEDS,
-    SUMMARY,
-    TABLE,
-    Calibrations,
-    Job,
-    page_content,
-    read_store,
-)
+from seefar import artifacts as table
+from seefar.artifacts import Calibrations, Job, page_content, read_store
 from seefar.choices import Choices, DeviceName, Fit, PrecisionName
 from seefar.data import Data
 from seefar.data.images import ImageSize, Labels, Split, differing_names
@@ -203,7 +185,7 @@ def evaluate_run(
         (20, True)
     """
     with _opened_job(run, data, None, data_dir, progress, command) as job:
-        job.store.ensure(*EVALUATED, MISTAKES_FIGURE)
+        job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE)
         return job.evaluation
 
 
@@ -237,21 +219,20 @@ def explain_run(
     chosen_classes(data.classes, chosen.true, chosen.predicted)
     with _opened_job(run, data, chosen, data_dir, progress, command, others) as job:
         if others is not None:
-            job.store.ensure(SEEDS)
-        # The most useful files first; each page shows what is computed so far.
+            job.store.ensure(table.SEEDS)
         if evaluated:
             evaluated(job.evaluation)
-        job.store.ensure(*EVALUATED, MISTAKES_FIGURE, PAGE)
+        job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE, table.PAGE)
         if job.evaluation.mistakes and not job.shown:
             job.progress.line("No mistake is between the chosen classes: the figures mistakes and maps are left out.")
-        if PAGE.name in job.store.written and job.store.overlay is None:
+        if table.PAGE.name in job.store.written and job.store.overlay is None:
             job.progress.line(f"{run.folder.report} has all mistakes; maps follow")
-        job.store.ensure(MAPS_FIGURE, ASSIGNMENT_FIGURE, PAGE)
+        job.store.ensure(*table.SHOWN, table.PAGE)
         job.explains_all = chosen.explain == "all"
-        job.store.ensure(MAPS, MAPS_FIGURE, ASSIGNMENT_FIGURE, SUMMARY, TABLE, PAGE)
+        job.store.ensure(*table.EXPLAINED)
         if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
-            job.store.ensure(NEIGHBOURS, METRICS, FAULTS_FIGURE, TABLE, PAGE)
-        maps, near = job.store.peek(MAPS), job.store.peek(NEIGHBOURS)
+            job.store.ensure(table.NEIGHBOURS, table.METRICS, table.FAULTS_FIGURE, table.TABLE, table.PAGE)
+        maps, near = job.store.peek(table.MAPS), job.store.peek(table.NEIGHBOURS)
         return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, near, job.leaks)
 
 
@@ -280,10 +261,10 @@ def report_run(
         if beside is not None:
             other = find_run(beside)
             predicted = predicted_classes(other, data.test, progress=job.progress)
-            maps = read_store(load_run(other), data.test).peek(MAPS) if other.weights.exists() else None
+            maps = read_store(load_run(other), data.test).peek(table.MAPS) if other.weights.exists() else None
             job.beside = Beside(other.path.name, predicted, maps)
-        job.store.ensure(*EVALUATED, PAGE)
-        if run.has_model and job.evaluation.mistakes and job.store.peek(MAPS) is None:
+        job.store.ensure(*table.EVALUATED, table.PAGE)
+        if run.has_model and job.evaluation.mistakes and job.store.peek(table.MAPS) is None:
             job.progress.line(f"The page has no maps: `seefar explain {run.folder.name}` adds them.")
         return run.folder.report
 
@@ -298,7 +279,7 @@ def report_content(
 ) -> ReportContent:
     """What the report of a run shows; the run is evaluated first, the report is not written. See `evaluate_run`."""
     with _opened_job(run, data, None, data_dir, progress, command) as job:
-        job.store.ensure(*EVALUATED)
+        job.store.ensure(*table.EVALUATED)
         return page_content(job)
 
 
@@ -325,7 +306,7 @@ def _opened_job(
         run.folder.path.mkdir(parents=True)
     with showing(progress) as shown:
         job = Job(run, data, choices, data_dir, shown, others)
-        with opened(run.folder.path, job.fact, job, ARTIFACTS, command, shown) as job.store:
+        with opened(run.folder.path, job.fact, job, table.ARTIFACTS, command, shown) as job.store:
             if isinstance(run, Audit):
                 run.save(job.store, command)
             yield job
@@ -528,7 +509,7 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
     run = load_audit(folder) if folder.audit.exists() else load_run(folder)
     if run.classes != test.classes:
         raise RunError(f"{folder} was trained on other classes than the test images have: compare runs on the same.")
-    saved = read_store(run, test).peek(PREDICTIONS)
+    saved = read_store(run, test).peek(table.PREDICTIONS)
     if saved is not None:
         return saved.predictions.predicted
     if run.model is None:

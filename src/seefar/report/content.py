@@ -6,7 +6,7 @@ import base64
 import math
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from typing import Any
@@ -28,7 +28,7 @@ from seefar.explanation.occlusion import Repair
 from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.sanity import Health
 from seefar.training.history import HistoryRow
-from seefar.training.recipe import RECIPES, Recipe
+from seefar.training.recipe import Recipe
 
 MOST_MISTAKES = 5_000
 """The most mistakes on a page: a browser shows as many, with their images, without delay."""
@@ -392,23 +392,6 @@ def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
         Image.fromarray(grid).save(data, "PNG", optimize=True)
     uri = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
     return {"uri": uri, "columns": columns, "height": height, "width": width}
-
-
-def command_of(recipe: Recipe) -> str:
-    """The command that trains this recipe again, quoted for a shell; empty for a recipe of a file."""
-    base = RECIPES.get(recipe.name)
-    if base is None:
-        return ""
-    words = ["seefar", "run", recipe.name]
-    for name, value in asdict(recipe).items():
-        if value == getattr(base, name):
-            continue
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
-    return shlex.join(words)
 
 
 def origin_of(content: ReportContent) -> list[tuple[str, str]]:

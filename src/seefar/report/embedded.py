@@ -45,9 +45,7 @@ class Chart:
 
 
 def history_charts(history: Sequence[HistoryRow], accuracy: float) -> list[Chart]:
-    """Loss and accuracy of a training, with the accuracy on the test set; none if the training is not known."""
-    if not history:
-        return []
+    """Loss and accuracy of a training, with the accuracy on the test set."""
     loss_figure, accuracy_figure = new_figure(WIDTH, HEIGHT), new_figure(WIDTH, HEIGHT)
     draw_loss(loss_figure, BOX, history)
     draw_accuracy(accuracy_figure, BOX, history, accuracy)
@@ -66,9 +64,7 @@ def history_charts(history: Sequence[HistoryRow], accuracy: float) -> list[Chart
     ]
 
 
-def reliability_chart(
-    calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None = None
-) -> Chart:
+def reliability_chart(calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None) -> Chart:
     """Accuracy over confidence, and how many images have which confidence; see `plot_reliability`."""
     figure = new_figure(WIDTH, HEIGHT)
     draw_reliability(figure, BOX, calibration, confidence, after)

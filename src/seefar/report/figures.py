@@ -22,7 +22,6 @@ from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import SHARES, Repair, hide
 from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.grid import Grid, rank_pixels, to_pixels
-from seefar.report.overlay import show_image, where
 from seefar.report.style import (
     BADGE_COLOURS,
     INK,
@@ -42,6 +41,7 @@ from seefar.report.style import (
     shorten,
     text,
     text_height,
+    wrap,
     write_block,
 )
 
@@ -57,7 +57,6 @@ PANELS_HEIGHT = TITLES + PANEL
 DARKEST = -110  # black pixels are drawn this much lighter, on the scale to 255
 STRONGEST = 0.8  # opacity of the strongest cell
 MARGIN = 0.35  # inches
-
 
 GRID_GAP, GRID_BETWEEN = 0.45, 0.25  # inches
 GRID_WORDS = 2 * text_height(1, NORMAL) + text_height(1, SMALL) + 0.06
@@ -188,7 +187,7 @@ def _maps_head(explanation: Explanation) -> Block:
     title = f"{count} mistake{'' if count == 1 else 's'}, true class \N{RIGHTWARDS ARROW} predicted class"
     legend = (
         "Red cells are evidence for the class, blue cells against it, on one scale for the three maps of a row. "
-        f"{how_made(explanation.method, explanation.layer, explanation.contrast.shape[1:])}",
+        f"{_how_made(explanation)}",
         f"Outlined: the strongest evidence, of which {', '.join(f'{share:.0%}' for share in SHARES)} of the image are "
         "hidden until the prediction is correct. Control mask: the same shape elsewhere.",
     )
@@ -196,9 +195,10 @@ def _maps_head(explanation: Explanation) -> Block:
     return [paragraph(title, width, LARGE, bold=True), *(paragraph(line, width, colour=QUIET) for line in legend)]
 
 
-def how_made(method: str, layer: str | None, shape: tuple[int, ...]) -> str:
+def _how_made(made: Explanation | PicturePrediction) -> str:
     """Method, layer, rows and columns of maps, in words."""
-    return f"{method}, {layer or 'last stage of the dense twin'}, {'x'.join(map(str, shape))} cells."
+    layer, shape = made.layer or "last stage of the dense twin", made.contrast.shape[-2:]
+    return f"{made.method}, {layer}, {'x'.join(map(str, shape))} cells."
 
 
 PICTURE_BETWEEN = 0.15
@@ -230,7 +230,6 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
     width = PICTURE_WIDTH - 2 * MARGIN
     health = prediction.health
     reasons = f": {'; '.join(health.reasons)}" if health.reasons else ""
-    made = how_made(prediction.method, prediction.layer, prediction.contrast.shape)
     head: Block = [
         ([shorten(printable(prediction.file), width, LARGE, bold=True)], LARGE, INK, True),
         paragraph(prediction.describe(), width, LARGE, most=2),
@@ -239,7 +238,7 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
     foot: Block = [
         paragraph(prediction.sentence(_short(prediction.classes)), width),
         paragraph(f"map: {health.badge}{reasons}", width, colour=BADGE_COLOURS[health.badge], bold=True),
-        paragraph(PICTURE_READING + made, width, SMALL, QUIET),
+        paragraph(PICTURE_READING + _how_made(prediction), width, SMALL, QUIET),
     ]
     panels = MARGIN + block_height(head) + PICTURE_BETWEEN
     words = panels + PANELS_HEIGHT + PICTURE_BETWEEN
@@ -371,6 +370,17 @@ def draw_outline(axes: Axes, hidden: NDArray[np.bool_], extent: Extent) -> None:
         axes.add_collection(lines, autolim=False)
 
 
+def show_image(axes: Axes, image: Images, extent: Extent) -> None:
+    """Draw one image, uint8 (H, W, 3), without interpolation, into a part of the axes."""
+    axes.imshow(image, interpolation="nearest", extent=extent, aspect="auto")
+
+
+def where(mistake: Mistake, split: Split) -> str:
+    """Which image of the data set a mistake is: its file, if there is one, and its index."""
+    number = f"test image {mistake.index}"
+    return number if split.files is None else f"{split.files[mistake.index]}, {number}"
+
+
 def plot_map(picture: Images, map_: NDArray[np.floating], grid: Grid | None = None, title: str = "") -> Figure:
     """One map of any network over its picture: evidence for the class is red, evidence against it blue.
 
@@ -407,13 +417,94 @@ def plot_map(picture: Images, map_: NDArray[np.floating], grid: Grid | None = No
     if title:
         text(figure, MARGIN, MARGIN, shorten(title, 2 * shape[1] + GRID_GAP, NORMAL), NORMAL, weight="bold")
     scale = max(float(np.abs(map_).max()), 1e-12)
-    axes = canvas(figure)
-    for number, left in enumerate((MARGIN, MARGIN + shape[1] + GRID_GAP)):
-        extent = left, left + shape[1], top + shape[0], top
-        if number == 0:
-            axes.imshow(picture, interpolation="nearest", extent=extent)
-        else:
-            show_map(axes, picture, map_, scale, grid or Grid.even((map_.shape[0], map_.shape[1]), size), extent=extent)
-            draw_outline(axes, rank_pixels(values)[0] < values[0].size // 5, extent)
-    show_scale(figure, MARGIN + 2 * shape[1] + GRID_GAP + 0.15, top, shape[0], scale)
+    axes, left = canvas(figure), MARGIN + shape[1] + GRID_GAP
+    show_image(axes, picture, (MARGIN, MARGIN + shape[1], top + shape[0], top))
+    extent = left, left + shape[1], top + shape[0], top
+    show_map(axes, picture, map_, scale, grid or Grid.even((map_.shape[0], map_.shape[1]), size), extent)
+    draw_outline(axes, rank_pixels(values)[0] < values[0].size // 5, extent)
+    show_scale(figure, left + shape[1] + 0.15, top, shape[0], scale)
     return figure
+
+
+# ---- Grad-CAM as a coloured overlay, in the form that courses and papers use ----
+
+OVERLAY_COLOURS = "inferno"  # perceptual, also in grey and for the colour-blind
+OVERLAY_OPACITY = 0.65  # of the cell with the most evidence
+OVERLAY, OVERLAY_GAP, OVERLAY_BETWEEN = 1.35, 0.08, 0.35  # inches
+
+
+def plot_gradcam_grid(explanation: Explanation, split: Split) -> Figure:
+    """Mistakes in two columns (ten: 5x2), each the image and its maps of the predicted and the true class in colour.
+
+    The colour is the evidence for a class, the positive part of its map, smoothed. Both maps of an image share a scale.
+
+    Args:
+        explanation: of the mistakes to show; `explanation.of(mistakes)` chooses some.
+        split: the images of their indices.
+
+    Examples:
+        >>> import seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test, network = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
+        >>> evaluation = seefar.evaluate(network, test, progress=seefar.SILENT)
+        >>> ten = evaluation.mistakes[:10]
+        >>> explanation = seefar.explain(network, test, evaluation.predictions, ten, progress=seefar.SILENT)
+        >>> figure = plot_gradcam_grid(explanation, test)
+        >>> len(figure.axes[0].images)  # three for each of ten mistakes, and the colour bar
+        31
+    """
+    column_width = 3 * OVERLAY + 2 * OVERLAY_GAP
+    rows, shape = -(-len(explanation.mistakes) // 2), "x".join(map(str, explanation.contrast.shape[1:]))
+    width = 2 * (MARGIN + column_width) + OVERLAY_BETWEEN
+    head = wrap(
+        f"{explanation.method} with {shape} cells. Colour: evidence for the class above the map, on one scale for both "
+        "maps of an image.",
+        width - 2 * MARGIN - 2.2,
+    )
+    top = MARGIN + text_height(1, LARGE) + text_height(len(head), NORMAL) + 0.2
+    figure = new_figure(width, top + rows * (OVERLAY + TITLES + 0.2) + MARGIN - 0.2)
+    text(figure, MARGIN, MARGIN, f"{len(explanation.mistakes)} misclassified images", LARGE, weight="bold")
+    text(figure, MARGIN, MARGIN + text_height(1, LARGE), "\n".join(head), NORMAL, color=QUIET)
+    _show_bar(figure, width - MARGIN - 1.9, MARGIN + text_height(1, LARGE))
+    for number in range(len(explanation.mistakes)):
+        row, column = divmod(number, 2)
+        left = MARGIN + column * (column_width + OVERLAY_BETWEEN)
+        _show_mistake(figure, left, top + row * (OVERLAY + TITLES + 0.2), explanation, split, number)
+    return figure
+
+
+def overlay(image: Images, map_: NDArray[np.floating], most: float, grid: Grid) -> Images:
+    """An image, uint8 (H, W, 3), under the positive part of its map, (h, w), coloured from 0 to `most`."""
+    evidence = np.clip(to_pixels(np.asarray(map_, np.float32)[None], image.shape[:2], grid)[0] / most, 0, 1)[..., None]
+    colour = colormaps[OVERLAY_COLOURS](evidence[..., 0])[..., :3]
+    cover = OVERLAY_OPACITY * np.sqrt(evidence)  # as in the other figures: weak evidence stays visible
+    mixed: Images = (255 * (cover * colour + (1 - cover) * image / 255)).round().astype(np.uint8)
+    return mixed
+
+
+def _show_mistake(figure: Figure, left: float, top: float, explanation: Explanation, split: Split, number: int) -> None:
+    mistake, image = explanation.mistakes[number], split.images[explanation.mistakes[number].index]
+    maps = explanation.predicted[number], explanation.true[number]
+    most = max(float(np.max(maps)), 1e-12)
+    panels = [image, *(overlay(image, map_, most, explanation.grid) for map_ in maps)]
+    true, predicted = split.classes[mistake.true], split.classes[mistake.predicted]
+    words = (
+        ("image", shorten(where(mistake, split), OVERLAY, SMALL)),
+        (shorten(f"for {predicted}", OVERLAY, SMALL, bold=True), f"predicted, {mistake.confidence:.0%}"),
+        (shorten(f"for {true}", OVERLAY, SMALL), f"label, {mistake.true_probability:.0%}"),
+    )
+    for panel, (first, second) in enumerate(words):
+        at = left + panel * (OVERLAY + OVERLAY_GAP)
+        show_image(canvas(figure), panels[panel], inside(at, top + TITLES, OVERLAY, panels[panel].shape))
+        text(figure, at, top, first, SMALL, weight="bold" if panel == 1 else "normal")
+        text(figure, at, top + text_height(1, SMALL), second, SMALL, color=QUIET)
+
+
+def _show_bar(figure: Figure, left: float, top: float) -> None:
+    """The colour bar over a grey image, 1.9 inches wide."""
+    values = np.linspace(0, 1, 256, dtype=np.float32)[None]
+    grey = np.full((1, 256, 3), 160, np.uint8)
+    bar = overlay(grey, values, 1.0, Grid((1, 256), 1.0, 0.0))
+    canvas(figure).imshow(bar, extent=(left, left + 1.9, top + 0.14, top), aspect="auto")
+    text(figure, left, top + 0.17, "no evidence", SMALL, color=QUIET)
+    text(figure, left + 1.9, top + 0.17, "most", SMALL, color=QUIET, ha="right")

@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,8 @@ from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import count_confusions
 from seefar.evaluation.verdict import FAULT_NAMES, rule_of
 from seefar.explanation.explanation import Explanation
-from seefar.explanation.occlusion import RepairRates
 from seefar.report.content import (
     ReportContent,
-    command_of,
     findings_of,
     make_payload,
     make_sheet,
@@ -162,7 +160,6 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "causes": rule_of(content.verdicts).definition,
         "has_verdicts": bool(content.verdicts),
         "rows": payload["mistakes"],
-        "command": command_of(recipe) if recipe else "",
         "origin": origin_of(content),
         "settings": [
             (name.replace("_", " "), str(value)) for name, value in (asdict(recipe) if recipe else {}).items()
@@ -174,46 +171,41 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")  # paths of other encodings have surrogates
 
 
-def page_charts(content: ReportContent) -> list[Chart]:
-    """Loss and accuracy of the training and the reliability diagram, where they are known."""
-    evaluation, plain = content.evaluation, content.calibration
-    charts = history_charts(content.history, evaluation.metrics.accuracy)
-    if plain is not None:
-        charts.append(reliability_chart(plain, evaluation.predictions.confidence, content.calibration_after))
-    return charts
-
-
 @dataclass(frozen=True)
 class Bar:
-    """A bar that is a link.
-
-    Attributes:
-        names: of what it counts; those of two classes are joined by an arrow.
-        text: what that means.
-        count: as text.
-        percent: length of the bar.
-        link: to its mistakes.
-        kind: class of its colour in the style, such as a fault.
-        marks: other shares to compare with, each in per cent and with the class of its sign in the style.
-    """
+    """A bar that is a link to the mistakes that it counts; `kind` is the class of its colour in the style."""
 
     names: tuple[str, ...]
     text: str
-    count: str
-    percent: float
+    count: int
+    total: int
     link: str
     kind: str = ""
-    marks: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars under a title; `note` are the sentences below, each with the class of its sign; `shows` as in the page."""
+    """Bars under a title, and sentences below them; `shows` as in the page.
+
+    Attributes:
+        note: the sentences, each with the class of its sign in the style.
+        marks: shares to compare the first bar with, each with the class of its sign.
+    """
 
     title: str
     bars: tuple[Bar, ...]
-    note: tuple[tuple[str, str], ...] = ()
+    note: Sequence[tuple[str, str]] = ()
+    marks: Sequence[tuple[float, str]] = ()
     shows: str = ""
+
+
+def page_charts(content: ReportContent) -> list[Chart]:
+    """Loss and accuracy of the training and the reliability diagram, where they are known."""
+    evaluation, plain = content.evaluation, content.calibration
+    charts = history_charts(content.history, evaluation.metrics.accuracy) if content.history else []
+    if plain is not None:
+        charts.append(reliability_chart(plain, evaluation.predictions.confidence, content.calibration_after))
+    return charts
 
 
 def _asset(name: str) -> str:
@@ -290,56 +282,41 @@ def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
     """Beside the accuracy: causes of the mistakes and the occlusion test; where one is missing, the confusions."""
     blocks = []
     if content.verdicts:
-        faults = [verdict.fault for verdict in content.verdicts]
-        rule = rule_of(content.verdicts)
+        rule, faults = rule_of(content.verdicts), [verdict.fault for verdict in content.verdicts]
         names = {fault: (FAULT_NAMES[fault], meaning) for fault, meaning in rule.meaning.items()}
-        block = _counted("Causes of the mistakes", "fault", names, faults)
-        note = (("", f"By {rule.name}. {rule.reliability}"),)
-        blocks.append(replace(block, shows="faults", note=note))
+        note = [("", f"By {rule.name}. {rule.reliability}")]
+        blocks.append(_counted("Causes of the mistakes", "fault", names, faults, note=note, shows="faults"))
     if content.explanation is not None and content.explanation.mistakes:
-        outcomes = [repair.outcome for repair in content.explanation.repairs]
-        block = _counted("What if the evidence is hidden?", "outcome", OUTCOMES, outcomes)
-        blocks.append(_with_controls(block, content.explanation.rates))
+        rates, outcomes = content.explanation.rates, [repair.outcome for repair in content.explanation.repairs]
+        compared = [
+            ("control", rates.shifted.share, "The control mask repairs {:.0%}."),
+            ("broken", rates.damaged.share, "The same hiding breaks {:.0%} of correct predictions."),
+        ]
+        marks = [(share, kind) for kind, share, _ in compared if share is not None]
+        note = [(f"sign {kind}", text.format(share)) for kind, share, text in compared if share is not None]
+        title = "What if the evidence is hidden?"
+        blocks.append(_counted(title, "outcome", OUTCOMES, outcomes, note=note, marks=marks))
     if len(blocks) < 2 and pairs.bars:
         blocks.append(Bars(pairs.title, pairs.bars[: 4 if blocks else MOST_PAIRS]))
     return blocks
 
 
-def _with_controls(block: Bars, rates: RepairRates) -> Bars:
-    """The outcomes, with the control and the broken correct predictions on the bar of the repaired mistakes."""
-    compared = [
-        ("control", rates.shifted, "The control mask repairs {:.0%}."),
-        ("broken", rates.damaged, "The same hiding breaks {:.0%} of correct predictions."),
-    ]
-    found = [(kind, rate.share, text.format(rate.share)) for kind, rate, text in compared if rate.share is not None]
-    first, *others = block.bars
-    marked = replace(first, marks=tuple((100 * share, kind) for kind, share, _ in found))
-    return replace(block, bars=(marked, *others), note=tuple((f"sign {kind}", text) for kind, _, text in found))
-
-
-def _counted(title: str, key: str, kinds: Mapping[Any, tuple[str, str]], values: Sequence[str]) -> Bars:
+def _counted(title: str, key: str, kinds: Mapping[Any, tuple[str, str]], values: Sequence[str], **more: Any) -> Bars:
     """A bar for each kind of value, given its name and its meaning."""
-    counts = {kind: values.count(kind) for kind in kinds}
     bars = (
-        Bar((name,), meaning, f"{counts[kind]:,}", 100 * counts[kind] / max(1, len(values)), _link(**{key: kind}), kind)
+        Bar((name,), meaning, values.count(kind), len(values), _link(**{key: kind}), kind)
         for kind, (name, meaning) in kinds.items()
     )
-    return Bars(title, tuple(bars))
+    return Bars(title, tuple(bars), **more)
 
 
 def _pair_bars(metrics: Metrics) -> Bars:
     """The most frequent confusions of a true class with a predicted one; each direction of a pair counts by itself."""
-    names = [one.name for one in metrics.classes]
-    bars = (
-        Bar(
-            (names[t], names[p]),
-            f"{count / metrics.mistakes:.0%} of the mistakes",
-            f"{count:,}",
-            100 * count / metrics.mistakes,
-            _link(true=names[t], predicted=names[p]),
-        )
-        for t, p, count in count_confusions(metrics.confusion)[:MOST_PAIRS]
-    )
+    bars = []
+    for t, p, count in count_confusions(metrics.confusion)[:MOST_PAIRS]:
+        true, predicted = metrics.classes[t].name, metrics.classes[p].name
+        text, link = f"{count / metrics.mistakes:.0%} of the mistakes", _link(true=true, predicted=predicted)
+        bars.append(Bar((true, predicted), text, count, metrics.mistakes, link))
     return Bars("Most frequent confusions", tuple(bars), shows="confused_pairs")
 
 
@@ -376,14 +353,12 @@ def _share(value: float | None, columns: int) -> str:
     return "-" if value is None else f"{100 * value:.0f}" if columns > FEW_COLUMNS else f"{value:.1%}"
 
 
+@dataclass(frozen=True)
 class ReportFrame:
     """A report that a notebook shows when it is the last value of a cell."""
 
-    def __init__(self, text: str, height: int) -> None:
-        self.text, self.height = text, height
-
-    def __repr__(self) -> str:
-        return f"ReportFrame({len(self.text):,} characters, {self.height} pixels high)"
+    text: str = field(repr=False)
+    height: int
 
     def _repr_html_(self) -> str:
         return (
@@ -400,7 +375,7 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
         height: of the frame, in pixels.
 
     Raises:
-        RunError: the folder holds no report, or it is no regular file.
+        RunError: the folder has no report.
 
     Examples:
         >>> import tempfile
@@ -409,7 +384,7 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
         >>> show_report(folder)._repr_html_()[-36:]
         'srcdoc="&lt;p&gt;a report"></iframe>'
     """
-    found = folder if isinstance(folder, RunFolder) else find_run(folder)
+    found = find_run(folder)
     try:
         return ReportFrame(read_bytes(found.report, follow=False).decode("utf-8", "replace"), height)
     except FileNotFoundError as error:
