@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -79,21 +77,6 @@ def test_the_result_is_kept_in_a_run_folder(tmp_path: Path, capsys: pytest.Captu
     assert cli.main(["verify", str(own)]) == 0
 
 
-@pytest.mark.usefixtures("_small")
-def test_no_mistakes_no_examples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["triage", str(write(tmp_path))]) == 0
-    assert "Worth a look" not in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("_small")
-def test_a_malformed_file_ends_with_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "mine.json").write_text("[1, 2, 3]")
-    assert cli.main(["triage", str(tmp_path / "mine.json")]) == 2
-    printed = capsys.readouterr().err
-    assert str(tmp_path / "mine.json") in printed
-    assert "3 images" in printed
-
-
 @pytest.mark.parametrize("content", [None, "[1, 2", "[1, 2, 3]", '["cat"]'])
 def test_a_file_that_cannot_be_judged_is_refused_before_any_data_is_loaded(
     content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -143,20 +126,3 @@ def test_without_the_reference_data_the_way_to_get_them_is_printed(
     printed = capsys.readouterr().err
     assert "no connection" in printed
     assert "32 files are missing" in printed
-
-
-def test_a_flipped_bit_in_the_reference_data_is_named(
-    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("cifar10h", "label-errors", "published-predictions"):
-        shutil.copytree(data_folder / name, tmp_path / name)
-    damaged = tmp_path / "label-errors" / "cifar10_mturk.json"
-    content = bytearray(damaged.read_bytes())
-    content[100] ^= 1
-    damaged.write_bytes(content)
-    assert cli.main(["data", "reference", "--data-dir", str(tmp_path)]) == 2
-    printed = capsys.readouterr().err
-    assert str(damaged) in printed
-    assert "81b2c16c9eee" in printed
-    assert hashlib.sha256(content).hexdigest() in printed
-    assert "`seefar data reference`" in printed
