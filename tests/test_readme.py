@@ -96,13 +96,6 @@ def test_the_python_example_runs(in_folder: Path) -> None:
     assert (in_folder / "maps.png").exists()
 
 
-def test_pictures_and_linked_files_are_there() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
-
-
 @pytest.mark.parametrize("name", ["fast", "quick", "seed"])
 def test_the_figures_are_those_of_the_results(name: str) -> None:
     test = json.loads((ROOT / "results" / name / "metrics.json").read_text(encoding="utf-8"))["test"]

@@ -17,9 +17,3 @@ def test_only_evidence_for_the_class_is_coloured() -> None:
     expected = (255 * (OVERLAY_OPACITY * top + (1 - OVERLAY_OPACITY) * 100 / 255)).round()
     assert (painted[:, 0] == expected).all()  # the cell with the most evidence
     assert (painted[:, 3] == 100).all()  # evidence against the class: the image itself
-
-
-def test_both_maps_of_an_image_share_one_scale() -> None:
-    image, grid = np.zeros((1, 1, 3), np.uint8), Grid.even((1, 1), 1)
-    strong, weak = (overlay(image, np.array([[value]]), 4.0, grid).sum() for value in (4.0, 1.0))
-    assert 0 < weak < strong
