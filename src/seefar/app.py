@@ -44,30 +44,19 @@ SECONDS_TO_END = 2
 
 @dataclass(frozen=True, eq=False)
 class Live:
-    """A live page and the network behind it.
+    """A live page and the network behind it."""
 
-    Attributes:
-        page: the report with its live part, as HTML.
-        explainer: explains one image at a time.
-        classes: names of the K classes.
-        image_size: height and width of the network's images, in pixels.
-        fit: how pictures of another shape are brought to it.
-    """
-
-    page: str
-    explainer: Explainer
+    page: str  # the report with its live part, as HTML
+    explainer: Explainer  # of one image at a time
     classes: tuple[str, ...]
-    image_size: tuple[int, int]
-    fit: Fit = "crop"
+    image_size: tuple[int, int]  # height and width of the network's images, in pixels
+    fit: Fit = "crop"  # how pictures of another shape are brought to it
 
     def predict(self, pixels: bytes, other: str | None) -> dict[str, Any]:
         """The prediction for an image that was painted over, uint8 RGB row by row, and its maps.
 
         `other` is the number of the class to contrast the prediction with, such as the label; the runner-up if it is
         None or the prediction itself.
-
-        Raises:
-            ChoiceError: the image has another size, or there is no such class.
         """
         size = math.prod(self.image_size) * 3
         if len(pixels) != size:
@@ -85,11 +74,7 @@ class Live:
         return self._values(first, second, np.exp(log_softmax(logits))[0], np.concatenate(pair))
 
     def explain(self, upload: bytes) -> dict[str, Any]:
-        """The prediction for a picture of any size and mode, its maps, the occlusion test and the checks of the map.
-
-        Raises:
-            DataError: the bytes are no picture, or it has too many pixels.
-        """
+        """The prediction for a picture of any size and mode, its maps, the occlusion test and the checks of the map."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata
             picture = read_picture(upload, self.image_size, self.fit)

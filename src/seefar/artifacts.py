@@ -46,29 +46,17 @@ from seefar.training.run import Run
 
 @dataclass(eq=False)
 class Job:
-    """What one command works on; the artifacts compute their values from it.
-
-    Attributes:
-        run: the finished training, or an audit.
-        data: its data set, or another one of the same classes and image size.
-        chosen: which mistakes are shown, and how they are explained; None: as the files in the folder were made.
-        data_dir: where the reference data for CIFAR-10 are kept; see `seefar.load_reference`.
-        progress: see `seefar.progress`.
-        others: runs with other seeds; None: those in the folder, if any.
-        beside: another run that the page compares with.
-        explains_all: whether all mistakes are explained now, or only those shown.
-        store: the files; set when the folder is opened.
-    """
+    """What one command works on; the artifacts compute their values from it."""
 
     run: Run | Audit
-    data: Data
-    chosen: Choices | None
-    data_dir: str | Path | None
+    data: Data  # that of the run, or another one of the same classes and image size
+    chosen: Choices | None  # None: as the files in the folder were made
+    data_dir: str | Path | None  # where the reference data are kept
     progress: Progress
-    others: OtherRuns | None = None
-    beside: Beside | None = None
-    explains_all: bool = False
-    store: Store = field(init=False)
+    others: OtherRuns | None = None  # with other seeds; None: those in the folder, if any
+    beside: Beside | None = None  # another run that the page compares with
+    explains_all: bool = False  # whether all mistakes are explained now, or only those shown
+    store: Store = field(init=False)  # set when the folder is opened
 
     def fact(self, name: str) -> str | None:
         """The inputs of the artifacts that are no artifacts themselves; None if an input is unknown now."""

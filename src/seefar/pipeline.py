@@ -99,8 +99,7 @@ def run(
     Args:
         recipe: a recipe, or the name of one.
         data: a data set or its name, see `seefar.load_data`; default: the recipe's.
-        name: the run folder: a path, or a bare name under `runs/`; default: the recipe's name, or that with the next
-            free number if the folder belongs to another recipe or other data.
+        name: the run folder: a path, or a bare name under `runs/`; default: the recipe's name, numbered if taken.
         data_dir: where CIFAR-10 is kept; see `seefar.load_data`.
         device: see `seefar.train`.
         precision: see `seefar.train`.
@@ -347,7 +346,7 @@ def audit(
     model predicts, and a warning counts the predictions that differ from those passed.
 
     Args:
-        pictures: a `Split`, a `Data` whose test images are evaluated, or the name or path of a data set: a folder by
+        pictures: a `Split`, a `Data` whose test images are evaluated, or a data set by its name or path: a folder by
             class or a CSV file of paths and labels, of which all pictures are evaluated.
         predictions: a file, see `seefar.evaluation.given.read_predictions`; or logits (N, K) in the pictures' order.
         model: what `seefar.adapt` takes or returns, or a finished run.
@@ -412,12 +411,7 @@ def open_finished(
     device: DeviceName = "auto",
     progress: Progress | None = None,
 ) -> tuple[Run | Audit, Data]:
-    """A finished training or an audit, and its data: those that it was made with, or the data set called `data`.
-
-    Raises:
-        RunError: there is neither in the folder.
-        DataError: the data are missing.
-    """
+    """A finished training or an audit, and its data: those that it was made with, or the data set called `data`."""
     folder = find_run(name)
     common: dict[str, Any] = {"data_dir": data_dir, "progress": progress}
     if not folder.audit.exists():
@@ -442,8 +436,7 @@ def compare_runs(
     """Compare two or more runs on the test images of the first; nothing is written into their folders.
 
     Args:
-        runs: run folders, also audits: paths, or bare names under `runs/`; and files of predictions for the same test
-            images. `luck` is about the mistakes of the first one.
+        runs: run folders, also audits, and files of predictions for the same test images.
         data: name or folder of the data set; default: that of the first run folder.
         data_dir: folder of CIFAR-10.
         progress: see `seefar.progress`.
@@ -454,11 +447,10 @@ def compare_runs(
 
     Examples:
         >>> import seefar, tempfile
-        >>> from seefar.data.shapes import load_shapes
-        >>> few, folder, quiet = load_shapes(40, 20), Path(tempfile.mkdtemp()), seefar.SILENT
-        >>> tiny = [seefar.recipe("demo", width=2, epochs=1, batch_size=16, seed=seed) for seed in (0, 1)]
-        >>> paths = [seefar.train(one, few, folder / str(one.seed), progress=quiet).folder.path for one in tiny]
-        >>> compare_runs(paths, progress=quiet).n  # the test images of `shapes`
+        >>> files = [Path(tempfile.mkdtemp()) / f"{name}.npy" for name in ("circles", "squares")]
+        >>> for file, predicted in zip(files, (0, 1)):
+        ...     np.save(file, np.full(1000, predicted))
+        >>> compare_runs(files, data="shapes", progress=seefar.SILENT).n  # its test images
         1000
     """
     if len(runs) < 2:
@@ -497,9 +489,6 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
 
     From `predictions.npz` if it is of these weights and images, else from the network. A folder without weights, as
     published results are, must be intact and have `mistakes.csv`; all other predictions are correct.
-
-    Raises:
-        RunError: the run cannot be used, or is of other test images.
     """
     if isinstance(folder, Path):
         return Predictions.of(read_predictions(folder, test.classes, len(test), test.files)[0], test).predicted

@@ -45,45 +45,25 @@ class Beside:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReportContent:
-    """Everything that the page shows. A part that is None is left out, and the page is complete without it.
+    """Everything that the page shows. A part that is None is left out, and the page is complete without it."""
 
-    Attributes:
-        name: of the run or model.
-        data: name of the data set.
-        test: its test images.
-        evaluation: of the model on these images.
-        calibration: of its probabilities; None where only its classes are known.
-        calibration_after: the same with a temperature that was fitted on held-out images.
-        explanation: of all its mistakes or some.
-        neighbours: the nearest training images of all its mistakes; shown if `train` is given.
-        leaks: the images that test and training set share.
-        train: the training images.
-        analysis: of the mistakes: causes, accuracy views, label issues, slices.
-        votes: how many people chose each class for each test image, int (N, K); all zero for an image without votes.
-        beside: another run to compare with.
-        history: rows of the training; empty, like the recipe, for a network that was trained elsewhere.
-        recipe: of the training.
-        command: the command of the run, as its arguments.
-        provenance: versions and machine, see `seefar.runs.provenance`.
-    """
-
-    name: str
-    data: str
+    name: str  # of the run or model
+    data: str  # name of the data set
     test: Split
-    evaluation: Evaluation
-    calibration: Calibration | None
-    calibration_after: Calibration | None = None
-    explanation: Explanation | None = None
-    neighbours: Neighbours | None = None
+    evaluation: Evaluation  # of the test images
+    calibration: Calibration | None  # None where only the classes are known
+    calibration_after: Calibration | None = None  # with a temperature that was fitted on held-out images
+    explanation: Explanation | None = None  # of all mistakes or some
+    neighbours: Neighbours | None = None  # of all mistakes; shown if `train` is given
     leaks: Leaks | None = None
     train: Split | None = None
     analysis: MistakeAnalysis | None = None
-    votes: NDArray[np.int64] | None = None
-    beside: Beside | None = None
-    history: Sequence[HistoryRow] = ()
+    votes: NDArray[np.int64] | None = None  # of people for each class, (N, K); all zero for an image without votes
+    beside: Beside | None = None  # another run to compare with
+    history: Sequence[HistoryRow] = ()  # empty, like the recipe, for a network that was trained elsewhere
     recipe: Recipe | None = None
-    command: Sequence[str] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    command: Sequence[str] = ()  # that trained the network, as arguments
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # see `seefar.runs.provenance`
 
     @property
     def verdicts(self) -> Sequence[Verdict]:
@@ -117,8 +97,11 @@ LONGEST_SIDE = 16_383
 def make_payload(content: ReportContent) -> dict[str, Any]:
     """Everything that the script of the page reads, as values for JSON."""
     index = np.array([mistake.index for mistake in content.mistakes], dtype=np.int64)
-    explanation, predictions = _explanation_on_page(content), content.evaluation.predictions
+    predictions, explanation = content.evaluation.predictions, content.explanation
     known = predictions.has_probabilities
+    if explanation is not None and len(content.mistakes) < len(content.evaluation.mistakes):  # those on the page
+        explained = {mistake.index for mistake in explanation.mistakes}
+        explanation = explanation.of([mistake for mistake in content.mistakes if mistake.index in explained])
     near = None
     if content.neighbours is not None and content.train is not None:
         near = _neighbour_values(content.neighbours, index, content.train.images)
@@ -198,15 +181,6 @@ def _coverage(predictions: Predictions) -> dict[str, list[int]]:
     first = np.searchsorted(predictions.confidence[order], np.arange(101) / 100)  # image of each threshold
     right = np.append(np.cumsum((predictions.predicted == predictions.labels)[order][::-1])[::-1], 0)
     return {"answered": (len(order) - first).tolist(), "right": right[first].tolist()}
-
-
-def _explanation_on_page(content: ReportContent) -> Explanation | None:
-    """The explanation without the mistakes that the page has no room for."""
-    explanation, mistakes = content.explanation, content.mistakes
-    if explanation is None or len(mistakes) == len(content.evaluation.mistakes):
-        return explanation
-    explained = {mistake.index for mistake in explanation.mistakes}
-    return explanation.of([mistake for mistake in mistakes if mistake.index in explained])
 
 
 def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> list[dict[str, Any]]:

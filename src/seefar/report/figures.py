@@ -71,8 +71,8 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
         split: the images of their indices.
 
     Examples:
-        >>> import seefar
-        >>> test = seefar.load_data("shapes").test
+        >>> import seefar.data.shapes
+        >>> test = seefar.data.shapes.load_shapes(20, 20).test
         >>> mistake = seefar.Mistake(index=3, true=1, predicted=2, confidence=0.8, true_probability=0.1, loss=2.3)
         >>> figure = seefar.plot_mistakes([mistake], test)
         >>> [text.get_text() for text in figure.texts[1:]]

@@ -185,17 +185,12 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars under a title, and sentences below them; `shows` as in the page.
-
-    Attributes:
-        note: the sentences, each with the class of its sign in the style.
-        marks: shares to compare the first bar with, each with the class of its sign.
-    """
+    """Bars under a title; `shows` as in the page."""
 
     title: str
     bars: tuple[Bar, ...]
-    note: Sequence[tuple[str, str]] = ()
-    marks: Sequence[tuple[float, str]] = ()
+    note: Sequence[tuple[str, str]] = ()  # sentences below, each with the class of its sign in the style
+    marks: Sequence[tuple[float, str]] = ()  # shares to compare the first bar with, each with the class of its sign
     shows: str = ""
 
 
