@@ -62,7 +62,7 @@ def run_contender(throughput: ModuleType, name: str, monkeypatch: pytest.MonkeyP
     getattr(throughput, name)(*arguments)
 
 
-@pytest.mark.parametrize("contender", ["bare_step", "plain", "convolution_peak"])
+@pytest.mark.parametrize("contender", ["bare_step", "convolution_peak"])
 def test_each_contender_of_throughput_computes_on_the_device(
     load: Load, contender: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
