@@ -217,9 +217,8 @@ def test_other_pictures_are_judged_in_a_folder_of_their_own(
     found = json.loads(Path(own, "metrics.json").read_text())["test"]
     assert found["confusion"] == json.loads(tiny.folder.metrics.read_text())["test"]["confusion"]  # the same pictures
     assert {path: path.read_bytes() for path in tiny.folder.path.rglob("*") if path.is_file()} == before
-    flags = ["--top", "2", "--explain", "shown", "--quiet", "--device", "cpu"]
+    flags = ["--top", "1", "--explain", "shown", "--quiet", "--device", "cpu"]
     assert main(["explain", own, *flags]) == 0  # the network of the run is found
-    assert main(["report", own, "--quiet"]) == 0
     assert seefar.verify(Path(own)) == []
     assert main(["evaluate", str(tiny.folder.path), "--on", "nowhere", "--quiet"]) == 2
     assert "nowhere" in capsys.readouterr().err

@@ -73,16 +73,17 @@ def test_help_explains_every_field_of_the_recipe(capsys: pytest.CaptureFixture[s
 
 
 def test_the_main_job_end_to_end(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("run", "demo", *TINY, "--top", 2) == 0
+    job = ("run", "demo", *TINY, "--top", 2, "--explain", "shown")
+    assert call(*job) == 0
     printed = capsys.readouterr().out
     assert "20 test images" in printed
     listed = [line.strip() for line in printed.splitlines() if line.startswith("  runs/")]
     assert len(listed) >= 9
     assert all((in_folder / name).exists() for name in listed)
     assert verify(in_folder / "runs" / "demo") == []
-    assert call("run", "demo", *TINY, "--top", 2) == 0  # nothing is computed again, and the same is printed
+    assert call(*job) == 0  # nothing is computed again, and the same is printed
     assert capsys.readouterr().out == printed
-    assert call("run", "demo", *TINY, "--top", 2, "--json", "--quiet") == 0
+    assert call(*job, "--json", "--quiet") == 0
     assert json.loads(capsys.readouterr().out)["test"]["n"] == 20
 
 
