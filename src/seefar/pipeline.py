@@ -457,9 +457,9 @@ def compare_runs(
         raise DataError(f"{len(runs)} run was given, at least two are compared: name two or more.")
     sources: dict[Path, RunFolder | Path] = {}
     for run in runs:
-        source: RunFolder | Path = find_run(run)
-        if source.path.suffix.lower() in SUFFIXES and not source.path.is_dir():
-            source = find_predictions(run)
+        folder = find_run(run)
+        is_file = folder.path.suffix.lower() in SUFFIXES and not folder.path.is_dir()
+        source = find_predictions(run) if is_file else folder
         path = Path(str(source)).resolve()
         if path in sources:
             raise RunError(f"{source} is named twice: a run is compared with others.")

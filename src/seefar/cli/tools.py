@@ -308,7 +308,7 @@ class Export:
             written.append(export_onnx(run.model, folder / "model.onnx", run.classes, run.image_size))
         if saved is None:
             print(f"The model card has no accuracy: `seefar evaluate {self.run}` measures it.", file=sys.stderr)
-        card, metrics = folder / "README.md", saved and saved.metrics
+        card, metrics = folder / "README.md", None if saved is None else saved.metrics
         write_text(card, model_card(run.recipe, run.classes, metrics, [path.name for path in written]))
         for path in (*written, card):
             print(path)

@@ -190,10 +190,11 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
     duplicates = () if content.neighbours is None else content.neighbours.duplicates
     copies = {duplicate.index: duplicate for duplicate in duplicates}
     effects: dict[int, dict[str, Any]] = {}
-    for number, mistake in enumerate(explanation.mistakes if explanation else ()):
-        repair, health = explanation.repairs[number], explanation.health[number]
-        sentence = repair.sentence(mistake.predicted, content.test.classes)
-        effects[mistake.index] = {"map": number, **effect_values(repair, health, sentence)}
+    if explanation is not None:
+        explained = zip(explanation.mistakes, explanation.repairs, explanation.health, strict=True)
+        for number, (mistake, repair, health) in enumerate(explained):
+            sentence = repair.sentence(mistake.predicted, content.test.classes)
+            effects[mistake.index] = {"map": number, **effect_values(repair, health, sentence)}
     rows = []
     for mistake in content.mistakes:
         row: dict[str, Any] = {"index": mistake.index, "true": mistake.true, "predicted": mistake.predicted}
