@@ -97,15 +97,3 @@ def test_the_clock_is_read_when_the_device_is_done(load: Load, monkeypatch: pyte
     run_contender(throughput, "convolution_peak", monkeypatch)
 
     assert events == ["done", "clock", "done", "clock"]
-
-
-@pytest.mark.parametrize("kind", ["cuda", "mps"])
-def test_done_is_what_the_gpu_says(load: Load, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    throughput = load("throughput", Compute(torch.device(kind), torch.float32))
-    waited: list[str] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append("cuda"))
-    monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append("mps"))
-
-    throughput.synchronize()
-
-    assert waited == [kind]

@@ -12,7 +12,6 @@ from PIL import Image
 
 import seefar
 from seefar.cli.main import main
-from seefar.cli.tools import _figure_paths
 from seefar.data import Data
 from seefar.explanation.explanation import Explanation
 from seefar.report.style import new_figure
@@ -28,6 +27,7 @@ def odd_pictures(shapes: Data, in_folder: Path) -> Path:
     folder.mkdir()
     image = Image.fromarray(shapes.test.images[0])
     image.save(folder / "plain.png")
+    image.save(folder / "PLAIN.bmp")
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: a quarter turn to the right makes it so
     image.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.png", exif=exif)
@@ -52,7 +52,7 @@ def test_odd_pictures_are_predicted_and_bad_ones_named_after_them(
     (odd_pictures / "broken.jpg").write_text("no picture")
     found = predict(run, capsys, "odd", "gone.png", code=2)
     rows = {Path(row["file"]).name: row for row in found["pictures"]}
-    assert len(rows) == 7
+    assert len(rows) == len({row["figure"].lower() for row in rows.values()}) == 8
     for row in rows.values():
         assert Path(row["figure"]).parent == Path("predictions/run")
         assert Path(row["figure"]).exists()
@@ -117,9 +117,3 @@ def test_what_cannot_be_made_is_refused_before_pictures_are_read(
     assert main(["predict", str(run.folder), "a.png", "--quiet", *words]) == 2
     assert named in capsys.readouterr().err
     assert not Path("predictions").exists()
-
-
-def test_pictures_of_one_name_get_figures_of_their_own() -> None:
-    names = ("a/cat.png", "b/cat.jpg", "CAT.gif", "dog.png", "a/cat-2.png")
-    found = [path.name for path in _figure_paths(Path("out"), names)]
-    assert found == ["cat.png", "cat-2.png", "CAT-3.png", "dog.png", "cat-2-2.png"]

@@ -334,17 +334,6 @@ def test_what_cannot_be_done_is_refused_before_the_training(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_network_that_memory_cannot_hold_is_refused(
-    few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def too_wide(*_: object, **__: object) -> None:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 360000000000 bytes.")
-
-    monkeypatch.setattr("seefar.training.loop.prepare", too_wide)
-    with pytest.raises(ChoiceError, match="width"):
-        seefar.run(TINY, few, tmp_path / "run", progress=SILENT)
-
-
 @pytest.mark.parametrize("step", [seefar.evaluate_run, seefar.explain_run, seefar.report_run])
 def test_data_of_other_classes_or_of_another_size_are_refused(
     tiny: Run, few: Data, finished: Path, step: Callable[..., object]

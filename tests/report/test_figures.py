@@ -128,17 +128,13 @@ def test_ten_mistakes_stand_in_a_grid_of_5x2_more_in_more_columns(
     shapes: Data, count: int, columns: int, rows: int
 ) -> None:
     figure = plot_mistakes(mistakes(count), shapes.test)
+    true, predicted = shapes.classes[1:3]
+    assert words_of(figure)[-3:] == [f"{true} 10.0%", f"→ {predicted} 87.6%", f"test image {count - 1}"]
+    assert_nothing_overlaps(figure)
     assert len({round(left, 6) for left, *_ in places(figure)}) == columns
     assert len({round(top, 6) for *_, top in places(figure)}) == rows
     for index, picture in enumerate(pictures(figure)):
         np.testing.assert_array_equal(picture.get_array(), shapes.test.images[index])
-
-
-def test_a_mistake_stands_with_both_classes_and_their_probabilities(shapes: Data) -> None:
-    figure = plot_mistakes(mistakes(10), shapes.test)
-    true, predicted = shapes.classes[1:3]
-    assert words_of(figure)[-3:] == [f"{true} 10.0%", f"→ {predicted} 87.6%", "test image 9"]
-    assert_nothing_overlaps(figure)
 
 
 def explanation(contrast: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> Explanation:

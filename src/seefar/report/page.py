@@ -24,7 +24,7 @@ from seefar.errors import DataError, RunError, not_read
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics
-from seefar.evaluation.mistakes import count_confusions
+from seefar.evaluation.mistakes import Mistake, count_confusions
 from seefar.evaluation.verdict import FAULT_NAMES, rule_of
 from seefar.explanation.explanation import Explanation
 from seefar.report.content import (
@@ -259,18 +259,10 @@ def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
     }
 
 
-def _worst(content: ReportContent) -> list[dict[str, Any]]:
-    """Pictures of the mistakes with the highest loss, for the top of the page."""
-    names = content.test.classes
-    return [
-        {
-            "index": mistake.index,
-            "true": names[mistake.true],
-            "predicted": names[mistake.predicted],
-            "uri": make_sheet(content.test.images[mistake.index][None], exact=True)["uri"],
-        }
-        for mistake in sorted(content.mistakes, key=lambda mistake: -mistake.loss)[:MOST_WORST]
-    ]
+def _worst(content: ReportContent) -> list[tuple[Mistake, str]]:
+    """The mistakes with the highest loss, for the top of the page, with their pictures."""
+    worst = sorted(content.mistakes, key=lambda mistake: -mistake.loss)[:MOST_WORST]
+    return [(one, make_sheet(content.test.images[one.index][None], exact=True)["uri"]) for one in worst]
 
 
 def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
@@ -317,31 +309,22 @@ def _pair_bars(metrics: Metrics) -> Bars:
 
 def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
     """Rows of the confusion matrix with recall and precision; of very many classes, those with the most mistakes."""
-    names = [one.name for one in metrics.classes]
-    confusion = np.array(metrics.confusion).reshape(len(names), -1)
-    wrong = confusion * ~np.eye(len(names), dtype=bool)
+    confusion = np.array(metrics.confusion).reshape(len(metrics.classes), -1)
+    wrong = confusion * ~np.eye(len(confusion), dtype=bool)
     most = int(wrong.max(initial=0)) or 1
     chosen = sorted(np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:MOST_CLASSES].tolist())
-    return [
-        {
-            "name": names[t],
-            "recall": _share(metrics.classes[t].recall, len(chosen)),
-            "precision": _share(metrics.classes[t].precision, len(chosen)),
-            "n": metrics.classes[t].n,
-            "cells": [
-                {
-                    "count": count,
-                    "diagonal": t == p,
-                    "level": max(1, round(LEVELS * (count / most) ** 0.5)),  # the root spreads small counts
-                    "link": _link(true=names[t], predicted=names[p]),
-                    "text": f"{count} {'image' if count == 1 else 'images'} of {names[t]} predicted as {names[p]}",
-                }
-                for p in chosen
-                for count in [int(confusion[t, p])]
-            ],
-        }
-        for t in chosen
-    ]
+    rows = []
+    for t in chosen:
+        one, cells = metrics.classes[t], []
+        for p in chosen:
+            count, other = int(confusion[t, p]), metrics.classes[p].name
+            level = max(1, round(LEVELS * (count / most) ** 0.5))  # the root spreads small counts
+            text = f"{count} {'image' if count == 1 else 'images'} of {one.name} predicted as {other}"
+            link = _link(true=one.name, predicted=other)
+            cells.append({"count": count, "diagonal": t == p, "level": level, "link": link, "text": text})
+        recall, precision = (_share(value, len(chosen)) for value in (one.recall, one.precision))
+        rows.append({"name": one.name, "recall": recall, "precision": precision, "n": one.n, "cells": cells})
+    return rows
 
 
 def _share(value: float | None, columns: int) -> str:
