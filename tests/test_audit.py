@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import seefar
@@ -243,12 +242,3 @@ def test_predictions_of_other_pictures_are_refused(few: Data, in_folder: Path) -
     with pytest.raises(DataError, match="other images"):
         audit(few.test, other)
     assert not list(in_folder.iterdir())
-
-
-def test_a_module_without_a_linear_layer_has_maps_and_no_neighbours(few: Data, in_folder: Path, coarse: None) -> None:
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, 10, 4, 4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    with pytest.warns(UserWarning, match="not measurably"):
-        result = audit(few, model=net, layer="0", top=1, explain="shown")
-    assert result.explanation is not None
-    assert result.neighbours is None or (result.neighbours.of_true == -1).all()

@@ -62,7 +62,7 @@ def run_contender(throughput: ModuleType, name: str, monkeypatch: pytest.MonkeyP
     getattr(throughput, name)(*arguments)
 
 
-@pytest.mark.parametrize("contender", ["bare_step", "convolution_peak"])
+@pytest.mark.parametrize("contender", [pytest.param("bare_step", marks=pytest.mark.slow), "convolution_peak"])
 def test_each_contender_of_throughput_computes_on_the_device(
     load: Load, contender: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +74,7 @@ def test_each_contender_of_throughput_computes_on_the_device(
     assert set(seen.devices) == {"meta"}
 
 
-@pytest.mark.parametrize("contender", ["net", "captum"])
+@pytest.mark.parametrize("contender", ["net", pytest.param("captum", marks=pytest.mark.slow)])
 def test_each_contender_of_maps_computes_on_the_device(load: Load, contender: str) -> None:
     contenders = load("maps", META).contenders()
 

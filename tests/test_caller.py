@@ -71,10 +71,10 @@ USES: dict[str, Callable[[Run, Data, Path], object]] = {
 }
 
 
-TRAINING = ("train", "run", "evaluate_run", "report_run")  # explain_run has the other steps of `run` too
+LONG = ("train", "run", "explain_run", "evaluate_run", "report_run")
 
 
-@pytest.mark.parametrize("use", [pytest.param(use, marks=pytest.mark.slow) if use in TRAINING else use for use in USES])
+@pytest.mark.parametrize("use", [pytest.param(use, marks=pytest.mark.slow) if use in LONG else use for use in USES])
 @pytest.mark.usefixtures("coarse")
 def test_the_process_of_the_caller_stays_as_it_was(use: str, run: Run, few: Data, tmp_path: Path) -> None:
     USES[use](run, few, tmp_path / "warm-up")  # what is imported at the first use may add, say, filters of warnings

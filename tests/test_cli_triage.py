@@ -93,6 +93,7 @@ def data_folder() -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_published_net_is_judged_from_its_file(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = data_folder / "published-predictions" / "wrn_28_10_predictions.json"
     assert cli.main(["triage", str(path), "--data-dir", str(data_folder), "--json"]) == 0

@@ -115,16 +115,15 @@ def test_a_file_that_was_damaged_is_made_again_to_the_same_bytes(
 
 
 def test_what_is_missing_from_a_folder_that_cannot_be_written_to_is_computed_and_named(
-    tiny: Run, few: Data, finished: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = {"maps.npz", "figures/history.png"}
+    names = {"explanation.json", "figures/history.png"}
     for name in names:
         delete(tiny.folder.path / name)
     before, lines = content(tiny.folder.path), Lines()
     monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
     result = seefar.run(TINY, few, tiny.folder.path, top=2, progress=lines)
-    whole = seefar.Explanation.load(finished / "maps.npz")
-    np.testing.assert_array_equal(result.explanation.contrast, whole.contrast)
+    assert len(result.explanation) == result.evaluation.metrics.mistakes
     (line,) = lines.found
     assert str(tiny.folder) in line
     assert names <= set(re.split("[ ,]+", line))

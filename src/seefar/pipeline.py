@@ -118,9 +118,9 @@ def run(
         >>> from seefar.data.shapes import load_shapes
         >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
         >>> folder = Path(tempfile.mkdtemp()) / "tiny"
-        >>> result = seefar.run(tiny, load_shapes(40, 20), folder, top=2, progress=seefar.SILENT)
+        >>> result = seefar.run(tiny, load_shapes(40, 8), folder, top=2, progress=seefar.SILENT)
         >>> result.evaluation.metrics.n, len(result.shown), seefar.verify(folder)
-        (20, 2, [])
+        (8, 2, [])
     """
     chosen, recipe = Choices(**choices), named_recipe(recipe) if isinstance(recipe, str) else recipe
     if isinstance(data, Data):
@@ -178,10 +178,10 @@ def evaluate_run(
 
     Examples:
         >>> import tempfile, seefar.data.shapes
-        >>> data, quiet = seefar.data.shapes.load_shapes(40, 20), seefar.SILENT
+        >>> data, quiet = seefar.data.shapes.load_shapes(40, 8), seefar.SILENT
         >>> run = seefar.train(seefar.recipe("demo", width=2, epochs=1), data, tempfile.mkdtemp(), progress=quiet)
         >>> evaluate_run(run, data, progress=quiet).metrics.n, run.folder.metrics.exists()
-        (20, True)
+        (8, True)
     """
     with _opened_job(run, data, None, data_dir, progress, command) as job:
         job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE)
@@ -206,7 +206,7 @@ def explain_run(
 
     Examples:
         >>> import tempfile, seefar.data.shapes
-        >>> data, quiet = seefar.data.shapes.load_shapes(40, 20), seefar.SILENT
+        >>> data, quiet = seefar.data.shapes.load_shapes(40, 8), seefar.SILENT
         >>> run = seefar.train(seefar.recipe("demo", width=2, epochs=1), data, tempfile.mkdtemp(), progress=quiet)
         >>> result = explain_run(run, data, top=2, explain="shown", progress=quiet)
         >>> len(result.shown), run.folder.report.exists()
@@ -251,7 +251,7 @@ def report_run(
 
     Examples:
         >>> import tempfile, seefar.data.shapes
-        >>> data, quiet = seefar.data.shapes.load_shapes(40, 20), seefar.SILENT
+        >>> data, quiet = seefar.data.shapes.load_shapes(40, 8), seefar.SILENT
         >>> run = seefar.train(seefar.recipe("demo", width=2, epochs=1), data, tempfile.mkdtemp(), progress=quiet)
         >>> report_run(run, data, progress=quiet).name
         'report.html'

@@ -21,7 +21,6 @@ from seefar.artifacts import Calibrations
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, RunError
 from seefar.evaluation.verdict import count_faults
-from seefar.report import content as content_of_page
 from seefar.report.content import ReportContent
 from seefar.report.page import MOST_PAIRS, accuracy_scale, render_report
 
@@ -115,6 +114,13 @@ def test_each_section_of_the_metrics_has_its_place_on_the_page(content: ReportCo
     assert all(text in page for text in (*numbers, f"loss {metrics.loss:.3f} nats", "temperature of 1.25"))
 
 
+@pytest.fixture
+def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing the charts takes longer than all other parts of a page."""
+    monkeypatch.setattr("seefar.report.page.page_charts", lambda _content: [])
+
+
+@pytest.mark.usefixtures("without_charts")
 def test_the_most_frequent_confusions_count_each_direction_by_itself(content: ReportContent) -> None:
     page = render_report(replace(content, analysis=None, explanation=None))
     assert page == render_report(replace(content, analysis=None, explanation=None))
@@ -127,6 +133,7 @@ def test_the_most_frequent_confusions_count_each_direction_by_itself(content: Re
     assert shown == sorted(confusion.ravel().tolist(), reverse=True)[:MOST_PAIRS]
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_mistake_with_its_neighbours_takes_less_than_9_kb() -> None:
     # So 650 stay below 6 MB. Noise is the worst case for a lossless picture, real pictures take a third less.
     content = make_content(100)
@@ -141,12 +148,13 @@ def test_a_mistake_with_its_neighbours_takes_less_than_9_kb() -> None:
     assert size < 100 * 9_000 + 200_000
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_page_without_room_for_all_says_so_and_counts_all(monkeypatch: pytest.MonkeyPatch) -> None:
     content = make_content(12)
     mistakes = content.evaluation.mistakes
     content = replace(content, explanation=content.explanation.of(mistakes[:8]))
     for most in (5, 10):
-        monkeypatch.setattr(content_of_page, "MOST_MISTAKES", most)
+        monkeypatch.setattr("seefar.report.content.MOST_MISTAKES", most)
         page = render_report(replace(content))  # the mistakes on a page are computed once
         assert f"{most} of 12 mistakes</h2>" in page
         assert "<b>12 mistakes.</b>" in page
@@ -155,12 +163,13 @@ def test_a_page_without_room_for_all_says_so_and_counts_all(monkeypatch: pytest.
         assert [one["index"] for one in values["mistakes"]] == [one.index for one in mistakes[:most]]
         shown = [one["map"] for one in values["mistakes"] if "map" in one]
         assert shown == list(range(min(8, most)))
-    monkeypatch.undo()
+    monkeypatch.setattr("seefar.report.content.MOST_MISTAKES", 12)
     page = render_report(replace(content))
     assert "All 12 mistakes</h2>" in page
     assert "has room for" not in page
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_of_very_many_classes_the_matrix_shows_those_with_the_most_mistakes() -> None:
     classes = tuple(f"class {number:03d}" for number in range(120))
     content = make_content(80, classes)
