@@ -138,57 +138,37 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
     import uvicorn
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
-    from starlette.requests import ClientDisconnect, Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
-    everywhere = host in ("0.0.0.0", "::", "")
     names = {"localhost", "127.0.0.1", "[::1]", host.lower(), f"[{host.lower()}]"}
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-    if not everywhere:  # the page itself has the rest of its policy
+    if host in ("0.0.0.0", "::", ""):
+        names = set()
+    else:  # the page itself has the rest of its policy
         headers["Content-Security-Policy"] = "frame-ancestors 'none'"
     slots = asyncio.Semaphore(MOST_REQUESTS)
     worker = ThreadPoolExecutor(1)  # one network, one thread: as fast as several, and the memory of one
 
-    def check(request: Request) -> None:
-        name, origin = request.headers.get("host", "").lower(), request.headers.get("origin")
-        if not everywhere and re.sub(r":\d+$", "", name) not in names:
-            raise HTTPException(400, "This app has another host name: open the address that it printed.")
-        if origin is not None and origin.lower() not in (f"http://{name}", f"https://{name}"):
-            raise HTTPException(403, "Requests from other pages are refused.")
-
-    async def read(request: Request, most: int) -> bytes:
-        """The body of a request, read up to the limit."""
-        body = bytearray()
-        try:
-            async with asyncio.timeout(SECONDS_TO_SEND):
-                async for part in request.stream():
-                    body += part
-                    if len(body) > most:
-                        raise HTTPException(413, f"At most {most:,} bytes are read: make the picture smaller.")
-        except (TimeoutError, ClientDisconnect):
-            raise HTTPException(408, f"A request must be sent within {SECONDS_TO_SEND} s.") from None
-        return bytes(body)
-
-    async def compute(request: Request, most: int, answer: Callable[..., dict[str, Any]], *more: Any) -> Response:
-        check(request)
+    async def compute(request: Any, most: int, answer: Callable[..., dict[str, Any]], *more: Any) -> Response:
+        _check_origin(request, names)
         async with slots:
-            body = await read(request, most)
+            body = await _read_body(request, most)
             values = await asyncio.get_running_loop().run_in_executor(worker, answer, body, *more)
         return JSONResponse(values, headers=headers)
 
-    async def page(request: Request) -> Response:
-        check(request)
+    async def page(request: Any) -> Response:
+        _check_origin(request, names)
         return Response(live.page, media_type="text/html", headers=headers)
 
-    async def predict(request: Request) -> Response:
+    async def predict(request: Any) -> Response:
         most = math.prod(live.image_size) * 3
         return await compute(request, most, live.predict, request.query_params.get("other") or None)
 
-    async def picture(request: Request) -> Response:
+    async def picture(request: Any) -> Response:
         return await compute(request, LARGEST_UPLOAD, live.explain)
 
-    def refused(_: Request, error: Exception) -> Response:
+    def refused(_: Any, error: Exception) -> Response:
         status, text = 500, "The server has failed: see where it was started."
         if isinstance(error, HTTPException):
             status, text = error.status_code, error.detail
@@ -196,18 +176,43 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
             status, text = 400, str(error)
         return JSONResponse({"error": text}, status, headers)
 
+    post = {"methods": ["POST"]}
     site = Starlette(
-        routes=[
-            Route("/", page),
-            Route("/predict", predict, methods=["POST"]),
-            Route("/picture", picture, methods=["POST"]),
-        ],
+        routes=[Route("/", page), Route("/predict", predict, **post), Route("/picture", picture, **post)],
         exception_handlers={HTTPException: refused, SeefarError: refused, Exception: refused},
     )
     quiet: dict[str, Any] = {"log_level": "error", "lifespan": "off", "ws": "none", "server_header": False}
     return uvicorn.Server(
         uvicorn.Config(site, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=SECONDS_TO_END, **quiet)
     )
+
+
+def _check_origin(request: Any, names: set[str]) -> None:
+    """Refuse a request for another host than one of these names, if there are any, or from another web page."""
+    from starlette.exceptions import HTTPException
+
+    name, origin = request.headers.get("host", "").lower(), request.headers.get("origin")
+    if names and re.sub(r":\d+$", "", name) not in names:
+        raise HTTPException(400, "This app has another host name: open the address that it printed.")
+    if origin is not None and origin.lower() not in (f"http://{name}", f"https://{name}"):
+        raise HTTPException(403, "Requests from other pages are refused.")
+
+
+async def _read_body(request: Any, most: int) -> bytes:
+    """The body of a request, read up to the limit."""
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
+
+    body = bytearray()
+    try:
+        async with asyncio.timeout(SECONDS_TO_SEND):
+            async for part in request.stream():
+                body += part
+                if len(body) > most:
+                    raise HTTPException(413, f"At most {most:,} bytes are read: make the picture smaller.")
+    except (TimeoutError, ClientDisconnect):
+        raise HTTPException(408, f"A request must be sent within {SECONDS_TO_SEND} s.") from None
+    return bytes(body)
 
 
 def listen(host: str, port: int) -> socket.socket:

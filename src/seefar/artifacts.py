@@ -57,6 +57,7 @@ class Job:
     beside: Beside | None = None  # another run that the page compares with
     explains_all: bool = False  # whether all mistakes are explained now, or only those shown
     store: Store = field(init=False)  # set when the folder is opened
+    unread: str = field(default="", init=False)  # why the reference data cannot be read
 
     def fact(self, name: str) -> str | None:
         """The inputs of the artifacts that are no artifacts themselves; None if an input is unknown now."""
@@ -106,18 +107,15 @@ class Job:
         return normalise_map_settings(self.model, self.run.image_size, self.choices)
 
     @cached_property
-    def _reference(self) -> tuple[Reference | None, str | None]:
-        if not has_reference(self.data.test):
-            return None, None
-        try:
-            return load_reference(self.data_dir, progress=self.progress), None
-        except DataError as error:
-            return None, str(error)
-
-    @property
     def reference(self) -> Reference | None:
         """Votes of people and predictions of other networks for the test images; None if there are none to load."""
-        return self._reference[0]
+        if not has_reference(self.data.test):
+            return None
+        try:
+            return load_reference(self.data_dir, progress=self.progress)
+        except DataError as error:
+            self.unread = str(error)
+            return None
 
     @property
     def evaluation(self) -> Evaluation:
@@ -137,9 +135,9 @@ class Job:
     @cached_property
     def _analyse(self) -> Callable[[Neighbours | None, OtherRuns | None], tuple[MistakeAnalysis, Leaks | None]]:
         """Analysis and leaks, computed again only when neighbours or other seeds have arrived."""
-        reference, missing = self._reference
-        if missing:
-            self.progress.line(f"causes are judged by evidence, not by people: {missing}")
+        reference = self.reference
+        if self.unread:
+            self.progress.line(f"causes are judged by evidence, not by people: {self.unread}")
 
         @lru_cache(1)
         def analyse(neighbours: Neighbours | None, seeds: OtherRuns | None) -> tuple[MistakeAnalysis, Leaks | None]:
@@ -196,16 +194,17 @@ class Calibrations:
 
 
 def _calibrate(job: Job) -> Calibrations:
-    predictions, recipe = job.evaluation.predictions, job.run.recipe
+    predictions, run = job.evaluation.predictions, job.run
     if not predictions.has_probabilities:
         return Calibrations(None, None)
     plain = measure_calibration(predictions.logits, predictions.labels)
-    if not isinstance(job.run, Run) or not recipe or not recipe.held_out:
+    if not isinstance(run, Run) or not run.recipe.held_out:
         return Calibrations(plain, None)
-    if job.run.trained_on != job.data.fingerprint:
+    if run.trained_on != job.data.fingerprint:
         job.progress.line("no temperature is fitted, since the training images are not those of the training")
         return Calibrations(plain, None)
-    held_out = predict(job.model, job.data.hold_out(recipe.held_out, recipe.seed)[1], progress=job.progress)
+    _, held_out_images = job.data.hold_out(run.recipe.held_out, run.recipe.seed)
+    held_out = predict(job.model, held_out_images, progress=job.progress)
     temperature = fit_temperature(held_out.logits, held_out.labels)
     return Calibrations(plain, measure_calibration(predictions.logits, predictions.labels, temperature))
 
