@@ -26,7 +26,7 @@ if (!probabilities) ["loss", "confidence"].forEach((name) => delete ORDERS[name]
 const NAMES = { search: "Search", true: "Label", predicted: "Prediction", fault: "Cause", outcome: "Evidence hidden", set: "Subset" };
 const FILTERS = Object.keys(NAMES);
 const NONE = {
-  search: "", true: "", predicted: "", fault: "", outcome: "", set: "", like: "", order: probabilities ? "loss" : "index", show: "240", card: "",
+  search: "", true: "", predicted: "", fault: "", outcome: "", set: "", like: "", order: probabilities ? "loss" : "index", show: "120", card: "",
 };
 const TOP = 56; // height of the bar with the sections
 const form = byId("filters"), list = byId("tiles"), dialog = byId("card");
@@ -294,7 +294,7 @@ function showUpTo(count) {
 /** How much of the top of the screen the bars cover: scrolled and focused elements must stay below. */
 function measureBars() {
   const covered = TOP + (getComputedStyle(form).position === "sticky" ? form.offsetHeight : 0);
-  document.documentElement.style.setProperty("--covered", `${covered + 8}px`);
+  document.documentElement.style.scrollPaddingTop = `${covered + 8}px`;
   return covered;
 }
 
