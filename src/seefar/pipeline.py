@@ -447,11 +447,15 @@ def compare_runs(
 
     Examples:
         >>> import seefar, tempfile
-        >>> files = [Path(tempfile.mkdtemp()) / f"{name}.npy" for name in ("circles", "squares")]
-        >>> for file, predicted in zip(files, (0, 1)):
-        ...     np.save(file, np.full(1000, predicted))
-        >>> compare_runs(files, data="shapes", progress=seefar.SILENT).n  # its test images
-        1000
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for number, name in enumerate(("cat", "dog")):  # a picture of each class, and two files of predictions
+        ...     (folder / name).mkdir()
+        ...     Image.new("RGB", (8, 8)).save(folder / name / "one.png")
+        ...     np.save(folder / f"{name}s.npy", [number, number])
+        >>> files = [folder / "cats.npy", folder / "dogs.npy"]
+        >>> compare_runs(files, data=str(folder), progress=seefar.SILENT).luck
+        (1,)
     """
     if len(runs) < 2:
         raise DataError(f"{len(runs)} run was given, at least two are compared: name two or more.")

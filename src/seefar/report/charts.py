@@ -57,7 +57,7 @@ def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
     most = max([*counts.values(), 1])
     for number, (fault, count) in enumerate(counts.items()):
         axes.barh(number, count, height=0.42, color=FAULT_COLOURS[fault])
-        _note(axes, rule.meaning[fault], (0, number - 0.24), 4, SMALL, QUIET, va="bottom")
+        _note(axes, rule.meaning[fault], (0, number - 0.24), 4, SMALL, colour=QUIET, va="bottom")
         share = f"{count:,}  ({count / total:.0%})" if total else "0"
         _note(axes, share, (count, number), 6)
     axes.set(xlim=(0, most * 1.22), ylim=(len(counts) - 0.5, -0.6), xticks=[], yticks=range(len(counts)))
@@ -74,6 +74,7 @@ def _note(
     at: tuple[float, float],
     right: float,
     size: float = NORMAL,
+    *,
     colour: str = INK,
     va: Literal["center", "bottom"] = "center",
     ha: Literal["left", "right"] = "left",
@@ -279,8 +280,8 @@ def _draw_luck(axes: Axes, comparison: Comparison) -> None:
     axes.plot([comparison.shared_by_chance] * 2, [-0.7, 0.7], color=INK, linewidth=1.5)
     everyone = "both" if len(comparison.runs) == 2 else "all"
     missed = f"settled: {settled:,}, {everyone} miss them (line: {comparison.shared_by_chance:.0f} by chance)"
-    _name_below(axes, 0, -0.25, missed, INK, "left")
-    _name_below(axes, 1, -0.25, f"luck: {luck:,}", ACCENT, "right")
+    _name_below(axes, (0, -0.25), missed, INK, "left")
+    _name_below(axes, (1, -0.25), f"luck: {luck:,}", ACCENT, "right")
     axes.set(xlim=(0, max(luck + settled, 1)), ylim=(-0.7, 0.7))
     axes.set_axis_off()
 
@@ -290,18 +291,19 @@ def _draw_repaired_and_broken(axes: Axes, pair: RunPair, most: int, classes: Seq
     for sign, counts, colour in ((1, pair.repaired_by_class, ACCENT), (-1, pair.broken_by_class, ORANGE)):
         axes.barh(rows, [sign * count for count in counts], color=colour, height=0.7)
         for row, count in zip(rows, counts, strict=True):
-            _note(axes, str(count), (sign * count, row), 3 * sign, SMALL, QUIET, ha="left" if sign > 0 else "right")
+            side: Literal["left", "right"] = "left" if sign > 0 else "right"
+            _note(axes, str(count), (sign * count, row), 3 * sign, SMALL, colour=QUIET, ha=side)
     axes.axvline(0, color=PALE, linewidth=1)
     axes.set(xlim=(-1.25 * most, 1.25 * most), ylim=(len(rows) - 0.5, -0.5), xticks=[])
     axes.spines[:].set_visible(False)
-    _name_below(axes, 0.49, -0.02, "broken", ORANGE, "right")
-    _name_below(axes, 0.51, -0.02, "repaired", ACCENT, "left")
+    _name_below(axes, (0.49, -0.02), "broken", ORANGE, "right")
+    _name_below(axes, (0.51, -0.02), "repaired", ACCENT, "left")
     _name_rows(axes, classes)
 
 
-def _name_below(axes: Axes, x: float, y: float, words: str, colour: str, ha: Literal["left", "right"]) -> None:
+def _name_below(axes: Axes, at: tuple[float, float], words: str, colour: str, ha: Literal["left", "right"]) -> None:
     """Write words below the axes, in shares of their width and height."""
-    axes.text(x, y, words, transform=axes.transAxes, fontsize=SMALL, color=colour, ha=ha, va="top")
+    axes.text(*at, words, transform=axes.transAxes, fontsize=SMALL, color=colour, ha=ha, va="top")
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -343,7 +345,7 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
     _name_curves(figure, second, any(row.held_out_accuracy is not None for row in history))
     if test_accuracy is not None:
         at = _epochs(history)[-1], 100 * test_accuracy
-        _note(axes, f"test\n{at[1]:.2f}%", at, 8, SMALL, RED)
+        _note(axes, f"test\n{at[1]:.2f}%", at, 8, SMALL, colour=RED)
     return figure
 
 
