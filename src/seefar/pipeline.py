@@ -183,7 +183,7 @@ def evaluate_run(
         >>> evaluate_run(run, data, progress=quiet).metrics.n, run.folder.metrics.exists()
         (8, True)
     """
-    with _opened_job(run, data, None, data_dir, progress, command) as job:
+    with _opened_job(run, data, data_dir=data_dir, progress=progress, command=command) as job:
         job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE)
         return job.evaluation
 
@@ -216,7 +216,8 @@ def explain_run(
     if run.model is not None:
         check_choices(chosen, data, run.model)
     chosen_classes(data.classes, chosen.true, chosen.predicted)
-    with _opened_job(run, data, chosen, data_dir, progress, command, others) as job:
+    common: dict[str, Any] = {"data_dir": data_dir, "progress": progress, "command": command}
+    with _opened_job(run, data, chosen, others, **common) as job:
         if others is not None:
             job.store.ensure(table.SEEDS)
         if evaluated:
@@ -256,7 +257,7 @@ def report_run(
         >>> report_run(run, data, progress=quiet).name
         'report.html'
     """
-    with _opened_job(run, data, None, data_dir, progress, command) as job:
+    with _opened_job(run, data, data_dir=data_dir, progress=progress, command=command) as job:
         if beside is not None:
             other = find_run(beside)
             predicted = predicted_classes(other, data.test, progress=job.progress)
@@ -277,7 +278,7 @@ def report_content(
     command: Sequence[str] = ("seefar.report_content",),
 ) -> ReportContent:
     """What the report of a run shows; the run is evaluated first, the report is not written. See `evaluate_run`."""
-    with _opened_job(run, data, None, data_dir, progress, command) as job:
+    with _opened_job(run, data, data_dir=data_dir, progress=progress, command=command) as job:
         job.store.ensure(*table.EVALUATED)
         return page_content(job)
 
@@ -286,11 +287,12 @@ def report_content(
 def _opened_job(
     run: Run | Audit,
     data: Data,
-    choices: Choices | None,
+    choices: Choices | None = None,
+    others: OtherRuns | None = None,
+    *,
     data_dir: str | Path | None,
     progress: Progress | None,
     command: Sequence[str],
-    others: OtherRuns | None = None,
 ) -> Iterator[Job]:
     if run.classes != data.classes:
         odd = differing_names(data.classes, run.classes)
