@@ -156,14 +156,7 @@ def _draw_bins(axes: Axes, calibration: Calibration, colour: str, marker: str, *
 def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """Confusion matrix as a heat map: mistakes by colour and number, recall of each class on the grey diagonal.
 
-    Args:
-        confusion: (K, K), row the true class, column the predicted one.
-        classes: names of the K classes.
-
-    Examples:
-        >>> figure = plot_confusion([[8, 2], [1, 9]], ("cat", "dog"))
-        >>> [text.get_text() for text in figure.axes[0].texts]
-        ['80%', '2', '1', '90%']
+    `confusion` is (K, K): row the true class, column the predicted one.
     """
     matrix = np.asarray(confusion)
     k = len(classes)

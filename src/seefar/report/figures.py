@@ -437,21 +437,7 @@ def plot_gradcam_grid(explanation: Explanation, split: Split) -> Figure:
     """Mistakes in two columns (ten: 5x2), each the image and its maps of the predicted and the true class in colour.
 
     The colour is the evidence for a class, the positive part of its map, smoothed. Both maps of an image share a scale.
-
-    Args:
-        explanation: of the mistakes to show; `explanation.of(mistakes)` chooses some.
-        split: the images of their indices.
-
-    Examples:
-        >>> import seefar
-        >>> from seefar.data.shapes import load_shapes
-        >>> test, network = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
-        >>> evaluation = seefar.evaluate(network, test, progress=seefar.SILENT)
-        >>> ten = evaluation.mistakes[:10]
-        >>> explanation = seefar.explain(network, test, evaluation.predictions, ten, progress=seefar.SILENT)
-        >>> figure = plot_gradcam_grid(explanation, test)
-        >>> len(figure.axes[0].images)  # three for each of ten mistakes, and the colour bar
-        31
+    `explanation.of(mistakes)` chooses some mistakes of an explanation; `split` has their images.
     """
     column_width = 3 * OVERLAY + 2 * OVERLAY_GAP
     rows, shape = -(-len(explanation.mistakes) // 2), "x".join(map(str, explanation.contrast.shape[1:]))
