@@ -13,15 +13,15 @@ from matplotlib.image import AxesImage
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from seefar import plot_history, plot_maps, plot_mistakes
+from seefar import plot_history, plot_map, plot_maps, plot_mistakes
 from seefar.data import Data
-from seefar.errors import RunError
+from seefar.errors import ChoiceError, RunError
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health
-from seefar.report.figures import show_scale
+from seefar.report.figures import OVERLAY_COLOURS, OVERLAY_OPACITY, overlay, plot_gradcam_grid, show_scale
 from seefar.report.style import new_figure, save_figure
 from seefar.training.history import HistoryRow
 
@@ -248,3 +248,45 @@ def test_the_ends_of_the_scale_are_short(scale: float, end: str) -> None:
     figure = new_figure(1, 1)
     show_scale(figure, 0.1, 0.1, 0.8, scale)
     assert words_of(figure) == [f"+{end}", "0", f"\N{MINUS SIGN}{end}"]
+
+
+def test_only_evidence_for_the_class_is_coloured() -> None:
+    image = np.full((2, 4, 3), 100, np.uint8)
+    grid = Grid((1, 2), spacing=2.0, origin=0.5)
+    painted = overlay(image, np.array([[4.0, -4.0]]), 4.0, grid)
+    top = np.array(colormaps[OVERLAY_COLOURS](1.0)[:3])
+    expected = (255 * (OVERLAY_OPACITY * top + (1 - OVERLAY_OPACITY) * 100 / 255)).round()
+    assert (painted[:, 0] == expected).all()  # the cell with the most evidence
+    assert (painted[:, 3] == 100).all()  # evidence against the class: the image itself
+
+
+def test_the_grid_for_the_assignment_has_three_pictures_of_each_mistake_and_a_colour_bar(shapes: Data) -> None:
+    maps = np.random.default_rng(0).normal(size=(3, 8, 8))
+    figure = plot_gradcam_grid(explanation(maps, maps, maps), shapes.test)
+    assert len(figure.axes[0].images) == 3 * 3 + 1
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (60, 40)])
+def test_the_outline_and_the_colours_are_where_the_evidence_is(shape: tuple[int, int]) -> None:
+    picture = np.full((*shape, 3), 200, np.uint8)
+    map_ = np.zeros((shape[0] // 4, shape[1] // 4), np.float32)
+    map_[1:4, 1:3], map_[-3:, -3:] = 1.0, -1.0
+    figure = plot_map(picture, map_, title="cat")
+    axes = figure.axes[0]
+    (shown,) = [image for image in axes.images if image.get_label() == "map"]
+    pixels = np.asarray(shown.get_array(), dtype=np.int64)
+    assert pixels.shape == (*shape, 3)
+    for_class, against = pixels[8, 8], pixels[-4, -4]
+    assert for_class[0] > for_class[2] + 50  # red
+    assert against[2] > against[0] + 50  # blue
+    left, right, bottom, top = shown.get_extent()
+    assert (right - left) / (bottom - top) == pytest.approx(shape[1] / shape[0])
+    width, height = figure.get_size_inches()
+    assert 0 < left < right < width
+    assert 0 < top < bottom < height
+
+
+@pytest.mark.parametrize(("picture", "map_"), [((1, 32, 32, 3), (8, 8)), ((32, 32, 3), (1, 8, 8))])
+def test_what_is_not_one_picture_and_one_map_is_refused(picture: tuple[int, ...], map_: tuple[int, ...]) -> None:
+    with pytest.raises(ChoiceError):
+        plot_map(np.zeros(picture, np.uint8), np.zeros(map_))
