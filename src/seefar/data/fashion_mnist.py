@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.cifar10 import checked_content, data_place, download, longest_transfer
+from seefar.data.download import Remote, data_place, download_all, read_checked
 from seefar.data.images import Data, Split
-from seefar.errors import DataError
 from seefar.progress import Progress, showing
 
 NAME, FOLDER = "fashion_mnist", "fashion-mnist"
@@ -32,49 +30,31 @@ BORDER = 2
 
 
 def load_fashion_mnist(
-    folder: str | Path | None = None,
-    *,
-    create: bool = False,
-    progress: Progress | None = None,
-    hosts: tuple[str, ...] = HOSTS,
-    files: dict[str, tuple[str, int]] = FILES,
+    folder: str | Path | None = None, *, create: bool = False, progress: Progress | None = None
 ) -> Data:
     """Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 10 classes. Downloaded if missing.
 
-    The grey images of 28x28 pixels have a black border of 2 pixels and three equal channels.
-
-    Args:
-        folder: the folder of `fashion-mnist/`; default: as for `load_cifar10`.
-        create: create the folder if it does not exist.
-        progress: see `seefar.progress`.
-        hosts: addresses of the folder of files, best first.
-        files: MD5 and bytes of each file: images and labels of the training part, and of the test part.
-
-    Raises:
-        DataError: the data can be neither found nor downloaded, or a file is not the official one.
+    The grey images of 28x28 pixels have a black border of 2 pixels and three equal channels. The arguments and errors
+    are those of `load_cifar10`, except that `folder` holds `fashion-mnist/`.
     """
-    total = sum(size for _, size in files.values())
-    home = data_place(folder, NAME, FOLDER, total, create)
-    place = home / FOLDER
-    if not all((place / name).exists() for name in files):
-        from seefar.runs.store import locked  # imports torch
+    home = data_place(folder, NAME, FOLDER, sum(size for _, size in FILES.values()), create)
+    files = {
+        f"{FOLDER}/{name}": Remote(tuple(f"{host}/{name}" for host in HOSTS), checksum, size)
+        for name, (checksum, size) in FILES.items()
+    }
+    if not all((home / name).exists() for name in files):
+        with showing(progress) as shown:
+            shown.line(f"downloading {FOLDER} into {home}")
+            download_all(files, home, shown)
+    arrays = [_read(read_checked(home / name, file.checksum, NAME)) for name, file in files.items()]
+    return Data(NAME, _split(*arrays[:2]), _split(*arrays[2:]))
 
-        with showing(progress) as shown, locked(home, shown, wait=longest_transfer(total)):
-            for name, (md5, size) in files.items():
-                download(tuple(f"{host}/{name}" for host in hosts), place / name, md5, size, shown)
-    arrays = [_read(place / name, checked_content(place / name, md5, NAME)) for name, (md5, _) in files.items()]
-    train, test = (_split(*arrays[start : start + 2]) for start in (0, 2))
-    return Data(NAME, train, test)
 
-
-def _read(path: Path, content: bytes) -> NDArray[np.uint8]:
+def _read(content: bytes) -> NDArray[np.uint8]:
     """An array in the IDX format: two zeros, the type, the number of axes, their lengths, then the values."""
-    try:
-        plain = gzip.decompress(content)
-        axes = np.frombuffer(plain, ">u4", plain[3], 4)
-        return np.frombuffer(plain, np.uint8, offset=4 + 4 * len(axes)).reshape(axes)
-    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise DataError(f"{path} is not an IDX file ({error}).") from error
+    plain = gzip.decompress(content)
+    axes = np.frombuffer(plain, ">u4", plain[3], 4)
+    return np.frombuffer(plain, np.uint8, offset=4 + 4 * len(axes)).reshape(axes)
 
 
 def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:

@@ -8,26 +8,26 @@ import os
 import re
 import unicodedata
 import warnings
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from seefar.choices import Fit
-from seefar.data.cifar10 import user_cache
+from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, ImageSize, Split, both
 from seefar.data.pictures import (
+    FOREIGN,
     OTHER_PROGRAMS,
     Picture,
     Values,
     describe_scale,
+    find_pictures,
     full_scale,
-    picture_suffixes,
     read_picture,
     unreadable,
 )
@@ -45,7 +45,7 @@ SMALLEST, LARGEST = 16, 512
 TEST_SHARE = 0.2
 SEED = 0
 """Seed of the test split of a folder without test images."""
-FORM = "3"
+FORM = "4"
 """Part of the cache key: raise it when the conversion of pictures changes."""
 PART = 1_000
 """Pictures that are queued for the threads at once."""
@@ -59,27 +59,21 @@ class File:
 
     Attributes:
         name: relative to the data folder.
-        label: index of its class.
+        label: name of its class.
         size: in bytes.
         times: of the last change of its content, and of any change, which no program can set, in ns; on Windows the
             second is its creation.
     """
 
     name: str
-    label: int
+    label: str
     size: int
     times: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The pictures of a folder.
-
-    Attributes:
-        classes: names of the K classes, in alphabetical order.
-        train, test: the picture files of the two parts, by class and name.
-        notes: what was skipped and why, and where the test images come from; one line each.
-    """
+    """The pictures of a folder: its classes in order, the files of both parts, and notes of one line each."""
 
     classes: tuple[str, ...]
     train: tuple[File, ...]
@@ -100,11 +94,9 @@ def load_folder(
 
     The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`, see `PARTS`), or only class folders,
     of which a fifth of the pictures is set aside for the test. A CSV file names the path, from its own folder, and the
-    label of each picture, see `read_labels`. Every format that Pillow reads is read, also in
-    folders within a class folder; `read_picture` describes the treatment of sizes and modes. White in
+    label of each picture, see `read_labels`. Every format that Pillow reads is read, see `read_picture`. White in
     pictures of more than 8 bits is one value for all of them. The decoded images are cached, and mapped into memory
-    the next time if names, sizes and times of the files are the same. A picture replaced by one of the same size and
-    time is noticed if the system records the time of any change, which Windows does not.
+    the next time if names, sizes and times of the files are the same.
 
     Args:
         folder: the data folder, or a CSV file of paths and labels.
@@ -121,7 +113,21 @@ def load_folder(
         raise DataError(f"image_size must be {SMALLEST} to {LARGEST} pixels (got {image_size}).")
     folder = Path(folder)
     is_table = folder.suffix.lower() == ".csv" and not folder.is_dir()
-    layout = (read_labels if is_table else read_layout)(folder, to_judge, classes)
+    layout = (read_labels if is_table else read_layout)(folder, to_judge)
+    names = tuple(classes or layout.classes)
+    number_of = {name: number for number, name in enumerate(names)}
+    if odd := [printable(name) for name in layout.classes if name not in number_of]:
+        raise DataError(f"The classes must be {', '.join(names[:20])} (got {', '.join(odd)}).")
+    if len(names) < 2 or not layout.test:
+        found = ", ".join(map(printable, layout.classes)) or "none"
+        raise DataError(
+            f"{folder} must have pictures of at least two classes, in one folder for each or with a label for each "
+            f"(got {found})."
+        )
+    trained, tested = ({file.label for file in part} for part in (layout.train, layout.test))
+    if classes is None and trained and trained != tested:
+        odd = [printable(name) for name in sorted(trained ^ tested)]
+        raise DataError(f"{folder}: both parts must have the same classes; they differ in {', '.join(odd)}.")
     files = (*layout.train, *layout.test)
     with showing(progress) as shown:
         images, done = _decoded(folder.parent if is_table else folder, files, image_size, fit, cache_folder(), shown)
@@ -130,9 +136,9 @@ def load_folder(
             shown.line(f"{printable(str(folder))}: {note}")
     parts = []
     for own, start in ((layout.train, 0), (layout.test, len(layout.train))):
-        names = tuple(os.fsencode(file.name).decode("utf-8", "replace") for file in own)
-        labels = np.array([file.label for file in own], dtype=np.int64)
-        parts.append(Split(images[start : start + len(own)], labels, layout.classes, files=names))
+        paths = tuple(os.fsencode(file.name).decode("utf-8", "replace") for file in own)
+        labels = np.array([number_of[file.label] for file in own], dtype=np.int64)
+        parts.append(Split(images[start : start + len(own)], labels, names, files=paths))
     return Data(str(folder), parts[0], parts[1], notes)
 
 
@@ -141,16 +147,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
 
 
-def read_layout(folder: Path, to_judge: bool = False, order: Sequence[str] | None = None) -> Layout:
-    """Find the classes and pictures of a folder, without opening any of them.
+def read_layout(folder: Path, to_judge: bool = False) -> Layout:
+    """Find the classes and pictures of a folder, without opening any of them; layouts are those of `load_folder`.
 
-    The layouts are those of `load_folder`, and so are the arguments; `order` is its `classes`. The split of a folder
-    without test images depends on the pictures' names alone, so further pictures do not move the others. Hidden files
-    and folders, and those of other programs, are ignored.
+    The split of a folder without test images depends on the pictures' names alone, so further pictures do not move the
+    others. Hidden files and folders, and those of other programs, are ignored.
 
     Raises:
-        DataError: there are fewer than two classes, the parts have different classes, a class has no picture, or
-            folders that look like parts have unclear names.
+        DataError: a class has no picture, or folders that look like parts have unclear names.
     """
     skipped: Counter[str] = Counter()
     inside = _class_folders(folder, skipped)
@@ -158,72 +162,44 @@ def read_layout(folder: Path, to_judge: bool = False, order: Sequence[str] | Non
     train, test, val = (parts.get(name) for name in PARTS)
     given = test or val
     notes: list[str] = []
-    fewest = 2 if order is None else 1
     if train is None and given is not None and not to_judge:
         raise DataError(f"{folder} holds {given.name}/ but no train/: put the training pictures into train/<class>/.")
     if train is not None and given is not None:
-        classes, tested = _class_names(train, skipped, fewest), _class_names(given, skipped, fewest)
-        if order is None and set(classes) != set(tested):
-            odd = ", ".join(printable(name) for name in sorted(set(classes) ^ set(tested)))
-            raise DataError(
-                f"{folder}: {train.name}/ and {given.name}/ must have the same classes; they differ in {odd}."
-            )
+        classes, tested = _class_names(train, skipped), _class_names(given, skipped)
         forms = [name for name in classes.keys() & tested if classes[name].name != tested[name].name]
         if forms:
             notes.append(f"{', '.join(map(printable, forms))}: its folders are named in two Unicode forms, read as one")
-        trained = _numbered(_part_files(folder, train, classes, skipped), classes, order)
-        testing = _numbered(_part_files(folder, given, tested, skipped), tested, order)
+        trained = _part_files(folder, train, classes, skipped)
+        testing = _part_files(folder, given, tested, skipped)
+        classes |= tested
         if test is None:
             notes.append(f"{given.name}/ holds the test images, since there is no test/")
         elif val is not None:
             notes.append(f"{val.name}/ is not used: {test.name}/ holds the test images")
     else:
         source = train or given or folder
-        classes = _class_names(source, skipped if parts else None, fewest)  # those of the folder itself are counted
-        files = _numbered(_part_files(folder, source, classes, skipped), classes, order)
-        trained, testing, note = _divide(files, tuple(order or classes), to_judge)
+        classes = _class_names(source, skipped if parts else Counter())  # those of the folder itself are counted
+        trained, testing, note = _divide(_part_files(folder, source, classes, skipped), to_judge)
         notes.append(note)
     unused = [path for path in inside if path not in parts.values() and _inner(path) not in parts.values()]
     if parts and unused:
         notes.append(f"not used, beside the parts: {_names(unused)}")
-    foreign = skipped.pop(FOREIGN, 0)
-    if foreign:
-        notes.append(f"skipped {foreign} folders of other programs")
-    if skipped:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
+    if foreign := skipped.pop(FOREIGN, 0):
+        notes.append(f"skipped {foreign} {FOREIGN}")
+    if skipped.total():
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()) if count)
         notes.append(f"skipped {skipped.total()} files: {reasons}")
-    return Layout(tuple(order or classes), trained, testing, tuple(notes))
+    return Layout(tuple(sorted(classes)), trained, testing, tuple(notes))
 
 
-def _numbered(files: tuple[File, ...], classes: Iterable[str], order: Sequence[str] | None) -> tuple[File, ...]:
-    """The files with labels that number the classes in another order."""
-    if order is None:
-        return files
-    if odd := [printable(name) for name in classes if name not in order]:
-        raise DataError(f"The classes must be {', '.join(order[:20])} (got {', '.join(odd)}).")
-    number = [order.index(name) for name in classes]
-    return tuple(replace(file, label=number[file.label]) for file in files)
-
-
-def _divide(
-    files: tuple[File, ...], classes: Sequence[str], to_judge: bool
-) -> tuple[tuple[File, ...], tuple[File, ...], str]:
-    """Training images and test images where no part is named `test`, and a line about it."""
-    if to_judge:
-        return (), files, f"all {len(files)} pictures are test images"
-    trained, testing = _split(files, classes)
-    note = f"{len(testing)} of {len(files)} pictures, a fifth of each class chosen by seed {SEED}, are the test images"
-    return trained, testing, f"there is no test/: {note}"
-
-
-def read_labels(table: Path, to_judge: bool = False, order: Sequence[str] | None = None) -> Layout:
+def read_labels(table: Path, to_judge: bool = False) -> Layout:
     """Find the classes and pictures of a CSV file with one line for each picture: its path, and its label.
 
     The column of the paths is the first with a file of the CSV's folder in the last line; that of the labels is called
-    `label` or `class`, or is the only other one. The arguments are those of `read_layout`.
+    `label` or `class`, or is the only other one.
 
     Raises:
-        DataError: the file cannot be read, a picture is missing, or a label is none of the classes.
+        DataError: the file cannot be read, or a picture is missing.
     """
     rows = read_table(table)
     paths = [n for n, cell in enumerate(rows[-1]) if cell and (table.parent / cell).is_file()] if rows else []
@@ -240,17 +216,18 @@ def read_labels(table: Path, to_judge: bool = False, order: Sequence[str] | None
     if "." not in rows[0][at]:  # a title, not a file
         rows = rows[1:]
     names = sorted({row[label] for row in rows}, key=lambda name: (int(name), "") if name.isdecimal() else (0, name))
-    if len(order or names) < 2:
-        raise DataError(f"{table} must have labels of at least two classes (got {', '.join(map(printable, names))}).")
     files = []
     for row in rows:
-        path = table.parent / row[at]
-        if not path.is_file():
+        if not (table.parent / row[at]).is_file():
             raise DataError(f"{table} lists {printable(row[at])}, which is not a file of {table.parent}.")
-        about = path.stat()
-        files.append(File(row[at], names.index(row[label]), about.st_size, (about.st_mtime_ns, about.st_ctime_ns)))
-    train, test, note = _divide(_numbered(tuple(files), names, order), tuple(order or names), to_judge)
-    return Layout(tuple(order or names), train, test, (note,))
+        files.append(_file(table.parent, row[at], row[label]))
+    train, test, note = _divide(files, to_judge)
+    return Layout(tuple(names), train, test, (note,))
+
+
+def _file(folder: Path, name: str, label: str) -> File:
+    about = (folder / name).stat()
+    return File(name, label, about.st_size, (about.st_mtime_ns, about.st_ctime_ns))
 
 
 def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
@@ -260,7 +237,7 @@ def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
         DataError: the folders look like parts, but their names are unclear.
     """
     named = {path: part for part, pattern in PARTS.items() for path in inside if pattern.fullmatch(path.name.lower())}
-    within = {path: [child.name for child in _class_folders(_inner(path))] for path in inside}
+    within = {path: [child.name for child in _class_folders(_inner(path), Counter())] for path in inside}
     advice = "name the folders of the parts train, test and val, each with one folder of pictures per class."
     parts: dict[str, Path] = {}
     for path, part in named.items():
@@ -284,32 +261,26 @@ def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
 
 def _inner(path: Path) -> Path:
     """The folder in it if it is the only one, as in `train/train/<class>/`."""
-    inside = _class_folders(path)
-    return inside[0] if len(inside) == 1 and _class_folders(inside[0]) else path
+    inside = _class_folders(path, Counter())
+    return inside[0] if len(inside) == 1 and _class_folders(inside[0], Counter()) else path
 
 
 def _names(paths: Sequence[Path]) -> str:
     return ", ".join(printable(path.name) for path in paths)
 
 
-FOREIGN = "folders of other programs"
-
-
-def _class_folders(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
+def _class_folders(folder: Path, skipped: Counter[str]) -> list[Path]:
     """The folders in it that can be classes or parts, sorted; those of other programs are counted in `skipped`."""
     if not folder.is_dir():
         return []
-    found = []
-    for path in sorted(folder.iterdir()):
-        if path.name[0] != "." and os.path.isdir(path):  # false for a link to itself
-            if path.name.lower() not in OTHER_PROGRAMS:
-                found.append(path)
-            elif skipped is not None:
-                skipped[FOREIGN] += 1
+    inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
+    folders = [path for path in inside if os.path.isdir(path)]  # false for a link to itself
+    found = [path for path in folders if path.name.lower() not in OTHER_PROGRAMS]
+    skipped[FOREIGN] += len(folders) - len(found)
     return found
 
 
-def _class_names(part: Path, skipped: Counter[str] | None, fewest: int) -> dict[str, Path]:
+def _class_names(part: Path, skipped: Counter[str]) -> dict[str, Path]:
     """The class folders of a part by their names, in composed Unicode form (NFC), since macOS decomposes them."""
     folders = _class_folders(part, skipped)
     named = {unicodedata.normalize("NFC", path.name): path for path in folders}
@@ -319,21 +290,19 @@ def _class_names(part: Path, skipped: Counter[str] | None, fewest: int) -> dict[
             f"{part} holds {', '.join(map(printable, twice))} twice, in two Unicode forms (composed and decomposed): "
             "merge the folders."
         )
-    if len(named) < fewest:
-        found = ", ".join(map(printable, named)) or "none"
-        raise DataError(f"{part} must hold one folder of pictures per class, at least two (got {found}).")
-    return dict(sorted(named.items()))
+    return named
 
 
 def _part_files(folder: Path, part: Path, classes: Mapping[str, Path], skipped: Counter[str]) -> tuple[File, ...]:
-    with os.scandir(part) as entries:
-        outside = sum(os.path.isfile(entry) and entry.name[0] != "." for entry in entries)
-    if outside:
-        skipped["outside the class folders"] += outside
+    skipped["outside the class folders"] += sum(path.name[0] != "." and path.is_file() for path in part.iterdir())
     files: list[File] = []
-    for label, place in enumerate(classes.values()):
+    for name, place in sorted(classes.items()):
         before = len(files)
-        files += _pictures(folder, place, label, skipped)
+        for path in find_pictures(place, skipped):
+            if path.is_file():
+                files.append(_file(folder, path.relative_to(folder).as_posix(), name))
+            else:
+                skipped["broken links or no regular files"] += 1
         if len(files) == before:
             raise DataError(
                 f"{part.name}/{printable(place.name)} in {folder} holds no picture: add some, or remove the folder."
@@ -341,46 +310,28 @@ def _part_files(folder: Path, part: Path, classes: Mapping[str, Path], skipped: 
     return tuple(files)
 
 
-def _pictures(folder: Path, place: Path, label: int, skipped: Counter[str]) -> Iterator[File]:
-    """The pictures in a class folder and in the folders within it, in the order of their names."""
-    with os.scandir(place) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
-    for entry in ordered:
-        path = place / entry.name
-        if entry.name[0] == ".":
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name.lower() in OTHER_PROGRAMS:
-                skipped[FOREIGN] += 1
-            else:
-                yield from _pictures(folder, path, label, skipped)
-        elif os.path.isdir(path):
-            skipped["links to folders"] += 1
-        elif path.suffix.lower() not in picture_suffixes():
-            skipped[printable(path.suffix.lower()) or "without an ending"] += 1
-        elif not os.path.isfile(path):
-            skipped["broken links or no regular files"] += 1
-        else:
-            about = entry.stat()
-            times = about.st_mtime_ns, about.st_ctime_ns
-            yield File(path.relative_to(folder).as_posix(), label, about.st_size, times)
+def _divide(files: Sequence[File], to_judge: bool) -> tuple[tuple[File, ...], tuple[File, ...], str]:
+    """Training and test images where no part is named `test`, in their order, and a line about it.
 
-
-def _split(files: Sequence[File], classes: Sequence[str]) -> tuple[tuple[File, ...], tuple[File, ...]]:
-    """Set a fifth of each class aside, at least one picture; both parts keep the order."""
+    A fifth of each class is set aside for the test, at least one picture.
+    """
+    if to_judge:
+        return (), tuple(files), f"all {len(files)} pictures are test images"
 
     def drawn(file: File) -> bytes:
         return hashlib.sha256(os.fsencode(f"{SEED} {file.name}")).digest()
 
     aside: set[str] = set()
-    for label, name in enumerate(classes):
+    for label in dict.fromkeys(file.label for file in files):
         own = sorted((file for file in files if file.label == label), key=drawn)
         if len(own) < 2:
             raise DataError(
-                f"The class {printable(name)} has one picture: without a test/ folder at least two are needed."
+                f"The class {printable(label)} has one picture: without a test/ folder at least two are needed."
             )
         aside |= {file.name for file in own[: max(1, round(TEST_SHARE * len(own)))]}
-    return tuple(f for f in files if f.name not in aside), tuple(f for f in files if f.name in aside)
+    note = f"{len(aside)} of {len(files)} pictures, a fifth of each class chosen by seed {SEED}, are the test images"
+    trained, testing = (tuple(f for f in files if (f.name in aside) == is_test) for is_test in (False, True))
+    return trained, testing, f"there is no test/: {note}"
 
 
 def _decoded(
@@ -389,8 +340,8 @@ def _decoded(
     """All pictures as uint8 (N, H, W, 3), and notes on their conversion, one line each."""
     import PIL
 
-    height, width = both(image_size)
-    shape = (len(files), height, width, 3)
+    size = both(image_size)
+    shape = (len(files), *size, 3)
     key = hashlib.sha256(f"{FORM} {PIL.__version__} {shape} {fit}\n".encode())
     for file in files:
         key.update(os.fsencode(f"{file.name}\0{file.size} {file.times}\n"))
@@ -398,7 +349,7 @@ def _decoded(
     pixels, record = stem.with_suffix(".raw"), stem.with_suffix(".json")
     with suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: decode again
         about = read_json(record)
-        if about["crc32"] == _checksum(pixels):
+        if about["checksum"] == _checksum(pixels):
             with suppress(OSError):
                 os.utime(record)
             return _mapped(pixels, shape), tuple(map(str, about["notes"]))
@@ -409,12 +360,15 @@ def _decoded(
                 decoded.seek(number * image.nbytes)
                 decoded.write(image.tobytes())
 
-            notes = _decode(folder, files, (height, width), fit, put, shown)
-        write_text(record, json.dumps({"notes": notes, "crc32": _checksum(pixels)}) + "\n")  # last: all of it is there
-        _forget_oldest(cache)
+            notes = _decode(folder, files, size, fit, put, shown)
+        write_text(record, json.dumps({"notes": notes, "checksum": _checksum(pixels)}) + "\n")  # last: it is complete
+        newest_first = sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in newest_first[CACHED:]:
+            old.unlink(missing_ok=True)
+            old.with_suffix(".raw").unlink(missing_ok=True)
         return _mapped(pixels, shape), notes
     images = np.empty(shape, np.uint8)
-    return images, _decode(folder, files, (height, width), fit, images.__setitem__, shown)
+    return images, _decode(folder, files, size, fit, images.__setitem__, shown)
 
 
 def _mapped(pixels: Path, shape: tuple[int, ...]) -> Images:
@@ -422,13 +376,9 @@ def _mapped(pixels: Path, shape: tuple[int, ...]) -> Images:
     return np.asarray(np.memmap(pixels, np.uint8, "c", shape=shape))
 
 
-def _checksum(path: Path) -> int:
-    """CRC-32 of a file, read in parts, so that none of it stays in memory."""
-    total = 0
+def _checksum(path: Path) -> str:
     with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            total = zlib.crc32(part, total)
-    return total
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _decode(
@@ -511,10 +461,3 @@ def _read(
             raise
     if bad:
         raise unreadable(bad, len(files), f" in {printable(str(folder))}")
-
-
-def _forget_oldest(cache: Path) -> None:
-    newest_first = sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for about in newest_first[CACHED:]:
-        about.unlink(missing_ok=True)
-        about.with_suffix(".raw").unlink(missing_ok=True)
