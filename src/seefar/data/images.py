@@ -31,8 +31,7 @@ images do not fit into memory."""
 class Split:
     """One part of a data set.
 
-    It checks itself when it is created, so every function that takes a `Split` can rely on this form. Lists, other
-    integer types and strided views become plain arrays; other values are refused.
+    It is checked when it is created. Lists, other integer types and strided views become plain arrays.
 
     Attributes:
         images: uint8 (N, H, W, 3), RGB, at least 8 pixels on a side.
@@ -61,14 +60,19 @@ class Split:
     def __post_init__(self) -> None:
         """Check and convert all fields."""
         images, classes = check_images(self.images), check_classes(self.classes)
-        fields = {
-            "images": images,
-            "labels": check_labels(self.labels, len(images), classes),
-            "classes": classes,
-            "masks": check_masks(self.masks, images),
-            "files": check_files(self.files, len(images)),
-        }
-        for name, value in fields.items():
+        masks, files = self.masks, self.files
+        if masks is not None:
+            masks = _as_array("masks", masks)
+            if masks.shape != images.shape[:3] or masks.dtype != np.bool_:
+                raise DataError(f"masks must be bool {images.shape[:3]} (got {masks.dtype} {masks.shape}).")
+            masks = np.ascontiguousarray(masks)
+        if files is not None:
+            files = tuple(os.fspath(name) for name in files)
+            if len(files) != len(images):
+                raise DataError(f"files must be one name for each of the {len(images)} images (got {len(files)}).")
+        labels = check_labels(self.labels, len(images), classes)
+        checked = {"images": images, "labels": labels, "classes": classes, "masks": masks, "files": files}
+        for name, value in checked.items():
             object.__setattr__(self, name, value)  # frozen for everyone else
 
     def __len__(self) -> int:
@@ -205,14 +209,11 @@ def _describe(images: Images, classes: int) -> str:
 
 
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all pixels of all images, on the scale 0 to 1.
+    """Mean and standard deviation of each channel over all pixels of images (N, H, W, 3), on the scale 0 to 1.
 
     The deviation is over pixels (0.2470, 0.2435, 0.2616 for CIFAR-10); the often copied 0.2023, 0.1994, 0.2010 is
-    the average deviation within single images. Counting the 256 values makes it exact and needs no float copy; some
-    images at a time, because numpy counts on a copy of eight times their size.
-
-    Args:
-        images: uint8 (N, H, W, 3).
+    the average deviation within single images. Counting the 256 values is exact and needs no float copy; some images
+    at a time, because numpy counts on a copy of eight times their size.
     """
     values = np.arange(256) / 255
     means, deviations = [], []
@@ -306,34 +307,6 @@ def check_classes(classes: Any) -> tuple[str, ...]:
     return names
 
 
-def check_masks(masks: Any, images: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Masks as bool (N, H, W), or None.
-
-    Raises:
-        DataError: they have another type or shape.
-    """
-    if masks is None:
-        return None
-    array = _as_array("masks", masks)
-    if array.shape != images.shape[:3] or array.dtype != np.bool_:
-        raise DataError(f"masks must be bool {images.shape[:3]}, as the images (got {array.dtype} {array.shape}).")
-    return np.ascontiguousarray(array, dtype=np.bool_)
-
-
-def check_files(files: Any, count: int) -> tuple[str, ...] | None:
-    """File names as a tuple of str, or None.
-
-    Raises:
-        DataError: they are not one name for each image.
-    """
-    if files is None:
-        return None
-    names = tuple(os.fspath(name) for name in files)
-    if len(names) != count:
-        raise DataError(f"files must be one name for each of the {count} images (got {len(names)}).")
-    return names
-
-
 def find_class(classes: Sequence[str], which: str | int) -> int:
     """The index of a class that is given by its name or its index.
 
@@ -344,7 +317,7 @@ def find_class(classes: Sequence[str], which: str | int) -> int:
         return classes.index(which)
     if isinstance(which, (int, np.integer)) and not isinstance(which, bool) and 0 <= which < len(classes):
         return int(which)
-    known = ", ".join(classes) if len(classes) <= 20 else f"{', '.join(classes[:20])}, ..."
+    known = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
     near = difflib.get_close_matches(str(which), classes, 1)
     meant = f" Did you mean {near[0]!r}?" if near and isinstance(which, str) else ""
     raise DataError(

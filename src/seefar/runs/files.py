@@ -38,20 +38,16 @@ def expanded(path: str | Path) -> Path:
 def open_regular(path: str | Path, limit: int = FILE_LIMIT, *, follow: bool = True) -> BufferedReader:
     """Open a regular file for reading; every file from a run folder or an argument is opened here.
 
-    Args:
-        path: the file.
-        limit: largest size in bytes.
-        follow: whether the file may be a symbolic link. No file inside a run folder may, since an untrusted
-            folder could name any file of this machine.
+    No file inside a run folder may be a link (`follow`), since an untrusted folder could name any file of this machine.
 
     Raises:
-        OSError: it is missing, no regular file, a link, or larger than the limit.
+        OSError: it is missing, no regular file, a link, or larger than `limit` bytes.
     """
     return os.fdopen(_open(path, os.O_RDONLY | (0 if follow else _NO_FOLLOW), limit), "rb")
 
 
 def open_to_append(path: str | Path) -> BinaryIO:
-    """Open a regular file to write at its end, or create it; it may have no other name.
+    """Open a regular file to write at its end, or create it.
 
     Raises:
         OSError: it is a link, no regular file, or has a second name, which may be that of any file of this machine.

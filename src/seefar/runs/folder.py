@@ -11,6 +11,16 @@ from seefar.runs.files import expanded
 from seefar.runs.store import MANIFEST, verify_folder
 
 
+class _File:
+    """A file of a run folder: its path, as an attribute of the folder."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: RunFolder, kind: type | None = None) -> Path:
+        return folder.path / self.name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The paths in `runs/<name>/`.
@@ -23,6 +33,35 @@ class RunFolder:
 
     path: Path
 
+    recipe = _File("recipe.json")
+    """All hyperparameters."""
+    data = _File("data.json")
+    """Description of the data set, with a fingerprint of its training images."""
+    audit = _File("audit.json")
+    """The source of an audit; a training has none."""
+    history = _File("history.csv")
+    """One row for each logged step."""
+    log = _File("log.txt")
+    """The lines of the training log."""
+    checkpoint = _File("checkpoint.safetensors")
+    """The state of an unfinished training; removed at its end."""
+    weights = _File("weights.safetensors")
+    """The finished network."""
+    predictions = _File("predictions.npz")
+    """Logits and features of the test images, with the fingerprints of weights and images."""
+    metrics = _File("metrics.json")
+    """Accuracy, per class, confusion."""
+    mistakes = _File("mistakes.csv")
+    """One line for each mistake."""
+    maps = _File("maps.npz")
+    """The explanation of the mistakes: maps, hidden pixels, effect of hiding."""
+    explanation = _File("explanation.json")
+    """How the maps were made, and the repair rates."""
+    report = _File("report.html")
+    """The HTML page."""
+    manifest = _File(MANIFEST)
+    """The command behind the files, and for each file its hash and the hashes of its inputs."""
+
     def __str__(self) -> str:
         return str(self.path)
 
@@ -34,76 +73,6 @@ class RunFolder:
         if self.path.parent == Path():
             return f".{os.sep}{self.path}"
         return str(self.path)
-
-    @property
-    def recipe(self) -> Path:
-        """All hyperparameters."""
-        return self.path / "recipe.json"
-
-    @property
-    def data(self) -> Path:
-        """Description of the data set, with a fingerprint of its training images."""
-        return self.path / "data.json"
-
-    @property
-    def audit(self) -> Path:
-        """The source of an audit; a training has none."""
-        return self.path / "audit.json"
-
-    @property
-    def history(self) -> Path:
-        """One row for each logged step."""
-        return self.path / "history.csv"
-
-    @property
-    def log(self) -> Path:
-        """The lines of the training log."""
-        return self.path / "log.txt"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state of an unfinished training; removed at its end."""
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def weights(self) -> Path:
-        """The finished network."""
-        return self.path / "weights.safetensors"
-
-    @property
-    def predictions(self) -> Path:
-        """Logits and features of the test images, with the fingerprints of weights and images."""
-        return self.path / "predictions.npz"
-
-    @property
-    def metrics(self) -> Path:
-        """Accuracy, per class, confusion."""
-        return self.path / "metrics.json"
-
-    @property
-    def mistakes(self) -> Path:
-        """One line for each mistake."""
-        return self.path / "mistakes.csv"
-
-    @property
-    def maps(self) -> Path:
-        """The explanation of the mistakes: maps, hidden pixels, effect of hiding."""
-        return self.path / "maps.npz"
-
-    @property
-    def explanation(self) -> Path:
-        """How the maps were made, and the repair rates."""
-        return self.path / "explanation.json"
-
-    @property
-    def report(self) -> Path:
-        """The HTML page."""
-        return self.path / "report.html"
-
-    @property
-    def manifest(self) -> Path:
-        """The command behind the files, and for each file its hash and the hashes of its inputs."""
-        return self.path / MANIFEST
 
     def figure(self, name: str) -> Path:
         """A figure, such as `maps`."""
@@ -127,9 +96,7 @@ def find_run(name: RunFolder | str | Path) -> RunFolder:
     if isinstance(name, str) and name.strip(".") == "":
         raise RunError(f"{name!r} is not a name for a run: choose a name, or a path such as ./here/mine.")
     is_path = isinstance(name, Path) or "/" in name or os.sep in name
-    if is_path:
-        return RunFolder(expanded(name))
-    return RunFolder(Path("runs") / name)
+    return RunFolder(expanded(name) if is_path else Path("runs") / name)
 
 
 def verify(folder: RunFolder | str | Path) -> list[str]:
