@@ -37,13 +37,7 @@ class Interrupted(SeefarError):  # noqa: N818  # not an error: a user interrupte
 
 
 def require(value: object, kind: type, name: str, step: str) -> None:
-    """Refuse an argument of the wrong type, at the boundary.
-
-    Args:
-        value: what was passed.
-        kind: what it must be.
-        name: of the argument.
-        step: what to pass instead.
+    """Refuse an argument `name` that is not of this kind, at the boundary; `step` says what to pass instead.
 
     Raises:
         ChoiceError: it is something else.

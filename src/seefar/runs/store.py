@@ -1,8 +1,7 @@
 """The store: the files of a run folder, the inputs of each, and whether each is still valid.
 
 A file is *fresh* if its bytes match the manifest and its recorded inputs match the current ones. Fresh files are read;
-everything else is computed again. Resuming after a crash, damaged files, other weights, other settings and read-only
-folders all follow from this rule, so no other module checks whether a file is still valid.
+everything else is computed again. No other module checks whether a file is still valid.
 """
 
 from __future__ import annotations
@@ -124,7 +123,9 @@ class Store:
         return value
 
     def _get(self, artifact: Artifact[T]) -> T | None:
-        value = self._known(artifact)
+        if artifact.name not in self._values and self.fresh(artifact):
+            self._values[artifact.name] = self._load(artifact)
+        value: T | None = self._values.get(artifact.name)
         return self._compute(artifact) if value is None or not artifact.enough(self.job, value) else value
 
     def peek(self, artifact: Artifact[T]) -> T | None:
@@ -180,12 +181,6 @@ class Store:
         self.manifest.update({"finished": False, "training": about})
         self._write_manifest()
 
-    def _known(self, artifact: Artifact[T]) -> T | None:
-        if artifact.name not in self._values and self.fresh(artifact):
-            self._values[artifact.name] = self._load(artifact)
-        value: T | None = self._values.get(artifact.name)
-        return value
-
     def _load(self, artifact: Artifact[T]) -> T | None:
         """The value in the file; None if it cannot be read, such as that of an older version: it is computed again."""
         assert artifact.load is not None
@@ -225,10 +220,18 @@ class Store:
             raise RunError(
                 f"{path.parent} is a link to {os.readlink(path.parent)}: delete the link, a folder belongs there."
             )
-        self._write_unfinished()
+        if self.manifest.get("finished", True):
+            self.manifest["finished"] = False
+            self._write_manifest()
         artifact.save(value, path)
         entry = self._entries[artifact.name] = file_entry(path)
-        self.files[artifact.name] = {**(entry or {}), **self._inputs(artifact)}
+        self.files[artifact.name] = {
+            **(entry or {}),
+            "from": {_name(source): self._input(source) for source in artifact.of},
+            "shows": {source.name: self._shown(source) for source in artifact.shows},
+            "settings": _plain(artifact.settings(self.job)),
+            "version": artifact.version,
+        }
         self.written.append(artifact.name)
         self._write_manifest()
         return value
@@ -248,14 +251,6 @@ class Store:
             self.written.append(name)
         self._entries.pop(name, None)
 
-    def _inputs(self, artifact: Artifact[Any]) -> dict[str, Any]:
-        return {
-            "from": {_name(source): self._input(source) for source in artifact.of},
-            "shows": {source.name: self._shown(source) for source in artifact.shows},
-            "settings": _plain(artifact.settings(self.job)),
-            "version": artifact.version,
-        }
-
     def _input(self, source: Artifact[Any] | str) -> str | None:
         if isinstance(source, str):
             return self.fact(source)
@@ -274,18 +269,13 @@ class Store:
     def _entry(self, name: str) -> dict[str, Any] | None:
         """Size and SHA-256 of a file as it is now; None if there is no regular file of that name."""
         if name not in self._entries:
-            self._entries[name] = file_entry(self._path(name), self.files.get(name, {}).get("bytes"))
+            self._entries[name] = file_entry(self._path(name))
         return self._entries[name]
 
     def _path(self, name: str) -> Path:
         if self.overlay is not None and (self.overlay / name).exists():
             return self.overlay / name
         return self.folder / name
-
-    def _write_unfinished(self) -> None:
-        if self.manifest.get("finished", True):
-            self.manifest["finished"] = False
-            self._write_manifest()
 
     def _write_manifest(self) -> None:
         self.manifest["files"] = self.files = dict(sorted(self.files.items()))
@@ -325,10 +315,10 @@ def opened(
 
 @contextmanager
 def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iterator[None]:
-    """Lock a folder for this thread within `with`; the system frees the lock whenever the process ends.
+    """Lock a folder, created if it is missing, for this thread; the system frees the lock whenever the process ends.
 
     Args:
-        folder: created if it is missing.
+        folder: the folder.
         progress: gets a line if there are no locks, or while it waits for another process.
         wait: seconds to wait for another process.
 
@@ -383,28 +373,18 @@ def verify_folder(folder: Path) -> list[str]:
         elif name not in names:  # also the path of a file elsewhere, in an untrusted manifest
             lines.append(f"{printable(name)} is missing")
         else:
-            entry = file_entry(folder / name, recorded[name].get("bytes"))
+            entry = file_entry(folder / name)
             if entry is None or any(entry[key] != recorded[name].get(key) for key in entry):
                 lines.append(f"{printable(name)} is changed")
     return lines
 
 
-def file_entry(path: Path, expected: int | None = None) -> dict[str, Any] | None:
-    """Size and SHA-256 of a file for the manifest; None if it is missing, a link, or no regular file.
-
-    Args:
-        path: the file.
-        expected: its size as recorded; of a file of another size, which may be huge, no hash is computed.
-    """
+def file_entry(path: Path) -> dict[str, Any] | None:
+    """Size and SHA-256 of a file for the manifest; None if it is missing, a link, too large, or no regular file."""
     try:
         with open_regular(path, follow=False) as file:
-            size = os.fstat(file.fileno()).st_size
-            if expected is not None and size != expected:
-                return {"bytes": size, "sha256": None}
-            digest = hashlib.sha256()
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-            return {"bytes": size, "sha256": digest.hexdigest()}
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return {"bytes": file.tell(), "sha256": digest}
     except (OSError, ValueError):  # ValueError: a name that is no path, in an untrusted manifest
         return None
 
@@ -422,10 +402,8 @@ def _checked(manifest: Any) -> dict[str, Any]:
         computed = not entry.keys() <= {"bytes", "sha256"}
         if computed and not (entry.keys() >= _ENTRY and isinstance(entry["from"], dict)):
             raise ValueError(f"its entry of {name} is incomplete")
-    if not isinstance(manifest.get("training", {}).get("sessions", []), list):
-        raise ValueError("its sessions are not a list")
-    training = manifest.get("training", {})
-    if not all({"device", "precision"} <= session.keys() for session in training.get("sessions", [])):
+    sessions = manifest.get("training", {}).get("sessions", [])
+    if not all({"device", "precision"} <= session.keys() for session in sessions):
         raise ValueError("its entry of the training is incomplete")
     return dict(manifest)
 
