@@ -9,11 +9,11 @@ import re
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,16 +53,11 @@ CACHED = 8
 """Decoded data sets in the cache; the least recently used is deleted first."""
 
 
-@dataclass(frozen=True)
-class File:
-    """One picture file.
+class File(NamedTuple):
+    """One picture file: its name relative to the data folder, the name of its class, its bytes, and two times in ns.
 
-    Attributes:
-        name: relative to the data folder.
-        label: name of its class.
-        size: in bytes.
-        times: of the last change of its content, and of any change, which no program can set, in ns; on Windows the
-            second is its creation.
+    The times are of the last change of its content, and of any change, which no program can set; on Windows the second
+    is its creation.
     """
 
     name: str
@@ -71,8 +66,7 @@ class File:
     times: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """The pictures of a folder: its classes in order, the files of both parts, and notes of one line each."""
 
     classes: tuple[str, ...]
@@ -150,46 +144,35 @@ def cache_folder() -> Path:
 def read_layout(folder: Path, to_judge: bool = False) -> Layout:
     """Find the classes and pictures of a folder, without opening any of them; layouts are those of `load_folder`.
 
-    The split of a folder without test images depends on the pictures' names alone, so further pictures do not move the
-    others. Hidden files and folders, and those of other programs, are ignored.
-
-    Raises:
-        DataError: a class has no picture, or folders that look like parts have unclear names.
+    Hidden files and folders are ignored.
     """
     skipped: Counter[str] = Counter()
-    inside = _class_folders(folder, skipped)
+    beside: Counter[str] = Counter()
+    inside = _class_folders(folder, beside)
     parts = _parts(folder, inside)
-    train, test, val = (parts.get(name) for name in PARTS)
-    given = test or val
+    train, test = parts.get("train"), parts.get("test") or parts.get("val")
     notes: list[str] = []
-    if train is None and given is not None and not to_judge:
-        raise DataError(f"{folder} holds {given.name}/ but no train/: put the training pictures into train/<class>/.")
-    if train is not None and given is not None:
-        classes, tested = _class_names(train, skipped), _class_names(given, skipped)
-        forms = [name for name in classes.keys() & tested if classes[name].name != tested[name].name]
-        if forms:
-            notes.append(f"{', '.join(map(printable, forms))}: its folders are named in two Unicode forms, read as one")
-        trained = _part_files(folder, train, classes, skipped)
-        testing = _part_files(folder, given, tested, skipped)
-        classes |= tested
-        if test is None:
-            notes.append(f"{given.name}/ holds the test images, since there is no test/")
-        elif val is not None:
-            notes.append(f"{val.name}/ is not used: {test.name}/ holds the test images")
+    if train is None and test is not None and not to_judge:
+        raise DataError(f"{folder} holds {test.name}/ but no train/: put the training pictures into train/<class>/.")
+    if train is not None and test is not None:
+        trained, testing = (_part_files(folder, part, skipped) for part in (train, test))
+        if "test" not in parts:
+            notes.append(f"{test.name}/ holds the test images, since there is no test/")
     else:
-        source = train or given or folder
-        classes = _class_names(source, skipped if parts else Counter())  # those of the folder itself are counted
-        trained, testing, note = _divide(_part_files(folder, source, classes, skipped), to_judge)
+        trained, testing, note = _divide(_part_files(folder, train or test or folder, skipped), to_judge)
         notes.append(note)
-    unused = [path for path in inside if path not in parts.values() and _inner(path) not in parts.values()]
-    if parts and unused:
-        notes.append(f"not used, beside the parts: {_names(unused)}")
+    if parts:
+        skipped.update(beside)
+        unused = [path for path in inside if not {path, _inner(path)} & {train, test}]
+        if unused:
+            notes.append(f"not used, beside the parts: {_names(unused)}")
     if foreign := skipped.pop(FOREIGN, 0):
         notes.append(f"skipped {foreign} {FOREIGN}")
     if skipped.total():
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()) if count)
         notes.append(f"skipped {skipped.total()} files: {reasons}")
-    return Layout(tuple(sorted(classes)), trained, testing, tuple(notes))
+    classes = sorted({file.label for file in (*trained, *testing)})
+    return Layout(tuple(classes), tuple(trained), tuple(testing), tuple(notes))
 
 
 def read_labels(table: Path, to_judge: bool = False) -> Layout:
@@ -197,9 +180,6 @@ def read_labels(table: Path, to_judge: bool = False) -> Layout:
 
     The column of the paths is the first with a file of the CSV's folder in the last line; that of the labels is called
     `label` or `class`, or is the only other one.
-
-    Raises:
-        DataError: the file cannot be read, or a picture is missing.
     """
     rows = read_table(table)
     paths = [n for n, cell in enumerate(rows[-1]) if cell and (table.parent / cell).is_file()] if rows else []
@@ -222,7 +202,7 @@ def read_labels(table: Path, to_judge: bool = False) -> Layout:
             raise DataError(f"{table} lists {printable(row[at])}, which is not a file of {table.parent}.")
         files.append(_file(table.parent, row[at], row[label]))
     train, test, note = _divide(files, to_judge)
-    return Layout(tuple(names), train, test, (note,))
+    return Layout(tuple(names), tuple(train), tuple(test), (note,))
 
 
 def _file(folder: Path, name: str, label: str) -> File:
@@ -231,30 +211,24 @@ def _file(folder: Path, name: str, label: str) -> File:
 
 
 def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
-    """The folders of the parts, by the keys of `PARTS`; none where the folders in it are the classes.
-
-    Raises:
-        DataError: the folders look like parts, but their names are unclear.
-    """
+    """The folders of the parts, by the keys of `PARTS`; none where the folders in it are the classes."""
     named = {path: part for part, pattern in PARTS.items() for path in inside if pattern.fullmatch(path.name.lower())}
     within = {path: [child.name for child in _class_folders(_inner(path), Counter())] for path in inside}
-    advice = "name the folders of the parts train, test and val, each with one folder of pictures per class."
     parts: dict[str, Path] = {}
+    unclear = False
     for path, part in named.items():
         if len(within[path]) > 1 or len(named) == len(inside) > 1 or (path.name.lower() == part and part != "train"):
-            if part in parts:
-                raise DataError(f"{folder}: {_names((parts[part], path))} are both {part} by their names: {advice}")
+            unclear |= part in parts
             parts[part] = path
-    others = [path for path in inside if path not in parts.values()]
-    if not parts and len(others) > 1 and len(within[others[0]]) > 1 and len({*map(tuple, within.values())}) == 1:
+    others = [within[path] for path in inside if path not in parts.values()]
+    if not parts:  # folders that hold the same folders are parts
+        unclear |= len(others) > 1 and len(others[0]) > 1 and all(names == others[0] for names in others)
+    elif list(parts) == ["train"]:  # a class may be called train, and hold folders
+        unclear |= not all(len(names) > 1 for names in others)
+    if unclear:
         raise DataError(
-            f"{folder}: {_names(others)} hold the same folders ({', '.join(map(printable, within[others[0]]))}), so "
-            f"they are parts, not classes: choose one of them, or {advice}"
-        )
-    if list(parts) == ["train"] and not all(len(within[path]) > 1 for path in others):
-        raise DataError(
-            f"{folder}: {parts['train'].name} holds folders, {_names(others)} beside it hold none, so it is unclear "
-            f"which are the classes: {advice}"
+            f"{folder}: it is unclear which of {_names(inside)} are parts and which are classes: name the folders of "
+            "the parts train, test and val, each with one folder of pictures per class."
         )
     return {part: _inner(path) for part, path in parts.items()}
 
@@ -280,43 +254,29 @@ def _class_folders(folder: Path, skipped: Counter[str]) -> list[Path]:
     return found
 
 
-def _class_names(part: Path, skipped: Counter[str]) -> dict[str, Path]:
-    """The class folders of a part by their names, in composed Unicode form (NFC), since macOS decomposes them."""
-    folders = _class_folders(part, skipped)
-    named = {unicodedata.normalize("NFC", path.name): path for path in folders}
-    if len(named) < len(folders):
-        twice = [path.name for path in folders if path not in named.values()]
-        raise DataError(
-            f"{part} holds {', '.join(map(printable, twice))} twice, in two Unicode forms (composed and decomposed): "
-            "merge the folders."
-        )
-    return named
-
-
-def _part_files(folder: Path, part: Path, classes: Mapping[str, Path], skipped: Counter[str]) -> tuple[File, ...]:
+def _part_files(folder: Path, part: Path, skipped: Counter[str]) -> list[File]:
+    """The pictures of all classes; names in composed Unicode form (NFC), since macOS decomposes them."""
     skipped["outside the class folders"] += sum(path.name[0] != "." and path.is_file() for path in part.iterdir())
     files: list[File] = []
-    for name, place in sorted(classes.items()):
-        before = len(files)
-        for path in find_pictures(place, skipped):
-            if path.is_file():
-                files.append(_file(folder, path.relative_to(folder).as_posix(), name))
-            else:
-                skipped["broken links or no regular files"] += 1
-        if len(files) == before:
+    for label, place in sorted((unicodedata.normalize("NFC", p.name), p) for p in _class_folders(part, skipped)):
+        found = find_pictures(place, skipped)
+        regular = [path for path in found if path.is_file()]
+        skipped["broken links or no regular files"] += len(found) - len(regular)
+        if not regular:
             raise DataError(
                 f"{part.name}/{printable(place.name)} in {folder} holds no picture: add some, or remove the folder."
             )
-    return tuple(files)
+        files += [_file(folder, path.relative_to(folder).as_posix(), label) for path in regular]
+    return files
 
 
-def _divide(files: Sequence[File], to_judge: bool) -> tuple[tuple[File, ...], tuple[File, ...], str]:
+def _divide(files: Sequence[File], to_judge: bool) -> tuple[Sequence[File], Sequence[File], str]:
     """Training and test images where no part is named `test`, in their order, and a line about it.
 
     A fifth of each class is set aside for the test, at least one picture.
     """
     if to_judge:
-        return (), tuple(files), f"all {len(files)} pictures are test images"
+        return (), files, f"all {len(files)} pictures are test images"
 
     def drawn(file: File) -> bytes:
         return hashlib.sha256(os.fsencode(f"{SEED} {file.name}")).digest()
@@ -330,7 +290,7 @@ def _divide(files: Sequence[File], to_judge: bool) -> tuple[tuple[File, ...], tu
             )
         aside |= {file.name for file in own[: max(1, round(TEST_SHARE * len(own)))]}
     note = f"{len(aside)} of {len(files)} pictures, a fifth of each class chosen by seed {SEED}, are the test images"
-    trained, testing = (tuple(f for f in files if (f.name in aside) == is_test) for is_test in (False, True))
+    trained, testing = ([f for f in files if (f.name in aside) == is_test] for is_test in (False, True))
     return trained, testing, f"there is no test/: {note}"
 
 
@@ -391,7 +351,7 @@ def _decode(
 ) -> tuple[str, ...]:
     """Read all pictures, `put` each by its number, and return notes on their conversion.
 
-    White in pictures of more than 8 bits is one value for all: pictures that were read with another one are read again.
+    Pictures of more than 8 bits that were read with another white than that of all are read again.
     """
     cut: dict[int, float] = {}
     values: dict[int, Values] = {}
@@ -432,11 +392,7 @@ def _read(
     fit: Fit,
     scale: tuple[float, float] | None,
 ) -> Iterator[tuple[int, Picture]]:
-    """The pictures of these numbers, in their order.
-
-    Raises:
-        DataError: at the end, if some cannot be read; all of them are named.
-    """
+    """The pictures of these numbers, in their order; at the end an error names all that cannot be read."""
     bad: list[str] = []
 
     def read(number: int) -> Picture | DataError:

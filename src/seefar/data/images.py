@@ -165,14 +165,11 @@ class Data:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the training images and labels: a resumed training must use the same data."""
+        """That of the training images: a resumed training must use the same data."""
         return self.train.fingerprint
 
     def hold_out(self, count: int, seed: int) -> tuple[Data, Split]:
-        """Hold out `count` training images, chosen by `seed`, to choose settings without the test set.
-
-        Returns:
-            The data with the other training images, in their order, and the held-out images.
+        """The data without `count` training images, chosen by `seed`, and those images.
 
         Raises:
             DataError: `count` leaves no training image.
@@ -195,11 +192,7 @@ def both(image_size: ImageSize) -> tuple[int, int]:
 
 
 def as_image_size(value: Any) -> ImageSize:
-    """One number for equal sides, else height and width, from either form.
-
-    Raises:
-        ValueError, TypeError: it is neither.
-    """
+    """One number for equal sides, else height and width, from either form."""
     height, width = (value, value) if isinstance(value, int) else map(int, value)
     return height if height == width else (height, width)
 
@@ -228,11 +221,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def check_images(images: Any) -> NDArray[np.uint8]:
-    """Images as uint8 (N, H, W, 3), contiguous and writable, so that torch can share the memory.
-
-    Raises:
-        DataError: they have another type or shape, or are too small.
-    """
+    """Images as uint8 (N, H, W, 3), contiguous and writable, so that torch can share the memory."""
     array = _as_array("images", images)
     required = "images must be uint8 (N, H, W, 3), RGB"
     if array.dtype.kind in "iu" and array.dtype != np.uint8:
@@ -255,11 +244,7 @@ def check_images(images: Any) -> NDArray[np.uint8]:
 
 
 def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Labels as int64 (N,), each in 0..K-1.
-
-    Raises:
-        DataError: they are no integers, not one for each image, or out of range.
-    """
+    """Labels as int64 (N,), each in 0..K-1."""
     array = _as_array("labels", labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -292,11 +277,7 @@ def differing_names(names: Sequence[str], expected: Sequence[str]) -> str:
 
 
 def check_classes(classes: Any) -> tuple[str, ...]:
-    """Class names as a tuple of str, with control characters spelled out, since a terminal would execute them.
-
-    Raises:
-        DataError: they are no sequence of at least two different names.
-    """
+    """Class names as a tuple of str, with control characters spelled out, since a terminal would execute them."""
     names = () if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__") else tuple(classes)
     if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
         raise DataError(f"classes must be the names of at least two classes, in order (got {_short(classes)}).")
@@ -308,11 +289,7 @@ def check_classes(classes: Any) -> tuple[str, ...]:
 
 
 def find_class(classes: Sequence[str], which: str | int) -> int:
-    """The index of a class that is given by its name or its index.
-
-    Raises:
-        DataError: there is no such class.
-    """
+    """The index of a class that is given by its name or its index."""
     if isinstance(which, str) and which in classes:
         return classes.index(which)
     if isinstance(which, (int, np.integer)) and not isinstance(which, bool) and 0 <= which < len(classes):

@@ -54,7 +54,7 @@ Places: TypeAlias = Place | Sequence[Place]
 
 
 class Values(NamedTuple):
-    """The values of a picture of more than 8 bits: whether they are floats, the smallest, and the largest."""
+    """The values of a picture of more than 8 bits."""
 
     floats: bool
     low: float
@@ -102,15 +102,8 @@ class Picture:
         return f"Picture({self.describe()})"
 
 
-@dataclass(frozen=True)
-class PictureFiles:
-    """Pictures that were read, and the problems of the files that cannot be read.
-
-    Attributes:
-        names: the N files that were read, as they were named.
-        pictures: the N pictures.
-        bad: one sentence for each file that cannot be read, and for each folder without pictures.
-    """
+class PictureFiles(NamedTuple):
+    """N files that were read, their pictures, and one sentence for each file or folder that gave no picture."""
 
     names: tuple[str, ...]
     pictures: tuple[Picture, ...]
@@ -122,8 +115,7 @@ def picture_suffixes() -> frozenset[str]:
     """Endings of the file names that are read, in lower case, such as `.png`."""
     from PIL import Image
 
-    formats = _formats()
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in _formats())
 
 
 def read_picture(
@@ -172,7 +164,7 @@ def read_picture(
 
 
 def is_in_memory(place: object) -> bool:
-    """Whether it is a picture of Pillow or an array, not the name of a file."""
+    """Whether it is a picture of Pillow or an array."""
     return hasattr(place, "__array_interface__") or isinstance(place, np.ndarray)
 
 
@@ -205,7 +197,9 @@ def _converted(picture: Image, size: ImageSize, fit: Fit, scale: tuple[float, fl
     upright = picture if turn is None else picture.transpose(turn)
     if turn is not None and turn >= Image.Transpose.ROTATE_90 and turn != Image.Transpose.ROTATE_180:
         width, height = height, width
-    values = _values(upright)
+    if upright.mode.startswith("I"):
+        upright = upright.convert("I")  # Pillow cannot reduce 16 bits
+    values = _values(upright) if upright.mode in ("I", "F") else None
     plain = _to_rgb(upright, least, clear, scale or (values and full_scale(values)), notes)
     box = _used(plain.size, target, fit)
     image = plain.resize(_inside(plain.size, target, fit), Image.Resampling.LANCZOS, box, reducing_gap=3.0)
@@ -283,11 +277,10 @@ def read_pictures(
 
 def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
     """The error that names all files that cannot be read at once; `place` is where they are, such as ` in pets`."""
+    more = f"\n  and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
     lines = "\n  ".join(bad[:NAMED])
-    if len(bad) > NAMED:
-        lines += f"\n  and {len(bad) - NAMED} more"
     return DataError(
-        f"{len(bad)} of {count} files{place} cannot be read as pictures:\n  {lines}\nRepair or remove them."
+        f"{len(bad)} of {count} files{place} cannot be read as pictures:\n  {lines}{more}\nRepair or remove them."
     )
 
 
@@ -339,19 +332,15 @@ def _clear_grey(picture: Image) -> int | None:
     return value * {"L;2": 85, "L;4": 17}.get(raw if isinstance(raw, str) else "", 1)
 
 
-def _values(picture: Image) -> Values | None:
-    """The values of a picture of more than 8 bits."""
-    if not picture.mode.startswith(("I", "F")):
-        return None
-    wide = picture if picture.mode == "F" else picture.convert("I")
-    low, high = (float(cast(float, value)) for value in wide.getextrema())
+def _values(picture: Image) -> Values:
+    low, high = (float(cast(float, value)) for value in picture.getextrema())
     if not np.isfinite((low, high)).all():
         raise ValueError("some of its values are not finite")
     return Values(picture.mode == "F", low, high)
 
 
 def full_scale(values: Values) -> tuple[float, float]:
-    """Black and white for these values: 0 and the smallest usual white, or else the smallest and largest."""
+    """Black and white for these values."""
     usual = FULL_SCALES if values.floats else FULL_SCALES[1:]
     if values.low >= 0 and values.high <= usual[-1]:
         return 0.0, next(white for white in usual if values.high <= white)
@@ -382,11 +371,10 @@ def _to_rgb(
     alpha = None
     if clear is not None:
         alpha = Image.fromarray(np.where(np.asarray(picture) == clear, 0, 255).astype(np.uint8))
-    if picture.mode.startswith(("I", "F")):
+    if picture.mode in ("I", "F"):
         low, high = cast("tuple[float, float]", scale)
         notes.append(describe_scale((low, high), picture.mode == "F"))
-        wide = picture if picture.mode == "F" else picture.convert("I")  # Pillow cannot reduce 16 bits
-        values = np.asarray(wide if alpha else _reduced(wide, least), np.float64)
+        values = np.asarray(picture if alpha else _reduced(picture, least), np.float64)
         scaled = ((values - low) * (255 / max(high - low, 1e-300))).round().clip(0, 255)
         picture = Image.fromarray(scaled.astype(np.uint8))
     if alpha is not None:
@@ -409,13 +397,7 @@ def _reduced(picture: Image, least: int) -> Image:
 
 
 def find_pictures(folder: Path, skipped: Counter[str]) -> list[Path]:
-    """The pictures of a folder and of those within it, by name; what is skipped is counted by its reason.
-
-    Hidden files and folders are ignored.
-
-    Raises:
-        OSError: a folder cannot be read.
-    """
+    """The pictures of a folder and of those within it, by name; visible files that are none are counted by reason."""
 
     def refuse(error: OSError) -> None:
         raise error
