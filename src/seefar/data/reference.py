@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.cifar10 import CIFAR10
 from seefar.data.download import Remote, default_folder, download_all, read_checked
 from seefar.data.images import Labels, Split
+from seefar.data.official import CIFAR10
 from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array
@@ -257,7 +257,7 @@ def find_files(
         DataError: a file is missing and cannot be downloaded, or is not the published one.
     """
     home = default_folder() if folder is None else folder
-    home = home.parent if (home / CIFAR10.meta).exists() else home
+    home = home.parent if home.name == CIFAR10.folder else home
     found: dict[str, Path] = {}
     for name in (name for source in sources for name in source.files):
         found[name] = next((place / name for place in (home, default_folder()) if (place / name).exists()), home / name)
