@@ -1,7 +1,4 @@
-"""The six errors that a user can cause or meet.
-
-Each message names the thing, the requirement, what was found, and the next step.
-"""
+"""The six errors that a user can cause; a message names the thing, the requirement, what was found, the next step."""
 
 from __future__ import annotations
 

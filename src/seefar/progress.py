@@ -1,7 +1,4 @@
-"""Progress of long work: a bar in terminals and notebooks, a plain line now and then elsewhere.
-
-Functions that compute take a `Progress` and never print; `None` means `Display`, which detects where it runs.
-"""
+"""Progress of long work: functions that compute take a `Progress` and never print; `None` means `Display`."""
 
 from __future__ import annotations
 
@@ -55,11 +52,8 @@ SILENT = Silent()
 class LastingOutput:
     """A text stream that drops what cannot be written because nobody is there to read it.
 
-    A training must not stop because its reader, such as `| head`, has; its lines are also in `log.txt`.
-
-    Args:
-        stream: what is written to while it lasts.
-        drops_all: drop what cannot be written for any reason, such as a full disk: right for progress, not for results.
+    A training must not stop because its reader, such as `| head`, has; its lines are also in `log.txt`. Progress, not a
+    result, is dropped for any reason (`drops_all`), such as a full disk.
     """
 
     def __init__(self, stream: Any, *, drops_all: bool = False) -> None:
@@ -97,10 +91,7 @@ class LastingOutput:
 
 
 class Display:
-    """Shows progress where it runs: in a notebook, in a terminal (on standard error), or as lines in a log.
-
-    Use it within `with`, so that no bar is left over when the work ends early.
-    """
+    """Shows progress where it runs, within `with`: in a notebook, in a terminal (on standard error), or as lines."""
 
     def __init__(self) -> None:
         self.stage, self.started, self.shown = "", 0.0, 0.0

@@ -48,11 +48,8 @@ def load_data(
 
     Examples:
         >>> import seefar
-        >>> data = seefar.load_data("shapes")
-        >>> data
+        >>> seefar.load_data("shapes")
         Data('shapes': 4000 training and 1000 test images of 32x32 pixels, 10 classes)
-        >>> data.train.images.shape, data.train.labels.shape, data.classes[:3]
-        ((4000, 32, 32, 3), (4000,), ('circle', 'triangle', 'square'))
     """
     if str(name) in OFFICIAL:
         return load_official(OFFICIAL[str(name)], folder, create=create, progress=progress)

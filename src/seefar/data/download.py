@@ -52,11 +52,7 @@ def user_cache() -> Path:
 
 
 def data_place(folder: str | Path | None, name: str, holds: str, size: int, create: bool) -> Path:
-    """The folder of a data set, also for a download.
-
-    Raises:
-        DataError: the chosen folder does not exist.
-    """
+    """The folder of a data set, also for a download; a chosen one must exist, or be created by `create`."""
     chosen = folder or os.environ.get("SEEFAR_DATA")
     place = expanded(folder) if folder else default_folder()
     if chosen and not create and not place.is_dir():
@@ -69,11 +65,7 @@ def data_place(folder: str | Path | None, name: str, holds: str, size: int, crea
 
 
 def read_checked(path: Path, checksum: str, name: str) -> bytes:
-    """The bytes of an official file that `seefar data NAME` downloads.
-
-    Raises:
-        DataError: it cannot be read, or has another checksum.
-    """
+    """The bytes of an official file that `seefar data NAME` downloads; an error if its checksum differs."""
     again = f"delete {path.parent} and run `seefar data {name}` to download it again"
     try:
         content = read_bytes(path)
@@ -99,12 +91,7 @@ def _file_hash(checksum: str, path: Path) -> str:
 
 
 def download_all(files: Mapping[str, Remote], home: Path, progress: Progress) -> None:
-    """Download the files, by their names below `home`; other processes that do the same wait.
-
-    Raises:
-        DataError: see `download`.
-        RunError: `home` cannot be locked.
-    """
+    """Download the files, by their names below `home`; other processes that do the same wait."""
     with locked(home, progress, wait=longest_transfer(sum(file.size for file in files.values()))):
         for name, file in files.items():
             download(file, home / name, progress)
@@ -113,8 +100,8 @@ def download_all(files: Mapping[str, Remote], home: Path, progress: Progress) ->
 def download(file: Remote, path: Path, progress: Progress) -> None:
     """Download `path` from the first address that has the right file, unless it exists already.
 
-    A transfer that breaks off leaves `<path>.part`, and the next try (of any address, in this process or a later
-    one) fetches only the rest. The file gets its name when its checksum is right.
+    A transfer that breaks off leaves `<path>.part`, and the next try of any address fetches only the rest. The file
+    gets its name when its checksum is right.
 
     Raises:
         DataError: no address has the file; the message lists the failure of each, and whether `path` is a damaged file.
@@ -158,11 +145,7 @@ def longest_transfer(size: int) -> float:
 def transfer(url: str, part: Path, most: int, progress: Progress) -> None:
     """Complete the file `part` by an HTTP range, or download it from the beginning if the host does not support ranges.
 
-    After `most` bytes nothing more is read: the checksum will refuse the file.
-
-    Raises:
-        OSError: the host cannot be reached, has no such file, ended the connection early, or takes too long. All errors
-            of requests are of this type.
+    After `most` bytes nothing more is read. Every failure is an OSError, as all errors of requests are.
     """
     import requests
     from urllib3.exceptions import HTTPError

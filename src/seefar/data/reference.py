@@ -71,13 +71,9 @@ _NETS_SHA256 = {
 
 @dataclass(frozen=True)
 class Source:
-    """A public repository at a fixed commit, and the files that are used from it.
+    """A public repository on GitHub at a fixed commit.
 
     Attributes:
-        title: description of the data and its authors.
-        licence: that of the repository.
-        repository: owner and name on GitHub.
-        commit: 40 hexadecimal digits.
         files: path below the data folder -> path in the repository, and SHA-256 of the file.
     """
 
@@ -168,20 +164,11 @@ class Reference:
         return np.asarray((self.answers == predicted).all(1))
 
     def check_labels(self, labels: Labels) -> None:
-        """Refuse labels of other images, or in another order.
-
-        Raises:
-            DataError: the reference data belong to other labels.
-        """
-        if len(labels) != len(self.counts):
-            raise DataError(
-                f"The reference data are of {len(self.counts):,} test images, {len(labels):,} labels were given: "
-                "pass those of the complete test set, in its official order."
-            )
+        """Refuse labels of other images, or in another order."""
         if labels_sha256(labels) != self.labels_sha256:
             raise DataError(
-                "The labels are not those that the reference data belong to: pass those of CIFAR-10's official test "
-                "set in its official order, unchanged."
+                f"The {len(labels):,} labels are not those that the reference data belong to: pass those of CIFAR-10's "
+                f"official test set of {len(self.counts):,} images in its official order, unchanged."
             )
 
 
@@ -214,8 +201,7 @@ def load_reference(
         ...     seefar.load_reference(folder).counts.shape  # doctest: +SKIP
         (10000, 10)
     """
-    paths = find_files(expanded(folder) if folder else None, fetch=fetch, progress=progress)
-    return read_reference(paths)
+    return read_reference(find_files(expanded(folder) if folder else None, fetch=fetch, progress=progress))
 
 
 def read_reference(paths: Mapping[str, Path]) -> Reference:
@@ -246,15 +232,9 @@ def find_files(
     host: str = HOST,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
-    """The path of each reference file: in `folder`, else in the default folder, else downloaded into `folder`.
+    """The path of each reference file, checked: in `folder`, else in the default folder, else downloaded into `folder`.
 
     `folder` is a data folder, or CIFAR-10's own folder inside it; addresses are `<host>/<repository>/<commit>/<path>`.
-
-    Returns:
-        Path below the data folder -> the checked file.
-
-    Raises:
-        DataError: a file is missing and cannot be downloaded, or is not the published one.
     """
     home = default_folder() if folder is None else folder
     home = home.parent if home.name == CIFAR10.folder else home

@@ -23,7 +23,7 @@ def load_split(
     classes: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Split:
-    """Labelled pictures as a `Split`, all of them; arrays become one with `seefar.Split(images, labels, classes)`.
+    """Labelled pictures as a `Split`; arrays become one with `seefar.Split(images, labels, classes)`.
 
     Args:
         source: the path of a folder by class or of a CSV file of paths and labels; or a data set with a length: a torch
@@ -31,18 +31,11 @@ def load_split(
             PIL images, uint8 arrays (H, W, 3), or tensors (3, H, W), uint8 or float in 0 to 1.
         image_size: height and width in pixels to which pictures are resized, or one number for both.
         fit: how pictures of another shape are made to fit, see `seefar.data.pictures.read_picture`.
-        classes: names of the K classes in the order of the labels. Default: those that the source carries, else the
-            labels themselves.
+        classes: names of the K classes in the order of the labels. Default: those of the source, else the labels.
         progress: see `seefar.progress`.
 
     Raises:
         DataError: the source is none of these, or a picture or label cannot be used.
-
-    Examples:
-        >>> import seefar
-        >>> pairs = [(np.zeros((60, 40, 3), np.uint8), 0), (np.ones((50, 50, 3), np.uint8), 1)]
-        >>> load_split(pairs, 32, classes=("cat", "dog"), progress=seefar.SILENT)
-        Split(2 images of 32x32 pixels, 2 classes)
     """
     from seefar.data import load_data  # the package of this module
 

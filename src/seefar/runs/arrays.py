@@ -62,12 +62,7 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
 
 
 def load_array(path: str | Path) -> NDArray[Any]:
-    """Read one `.npy` file without pickle.
-
-    Raises:
-        OSError: it is missing or cannot be read.
-        ValueError: it is no `.npy` file of numbers or text.
-    """
+    """Read one `.npy` file without pickle; OSError or ValueError: it cannot be read as one."""
     with open_regular(path) as file:
         return _read(file, os.fstat(file.fileno()).st_size)
 
@@ -75,9 +70,7 @@ def load_array(path: str | Path) -> NDArray[Any]:
 def read_member(archive: zipfile.ZipFile, name: str, *, packed: bool = True) -> NDArray[Any]:
     """An array of an archive without pickle; it takes no more memory than the archive declares.
 
-    Raises:
-        KeyError: there is no such member.
-        ValueError: it is no array, differs from its declared length, or is compressed without `packed`.
+    KeyError or ValueError: it is missing, is no array, or is compressed without `packed`.
     """
     about = archive.getinfo(name)
     if about.compress_type != zipfile.ZIP_STORED and not packed:  # so that nothing in it is larger than the file

@@ -74,31 +74,18 @@ def _open(path: str | Path, flags: int, limit: int = FILE_LIMIT, names: int = 1 
 
 
 def read_bytes(path: str | Path, limit: int = TEXT_LIMIT, *, follow: bool = True) -> bytes:
-    """The content of a regular file.
-
-    Raises:
-        OSError: see `open_regular`.
-    """
+    """The content of a regular file, see `open_regular`."""
     with open_regular(path, limit, follow=follow) as file:
         return file.read()
 
 
 def read_json(path: str | Path, *, follow: bool = True) -> Any:
-    """The value in a JSON file.
-
-    Raises:
-        OSError: see `open_regular`.
-        ValueError: it is not JSON in UTF-8.
-    """
+    """The value in a JSON file; OSError: see `open_regular`; ValueError: it is not JSON in UTF-8."""
     return parse_json(read_bytes(path, follow=follow).decode("utf-8"))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text.
-
-    Raises:
-        ValueError: it is not JSON, or is nested too deeply.
-    """
+    """The value of a JSON text; ValueError: it is not JSON, or is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -106,7 +93,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_table(path: str | Path) -> list[list[str]]:
-    """The lines of a CSV file without the empty ones, as many cells in each; separated by comma, semicolon or tab.
+    """The lines of a CSV file without the empty ones; separated by comma, semicolon or tab.
 
     Raises:
         DataError: the file cannot be read, or its lines have different numbers of cells.
@@ -162,11 +149,7 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
+    """Write UTF-8 text atomically, see `written_beside`."""
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
 
@@ -193,11 +176,7 @@ def remove_temporary(*folders: Path) -> None:
 
 
 def check_place(folder: Path) -> None:
-    """Refuse, before any work, a folder that cannot be written to; a missing one can be created.
-
-    Raises:
-        RunError: it is a file, is inside a file, or may not be written to.
-    """
+    """Refuse, before any work, a folder that cannot be written to; a missing one can be created."""
     existing = next(candidate for candidate in (folder, *folder.parents) if candidate.exists())  # in the end . or /
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         why = "may not be written to" if existing.is_dir() else "is a file"

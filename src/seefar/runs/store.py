@@ -49,15 +49,15 @@ class Artifact(Generic[T]):
         name: its path in the run folder.
         compute: its value, from the job; writes nothing. Long work yields partial values, each with all before it. None
             means that there is no such file for this job.
-        save: writes a value to a path, atomically; see `seefar.runs.files.written_beside`.
+        save: writes a value to a path, atomically.
         load: reads the value back; None if nothing needs it.
         of: its inputs: other artifacts, and facts of the job by name, such as `weights`.
         shows: artifacts that it shows if they are present.
         settings: other values that its content depends on, as plain values for JSON.
         enough: whether a saved value has everything that this job needs.
         version: raise it when the same inputs give other content.
-        always: compute it each time, and keep the file only if its bytes are the same. For files that a browser
-            or a spreadsheet runs: an untrusted folder can hold any file, and a manifest that fits it.
+        always: compute it each time, and keep the file only if its bytes are the same: for files that a browser or a
+            spreadsheet runs, since an untrusted folder can hold any file, and a manifest that fits it.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Store:
         fact: the current value of a fact, such as the fingerprint of the weights; None if it is unknown now, which
             counts as unchanged.
         job: the argument of `compute`, `settings` and `enough` of the artifacts.
-        overlay: where to write instead of `folder`; for folders that cannot be written to.
+        overlay: where to write instead, if `folder` cannot be written to.
     """
 
     def __init__(
@@ -148,12 +148,7 @@ class Store:
         return self.files.get(artifact.name, {}).get("settings")
 
     def finish(self, artifacts: Sequence[Artifact[Any]], command: Sequence[str]) -> None:
-        """Remove the files of other inputs, and complete the manifest.
-
-        Args:
-            artifacts: all of the table.
-            command: the command line or function that wrote the files.
-        """
+        """Remove the files of other inputs, and complete the manifest with the `command` that wrote the others."""
         if self.overlay is not None:
             return
         for artifact in artifacts:
@@ -295,9 +290,6 @@ def opened(
 
     If the folder cannot be written to, new files go into a temporary overlay, and one line at the end names them.
     After an error the manifest stays unfinished if anything was written.
-
-    Raises:
-        RunError: another process writes into the folder.
     """
     if os.access(folder, os.W_OK | os.X_OK):
         with locked(folder, progress):
@@ -317,10 +309,7 @@ def opened(
 def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iterator[None]:
     """Lock a folder, created if it is missing, for this thread; the system frees the lock whenever the process ends.
 
-    Args:
-        folder: the folder.
-        progress: gets a line if there are no locks, or while it waits for another process.
-        wait: seconds to wait for another process.
+    Another process is waited for so many seconds, with a line. Where there are no locks, a line says so.
 
     Raises:
         RunError: another process or thread has locked it, or it cannot be written to.
