@@ -55,7 +55,22 @@ def pipeline(
         steps.append(A.Pad(padding=crop_padding, fill=0, border_mode=mode))
     steps.append(A.RandomCrop(*both(size)))  # without padding the image itself, as in the recipe `seed`
     if hole and cutout_probability:
-        steps += cutout(size, hole, cutout_probability, cutout_fill)
+        # Cutout (DeVries & Taylor 2017, arXiv 1708.04552): a square centred on any pixel, cut off at the image's edge.
+        # CoarseDropout keeps the hole inside the image, which hides the central pixel of a 32x32 image 9 times in 10
+        # with a 16-pixel hole, not 1 in 4. So the image is padded until each pixel can be the centre.
+        before, after = hole // 2, hole - hole // 2 - 1
+        height, width = both(size)
+        steps += [
+            A.Pad(padding=(before, before, after, after), fill=0),  # left, top, right, bottom
+            A.CoarseDropout(
+                num_holes_range=(1, 1),
+                hole_height_range=(hole, hole),
+                hole_width_range=(hole, hole),
+                fill=cutout_fill,
+                p=cutout_probability,
+            ),
+            A.Crop(x_min=before, y_min=before, x_max=before + width, y_max=before + height),
+        ]
     return A.Compose(steps)
 
 
@@ -76,30 +91,6 @@ class _FunctionTransform:
     def __call__(self, image: Images) -> dict[str, Images]:
         random = getattr(self, "random", None) or np.random.default_rng(0)
         return {"image": self.function(image, random)}
-
-
-def cutout(size: ImageSize, hole: int, probability: float, fill: tuple[float, ...]) -> list[A.BasicTransform]:
-    """Cutout (DeVries & Taylor 2017, arXiv 1708.04552): a square centred on any pixel, cut off at the image's edge.
-
-    albumentations' CoarseDropout keeps the hole inside the image, which hides the central pixel of a 32x32
-    image 9 times in 10 with a 16-pixel hole, not 1 in 4. So the image is padded until each pixel can be the centre,
-    the hole is dropped, and the padding is cut away again.
-    """
-    import albumentations as A
-
-    before, after = hole // 2, hole - hole // 2 - 1
-    height, width = both(size)
-    return [
-        A.Pad(padding=(before, before, after, after), fill=0),  # left, top, right, bottom
-        A.CoarseDropout(
-            num_holes_range=(1, 1),
-            hole_height_range=(hole, hole),
-            hole_width_range=(hole, hole),
-            fill=fill,
-            p=probability,
-        ),
-        A.Crop(x_min=before, y_min=before, x_max=before + width, y_max=before + height),
-    ]
 
 
 @dataclass(frozen=True)

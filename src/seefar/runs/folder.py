@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from seefar.errors import RunError
-from seefar.runs.files import expanded
-from seefar.runs.store import MANIFEST, verify_folder
+from seefar.errors import RunError, printable
+from seefar.runs.files import expanded, read_json
+from seefar.runs.store import MANIFEST, checked_manifest, file_entry
 
 
 class _File:
@@ -100,10 +100,7 @@ def find_run(name: RunFolder | str | Path) -> RunFolder:
 
 
 def verify(folder: RunFolder | str | Path) -> list[str]:
-    """Check a run folder against its manifest.
-
-    Args:
-        folder: the run folder, its path, or the bare name of one under `runs/`.
+    """Check a run folder, given by its path or its bare name under `runs/`, against its manifest.
 
     Returns:
         One line for each file that is missing, changed, or not in the manifest; empty if the folder is intact.
@@ -116,7 +113,27 @@ def verify(folder: RunFolder | str | Path) -> list[str]:
         >>> verify(Path(tempfile.mkdtemp()))
         ['manifest.json is missing: no command that writes into the folder has finished']
     """
-    found = find_run(folder)
-    if not found.path.is_dir():
-        raise RunError(f"There is no folder {found.path}: choose a run folder, or the name of one under runs/.")
-    return verify_folder(found.path)
+    folder = find_run(folder).path
+    if not folder.is_dir():
+        raise RunError(f"There is no folder {folder}: choose a run folder, or the name of one under runs/.")
+    try:
+        if not (folder / MANIFEST).exists():
+            return [f"{MANIFEST} is missing: no command that writes into the folder has finished"]
+        manifest = checked_manifest(read_json(folder / MANIFEST, follow=False))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{MANIFEST} is damaged ({error})"]
+    recorded = manifest["files"]
+    lines = [] if manifest.get("finished") else ["the last command that wrote into the folder has not finished"]
+    found = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    names = {path.relative_to(folder).as_posix() for path in found}
+    names = {name for name in names if not any(part.startswith(".") for part in name.split("/"))} - {MANIFEST}
+    for name in sorted({*recorded, *names}):
+        if name not in recorded:
+            lines.append(f"{printable(name)} is extra: the manifest does not have it")
+        elif name not in names:  # also the path of a file elsewhere, in an untrusted manifest
+            lines.append(f"{printable(name)} is missing")
+        else:
+            entry = file_entry(folder / name)
+            if entry is None or not entry.items() <= recorded[name].items():
+                lines.append(f"{printable(name)} is changed")
+    return lines

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
-from seefar.errors import RunError, next_step, printable
+from seefar.errors import RunError, next_step
 from seefar.progress import SILENT, Progress
 from seefar.runs.files import open_regular, read_json, remove_temporary, write_text
 from seefar.runs.provenance import provenance
@@ -101,20 +101,14 @@ class Store:
 
     def present(self, artifact: Artifact[Any]) -> bool:
         """Whether the file is intact and was computed from the current inputs, with any settings."""
-        entry = self.files.get(artifact.name)
-        if entry is None or "from" not in entry or not self.intact(artifact.name):
+        entry, now = self.files.get(artifact.name), self._entry(artifact.name)
+        if entry is None or "from" not in entry or now is None or not now.items() <= entry.items():
             return False
         if entry["version"] != artifact.version or entry["from"].keys() != {_name(source) for source in artifact.of}:
             return False
         if not all(self.present(source) for source in artifact.of if isinstance(source, Artifact)):
             return False
-        shown = {source.name: self._shown(source) for source in artifact.shows}
-        return entry["shows"] == shown and not self._differs(artifact)
-
-    def intact(self, name: str) -> bool:
-        """Whether a file is in the manifest with the same bytes, whatever its inputs."""
-        entry, recorded = self._entry(name), self.files.get(name)
-        return entry is not None and recorded is not None and all(entry[key] == recorded.get(key) for key in entry)
+        return bool(entry["shows"] == self._shown(artifact)) and not self._differs(artifact)
 
     def get(self, artifact: Artifact[T]) -> T:
         """The value: in memory, read from a fresh file, or computed and saved."""
@@ -223,7 +217,7 @@ class Store:
         self.files[artifact.name] = {
             **(entry or {}),
             "from": {_name(source): self._input(source) for source in artifact.of},
-            "shows": {source.name: self._shown(source) for source in artifact.shows},
+            "shows": self._shown(artifact),
             "settings": _plain(artifact.settings(self.job)),
             "version": artifact.version,
         }
@@ -252,8 +246,8 @@ class Store:
         entry = self._entry(source.name)
         return None if entry is None else entry["sha256"]
 
-    def _shown(self, source: Artifact[Any]) -> str | None:
-        return self._input(source) if self.present(source) else None
+    def _shown(self, artifact: Artifact[Any]) -> dict[str, str | None]:
+        return {source.name: self._input(source) if self.present(source) else None for source in artifact.shows}
 
     def _differs(self, artifact: Artifact[Any]) -> bool:
         """Whether an input is known to differ from that of the file."""
@@ -343,31 +337,6 @@ def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iter
         lock.release()
 
 
-def verify_folder(folder: Path) -> list[str]:
-    """What differs between a folder and its manifest, one line for each file; see `seefar.verify`."""
-    try:
-        if not (folder / MANIFEST).exists():
-            return [f"{MANIFEST} is missing: no command that writes into the folder has finished"]
-        manifest = _checked(read_json(folder / MANIFEST, follow=False))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return [f"{MANIFEST} is damaged ({error})"]
-    recorded = manifest["files"]
-    lines = [] if manifest.get("finished") else ["the last command that wrote into the folder has not finished"]
-    found = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    names = {path.relative_to(folder).as_posix() for path in found}
-    names = {name for name in names if not any(part.startswith(".") for part in name.split("/"))} - {MANIFEST}
-    for name in sorted({*recorded, *names}):
-        if name not in recorded:
-            lines.append(f"{printable(name)} is extra: the manifest does not have it")
-        elif name not in names:  # also the path of a file elsewhere, in an untrusted manifest
-            lines.append(f"{printable(name)} is missing")
-        else:
-            entry = file_entry(folder / name)
-            if entry is None or any(entry[key] != recorded[name].get(key) for key in entry):
-                lines.append(f"{printable(name)} is changed")
-    return lines
-
-
 def file_entry(path: Path) -> dict[str, Any] | None:
     """Size and SHA-256 of a file for the manifest; None if it is missing, a link, too large, or no regular file."""
     try:
@@ -381,11 +350,11 @@ def file_entry(path: Path) -> dict[str, Any] | None:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder; an empty one if it is missing or damaged, with which no file is fresh."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        return _checked(read_json(folder / MANIFEST, follow=False))
+        return checked_manifest(read_json(folder / MANIFEST, follow=False))
     return {"files": {}}
 
 
-def _checked(manifest: Any) -> dict[str, Any]:
+def checked_manifest(manifest: Any) -> dict[str, Any]:
     """The manifest, if its entries have the form that `Store` writes."""
     for name, entry in manifest["files"].items():
         computed = not entry.keys() <= {"bytes", "sha256"}
