@@ -1,3 +1,5 @@
+"""Folders of pictures and tables of paths, the cache of decoded images, and data sets of torch and Hugging Face."""
+
 from __future__ import annotations
 
 import os
@@ -6,14 +8,17 @@ import sys
 import time
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tiny_job import Lines
 
 from seefar.data import folder as module
 from seefar.data import load_data
-from seefar.data.folder import cache_folder, load_folder
+from seefar.data.folder import cache_folder, load_folder, load_split
 from seefar.errors import DataError
 from seefar.progress import SILENT
 
@@ -76,18 +81,9 @@ def test_every_format_and_folders_within_a_class_are_read_and_the_rest_is_counte
     assert "25% of their pixels are cut off (at most 25%" in data.notes[1]  # 30 of 40 columns stay
 
 
-def test_what_is_to_know_is_told_in_lines(folder: Path) -> None:
-    lines = []
-
-    class Watch:
-        def line(self, text: str) -> None:
-            lines.append(text)
-
-        def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-            assert (stage, total) == ("reading pictures", 5)
-
-    data = load_data(folder, progress=Watch())
-    assert lines == [f"{folder}: {note}" for note in data.notes]
+def test_notes_are_lines(folder: Path) -> None:
+    shown = Lines()
+    assert shown.found == [f"{folder}: {note}" for note in load_data(folder, progress=shown).notes]
 
 
 def test_hidden_folders_are_no_classes(folder: Path) -> None:
@@ -101,17 +97,14 @@ def test_hidden_folders_are_no_classes(folder: Path) -> None:
 
 
 def test_val_stands_in_for_test(folder: Path) -> None:
-    (folder / "test").rename(folder / "val")
-    data = load_data(str(folder), progress=SILENT)
-    assert data.test.files == ("val/blue/b.PNG", "val/red/a.png")
-    assert "val/ holds the test images, since there is no test/" in data.notes
-
-
-def test_val_beside_test_is_said_not_to_be_used(folder: Path) -> None:
     shutil.copytree(folder / "test", folder / "Validation")
     data = load_data(str(folder), progress=SILENT)
     assert (len(data.train), len(data.test)) == (3, 2)
-    assert "Validation/ is not used: test/ holds the test images" in data.notes
+    assert "not used, beside the parts: Validation" in data.notes
+    shutil.rmtree(folder / "test")
+    data = load_data(str(folder), progress=SILENT)
+    assert data.test.files == ("Validation/blue/b.PNG", "Validation/red/a.png")
+    assert "Validation/ holds the test images, since there is no test/" in data.notes
 
 
 def test_without_test_a_fifth_of_each_class_is_set_aside(flat: Path) -> None:
@@ -122,19 +115,11 @@ def test_without_test_a_fifth_of_each_class_is_set_aside(flat: Path) -> None:
     assert data.test.files is not None
     assert len({*data.train.files, *data.test.files}) == 15
     assert data.notes[0].startswith("there is no test/: 3 of 15 pictures, a fifth of each class chosen by seed 0")
-    assert load_folder(flat, progress=SILENT).test.files == data.test.files
-    # The pictures are those of the names.
-    assert data.test.files is not None
+    # The pictures are those of the names, and a further one moves at most one.
     number = int(data.test.files[-1].split("/")[1].removesuffix(".png"))
     assert data.test.images[-1, 0, 0].tolist() == [200 + number, 0, 0]
-
-
-def test_a_further_picture_moves_at_most_one(flat: Path) -> None:
-    """Were the split drawn by position, one new file would shuffle training and test images."""
-    before = set(load_folder(flat, progress=SILENT).test.files or ())
     picture(flat / "red" / "00.png", (1, 2, 3))
-    after = set(load_folder(flat, progress=SILENT).test.files or ())
-    assert len(before - after) <= 1
+    assert len({*data.test.files} - {*(load_folder(flat, progress=SILENT).test.files or ())}) <= 1
 
 
 def test_train_alone_is_split(folder: Path) -> None:
@@ -226,12 +211,6 @@ def test_a_picture_replaced_by_one_of_the_same_size_and_time_is_decoded_again(fo
     assert data.fingerprint != before.fingerprint
 
 
-def test_a_copy_of_the_folder_is_the_same_data_set(folder: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(folder, tmp_path / "copies" / "copy")
-    (copy / "train" / "red" / "c.png").chmod(0o600)
-    assert load_data(copy, progress=SILENT).fingerprint == load_data(folder, progress=SILENT).fingerprint
-
-
 def test_a_damaged_or_unwritable_cache_does_no_harm(folder: Path, own_cache: Path) -> None:
     images = load_data(folder, progress=SILENT).train.images
     (kept,) = own_cache.glob("*.raw")
@@ -250,7 +229,7 @@ def test_only_the_last_few_are_kept(folder: Path, own_cache: Path) -> None:
 
 def test_a_class_that_is_only_tested_is_named(folder: Path) -> None:
     picture(folder / "test" / "green" / "a.png", (0, 255, 0))
-    with pytest.raises(DataError, match="they differ in green"):
+    with pytest.raises(DataError, match="differ in green"):
         load_data(str(folder), progress=SILENT)
     (folder / "train" / "green").mkdir()
     with pytest.raises(DataError, match=r"train/green in .* holds no picture"):
@@ -335,20 +314,13 @@ def test_links_that_lead_nowhere_are_skipped(tmp_path: Path) -> None:
     assert "skipped 1 files: 1 broken links or no regular files" in data.notes
 
 
-def test_a_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "train")])
+def test_a_class_in_two_unicode_forms_is_one(parts: tuple[str, str], tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "\u00e5l") for form in ("NFC", "NFD"))
-    tree(tmp_path, f"train/{composed}", "train/b", f"test/{decomposed}", "test/b")
+    tree(tmp_path, f"{parts[0]}/{composed}", "train/b", f"{parts[1]}/{decomposed}", "test/b", f"test/{composed}")
     data = load_folder(tmp_path, progress=SILENT)
     assert data.classes == ("b", composed)
-    assert any("Unicode" in note for note in data.notes)
-    assert data.test.files is not None
-    assert data.test.files[-1].startswith(f"test/{decomposed}/")
-
-
-def test_a_class_that_is_there_twice_in_two_unicode_forms_is_named(tmp_path: Path) -> None:
-    names = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
-    with pytest.raises(DataError, match="Unicode"):
-        load_folder(tree(tmp_path, *names, "b"), progress=SILENT)
+    assert len(data.train) + len(data.test) == 25
 
 
 # ---- Sizes and scales ----
@@ -356,11 +328,8 @@ def test_a_class_that_is_there_twice_in_two_unicode_forms_is_named(tmp_path: Pat
 
 def test_pictures_are_cropped_padded_or_stretched(tmp_path: Path) -> None:
     """Three stripes of a picture that is thrice as wide as high."""
-    for name in ("a", "b"):
-        for number in range(2):
-            stripes = np.repeat(np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]), 32, axis=1).repeat(32, axis=0)
-            (tmp_path / name).mkdir(exist_ok=True)
-            Image.fromarray(stripes).save(tmp_path / name / f"{number}.png")
+    stripes = np.repeat(np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]), 32, axis=1).repeat(32, axis=0)
+    save_tiffs(tmp_path, a=stripes, b=stripes)
     images = {}
     for fit in ("crop", "pad", "stretch"):
         images[fit] = load_folder(tmp_path, (24, 48), fit, progress=SILENT).train.images
@@ -374,24 +343,27 @@ def test_pictures_are_cropped_padded_or_stretched(tmp_path: Path) -> None:
     assert not any("cut off" in note for note in load_folder(tmp_path, (24, 48), "pad", progress=SILENT).notes)
 
 
+def save_tiffs(folder: Path, **values: np.ndarray) -> Path:
+    """Two equal pictures of each class."""
+    for name, array in values.items():
+        (folder / name).mkdir()
+        for number in range(2):
+            Image.fromarray(array).save(folder / name / f"{number}.tif")
+    return folder
+
+
 @pytest.mark.parametrize("white", [1023, 4095, 16383, 65535])
 def test_white_is_chosen_for_the_data_set(tmp_path: Path, white: int) -> None:
     """A dark picture is not made brighter because it is dark."""
-    for name, brightest in (("a", white), ("b", white // 100)):
-        for number in range(2):
-            (tmp_path / name).mkdir(exist_ok=True)
-            Image.fromarray(np.full((32, 32), brightest, np.uint16)).save(tmp_path / name / f"{number}.tif")
-    data = load_folder(tmp_path, progress=SILENT)
+    bright, dark = (np.full((32, 32), value, np.uint16) for value in (white, white // 100))
+    data = load_folder(save_tiffs(tmp_path, a=bright, b=dark), progress=SILENT)
     assert sorted({*data.train.images.ravel().tolist()}) == [round(white // 100 * 255 / white), 255]
     assert any(f"4 pictures: {white.bit_length()} bits" in note for note in data.notes)
 
 
 def test_floats_to_255_are_not_stretched_one_by_one(tmp_path: Path) -> None:
-    for name, values in (("a", [0, 255]), ("b", [100, 101])):
-        for number in range(2):
-            (tmp_path / name).mkdir(exist_ok=True)
-            Image.fromarray(np.tile(np.float32(values).repeat(16), (32, 1))).save(tmp_path / name / f"{number}.tif")
-    images = load_folder(tmp_path, progress=SILENT).train.images
+    wide, narrow = (np.tile(np.float32(values).repeat(16), (32, 1)) for values in ([0, 255], [100, 101]))
+    images = load_folder(save_tiffs(tmp_path, a=wide, b=narrow), progress=SILENT).train.images
     assert images[:, 0, [2, 29], 0].tolist() == [[0, 255], [100, 101]]
 
 
@@ -402,7 +374,7 @@ def test_a_class_of_one_picture_cannot_be_split(flat: Path) -> None:
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"at least two \(got none"):
+    with pytest.raises(DataError, match=r"at least two classes.*got none"):
         load_data(str(tmp_path), progress=SILENT)
     (tmp_path / "test" / "a").mkdir(parents=True)
     with pytest.raises(DataError, match="holds test/ but no train/"):
@@ -465,3 +437,89 @@ def test_a_table_that_names_no_pictures_is_refused(flat: Path, text: str, named:
     (flat / "labels.csv").write_text(text)
     with pytest.raises(DataError, match=named):
         load_folder(flat / "labels.csv", progress=SILENT)
+
+
+# ---- Data sets in memory ----
+
+
+CLASSES = ("blue", "red")
+ARRAYS = [np.full((20, 30, 3), colour, np.uint8) for colour in ((0, 0, 200), (200, 0, 0), (190, 0, 0))]
+LABELS = [0, 1, 1]
+
+
+class Pairs(torch.utils.data.Dataset[Any]):
+    """A torch data set without iteration."""
+
+    def __init__(self, pictures: list[Any], labels: list[Any], **more: Any) -> None:
+        self.pictures, self.labels = pictures, labels
+        vars(self).update(more)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.pictures[index], self.labels[index]
+
+
+class ClassLabel:
+    """Named as the feature of Hugging Face."""
+
+    names = ("blue", "red")
+
+
+class Rows(list[Any]):
+    """A Hugging Face data set, as far as its attributes go."""
+
+    @property
+    def features(self) -> dict[str, Any]:
+        return {"id": "", "photo": type("Image", (), {})(), "kind": ClassLabel()}
+
+
+def sources() -> dict[str, Any]:
+    pictures = [Image.fromarray(array) for array in ARRAYS]
+    tensors = [torch.from_numpy(array).permute(2, 0, 1) for array in ARRAYS]
+    return {
+        "arrays": Pairs(ARRAYS, LABELS, classes=CLASSES),
+        "pictures": Pairs(pictures, [torch.tensor(label) for label in LABELS], classes=CLASSES),
+        "bytes": Pairs(tensors, LABELS, classes=CLASSES),
+        "floats": Pairs([tensor / 255 for tensor in tensors], LABELS, classes=CLASSES),
+        "names": Pairs(ARRAYS, [CLASSES[label] for label in LABELS]),
+        "rows": Rows({"id": n, "photo": pictures[n], "kind": LABELS[n]} for n in range(3)),
+    }
+
+
+@pytest.mark.parametrize("kind", sources())
+def test_every_data_set_gives_the_same(kind: str) -> None:
+    found = load_split(sources()[kind], 16, progress=SILENT)
+    assert found.classes == CLASSES
+    assert found.labels.tolist() == LABELS
+    np.testing.assert_array_equal(found.images[:, 3, 3], [array[0, 0] for array in ARRAYS])
+    assert found.images.shape == (3, 16, 16, 3)
+
+
+def test_a_folder_and_a_split(flat: Path) -> None:
+    found = load_split(flat, (16, 24), "stretch", progress=SILENT)
+    assert found.images.shape == (15, 16, 24, 3)
+    assert load_split(found) is found
+
+
+def test_labels_without_names_are_named_by_their_numbers() -> None:
+    found = load_split(Pairs(ARRAYS, [7, 3, 3]), 16, progress=SILENT)
+    assert found.classes == ("3", "7")
+    assert found.labels.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        (3, "int"),
+        ([], "list"),
+        (iter(ARRAYS), "iterator"),
+        (Pairs([torch.zeros(5, 4, 4)], [0]), "Picture 0"),
+        (Pairs([torch.full((3, 20, 20), 3.0)], [0]), "0 to 1"),
+        (Pairs(ARRAYS, ["blue", "red", "green"], classes=CLASSES), "green"),
+    ],
+)
+def test_other_things_are_refused(source: Any, named: str) -> None:
+    with pytest.raises(DataError, match=named):
+        load_split(source, 16, progress=SILENT)

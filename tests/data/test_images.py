@@ -45,25 +45,21 @@ def test_held_out_images_are_taken_from_the_training_images_and_from_nowhere_els
     assert not np.array_equal(other.train.images, kept.train.images)
 
 
-def test_holding_out_nothing_changes_nothing(shapes: Data) -> None:
+def test_nothing_or_everything_held_out(shapes: Data) -> None:
     kept, held_out = shapes.hold_out(0, seed=0)
     assert kept is shapes
     assert len(held_out) == 0
-
-
-def test_holding_out_everything_is_refused(shapes: Data) -> None:
-    with pytest.raises(DataError, match="600 training images, 600 cannot be held out"):
+    with pytest.raises(DataError, match="600 cannot be held out"):
         shapes.hold_out(600, seed=0)
 
 
-def test_the_fingerprint_tells_one_changed_pixel_and_one_changed_label(shapes: Data) -> None:
+def test_the_fingerprint_is_of_pixels_and_labels(shapes: Data) -> None:
+    """SHA-256 of the pixels, then of the labels as int64: run folders hold it, and must be found to match."""
     images, labels = shapes.train.images.copy(), shapes.train.labels.copy()
+    expected = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
+    assert shapes.fingerprint == shapes.train.fingerprint == expected
     images[5, 6, 7, 1] ^= 1
-    labels[3] = (labels[3] + 1) % 10
-    classes = shapes.classes
-    others = [Split(images, shapes.train.labels, classes), Split(shapes.train.images, labels, classes)]
-    prints = {Data("shapes", split, shapes.test).fingerprint for split in (shapes.train, *others)}
-    assert len(prints) == 3
+    assert Split(images, labels, shapes.classes).fingerprint != expected
 
 
 IMAGES = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
@@ -74,12 +70,9 @@ CLASSES = ("cat", "dog")
     ("images", "message"),
     [
         (np.zeros((2, 8, 8, 3)), "float64"),
-        (np.full((2, 8, 8, 3), 254.5, np.float32), "float32"),
         (np.full((2, 8, 8, 3), 256), "int64 from 256 to 256.*scale them"),
         (np.zeros((2, 3, 8, 8), np.uint8), r"\(2, 3, 8, 8\)"),
         (np.zeros((8, 8, 3), np.uint8), r"\(8, 8, 3\)"),
-        (np.zeros((2, 8, 8), np.uint8), r"\(2, 8, 8\)"),
-        (np.zeros((2, 5, 5, 3), np.uint8), "at least 8x8 pixels.*5x5"),
         (np.zeros((2, 7, 9, 3), np.uint8), "8x8.*7x9"),
         (["a.png", "b.png"], r"images must be numbers in one array.*\['a\.png'"),
         ([np.zeros((8, 8, 3)), np.zeros((9, 9, 3))], "cannot be read as one array"),
@@ -96,7 +89,6 @@ def test_images_that_are_none_are_refused(images: Any, message: str) -> None:
         ([0, 2], r"labels must be 0 to 1 for 2 classes; labels\[1\] is 2 \(1 of 2"),
         ([-1, 0], r"labels\[0\] is -1"),
         ([0, 1, 1], r"labels must be \(2,\).*\(3,\)"),
-        (np.eye(2, dtype=int), r"labels must be \(2,\).*\(2, 2\)"),
         ([0.0, 1.0], "labels must be integers"),
         (["cat", "dog"], "labels must be numbers in one array"),
     ],
@@ -171,12 +163,6 @@ def test_splits_that_do_not_fit_each_other_are_refused() -> None:
         Data("mine", one, Split(IMAGES, [0, 1], ("dog", "cat")))
     with pytest.raises(DataError, match=r"same size \(got 8x8 and 16x16"):
         Data("mine", one, Split(np.zeros((1, 16, 16, 3), np.uint8), [0], CLASSES))
-
-
-def test_the_fingerprint_is_of_old(shapes: Data) -> None:
-    """SHA-256 of the pixels, then of the labels as int64: run folders hold it, and must be found to match."""
-    expected = hashlib.sha256(shapes.train.images.tobytes() + shapes.train.labels.astype("<i8").tobytes()).hexdigest()
-    assert shapes.fingerprint == shapes.train.fingerprint == expected
 
 
 def test_class_names_have_no_characters_that_a_terminal_obeys() -> None:

@@ -10,7 +10,12 @@ import pytest
 from PIL import Image
 
 from seefar.data.pictures import picture_suffixes, read_picture, read_pictures
-from seefar.errors import DataError, printable
+from seefar.errors import DataError
+
+
+def chunk(kind: bytes, body: bytes, damaged: bool = False) -> bytes:
+    checksum = zlib.crc32(kind + body) ^ damaged
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
 
 
 def test_every_usual_format_is_read(tmp_path: Path) -> None:
@@ -47,15 +52,6 @@ def test_a_large_photograph_is_cropped_in_its_own_pixels(tmp_path: Path) -> None
     Image.new("RGB", (3000, 2000), (10, 200, 30)).save(tmp_path / "a.jpg")
     found = read_picture(tmp_path / "a.jpg", 32)
     assert (found.original, found.crop) == ((3000, 2000), (500, 0, 2500, 2000))
-
-
-def test_16_bit_pictures_are_scaled(tmp_path: Path) -> None:
-    ramp = np.linspace(0, 65535, 16).round().astype(np.uint16)
-    for name in ("a.png", "a.tif"):
-        Image.fromarray(np.tile(ramp, (16, 1))).save(tmp_path / name)
-        found = read_picture(tmp_path / name, 16)
-        assert found.image[0, :, 0].tolist() == list(range(0, 256, 17))  # 255 / 15 = 17 a step
-        assert found.notes == ("16 bits scaled to 8",)
 
 
 def test_numbers_without_a_known_scale_are_stretched(tmp_path: Path) -> None:
@@ -122,21 +118,9 @@ def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
         read_picture(tmp_path / "b.png", 32)
 
 
-def test_a_picture_that_is_cut_off_is_no_picture(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a.png")
-    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:4000])
-    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture"):
-        read_picture(tmp_path / "a.png", 32)
-
-
 @pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (13_000, 13_000), (1, 50_000_001)])
 def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, width: int, height: int) -> None:
     """A PNG of a few bytes that promises 169 megapixels; Pillow itself refuses 179."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0))
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))))
     with pytest.raises(DataError, match=r"a\.png has .* pixels"):
@@ -146,7 +130,6 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, width: in
 def test_a_picture_with_a_picture_inside_is_not_opened(tmp_path: Path) -> None:
     """The header of an icon may promise 32x32 pixels and hold a PNG of a hundred megapixels."""
     Image.new("RGB", (32, 32)).save(tmp_path / "a.ico")
-    assert ".ico" not in picture_suffixes()
     with pytest.raises(DataError, match="no picture format"):
         read_picture(tmp_path / "a.ico", 32)
 
@@ -182,11 +165,6 @@ def test_a_large_picture_is_made_small_before_it_is_converted(tmp_path: Path, mo
     )
 
 
-def test_names_cannot_write_to_the_terminal() -> None:
-    assert printable("a\x1b[31m<b>ü\n.png") == r"a\x1b[31m<b>ü\n.png"
-    assert printable("\udcff.png") == r"\udcff.png"
-
-
 def picture(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (20, 20), (255, 0, 0)).save(path, format="PNG")
@@ -217,17 +195,7 @@ def test_what_is_bad_stops_nothing_and_is_named(tmp_path: Path) -> None:
         assert words in about
 
 
-def test_no_picture_at_all_is_refused() -> None:
-    with pytest.raises(DataError, match="There is no picture: pass at least one"):
-        read_pictures([], 16)
-
-
 # ---- Nothing beside the pixels refuses a picture ----
-
-
-def chunk(kind: bytes, body: bytes, damaged: bool = False) -> bytes:
-    checksum = zlib.crc32(kind + body) ^ damaged
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
 
 
 @pytest.mark.parametrize(
@@ -251,11 +219,12 @@ def test_a_png_is_read_whatever_is_beside_its_pixels(tmp_path: Path, beside: byt
     assert read_picture(tmp_path / "a.png", 16).image[0, 0].tolist() == [255, 0, 0]
 
 
-def test_damaged_pixels_are_refused(tmp_path: Path) -> None:
-    Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / "a.png")
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_damaged_pixels_are_refused(tmp_path: Path, cut_off: bool) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     content = bytearray((tmp_path / "a.png").read_bytes())
-    content[content.index(b"IDAT") + 8] ^= 0xFF
-    (tmp_path / "a.png").write_bytes(content)
+    content[content.index(b"IDAT") + 8] ^= not cut_off
+    (tmp_path / "a.png").write_bytes(content[: 4000 if cut_off else None])
     with pytest.raises(DataError, match=r"a\.png cannot be read"):
         read_picture(tmp_path / "a.png", 16)
 
@@ -299,10 +268,8 @@ def test_a_transparent_grey_is_laid_on_grey_at_any_depth(tmp_path: Path, bits: i
         assert found.image[8, [2, 13], 0].tolist() == expected
         assert "transparency laid on grey" in found.notes
     if bits > 1:  # a value that does not occur
-        assert read_picture(grey_png(tmp_path / "a.png", bits, 0, white, 1), 16).image[8, [2, 13], 0].tolist() == [
-            0,
-            255,
-        ]
+        found = read_picture(grey_png(tmp_path / "a.png", bits, 0, white, 1), 16)
+        assert found.image[8, [2, 13], 0].tolist() == [0, 255]
 
 
 @pytest.mark.parametrize(("white", "bits"), [(255, 8), (1000, 10), (4095, 12), (4096, 14), (16383, 14), (16384, 16)])
@@ -331,14 +298,7 @@ def test_pictures_in_memory_are_read_as_files_are(tmp_path: Path) -> None:
     assert (grey == grey[..., :1]).all()
 
 
-def test_a_picture_in_memory_is_not_changed(tmp_path: Path) -> None:
-    Image.new("RGB", (800, 600), "red").save(tmp_path / "a.jpg")
-    with Image.open(tmp_path / "a.jpg") as picture:  # one that is not decoded yet
-        assert read_picture(picture, 16).original == (800, 600)
-        assert picture.size == (800, 600)
-
-
-@pytest.mark.parametrize("given", [None, 3, [None], [[1, 2]]])
+@pytest.mark.parametrize("given", [None, 3, [], [None], [[1, 2]]])
 def test_what_is_neither_a_name_nor_a_picture_is_refused(given: object) -> None:
     with pytest.raises(DataError):
         read_pictures(given, 16)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seefar.errors import RunError
-from seefar.runs.files import open_regular, read_bytes, remove_temporary, write_text, written_beside
+from seefar.runs.files import open_regular, read_bytes, write_text, written_beside
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -66,19 +66,6 @@ def test_a_file_of_holes_is_refused_before_it_takes_memory(tmp_path: Path) -> No
         file.truncate(5 << 30)
     with pytest.raises(OSError, match="5,368,709,120"):
         read_bytes(path)
-
-
-def test_only_own_leftovers_directly_in_the_folder_are_removed(tmp_path: Path) -> None:
-    own = tmp_path / f".part-{'a' * 16}-weights.safetensors"
-    own.touch()
-    below = tmp_path / "below"
-    below.mkdir()
-    kept = [tmp_path / ".part-12-keep", tmp_path / ".part-mine", below / own.name]
-    for path in kept:
-        path.touch()
-    remove_temporary(tmp_path)
-    assert not own.exists()
-    assert all(path.exists() for path in kept)
 
 
 def test_content_and_rename_are_on_the_disk_when_writing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
