@@ -49,30 +49,21 @@ def test_cutout_hides_each_pixel_as_often_as_the_paper_says(kind: str) -> None:
     assert hidden.sum((1, 2)).mean() == pytest.approx(196, abs=5)  # of 50 pixels deviation: 3.9 standard errors
     rows = np.array([len([c for c in range(32) if r - 7 <= c <= r + 8]) / 32 for r in range(32)])
     np.testing.assert_allclose(hidden.mean(0), np.outer(rows, rows), atol=0.055)
-
-
-@KINDS
-def test_cutout_leaves_the_other_images_alone(kind: str) -> None:
-    hidden = augmented(kind, WHITE, 1500, hole=16, probability=0.5)[..., 0] == 0
-    assert hidden.any((1, 2)).mean() == pytest.approx(0.5, abs=0.05)
-    assert hidden[:, 16, 16].mean() == pytest.approx(0.125, abs=0.035)  # half of a quarter
+    half = augmented(kind, WHITE, 500, hole=16, probability=0.5)[..., 0] == 0
+    assert half.any((1, 2)).mean() == pytest.approx(0.5, abs=0.09)
 
 
 @KINDS
 @pytest.mark.parametrize("hole", [1, 7, 8])
 def test_a_square_covers_no_more_than_its_side_and_at_least_its_quarter(kind: str, hole: int) -> None:
     """Whole inside; at a corner the part from its centre pixel, which is the first of the second half, onwards."""
-    hidden = augmented(kind, WHITE[:16, :16], 1000, hole=hole)[..., 0] == 0
+    images = augmented(kind, WHITE[:16, :16], 1000, hole=hole, fill=(10, 20, 30))
+    assert {tuple(pixel) for pixel in images.reshape(-1, 3).tolist()} == {(10, 20, 30), (255, 255, 255)}
+    hidden = images[..., 0] == 10
     sides = hidden.any(2).sum(1), hidden.any(1).sum(1)
     assert max(side.max() for side in sides) == hole
     assert min(side.min() for side in sides) == hole - hole // 2
     np.testing.assert_array_equal(hidden.sum((1, 2)), sides[0] * sides[1])
-
-
-@KINDS
-def test_cutout_fills_with_the_colour_it_is_given(kind: str) -> None:
-    changed = augmented(kind, WHITE, 3, hole=8, fill=(10, 20, 30))
-    assert {tuple(pixel) for pixel in changed.reshape(-1, 3).tolist()} == {(10, 20, 30), (255, 255, 255)}
 
 
 @KINDS
@@ -120,19 +111,15 @@ def test_a_square_at_a_corner_and_a_mirror_by_hand() -> None:
     assert mirrored[1, 0, :, 0].tolist() == [19, 18, 17, 16]
 
 
-def test_the_crop_of_seed_changes_nothing_and_its_cutout_half_of_the_images(shapes: Data) -> None:
-    batches = build_batches(recipe("seed", batch_size=400), shapes)
-    images, originals = batches[0, 0].images.numpy(), shapes.train.images[batches.order(0)[:400]]
+@pytest.mark.parametrize("name", ["seed", "fast", "demo"])
+def test_recipes_crop_where_there_is_padding_and_seed_hides_half_of_the_images(shapes: Data, name: str) -> None:
+    batches = build_batches(
+        recipe(name, batch_size=200, **({} if name == "seed" else {"cutout": 0, "flip": "none"})), shapes
+    )
+    images, originals = batches[0, 0].images.numpy(), shapes.train.images[batches.order(0)[:200]]
     touched = (images != originals).any(-1)  # (N, H, W)
-    assert touched.any((1, 2)).mean() == pytest.approx(0.5, abs=0.1)
-    hidden = images[touched]
-    assert (hidden == 127).all()
-
-
-@pytest.mark.parametrize("name", ["fast", "quick", "demo"])
-def test_a_random_crop_that_crops_nothing_is_gone(shapes: Data, name: str) -> None:
-    batches = build_batches(recipe(name, batch_size=200, flip="none", cutout=0), shapes)
-    originals = shapes.train.images[batches.order(0)[:200]]
-    unchanged = (batches[0, 0].images.numpy() == originals).all((1, 2, 3)).mean()
-    padding = RECIPES[name].crop_padding
-    assert unchanged < 3 / (2 * padding + 1) ** 2
+    if name == "seed":
+        assert touched.any((1, 2)).mean() == pytest.approx(0.5, abs=0.12)
+        assert (images[touched] == 127).all()
+    else:
+        assert 1 - touched.any((1, 2)).mean() < 3 / (2 * RECIPES[name].crop_padding + 1) ** 2
