@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from seefar.errors import RunError
 
@@ -25,8 +25,8 @@ SECONDS_BETWEEN_LINES = 30.0
 SECONDS_BETWEEN_DRAWINGS = 0.2
 
 
-class Progress(Protocol):
-    """Receives reports of work in progress."""
+class Progress:
+    """Receives reports of work in progress; this one shows nothing."""
 
     def line(self, text: str) -> None:
         """A permanent line, such as a line of the training log."""
@@ -35,17 +35,7 @@ class Progress(Protocol):
         """`done` of `total` units of a stage, such as `evaluation`, are finished; a stage is over at its total."""
 
 
-class Silent:
-    """A `Progress` that shows nothing."""
-
-    def line(self, text: str) -> None:
-        """Do nothing."""
-
-    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Do nothing."""
-
-
-SILENT = Silent()
+SILENT = Progress()
 """Pass `progress=seefar.SILENT` for no output."""
 
 
@@ -90,7 +80,7 @@ class LastingOutput:
             ) from error
 
 
-class Display:
+class Display(Progress):
     """Shows progress where it runs, within `with`: in a notebook, in a terminal (on standard error), or as lines."""
 
     def __init__(self) -> None:

@@ -43,6 +43,7 @@ seefar.run(TINY, load_shapes(40, 20), Path(sys.argv[1]), top=2, **options)
 """
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_same_call_ends_with_the_same_bits(
     few: Data, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

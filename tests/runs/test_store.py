@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from seefar.errors import RunError
-from seefar.progress import Silent
+from seefar.progress import Progress
 from seefar.runs import store as store_module
 from seefar.runs.files import write_text
 from seefar.runs.folder import verify
 from seefar.runs.store import Artifact, Store, locked, opened
 
 
-class Job(Silent):
+class Job(Progress):
     """Facts and settings of a command, what it computed, and the lines that it printed."""
 
     store: Store

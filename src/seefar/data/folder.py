@@ -154,6 +154,8 @@ def read_layout(folder: Path, to_judge: bool = False) -> Layout:
     notes: list[str] = []
     if train is None and test is not None and not to_judge:
         raise DataError(f"{folder} holds {test.name}/ but no train/: put the training pictures into train/<class>/.")
+    trained: Sequence[File]
+    testing: Sequence[File]
     if train is not None and test is not None:
         trained, testing = (_part_files(folder, part, skipped) for part in (train, test))
         if "test" not in parts:

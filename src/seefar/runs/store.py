@@ -101,14 +101,19 @@ class Store:
 
     def present(self, artifact: Artifact[Any]) -> bool:
         """Whether the file is intact and was computed from the current inputs, with any settings."""
-        entry, now = self.files.get(artifact.name), self._entry(artifact.name)
-        if entry is None or "from" not in entry or now is None or not now.items() <= entry.items():
+        entry = self.files.get(artifact.name)
+        if entry is None or "from" not in entry or not self.intact(artifact.name):
             return False
         if entry["version"] != artifact.version or entry["from"].keys() != {_name(source) for source in artifact.of}:
             return False
         if not all(self.present(source) for source in artifact.of if isinstance(source, Artifact)):
             return False
         return bool(entry["shows"] == self._shown(artifact)) and not self._differs(artifact)
+
+    def intact(self, name: str) -> bool:
+        """Whether a file is in the manifest with the same bytes, whatever its inputs."""
+        entry = self._entry(name)
+        return entry is not None and entry.items() <= self.files.get(name, {}).items()
 
     def get(self, artifact: Artifact[T]) -> T:
         """The value: in memory, read from a fresh file, or computed and saved."""
