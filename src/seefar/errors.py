@@ -76,3 +76,8 @@ def next_step(error: OSError) -> str:
 def printable(text: str) -> str:
     """Text that is safe in a terminal: control characters, such as those of escape sequences, are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """Such as `1 picture` and `1,000 pictures`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -31,7 +31,7 @@ from seefar.data.pictures import (
     read_picture,
     unreadable,
 )
-from seefar.errors import DataError, RunError, printable
+from seefar.errors import DataError, RunError, counted, printable
 from seefar.progress import Progress, showing
 from seefar.runs.files import read_json, read_table, write_text, written_beside
 
@@ -169,10 +169,10 @@ def read_layout(folder: Path, to_judge: bool = False) -> Layout:
         if unused:
             notes.append(f"not used, beside the parts: {_names(unused)}")
     if foreign := skipped.pop(FOREIGN, 0):
-        notes.append(f"skipped {foreign} {FOREIGN}")
+        notes.append(f"skipped {counted(foreign, 'folder')} of other programs")
     if skipped.total():
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()) if count)
-        notes.append(f"skipped {skipped.total()} files: {reasons}")
+        notes.append(f"skipped {counted(skipped.total(), 'file')}: {reasons}")
     classes = sorted({file.label for file in (*trained, *testing)})
     return Layout(tuple(classes), tuple(trained), tuple(testing), tuple(notes))
 
@@ -278,7 +278,7 @@ def _divide(files: Sequence[File], to_judge: bool) -> tuple[Sequence[File], Sequ
     A fifth of each class is set aside for the test, at least one picture.
     """
     if to_judge:
-        return (), files, f"all {len(files)} pictures are test images"
+        return (), files, f"all are test images: {counted(len(files), 'picture')}"
 
     def drawn(file: File) -> bytes:
         return hashlib.sha256(os.fsencode(f"{SEED} {file.name}")).digest()
@@ -375,7 +375,7 @@ def _decode(
             lows, highs = zip(*((found.low, found.high) for found in wide.values()), strict=True)
             scale = full_scale(Values(floats, min(lows), max(highs)))
             read_all([number for number in wide if full_scale(wide[number]) != scale], scale, "scaling pictures")
-            notes.append(f"{len(wide)} pictures: {describe_scale(scale, floats)}")
+            notes.append(f"{counted(len(wide), 'picture')}: {describe_scale(scale, floats)}")
     if cut:
         worst = max(cut, key=lambda number: cut[number])
         notes.append(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.errors import DataError, printable
+from seefar.errors import DataError, counted, printable
 from seefar.seeds import Stream
 
 Images = NDArray[np.uint8]  # (N, H, W, 3)
@@ -79,7 +79,8 @@ class Split:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return f"Split({_describe(self.images, len(self.classes))})"
+        height, width = self.images.shape[1:3]
+        return f"Split({counted(len(self), 'image')} of {height}x{width} pixels, {len(self.classes)} classes)"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -143,10 +144,9 @@ class Data:
             )
 
     def __repr__(self) -> str:
-        about = _describe(self.train.images, len(self.classes)).replace(
-            "images", f"training and {len(self.test)} test images"
-        )
-        return f"Data({self.name!r}: {about})"
+        height, width = both(self.image_size)
+        counts = f"{len(self.train)} training and {len(self.test)} test images"
+        return f"Data({self.name!r}: {counts} of {height}x{width} pixels, {len(self.classes)} classes)"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -195,10 +195,6 @@ def as_image_size(value: Any) -> ImageSize:
     """One number for equal sides, else height and width, from either form."""
     height, width = (value, value) if isinstance(value, int) else map(int, value)
     return height if height == width else (height, width)
-
-
-def _describe(images: Images, classes: int) -> str:
-    return f"{len(images)} images of {images.shape[1]}x{images.shape[2]} pixels, {classes} classes"
 
 
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:

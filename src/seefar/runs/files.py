@@ -17,7 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seefar.errors import DataError, RunError, next_step
+from seefar.errors import DataError, RunError, counted, next_step
 
 TEXT_LIMIT = 64 << 20
 """Bytes: no JSON, CSV or log of a run comes near it, and a file of holes or a device must not fill the memory."""
@@ -108,7 +108,7 @@ def read_table(path: str | Path) -> list[list[str]]:
         raise DataError(f"{path} cannot be read as CSV in UTF-8 ({error}).") from error
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
-            raise DataError(f"{path} has {len(row)} cells in line {number} and {len(rows[0])} in its first.")
+            raise DataError(f"{path} has {counted(len(row), 'cell')} in line {number} and {len(rows[0])} in its first.")
     return rows
 
 
