@@ -18,16 +18,18 @@ import pytest
 from PIL import GifImagePlugin, Image, TiffImagePlugin
 
 import seefar
+from seefar.data import Data
 from seefar.data.official import CIFAR10, find_batches, read_batches
 from seefar.data.pictures import read_picture
 from seefar.data.reference import SOURCES, find_files
 from seefar.errors import SeefarError
 from seefar.evaluation.audit import load_audit
 from seefar.evaluation.given import read_predictions
+from seefar.explanation.neighbours import Neighbours
 from seefar.runs.arrays import load_array, load_arrays, load_tensors
 from seefar.runs.files import open_to_append
 from seefar.runs.folder import RunFolder, verify
-from seefar.runs.store import TRAINING_FILES
+from seefar.runs.store import TRAINING_FILES, file_entry
 from seefar.training.run import Run, load_run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
@@ -184,3 +186,14 @@ def test_a_picture_whose_parts_are_longer_than_its_file_takes_no_memory(tmp_path
         assert tracemalloc.get_traced_memory()[1] < 10**7
     finally:
         tracemalloc.stop()
+
+
+def test_neighbours_that_are_no_images_are_found_again(tiny: Run, few: Data) -> None:
+    """A manifest that fits the file is no proof: whoever made the folder can write both."""
+    path, manifest = tiny.folder.path / "neighbours.npz", json.loads(tiny.folder.manifest.read_text())
+    before, found = path.read_bytes(), Neighbours.load(path)
+    replace(found, of_true=found.of_true + 10**6).save(path)
+    manifest["files"][path.name] |= file_entry(path) or {}
+    tiny.folder.manifest.write_text(json.dumps(manifest))
+    seefar.explain_run(tiny, few, progress=seefar.SILENT)
+    assert path.read_bytes() == before

@@ -54,6 +54,7 @@ class Artifact(Generic[T]):
         of: its inputs: other artifacts, and facts of the job by name, such as `weights`.
         shows: artifacts that it shows if they are present.
         settings: other values that its content depends on, as plain values for JSON.
+        fits: whether a loaded value belongs to the other files: the manifest shows damage, not forgery.
         enough: whether a saved value has everything that this job needs.
         version: raise it when the same inputs give other content.
         always: compute it each time, and keep the file only if its bytes are the same: for files that a browser or a
@@ -67,6 +68,7 @@ class Artifact(Generic[T]):
     of: tuple[Artifact[Any] | str, ...] = ()
     shows: tuple[Artifact[Any], ...] = ()
     settings: Callable[[Any], Any] = lambda job: None
+    fits: Callable[[Any, T], bool] = lambda job, value: True
     enough: Callable[[Any, T], bool] = lambda job, value: True
     version: int = 1
     always: bool = False
@@ -176,11 +178,12 @@ class Store:
         self._write_manifest()
 
     def _load(self, artifact: Artifact[T]) -> T | None:
-        """The value in the file; None if it cannot be read, such as that of an older version: it is computed again."""
+        """The value in the file; None if it cannot be read, such as that of an older version, or does not fit."""
         assert artifact.load is not None
         if artifact.name not in self._loaded:
             with suppress(Exception):
-                self._loaded[artifact.name] = artifact.load(self._path(artifact.name))
+                loaded = artifact.load(self._path(artifact.name))
+                self._loaded[artifact.name] = loaded if artifact.fits(self.job, loaded) else None
         value: T | None = self._loaded.get(artifact.name)
         return value
 
