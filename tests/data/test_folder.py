@@ -141,7 +141,7 @@ def test_folders_of_no_clear_classes_are_refused(folders: list[str], named: str,
 
 def test_a_class_of_no_or_one_picture_is_named(flat: Path) -> None:
     (flat / "green").mkdir()
-    with pytest.raises(DataError, match="green in .* holds no picture"):
+    with pytest.raises(DataError, match=r"green in .* holds no picture"):
         load_folder(flat, progress=SILENT)
     picture(flat / "green" / "a.png")
     with pytest.raises(DataError, match="green has one picture"):
