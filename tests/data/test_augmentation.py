@@ -77,15 +77,6 @@ def test_the_crop_of_a_padded_image_moves_it_by_up_to_the_padding(kind: str) -> 
     assert chi_square < 51.2  # of 24 degrees of freedom, in 999 of 1000 cases
 
 
-@KINDS
-def test_a_reflected_border_by_hand(kind: str) -> None:
-    """The pixel at the edge is not repeated: of 0 1 2 ... 7, padded by 2, the row is 2 1 0 1 2 ... 7 6 5."""
-    image = np.broadcast_to(np.arange(8, dtype=np.uint8)[None, :, None], (8, 8, 3)).copy()
-    rows = {tuple(one[0, :, 0].tolist()) for one in augmented(kind, image, 200, padding=2, border="reflected")}
-    whole = (2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 6, 5)
-    assert rows == {whole[start : start + 8] for start in range(5)}
-
-
 @pytest.mark.parametrize(("border", "mode"), [("black", cv2.BORDER_CONSTANT), ("reflected", cv2.BORDER_REFLECT_101)])
 def test_a_crop_is_that_of_the_image_padded_by_opencv(border: Border, mode: int) -> None:
     """Not square, and padded by more than its size, so that it is reflected more than once."""

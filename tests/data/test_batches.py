@@ -90,11 +90,6 @@ def test_alternating_flip_shows_each_image_both_ways_round_in_two_epochs(kind: s
     np.testing.assert_array_equal(mirrored(2), mirrored(0))
 
 
-def test_a_gpu_mirrors_the_same_images_as_the_cpu_where_mirroring_alternates() -> None:
-    on_cpu, on_gpu = (batches_of(kind, numbered(40), PLAIN, "alternating") for kind in ("albumentations", "torch"))
-    assert all(same(on_cpu[epoch, number], on_gpu[epoch, number]) for epoch in range(2) for number in range(3))
-
-
 def test_a_gpu_augments_what_fits_into_its_memory(shapes: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "DeviceBatches", lambda *settings: settings[-1])
     fast, gpu = recipe("fast"), torch.device("cuda")

@@ -6,8 +6,6 @@ import hashlib
 import io
 import os
 import socket
-import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -177,26 +175,6 @@ def served() -> Iterator[tuple[Host, Official]]:
     about = (hashlib.md5(packed.getvalue()).hexdigest(), len(packed.getvalue()))
     yield host, replace(CIFAR10, hosts=(host.url("slow"),), downloads=dict.fromkeys(CIFAR10.downloads, about))
     host.close()
-
-
-FIND = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-from seefar.data.official import CIFAR10, find_batches
-downloads = dict.fromkeys(CIFAR10.downloads, (sys.argv[3], 10**6))
-find_batches(Path(sys.argv[1]), replace(CIFAR10, hosts=(sys.argv[2],), downloads=downloads))
-"""
-
-
-@pytest.mark.slow
-def test_commands_that_fetch_at_once_fetch_once_and_all_end_well(served: tuple[Host, Official], tmp_path: Path) -> None:
-    (about,) = served[1].downloads.values()
-    words = [sys.executable, "-c", FIND, tmp_path / "home", *served[1].hosts, about[0]]
-    begun = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [(process.communicate(timeout=60)[1], process.returncode) for process in begun] == [("", 0)] * 3
-    assert served[0].asked == [("slow", 0)]
-    assert {path.name for path in (tmp_path / "home").iterdir()} == {".lock", CIFAR10.folder, *CIFAR10.downloads}
 
 
 def test_threads_that_fetch_at_once_all_end_well(served: tuple[Host, Official], tmp_path: Path) -> None:

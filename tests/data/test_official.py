@@ -179,10 +179,3 @@ def test_a_mistyped_folder_is_refused_before_anything_is_fetched(
     with pytest.raises(DataError, match="nowhere, set by SEEFAR_DATA, does not exist"):
         load_data(name)
     assert not (tmp_path / "nowhere").exists()
-
-
-def test_the_official_files_have_32_hexadecimal_digits() -> None:
-    sums = {checksum for one in OFFICIAL.values() for checksum in one.files.values()}
-    sums |= {checksum for one in OFFICIAL.values() for checksum, _ in one.downloads.values()}
-    assert all(len(checksum) == 32 and int(checksum, 16) for checksum in sums)
-    assert len(sums) == 7 + 3 + 2 + 4

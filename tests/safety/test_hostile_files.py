@@ -11,7 +11,6 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -139,15 +138,6 @@ def test_an_archive_that_unpacks_to_a_bomb_takes_no_memory(tmp_path: Path) -> No
         assert tracemalloc.get_traced_memory()[1] < 10**7
     finally:
         tracemalloc.stop()
-
-
-@pytest.mark.parametrize(
-    "value", [{"logits": [[1, 2, 3]], "classes": [1, {}, None]}, {"files": 3}, [{"a": 1}, {"b": 2}], {"a.png": [1, {}]}]
-)
-def test_predictions_with_anything_anywhere_are_named(value: Any, tmp_path: Path) -> None:
-    (tmp_path / "p.json").write_text(json.dumps(value))
-    with pytest.raises(SeefarError, match=r"p\.json"):
-        read_predictions(tmp_path / "p.json", CLASSES, 1, ["a.png"])
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG"])
