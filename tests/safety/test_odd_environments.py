@@ -15,7 +15,6 @@ import pytest
 from tiny_job import TINY
 
 import seefar
-from seefar.cli.launch import RANK
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import SeefarError
@@ -51,13 +50,6 @@ def test_figures_follow_no_backend_and_no_matplotlibrc_of_the_current_folder(bac
     assert found.stdout.splitlines()[-1].lower() == "agg false 10.0"
 
 
-def test_a_process_of_several_imports_nothing_from_the_current_folder(in_folder: Path) -> None:
-    for name in ("random", "seefar", "tyro", "json", "sitecustomize", "usercustomize"):
-        Path(f"{name}.py").write_text("raise SystemExit('it was run')")
-    found = subprocess.run([sys.executable, "-c", RANK, "--version"], capture_output=True, text=True)
-    assert (found.returncode, found.stdout) == (0, f"seefar {seefar.__version__}\n")
-
-
 def test_the_home_of_nobody_is_a_path_that_is_missing() -> None:
     for use in (verify, lambda path: read_predictions(path, "abc", 3), seefar.load_data):
         with pytest.raises(SeefarError, match="nobody-here"):
@@ -84,18 +76,6 @@ def test_a_partner_that_never_comes_is_waited_for_as_long_as_said(rank: str, mon
     with pytest.raises(SeefarError, match=f"{rank} of 2"), distributed.joined():
         pytest.fail("nobody else is there")
     assert time.monotonic() - began < 30
-
-
-@pytest.mark.parametrize("address", sorted(distributed.LOOPBACK))
-def test_the_store_of_one_machine_listens_on_loopback_only(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    monkeypatch.setenv("MASTER_ADDR", address)
-    monkeypatch.setenv("MASTER_PORT", str(port))
-    store = distributed._connect(0, 2)
-    with socket.create_server(("127.0.0.2", port)):  # taken if the store listened on all interfaces
-        pass
-    assert store is not None
 
 
 @pytest.mark.slow
