@@ -411,6 +411,7 @@ def test_a_folder_a_split_and_labels_without_names(flat: Path) -> None:
     ("source", "named"),
     [
         (3, "int"),
+        ("nowhere", "no folder nowhere"),
         ([], "list"),
         (iter(ARRAYS), "iterator"),
         (Pairs([torch.zeros(5, 4, 4)], [0]), "Picture 0"),

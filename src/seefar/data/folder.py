@@ -33,7 +33,7 @@ from seefar.data.pictures import (
 )
 from seefar.errors import DataError, RunError, counted, printable
 from seefar.progress import Progress, showing
-from seefar.runs.files import read_json, read_table, write_text, written_beside
+from seefar.runs.files import expanded, read_json, read_table, write_text, written_beside
 
 PARTS = {
     part: re.compile(rf"(?:^|.*[^a-z])(?:{words})(?:set|data|images)?(?:[^a-z].*)?")
@@ -107,6 +107,8 @@ def load_folder(
         raise DataError(f"image_size must be {SMALLEST} to {LARGEST} pixels (got {image_size}).")
     folder = Path(folder)
     is_table = folder.suffix.lower() == ".csv" and not folder.is_dir()
+    if not is_table and not folder.is_dir():
+        raise DataError(f"There is no folder {folder}: choose one of pictures by class, or a .csv of paths and labels.")
     layout = (read_labels if is_table else read_layout)(folder, to_judge)
     names = tuple(classes or layout.classes)
     number_of = {name: number for number, name in enumerate(names)}
@@ -439,12 +441,10 @@ def load_split(
     Raises:
         DataError: the source is none of these, or a picture or label cannot be used.
     """
-    from seefar.data import load_data  # the package of this module
-
     if isinstance(source, Split):
         return source
     if isinstance(source, str | Path):
-        return load_data(source, None, image_size, fit, to_judge=True, classes=classes, progress=progress).test
+        return load_folder(expanded(source), image_size, fit, to_judge=True, classes=classes, progress=progress).test
     if not hasattr(source, "__getitem__") or not hasattr(source, "__len__") or not len(source):
         raise DataError(
             f"A {type(source).__name__} is not a source of labelled pictures: pass a path, or a data set with a length "

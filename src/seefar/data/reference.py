@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from seefar.data.download import Remote, default_folder, download_all, read_checked
 from seefar.data.images import Labels, Split
-from seefar.data.official import CIFAR10
 from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array
@@ -237,7 +236,7 @@ def find_files(
     `folder` is a data folder, or CIFAR-10's own folder inside it; addresses are `<host>/<repository>/<commit>/<path>`.
     """
     home = default_folder() if folder is None else folder
-    home = home.parent if home.name == CIFAR10.folder else home
+    home = home.parent if home.name == "cifar-10-batches-py" else home
     found: dict[str, Path] = {}
     for name in (name for source in sources for name in source.files):
         found[name] = next((place / name for place in (home, default_folder()) if (place / name).exists()), home / name)
