@@ -204,7 +204,7 @@ def test_decoded_pictures_are_kept(folder: Path, own_cache: Path, monkeypatch: p
     first = load_data(folder, progress=SILENT)
     assert cache_folder() == own_cache
     assert len(list(own_cache.iterdir())) == 2
-    monkeypatch.setattr(module, "read_picture", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(module, "read_all", lambda *_: pytest.fail("decoded again"))
     second = load_data(folder, progress=SILENT)
     np.testing.assert_array_equal(second.train.images, first.train.images)
     assert (second.fingerprint, second.notes) == (first.fingerprint, first.notes)

@@ -7,10 +7,8 @@ import json
 import os
 import re
 import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,11 +21,11 @@ from seefar.data.images import Data, Images, ImageSize, Split, both
 from seefar.data.pictures import (
     FOREIGN,
     OTHER_PROGRAMS,
-    Picture,
     Values,
     describe_scale,
     find_pictures,
     full_scale,
+    read_all,
     read_picture,
     unreadable,
 )
@@ -47,8 +45,6 @@ SEED = 0
 """Seed of the test split of a folder without test images."""
 FORM = "4"
 """Part of the cache key: raise it when the conversion of pictures changes."""
-PART = 200
-"""Pictures that are queued for the threads at once."""
 CACHED = 8
 """Decoded data sets in the cache; the least recently used is deleted first."""
 
@@ -360,23 +356,30 @@ def _decode(
     cut: dict[int, float] = {}
     values: dict[int, Values] = {}
 
-    def read_all(numbers: Sequence[int], scale: tuple[float, float] | None, stage: str) -> None:
-        for done, (number, picture) in enumerate(_read(folder, files, numbers, size, fit, scale), 1):
+    def read(numbers: Sequence[int], scale: tuple[float, float] | None, stage: str) -> None:
+        bad = []
+        found = read_all([folder / files[number].name for number in numbers], size, fit, scale)
+        for done, (number, picture) in enumerate(zip(numbers, found, strict=True), 1):
+            if isinstance(picture, DataError):
+                bad.append(str(picture))
+                continue
             put(number, picture.image)
             if picture.cut_off:
                 cut[number] = picture.cut_off
             if picture.values:
                 values[number] = picture.values
             shown.update(stage, done, len(numbers))
+        if bad:
+            raise unreadable(bad, len(files), f" in {printable(str(folder))}")
 
-    read_all(range(len(files)), None, "reading pictures")
+    read(range(len(files)), None, "reading pictures")
     notes = []
     for floats in (False, True):
         wide = {number: found for number, found in values.items() if found.floats == floats}
         if wide:
             lows, highs = zip(*((found.low, found.high) for found in wide.values()), strict=True)
             scale = full_scale(Values(floats, min(lows), max(highs)))
-            read_all([number for number in wide if full_scale(wide[number]) != scale], scale, "scaling pictures")
+            read([number for number in wide if full_scale(wide[number]) != scale], scale, "scaling pictures")
             notes.append(f"{counted(len(wide), 'picture')}: {describe_scale(scale, floats)}")
     if cut:
         worst = max(cut, key=lambda number: cut[number])
@@ -386,37 +389,6 @@ def _decode(
             f"{printable(files[worst].name)})"
         )
     return tuple(notes)
-
-
-def _read(
-    folder: Path,
-    files: Sequence[File],
-    numbers: Sequence[int],
-    size: tuple[int, int],
-    fit: Fit,
-    scale: tuple[float, float] | None,
-) -> Iterator[tuple[int, Picture]]:
-    """The pictures of these numbers, in their order; at the end an error names all that cannot be read."""
-    bad: list[str] = []
-
-    def read(number: int) -> Picture | DataError:
-        try:
-            return read_picture(folder / files[number].name, size, fit, scale)
-        except DataError as error:
-            return error
-
-    # Pillow decodes and resizes outside Python's lock, so threads are enough; they end before any training begins.
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1), "pictures") as pool:
-        warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
-        for start in range(0, len(numbers), PART):  # all at once, a million would wait in 2 GB, and Ctrl-C for all
-            some = numbers[start : start + PART]
-            for number, found in zip(some, pool.map(read, some), strict=True):
-                if isinstance(found, DataError):
-                    bad.append(str(found))
-                else:
-                    yield number, found
-    if bad:
-        raise unreadable(bad, len(files), f" in {printable(str(folder))}")
 
 
 def load_split(

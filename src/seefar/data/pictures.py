@@ -8,7 +8,8 @@ import struct
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,8 @@ LARGEST_PIXELS = 50_000_000
 """A compressed file of less than a megabyte can hold as many; decoded, each takes up to 8 bytes."""
 LARGEST_BYTES = 1 << 29
 """Bytes of a file, which is read at once: enough for as many pixels without compression."""
+PART = 200
+"""Pictures that are queued for the threads at once."""
 NAMED = 20
 """The most bad files that an error lists."""
 FULL_SCALES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
@@ -263,16 +266,32 @@ def read_pictures(
                 bad.append(f"{printable(str(place))} is a folder without pictures.")
         else:
             found[str(path)] = path
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
-        for done, (name, place) in enumerate(found.items(), 1):
-            try:
-                pictures.append(read_picture(place, size, fit))
-                names.append(os.fsencode(name).decode("utf-8", "replace"))
-            except DataError as error:
-                bad.append(str(error))
-            progress.update("reading pictures", done, len(found))
+    for done, (name, picture) in enumerate(zip(found, read_all(list(found.values()), size, fit), strict=True), 1):
+        if isinstance(picture, DataError):
+            bad.append(str(picture))
+        else:
+            pictures.append(picture)
+            names.append(os.fsencode(name).decode("utf-8", "replace"))
+        progress.update("reading pictures", done, len(found))
     return PictureFiles(tuple(names), tuple(pictures), tuple(bad))
+
+
+def read_all(
+    places: Sequence[Place], size: ImageSize, fit: Fit, scale: tuple[float, float] | None = None
+) -> Iterator[Picture | DataError]:
+    """The pictures, read in threads, in their order; for each that cannot be read, its error."""
+
+    def read(place: Place) -> Picture | DataError:
+        try:
+            return read_picture(place, size, fit, scale)
+        except DataError as error:
+            return error
+
+    # Pillow decodes and resizes outside Python's lock, so threads are enough; they end before any training begins.
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1), "pictures") as pool:
+        warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
+        for start in range(0, len(places), PART):  # all at once, a million would wait in 2 GB, and Ctrl-C for all
+            yield from pool.map(read, places[start : start + PART])
 
 
 def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
