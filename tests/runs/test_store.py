@@ -256,7 +256,7 @@ def test_what_is_shown_may_appear_and_disappear(tmp_path: Path) -> None:
     assert table.read_text() == "raw of w, t | None"
 
 
-@pytest.mark.parametrize("stops_after", [1, 2, 3])
+@pytest.mark.parametrize("stops_after", [1, 3])
 def test_long_work_is_saved_in_parts_and_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops_after: int
 ) -> None:
@@ -356,26 +356,21 @@ STRANGE = {
 }
 
 
-@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE)
-def test_a_manifest_of_a_strange_form_counts_for_nothing(folder: Path, text: str) -> None:
+@pytest.mark.parametrize("kind", [*STRANGE, "link", "pipe", "holes"])
+def test_a_manifest_of_a_strange_form_counts_for_nothing(folder: Path, kind: str) -> None:
     before, manifest = content(folder), (folder / "manifest.json").read_bytes()
     with pytest.raises(ZeroDivisionError), opened(folder, {}.get, None, ALL, []):
         raise ZeroDivisionError
     assert (folder / "manifest.json").read_bytes() == manifest  # nothing was written before the error
-    (folder / "manifest.json").write_text(text)
+    if kind in STRANGE:
+        (folder / "manifest.json").write_text(STRANGE[kind])
+    else:
+        DAMAGES[kind](folder / "manifest.json")
     assert verify(folder) != []
     assert set(visit(folder).computed) == {"raw", "long", "scaled", "table"}
+    (folder / "elsewhere").unlink(missing_ok=True)
     assert content(folder) == before
     assert json.loads((folder / "manifest.json").read_text())["finished"]
-
-
-@pytest.mark.parametrize("damage", ["link", "pipe", "holes"])
-def test_a_manifest_that_is_no_plain_file_counts_for_nothing(folder: Path, damage: str) -> None:
-    DAMAGES[damage](folder / "manifest.json")
-    assert "manifest.json" in verify(folder)[0]
-    assert set(visit(folder).computed) == {"raw", "long", "scaled", "table"}
-    (folder / "elsewhere").unlink(missing_ok=True)
-    assert verify(folder) == []
 
 
 def test_verify_has_a_line_for_each_file_that_is_missing_changed_or_extra(folder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import re
 import socket
 import struct
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,15 +130,20 @@ def test_verify_opens_nothing_outside_of_the_folder(
     assert opened == [str(run.folder.manifest)]
 
 
-def test_an_archive_that_unpacks_to_a_bomb_takes_no_memory(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "p.npz", logits=np.zeros((10, 2_000_000), np.float32))
+@contextmanager
+def little_memory() -> Iterator[None]:
     tracemalloc.start()
     try:
-        with pytest.raises(SeefarError, match="80,000"):
-            read_predictions(tmp_path / "p.npz", CLASSES, 10)
+        yield
         assert tracemalloc.get_traced_memory()[1] < 10**7
     finally:
         tracemalloc.stop()
+
+
+def test_an_archive_that_unpacks_to_a_bomb_takes_no_memory(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "p.npz", logits=np.zeros((10, 2_000_000), np.float32))
+    with little_memory(), pytest.raises(SeefarError, match="80,000"):
+        read_predictions(tmp_path / "p.npz", CLASSES, 10)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG"])
@@ -169,13 +175,8 @@ def test_a_picture_whose_parts_are_longer_than_its_file_takes_no_memory(tmp_path
     header = content.index(b"jp2h") - 4
     content[header : header + 4] = struct.pack(">I", 0x7FFFFF00)
     path.write_bytes(content)
-    tracemalloc.start()
-    try:
-        with pytest.raises(SeefarError, match=r"a\.jp2"):
-            read_picture(path, 32)
-        assert tracemalloc.get_traced_memory()[1] < 10**7
-    finally:
-        tracemalloc.stop()
+    with little_memory(), pytest.raises(SeefarError, match=r"a\.jp2"):
+        read_picture(path, 32)
 
 
 def test_neighbours_that_are_no_images_are_found_again(tiny: Run, few: Data) -> None:
