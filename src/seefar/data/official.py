@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.download import Remote, data_place, download_all, longest_transfer, read_checked
+from seefar.data.download import Remote, data_place, download_all, read_checked
 from seefar.data.images import Data, Split
 from seefar.errors import DataError
 from seefar.progress import SILENT, Progress, showing
-from seefar.runs.store import locked
 
 
 @dataclass(frozen=True)
@@ -151,10 +150,8 @@ def find_batches(folder: Path, official: Official = CIFAR10, progress: Progress 
         return folder
     place = folder / official.folder
     if not place.exists():
-        with locked(folder, progress, wait=longest_transfer(official.size)):
-            if not place.exists():  # another process may have fetched them in the meantime
-                official.fetch(folder, progress)
-                unpack(folder / next(iter(official.downloads)), place, official)
+        official.fetch(folder, progress)
+        unpack(folder / next(iter(official.downloads)), place, official)
     return place
 
 
@@ -173,7 +170,10 @@ def unpack(archive: Path, place: Path, official: Official = CIFAR10) -> None:
                 (beside / name).write_bytes(member.read())
         os.replace(beside, place)
     except OSError as error:
-        raise DataError(f"{archive} cannot be unpacked ({error}): make room, or make its folder writable.") from error
+        if not place.exists():  # another process may have unpacked it in the meantime
+            raise DataError(
+                f"{archive} cannot be unpacked ({error}): make room, or make its folder writable."
+            ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
