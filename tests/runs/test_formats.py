@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from seefar.errors import DataError, RecipeError, RunError
+from seefar.errors import DataError, RunError
 from seefar.evaluation.given import read_predictions
 from seefar.runs.arrays import load_array, load_arrays, load_tensors, save_tensors
-from seefar.training.recipe import Recipe
 
 FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {"a": ("float32", ("N",))}
 
@@ -56,12 +55,6 @@ def test_archives_that_are_compressed_pickled_or_incomplete_are_refused(in_folde
         with pytest.raises(RunError, match=r"a\.npz"):
             load_arrays(path, FORM)
     assert not Path("hostile").exists()
-
-
-@pytest.mark.parametrize("content", ["[" * 200_000, f'{{"momentum": {10**400}}}', "[]"])
-def test_a_recipe_of_another_form_is_refused(content: str) -> None:
-    with pytest.raises(RecipeError):
-        Recipe.from_json(content)
 
 
 @pytest.mark.parametrize("name", ["p.json", "p.npy", "p.csv", "p.npz"])
