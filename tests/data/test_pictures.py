@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -193,17 +192,6 @@ def test_a_decompression_bomb_is_refused_by_its_header(width: int, height: int) 
     """A PNG of a few bytes that promises 169 megapixels; Pillow itself refuses 179."""
     with pytest.raises(DataError, match="pixels"):
         read_picture(png_header(width, height, colours=6) + chunk(b"IDAT", zlib.compress(bytes(100))), 32)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
-def test_only_regular_files_are_opened(tmp_path: Path) -> None:
-    """A pipe without a writer would be waited for without end."""
-    os.mkfifo(tmp_path / "x.png")
-    (tmp_path / "link.png").symlink_to("/dev/zero")
-    for name in ("x.png", "link.png"):
-        with pytest.raises(DataError, match=f"{name} cannot be read"):
-            read_picture(tmp_path / name, 32)
-    assert len(read_pictures(tmp_path, 32).bad) == 2
 
 
 @pytest.mark.parametrize(

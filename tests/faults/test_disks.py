@@ -134,7 +134,7 @@ def test_with_too_few_open_files_the_file_is_named_and_the_same_call_resumes(
             break
         except RunError as error:
             refused.append(str(error))
-    assert len(refused) > 2
+    assert len(refused) > 1
     assert all("Too many open files" in one and "ulimit -n" in one for one in refused)
     assert not any("delete" in one for one in refused)  # nothing is damaged
     assert content(tmp_path / "tiny") == content(finished)
