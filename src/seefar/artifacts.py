@@ -326,6 +326,17 @@ def _faults(job: Job) -> Figure:
     return plot_faults(count_faults(verdicts), rule_of(verdicts))
 
 
+def _are_near(job: Job, found: Neighbours) -> bool:
+    """Whether they are neighbours of these mistakes, and all indices those of images."""
+    training = [*found.of_predicted.flat, *found.of_true.flat, *(one.training for one in found.duplicates)]
+    test = [one.index for one in found.duplicates]
+    return (
+        sorted(one.index for one in job.evaluation.mistakes) == found.index.tolist()
+        and all(-1 <= index < len(job.data.train) for index in training)
+        and all(0 <= index < len(job.data.test) for index in test)
+    )
+
+
 def _neighbours(job: Job) -> Neighbours | None:
     predictions = job.evaluation.predictions
     if not len(job.data.train):
@@ -383,6 +394,7 @@ NEIGHBOURS = Artifact(
     compute=_neighbours,
     save=Neighbours.save,
     load=Neighbours.load,
+    fits=_are_near,
     of=(PREDICTIONS, "weights", "train"),
     version=2,
 )

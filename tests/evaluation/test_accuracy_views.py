@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seefar.data.cifar10 import load_cifar10
+from seefar.data import load_data
 from seefar.data.reference import Reference, labels_sha256, load_reference
 from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
@@ -71,7 +71,7 @@ def test_people_are_right_on_95_percent_of_the_test_set() -> None:
         pytest.skip(str(error))
     if not (folder / "cifar-10-batches-py").exists():
         pytest.skip(f"CIFAR-10 is not in {folder}")
-    labels = load_cifar10(folder).test.labels
+    labels = load_data("cifar10", folder).test.labels
     views = {view.name: view for view in accuracy_views(labels, labels, reference)}
     assert round(views["people"].accuracy, 4) == 0.9523
     assert views["without label errors"].n == 10_000 - 54

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seefar.data.cifar10 import load_cifar10
+from seefar.data import load_data
 from seefar.data.reference import Reference, labels_sha256, load_reference
 from seefar.errors import DataError
 from seefar.evaluation.triage import triage
@@ -136,7 +136,7 @@ def official() -> tuple[Path, np.ndarray, Reference]:
         pytest.skip(str(error))
     if not (folder / "cifar-10-batches-py").exists():
         pytest.skip(f"CIFAR-10 is not in {folder}")
-    return folder, load_cifar10(folder).test.labels, reference
+    return folder, load_data("cifar10", folder).test.labels, reference
 
 
 def test_wrn_28_10_has_the_known_faults(official: tuple[Path, np.ndarray, Reference]) -> None:

@@ -213,7 +213,7 @@ class FetchData:
     def __call__(self, words: Sequence[str]) -> None:
         """Load the data set, and print a summary."""
         from seefar.data import load_data
-        from seefar.data.cifar10 import default_folder
+        from seefar.data.download import default_folder
 
         if self.name == "reference":
             print_reference(self.data_dir, self.output.progress)
