@@ -32,7 +32,7 @@ def evidence_off_centre(maps: Maps, grid: Grid, image_size: int) -> NDArray[np.f
 
 
 def border_slice(images: Images, labels: Labels, predicted: Labels, off_centre: NDArray[np.floating]) -> ErrorSlice:
-    """The tenth of the images whose evidence is farthest from the centre, beside the slices of `seefar.error_slices`.
+    """The tenth of the images whose evidence is farthest from the centre, beside the slices of `tenths`.
 
     Its p is corrected for all of them together.
 

@@ -42,9 +42,7 @@ class Source:
         model: which classifier, in words: no code is loaded from here. Empty if only predictions were given.
         run: the run folder whose network it is; empty for other classifiers.
         predictions: the file of the predictions, or a description of them; empty if the classifier made them.
-        classes: names of the K classes.
-        image_size: height and width of the pictures in pixels, or one number for both.
-        fit: how pictures of another shape are made to fit.
+        classes, image_size, fit: see `seefar.audit`.
     """
 
     pictures: str
@@ -117,10 +115,8 @@ class Audit:
 def audit_folder(source: Source, name: str | Path | None) -> RunFolder:
     """The folder for an audit; nothing is written.
 
-    Without a name it is the first of `audit`, `audit-2` and so on that is free or has the same source.
-
-    Raises:
-        RunError: the named folder has another source.
+    Without a name it is the first of `audit`, `audit-2` and so on that is free or has the same source. A `RunError` if
+    the named folder has another source.
     """
     if name is not None:
         folder = find_run(name)

@@ -45,13 +45,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
-    """Predictions for every image of a split, and what follows from them.
-
-    Attributes:
-        predictions: logits, features, and the fingerprints of what they were computed from.
-        metrics: accuracy and the rest.
-        mistakes: all of them, highest loss first.
-    """
+    """Predictions for every image of a split, their metrics, and all mistakes, highest loss first."""
 
     predictions: Predictions
     metrics: Metrics
@@ -75,11 +69,7 @@ class Evaluation:
 
     @classmethod
     def load(cls, path: str | Path) -> Evaluation:
-        """Read what `save`, or `Predictions.save`, wrote.
-
-        Raises:
-            RunError: the file is missing, damaged, or holds something else.
-        """
+        """Read what `save`, or `Predictions.save`, wrote; a `RunError` if the file is missing or damaged."""
         return cls.of(Predictions.load(path))
 
 
@@ -90,9 +80,8 @@ def evaluate(model: nn.Module | Classifier, split: Split, *, progress: Progress 
 
     Examples:
         >>> import seefar
-        >>> from seefar.data.shapes import load_shapes
-        >>> test = load_shapes(train=20, test=30).test
-        >>> evaluation = seefar.evaluate(seefar.ResNet18(width=2).eval(), test, progress=seefar.progress.SILENT)
+        >>> test = seefar.load_data("shapes").test.take(range(30))
+        >>> evaluation = seefar.evaluate(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
         >>> evaluation.metrics.n, evaluation.metrics.mistakes == len(evaluation.mistakes)
         (30, True)
     """
@@ -101,13 +90,7 @@ def evaluate(model: nn.Module | Classifier, split: Split, *, progress: Progress 
 
 @dataclass(frozen=True)
 class Finding:
-    """One result about the mistakes.
-
-    Attributes:
-        text: a sentence.
-        filters: of the page, that show the mistakes which the sentence is about, such as `{"set": "dark"}`; may be
-            empty.
-    """
+    """A sentence about the mistakes, and the filters of the page that show these, such as `{"set": "dark"}`."""
 
     text: str
     filters: Mapping[str, str] = field(default_factory=dict)
@@ -214,24 +197,18 @@ def analyse_mistakes(
 ) -> MistakeAnalysis:
     """Everything about the mistakes that needs no model: verdicts and patterns.
 
-    Args:
-        predictions: of the split.
-        split: the images.
-        reference: see `seefar.load_reference`; None: verdicts from evidence.
-        copies: evidence, see `seefar.evaluation.evidence.judge`.
-        others: likewise.
+    Verdicts are from human labels if there is a reference, see `seefar.load_reference`; else from evidence, for which
+    `copies` and `others` are passed on to `seefar.evaluation.evidence.judge`.
 
     Raises:
         DataError: the predictions are not of this split.
 
     Examples:
         >>> import seefar
-        >>> from seefar.data.shapes import load_shapes
-        >>> test = load_shapes(train=20, test=40).test
+        >>> test = seefar.load_data("shapes").test.take(range(40))
         >>> predictions = seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
-        >>> analysis = seefar.analyse_mistakes(predictions, test)
-        >>> len(analysis.verdicts) == int((predictions.predicted != test.labels).sum()), len(analysis.views)
-        (True, 1)
+        >>> len(seefar.analyse_mistakes(predictions, test).views)
+        1
     """
     labels, predicted = predictions.labels, predictions.predicted
     if predictions.images != split.fingerprint:

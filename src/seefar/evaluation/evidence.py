@@ -28,18 +28,13 @@ from seefar.runs.arrays import load_arrays, save_arrays
 
 @dataclass(frozen=True, eq=False)
 class OtherRuns:
-    """What runs of the same recipe with other seeds predict for the same images.
-
-    Attributes:
-        names: of their folders.
-        predicted: classes, int64 (R, N).
-    """
+    """What runs of the same recipe with other seeds, by the names of their folders, predict: classes, int64 (R, N)."""
 
     names: tuple[str, ...]
     predicted: NDArray[np.int64]
 
     def save(self, path: Path) -> None:
-        """Write an `.npz` of plain arrays, from which `load` restores exactly the same."""
+        """Write an `.npz` of plain arrays, from which `load` restores the same."""
         save_arrays(path, {"names": np.array(self.names), "predicted": self.predicted})
 
     @classmethod
@@ -47,22 +42,6 @@ class OtherRuns:
         """Read what `save` wrote."""
         arrays = load_arrays(path, {"names": ("str", ("R",)), "predicted": ("int64", ("R", "N"))})
         return cls(tuple(arrays["names"].tolist()), arrays["predicted"])
-
-
-def wrong_runs(others: Sequence[Labels], labels: Labels) -> NDArray[np.int64]:
-    """How many other runs get each image wrong, int64 (N,): a mistake that few of them make is luck.
-
-    Args:
-        others: predicted classes of runs with other seeds, each int (N,).
-        labels: int (N,).
-
-    Examples:
-        >>> import numpy as np
-        >>> wrong_runs([np.array([0, 1]), np.array([1, 1])], np.array([0, 0]))
-        array([1, 2])
-    """
-    missed: NDArray[np.int64] = np.sum([other != labels for other in others], axis=0, dtype=np.int64)
-    return missed
 
 
 # ---- The rule ----
@@ -100,24 +79,14 @@ def judge(
 ) -> list[Verdict]:
     """One verdict for each mistake, in order of index, without human labels; see this module's documentation.
 
-    Args:
-        predictions: of the test images.
-        copies: label of the training image that a test image nearly equals, by index of the test image.
-        others: predicted classes of runs of the same recipe with other seeds, each int (N,).
-
-    Examples:
-        >>> import numpy as np
-        >>> logits = np.log(np.float32([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.9, 0.1]]))
-        >>> labels, nothing = np.array([0, 0, 0, 1]), np.zeros((4, 0), np.float32)
-        >>> predictions = Predictions(logits, nothing, labels, ("cat", "dog"), model="", images="")
-        >>> [(one.index, one.fault) for one in judge(predictions, others=[labels, labels])]
-        [(2, 'model'), (3, 'model')]
+    `copies` is the label of the training image that a test image nearly equals, by index of the test image; `others`
+    are the predicted classes of runs of the same recipe with other seeds, each int (N,).
     """
     labels = predictions.labels
     index = np.flatnonzero(predictions.predicted != labels)
     if not len(index):
         return []
-    missed = wrong_runs(others, labels)[index] if others else np.zeros(len(index), np.int64)
+    missed = np.array([other[index] != labels[index] for other in others]).reshape(-1, len(index)).sum(0)
     shares = np.full(len(index), np.nan)
     accurate = wilson_interval(len(labels) - len(index), len(labels))[0] > MAJORITY
     if informative := predictions.has_probabilities and accurate:
@@ -142,14 +111,8 @@ def judge(
 def decide(share: float, missed: int, runs: int) -> Fault:
     """The verdict of the rule, without near-duplicates.
 
-    Args:
-        share: probability of the label, after temperature scaling; nan where it is unknown.
-        missed: how many of the other runs get the image wrong.
-        runs: how many other runs there are.
-
-    Examples:
-        >>> [decide(0.3, 0, 0), decide(0.3, 2, 2), decide(0.05, 0, 2), decide(0.001, 2, 2), decide(0.05, 1, 2)]
-        ['model', 'hard', 'model', 'label', 'unknown']
+    From the probability of the label after temperature scaling (nan where it is unknown), and how many of the other
+    runs get the image wrong.
     """
     if share < DOUBTFUL:
         return "label"

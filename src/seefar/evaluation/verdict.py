@@ -23,14 +23,7 @@ FAULT_NAMES: dict[Fault, str] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """How verdicts are found.
-
-    Attributes:
-        name: in tables and on the page.
-        meaning: of each verdict that the rule can give.
-        definition: how the verdicts are found, in words.
-        reliability: how far its verdicts can be trusted, in words.
-    """
+    """How verdicts are found: name, meaning of each verdict that it can give, definition, and reliability, in words."""
 
     name: str
     meaning: Mapping[Fault, str]
@@ -55,22 +48,16 @@ HUMAN = Rule(
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why one mistake happened.
+    """Why one mistake, with label `true`, happened.
 
     Attributes:
-        index: position in the test set.
-        true: its label.
-        predicted: the class that the model predicts.
         fault: `label`, `ambiguous`, `hard`, `model`, or `unknown`, which human labels never give.
         sentence: the numbers in words.
-        rule: the rule of the verdict. `EVIDENCE` has none of the following.
-        people: how many people classified the image.
-        people_true: how many of them chose the label.
-        people_predicted: how many of them chose the predicted class.
+        rule: the rule of the verdict; the following are only of `HUMAN`.
+        people, people_true, people_predicted: how many people classified the image, and chose either class.
         entropy: of their choices, in bits.
         confirmed: how many of five checkers confirmed the label; None if nobody checked it.
-        nets: how many other published networks there are to compare with.
-        nets_wrong: how many of them get the image wrong.
+        nets, nets_wrong: how many other published networks there are to compare with, and get the image wrong.
     """
 
     index: int
@@ -100,11 +87,7 @@ def count_faults(verdicts: Sequence[Verdict]) -> dict[str, int]:
 
 
 def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
-    """Columns for `mistakes.csv`: column -> {index: value}; a column without any value is left out.
-
-    `fault`, `fault_rule` (the rule behind it), `people`, `people_true`, `people_predicted`, `people_entropy` (bits),
-    `checkers_confirmed` (of five; empty if nobody checked the label), `nets`, `nets_wrong`, `fault_reason`.
-    """
+    """Columns for `mistakes.csv`: column -> {index: value}; a column without any value is left out."""
     values: dict[str, Callable[[Verdict], object]] = {
         "fault": lambda one: one.fault,
         "fault_rule": lambda one: one.rule.name,

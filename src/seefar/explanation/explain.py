@@ -1,9 +1,8 @@
 """Explain mistakes: maps of both classes and their contrast, occlusion test, health badges.
 
 `explain` checks its input, measures where the cells of the maps are, explains the mistakes in batches, and measures how
-often hiding the evidence breaks correct predictions. `Explainer` explains one batch: two maps each, the occlusion test
-on their difference, sanity checks. The two classes of a mistake are the predicted and the true one; those of a picture
-without a label are the predicted one and the runner-up.
+often hiding the evidence breaks correct predictions. `Explainer` explains one batch. The two classes of a mistake are
+the predicted and the true one; those of a picture without a label are the predicted one and the runner-up.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from seefar.data.images import Images, Labels, Split, both
 from seefar.errors import DataError, require
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explanation import ARRAYS, TABLES, Explanation
 from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, occlude, occlude_progressively, slices
 from seefar.maps.capture import default_cells, grid_of
 from seefar.maps.formulas import METHODS, class_maps, gradcam
@@ -62,24 +61,18 @@ class MapSettings:
 
     def two_maps(self, classifier: Classifier, images: Images, classes: Classes) -> tuple[Maps, Maps]:
         """Maps of two classes for each of n images, float32 (n, h, w) each, from full batches."""
-        parts = [
-            self._maps_of_batch(classifier, images[rows], (classes[0][rows], classes[1][rows]))
-            for rows in slices(len(images))
-        ]
-        first, second = (np.concatenate(maps) for maps in zip(*parts, strict=True))
+        parts = []
+        for rows in slices(len(images)):
+            stored, *both_classes = (fill(part[rows], self.batch) for part in (images, *classes))
+            if self.layer is None and self.method in ("gradcam", "hirescam"):
+                found = class_maps(classifier, stored, self.cells, force=True)  # the same maps, from one forward pass
+                maps = [found.of(of) for of in both_classes]
+            else:
+                method = METHODS[self.method]
+                maps = [method(classifier, stored, of, self.layer, cells=self.cells, force=True) for of in both_classes]
+            parts.append(np.stack(maps)[:, : len(images[rows])])
+        first, second = np.concatenate(parts, axis=1)
         return first, second
-
-    def _maps_of_batch(self, classifier: Classifier, images: Images, classes: Classes) -> tuple[Maps, Maps]:
-        stored, first, second = (fill(rows, self.batch) for rows in (images, *classes))
-        if self.layer is None and self.method in ("gradcam", "hirescam"):
-            both_maps = class_maps(classifier, stored, self.cells, force=True)  # the same maps, from one forward pass
-            one, two = both_maps.of(first), both_maps.of(second)
-        else:
-            method = METHODS[self.method]
-            one, two = (
-                method(classifier, stored, of, self.layer, cells=self.cells, force=True) for of in (first, second)
-            )
-        return one[: len(images)], two[: len(images)]
 
     def contrast(self, classifier: Classifier, images: Images, classes: Classes) -> Maps:
         """The difference of the two maps."""
@@ -96,20 +89,11 @@ def normalise_map_settings(
 ) -> MapSettings:
     """Check that a model can be explained with these choices, and normalise them; takes the time of one map.
 
-    Args:
-        model: see `seefar.adapt`. Its weights and width do not matter.
-        image_size: height and width of the images in pixels, or one number for both.
-        choices: method, layer, cells and what replaces hidden pixels; default: those of `MapChoices`.
-        force: also allow maps of 5x5 cells or fewer.
+    Weights and width of the model, see `seefar.adapt`, do not matter. With `force`, maps of 5x5 cells or fewer are
+    allowed.
 
     Raises:
         ChoiceError: there is no such layer or number of cells, or the maps are too coarse to show regions.
-
-    Examples:
-        >>> import seefar
-        >>> settings = normalise_map_settings(seefar.ResNet18(width=2), 32, MapChoices(cells=8))
-        >>> settings.cells is None, settings.grid.cells  # 8 is the default
-        (True, (8, 8))
     """
     choices = choices or MapChoices()
     classifier, (height, width) = adapt(model), both(image_size)
@@ -126,13 +110,9 @@ def normalise_map_settings(
 
 @dataclass(frozen=True)
 class ExplainedPart:
-    """Maps, occlusion test and health badges of n images.
+    """Maps of both classes, float32 (n, h, w) each, occlusion test and health badges of n images.
 
-    Attributes:
-        first, second: maps of the two classes, float32 (n, h, w) each.
-        hidden: bool (n, H, W), the pixels that the occlusion test hid in the end.
-        repairs: the effect of hiding them.
-        health: how far the difference of the two maps can be trusted.
+    `hidden`, bool (n, H, W), are the pixels that the test hid in the end, and `repairs` the effect of hiding them.
     """
 
     first: Maps
@@ -144,15 +124,10 @@ class ExplainedPart:
 
 @dataclass(frozen=True, eq=False)
 class Explainer:
-    """Explains why a network predicts one class rather than another.
+    """Explains why a network predicts one class rather than another, with a grid that is measured or `settings.grid`.
 
     The network runs on full batches of `BATCH` images, filled up with copies of the last one: the last bits of its
     numbers for an image can depend on how many images are in the batch, but not on which.
-
-    Attributes:
-        classifier: what is explained.
-        settings: how it is explained.
-        grid: positions of the maps' cells, measured or `settings.grid`.
     """
 
     classifier: Classifier
@@ -177,14 +152,10 @@ class Explainer:
         index: NDArray[np.int64],
         masks: Pixels | None = None,
     ) -> ExplainedPart:
-        """Explain why the first class rather than the second, for n images.
+        """Explain why the first class rather than the second, for n images, uint8 (n, H, W, 3).
 
-        Args:
-            images: uint8 (n, H, W, 3).
-            classes: the predicted class, and the one to contrast it with.
-            before: probabilities of these two classes, float64 (n, 2).
-            index: data set indices, int64 (n,), from which the control masks are drawn.
-            masks: the pixels that decide, bool (n, H, W), where the data set has them.
+        `before` are the probabilities of the two classes, float64 (n, 2); `index`, int64 (n,), the data set indices
+        from which control masks are drawn; `masks` the pixels that decide, bool (n, H, W), where the data set has them.
         """
         first, second = self.settings.two_maps(self.classifier, images, classes)
         contrast = first - second
@@ -258,8 +229,7 @@ def explain(
 
     Examples:
         >>> import seefar
-        >>> from seefar.data.shapes import load_shapes
-        >>> network, test = seefar.ResNet18(width=2).eval(), load_shapes(train=20, test=12).test
+        >>> network, test = seefar.ResNet18(width=2).eval(), seefar.load_data("shapes").test.take(range(12))
         >>> predictions = seefar.predict(network, test, progress=seefar.SILENT)
         >>> some = seefar.find_mistakes(predictions)[:2]
         >>> seefar.explain(network, test, predictions, some, layer="layer2", progress=seefar.SILENT).contrast.shape
@@ -422,13 +392,8 @@ def _check_predictions(classifier: Classifier, split: Split, predictions: Predic
 
 def _join(one: Explanation, other: Explanation, ranked: list[Mistake]) -> Explanation:
     """Two explanations of different mistakes as one, highest loss first."""
+    parts: dict[str, Any] = {name: np.concatenate((getattr(one, name), getattr(other, name))) for name in ARRAYS}
+    parts |= {name: getattr(one, name) + getattr(other, name) for name in TABLES}
+    joined = replace(one, **parts)
     rank = {mistake.index: number for number, mistake in enumerate(ranked)}
-    arrays: dict[str, Any] = {
-        name: np.concatenate((getattr(one, name), getattr(other, name)))
-        for name in ("contrast", "predicted", "true", "hidden")
-    }
-    lists: dict[str, Any] = {
-        name: getattr(one, name) + getattr(other, name) for name in ("mistakes", "repairs", "health")
-    }
-    joined = replace(one, **arrays, **lists)
     return joined.of(sorted(joined.mistakes, key=lambda mistake: rank[mistake.index]))
