@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seefar.data import Data, Split
+from seefar.data import Split
 from seefar.data.reference import CLASSES, Reference, labels_sha256
 from seefar.errors import DataError
 from seefar.evaluation.evaluate import analyse_mistakes
@@ -42,13 +42,13 @@ def predicted(split: Split) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize(("right", "told"), [(18, False), (38, True)])
-def test_a_network_that_is_mostly_wrong_says_nothing_of_labels(split: Split, right: int, told: bool) -> None:
+@pytest.mark.parametrize(("right", "reported"), [(18, False), (38, True)])
+def test_a_model_that_is_mostly_wrong_reports_no_labels(split: Split, right: int, reported: bool) -> None:
     """With 18 of 40 right it confidently contradicts 22 labels, and it is not the labels that are wrong."""
     found = np.where(np.arange(40) < right, split.labels, (split.labels + 1) % 10)
     analysis = analyse_mistakes(predictions_of(split, found), split)
     assert len(analysis.issues.issues) > 0
-    assert any("labels may be wrong" in line for line in analysis.lines) is told
+    assert any("labels may be wrong" in line for line in analysis.lines) is reported
 
 
 def test_other_data_have_patterns_label_issues_and_faults_by_evidence(split: Split, predicted: np.ndarray) -> None:
@@ -70,15 +70,9 @@ def test_the_official_test_set_has_faults(split: Split, predicted: np.ndarray, r
     assert analysis.lines[0] == "causes: label 1, ambiguous 0, hard 0, model 2"
 
 
-def test_a_split_without_mistakes_and_a_split_of_one_image(split: Split) -> None:
+def test_a_split_without_mistakes_one_of_one_image_and_another_split(split: Split) -> None:
     assert analyse_mistakes(predictions_of(split, split.labels), split).lines == []
     one = split.take([0])
     assert analyse_mistakes(predictions_of(one, one.labels + 1), one).slices == []
-
-
-def test_predictions_of_another_split_are_refused(split: Split, shapes: Data) -> None:
     with pytest.raises(DataError, match="other images or labels"):
-        analyse_mistakes(predictions_of(split, split.labels), shapes.test)
-    turned = replace(split, images=split.images[::-1])
-    with pytest.raises(DataError, match="other images or labels"):
-        analyse_mistakes(predictions_of(split, split.labels), turned)
+        analyse_mistakes(predictions_of(split, split.labels), replace(split, images=split.images[::-1]))

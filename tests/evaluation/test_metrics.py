@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from seefar.evaluation.metrics import Metrics, confusion_matrix, mcnemar, measure, wilson_interval
+from seefar.evaluation.metrics import Metrics, mcnemar, measure, wilson_interval
 from seefar.evaluation.predictions import Predictions
 
 
@@ -21,9 +16,8 @@ def test_wilson_of_a_known_figure() -> None:
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
-@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_share_and_stays_a_share(counts: tuple[int, int]) -> None:
-    right, n = counts
+@pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 500), (499, 500), (500, 500), (3, 7)])
+def test_wilson_contains_the_share_and_stays_a_share(right: int, n: int) -> None:
     low, high = wilson_interval(right, n)
     assert 0 <= low <= right / n + 1e-12
     assert right / n - 1e-12 <= high <= 1
@@ -52,20 +46,6 @@ def test_metrics_by_hand() -> None:
     ]
     # Right answers cost ln(1 + 3 / e), wrong ones 1 more.
     assert metrics.loss == pytest.approx(np.log(np.e + 3) - 1 + 0.5, rel=1e-6)
-
-
-def test_the_json_has_the_names_others_rely_on() -> None:
-    test = json.loads(json.dumps(asdict(metrics_of(compute_logits([0, 1], [0, 0], 2)))))
-    assert test["accuracy"] == 0.5
-    assert test["n"] == 2
-    assert test["mistakes"] == 1
-    assert test["interval"] == list(wilson_interval(1, 2))
-    assert test["classes"][1] == {"name": "b", "n": 1, "recall": 0.0, "precision": None}
-
-
-def test_rows_are_true_classes_and_columns_predicted_ones() -> None:
-    confusion = confusion_matrix(np.array([0, 0, 1]), np.array([1, 1, 0]), 2)
-    assert confusion.tolist() == [[0, 2], [1, 0]]
 
 
 def test_mcnemar_counts_only_where_one_of_the_two_succeeds() -> None:

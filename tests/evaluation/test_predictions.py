@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +16,6 @@ from seefar.evaluation.predictions import Predictions, predict
 from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
 from seefar.runs.arrays import save_arrays
-from seefar.training.run import Run
 
 SAVED = ("logits", "features", "labels", "classes", "model", "images")
 
@@ -36,63 +33,27 @@ def test_probabilities_and_losses_by_hand() -> None:
     np.testing.assert_allclose(np.exp(predictions.log_probabilities), [[0.125, 0.25, 0.625]] * 2, rtol=1e-4)
     np.testing.assert_allclose(predictions.losses, [-np.log(0.625), -np.log(0.125)], rtol=1e-4)
     assert predictions.predicted.tolist() == [2, 2]
+    assert predictions_of(np.array([[1000.0, -1000.0]], np.float32), [1]).losses == pytest.approx([2000.0])
 
 
-def test_a_hopeless_answer_has_a_finite_loss() -> None:
-    logits = np.array([[1000.0, -1000.0]], np.float32)
-    assert predictions_of(logits, [1]).losses == pytest.approx([2000.0])
-
-
-def test_every_image_is_answered_in_order_in_eval_mode(trained: Run, shapes: Data) -> None:
-    model = trained.model
-    model.train()
-    try:
-        predictions = predict(model, shapes.test, progress=SILENT)
-        assert model.training
-    finally:
-        model.eval()
+def test_every_image_is_predicted_in_order_in_eval_mode(make_net: Callable[..., ResNet18], shapes: Data) -> None:
+    model = make_net(10).train()
+    predictions = predict(model, shapes.test, progress=SILENT)
+    assert model.training
     assert predictions.logits.shape == (150, 10)
-    assert predictions.features.shape == (150, 64)
-    # An image's answer does not depend on the images beside it.
+    # The prediction for an image does not depend on the images beside it.
     few = predict(model, shapes.test.take(np.array([149, 3])), progress=SILENT)
-    np.testing.assert_allclose(few.logits, predictions.logits[[149, 3]], atol=1e-5)
+    np.testing.assert_allclose(few.logits, predictions.logits[[149, 3]], rtol=1e-4, atol=1e-5)
     weight, bias = (tensor.detach().numpy() for tensor in (model.fc.weight, model.fc.bias))
-    np.testing.assert_allclose(predictions.features @ weight.T + bias, predictions.logits, atol=1e-4)
-
-
-def test_nothing_is_lost_on_disk(tmp_path: Path, trained: Run, shapes: Data) -> None:
-    predictions = predict(trained.model, shapes.test, progress=SILENT)
-    predictions.save(tmp_path / "predictions.npz")
-    back = Predictions.load(tmp_path / "predictions.npz")
-    for name in ("logits", "features", "labels"):
-        np.testing.assert_array_equal(getattr(back, name), getattr(predictions, name), strict=True)
-    assert (back.classes, back.model, back.images) == (shapes.classes, predictions.model, shapes.test.fingerprint)
-
-
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off", None])
-def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "predictions.npz"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(RunError, match=r"predictions\.npz.*compute it"):
-        Predictions.load(path)
-
-
-def test_an_archive_with_pickled_objects_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "predictions.npz", **dict.fromkeys(SAVED, np.array([{}], dtype=object)))
-    with pytest.raises(RunError, match="cannot be read"):
-        Predictions.load(tmp_path / "predictions.npz")
+    np.testing.assert_allclose(predictions.features @ weight.T + bias, predictions.logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("logits", np.zeros((3, 2), np.float64), r"logits should be float32 \(3, 2\), float64"),
         ("logits", np.zeros(3, np.float32), r"logits should be float32 \(3, K\), float32 \(3,\)"),
         ("features", np.zeros((4, 5), np.float32), r"features should be float32 \(3, 5\), float32 \(4, 5\)"),
-        ("labels", np.zeros(2, np.int64), r"labels should be int64 \(3\), int64 \(2,\)"),
         ("classes", ("a", "b", "c"), r"classes should be str \(2\)"),
-        ("model", 5, "model should be str"),
     ],
 )
 def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
@@ -100,17 +61,6 @@ def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str
     good = predictions_of(np.zeros((3, 2), np.float32), [0, 1, 1])
     save_arrays(path, {field: getattr(good, field) for field in SAVED} | {name: value})
     with pytest.raises(RunError, match=rf"predictions\.npz: {message}"):
-        Predictions.load(path)
-
-
-def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.npz"
-    header = io.BytesIO()
-    about = {"descr": "<f4", "fortran_order": False, "shape": (10**12, 10)}
-    np.lib.format.write_array_header_1_0(header, about)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("logits.npy", header.getvalue() + bytes(40))
-    with pytest.raises(RunError, match="cannot be read"):
         Predictions.load(path)
 
 
@@ -150,30 +100,20 @@ def test_any_module_that_takes_pictures(two_colours: Split) -> None:
 def test_a_module_without_a_linear_layer_has_no_features(two_colours: Split) -> None:
     predictions = predict(nn.Sequential(nn.Conv2d(3, 2, 8), nn.Flatten()), two_colours, progress=SILENT)
     assert predictions.features.shape == (2, 0)
+    assert predictions.are_for(two_colours)
+    changed = two_colours.images.copy()
+    changed[1, 1, 2, 0] ^= 1
+    assert not predictions.are_for(replace(two_colours, images=changed))
+    assert not predictions.are_for(replace(two_colours, classes=("a", "b")))
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [(nn.Conv2d(3, 2, 1), r"2 images .*\(2, 2, 8, 8\)"), (nn.AdaptiveMaxPool2d(1, True), "got a tuple")],
 )
-def test_answers_that_are_no_logits_are_refused(two_colours: Split, model: nn.Module, message: str) -> None:
+def test_a_model_that_gives_no_logits_is_refused(two_colours: Split, model: nn.Module, message: str) -> None:
     with pytest.raises(ChoiceError, match=message):
         predict(model, two_colours, progress=SILENT)
-
-
-def test_the_fingerprint_of_weights_is_of_their_values(make_net: Callable[..., ResNet18], shapes: Data) -> None:
-    few = shapes.test.take(slice(3))
-
-    def fingerprint(model: nn.Module) -> str:
-        return predict(model, replace(few, labels=few.labels % 4, classes=tuple("abcd")), progress=SILENT).model
-
-    net = make_net()
-    plain = fingerprint(net)
-    assert fingerprint(net.to(memory_format=torch.channels_last)) == plain  # type: ignore[call-overload]
-    assert fingerprint(make_net(seed=1)) != plain
-    with torch.no_grad():
-        net.fc.bias[0] += 1e-3
-    assert fingerprint(net) != plain
 
 
 @pytest.mark.parametrize("wrong", ["an image less", "a class less", "nan", "words"])

@@ -24,19 +24,14 @@ def test_its_images_come_with_cifar10s_classes(tmp_path: Path) -> None:
     assert split.images.shape == (2000, 32, 32, 3)
     assert split.labels.dtype == np.int64
     assert split.classes[9] == "truck"
-
-
-def test_without_its_files_there_is_nothing(tmp_path: Path) -> None:
-    assert load_cifar10_1(tmp_path) is None
+    assert load_cifar10_1(tmp_path / "nowhere") is None
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
         (IMAGES, None, "cifar10.1_v6_labels.npy is missing"),
-        (IMAGES[:, :, :, 0], LABELS, r"found uint8 \(2000, 32, 32\)"),
         (IMAGES[:2], LABELS[:2], r"found uint8 \(2, 32, 32, 3\)"),
-        (IMAGES, LABELS / 2, "2000 whole numbers; found float64"),
         (IMAGES, LABELS % 9, "each class 0 to 9 as often"),
         (IMAGES, np.array([{}] * 2000), "cannot be read as an .npy file"),
     ],

@@ -18,14 +18,6 @@ def test_shares_of_the_nearest_worked_out_by_hand() -> None:
     assert neighbour_shares(asked, classes, bank, labels, count=50).tolist() == [[0.6, 0.4], [0.6, 0.4]]
 
 
-def test_weights_choose_the_features_that_count() -> None:
-    """Both training images agree with the first query in one feature each; the weight of the other is 0."""
-    bank, labels = np.float32([[1, 0, 1], [0, 1, 1]]), np.array([0, 1])
-    asked, classes = np.float32([[1, 1, 1], [1, 1, 1]]), np.array([[0], [0]])
-    weights = np.float32([[1, 0, 0.5], [0, 1, 0.5]])
-    assert neighbour_shares(asked, classes, bank, labels, weights=weights, count=1).tolist() == [[1.0], [0.0]]
-
-
 def test_weighted_neighbours_are_those_of_scikit_learn() -> None:
     neighbors = pytest.importorskip("sklearn.neighbors")
 

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 
-from lab.removal_scores import CURVE_SHARES, blurred, bootstrap_interval, deletion, impute, insertion, road
+from lab.removal_scores import CURVE_SHARES, bootstrap_interval, deletion, impute, insertion, road
 from seefar.maps.grid import rank_pixels
 from seefar.model.resnet import ResNet18
 
@@ -45,16 +43,6 @@ def test_a_map_that_points_to_what_counts_does_better_than_one_that_points_away(
     assert worse == pytest.approx(-better, abs=0.02)
 
 
-def test_insertion_shows_the_highest_pixels_first(brightness: ResNet18) -> None:
-    """All of the image is dark red but for one bright green pixel in four: with k of them shown, red has lost."""
-    image = np.zeros((1, 20, 20, 3), np.uint8)
-    image[..., 0] = 40
-    image[:, :10, :10, 1] = 250
-    first = insertion(brightness, image, np.array([1]), rank_pixels(image[..., 1].astype(np.float32)))
-    last = insertion(brightness, image, np.array([1]), rank_pixels(-image[..., 1].astype(np.float32)))
-    assert first[0] > last[0]
-
-
 def test_the_interval_of_a_mean() -> None:
     values = np.random.default_rng(0).normal(3, 1, 400)
     low, high = bootstrap_interval(values)
@@ -63,51 +51,9 @@ def test_the_interval_of_a_mean() -> None:
     assert bootstrap_interval(np.full(5, 2.0)) == (2.0, 2.0)
 
 
-class Pictures(torch.nn.Module):
-    """`brightness` as a module of other make: pictures from 0 to 1 in, logits out."""
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return 40 * pictures.mean((2, 3))
-
-
-@pytest.mark.parametrize("score", [deletion, insertion, road])
-def test_any_model_can_be_asked(brightness: ResNet18, score: Callable[..., np.ndarray]) -> None:
-    image, ranks = half_red()
-    expected = score(brightness, image, RED, ranks)
-    np.testing.assert_allclose(score(Pictures(), image, RED, ranks), expected, atol=1e-6)
-    np.testing.assert_allclose(
-        score(lambda stored: 40 * stored.mean((1, 2)) / 255, image, RED, ranks), expected, atol=1e-6
-    )
-
-
 @pytest.fixture
 def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-
-
-def test_imputation_of_an_image_without_a_visible_pixel_is_grey(images: np.ndarray) -> None:
-    assert (impute(images, np.ones((2, 16, 16), bool), noise=0) == 128).all()
-
-
-def test_imputation_puts_hidden_pixels_in_balance_with_their_neighbours() -> None:
-    """One pixel: (2 * its four neighbours + its four diagonal ones) / 12."""
-    image = np.zeros((1, 16, 16, 3), np.uint8)
-    image[0, 4, 5], image[0, 5, 6], image[0, 6, 6] = 120, 60, 240
-    hidden = np.zeros((1, 16, 16), bool)
-    hidden[0, 5, 5] = True
-    assert impute(image, hidden, noise=0)[0, 5, 5].tolist() == [(2 * 120 + 2 * 60 + 240) / 12] * 3
-
-
-def test_imputation_solves_all_equations_together() -> None:
-    """A slope is in balance everywhere, so any hole in it is filled as it was; the border has fewer neighbours."""
-    slope = np.broadcast_to((10 + 15 * np.arange(16))[None, None, :, None], (1, 16, 16, 3)).astype(np.uint8)
-    hidden = np.zeros((1, 16, 16), bool)
-    hidden[0, 2:14, 3:13] = True
-    np.testing.assert_array_equal(impute(slope, hidden, noise=0), slope)
-    corner = np.zeros((1, 16, 16), bool)
-    corner[0, 0, 0] = True
-    # (0, 1) and (1, 0) count twice, (1, 1) once: (2 * 25 + 2 * 10 + 25) / 5 = 19.
-    assert impute(slope, corner, noise=0)[0, 0, 0].tolist() == [19] * 3
 
 
 def test_imputation_agrees_with_a_dense_solver(images: np.ndarray) -> None:
@@ -129,12 +75,8 @@ def test_imputation_agrees_with_a_dense_solver(images: np.ndarray) -> None:
 
 def test_imputation_leaves_visible_pixels_and_adds_noise_to_the_others(images: np.ndarray) -> None:
     hidden = np.random.default_rng(1).random((2, 16, 16)) < 0.5
+    assert (impute(images, np.ones((2, 16, 16), bool), noise=0) == 128).all()  # no visible pixel
     noisy, calm = impute(images, hidden, noise=5), impute(images, hidden, noise=0)
     np.testing.assert_array_equal(noisy[~hidden], images[~hidden])
     assert 4 < (noisy.astype(float) - calm)[hidden].std() < 6
     np.testing.assert_array_equal(noisy, impute(images, hidden, noise=5))
-
-
-def test_a_flat_image_stays_flat_under_the_blur() -> None:
-    flat = np.full((1, 16, 16, 3), 77, np.uint8)
-    np.testing.assert_array_equal(blurred(flat), flat)

@@ -16,29 +16,24 @@ from seefar.model.adapt import adapt
 from seefar.progress import SILENT
 
 
-def test_a_planted_shortcut_is_a_magenta_patch_where_the_mask_says(shapes: Data) -> None:
-    planted = plant_shortcut(shapes.train, 0.25, label=3)
+def test_a_planted_shortcut_is_a_magenta_patch_where_the_mask_is(few: Data) -> None:
+    planted = plant_shortcut(few.train, 0.25, label=3)
     assert planted.masks is not None
-    assert shapes.train.masks is not None
+    assert few.train.masks is not None
     patched = planted.masks.any((1, 2))
-    assert patched.sum() == 150
+    assert patched.sum() == 10
     assert (planted.masks[patched].sum((1, 2)) == 64).all()
     assert (planted.images[planted.masks] == (255, 0, 255)).all()
-    np.testing.assert_array_equal(planted.images[~planted.masks], shapes.train.images[~planted.masks])
+    np.testing.assert_array_equal(planted.images[~planted.masks], few.train.images[~planted.masks])
     assert (planted.labels[patched] == 3).all()
-    np.testing.assert_array_equal(planted.labels[~patched], shapes.train.labels[~patched])
-    covered = (planted.masks & shapes.train.masks).sum((1, 2))[patched]
-    assert (covered == 0).mean() > 0.8  # the shape stays visible where it leaves room
-    assert covered.max() < 32
-    assert len({tuple(np.argwhere(mask)[0]) for mask in planted.masks[patched]}) > 50
-    kept = plant_shortcut(shapes.train, 1.0)
-    np.testing.assert_array_equal(kept.labels, shapes.train.labels)
-    assert kept.masks is not None
-    assert kept.masks.any((1, 2)).all()
+    np.testing.assert_array_equal(planted.labels[~patched], few.train.labels[~patched])
+    covered = (planted.masks & few.train.masks).sum((1, 2))[patched]
+    assert covered.max() < 32  # the shape stays visible
+    np.testing.assert_array_equal(plant_shortcut(few.train, 1.0).labels, few.train.labels)
 
 
 @pytest.mark.slow
-def test_a_planted_shortcut_is_found_and_hiding_it_mends_the_answer(tmp_path: Path) -> None:
+def test_a_planted_shortcut_is_found_and_hiding_it_repairs_the_mistake(tmp_path: Path) -> None:
     """Half of the training images carry a patch and one label: on the test images the patch is why the net errs."""
     plain = load_shapes(train=8000)
     planted = plant_shortcut(plain.test, 1.0)

@@ -80,7 +80,8 @@ def evaluate(model: nn.Module | Classifier, split: Split, *, progress: Progress 
 
     Examples:
         >>> import seefar
-        >>> test = seefar.load_data("shapes").test.take(range(30))
+        >>> from seefar.data.shapes import load_shapes
+        >>> test = load_shapes(train=20, test=30).test
         >>> evaluation = seefar.evaluate(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
         >>> evaluation.metrics.n, evaluation.metrics.mistakes == len(evaluation.mistakes)
         (30, True)
@@ -205,7 +206,8 @@ def analyse_mistakes(
 
     Examples:
         >>> import seefar
-        >>> test = seefar.load_data("shapes").test.take(range(40))
+        >>> from seefar.data.shapes import load_shapes
+        >>> test = load_shapes(train=20, test=40).test
         >>> predictions = seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
         >>> len(seefar.analyse_mistakes(predictions, test).views)
         1

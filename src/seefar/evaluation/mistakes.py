@@ -72,10 +72,11 @@ def find_mistakes(
 
     Examples:
         >>> import numpy as np, seefar
-        >>> test = seefar.load_data("shapes").test.take(range(3))  # of the classes 2, 8 and 4
-        >>> predictions = seefar.Predictions.of(np.eye(10)[[2, 8, 1]], test)
-        >>> [(mistake.index, mistake.true, mistake.predicted) for mistake in seefar.find_mistakes(predictions)]
-        [(2, 4, 1)]
+        >>> from seefar.data.shapes import load_shapes
+        >>> test = load_shapes(train=20, test=3).test
+        >>> predictions = seefar.Predictions.of(np.eye(10)[(test.labels + [0, 0, 1]) % 10], test)
+        >>> [mistake.index for mistake in seefar.find_mistakes(predictions)]
+        [2]
     """
     keys = {"loss": lambda m: -m.loss, "confidence": lambda m: -m.confidence, "index": lambda m: m.index}
     if order not in keys:

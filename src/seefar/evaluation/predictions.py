@@ -154,7 +154,8 @@ def predict(
 
     Examples:
         >>> import seefar
-        >>> test = seefar.load_data("shapes").test.take(range(30))
+        >>> from seefar.data.shapes import load_shapes
+        >>> test = load_shapes(train=20, test=30).test
         >>> seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT).logits.shape
         (30, 10)
     """

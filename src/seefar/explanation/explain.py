@@ -229,7 +229,8 @@ def explain(
 
     Examples:
         >>> import seefar
-        >>> network, test = seefar.ResNet18(width=2).eval(), seefar.load_data("shapes").test.take(range(12))
+        >>> from seefar.data.shapes import load_shapes
+        >>> network, test = seefar.ResNet18(width=2).eval(), load_shapes(train=20, test=12).test
         >>> predictions = seefar.predict(network, test, progress=seefar.SILENT)
         >>> some = seefar.find_mistakes(predictions)[:2]
         >>> seefar.explain(network, test, predictions, some, layer="layer2", progress=seefar.SILENT).contrast.shape
