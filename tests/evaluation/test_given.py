@@ -50,8 +50,6 @@ TABLES: dict[str, str] = {
         for p, s in zip(("cat/b.jpg", "dog/c d.png", "cat/a.png"), SCORES.values(), strict=False)
     ),
     "object.json": json.dumps(SCORES),
-    "rows.json": json.dumps([{"file": k, "cat": s[0], "dog": s[1], "frog": s[2]} for k, s in SCORES.items()]),
-    "fields.json": json.dumps({"files": list(SCORES), "logits": list(SCORES.values()), "classes": CLASSES}),
 }
 
 

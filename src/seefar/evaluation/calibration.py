@@ -88,9 +88,7 @@ def measure_calibration(
     model are just below 1; the error over them is that of Naeini et al. 2015 (AAAI). Intervals are reflected
     bootstrap intervals: resampling adds as much to the error as sampling did, so the plain percentiles are too high
     (40 simulations of 10,000 images with a true error of 0.5 %: they contain it in 26, the reflected ones in 35).
-
-    Raises:
-        DataError: the shapes do not fit, or there is no image, or the temperature is not positive.
+    A `DataError` if the shapes do not fit, or there is no image, or the temperature is not positive.
     """
     logits, labels = np.asarray(logits), np.asarray(labels)
     check_scores(logits, labels)
@@ -136,10 +134,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 
     One number for all logits, so no prediction changes (Guo et al. 2017, arXiv 1706.04599). Fit it on held-out
     training images, float (N, K) and int (N,): neither on the test set nor on images that the model was trained on,
-    where it is overconfident.
-
-    Raises:
-        DataError: the shapes do not fit, or there is no image.
+    where it is overconfident. A `DataError` if the shapes do not fit, or there is no image.
     """
     from scipy.optimize import minimize_scalar  # here, since few commands need this slow import
 

@@ -65,15 +65,11 @@ class RunPair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two or more runs on the same n images.
+    """Two or more runs on the same n images, `images` of each class.
 
-    Attributes:
-        images: number of images of each class.
-        pairs: one for every two runs, in their order.
-        shared: mistakes of all runs.
-        shared_by_chance: their expected number if within each class mistakes were independent.
-        luck: indices of the first run's mistakes that at least one other run does not make.
-        settled: indices of the first run's mistakes that all others make too.
+    There is one pair for every two runs. `shared` are the mistakes of all runs, `shared_by_chance` their expected
+    number if within each class mistakes were independent. The first run's mistakes are `luck` if at least one other run
+    does not make them, else `settled`: indices.
     """
 
     n: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,7 +23,7 @@ SUFFIXES = (".csv", ".json", ".npy", ".npz")
 PREDICTED = ("predicted", "prediction", "predictions", "pred", "class", "label")
 """Titles of a column of predicted classes; the first one present counts."""
 SCORES = ("logits", "probabilities", "scores", *PREDICTED)
-"""Names of arrays in `.npz` and of fields in `.json`; the first one present counts."""
+"""Names of arrays in `.npz`; the first one present counts."""
 LEAST_PROBABILITY = 1e-12
 
 Floats = NDArray[np.float32]
@@ -64,12 +64,9 @@ def read_predictions(
     probabilities, of which the logarithm is taken. Predicted classes become rows of 0 and a single 1, since nothing
     else is known: `Predictions.has_probabilities` is then false.
 
-    Args:
-        path: the file.
-        classes: names of the K classes.
-        count: N, how many images there are.
-        files: names of their files. Where the file of predictions has names, these are matched, never positions: full
-            paths, else last parts, else these without their endings. Default: the numbers from 0, or from 1.
+    `files` are the names of the files of the N images (`count`). Where the file of predictions has names, these are
+    matched, never positions: full paths, else last parts, else these without their endings; by default the numbers from
+    0, or from 1.
 
     Raises:
         DataError: the file is missing or cannot be read, or holds something else.
@@ -94,7 +91,10 @@ def _read(path: Path) -> _Table:
                 raise ValueError("it is empty.")
             return _Table(np.array(rows, dtype=str).reshape(len(rows), -1), has_titles=True)
         case ".json":
-            return _from_json(parse_json(read_bytes(path).decode("utf-8-sig")))
+            value = parse_json(read_bytes(path).decode("utf-8-sig"))
+            if isinstance(value, dict):
+                return _Table(_columns(np.array(list(value.values()))), names=list(value))
+            return _Table(_columns(np.array(value)))
         case ".npy":
             return _Table(_columns(load_array(path)))
     return _from_archive(path)
@@ -109,27 +109,10 @@ def _from_archive(path: Path) -> _Table:
             arrays = {name.removesuffix(".npy"): read_member(archive, name) for name in archive.namelist()}
     except Exception as error:  # a damaged archive may raise anything at all
         raise ValueError(f"it is no archive of plain arrays ({error}).") from error
-    if not arrays.keys() & {*SCORES}:
+    scores = next((arrays[name] for name in SCORES if name in arrays), None)
+    if scores is None:
         raise ValueError(f"it has no array called {', '.join(SCORES)} (got {', '.join(arrays)}).")
-    return _from_fields(arrays)
-
-
-def _from_json(value: Any) -> _Table:
-    if isinstance(value, dict):
-        fields = {name: value[name] for name in (*SCORES, "classes", "files") if isinstance(value.get(name), list)}
-        if fields.keys() & {*SCORES}:
-            return _from_fields({name: np.array(field) for name, field in fields.items()})
-        return _Table(_columns(np.array(list(value.values()))), names=list(map(str, value)))
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        titles = list(value[0])
-        rows = [[str(row[title]) for title in titles] for row in value]
-        return _Table(np.array([titles, *rows]), has_titles=True)
-    return _Table(_columns(np.array(value)))
-
-
-def _from_fields(fields: Mapping[str, NDArray[Any]]) -> _Table:
-    scores = next(fields[name] for name in SCORES if name in fields)
-    titles, names = (fields[key].astype(str).tolist() if key in fields else None for key in ("classes", "files"))
+    titles, names = (arrays[key].astype(str).tolist() if key in arrays else None for key in ("classes", "files"))
     return _Table(_columns(scores), titles, names)
 
 

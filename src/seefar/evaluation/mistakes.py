@@ -1,7 +1,6 @@
 """Mistakes and their patterns: every mistake ranked, confused classes, error rates of dark or busy images.
 
-A slice is a tenth of the images with a visible property: the darkest, the busiest. More mistakes in a slice do not
-prove that the property is their cause.
+More mistakes in a slice, such as the darkest tenth of the images, do not prove that its property is their cause.
 """
 
 from __future__ import annotations
@@ -31,15 +30,10 @@ Mask = NDArray[np.bool_]  # (N,), which images
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test image whose predicted class differs from its label.
+    """A test image, at `index`, whose predicted class differs from its label, `true`.
 
-    Attributes:
-        index: position in the test set.
-        true: its label.
-        predicted: the predicted class.
-        confidence: probability of the predicted class; this and the next two are NaN where only classes are known.
-        true_probability: probability of the true class.
-        loss: cross-entropy in nats, minus the logarithm of `true_probability`.
+    `confidence` is the probability of the predicted class, `true_probability` that of the true class, and `loss` minus
+    its logarithm, in nats; all are NaN where only classes are known.
     """
 
     index: int
@@ -106,8 +100,7 @@ def chosen_classes(
 ) -> tuple[int | None, int | None]:
     """The indices of the classes that mistakes are filtered by; None where any class is accepted.
 
-    Raises:
-        DataError: there is no such class, or both are the same.
+    A `DataError` if there is no such class, or both are the same.
     """
     one, other = (None if name is None else find_class(classes, name) for name in (true, predicted))
     if one is not None and one == other:
@@ -181,12 +174,9 @@ def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[
 class ErrorSlice:
     """The mistakes among n images with one property, compared with all other images.
 
-    Attributes:
-        meaning: how the images were chosen.
-        error_rate: share of them that are mistakes, with its 95% Wilson interval.
-        odds_ratio: odds of a mistake in the slice over those elsewhere; None where that divides by zero.
-        p: Fisher's exact two-sided p that the slice makes no difference.
-        p_holm: p corrected for the number of slices (Holm 1979).
+    `odds_ratio` is the odds of a mistake in the slice over those elsewhere, None where that divides by zero; `p`
+    Fisher's exact two-sided p that the slice makes no difference; `p_holm` is corrected for the number of slices (Holm
+    1979).
     """
 
     name: str
@@ -204,9 +194,7 @@ class ErrorSlice:
 def measure_slices(chosen: Mapping[str, tuple[Mask, str]], wrong: Mask) -> list[ErrorSlice]:
     """Error rates inside and outside of slices, the smallest p first.
 
-    Args:
-        chosen: for each slice, by its name, which images are in it, bool (N,), and how they were chosen; see `tenths`.
-        wrong: which images are mistakes, bool (N,).
+    `chosen` is as from `tenths`, `wrong` which images are mistakes, bool (N,).
     """
     tests = {name: _fisher(wrong, inside) for name, (inside, _) in chosen.items()}
     corrected = dict(zip(tests, holm([p for _, p in tests.values()]), strict=True))

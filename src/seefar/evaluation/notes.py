@@ -26,9 +26,7 @@ class Note:
 
 
 def read_notes(path: str | Path, classes: Sequence[str], count: int) -> list[Note]:
-    """Read notes as the report exports them, a CSV file with the columns `index`, `tag`, `new_label`, `note`.
-
-    The class names are those of the K classes, and there are `count` images.
+    """Notes on `count` images, from CSV with the columns `index`, `tag`, `new_label`, `note` as the report exports it.
 
     Raises:
         DataError: the columns differ, an index or a class does not exist, or an image occurs twice.

@@ -1,7 +1,7 @@
 """Triage of mistakes: label error, ambiguous, hard or model error; accuracy views; label issues.
 
 Each mistake of any model on CIFAR-10's test set gets exactly one verdict, from the classes that people and other
-networks chose. A single accuracy hides that some labels are wrong and some images cannot be distinguished.
+networks chose.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
         >>> from seefar.data.reference import Reference, labels_sha256
         >>> labels, unchecked = np.array([0, 1]), np.full(2, -1)
         >>> people, classes = np.array([[50, 0], [20, 31]]), ("cat", "dog")
-        >>> reference = Reference(
-        ...     people, unchecked, unchecked, ("a",), labels[None], classes, labels_sha256=labels_sha256(labels))
+        >>> sha256 = labels_sha256(labels)
+        >>> reference = Reference(people, unchecked, unchecked, ("a",), labels[None], classes, labels_sha256=sha256)
         >>> seefar.triage(labels, np.array([0, 0]), reference)[0].sentence
         'people disagree: 20 of 51 people chose cat, 31 chose dog (the label); 0 of 1 network misses it'
     """

@@ -1,8 +1,8 @@
 """Explain mistakes: maps of both classes and their contrast, occlusion test, health badges.
 
-`explain` checks its input, measures where the cells of the maps are, explains the mistakes in batches, and measures how
-often hiding the evidence breaks correct predictions. `Explainer` explains one batch. The two classes of a mistake are
-the predicted and the true one; those of a picture without a label are the predicted one and the runner-up.
+`explain` explains the mistakes in batches, and measures how often hiding the evidence breaks correct predictions.
+`Explainer` explains one batch. The two classes of a mistake are the predicted and the true one; those of a picture
+without a label are the predicted one and the runner-up.
 """
 
 from __future__ import annotations
@@ -89,11 +89,8 @@ def normalise_map_settings(
 ) -> MapSettings:
     """Check that a model can be explained with these choices, and normalise them; takes the time of one map.
 
-    Weights and width of the model, see `seefar.adapt`, do not matter. With `force`, maps of 5x5 cells or fewer are
-    allowed.
-
-    Raises:
-        ChoiceError: there is no such layer or number of cells, or the maps are too coarse to show regions.
+    Weights and width of the model do not matter. A `ChoiceError` if there is no such layer or number of cells, or
+    without `force` if the maps are too coarse to show regions.
     """
     choices = choices or MapChoices()
     classifier, (height, width) = adapt(model), both(image_size)
@@ -106,20 +103,6 @@ def normalise_map_settings(
     cells = None if is_default else choices.cells
     grid = grid_of(classifier, (rows, columns), (height, width))
     return MapSettings(choices.method, layer, cells, choices.hide, grid)
-
-
-@dataclass(frozen=True)
-class ExplainedPart:
-    """Maps of both classes, float32 (n, h, w) each, occlusion test and health badges of n images.
-
-    `hidden`, bool (n, H, W), are the pixels that the test hid in the end, and `repairs` the effect of hiding them.
-    """
-
-    first: Maps
-    second: Maps
-    hidden: Pixels
-    repairs: list[Repair]
-    health: list[Health]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,8 +134,11 @@ class Explainer:
         before: NDArray[np.float64],
         index: NDArray[np.int64],
         masks: Pixels | None = None,
-    ) -> ExplainedPart:
+    ) -> tuple[Maps, Maps, Pixels, list[Repair], list[Health]]:
         """Explain why the first class rather than the second, for n images, uint8 (n, H, W, 3).
+
+        The two maps, float32 (n, h, w); the pixels that the occlusion test hid in the end, bool (n, H, W); the effect
+        of hiding them; and how far the difference of the maps can be trusted.
 
         `before` are the probabilities of the two classes, float64 (n, 2); `index`, int64 (n,), the data set indices
         from which control masks are drawn; `masks` the pixels that decide, bool (n, H, W), where the data set has them.
@@ -166,13 +152,9 @@ class Explainer:
         random = self.settings.contrast(self.random_classifier, images, classes)
         changes = occlusion.top.first_change, occlusion.shifted.first_change
         size = images.shape[1], images.shape[2]
-        return ExplainedPart(
-            first,
-            second,
-            occlusion.top.pixels,
-            find_repairs(occlusion, *classes, before, contrast, grid=self.grid),
-            check_health(contrast, mirrored, random, changes, image_size=size, grid=self.grid, masks=masks),
-        )
+        repairs = find_repairs(occlusion, *classes, before, contrast, grid=self.grid)
+        health = check_health(contrast, mirrored, random, changes, image_size=size, grid=self.grid, masks=masks)
+        return first, second, occlusion.top.pixels, repairs, health
 
 
 def two_best(logits: NDArray[np.float32]) -> Classes:
@@ -268,7 +250,11 @@ def explain_in_parts(
         An explanation of at least as many mistakes as the one before; the last one is the result of `explain`.
     """
     classifier = adapt(model)
-    _check_predictions(classifier, split, predictions)
+    if not predictions.are_for(split) or predictions.model != classifier.fingerprint:
+        raise DataError(
+            "These predictions are of other weights or images than the model and the split that were passed: compute "
+            "them with seefar.predict(model, split)."
+        )
     ranked = find_mistakes(predictions)
     todo = _not_yet_known(ranked, mistakes, known)
     with showing(progress) as shown:
@@ -290,23 +276,23 @@ def explain_in_parts(
 def _explain_part(explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake]) -> Explanation:
     """The explanation of mistakes that are explained together, in their order."""
     index, classes = _arrays_of(mistakes)
+    images, repairs, health = split.images[index], list[Repair](), list[Health]()
+    predicted = true = np.zeros((0, *explainer.grid.cells), np.float32)
+    hidden = np.zeros(images.shape[:3], bool)
     if mistakes:
         before = np.array([[mistake.confidence, mistake.true_probability] for mistake in mistakes])
         masks = None if split.masks is None else split.masks[index]
-        batch = explainer.explain_part(split.images[index], classes, before, index, masks)
-    else:
-        nothing = np.zeros((0, *explainer.grid.cells), np.float32)
-        batch = ExplainedPart(nothing, nothing, np.zeros((0, *split.images.shape[1:3]), bool), [], [])
+        predicted, true, hidden, repairs, health = explainer.explain_part(images, classes, before, index, masks)
     settings = explainer.settings
     return Explanation(
         mistakes=mistakes,
         classes=split.classes,
-        contrast=batch.first - batch.second,
-        predicted=batch.first,
-        true=batch.second,
-        hidden=batch.hidden,
-        repairs=batch.repairs,
-        health=batch.health,
+        contrast=predicted - true,
+        predicted=predicted,
+        true=true,
+        hidden=hidden,
+        repairs=repairs,
+        health=health,
         grid=explainer.grid,
         method=settings.method,
         layer=settings.layer,
@@ -381,14 +367,6 @@ def _not_yet_known(
             )
     explained = set() if known is None else {mistake.index for mistake in known.mistakes}
     return [by_index[index] for index in dict.fromkeys(wanted) if index not in explained]
-
-
-def _check_predictions(classifier: Classifier, split: Split, predictions: Predictions) -> None:
-    if not predictions.are_for(split) or predictions.model != classifier.fingerprint:
-        raise DataError(
-            "These predictions are of other weights or images than the model and the split that were passed: compute "
-            "them with seefar.predict(model, split)."
-        )
 
 
 def _join(one: Explanation, other: Explanation, ranked: list[Mistake]) -> Explanation:

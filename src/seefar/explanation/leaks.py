@@ -1,8 +1,7 @@
 """Leaks: test images that are also in the training set, as near-duplicates or under related file names.
 
 About 3% of the test images of CIFAR-10 are near-duplicates of training images, mirrored, shifted by some pixels or
-recoloured (Barz & Denzler 2019, arXiv 1902.00423). A model has seen the right example of a mistake among them, and its
-accuracy on them says little about new images. Two steps find them: the training images with the most similar 8x8
+recoloured (Barz & Denzler 2019, arXiv 1902.00423). Two steps find them: the training images with the most similar 8x8
 thumbnails, then whether the fine detail of both is the same. `results/leaks.json` holds what they find of planted ones.
 """
 
@@ -10,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -90,18 +89,14 @@ def _small(images: Images) -> Tensor:
     """Images of at most 32 pixels on a side, uint8 (N, h, w, 3)."""
     height, width = (min(side, SIDE) for side in images.shape[1:3])
     parts = []
-    for block in _blocks(np.asarray(images)):
+    for start in range(0, len(images), BLOCK):
+        block = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK]))
         if block.shape[1:3] != (height, width):
             floats = block.permute(0, 3, 1, 2).float()
             floats = F.interpolate(floats, (height, width), mode="bilinear", antialias=True)
             block = floats.round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
         parts.append(block)
     return torch.cat(parts)
-
-
-def _blocks(images: Images) -> Iterator[Tensor]:
-    for start in range(0, len(images), BLOCK):
-        yield torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK]))
 
 
 def _cropped(images: Tensor, share: float) -> Tensor:
@@ -222,13 +217,9 @@ def _stem(file: str) -> tuple[bool, str]:
 class Leaks:
     """What n test images share with the training set, and what that does to the accuracy.
 
-    Attributes:
-        duplicates: test images that are near-duplicates of training images, by index.
-        other_label: of them, those whose training image has another label.
-        names: stems of file names that both parts share.
-        with_leaks: share of correct predictions on all test images; None without predictions.
-        without_duplicates: on the test images that are no near-duplicates.
-        without_leaks: on those that also share no name.
+    `other_label` are the near-duplicates whose training image has another label, and `names` the stems of file names
+    that both parts share. The shares of correct predictions are of all test images (`with_leaks`), of those that are no
+    near-duplicates, and of those that also share no name; None without predictions.
     """
 
     n: int
@@ -286,11 +277,8 @@ def find_leaks(
 ) -> Leaks:
     """The test images that are also in the training set, and the accuracy with and without them.
 
-    Args:
-        test: the test images, N.
-        training: the training images.
-        predicted: int (N,), the predicted classes, for the accuracies.
-        duplicates: what `find_duplicates` found, such as `Neighbours.duplicates`; default: it is called.
+    `predicted` are the predicted classes of the N test images, int (N,), for the accuracies; `duplicates` those of
+    `find_duplicates`, such as `Neighbours.duplicates`, if they are known already.
 
     Raises:
         DataError: the splits have other classes or sizes, or there is not one prediction for each test image.

@@ -92,11 +92,8 @@ _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
 def find_neighbours(predictions: Predictions, training: Predictions | None, data: Data) -> Neighbours:
     """The nearest training images of all mistakes, and near-duplicates among the test images.
 
-    Args:
-        predictions: for the test images.
-        training: for the training images, without augmentation; None, or without features: only the near-duplicates are
-            found, and nothing is near a mistake.
-        data: the images of both.
+    From predictions for the test and, without augmentation, for the training images. Without the latter, or without
+    features, only the near-duplicates are found.
 
     Raises:
         DataError: the predictions are of different weights, or of other images than `data`.

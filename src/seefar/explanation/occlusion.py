@@ -117,17 +117,11 @@ def occlude(
     how: HideName = "blur",
     index: NDArray[np.int64] | None = None,
 ) -> Occlusion:
-    """The occlusion test: hide the strongest pixels of the contrast map, then those of the two controls.
+    """The occlusion test: hide the strongest pixels of the contrast map, (M, h, w), then those of the two controls.
 
-    Args:
-        model: see `seefar.maps.capture.Model`.
-        images: uint8 (M, H, W, 3).
-        predicted: the predicted classes, int64 (M,).
-        true: the true classes, int64 (M,).
-        contrast: map of the predicted minus map of the true class, (M, h, w).
-        grid: positions of the cells; default: they share the image evenly.
-        how: what replaces hidden pixels; see `hide`.
-        index: data set index of each image, int64 (M,), from which its control mask is drawn; default: 0, 1, 2, ...
+    The map is that of the predicted minus that of the true class, int64 (M,) each; without a grid its cells share the
+    images, uint8 (M, H, W, 3), evenly. The control masks are drawn from the data set index of each image, int64 (M,),
+    by default 0, 1, 2, ... For `model` see `seefar.maps.capture.Model`, for `how` see `hide`.
     """
     values = to_pixels(contrast, (images.shape[1], images.shape[2]), grid)
     count, ranks = len(images), rank_pixels(values)
@@ -282,14 +276,11 @@ def find_repairs(
 
 @dataclass(frozen=True)
 class RepairRates:
-    """The occlusion test over many mistakes.
+    """The occlusion test over many mistakes: rates of `repaired` with both controls, and of other changes.
 
-    Attributes:
-        repaired, shifted, least: hiding the strongest pixels, the control mask, the least relevant pixels repairs.
-        p_shifted, p_least: McNemar's exact two-sided p of `repaired` against either, paired by image.
-        other: hiding the strongest pixels changed the prediction to another wrong class.
-        damaged: correctly classified images whose prediction changed when the strongest pixels of the map of their
-            class minus that of the runner-up were hidden.
+    `p_shifted` and `p_least` are McNemar's exact two-sided p of `repaired` against either control, paired by image.
+    Hiding the strongest pixels changed the prediction to another wrong class (`other`), or the prediction for a
+    correctly classified image (`damaged`), where the map of its class minus that of the runner-up is hidden.
     """
 
     repaired: Rate

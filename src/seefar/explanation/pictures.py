@@ -179,7 +179,8 @@ def explain_pictures(
         probabilities = np.exp(log_softmax(logits))
         before = np.take_along_axis(probabilities, np.stack((first, second), axis=1), axis=1)
         # The control mask of index 0 for each, so that the result does not depend on a picture's position.
-        batch = explainer.explain_part(images, (first, second), before, np.zeros(len(images), np.int64))
+        index = np.zeros(len(images), np.int64)
+        maps, others, hidden, repairs, health = explainer.explain_part(images, (first, second), before, index)
         for i, (name, picture) in enumerate(zip(names[rows], pictures[rows], strict=True)):
             found.append(
                 PicturePrediction(
@@ -189,13 +190,13 @@ def explain_pictures(
                     probabilities=probabilities[i],
                     predicted=int(first[i]),
                     runner_up=int(second[i]),
-                    contrast=batch.first[i] - batch.second[i],
-                    predicted_map=batch.first[i],
-                    runner_up_map=batch.second[i],
+                    contrast=maps[i] - others[i],
+                    predicted_map=maps[i],
+                    runner_up_map=others[i],
                     grid=explainer.grid,
-                    hidden=batch.hidden[i],
-                    repair=batch.repairs[i],
-                    health=batch.health[i],
+                    hidden=hidden[i],
+                    repair=repairs[i],
+                    health=health[i],
                     method=explainer.settings.method,
                     layer=explainer.settings.layer,
                     hide=explainer.settings.hide,

@@ -37,11 +37,7 @@ def default_cells(image_size: ImageSize, stem_stride: int = 1) -> int:
 
 
 def fine_twin(model: nn.Module, image_size: ImageSize, cells: int | None, force: bool = False) -> ResNet18:
-    """The dense twin whose last stage has this many cells on its shorter side; by default `default_cells`.
-
-    Raises:
-        ChoiceError: the network is not a `ResNet18`, or no twin of it has that many cells.
-    """
+    """The dense twin whose last stage has this many cells on its shorter side; by default `default_cells`."""
     if not isinstance(model, ResNet18):
         raise ChoiceError(f"Only a ResNet18 has a dense twin, this is a {type(model).__name__}: leave cells out.")
     doublings = _doublings(image_size, model.stem_stride)
@@ -64,11 +60,8 @@ def grid_of(model: nn.Module | Classifier, cells: tuple[int, int], image_size: i
     """The grid of a layer's cells, (rows, columns), as far as the network's architecture determines it.
 
     A `ResNet18` halves its cells by strides of 2, rounding up, so its cells are 1, 2, 4 or 8 pixels apart whatever the
-    image's size: at 50 pixels 13 cells are 4 apart, not 50 / 13. The cells of another network are assumed to share the
-    image evenly, which is right to within a cell.
-
-    The origin is the middle of the first cell's block of pixels. That of a dense twin is learnt, see
-    `seefar.maps.sanity.find_origin`.
+    image's size: at 50 pixels 13 cells are 4 apart, not 50 / 13. Those of other networks are assumed to share the image
+    evenly. The origin is the middle of the first cell's block; for a dense twin see `seefar.maps.sanity.find_origin`.
     """
     grid = Grid.even(cells, image_size)
     if isinstance(adapt(model).network, ResNet18):
@@ -94,11 +87,8 @@ def capture(classifier: Classifier, inputs: Tensor, classes: Tensor, layer: str)
     """Run the network forwards once, and backwards to `layer`, from the logit of each image's class, int64 (N,).
 
     Nothing below the layer is differentiated, so frozen weights and a surrounding `torch.no_grad()` do not matter,
-    and no parameter gets a `.grad`. The inputs are those of `classifier.inputs`.
-
-    Raises:
-        ChoiceError: the layer has no cells, is used more than once or does not reach the logits, or a class is out of
-            range.
+    and no parameter gets a `.grad`. A `ChoiceError` if the layer has no cells, is used more than once or does not reach
+    the logits, or a class is out of range.
     """
     taken: list[Tensor] = []
 

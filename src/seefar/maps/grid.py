@@ -48,10 +48,7 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
     """Maps (N, h, w) enlarged to the pixels of their images, float32 (N, H, W).
 
     Bilinear between the cells' centres, or with `smooth=False` each pixel its nearest cell. Without a grid the cells
-    share the image evenly.
-
-    Raises:
-        ChoiceError: the maps are not (N, h, w), or the grid has another number of cells.
+    share the image evenly; a `ChoiceError` if the grid is that of other maps.
     """
     if np.ndim(maps) != 3:
         raise ChoiceError(f"Maps must be (N, h, w), found {np.shape(maps)}: pass one map as maps[None].")

@@ -36,10 +36,8 @@ Scores = NDArray[np.float64]
 def randomized(model: nn.Module | Classifier) -> Iterator[tuple[str, Classifier]]:
     """Cascading randomisation (Adebayo et al. 2018, arXiv 1810.03292): copies with more and more random weights.
 
-    From the head down, part by part: the network's children, the last one first.
-
-    Yields:
-        The name of the part, and the network in which this part and all above it have random weights.
+    Yields the name of a part, and the network in which it and all above it have random weights: the network's children,
+    the last one first.
     """
     classifier = adapt(model)
     with plain_torch(gradients=False):
@@ -152,15 +150,9 @@ def check_health(
 ) -> list[Health]:
     """A badge for each of M contrast maps, (M, h, w).
 
-    Args:
-        contrast: the maps.
-        of_mirrored: those of the mirrored images, not mirrored back.
-        of_random: those of a network with random weights.
-        changes: shares at which hiding the evidence, and hiding the control mask, first changed the prediction, (M,)
-            each; inf if it never did.
-        image_size: height and width of the images.
-        grid: positions of the cells; default: they share the image evenly.
-        masks: the pixels that decide, bool (M, H, W), where the data set has them.
+    Computed from the maps of the mirrored images, not mirrored back; from those of a network with random weights; from
+    the shares at which hiding the evidence, and hiding the control mask, first changed the prediction, (M,) each, inf
+    if it never did; and from the pixels that decide, bool (M, H, W), where the data set has them.
     """
     of_evidence, of_control = changes
     random = rank_correlation(contrast, of_random)
@@ -168,22 +160,21 @@ def check_health(
     points_at_mask = np.ones(len(contrast), bool) if masks is None else pointing_hits(contrast, masks, grid)
     found = []
     for i, map_ in enumerate(contrast):
-        reasons = []
-        status = map_status(map_)
-        if status != "ok":
-            reasons.append("the map is flat" if status == "flat" else f"the map has {status}")
-        if np.isinf(of_evidence[i]):
-            reasons.append("hiding its strongest pixels does not change the prediction")
-        elif of_evidence[i] >= of_control[i]:
-            reasons.append("hiding the control mask changes the prediction no later")
-        if abs(random[i]) > LARGEST_RANDOM:
-            reasons.append(f"a network with random weights gives a similar map (rank correlation {random[i]:.2f})")
-        if flip[i] < SMALLEST_FLIP:
-            reasons.append(f"the mirrored image gives a different map (rank correlation {flip[i]:.2f})")
-        if not points_at_mask[i]:
-            reasons.append("its highest cell is not among the pixels that decide")
+        status, never = map_status(map_), np.isinf(of_evidence[i])
+        similar = f"a network with random weights gives a similar map (rank correlation {random[i]:.2f})"
+        different = f"the mirrored image gives a different map (rank correlation {flip[i]:.2f})"
+        failed = {
+            "the map is flat": status == "flat",
+            "the map has no positive evidence": status == "no positive evidence",
+            "hiding its strongest pixels does not change the prediction": never,
+            "hiding the control mask changes the prediction no later": not never and of_evidence[i] >= of_control[i],
+            similar: abs(random[i]) > LARGEST_RANDOM,
+            different: flip[i] < SMALLEST_FLIP,
+            "its highest cell is not among the pixels that decide": not points_at_mask[i],
+        }
+        reasons = tuple(reason for reason, holds in failed.items() if holds)
         badge: Badge = "poor" if status != "ok" or len(reasons) > 1 else "fair" if reasons else "good"
-        found.append(Health(badge, tuple(reasons)))
+        found.append(Health(badge, reasons))
     return found
 
 
