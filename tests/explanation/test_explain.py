@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
 from seefar import class_maps, gradcam
 from seefar.choices import MapChoices
@@ -216,29 +214,6 @@ def test_a_network_without_mistakes_has_no_maps(trained: Run, split: Split) -> N
     found = explain(trained.model, split, perfect, progress=SILENT)
     assert found.contrast.shape == (0, 8, 8)
     assert len(found.repairs) == len(found.damaged) == found.rates.damaged.n == 0
-
-
-class Other(nn.Module):
-    """Not a ResNet18: pictures from 0 to 1 in, logits out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cells, self.head = nn.Conv2d(3, 8, 5, stride=2, padding=2), nn.Linear(8, 10)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.head(self.cells(pictures).relu().mean((2, 3)))
-
-
-def test_another_network_is_explained_at_its_layer(split: Split) -> None:
-    torch.manual_seed(0)
-    net = Other().eval()
-    predictions = predict(net, split, progress=SILENT)
-    some = find_mistakes(predictions)[:3]
-    found = explain(net, split, predictions, some, progress=SILENT)  # its only layer with cells
-    assert (found.layer, found.grid) == ("cells", Grid((16, 16), 2.0, 0.5))
-    expected = gradcam(net, split.images[[m.index for m in some]], [m.predicted for m in some], "cells")
-    np.testing.assert_allclose(found.predicted, expected, atol=1e-4)
-    assert len(found.repairs) == len(found.health) == 3
 
 
 def test_the_runner_up_of_tied_logits_is_another_class_than_the_prediction() -> None:

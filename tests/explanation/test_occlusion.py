@@ -139,17 +139,6 @@ def test_the_images_that_are_left_of_all_three_masks_share_batches() -> None:
     assert sizes == [20, 7, 15, 9]
 
 
-def test_modules_and_functions_predict_alike(brightness: ResNet18) -> None:
-    images, red, blue = red_patches(10, 12), np.zeros(2, np.int64), np.full(2, 2)
-    ranks = ranks_from_the_corner(2)
-    expected = occlude_progressively(brightness, images, red, ranks, goal=blue, how="grey")
-    found = occlude_progressively(
-        lambda stored: 40 * stored.mean((1, 2)) / 255, images, red, ranks, goal=blue, how="grey"
-    )
-    np.testing.assert_array_equal(found.pixels, expected.pixels)
-    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4)
-
-
 # ---- What takes the place of hidden pixels ----
 
 

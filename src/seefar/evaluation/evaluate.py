@@ -18,7 +18,6 @@ from torch import nn
 from seefar.data.images import Labels, Split
 from seefar.data.reference import Reference
 from seefar.errors import DataError
-from seefar.evaluation.evidence import judge
 from seefar.evaluation.metrics import Metrics, measure
 from seefar.evaluation.mistakes import (
     ConfusedPair,
@@ -31,7 +30,7 @@ from seefar.evaluation.mistakes import (
 )
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.triage import AccuracyView, LabelIssues, accuracy_views, find_label_issues, issue_columns, triage
-from seefar.evaluation.verdict import Verdict, count_faults, fault_columns, rule_of
+from seefar.evaluation.verdict import Verdict, count_faults, fault_columns, judge, rule_of
 from seefar.model.adapt import Classifier
 from seefar.progress import Progress
 
@@ -199,7 +198,7 @@ def analyse_mistakes(
     """Everything about the mistakes that needs no model: verdicts and patterns.
 
     Verdicts are from human labels if there is a reference, see `seefar.load_reference`; else from evidence, for which
-    `copies` and `others` are passed on to `seefar.evaluation.evidence.judge`.
+    `copies` and `others` are passed on to `seefar.evaluation.verdict.judge`.
 
     Raises:
         DataError: the predictions are not of this split.

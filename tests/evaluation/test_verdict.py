@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seefar.evaluation.evidence import (
+from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.verdict import (
     CLOSE,
     DOUBTFUL,
     ONE_RUN,
     RUNS,
+    Rule,
+    count_faults,
     decide,
     judge,
 )
-from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.verdict import Rule, count_faults
 
 RESULT = Path(__file__).parents[2] / "results" / "verdicts.json"
 
