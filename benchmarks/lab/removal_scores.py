@@ -31,17 +31,8 @@ Ranks = NDArray[np.int64]  # (N, H, W), from `rank_pixels`, 0 for the pixel that
 def deletion(model: Model, images: Images, classes: Labels, ranks: Ranks) -> Scores:
     """Area under the class's probability while pixels are removed, highest first (Petsiuk et al. 2018, 1806.07421).
 
-    Removed pixels get the mean colour of those that are left. Lower is better.
-
-    Args:
-        model: a `ResNet18`; another torch module, of pictures in float32 (n, 3, H, W) in 0 to 1; or a function of
-            stored images, uint8 (n, H, W, 3). It gives logits (n, K).
-        images: uint8 (N, H, W, 3).
-        classes: whose probability is followed, int64 (N,).
-        ranks: from `rank_pixels` of maps that `to_pixels` has enlarged to the images, int64 (N, H, W).
-
-    Returns:
-        float64 (N,).
+    Removed pixels get the mean colour of those that are left. Lower is better. Ranks are those of `rank_pixels`, for
+    `model` see `seefar.maps.capture.Model`, and scores float64 (N,).
     """
     return _area(model, classes, lambda k: hide(images, ranks < k, "mean"), ranks)
 
@@ -104,13 +95,8 @@ def impute(images: Images, hidden: Pixels, noise: float = 2.55, seed: int = 0) -
     Each hidden pixel is the weighted mean of its up to eight neighbours, direct ones counting twice the diagonal ones,
     and all of these equations are solved together. They are those of a membrane held at the visible pixels: symmetric
     and positive definite as soon as one pixel is visible, so a banded Cholesky decomposition solves them exactly.
-    An image without a visible pixel becomes grey.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        hidden: bool (N, H, W).
-        noise: standard deviation of what is added to hidden pixels, in grey levels; the paper's 0.01 of the range.
-        seed: of the noise.
+    An image without a visible pixel becomes grey. The noise is in grey levels; by default the paper's 0.01 of the
+    range.
     """
     count, height, width = hidden.shape
     weights = _neighbours(height, width)

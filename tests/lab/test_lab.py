@@ -276,9 +276,9 @@ def test_its_images_come_with_cifar10s_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (IMAGES, None, "cifar10.1_v6_labels.npy is missing"),
-        (IMAGES[:2], LABELS[:2], r"found uint8 \(2, 32, 32, 3\)"),
-        (IMAGES, LABELS % 9, "each class 0 to 9 as often"),
+        (IMAGES, None, r"cifar10\.1_v6_labels\.npy"),
+        (IMAGES[:2], LABELS[:2], r"\(2, 32, 32, 3\)"),
+        (IMAGES, LABELS % 9, "another set than v6"),
     ],
 )
 def test_other_files_are_refused(images: np.ndarray, labels: np.ndarray | None, message: str, tmp_path: Path) -> None:
