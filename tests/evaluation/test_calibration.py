@@ -55,7 +55,7 @@ def test_the_fitted_temperature_improves_the_calibration_of_other_images(monkeyp
     assert before.accuracy == after.accuracy  # no prediction changes
     assert before.confidence > before.accuracy + 0.1  # overconfident
     assert before.ece.interval[0] > 0.1
-    assert after.ece.value < 0.03
+    assert after.ece.value < 0.05
     assert after.ece.interval[0] < after.ece_by_chance < before.ece.interval[0]
     assert after.loss < before.loss
     assert after.brier.value < before.brier.value

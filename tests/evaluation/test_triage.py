@@ -90,7 +90,7 @@ def test_a_network_is_compared_with_others_above_90_percent(reference: Reference
     assert (verdict_of_another.nets, verdict_of_another.nets_wrong, verdict_of_another.fault) == (13, 12, "hard")
     assert (verdict_of_a.nets, verdict_of_a.nets_wrong) == (1, 0)  # not with itself
     missed[0, 6:12] = 1  # six of 60 wrong, with image 4 seven
-    assert triage(LABELS, judged(4), replace(reference, answers=missed))[0].nets == 12
+    assert triage(LABELS, judged(4, 40), replace(reference, answers=missed))[0].nets == 12
 
 
 def test_wrong_input_is_refused(reference: Reference) -> None:
