@@ -72,12 +72,9 @@ def test_the_error_by_chance_is_reported(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    logits = np.zeros((2, 3))
     with pytest.raises(DataError, match=r"2 integers; found int64 of shape \(3,\)"):
-        measure_calibration(logits, np.array([0, 1, 2]))
+        measure_calibration(np.zeros((2, 3)), np.array([0, 1, 2]))
     with pytest.raises(DataError, match="at least one image"):
         fit_temperature(np.zeros((0, 3)), np.zeros(0, int))
-    with pytest.raises(DataError, match="0 to 2; found 0 to 3"):
-        measure_calibration(logits, np.array([0, 3]))
     with pytest.raises(DataError, match=r"temperature must be above 0 \(got 0\.0\)"):
-        measure_calibration(logits, np.array([0, 1]), 0.0)
+        measure_calibration(np.zeros((2, 3)), np.array([0, 1]), 0.0)

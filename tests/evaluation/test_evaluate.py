@@ -95,7 +95,6 @@ def test_every_image_is_predicted_in_order_in_eval_mode(make_net: Callable[..., 
     ("name", "value", "message"),
     [
         ("logits", np.zeros(3, np.float32), r"logits should be float32 \(3, K\), float32 \(3,\)"),
-        ("features", np.zeros((4, 5), np.float32), r"features should be float32 \(3, 5\), float32 \(4, 5\)"),
         ("classes", ("a", "b", "c"), r"classes should be str \(2\)"),
     ],
 )

@@ -11,17 +11,10 @@ def metrics_of(predictions: Predictions) -> Metrics:
     return measure(predictions.labels, predictions.predicted, predictions.losses, predictions.classes)
 
 
-def test_wilson_of_a_known_figure() -> None:
+def test_wilson_of_a_known_figure_and_of_none_and_all() -> None:
     """Newcombe 1998, Statistics in Medicine 17:857, table I: 81 of 263 gives 0.2553 to 0.3662."""
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-
-
-@pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 500), (499, 500), (500, 500), (3, 7)])
-def test_wilson_contains_the_share_and_stays_a_share(right: int, n: int) -> None:
-    low, high = wilson_interval(right, n)
-    assert 0 <= low <= right / n + 1e-12
-    assert right / n - 1e-12 <= high <= 1
-    assert low < high
+    assert (wilson_interval(0, 5)[0], wilson_interval(5, 5)[1]) == (pytest.approx(0), pytest.approx(1))
 
 
 def compute_logits(labels: list[int], predicted: list[int], classes: int) -> Predictions:
@@ -61,7 +54,6 @@ def test_mcnemar_counts_only_where_one_of_the_two_succeeds() -> None:
 @pytest.mark.parametrize(
     ("labels", "predicted", "words"),
     [
-        ([0, 1] * 50, [1, 0] * 50, ["order"]),  # the classes are numbered otherwise
         ([0] * 90 + [1] * 10, [0] * 100, ["order"]),  # always the largest class
         ([0] * 60 + [1] * 40, [0] * 60 + [1] * 40, []),
         ([0] * 50 + [1] * 47 + [2] * 3, [0] * 50 + [1] * 50, ["never predicted: fox (3 images)"]),

@@ -64,9 +64,6 @@ def test_a_class_that_does_not_exist_is_refused(wrong: str | int) -> None:
         find_mistakes(PREDICTIONS, predicted=wrong)
     with pytest.raises(DataError, match="choose two different classes"):
         find_mistakes(PREDICTIONS, true="cat", predicted=0)
-
-
-def test_an_unknown_order_lists_what_there_is() -> None:
     with pytest.raises(ChoiceError, match="order='conf' is unknown: choose one of loss, confidence, index"):
         find_mistakes(PREDICTIONS, "conf")  # type: ignore[arg-type]
 

@@ -74,11 +74,6 @@ def test_the_thresholds_themselves(share: float, fault: str) -> None:
     assert (decide(0.05, 1, 1), decide(0.05, 0, 1)) == ("unknown", "model")  # one other run makes no image hard
 
 
-def test_without_mistakes_there_is_no_verdict() -> None:
-    features = np.zeros((3, 0), np.float32)
-    assert judge(Predictions(np.eye(3, dtype=np.float32), features, np.arange(3), ("a", "b", "c"), "", "")) == []
-
-
 @pytest.mark.parametrize(("rule", "network"), [(ONE_RUN, "fast"), (RUNS, "fast with two others")])
 def test_the_reliability_is_the_measured_one(rule: Rule, network: str) -> None:
     """Thresholds, verdicts and shares are those of `benchmarks/verdicts.py`; each is better than chance."""

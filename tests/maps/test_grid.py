@@ -76,11 +76,7 @@ def test_cells_of_other_networks_share_the_image_evenly_and_need_not_be_square()
     maps = np.zeros((1, 2, 3), np.float32)
     maps[0, 1, 2] = 1
     assert np.argwhere(to_pixels(maps, (4, 6), smooth=False)[0]).tolist() == [[2, 4], [2, 5], [3, 4], [3, 5]]
-
-
-def test_the_grid_of_other_maps_is_refused() -> None:
-    """The grid of 8x8 cells put maps of 16x16 into the upper left quarter, and a benchmark measured that."""
-    with pytest.raises(ChoiceError, match="got 8x8"):
+    with pytest.raises(ChoiceError, match="got 8x8"):  # it put maps of 16x16 into the upper left quarter
         to_pixels(np.zeros((1, 16, 16), np.float32), 32, Grid((8, 8), 4.0, 1.5))
 
 
