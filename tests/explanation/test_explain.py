@@ -24,9 +24,9 @@ from seefar.explanation.explain import (
 )
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import hide, occlude
-from seefar.maps.capture import logits_of
 from seefar.maps.formulas import METHODS
 from seefar.maps.grid import Grid
+from seefar.model.adapt import adapt
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
@@ -79,7 +79,7 @@ def test_each_mistake_gets_the_maps_of_its_own_two_classes(
         expected = gradcam(trained.model, images, [getattr(mistake, name) for mistake in all_of_them.mistakes])
         np.testing.assert_allclose(getattr(all_of_them, name), expected, atol=1e-4)
     np.testing.assert_array_equal(all_of_them.contrast, all_of_them.predicted - all_of_them.true)
-    logits = logits_of(trained.model, hide(images, all_of_them.hidden))
+    logits = adapt(trained.model).logits(hide(images, all_of_them.hidden))
     assert logits.argmax(1).tolist() == [repair.answer for repair in all_of_them.repairs]
     assert {repair.outcome for repair in all_of_them.repairs} >= {"repaired", "stays"}
 
@@ -92,7 +92,7 @@ def test_the_control_mask_is_drawn_by_data_set_index(
     index = np.array([mistake.index for mistake in some.mistakes])
     predicted, true = predictions.predicted[index], predictions.labels[index]
     found = occlude(
-        trained.model, split.images[index], predicted, true, some.contrast, grid=some.grid, index=index
+        adapt(trained.model).logits, split.images[index], predicted, true, some.contrast, grid=some.grid, index=index
     ).shifted
     shares = [None if np.isinf(share) else share for share in found.first_change]
     assert [repair.control_share for repair in some.repairs] == shares

@@ -6,6 +6,7 @@ import pytest
 from seefar.choices import HideName
 from seefar.explanation.occlusion import (
     Occlusion,
+    Predict,
     Repair,
     Trial,
     control_steps,
@@ -17,7 +18,14 @@ from seefar.explanation.occlusion import (
     shift_ranks,
 )
 from seefar.maps.grid import rank_pixels, to_pixels
+from seefar.model.adapt import adapt
 from seefar.model.resnet import ResNet18
+
+
+@pytest.fixture
+def predict(brightness: ResNet18) -> Predict:
+    """The logits are 40 times the mean of each channel, on the scale 0 to 1."""
+    return adapt(brightness).logits
 
 
 def red_patches(*sides: int) -> np.ndarray:
@@ -38,14 +46,14 @@ def ranks_from_the_corner(count: int) -> np.ndarray:
     return np.broadcast_to(ranks.reshape(32, 32), (count, 32, 32))
 
 
-def test_more_and_more_is_hidden_until_the_answer_is_right(brightness: ResNet18) -> None:
+def test_more_and_more_is_hidden_until_the_answer_is_right(predict: Predict) -> None:
     """Blue is 8 * 32 * 60 = 15,360. Red is 255 for each visible pixel of the square: more than blue from 61 pixels on.
 
     5, 10, 20 and 30 % of 1,024 are 51, 102, 205 and 307 pixels. A square of 10 has 100: 49 are left by the first share.
     One of 12 has 144: 93, then 42. One of 16 has 256: 205, 154, 51. One of 24 has 576: 269 are left even by the last.
     """
     images, red, blue = red_patches(10, 12, 16, 24), np.zeros(4, np.int64), np.full(4, 2)
-    found = occlude_progressively(brightness, images, red, ranks_from_the_corner(4), goal=blue, how="grey")
+    found = occlude_progressively(predict, images, red, ranks_from_the_corner(4), goal=blue, how="grey")
     assert found.share.tolist() == [0.05, 0.10, 0.20, 0.30]
     assert found.pixels.sum((1, 2)).tolist() == [51, 102, 205, 307]
     assert found.predicted.tolist() == [2, 2, 2, 0]
@@ -53,10 +61,10 @@ def test_more_and_more_is_hidden_until_the_answer_is_right(brightness: ResNet18)
     assert found.changed.tolist() == [True, True, True, False]
 
 
-def test_an_answer_that_changes_but_never_becomes_right_counts_from_its_first_change(brightness: ResNet18) -> None:
+def test_an_answer_that_changes_but_never_becomes_right_counts_from_its_first_change(predict: Predict) -> None:
     images = red_patches(12, 12)
     found = occlude_progressively(
-        brightness, images, np.zeros(2, np.int64), ranks_from_the_corner(2), goal=np.array([1, 1]), how="grey"
+        predict, images, np.zeros(2, np.int64), ranks_from_the_corner(2), goal=np.array([1, 1]), how="grey"
     )
     assert found.predicted.tolist() == [2, 2]  # blue, where green was looked for
     assert found.share.tolist() == [0.10, 0.10]
@@ -65,7 +73,7 @@ def test_an_answer_that_changes_but_never_becomes_right_counts_from_its_first_ch
     assert found.outcome(0, true=1) == "other"
 
 
-def test_the_first_change_is_kept_also_where_the_answer_is_right_only_later(brightness: ResNet18) -> None:
+def test_the_first_change_is_kept_also_where_the_answer_is_right_only_later(predict: Predict) -> None:
     """Red goes first, then green, blue is left.
 
     Of the 144 red pixels of 255 the first share leaves 93, the second 42: 10,710, less than the 12,000 of 120 green
@@ -75,16 +83,16 @@ def test_the_first_change_is_kept_also_where_the_answer_is_right_only_later(brig
     images[(ranks >= 144) & (ranks < 264), 1] = 100
     images[..., 2] = 0
     images[:, 31, :, 2] = 255
-    found = occlude_progressively(brightness, images, np.zeros(1, np.int64), ranks, goal=np.array([2]), how="grey")
+    found = occlude_progressively(predict, images, np.zeros(1, np.int64), ranks, goal=np.array([2]), how="grey")
     assert (found.first_change.tolist(), found.share.tolist(), found.predicted.tolist()) == ([0.10], [0.20], [2])
 
 
-def test_the_map_decides_what_is_hidden_and_the_controls_hide_as_much_elsewhere(brightness: ResNet18) -> None:
+def test_the_map_decides_what_is_hidden_and_the_controls_hide_as_much_elsewhere(predict: Predict) -> None:
     images, predicted, true = red_patches(10, 10, 10), np.zeros(3, np.int64), np.full(3, 2)
     contrast = np.zeros((3, 8, 8), np.float32)
     contrast[:, :3, :3] = np.arange(9, 0, -1).reshape(3, 3)
     contrast[:, 6:] = -4  # speaks for the true class: hiding it cannot help
-    found = occlude(brightness, images, predicted, true, contrast)
+    found = occlude(predict, images, predicted, true, contrast)
     assert found.top.predicted.tolist() == [2, 2, 2]
     assert found.top.pixels[:, :4, :4].all()
     for hidden in (found.top, found.shifted, found.least):
@@ -105,16 +113,16 @@ def test_a_shifted_mask_is_the_same_mask_somewhere_else() -> None:
     assert len({tuple(np.argwhere(after == 0)[0]) for after in moved}) > 10
 
 
-def test_a_control_mask_depends_on_the_data_set_index_only(brightness: ResNet18) -> None:
+def test_a_control_mask_depends_on_the_data_set_index_only(predict: Predict) -> None:
     """Image 5 of 32x32 pixels: the first draw of the generator (7, 5) is 572, so 17 rows and 28 columns."""
     assert control_steps(np.array([5]), 1024).tolist() == [572] == [17 * 32 + 28]
     index = np.array([9, 5, 2, 700])
     images, predicted, true = red_patches(10, 12, 10, 12), np.zeros(4, np.int64), np.full(4, 2)
     contrast = np.random.default_rng(0).normal(size=(4, 8, 8)).astype(np.float32)
-    found = occlude(brightness, images, predicted, true, contrast, index=index).shifted.pixels
+    found = occlude(predict, images, predicted, true, contrast, index=index).shifted.pixels
     order = np.array([2, 0, 3])  # fewer images, in another order
     some = (part[order] for part in (images, predicted, true, contrast))
-    np.testing.assert_array_equal(occlude(brightness, *some, index=index[order]).shifted.pixels, found[order])
+    np.testing.assert_array_equal(occlude(predict, *some, index=index[order]).shifted.pixels, found[order])
     ranks = rank_pixels(to_pixels(contrast, 32))
     expected = np.roll(ranks[1] < round(0.30 * 1024), (17, 28), (0, 1))
     np.testing.assert_array_equal(found[1], expected)

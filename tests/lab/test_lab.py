@@ -301,7 +301,7 @@ def test_a_planted_shortcut_is_found_and_hiding_it_repairs_the_mistake(tmp_path:
     contrast, place = placed_contrast(model, images, 0, true, 8)
     assert pointing_hits(contrast, masks, place).mean() > 0.95
     assert evidence_inside(contrast, masks, place).mean() > 4 * masks.mean()
-    found = occlude(model, images, np.zeros(len(images), np.int64), true, contrast, grid=place)
+    found = occlude(adapt(model).logits, images, np.zeros(len(images), np.int64), true, contrast, grid=place)
     assert (found.top.predicted == true).mean() > 0.95
     assert (found.shifted.predicted == true).mean() < 0.2
     assert (found.least.predicted == true).mean() < 0.02

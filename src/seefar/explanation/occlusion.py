@@ -5,7 +5,7 @@ A map says where the evidence is; only the network's prediction without it shows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,6 @@ from scipy.ndimage import gaussian_filter
 from seefar.choices import HideName
 from seefar.data.images import Images, Labels
 from seefar.evaluation.metrics import Rate, mcnemar
-from seefar.maps.capture import Model, logits_of
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.sanity import evidence_inside
 from seefar.model.inference import log_softmax
@@ -31,6 +30,8 @@ BATCH = 20
 Pixels = NDArray[np.bool_]  # (N, H, W)
 Ranks = NDArray[np.int64]  # (N, H, W), from `rank_pixels`: 0 for the pixel that is hidden first
 Outcome = Literal["repaired", "other", "stays"]
+Predict = Callable[[Images], NDArray[np.float32]]
+"""Logits, float32 (n, K), of stored images, uint8 (n, H, W, 3), such as `Classifier.logits`."""
 
 
 def hide(images: Images, hidden: Pixels, how: HideName = "blur") -> Images:
@@ -107,7 +108,7 @@ class Occlusion:
 
 
 def occlude(
-    model: Model,
+    predict: Predict,
     images: Images,
     predicted: Labels,
     true: Labels,
@@ -121,7 +122,7 @@ def occlude(
 
     The map is that of the predicted minus that of the true class, int64 (M,) each; without a grid its cells share the
     images, uint8 (M, H, W, 3), evenly. The control masks are drawn from the data set index of each image, int64 (M,),
-    by default 0, 1, 2, ... For `model` see `seefar.maps.capture.Model`, for `how` see `hide`.
+    by default 0, 1, 2, ... For `how` see `hide`.
     """
     values = to_pixels(contrast, (images.shape[1], images.shape[2]), grid)
     count, ranks = len(images), rank_pixels(values)
@@ -129,12 +130,12 @@ def occlude(
     orders = np.concatenate((ranks, shift_ranks(ranks, steps), rank_pixels(-np.abs(values))))
     # All three in one series of tries, so that the images that are left share batches.
     each = np.tile(np.arange(count), 3)
-    trial = occlude_progressively(model, images[each], predicted[each], orders, goal=true[each], how=how)
+    trial = occlude_progressively(predict, images[each], predicted[each], orders, goal=true[each], how=how)
     return Occlusion(*(trial.of(slice(start * count, (start + 1) * count)) for start in range(3)))
 
 
 def occlude_progressively(
-    model: Model,
+    predict: Predict,
     images: Images,
     before: Labels,
     ranks: Ranks,
@@ -156,7 +157,7 @@ def occlude_progressively(
         if not len(left):
             break
         hidden = ranks[left] < round(tried * ranks[0].size)
-        parts = [logits_of(model, hide(images[left[rows]], hidden[rows], how)) for rows in slices(len(left))]
+        parts = [predict(hide(images[left[rows]], hidden[rows], how)) for rows in slices(len(left))]
         found = np.concatenate(parts)
         if tried == SHARES[0]:
             logits = np.zeros((len(images), found.shape[1]), np.float32)

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.data.images import Images, ImageSize, both
+from seefar.data.images import ImageSize, both
 from seefar.errors import ChoiceError
 from seefar.maps.grid import Grid
 from seefar.model.adapt import SMALLEST_MAP, Classifier, adapt, first_tensor, hooked
 from seefar.model.inference import evaluating
 from seefar.model.resnet import ResNet18, dense_twin
 
-Model = nn.Module | Classifier | Callable[[Images], Any]
-"""What `seefar.adapt` takes, or a function from stored images, uint8 (n, H, W, 3), to an array of logits."""
-
 BATCH_SIZE = 100
-
-
-def logits_of(model: Model, images: Images) -> NDArray[np.float32]:
-    """Logits, float32 (N, K), of stored images, uint8 (N, H, W, 3)."""
-    found = adapt(model).logits(images) if isinstance(model, nn.Module | Classifier) else model(images)
-    return np.asarray(found, dtype=np.float32)
 
 
 def default_cells(image_size: ImageSize, stem_stride: int = 1) -> int:
