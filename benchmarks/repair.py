@@ -44,10 +44,8 @@ def rates_and_rivals(run: Run, test: Split, predictions: Predictions, how: HideN
     repaired = np.array([repair.outcome == "repaired" for repair in explanation.repairs])
     rivals = {}
     for name, order in ranks.items():
-        by_rival = (
-            occlude_progressively(adapt(run.model).logits, images, predicted, order, goal=true, how=how).predicted
-            == true
-        )
+        trial = occlude_progressively(adapt(run.model).logits, images, predicted, order, goal=true, how=how)
+        by_rival = trial.predicted == true
         rivals[name] = {**asdict(Rate.of(by_rival)), "p": mcnemar(repaired, by_rival)}
     return {**asdict(explanation.rates), "rivals": rivals}
 

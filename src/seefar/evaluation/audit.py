@@ -55,12 +55,9 @@ class Source:
 class Audit:
     """A classifier that was not trained in this folder. It takes the place of a `Run` in everything after training.
 
-    Attributes:
-        folder: its run folder.
-        source: what it evaluates.
-        fingerprint: of the weights, or of the predictions that were given.
-        model: the classifier; None if there is none or it is not available.
-        given: the predictions that were given; None if the classifier makes them, or they are not available.
+    `fingerprint` is that of the weights, or of the predictions that were given; `model` the classifier, None if there
+    is
+    none or it is not available; `given` the predictions, None if the classifier makes them, or they are not available.
     """
 
     folder: RunFolder

@@ -50,9 +50,7 @@ class Calibration:
 
     Attributes:
         temperature: what the logits were divided by; 1 changes nothing.
-        n: images.
         confidence: mean probability of the predicted class; above the accuracy, the model is overconfident.
-        accuracy: share of correct predictions.
         bins: of equally many images, the least confident first.
         ece: expected calibration error, mean over the images of |accuracy - confidence| of their bin.
         ece_by_chance: mean of the same error if these confidences were exactly calibrated.

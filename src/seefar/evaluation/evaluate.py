@@ -101,7 +101,6 @@ class MistakeAnalysis:
     """Analysis of the mistakes of one model on one split.
 
     Attributes:
-        classes: names of the K classes.
         verdicts: one for each mistake, in order of index; from evidence without reference data.
         views: the accuracy on several selections of the images.
         issues: labels that may be wrong; None where only the predicted classes are known.

@@ -29,7 +29,6 @@ class Predictions:
         features: float32 (N, C), the input of the linear layer that makes the logits, `features @ weight.T + bias`.
             (N, 0) for a network without such a last layer.
         labels: int64 (N,), the true classes.
-        classes: names of the K classes.
         model: fingerprint of the weights, `seefar.model.inference.weights_fingerprint`.
         images: fingerprint of the images and labels, `Split.fingerprint`.
     """

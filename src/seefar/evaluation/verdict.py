@@ -207,11 +207,7 @@ def judge(
 
 
 def decide(share: float, missed: int, runs: int) -> Fault:
-    """The verdict of the rule, without near-duplicates.
-
-    From the probability of the label after temperature scaling (nan where it is unknown), and how many of the other
-    runs get the image wrong.
-    """
+    """The verdict without near-duplicates, from the probability of the label (nan: unknown) and the runs that miss it."""
     if share < DOUBTFUL:
         return "label"
     if missed == 0 if runs else share >= CLOSE:

@@ -47,7 +47,6 @@ class MapSettings:
         method: one of `seefar.maps.formulas.METHODS`.
         layer: name of a submodule; None: the last stage of the dense twin.
         cells: cells on a side of the default layer; None: the default number, also where it was given as a number.
-        hide: what replaces hidden pixels.
         grid: positions of the cells, as far as the network's architecture determines them.
         batch: least number of images that the network runs on, see `Explainer`; 1 is fastest for a single image.
     """
@@ -243,11 +242,8 @@ def explain_in_parts(
     """`explain` in parts: yields the explanation so far, to be saved, and passed as `known` after a crash.
 
     `known` is an explanation of the same predictions with the same settings. Its mistakes are not explained again, and
-    the result is bitwise that of one call. The mistakes are explained in the order that is passed, with settings of
-    `normalise_map_settings` for this model and the size of these images. Other arguments and errors as `explain`.
-
-    Yields:
-        An explanation of at least as many mistakes as the one before; the last one is the result of `explain`.
+    the result, the last part, is bitwise that of one call. The mistakes are explained in the order that is passed, with
+    settings of `normalise_map_settings` for this model and the size of these images. Arguments and errors as `explain`.
     """
     classifier = adapt(model)
     if not predictions.are_for(split) or predictions.model != classifier.fingerprint:

@@ -23,11 +23,9 @@ from seefar.runs.files import parse_json
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Explanation:
-    """Maps, occlusion test and health badges of M mistakes.
+    """Maps, occlusion test and health badges of M mistakes, highest loss first.
 
     Attributes:
-        mistakes: the M mistakes, highest loss first.
-        classes: names of the K classes.
         predicted, true: float32 (M, h, w), maps for the predicted and for the true class.
         contrast: float32 (M, h, w), why the one rather than the other: their difference.
         hidden: bool (M, H, W), the pixels that the occlusion test hid in the end.

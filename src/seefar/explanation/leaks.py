@@ -180,8 +180,7 @@ def find_shared_names(test: Split, training: Split) -> list[SharedName]:
     """Stems of file names that occur in both parts, in one class, in alphabetical order; none without file names.
 
     The stem is the name without its ending and without its last part (`burst_0012` of `burst_0012_a.jpg`), or with it
-    where nothing else has a digit (`IMG_4711` of `IMG_4711.jpg`). Full names are not compared where most test images
-    have one in common with the training set: both parts are numbered from 1.
+    where nothing else has a digit (`IMG_4711` of `IMG_4711.jpg`), except where most names are shared: numbers from 1.
     """
     if test.files is None or training.files is None:
         return []

@@ -28,9 +28,7 @@ class PicturePrediction:
     """The network's prediction for one picture, and the evidence for it.
 
     Attributes:
-        file: name of the file.
         picture: the image that the network got, and how it was made from the file.
-        classes: names of the K classes.
         probabilities: float64 (K,), of the classes.
         predicted, runner_up: the classes with the largest and the second largest logit.
         predicted_map, runner_up_map: float32 (h, w), map for each of them.

@@ -84,9 +84,8 @@ def find_origin(maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int]
 
     Convolutions of stride 2 centre the first cell on the first pixel of its block, at 0. A network that averages its
     cells learns to use all of the image, which moves the centre towards the middle of the block, at 3.5. The origin is
-    where the mirrored image's map, mirrored back, agrees best with the map. With fewer than `FEWEST_MAPS` maps it is
-    assumed to be halfway between the first pixel and the middle. At most `MOST_MAPS` are used. Arguments as
-    `flip_agreement`; the spacing is that of `grid`, see `grid_of`.
+    where the mirrored image's map, mirrored back, agrees best with the map; with fewer than `FEWEST_MAPS` maps it is
+    assumed to be halfway. Arguments as `flip_agreement`; the spacing is that of `grid`, see `grid_of`.
     """
     last = BLOCK - 1  # of the block's pixels
     if len(maps) < FEWEST_MAPS:
