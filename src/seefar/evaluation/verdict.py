@@ -207,7 +207,7 @@ def judge(
 
 
 def decide(share: float, missed: int, runs: int) -> Fault:
-    """The verdict without near-duplicates, from the probability of the label (nan: unknown) and the runs that miss it."""
+    """The verdict without near-duplicates, from the label's probability (nan: unknown) and the runs that miss it."""
     if share < DOUBTFUL:
         return "label"
     if missed == 0 if runs else share >= CLOSE:
