@@ -23,10 +23,9 @@ from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.audit import Audit
 from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
-from seefar.evaluation.evidence import OtherRuns
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.evaluation.verdict import count_faults, rule_of
+from seefar.evaluation.verdict import OtherRuns, count_faults, rule_of
 from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Leaks, find_leaks
