@@ -23,10 +23,9 @@ from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.audit import Audit
 from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
-from seefar.evaluation.evidence import OtherRuns
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.evaluation.verdict import count_faults, rule_of
+from seefar.evaluation.verdict import OtherRuns, count_faults, rule_of
 from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Leaks, find_leaks
@@ -292,6 +291,17 @@ def _figure(
     return Artifact(f"figures/{name}.png", compute, save_figure, of=of, **more)
 
 
+def _are_near(job: Job, found: Neighbours) -> bool:
+    """Whether they are neighbours of these mistakes, and all indices those of images."""
+    training = [*found.of_predicted.flat, *found.of_true.flat, *(one.training for one in found.duplicates)]
+    test = [one.index for one in found.duplicates]
+    return (
+        sorted(one.index for one in job.evaluation.mistakes) == found.index.tolist()
+        and all(-1 <= index < len(job.data.train) for index in training)
+        and all(0 <= index < len(job.data.test) for index in test)
+    )
+
+
 def _neighbours(job: Job) -> Neighbours | None:
     predictions = job.evaluation.predictions
     if not len(job.data.train):
@@ -349,6 +359,7 @@ NEIGHBOURS = Artifact(
     compute=_neighbours,
     save=Neighbours.save,
     load=Neighbours.load,
+    fits=_are_near,
     of=(PREDICTIONS, "weights", "train"),
     version=2,
 )

@@ -26,10 +26,10 @@ from seefar.errors import ChoiceError, DataError, RunError, printable
 from seefar.evaluation.audit import PREDICTED_SIZE, Audit, load_audit, load_pictures, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
-from seefar.evaluation.evidence import OtherRuns
 from seefar.evaluation.given import SUFFIXES, find_predictions, read_predictions
 from seefar.evaluation.mistakes import Mistake, chosen_classes
 from seefar.evaluation.predictions import Predictions, predict
+from seefar.evaluation.verdict import OtherRuns
 from seefar.explanation.explain import normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Leaks
