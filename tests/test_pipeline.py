@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +21,12 @@ from PIL import Image
 from tiny_job import TINY, At, Lines
 
 import seefar
+from seefar.artifacts import SEEDS, read_store
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import ChoiceError, DataError, Interrupted, RunError, SeefarError
+from seefar.evaluation.predictions import Predictions
 from seefar.pipeline import Result, predicted_classes
 from seefar.progress import SILENT, Progress
 from seefar.report.content import ReportContent
@@ -437,3 +440,31 @@ def test_pictures_that_are_not_square_and_above_64_pixels(tmp_path: Path) -> Non
     (found,) = seefar.predict_pictures(run.model, file, run.classes, run.image_size, run.recipe.fit, progress=SILENT)
     assert found.picture.crop == (6, 0, 113, 80)  # 107 x 80 of 120 x 80 pixels
     assert found.contrast.shape == (9, 12)
+
+
+@pytest.mark.slow
+def test_runs_with_other_seeds_are_joined_and_kept(tiny: Run, few: Data) -> None:
+    """The first run is finished already; two further ones are trained, and their predictions are evidence."""
+    folder = tiny.folder
+    result = seefar.run(TINY, few, folder.path, seeds=3, top=2, progress=SILENT)
+    paths = [folder.path.with_name(name) for name in ("tiny", "tiny-seed-1", "tiny-seed-2")]
+    assert [seefar.load_run(path).recipe.seed for path in paths] == [0, 1, 2]
+    right = [Predictions.load(path / "predictions.npz").predicted == few.test.labels for path in paths]
+
+    metrics = metrics_of(tiny)
+    assert metrics["seeds"] == pytest.approx([one.mean() for one in right])
+    assert f"standard deviation {statistics.stdev(metrics['seeds']):.2%}" in "\n".join(result.analysis.lines)
+    assert result.leaks is not None
+    assert metrics["leaks"] == json.loads(json.dumps(result.leaks.summary))
+    assert metrics["fault_rule"]["name"] == "evidence of several runs"
+    with folder.mistakes.open(newline="") as file:
+        rows = {int(row["index"]): row for row in csv.DictReader(file)}
+    assert {row["fault_rule"] for row in rows.values()} == {"evidence of several runs"}
+    missed = {index: sum(not bool(one[index]) for one in right[1:]) for index in rows}
+    assert all(f"{missed[index]} of 2 other runs" in row["fault_reason"] for index, row in rows.items())
+    assert seefar.verify(folder.path) == []
+
+    seefar.report_run(seefar.load_run(folder.path), few, progress=SILENT)  # knows no other runs, and keeps them
+    store = read_store(seefar.load_run(folder.path))
+    assert store.peek(SEEDS).names == ("tiny-seed-1", "tiny-seed-2")
+    assert metrics_of(tiny) == metrics
