@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import signal
 import statistics
 from collections.abc import Callable
@@ -30,7 +29,6 @@ from seefar.evaluation.predictions import Predictions
 from seefar.pipeline import Result, predicted_classes
 from seefar.progress import SILENT, Progress
 from seefar.report.content import ReportContent
-from seefar.runs.folder import RunFolder
 from seefar.runs.store import file_entry
 from seefar.training.run import Run, load_for
 
@@ -171,7 +169,7 @@ def test_a_kill_at_any_rename_is_resumed_to_the_same_bytes(tiny: Run, few: Data,
     assert renames > 2 * len(COMPUTED)
 
 
-def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path, tmp_path: Path) -> None:
+def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path) -> None:
     with torch.no_grad():
         tiny.model.fc.weight.neg_()
     evaluation = seefar.evaluate_run(tiny, few, progress=SILENT)
@@ -180,11 +178,9 @@ def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path, tm
     gone = {"figures/maps.png", "figures/assignment.png"}
     gone |= {"maps.npz", "explanation.json", "neighbours.npz", "report.html"}
     assert content(tiny.folder.path).keys() == TRAINING | COMPUTED - gone
-    explain(tiny, few, **QUICK)
-    fresh = shutil.copytree(finished, tmp_path / "fresh" / "tiny")
-    remove_computed(fresh)
-    explain(replace(tiny, folder=RunFolder(fresh)), few, **QUICK)
-    assert content(tiny.folder.path) == content(fresh) != content(finished)
+    assert seefar.verify(tiny.folder) == []
+    same = {name for name, value in content(tiny.folder.path).items() if value == content(finished)[name]}
+    assert same - TRAINING <= {"figures/faults.png", "figures/history.png"}  # both can have the same counts
 
 
 @pytest.mark.slow
