@@ -54,7 +54,7 @@ def on_shortcut(network: TinyVit, plain: Split, planted: Split) -> dict[str, Any
     }
     for name, method in METHODS.items():
         contrast = contrast_map(network, images, CIRCLE, true, method=method)
-        hidden = occlude(adapt(network), images, np.full(len(images), CIRCLE), true, contrast)
+        hidden = occlude(adapt(network).logits, images, np.full(len(images), CIRCLE), true, contrast)
         found["methods"][name] = {
             "pointing": share(pointing_hits(contrast, masks)),
             "evidence_inside": float(evidence_inside(contrast, masks).mean()),
