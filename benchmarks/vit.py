@@ -27,7 +27,9 @@ from seefar.model.adapt import adapt
 from seefar.runs.provenance import provenance
 
 LAYERS = {"last": None, "first": "blocks.0.norm1"}
-MAPS = {f"{name}, {where}": (METHODS[name], layer) for where, layer in LAYERS.items() for name in ("gradcam", "hirescam")}
+MAPS = {
+    f"{name}, {where}": (METHODS[name], layer) for where, layer in LAYERS.items() for name in ("gradcam", "hirescam")
+}
 
 
 def on_shapes(network: TinyVit, test: Split) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def on_shortcut(network: TinyVit, plain: Split, planted: Split) -> dict[str, Any
 def main() -> None:
     """Train both networks and print the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     epochs = parser.parse_args().epochs
     plain = load_shapes(train=8000)
     planted = plant_shortcut(plain.test, 1.0)
