@@ -361,7 +361,7 @@ NEIGHBOURS = Artifact(
     load=Neighbours.load,
     fits=_are_near,
     of=(PREDICTIONS, "weights", "train"),
-    version=2,
+    version=3,
 )
 SEEDS = Artifact(
     "seeds.npz",

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from report_content import CLASSES, make_content
 
-from seefar.evaluation.notes import Note, read_notes
+from seefar.data.notes import Note, read_notes
 from seefar.explanation.occlusion import hide
 from seefar.maps.grid import to_pixels
 from seefar.report.content import Beside, ReportContent

@@ -76,6 +76,17 @@ def test_classes_are_the_folder_names_in_order(folder: Path) -> None:
     assert data.test.files == ("test/blue/b.PNG", "test/red/a.png")
 
 
+def test_notes_in_the_folder_correct_labels_of_test_images(folder: Path) -> None:
+    before = load_data(folder, progress=SILENT)
+    (folder / "notes.csv").write_text("index,tag,new_label,note\n0,,red,\n1,odd,,\n", encoding="utf-8")
+    data = load_data(folder, progress=SILENT)
+    assert data.test.labels.tolist() == [1, 1]
+    assert set(data.notes) - set(before.notes) == {"1 label of test images corrected by notes.csv"}
+    (folder / "notes.csv").write_text("index,tag,new_label,note\n2,,red,\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"notes\.csv, line 2"):
+        load_data(folder, progress=SILENT)
+
+
 def test_every_format_and_folders_within_a_class_are_read_and_the_rest_is_counted(folder: Path) -> None:
     for name in ("d.webp", "e.bmp", "f.gif", "deep/er/g.jpg"):
         picture(folder / "train" / "blue" / name, (0, 0, 255))

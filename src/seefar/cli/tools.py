@@ -245,9 +245,9 @@ class Triage:
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
+        from seefar.data.notes import correct_labels, read_notes
         from seefar.data.reference import CLASSES
         from seefar.evaluation.given import read_predictions
-        from seefar.evaluation.notes import correct_labels, read_notes
         from seefar.evaluation.triage import accuracy_views
 
         progress = self.output.progress

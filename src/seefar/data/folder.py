@@ -18,6 +18,7 @@ import numpy as np
 from seefar.choices import Fit
 from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, ImageSize, Split, both
+from seefar.data.notes import correct_labels, read_notes
 from seefar.data.pictures import (
     FOREIGN,
     OTHER_PROGRAMS,
@@ -45,6 +46,7 @@ SEED = 0
 """Seed of the test split of a folder without test images."""
 FORM = "4"
 """Part of the cache key: raise it when the conversion of pictures changes."""
+CORRECTIONS = "notes.csv"
 CACHED = 8
 """Decoded data sets in the cache; the least recently used is deleted first."""
 
@@ -86,7 +88,8 @@ def load_folder(
     of which a fifth of the pictures is set aside for the test. A CSV file names the path, from its own folder, and the
     label of each picture, see `read_labels`. Every format that Pillow reads is read, see `read_picture`. White in
     pictures of more than 8 bits is one value for all of them. The decoded images are cached, and mapped into memory
-    the next time if names, sizes and times of the files are the same.
+    the next time if names, sizes and times of the files are the same. A `notes.csv` in the folder, as the report
+    exports it, corrects labels of test images.
 
     Args:
         folder: the data folder, or a CSV file of paths and labels.
@@ -123,15 +126,21 @@ def load_folder(
     files = (*layout.train, *layout.test)
     with showing(progress) as shown:
         images, done = _decoded(folder.parent if is_table else folder, files, image_size, fit, cache_folder(), shown)
-        notes = (*layout.notes, *done)
+        parts = []
+        for own, start in ((layout.train, 0), (layout.test, len(layout.train))):
+            paths = tuple(os.fsencode(file.name).decode("utf-8", "replace") for file in own)
+            labels = np.array([number_of[file.label] for file in own], dtype=np.int64)
+            parts.append(Split(images[start : start + len(own)], labels, names, files=paths))
+        train, test = parts
+        notes = [*layout.notes, *done]
+        if (corrections := folder / CORRECTIONS).is_file():
+            labels = test.labels
+            test = correct_labels(test, read_notes(corrections, names, len(test)))
+            changed = int((test.labels != labels).sum())
+            notes.append(f"{counted(changed, 'label')} of test images corrected by {CORRECTIONS}")
         for note in notes:
             shown.line(f"{printable(str(folder))}: {note}")
-    parts = []
-    for own, start in ((layout.train, 0), (layout.test, len(layout.train))):
-        paths = tuple(os.fsencode(file.name).decode("utf-8", "replace") for file in own)
-        labels = np.array([number_of[file.label] for file in own], dtype=np.int64)
-        parts.append(Split(images[start : start + len(own)], labels, names, files=paths))
-    return Data(str(folder), parts[0], parts[1], notes)
+    return Data(str(folder), train, test, tuple(notes))
 
 
 def cache_folder() -> Path:
