@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,14 +112,6 @@ def chosen_classes(
 # ---- Confused classes ----
 
 
-class Confusion(NamedTuple):
-    """How many images of one class were predicted as another one."""
-
-    true: int
-    predicted: int
-    n: int
-
-
 @dataclass(frozen=True)
 class ConfusedPair:
     """Two classes that are confused with each other; `first` is the one whose images are misclassified more often.
@@ -140,14 +131,12 @@ class ConfusedPair:
     second_share: float
 
 
-def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> list[Confusion]:
-    """All confusions of `Metrics.confusion`, those of the most images first, ties by true, then by predicted class."""
+def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """True class, predicted class and number of images of all confusions in `Metrics.confusion`, most images first."""
     counts = np.array(confusion)
     np.fill_diagonal(counts, 0)
-    confusions = [
-        Confusion(true, predicted, int(counts[true, predicted])) for true, predicted in np.argwhere(counts).tolist()
-    ]
-    return sorted(confusions, key=lambda one: -one.n)
+    confusions = [(true, predicted, int(counts[true, predicted])) for true, predicted in np.argwhere(counts).tolist()]
+    return sorted(confusions, key=lambda one: -one[2])
 
 
 def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[ConfusedPair]:
