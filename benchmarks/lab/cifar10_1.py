@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seefar.data.cifar10 import default_folder
+from seefar.data.download import default_folder
 from seefar.data.images import Split
 from seefar.data.reference import CLASSES
 from seefar.errors import DataError

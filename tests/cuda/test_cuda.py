@@ -19,7 +19,7 @@ from seefar.errors import Interrupted
 from seefar.maps.formulas import METHODS
 from seefar.model.adapt import adapt
 from seefar.model.inference import weights_fingerprint
-from seefar.progress import Silent
+from seefar.progress import Progress
 from seefar.training.device import Compute, RecordedStep
 from seefar.training.recipe import RECIPES
 from seefar.training.run import Run
@@ -71,7 +71,7 @@ def test_the_cells_of_the_twin_add_up_to_the_logits(on_gpu: Run, shapes: Data) -
     np.testing.assert_allclose(found.logits, adapt(on_gpu.model).logits(images), atol=1e-4)
 
 
-class Stop(Silent):
+class Stop(Progress):
     """Sends this process a signal when a step of the sitting is done."""
 
     def __init__(self, step: int) -> None:

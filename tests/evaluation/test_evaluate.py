@@ -91,18 +91,12 @@ def test_every_image_is_predicted_in_order_in_eval_mode(make_net: Callable[..., 
     np.testing.assert_allclose(predictions.features @ weight.T + bias, predictions.logits, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("logits", np.zeros(3, np.float32), r"logits should be float32 \(3, K\), float32 \(3,\)"),
-        ("classes", ("a", "b", "c"), r"classes should be str \(2\)"),
-    ],
-)
-def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
+@pytest.mark.parametrize(("name", "value"), [("logits", np.zeros(3, np.float32)), ("classes", ("a", "b", "c"))])
+def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str, value: Any) -> None:
     path = tmp_path / "predictions.npz"
     good = predictions_of(np.zeros((3, 2), np.float32), [0, 1, 1])
     save_arrays(path, {field: getattr(good, field) for field in SAVED} | {name: value})
-    with pytest.raises(RunError, match=rf"predictions\.npz: {message}"):
+    with pytest.raises(RunError, match=rf"predictions\.npz.* {name}\b"):
         Predictions.load(path)
 
 

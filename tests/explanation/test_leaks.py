@@ -43,7 +43,7 @@ def compressed(images: np.ndarray) -> np.ndarray:
 
 
 def resized(images: np.ndarray) -> np.ndarray:
-    small = [Image.fromarray(image).resize((24, 24), Image.Resampling.BICUBIC) for image in images]
+    small = [Image.fromarray(image).resize((26, 26), Image.Resampling.BICUBIC) for image in images]
     return np.stack([np.asarray(image.resize((32, 32), Image.Resampling.LANCZOS)) for image in small])
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import seefar
 from seefar.data.shapes import load_shapes
 from seefar.errors import Interrupted
-from seefar.progress import Silent
+from seefar.progress import Progress
 
-class Slow(Silent):
+class Slow(Progress):
     def update(self, *_):
         print("step", flush=True)
         time.sleep(0.1)

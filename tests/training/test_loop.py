@@ -20,7 +20,7 @@ from torch import nn
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError, Interrupted, RecipeError, RunError
-from seefar.progress import SILENT, Silent
+from seefar.progress import SILENT, Progress
 from seefar.runs.arrays import load_tensors
 from seefar.runs.folder import RunFolder
 from seefar.training import loop
@@ -45,7 +45,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_tensors(folder / "weights.safetensors")[0]
 
 
-class Stop(Silent):
+class Stop(Progress):
     """Sends this process a signal when a step of the sitting is done, or with the first line that begins so."""
 
     def __init__(self, step: int = 0, line: str | None = None) -> None:
