@@ -140,10 +140,7 @@ def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> 
 
 
 def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[ConfusedPair]:
-    """All pairs of the K classes that are confused with each other, the most mistakes first, with both directions.
-
-    Both arrays are int (N,).
-    """
+    """All pairs of classes that are confused with each other, the most mistakes first, from classes int (N,)."""
     confusion = confusion_matrix(labels, predicted, num_classes)
     sizes, total = confusion.sum(1), int(confusion.sum() - confusion.trace())
     pairs = {}
@@ -181,10 +178,7 @@ class ErrorSlice:
 
 
 def measure_slices(chosen: Mapping[str, tuple[Mask, str]], wrong: Mask) -> list[ErrorSlice]:
-    """Error rates inside and outside of slices, the smallest p first.
-
-    `chosen` is as from `tenths`, `wrong` which images are mistakes, bool (N,).
-    """
+    """Error rates inside and outside of the slices of `tenths`, the smallest p first; `wrong` is bool (N,)."""
     tests = {name: _fisher(wrong, inside) for name, (inside, _) in chosen.items()}
     corrected = dict(zip(tests, holm([p for _, p in tests.values()]), strict=True))
     slices = []

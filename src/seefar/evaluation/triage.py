@@ -191,7 +191,7 @@ class LabelIssue:
 class LabelIssues:
     """All label issues of a split with K classes, the most doubtful label first.
 
-    `thresholds` is the mean probability of class k over the images labelled k, float64 (K,); NaN where there are none.
+    `thresholds`: mean probability of class k over the images labelled k, float64 (K,); NaN where there are none.
     """
 
     issues: tuple[LabelIssue, ...]
