@@ -22,8 +22,7 @@ import numpy as np
 import seefar
 from seefar.data import load_data
 from seefar.evaluation.calibration import measure_calibration
-from seefar.explanation.leaks import find_duplicates
-from seefar.explanation.nearest import nearest
+from seefar.explanation.leaks import find_duplicates, nearest
 from seefar.explanation.neighbours import find_neighbours
 from seefar.runs.provenance import provenance
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +8,7 @@ import numpy as np
 import pytest
 from cleanlab_cases import CASES
 
-from seefar.data import load_data
-from seefar.data.reference import Reference, labels_sha256, load_reference
+from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.triage import accuracy_views, find_label_issues, issue_columns, triage
@@ -143,40 +141,6 @@ def test_without_a_reference_there_is_one_view_and_one_without_images_is_left_ou
     nobody_agrees = replace(VOTES, counts=np.array([[3, 1], [3, 1], [1, 3], [4, 0]]))  # on 3 about the other class
     names = [view.name for view in accuracy_views(FEW, FEW, nobody_agrees)]
     assert names == ["as labelled", "without label errors", "people"]
-
-
-# ---- The official test set ----
-
-
-@pytest.fixture(scope="module")
-def official() -> tuple[Path, np.ndarray, Reference]:
-    if "SEEFAR_DATA" not in os.environ:
-        pytest.skip("SEEFAR_DATA is not set: the reference data are not at hand")
-    folder = Path(os.environ["SEEFAR_DATA"])
-    try:
-        reference = load_reference(folder, fetch=False)
-    except DataError as error:
-        pytest.skip(str(error))
-    if not (folder / "cifar-10-batches-py").exists():
-        pytest.skip(f"CIFAR-10 is not in {folder}")
-    return folder, load_data("cifar10", folder).test.labels, reference
-
-
-def test_wrn_28_10_has_the_known_faults(official: tuple[Path, np.ndarray, Reference]) -> None:
-    folder, labels, reference = official
-    path = folder / "published-predictions" / "wrn_28_10_predictions.json"
-    verdicts = triage(labels, np.array(json.loads(path.read_text(encoding="utf-8"))), reference)
-    assert count_faults(verdicts) == {"errors": 407, "label": 51, "ambiguous": 170, "hard": 92, "model": 94}
-    assert {verdict.nets for verdict in verdicts} == {23}  # 24 above 90 %, itself not among them
-    assert (reference.majority != labels).sum() == 79
-
-
-def test_people_are_correct_on_95_percent_of_the_test_set(official: tuple[Path, np.ndarray, Reference]) -> None:
-    _, labels, reference = official
-    views = {view.name: view for view in accuracy_views(labels, labels, reference)}
-    assert round(views["people"].accuracy, 4) == 0.9523
-    assert views["without label errors"].n == 10_000 - 54
-    assert views["where people agree"].n == 4_392  # 4,393 unanimous images, of one of which the label differs
 
 
 # ---- Label issues ----

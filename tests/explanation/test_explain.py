@@ -24,7 +24,6 @@ from seefar.explanation.explain import (
 )
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import hide, occlude
-from seefar.maps.formulas import METHODS
 from seefar.maps.grid import Grid
 from seefar.model.adapt import adapt
 from seefar.model.inference import weights_fingerprint
@@ -158,16 +157,6 @@ def test_settings_are_normalised() -> None:
     assert default == normalise_map_settings(net, 32, MapChoices(cells=8))
     assert normalise_map_settings(net, 32, MapChoices(cells=16)).cells == 16
     assert normalise_map_settings(net, 50, MapChoices(cells=13)).cells is None
-
-
-@pytest.mark.parametrize("method", ["gradcam", "gradcam++"])
-@pytest.mark.parametrize("layer", [None, "layer2"])
-def test_the_maps_of_two_classes_are_those_of_each(shapes: Data, method: str, layer: str | None) -> None:
-    net, images = ResNet18(10, width=1).eval(), shapes.test.images[:3]
-    settings = normalise_map_settings(net, 32, MapChoices(method, layer))  # type: ignore[arg-type]
-    classes = np.array([0, 1, 2]), np.array([3, 3, 3])
-    for maps, of in zip(settings.two_maps(net, images, classes), classes, strict=True):
-        np.testing.assert_allclose(maps, METHODS[method](net, images, of, layer), atol=1e-4)
 
 
 def test_parts_and_what_is_known_give_to_the_bit_what_one_call_gives(

@@ -10,8 +10,7 @@ from seefar.data import Data
 from seefar.data.images import Split
 from seefar.errors import DataError, RunError
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation import nearest as module
-from seefar.explanation.nearest import nearest
+from seefar.explanation.leaks import nearest
 from seefar.explanation.neighbours import Neighbours, find_neighbours
 
 CLASSES = ("cat", "dog")
@@ -95,7 +94,7 @@ def test_without_features_or_training_predictions_nothing_is_near() -> None:
 
 @pytest.mark.parametrize("block", [1, 7 * 500, 2**25])
 def test_it_equals_brute_force_whatever_the_size_of_the_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(module, "BLOCK_CELLS", block)
+    monkeypatch.setattr("seefar.explanation.leaks.BLOCK_CELLS", block)
     rng = np.random.default_rng(0)
     # Features after a ReLU, nearly in one direction, as a trained network's are: float32 alone orders them wrongly.
     bank = (1 + 0.03 * rng.random((500, 32))).astype(np.float32)

@@ -14,7 +14,6 @@ from scipy.stats import entropy
 from torch import Tensor, nn
 
 from lab.baselines import BASELINES, sobel_edges
-from lab.border import border_slice, evidence_off_centre
 from lab.cifar10_1 import FILES, load_cifar10_1
 from lab.evidence import doubt, neighbour_shares
 from lab.gradient_free import GRADIENT_FREE, eigencam, scorecam
@@ -29,7 +28,7 @@ from seefar.data.shapes import load_shapes
 from seefar.errors import DataError
 from seefar.evaluation.predictions import predict
 from seefar.explanation.occlusion import occlude
-from seefar.maps.grid import Grid, rank_pixels
+from seefar.maps.grid import rank_pixels
 from seefar.maps.sanity import evidence_inside, pointing_hits, randomized, rank_correlation
 from seefar.model.adapt import adapt
 from seefar.model.resnet import ResNet18
@@ -179,21 +178,6 @@ def test_margin_and_entropy_after_temperature() -> None:
     logits = 2 * np.log(np.array([[0.5, 0.5, 1e-9], [0.6, 0.3, 0.1]])).astype(np.float32)
     found = doubt(logits, np.array([1]), np.array([0, 1]), temperature=2.0)
     np.testing.assert_allclose(found, [[0.3, entropy([0.6, 0.3, 0.1], base=2)]], atol=1e-6)
-
-
-# ---- Border ----
-
-
-def test_evidence_at_the_border() -> None:
-    maps = np.zeros((3, 8, 8), np.float32)
-    maps[0, 3:5, 3:5] = 1
-    maps[1, 0, 0] = 1
-    maps[1, 7, 7] = -5  # evidence against does not count
-    distance = evidence_off_centre(maps, Grid.even((8, 8), 32), 32)
-    assert distance.tolist() == pytest.approx([0, np.hypot(14, 14), 0])
-    images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-    found = border_slice(images, np.zeros(3, int), np.array([0, 1, 0]), distance)
-    assert (found.name, found.mistakes, found.p_holm) == ("at the border", 1, pytest.approx(min(1, 5 * found.p)))
 
 
 # ---- Two views ----

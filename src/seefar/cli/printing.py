@@ -39,7 +39,7 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
         print(f"  {one.name:12s} {'-' if one.recall is None else f'{one.recall:6.1%}'} of {one.n}")
     names = [one.name for one in metrics.classes]
     most = count_confusions(metrics.confusion)[:CONFUSED_PAIRS]
-    confused = "; ".join(f"{names[one.true]} predicted as {names[one.predicted]} {one.n}" for one in most)
+    confused = "; ".join(f"{names[true]} predicted as {names[predicted]} {n}" for true, predicted, n in most)
     if confused:
         confused = f", most of them: {confused}"
     print(f"{metrics.mistakes} mistakes{confused}", flush=True)

@@ -138,13 +138,6 @@ def holds(condition: str, comparison: Comparison) -> bool:
 
     Raises:
         DataError: the condition is no such expression.
-
-    Examples:
-        >>> import numpy as np
-        >>> labels, classes = np.array([0, 0, 1, 1]), ("cat", "dog")
-        >>> found = compare({"old": labels, "new": np.array([0, 1, 1, 0])}, labels, classes)
-        >>> holds("broken >= 2 and not repaired > 0", found), holds("new >= old", found)
-        (True, False)
     """
     tree = parse_condition(condition)
     old, *others = comparison.runs

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,14 +112,6 @@ def chosen_classes(
 # ---- Confused classes ----
 
 
-class Confusion(NamedTuple):
-    """How many images of one class were predicted as another one."""
-
-    true: int
-    predicted: int
-    n: int
-
-
 @dataclass(frozen=True)
 class ConfusedPair:
     """Two classes that are confused with each other; `first` is the one whose images are misclassified more often.
@@ -140,21 +131,16 @@ class ConfusedPair:
     second_share: float
 
 
-def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> list[Confusion]:
-    """All confusions of `Metrics.confusion`, those of the most images first, ties by true, then by predicted class."""
+def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """True class, predicted class and number of images of all confusions in `Metrics.confusion`, most images first."""
     counts = np.array(confusion)
     np.fill_diagonal(counts, 0)
-    confusions = [
-        Confusion(true, predicted, int(counts[true, predicted])) for true, predicted in np.argwhere(counts).tolist()
-    ]
-    return sorted(confusions, key=lambda one: -one.n)
+    confusions = [(true, predicted, int(counts[true, predicted])) for true, predicted in np.argwhere(counts).tolist()]
+    return sorted(confusions, key=lambda one: -one[2])
 
 
 def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[ConfusedPair]:
-    """All pairs of the K classes that are confused with each other, the most mistakes first, with both directions.
-
-    Both arrays are int (N,).
-    """
+    """All pairs of classes that are confused with each other, the most mistakes first, from classes int (N,)."""
     confusion = confusion_matrix(labels, predicted, num_classes)
     sizes, total = confusion.sum(1), int(confusion.sum() - confusion.trace())
     pairs = {}
@@ -192,10 +178,7 @@ class ErrorSlice:
 
 
 def measure_slices(chosen: Mapping[str, tuple[Mask, str]], wrong: Mask) -> list[ErrorSlice]:
-    """Error rates inside and outside of slices, the smallest p first.
-
-    `chosen` is as from `tenths`, `wrong` which images are mistakes, bool (N,).
-    """
+    """Error rates inside and outside of the slices of `tenths`, the smallest p first; `wrong` is bool (N,)."""
     tests = {name: _fisher(wrong, inside) for name, (inside, _) in chosen.items()}
     corrected = dict(zip(tests, holm([p for _, p in tests.values()]), strict=True))
     slices = []

@@ -191,7 +191,7 @@ class LabelIssue:
 class LabelIssues:
     """All label issues of a split with K classes, the most doubtful label first.
 
-    `thresholds` is the mean probability of class k over the images labelled k, float64 (K,); NaN where there are none.
+    `thresholds`: mean probability of class k over the images labelled k, float64 (K,); NaN where there are none.
     """
 
     issues: tuple[LabelIssue, ...]
@@ -205,7 +205,7 @@ def find_label_issues(
 
     Class j is confident for an image if its probability reaches the threshold of j, the mean probability of j over the
     images labelled j. A label is an issue if another class is confident, and another class is the most probable one.
-    These are the images that cleanlab finds with `filter_by="confident_learning"`, counts and all.
+    These are the images that cleanlab finds with `filter_by="confident_learning"`.
 
     Args:
         labels: int (N,), the given labels.
@@ -218,9 +218,8 @@ def find_label_issues(
     Examples:
         >>> import numpy as np, seefar
         >>> shares = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
-        >>> found = seefar.find_label_issues(np.array([0, 0, 1, 1]), shares, ("cat", "dog"))
-        >>> [issue.sentence for issue in found.issues]
-        ['labelled cat (10%), rather dog (90%)']
+        >>> seefar.find_label_issues(np.array([0, 0, 1, 1]), shares, ("cat", "dog")).issues[0].sentence
+        'labelled cat (10%), rather dog (90%)'
     """
     labels = np.asarray(labels)
     shares = np.asarray(probabilities, dtype=np.float64)

@@ -188,6 +188,8 @@ def explain(
 ) -> Explanation:
     """Explain mistakes: maps of both classes and their contrast, the occlusion test, health badges. Writes no file.
 
+    The explanation has the highest loss first.
+
     Args:
         model: a `ResNet18`, or what else `seefar.adapt` takes or returns.
         split: the images.
@@ -200,12 +202,8 @@ def explain(
         force: also explain by maps of 5x5 cells or fewer.
         progress: see `seefar.progress`.
 
-    Returns:
-        The explanation of these mistakes, highest loss first.
-
     Raises:
-        DataError: the predictions are of another model or other images, or one of the mistakes is not a mistake of
-            theirs.
+        DataError: the predictions are of another model or other images, or one of the mistakes is none of theirs.
         ChoiceError: there is no such method or layer, or its maps are too coarse.
 
     Examples:
@@ -213,9 +211,8 @@ def explain(
         >>> from seefar.data.shapes import load_shapes
         >>> network, test = seefar.ResNet18(width=2).eval(), load_shapes(train=20, test=12).test
         >>> predictions = seefar.predict(network, test, progress=seefar.SILENT)
-        >>> some = seefar.find_mistakes(predictions)[:2]
-        >>> seefar.explain(network, test, predictions, some, layer="layer2", progress=seefar.SILENT).contrast.shape
-        (2, 16, 16)
+        >>> seefar.explain(network, test, predictions, layer="layer2", progress=seefar.SILENT).contrast.shape[1:]
+        (16, 16)
     """
     require(split, Split, "split", "one of images and labels, such as data.test")
     require(predictions, Predictions, "predictions", "those of seefar.predict, or evaluation.predictions")

@@ -26,8 +26,7 @@ class Explanation:
     """Maps, occlusion test and health badges of M mistakes, highest loss first.
 
     Attributes:
-        predicted, true: float32 (M, h, w), maps for the predicted and for the true class.
-        contrast: float32 (M, h, w), why the one rather than the other: their difference.
+        predicted, true: float32 (M, h, w), maps for either class; `contrast` is their difference.
         hidden: bool (M, H, W), the pixels that the occlusion test hid in the end.
         repairs: the effect of hiding them, one entry a mistake.
         health: how far each contrast map can be trusted.

@@ -23,7 +23,7 @@ from torch import Tensor
 from seefar.data.images import Images, Labels, Split
 from seefar.errors import DataError
 from seefar.evaluation.metrics import Rate
-from seefar.explanation.nearest import nearest
+from seefar.model.inference import true_float32
 
 SMALLEST_LIKENESS = 0.74
 """Pairs whose detail correlates less are not duplicates. Of the 10,000 test images of CIFAR-10, 466 have a training
@@ -38,6 +38,10 @@ CANDIDATES = 5  # training images with the most similar thumbnails
 CROPS = (2 / 32, 3 / 32)
 """Shares of the side that a slightly cropped copy lacks."""
 BLOCK = 1000  # images
+BLOCK_CELLS = 2**25
+"""Similarities of vectors in memory at once: 128 MiB of float32."""
+SPARE = 8
+"""Extra candidates that are compared again in float64: float32 does not order the nearest ones reliably."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,44 @@ def _detail(images: Tensor, crop: float) -> Tensor:
     side = 2 * (round(images.shape[1] * BLUR) // 2) + 1
     padded = F.pad(grey, (side // 2,) * 4, mode="replicate")
     return (grey - F.avg_pool2d(padded, side, stride=1))[:, 0]
+
+
+# ---- The nearest of many vectors ----
+
+
+def nearest(
+    queries: NDArray[np.float32], bank: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The nearest rows of a bank to each query, by cosine distance (1 minus the cosine of the angle).
+
+    Exact: candidates by a float32 matrix product, ordered by distances in float64; the first of equally distant rows.
+    Queries and bank are float32, (N, C) and (M, C); a row of zeros is at distance 1 from everything. Returns positions
+    in the bank, int64 (N, count), the nearest first, and distances, float64 (N, count); fewer if the bank has fewer.
+    """
+    count = min(count, len(bank))
+    candidates = min(count + SPARE, len(bank))
+    indices = np.empty((len(queries), count), np.int64)
+    distances = np.empty((len(queries), count))
+    directions = torch.from_numpy(_directions(bank))
+    rows = max(1, BLOCK_CELLS // max(1, len(bank), 2 * candidates * bank.shape[1]))
+    for start in range(0, len(queries), rows):
+        block = queries[start : start + rows]
+        with true_float32():
+            similarities = torch.from_numpy(_directions(block)) @ directions.T  # (rows, M)
+        likely = similarities.topk(candidates).indices.sort().values.numpy()  # in the order of the bank
+        exact = 1 - np.einsum("nc,nkc->nk", _directions(block, np.float64), _directions(bank[likely], np.float64))
+        order = np.argsort(exact, axis=1, kind="stable")[:, :count]
+        indices[start : start + rows] = np.take_along_axis(likely, order, 1)
+        distances[start : start + rows] = np.take_along_axis(exact, order, 1)
+    return indices, distances.clip(0, 2)
+
+
+def _directions(vectors: NDArray[np.float32], dtype: type = np.float32) -> NDArray[Any]:
+    """The vectors (..., C) scaled to length 1; zeros stay zeros."""
+    vectors = vectors.astype(dtype, copy=False)
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    directions: NDArray[Any] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return directions
 
 
 # ---- Related file names ----

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from seefar.data.images import Data
 from seefar.errors import DataError
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation.leaks import Duplicate, find_duplicates
-from seefar.explanation.nearest import nearest
+from seefar.explanation.leaks import Duplicate, find_duplicates, nearest
 from seefar.runs.arrays import load_arrays, save_arrays
 
 COUNT = 3

@@ -62,8 +62,7 @@ class Trial:
     """The network's predictions for M images with increasing shares of their pixels hidden.
 
     Attributes:
-        pixels: bool (M, H, W), the mask that reached the goal; else the first that changed the prediction; else the
-            last.
+        pixels: bool (M, H, W), the mask that reached the goal, else the first to change the prediction, or the last.
         share: float (M,), the one of SHARES that this mask hides.
         logits: float32 (M, K), with this mask.
         first_change: float (M,), the first share at which the prediction changed; inf if there was none.

@@ -31,11 +31,9 @@ class PicturePrediction:
         picture: the image that the network got, and how it was made from the file.
         probabilities: float64 (K,), of the classes.
         predicted, runner_up: the classes with the largest and the second largest logit.
-        predicted_map, runner_up_map: float32 (h, w), map for each of them.
-        contrast: float32 (h, w), why the predicted class rather than the runner-up: their difference.
+        predicted_map, runner_up_map: float32 (h, w), map for each of them; `contrast` is their difference.
         grid: positions of the maps' cells in the image.
-        hidden: bool (H, W), the pixels that the occlusion test hid in the end: the strongest evidence for the predicted
-            class rather than the runner-up.
+        hidden: bool (H, W), the pixels that the occlusion test hid in the end.
         repair: the effect of hiding them; its true class is the runner-up.
         health: how far the contrast map can be trusted.
         method, layer, hide: the settings, see `seefar.explain`.

@@ -261,10 +261,7 @@ def compute_maps(
     cells: int | None = None,
     force: bool = False,
 ) -> Maps:
-    """The maps (n, h, w) that a formula gives for each batch of captured images: what all methods share.
-
-    Other arguments as `gradcam`.
-    """
+    """The maps (n, h, w) that a formula gives for each batch of captured images; other arguments as `gradcam`."""
     classifier = adapt(model)
     with evaluating(classifier.network):
         inputs = classifier.inputs(images)

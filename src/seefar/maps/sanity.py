@@ -112,10 +112,7 @@ def pointing_hits(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None
 
 
 def evidence_inside(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None) -> Scores:
-    """Share of the positive evidence that is in the mask, float64 (N,); 0 for a map without positive evidence.
-
-    Arguments as `pointing_hits`.
-    """
+    """Share of the positive evidence that is in the mask, float64 (N,), 0 without any. Arguments as `pointing_hits`."""
     positive = np.maximum(to_pixels(maps, (masks.shape[1], masks.shape[2]), grid), 0).astype(np.float64)
     total = positive.sum((1, 2))
     inside = (positive * masks).sum((1, 2))
