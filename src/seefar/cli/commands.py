@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from seefar.choices import BUILT_IN, Choices, Fit
+from seefar.choices import BUILT_IN, Choices, Fit, InferencePrecision
 from seefar.cli.options import Elsewhere, Finished, JsonOutput, Launch, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
 from seefar.errors import RunError
@@ -107,6 +107,8 @@ class Evaluate:
 
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
+    precision: InferencePrecision = "float32"
+    """Precision of the convolutions. bfloat16 is faster where the processor has it, and changes some predictions."""
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     finished: Finished = field(default_factory=Finished)
     output: JsonOutput = field(default_factory=JsonOutput)
@@ -116,7 +118,7 @@ class Evaluate:
         from seefar.pipeline import evaluate_run
 
         progress = begin(self.output)
-        run, data = load(self.run, self.finished, progress, self.elsewhere)
+        run, data = load(self.run, self.finished, progress, self.elsewhere, self.precision)
         evaluation = evaluate_run(
             run, data, data_dir=self.finished.data_dir, progress=progress, command=["seefar", *words]
         )
@@ -132,6 +134,8 @@ class Explain:
     run: RunName
     """Run folder: a path, or a bare name under runs/."""
     choices: Choices = field(default_factory=Choices)
+    precision: InferencePrecision = "float32"
+    """Precision of the convolutions. bfloat16 is faster where the processor has it, and changes some predictions."""
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     finished: Finished = field(default_factory=Finished)
     output: JsonOutput = field(default_factory=JsonOutput)
@@ -141,7 +145,7 @@ class Explain:
         from seefar.pipeline import explain_run
 
         progress = begin(self.output)
-        run, data = load(self.run, self.finished, progress, self.elsewhere)
+        run, data = load(self.run, self.finished, progress, self.elsewhere, self.precision)
         result = explain_run(
             run,
             data,
@@ -240,7 +244,11 @@ def begin(output: Output) -> Progress | None:
 
 
 def load(
-    name: str, finished: Finished, progress: Progress | None, elsewhere: Elsewhere
+    name: str,
+    finished: Finished,
+    progress: Progress | None,
+    elsewhere: Elsewhere,
+    precision: InferencePrecision | None = None,
 ) -> tuple[FinishedRun | Audit, Data]:
     """A finished run or audit and its data; with other pictures, an audit of these by the run's network."""
     from seefar.evaluation.audit import prepare_audit
@@ -248,8 +256,9 @@ def load(
     from seefar.training.run import load_run
 
     if elsewhere.on is None:
-        return open_finished(name, finished.data, data_dir=finished.data_dir, device=finished.device, progress=progress)
-    run = load_run(name, finished.device)
+        where: dict[str, Any] = {"data_dir": finished.data_dir, "device": finished.device, "precision": precision}
+        return open_finished(name, finished.data, **where, progress=progress)
+    run = load_run(name, finished.device, precision)
     folder = run.folder.path
     own = elsewhere.name or folder.with_name(f"{folder.resolve().name}-{Path(elsewhere.on).resolve().stem}")
     return prepare_audit(elsewhere.on, model=run, name=own, data_dir=finished.data_dir, progress=progress)
