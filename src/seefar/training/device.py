@@ -76,6 +76,10 @@ class Compute:
         assert isinstance(placed, ResNet18)
         return placed
 
+    def copy(self, tensor: Tensor) -> Tensor:
+        """A batch's tensor on the device."""
+        return tensor.to(self.device, non_blocking=self.pins)
+
     def compiled(self, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """The function, compiled once for each shape of its input if that was chosen."""
         return torch.compile(function, dynamic=False, backend=COMPILER) if self.compiles else function

@@ -228,8 +228,7 @@ def _train(
             set_rate(optimizer, rate)
             size = image_size(recipe, data, batch.epoch)
             rows, weight = distributed.part(len(batch.labels))  # the complete batch, unless there are several processes
-            images = batch.images[rows].to(compute.device, non_blocking=compute.pins)  # uint8 (B, H, W, 3)
-            labels = batch.labels[rows].to(compute.device, non_blocking=compute.pins)  # (B,)
+            images, labels = compute.copy(batch.images[rows]), compute.copy(batch.labels[rows])  # (B, H, W, 3), (B,)
             take_step(images, labels, size)
             log.advance(len(batch.labels), image_cost(recipe, data, batch.epoch))
 
