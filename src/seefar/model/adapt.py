@@ -97,12 +97,8 @@ class Classifier:
     def inputs(self, images: Pictures) -> Tensor:
         """The network's input, on its device and in its float type: pictures resized and normalised, (N, C, H, W).
 
-        Args:
-            images: uint8 (N, H, W, 3), or float (N, C, H, W) in 0 to 1; one picture is a batch of one. Floats outside 0
-                to 1 are taken as they are by a network without `mean`.
-
-        Raises:
-            DataError: the images have another form, or are normalised already.
+        Images are uint8 (N, H, W, 3), or float (N, C, H, W) in 0 to 1; one picture is a batch of one. Floats outside 0
+        to 1 are taken as they are by a network without `mean`, else they are a `DataError`, as are other forms.
         """
         batch, device, own = to_batch(images), device_of(self.network), float_type(self.network)
         exact = torch.promote_types(own, torch.float32)  # half types would round the pixels before they are normalised
@@ -126,13 +122,10 @@ class Classifier:
         return batch.to(own)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits (N, K) of the network's input.
+        """Logits (N, K) of the network's input; a `ChoiceError` if it returns something else.
 
         `.logits` of a Hugging Face output are taken, one logit z (N, 1) becomes (0, z), and probabilities become their
         logarithms: rows that are not negative and sum to 1.
-
-        Raises:
-            ChoiceError: the network returns something else.
         """
         output = self.network(inputs)
         output = getattr(output, "logits", output)
@@ -160,14 +153,8 @@ class Classifier:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits, float32 (N, K), and the input of the linear layer that makes them, float32 (N, C); else (N, 0).
 
-        The network is used in eval mode and in true float32 (or its own type), and left in its mode.
-
-        Args:
-            images: uint8 (N, H, W, 3).
-            done: called after each batch with its number of images.
-
-        Raises:
-            DataError: a logit is infinite or NaN.
+        The network is used in eval mode and in true float32 (or its own type), and left in its mode. `done` is called
+        after each batch with its number of images.
         """
         logits, features = [], []
         entering: list[tuple[Tensor, Tensor]] = []
@@ -259,16 +246,13 @@ class Classifier:
     def map_layer(self, layer: str | nn.Module | None, shape: Sequence[int]) -> str | None:
         """The name of the layer to map: the one passed, else the classifier's own, else the one found by noise.
 
-        Found is the last layer with at least 6x6 cells whose activations reach the logits, in the order of computation.
-        For CNNs that is the last stage that is fine enough, and for transformers that classify by a class token the
-        norm before the last attention, since later the patches no longer reach it.
+        Found is the last layer with at least 6x6 cells whose activations reach the logits, in the order of computation:
+        of CNNs the last stage that is fine enough, of transformers with a class token the norm before the last
+        attention. None for a `ResNet18`, whose dense twin is mapped.
 
         Args:
             layer: a submodule, its name, or None.
             shape: channels, height and width of the pictures.
-
-        Returns:
-            The name; None for a `ResNet18`, whose dense twin is mapped.
         """
         chosen = self.layer if layer is None else self.layer_name(layer)
         if chosen is not None or isinstance(self.network, ResNet18):

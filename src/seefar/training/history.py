@@ -21,15 +21,12 @@ class HistoryRow:
     """One logged step. Loss and accuracy are means over the training images since the row before, as augmented.
 
     Attributes:
-        step: steps done.
-        epoch: the epoch this step belongs to, counted from 1.
+        step, epoch: steps done, and the epoch this step belongs to, counted from 1.
         seconds: time spent in training so far, over all sessions.
         image_size: height in pixels of the network's input.
         learning_rate: rate of this step.
-        loss: mean training loss, with label smoothing.
-        accuracy: share of the training images classified correctly.
-        epoch_accuracy: the same over the complete epoch; only in its last row.
-        held_out_accuracy: share of the held-out images classified correctly; only in its last row.
+        loss, accuracy: with label smoothing; share of the training images classified correctly.
+        epoch_accuracy, held_out_accuracy: over the complete epoch, and on the held-out images; only in its last row.
     """
 
     step: int
