@@ -75,10 +75,11 @@ function mapPixels(sheet, i, values, scale) {
 
 /** Draw pixels over a canvas, each as a square. */
 function putPixels(context, pixels) {
+  if (context.canvas.width === pixels.width && context.canvas.height === pixels.height) return context.putImageData(pixels, 0, 0);
   const small = blank(pixels.width, pixels.height);
   small.putImageData(pixels, 0, 0);
   context.imageSmoothingEnabled = false;
-  context.drawImage(small.canvas, 0, 0, context.canvas.width, context.canvas.height);
+  return context.drawImage(small.canvas, 0, 0, context.canvas.width, context.canvas.height);
 }
 
 /** Whether each pixel is hidden, from packed bits. */

@@ -26,7 +26,7 @@ if (!probabilities) ["loss", "confidence"].forEach((name) => delete ORDERS[name]
 const NAMES = { search: "Search", true: "Label", predicted: "Prediction", fault: "Cause", outcome: "Evidence hidden", set: "Subset" };
 const FILTERS = Object.keys(NAMES);
 const NONE = {
-  search: "", true: "", predicted: "", fault: "", outcome: "", set: "", like: "", order: probabilities ? "loss" : "index", show: "240", card: "",
+  search: "", true: "", predicted: "", fault: "", outcome: "", set: "", like: "", order: probabilities ? "loss" : "index", show: "120", card: "",
 };
 const TOP = 56; // height of the bar with the sections
 const form = byId("filters"), list = byId("tiles"), dialog = byId("card");
@@ -143,19 +143,31 @@ addEventListener("afterprint", () => {
 
 // Filters
 
-const FITS = {
-  search: ({ index, file }, words) => String(index).startsWith(words) || Boolean(file?.toLowerCase().includes(words.toLowerCase())),
-  true: (mistake, name) => classes[mistake.true] === name,
-  predicted: (mistake, name) => classes[mistake.predicted] === name,
-  fault: (mistake, name) => mistake.fault === name,
-  outcome: (mistake, name) => mistake.outcome === name,
-  set: (mistake, name) => Boolean(mistake.sets?.includes(name)) || noteSets(mistake).includes(name),
+/** What a mistake has of each menu. */
+const VALUES = {
+  true: (mistake) => [classes[mistake.true]],
+  predicted: (mistake) => [classes[mistake.predicted]],
+  fault: (mistake) => [mistake.fault],
+  outcome: (mistake) => [mistake.outcome],
+  set: (mistake) => [...(mistake.sets ?? []), ...noteSets(mistake)],
 };
+
+function fits(mistake, key) {
+  if (key !== "search") return VALUES[key](mistake).includes(state[key]);
+  return String(mistake.index).startsWith(state.search) || Boolean(mistake.file?.toLowerCase().includes(state.search.toLowerCase()));
+}
+
+/** How many of these mistakes have each value of a menu. */
+function countValues(some, key) {
+  const found = new Map();
+  for (const mistake of some) for (const value of VALUES[key](mistake)) found.set(value, (found.get(value) ?? 0) + 1);
+  return found;
+}
 
 /** The mistakes that fit all filters but one. */
 function matching(except = "") {
   const used = FILTERS.filter((key) => key !== except && state[key]);
-  return mistakes.filter((mistake) => (!lasso || lasso.has(mistake)) && used.every((key) => FITS[key](mistake, state[key])));
+  return mistakes.filter((mistake) => (!lasso || lasso.has(mistake)) && used.every((key) => fits(mistake, key)));
 }
 
 /** The options of each menu: groups of values, each with its text. */
@@ -172,13 +184,13 @@ const MENUS = {
 };
 
 function fillMenu(key) {
-  const select = form.elements[key];
+  const select = form.elements[key], present = countValues(mistakes, key);
   select.replaceChildren(new Option("any", ""));
   for (const [group, options] of MENUS[key]()) {
     if (!options.length) continue;
     const into = group ? select.appendChild(element("optgroup", "", { label: group })) : select;
     for (const [value, text] of options) {
-      if (mistakes.some((mistake) => FITS[key](mistake, value))) into.append(Object.assign(new Option(text, value), { words: text }));
+      if (present.has(value)) into.append(Object.assign(new Option(text, value), { words: text }));
     }
   }
   select.closest("label").hidden = select.options.length < 3;
@@ -187,9 +199,9 @@ function fillMenu(key) {
 /** How many mistakes each choice would show under the other filters; an option without mistakes is disabled. */
 function countOptions() {
   for (const key of Object.keys(MENUS)) {
-    const under = matching(key);
+    const under = countValues(matching(key), key);
     for (const option of [...form.elements[key].options].slice(1)) {
-      const count = under.filter((mistake) => FITS[key](mistake, option.value)).length;
+      const count = under.get(option.value) ?? 0;
       option.text = `${option.words} (${count})`;
       option.disabled = !count && state[key] !== option.value;
     }
@@ -224,7 +236,7 @@ function readAddress(hash) {
   for (const key of ["true", "predicted"]) if (!classes.includes(next[key])) next[key] = "";
   if (!Object.hasOwn(page.faults, next.fault)) next.fault = "";
   if (!Object.hasOwn(OUTCOMES, next.outcome)) next.outcome = "";
-  if (!mistakes.some((mistake) => FITS.set(mistake, next.set))) next.set = "";
+  if (!countValues(mistakes, "set").has(next.set)) next.set = "";
   if (!byIndex.has(next.like) || !similar) next.like = "";
   if (!Object.hasOwn(ORDERS, next.order) || (next.order === "like") !== Boolean(next.like)) [next.order, next.like] = [NONE.order, ""];
   if (!/^\d+$|^all$/.test(next.show)) next.show = NONE.show;
@@ -294,7 +306,7 @@ function showUpTo(count) {
 /** How much of the top of the screen the bars cover: scrolled and focused elements must stay below. */
 function measureBars() {
   const covered = TOP + (getComputedStyle(form).position === "sticky" ? form.offsetHeight : 0);
-  document.documentElement.style.setProperty("--covered", `${covered + 8}px`);
+  document.documentElement.style.scrollPaddingTop = `${covered + 8}px`;
   return covered;
 }
 
