@@ -35,6 +35,7 @@ except Interrupted as error:
 """
 
 
+@pytest.mark.slow
 def test_a_sigterm_to_the_process_group_saves_once_and_ends_with_130(tmp_path: Path) -> None:
     """As Slurm and `docker stop` send it, and a second time within seconds."""
     words = [sys.executable, "-c", SCRIPT, str(tmp_path / "run")]

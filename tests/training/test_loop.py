@@ -289,18 +289,19 @@ def test_a_damaged_checkpoint_is_named(data: Data, interrupted: Path, tmp_path: 
         train(small(), data, tmp_path / "run", progress=SILENT)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile imports what torch calls old
 def test_a_compiled_training_is_the_same_and_one_without_a_compiler_is_refused(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """torch's backend `eager` runs what was compiled without changing it; two image sizes, a smaller last batch."""
-    recipe = small(scales=(0.5, 1.0))
+    """torch's backend `eager` runs what was compiled without changing it; the last batch is smaller."""
+    recipe = small(epochs=1, log_every=5)
     monkeypatch.setattr("seefar.training.device.COMPILER", "eager")
     compiled = train(recipe, data, tmp_path / "compiled", compile=True, precision="float32", progress=SILENT)
     train(recipe, data, tmp_path / "plain", precision="float32", progress=SILENT)
     one, other = weights(tmp_path / "compiled"), weights(tmp_path / "plain")
     assert all(torch.equal(one[key], other[key]) for key in one)
-    assert "compiled" in (tmp_path / "compiled" / "log.txt").read_text().splitlines()[1]
+    assert ", compiled" in (tmp_path / "compiled" / "log.txt").read_text()
     assert not hasattr(compiled.model, "_orig_mod")
 
     def fail(*_: Any) -> None:

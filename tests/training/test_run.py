@@ -223,16 +223,18 @@ def test_a_special_file_in_the_place_of_a_training_file_is_not_read(
             train(TINY, few, folder.path, progress=SILENT)
 
 
-def test_a_run_is_evaluated_in_the_precision_that_is_chosen_or_in_that_of_the_folder(run: Run, shapes: Data) -> None:
+def test_a_run_is_evaluated_in_the_precision_that_is_chosen_or_in_that_of_the_folder(
+    run: Run, few: Data, coarse: None
+) -> None:
     exact = load_run(run.folder, "cpu")
     rounded = load_run(run.folder, "cpu", "bfloat16")
-    one, other = (evaluate_run(each, shapes, progress=SILENT).predictions for each in (exact, rounded))
+    one, other = (evaluate_run(each, few, progress=SILENT).predictions for each in (exact, rounded))
     assert one.model == other.model
     difference = np.abs(one.logits - other.logits)
     assert 1e-4 < difference.max() < 0.05 * np.abs(one.logits).max()
     assert all(len(np.unique(row)) == len(row) for row in other.logits)  # the head is float32: no two logits tie
     assert load_run(run.folder, "cpu", None).model.in_bfloat16
-    back = evaluate_run(exact, shapes, progress=SILENT).predictions
+    back = evaluate_run(exact, few, progress=SILENT).predictions
     assert np.array_equal(back.logits, one.logits)
     assert not load_run(run.folder, "cpu", None).model.in_bfloat16
     with pytest.raises(ChoiceError):

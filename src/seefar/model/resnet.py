@@ -199,7 +199,7 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
     """
     if doublings not in range(4):
         raise ChoiceError(f"doublings must be 0 to 3, since the network has three strides (got {doublings}).")
-    twin = _copy_modules(model)
+    twin: ResNet18 = _copy_modules(model)
     dilation = 1
     for stage in STAGES[len(STAGES) - doublings :]:
         first, second = (block for block in twin.get_submodule(stage).modules() if isinstance(block, BasicBlock))
@@ -215,7 +215,7 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
     return twin
 
 
-def _copy_modules(module: nn.Module) -> Any:
+def _copy_modules(module: Any) -> Any:
     """Copies of a module and of those in it, with the same tensors; `copy.deepcopy` takes a third of a prediction."""
     copied = copy.copy(module)
     copied._modules = {name: _copy_modules(child) for name, child in module._modules.items()}
