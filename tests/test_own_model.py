@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-import seefar
 from seefar.data import Data
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-own-model.md"
@@ -82,16 +81,6 @@ def test_the_page_as_it_stands(network: SmallVGG, shapes: Data, in_folder: Path,
         assert words in page
     for words in ("Recipe <b>", "To make it again", "All settings of the recipe", ">Training</a>"):
         assert words not in page
-
-
-def test_the_maps_are_those_of_an_independent_implementation(network: SmallVGG, shapes: Data) -> None:
-    captum = pytest.importorskip("captum.attr")
-    classifier = seefar.adapt(network.eval(), mean=(0.45,) * 3, std=(0.25,) * 3)
-    inputs = classifier.inputs(shapes.test.images[:5])
-    ours = seefar.gradcam(classifier, shapes.test.images[:5], 3, "features.6")
-    expected = captum.LayerGradCam(network, network.features[6]).attribute(inputs, target=3)[:, 0].detach().numpy()
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(ours / np.abs(ours).max(), expected / scale, atol=1e-4)
 
 
 def test_the_table_of_other_models_is_that_of_the_results() -> None:

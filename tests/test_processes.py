@@ -320,17 +320,6 @@ def test_numbers_of_processes_that_cannot_be(
     assert words[-2] in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_an_error_is_reported_once_by_the_process_that_meets_it(tmp_path: Path) -> None:
-    words = ("train", "demo", "--batch-size", "2", "--processes", "3", "--device", "cpu", "--quiet")
-    begun = command(*words, folder=tmp_path)
-    _, errors = begun.communicate(timeout=60)
-    assert begun.returncode == 2
-    assert "batch_size" in errors
-    assert len(errors.strip().splitlines()) == 1
-    assert not (tmp_path / "runs").exists()
-
-
 @pytest.mark.parametrize(
     ("variables", "named"),
     [

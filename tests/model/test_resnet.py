@@ -159,6 +159,7 @@ def test_what_is_no_picture_is_refused(make_net: MakeNet, images: torch.Tensor, 
         make_net()(images)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch calls its own tracing old
 def test_exports_carry_the_normalisation(make_net: MakeNet) -> None:
     net, images = make_net(width=1), torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)

@@ -239,7 +239,7 @@ def load_run(
     folder = find_run(folder)
     if not folder.weights.exists():
         read_recipe(folder)  # there may be no run at all
-        raise RunError(f"{folder} has no weights: its training is unfinished. The command that started it resumes it.")
+        raise RunError(f"{folder.weights} is missing: the training is unfinished, the same command resumes it.")
     tensors, about = load_tensors(folder.weights)
     try:
         recipe, classes = Recipe.from_json(about["recipe"]), check_classes(about["classes"])
