@@ -373,13 +373,11 @@ def adapt(
 def _to_module(model: object) -> nn.Module:
     """The module that was passed, or that was compiled (hooks do not reach into compiled code)."""
     network = getattr(model, "_orig_mod", model)
-    if isinstance(network, Mapping):
-        raise ChoiceError(
-            "The model must be a torch module (got a state_dict, its weights alone): load them into the network, with "
-            "network.load_state_dict(...), and pass the network."
-        )
     if not isinstance(network, nn.Module):
-        raise ChoiceError(f"The model must be a torch module, such as run.model (got {_form(network)}).")
+        raise ChoiceError(
+            f"The model must be a torch module, such as run.model (got {_form(network)}): load a state_dict into its "
+            "network, with network.load_state_dict(...), and pass the network."
+        )
     tensors = [*network.parameters(), *network.buffers()]
     if any(tensor.is_meta for tensor in tensors):
         raise ChoiceError(f"The {type(network).__name__} is on the meta device, without numbers: load its weights.")

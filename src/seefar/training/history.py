@@ -54,19 +54,13 @@ def to_csv(rows: Sequence[HistoryRow], *, header: bool = True) -> str:
 
 
 def read_history(path: Path) -> list[HistoryRow]:
-    """The rows of a `history.csv`; an incomplete last line, as after a crash, is ignored.
-
-    Raises:
-        RunError: the file is missing or damaged.
-    """
+    """The rows of a `history.csv`, but for an incomplete last line, as after a crash; a `RunError` if it is damaged."""
     try:
         lines = read_bytes(path, follow=False).decode("utf-8").splitlines(keepends=True)
-        if not lines:
-            raise ValueError("it is empty")
-        if tuple(lines[0].strip().split(",")) != COLUMNS:
-            raise ValueError(f"its first line is {lines[0].strip()!r}")
-        complete = [line for line in lines if line.endswith("\n")]
-        rows = [_row(row) for row in csv.DictReader(complete)]
+        first = "".join(lines[:1]).strip()
+        if first != ",".join(COLUMNS):
+            raise ValueError(f"its first line is {first!r}")
+        rows = [_row(row) for row in csv.DictReader(line for line in lines if line.endswith("\n"))]
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: restore it from a copy, or choose another run.") from error
     except OSError as error:

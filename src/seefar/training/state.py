@@ -83,11 +83,7 @@ class TrainingState:
         save_tensors(folder.checkpoint, tensors, {**about, "totals": totals, "scaler": self.scaler.state_dict()})
 
     def load(self, path: Path) -> None:
-        """Restore what `save` wrote.
-
-        Raises:
-            RunError: the file is damaged or belongs to another training.
-        """
+        """Restore what `save` wrote; a `RunError` if the file is damaged or belongs to another training."""
         tensors, about = load_tensors(path)
         if about.get("training") != self.training:
             raise RunError(
@@ -111,11 +107,7 @@ class TrainingState:
             ) from error
 
     def share(self) -> None:
-        """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally.
-
-        Raises:
-            RecipeError: this process has another recipe or other training images than process 0.
-        """
+        """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally."""
         own = {"training": self.training, "step": self.step, "scaler": self.scaler.state_dict()}
         own["momentum"] = {name: list(tensor.shape) for name, tensor in self._momentum().items()}
         about = json.loads(broadcast(json.dumps(own).encode()))
