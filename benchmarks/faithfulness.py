@@ -1,4 +1,4 @@
-"""Removal scores of every method, layer and baseline, on mistakes and on as many right answers of a trained net.
+"""Removal scores of every method, layer and baseline, on mistakes and on as many correct predictions of a trained net.
 
     python benchmarks/faithfulness.py --run runs/fast [--images N] > results/faithfulness.json
 

@@ -54,7 +54,7 @@ def share(hits: np.ndarray) -> dict[str, Any]:
 
 
 def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
-    """(a) Pointing game and evidence inside the shape; (c) randomisation; (d) mirroring; right answers only."""
+    """(a) Pointing game and evidence inside the shape; (c) randomisation; (d) mirroring; correct predictions only."""
     right = np.flatnonzero(adapt(model).logits(test.images).argmax(1) == test.labels)[:300]
     images, labels, masks = test.images[right], test.labels[right], test.masks[right]
     scores: dict[str, Any] = {"chance": float(masks.mean()), "n": len(right), "methods": {}}

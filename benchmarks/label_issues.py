@@ -79,7 +79,7 @@ def rate(part: int, whole: int) -> dict[str, Any]:
 
 
 def accuracy(predictions: Predictions, labels: NDArray[np.int64]) -> float:
-    """Share of right answers."""
+    """Share of correct predictions."""
     return float((predictions.predicted == labels).mean())
 
 

@@ -2,9 +2,8 @@
 
     python benchmarks/planted.py > results/planted.json
 
-`labels`: a share of the labels, of training and test images alike, is changed to another class by chance, and `demo`,
-of half its width, is trained on the changed labels with three seeds. Is a mistake whose label was changed judged
-`label`?
+`labels`: a share of the labels, of training and test images alike, is changed to another class by chance, and `demo`
+is trained on the changed labels with three seeds. Is a mistake whose label was changed judged `label`?
 
 `blends`: a tenth of the test images become the mean of two images of different classes, labelled as the first; the
 network is trained on intact images. Are mistakes on them found? No rule gives `ambiguous`, so `given` says what they
@@ -40,8 +39,7 @@ from seefar.runs.provenance import provenance
 from verdicts import auc, rate
 
 SHARES, SEEDS, BLENDED = (0.05, 0.10, 0.20), (0, 1, 2), 0.1
-TRAIN, TEST = 2000, 1000
-RECIPE = seefar.recipe("demo", width=8, batch_size=64)
+RECIPE = seefar.recipe("demo")
 
 
 def blend(split: Split, share: float) -> tuple[Split, NDArray[np.bool_]]:
@@ -111,7 +109,7 @@ def both(predictions: Sequence[Predictions], bad: NDArray[np.bool_]) -> dict[str
 def main() -> None:
     """Train, judge and print one JSON object."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    shapes = load_shapes(TRAIN, TEST)
+    shapes = load_shapes()
     labels = {}
     for number, share in enumerate(SHARES):
         train, _ = plant(shapes.train, share, seed=2 * number)

@@ -60,7 +60,7 @@ def ground_truth(measured: dict[str, Any]) -> str:
             "pointing_if_cells_shared_the_image_evenly"
         ]["share"],
         "hiding the evidence repairs the answer": lambda found: found["repaired"]["share"],
-        "hiding the same mask elsewhere does": lambda found: found["shifted_control"]["share"],
+        "hiding the control mask does": lambda found: found["shifted_control"]["share"],
         "hiding the least relevant pixels does": lambda found: found["least_relevant_control"]["share"],
         "share of the evidence in the patch": lambda found: found["evidence_inside"],
         "the patch's share of the image": lambda found: found["chance"],
@@ -75,7 +75,7 @@ def ground_truth(measured: dict[str, Any]) -> str:
 
 
 def faithfulness(measured: dict[str, Any]) -> str:
-    """One row a contender, the scores on mistakes and on right answers; then the questions."""
+    """One row a contender, the scores on mistakes and on correct predictions; then the questions."""
     scores = ("deletion", "insertion", "road")
     lines = [
         "| method, cells | deletion ↓ mistakes | right | insertion ↑ mistakes | right | ROAD ↑ mistakes | right |",
@@ -115,13 +115,13 @@ def repair(measured: dict[str, Any]) -> str:
     rows: dict[str, Callable[[dict[str, Any]], str]] = {
         f"hiding the evidence repairs the answer (n = {mistakes})": lambda rates: cell(rates["repaired"]),
         "it gives another wrong answer": lambda rates: cell(rates["other"]),
-        "the same mask elsewhere repairs it": lambda rates: cell(rates["shifted"], rates["p_shifted"]),
+        "the control mask repairs it": lambda rates: cell(rates["shifted"], rates["p_shifted"]),
         "the least relevant pixels": lambda rates: cell(rates["least"], rates["p_least"]),
         "the mask of another mistake": rival("another"),
         "a blob in the centre": rival("centre"),
         "the edges of the image": rival("edges"),
         "pixels at random": rival("random"),
-        f"hiding the evidence breaks a right answer (n = {right})": lambda rates: cell(rates["damaged"]),
+        f"hiding the evidence breaks a correct prediction (n = {right})": lambda rates: cell(rates["damaged"]),
     }
     lines = [f"| hidden pixels become | {' | '.join(fills)} |", "|---|" + "---|" * len(fills)]
     lines += [f"| {label} | {' | '.join(map(show, fills.values()))} |" for label, show in rows.items()]
@@ -129,9 +129,9 @@ def repair(measured: dict[str, Any]) -> str:
     lines += ["", f"| evidence by | {' | '.join(by)} |", "|---|" + "---|" * len(by)]
     shared = {
         "hiding it repairs the answer": "repaired",
-        "hiding the same mask elsewhere does": "shifted",
+        "hiding the control mask does": "shifted",
         "hiding its least relevant pixels does": "least",
-        "hiding it breaks a right answer": "damaged",
+        "hiding it breaks a correct prediction": "damaged",
     }
     for label, key in shared.items():
         lines.append(f"| {label} | {' | '.join(cell(rates[key]) for rates in by.values())} |")

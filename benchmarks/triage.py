@@ -3,8 +3,8 @@
     python benchmarks/triage.py [--run runs/fast] > results/triage.json
 
 The published nets are judged in the same way, each without itself among the others. The accuracy of two views is that
-of results/evaluate.json. Whether objects at the border are harder is tested on the mistakes and 1,000 right answers,
-since only those are mapped. `seconds` is the best of five calls on arrays that are in memory.
+of results/evaluate.json. Whether objects at the border are harder is tested on the mistakes and 1,000
+correct predictions, since only those are mapped. `seconds` is the best of five calls on arrays that are in memory.
 """
 
 from __future__ import annotations

@@ -45,6 +45,8 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Links that lead where `on_files` put their targets."""
     if re.search(r"<img\b", markdown):
         raise PluginError(f"{page.file.src_uri}: write pictures as ![text](path), so that their links are checked.")
+    if page.file.src_uri.startswith(("reference/", "results/", "decisions/", "index.md")):  # search: pages on one subject come first
+        page.meta["search"] = {"boost": 0.1}
     if page.file.src_uri.startswith("reference/"):
         markdown = with_summary(markdown)
     source = next((path for path in _sources() if site_path(path) == page.file.src_uri), None)
