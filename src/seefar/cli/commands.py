@@ -124,7 +124,7 @@ class Evaluate:
         )
         print_evaluation(evaluation, self.output.json)
         if not self.output.json:
-            print_next("explain", run.folder)
+            print_next("explain", run.folder, "" if self.precision == "float32" else f"--precision {self.precision}")
 
 
 @dataclass(frozen=True)
