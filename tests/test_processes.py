@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 import seefar
@@ -135,10 +136,25 @@ def test_without_a_launcher_they_do_nothing() -> None:
         assert distributed.broadcast(b"same") == b"same"
 
 
-@pytest.mark.parametrize(("size", "function"), [(2, "train"), pytest.param(3, "run", marks=pytest.mark.slow)])
-def test_processes_share_agree_and_train_and_only_the_first_writes(size: int, function: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2, 7, 16])
+def test_parts_cover_a_batch_and_each_image_counts_alike(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "_group", distributed._Group(rank, 3, dist.HashStore()))
+        parts.append(distributed.part(count))
+    assert all(rows.stop > rows.start for rows, _ in parts)
+    covered = [row for rows, weight in parts for row in range(rows.start, rows.stop) if weight]
+    assert sorted(covered) == list(range(count))
+    assert sum(weight for _, weight in parts) / 3 == pytest.approx(1)
+    each = [weight / (rows.stop - rows.start) for rows, weight in parts if weight]
+    assert each == pytest.approx([3 / count] * len(each))
+
+
+@pytest.mark.slow
+def test_processes_share_agree_and_train_and_only_the_first_writes(tmp_path: Path) -> None:
     """33 images: the last batch of each epoch has one, so that all processes but one have none."""
-    script = f"""
+    size = 3
+    script = """
 import time
 from seefar.training import loop
 size, rank = distributed.world_size(), distributed._group.rank
@@ -149,7 +165,6 @@ def load():
         pathlib.Path("downloaded").touch()
     return there
 found = dict()
-found["parts"] = [[(part := distributed.part(n))[0].start, part[0].stop, part[1]] for n in (1, 2, 7, 16)]
 found["sum"] = distributed.all_reduce(torch.tensor([rank, 1.0])).tolist()
 found["any"] = distributed.any_rank(rank == size - 1, False)
 found["there"] = distributed.load_in_turn(load)
@@ -162,8 +177,8 @@ def build(recipe, data):
 models, loop.build_model = [], build
 folder = pathlib.Path("run") if distributed.is_main() else pathlib.Path("another")
 try:
-    run = seefar.{function}(plan, load_shapes(40, 20), folder, progress=SILENT)
-    rows = getattr(run, "run", run).history
+    run = seefar.run(plan, load_shapes(40, 20), folder, progress=SILENT)
+    rows = run.run.history
     found["history"] = [[row.step, row.loss, row.epoch_accuracy, row.held_out_accuracy] for row in rows]
 finally:  # also where it exits
     found["weights"] = torch.cat([parameter.detach().flatten() for parameter in models[0].parameters()]).tolist()
@@ -176,12 +191,6 @@ finally:  # also where it exits
     assert not any("history" in one for one in others)
     assert all(one["weights"] == first["weights"] for one in others)
     assert [one["there"] for one in found] == [False] + [True] * (size - 1)
-    for at, n in enumerate((1, 2, 7, 16)):
-        parts = [one["parts"][at] for one in found]
-        covered = sorted(row for start, stop, weight in parts for row in range(start, stop) if weight)
-        assert covered == list(range(n))
-        assert sum(weight for *_, weight in parts) / size == pytest.approx(1)
-        assert all(stop > start for start, stop, _ in parts)
     for one in found:
         assert (one["any"], one["sum"], one["bytes"]) == ([True, False], [sum(range(size)), size], "0")
     assert [step for step, *_ in first["history"]] == [3, 6]
