@@ -94,7 +94,7 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
     images, true, masks = planted.images[fooled], planted.labels[fooled], planted.masks[fooled]
     contrast, grid = placed_contrast(model, images, CIRCLE, true, cells)
     before: Labels = np.full(len(images), CIRCLE, dtype=np.int64)
-    found = occlude(model, images, before, true, contrast, grid=grid)
+    found = occlude(adapt(model).logits, images, before, true, contrast, grid=grid)
     # Without the patch: the same question of the same images, which the network gets right; no patch can be found.
     absent = class_maps(model, plain.images[fooled], cells).contrast(CIRCLE, true)
     return {
@@ -121,7 +121,7 @@ def draw(model: ResNet18, plain: Split, planted: Split, rows: int = 4) -> Figure
     images, true = planted.images[fooled], planted.labels[fooled]
     maps = [placed_contrast(model, images, CIRCLE, true, cells) for cells in (8, 16, 32)]
     before: Labels = np.full(rows, CIRCLE, dtype=np.int64)
-    top = occlude(model, images[:rows], before, true[:rows], maps[0][0][:rows], grid=maps[0][1]).top
+    top = occlude(adapt(model).logits, images[:rows], before, true[:rows], maps[0][0][:rows], grid=maps[0][1]).top
     figure = NotebookFigure(figsize=(11, 2.1 * rows), dpi=DPI, layout="constrained")
     for row, axes in enumerate(figure.subplots(rows, 6)):
         name, answer = plain.classes[true[row]], plain.classes[top.predicted[row]]

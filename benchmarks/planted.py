@@ -33,8 +33,8 @@ from seefar.data import Data, Split
 from seefar.data.images import Labels
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.calibration import fit_temperature
-from seefar.evaluation.evidence import judge
 from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.verdict import judge
 from seefar.runs.provenance import provenance
 from verdicts import auc, rate
 

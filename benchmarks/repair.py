@@ -21,10 +21,11 @@ from lab.baselines import BASELINES
 from seefar.choices import HideName, MethodName
 from seefar.data import load_data
 from seefar.data.images import Split
-from seefar.evaluation.metrics import mcnemar
+from seefar.evaluation.metrics import Rate, mcnemar
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation.occlusion import Rate, occlude_progressively
+from seefar.explanation.occlusion import occlude_progressively
 from seefar.maps.grid import rank_pixels, to_pixels
+from seefar.model.adapt import adapt
 from seefar.runs.provenance import provenance
 from seefar.training.run import Run
 
@@ -43,7 +44,8 @@ def rates_and_rivals(run: Run, test: Split, predictions: Predictions, how: HideN
     repaired = np.array([repair.outcome == "repaired" for repair in explanation.repairs])
     rivals = {}
     for name, order in ranks.items():
-        by_rival = occlude_progressively(run.model, images, predicted, order, goal=true, how=how).predicted == true
+        trial = occlude_progressively(adapt(run.model).logits, images, predicted, order, goal=true, how=how)
+        by_rival = trial.predicted == true
         rivals[name] = {**asdict(Rate.of(by_rival)), "p": mcnemar(repaired, by_rival)}
     return {**asdict(explanation.rates), "rivals": rivals}
 

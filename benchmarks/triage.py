@@ -24,7 +24,7 @@ from lab.border import border_slice, evidence_off_centre
 from seefar.data import Split, load_data
 from seefar.data.images import Labels
 from seefar.evaluation.metrics import confusion_matrix, wilson_interval
-from seefar.evaluation.mistakes import confused_pairs, error_slices
+from seefar.evaluation.mistakes import confused_pairs, measure_slices, tenths
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import GOOD_ACCURACY, AccuracyView, accuracy_views
 from seefar.evaluation.verdict import HUMAN, Verdict, count_faults
@@ -161,7 +161,7 @@ def main() -> None:
             {**asdict(pair), "first": classes[pair.first], "second": classes[pair.second]} for pair in pairs
         ],
         "by_class": [{**asdict(one), "index": classes[one.index]} for one in by_class],
-        "slices": [asdict(one) for one in error_slices(test.images, labels, predicted)],
+        "slices": [asdict(one) for one in measure_slices(tenths(test.images), predicted != labels)],
         "border": {"mapped_right_answers": MAPPED_RIGHT, **border(run.model, test, predicted)},
         "seconds": {
             "triage": best_seconds(lambda: seefar.triage(labels, predicted, reference)),

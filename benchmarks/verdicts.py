@@ -5,7 +5,7 @@
 `evidence`: for each kind of evidence and each human verdict, the probability that a mistake with this verdict has more
 of it than another mistake (AUC, 95 % bootstrap interval over the mistakes): 0.5 is worthless.
 
-`chosen`: the two thresholds of `seefar.evaluation.evidence`, those of a grid with the best F0.5 on the mistakes with
+`chosen`: the two thresholds of `seefar.evaluation.verdict`, those of a grid with the best F0.5 on the mistakes with
 even index. `networks`: the rule against the human verdicts of the mistakes with odd index, with the share of each
 verdict among all of them as what chance gives. Beside it two baselines: every mistake `model`; and by loss alone, as
 many verdicts of each kind, `label` to the highest losses, `hard` to the next, `model` to the lowest.
@@ -34,9 +34,9 @@ from seefar.data import load_data
 from seefar.data.images import Labels, Split
 from seefar.data.reference import Reference
 from seefar.evaluation.calibration import fit_temperature
-from seefar.evaluation.evidence import judge
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.verdict import judge
 from seefar.explanation.neighbours import find_duplicates
 from seefar.runs.provenance import provenance
 

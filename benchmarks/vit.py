@@ -1,7 +1,8 @@
 """Do the maps of a vision transformer find what is known to decide? As `ground_truth.py`, for a tiny transformer.
 
 Trains `lab.vit.TinyVit` on `shapes` as it is, and with a planted shortcut: a magenta patch on half of the training
-images, which are all labelled `circle`. `seefar.adapt` chooses the layer.
+images, which are all labelled `circle`. `last` is the layer that `seefar.adapt` chooses, the norm before the last
+attention; `first` is the norm before the first one, where no token has seen another yet.
 
     python benchmarks/vit.py [--epochs N] > results/vit.json
 """
@@ -25,6 +26,11 @@ from seefar.maps.sanity import evidence_inside, pointing_hits
 from seefar.model.adapt import adapt
 from seefar.runs.provenance import provenance
 
+LAYERS = {"last": None, "first": "blocks.0.norm1"}
+MAPS = {
+    f"{name}, {where}": (METHODS[name], layer) for where, layer in LAYERS.items() for name in ("gradcam", "hirescam")
+}
+
 
 def on_shapes(network: TinyVit, test: Split) -> dict[str, Any]:
     """Pointing game and evidence inside of the shape, of at most 300 correct predictions."""
@@ -32,8 +38,8 @@ def on_shapes(network: TinyVit, test: Split) -> dict[str, Any]:
     right = np.flatnonzero(correct)[:300]
     images, labels, masks = test.images[right], test.labels[right], test.masks[right]
     found: dict[str, Any] = {"accuracy": float(correct.mean()), "chance": float(masks.mean()), "methods": {}}
-    for name, method in METHODS.items():
-        maps = method(network, images, labels)
+    for name, (method, layer) in MAPS.items():
+        maps = method(network, images, labels, layer)
         found["methods"][name] = {
             "pointing": share(pointing_hits(maps, masks)),
             "evidence_inside": float(evidence_inside(maps, masks).mean()),
@@ -52,9 +58,9 @@ def on_shortcut(network: TinyVit, plain: Split, planted: Split) -> dict[str, Any
         "chance": float(masks.mean()),
         "methods": {},
     }
-    for name, method in METHODS.items():
-        contrast = contrast_map(network, images, CIRCLE, true, method=method)
-        hidden = occlude(adapt(network), images, np.full(len(images), CIRCLE), true, contrast)
+    for name, (method, layer) in MAPS.items():
+        contrast = contrast_map(network, images, CIRCLE, true, layer, method=method)
+        hidden = occlude(adapt(network).logits, images, np.full(len(images), CIRCLE), true, contrast)
         found["methods"][name] = {
             "pointing": share(pointing_hits(contrast, masks)),
             "evidence_inside": float(evidence_inside(contrast, masks).mean()),
@@ -67,7 +73,7 @@ def on_shortcut(network: TinyVit, plain: Split, planted: Split) -> dict[str, Any
 def main() -> None:
     """Train both networks and print the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     epochs = parser.parse_args().epochs
     plain = load_shapes(train=8000)
     planted = plant_shortcut(plain.test, 1.0)

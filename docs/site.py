@@ -45,7 +45,8 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Links that lead where `on_files` put their targets."""
     if re.search(r"<img\b", markdown):
         raise PluginError(f"{page.file.src_uri}: write pictures as ![text](path), so that their links are checked.")
-    if page.file.src_uri.startswith(("reference/", "results/", "decisions/", "index.md")):  # search: pages on one subject come first
+    # In a search, pages on one subject come first.
+    if page.file.src_uri.startswith(("reference/", "results/", "decisions/", "index.md")):
         page.meta["search"] = {"boost": 0.1}
     if page.file.src_uri.startswith("reference/"):
         markdown = with_summary(markdown)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,9 +46,9 @@ CLASSES = tuple("abcdefghij")
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 
-@pytest.fixture
-def live(make_net: Callable[..., ResNet18]) -> Live:
-    net = adapt(make_net(10))
+@pytest.fixture(scope="module")
+def live() -> Live:
+    net = adapt(ResNet18(10, 4).eval())
     settings = replace(normalise_map_settings(net, 32), batch=1)
     return Live(render_report(make_content(4), live=True), Explainer(net, settings, settings.grid), CLASSES, (32, 32))
 
@@ -65,10 +65,11 @@ class Visitor(requests.Session):
         return self.post(self.address + path, data=body, timeout=60, **more)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def visitor(live: Live) -> Iterator[Visitor]:
     with serving(live) as session:
         yield session
+        assert session.say("/predict", IMAGE.tobytes()).ok  # whatever the tests sent
 
 
 @contextmanager
@@ -88,9 +89,9 @@ def numbers(text: str, kind: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), kind)
 
 
-def png(image: np.ndarray = IMAGE) -> bytes:
+def png(image: np.ndarray | Image.Image = IMAGE) -> bytes:
     stored = BytesIO()
-    Image.fromarray(image).save(stored, "PNG")
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(stored, "PNG")
     return stored.getvalue()
 
 
@@ -157,18 +158,15 @@ def test_a_picture_is_explained_as_on_the_command_line(visitor: Visitor, live: L
     [
         ("/predict", b"x" * 3071, {}, 400),
         ("/predict?other=10", IMAGE.tobytes(), {}, 400),
-        ("/predict?other=-1", IMAGE.tobytes(), {}, 400),
         ("/predict?other=%C2%B2", IMAGE.tobytes(), {}, 400),
         ("/predict", IMAGE.tobytes() + b"x", {}, 413),
-        ("/picture", b"", {}, 400),
         ("/picture", b"no picture", {}, 400),
+        ("/picture", png(Image.new("1", (10_000, 9_000))), {}, 400),  # refused before it is decoded
         ("/picture", b'{"path": "/etc/passwd"}', {"Content-Type": "application/json"}, 400),
         ("/predict", IMAGE.tobytes(), {"Host": "evil.com"}, 400),
         ("/predict", IMAGE.tobytes(), {"Host": "127.0.0.1.evil.com"}, 400),
-        ("/predict", IMAGE.tobytes(), {"Host": ""}, 400),
         ("/predict", IMAGE.tobytes(), {"Origin": "http://evil.com"}, 403),
         ("/predict", IMAGE.tobytes(), {"Origin": "null"}, 403),
-        ("/predict", IMAGE.tobytes(), {"Origin": "http://["}, 403),
         ("/picture", png(), {"Host": "evil.com", "Origin": "http://evil.com"}, 400),
         ("/", b"", {}, 405),
         ("/etc/passwd", b"", {}, 404),
@@ -181,10 +179,9 @@ def test_what_is_wrong_is_refused_in_one_line(
     assert reply.status_code == code
     assert set(reply.json()) == {"error"}
     assert "\n" not in reply.json()["error"]
-    assert visitor.say("/predict", IMAGE.tobytes()).ok
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+@pytest.mark.parametrize("name", ["localhost", "[::1]", "LOCALHOST"])
 def test_its_own_names_are_admitted(visitor: Visitor, name: str) -> None:
     address = f"{name}:{visitor.port}"
     reply = visitor.say("/predict", IMAGE.tobytes(), headers={"Host": address, "Origin": f"http://{address.lower()}"})
@@ -203,25 +200,20 @@ def test_on_all_interfaces_any_name_is_admitted_but_no_other_page(live: Live) ->
 def test_no_file_is_opened_for_a_request(visitor: Visitor, tmp_path: Path) -> None:
     secret = tmp_path / "id_rsa.png"
     secret.write_bytes(png())
-    for _ in range(2):  # what is loaded once
-        assert visitor.say("/predict", IMAGE.tobytes()).ok
-        assert visitor.say("/picture", png()).ok
-        assert not visitor.say("/picture", b"x").ok
+    assert visitor.say("/picture", png()).ok  # loads what is loaded once
+    assert not visitor.say("/picture", b"x").ok
     opened: list[str] = []
     watching = True
     sys.addaudithook(lambda event, values: opened.append(str(values[0])) if watching and event == "open" else None)
-    for text in (str(secret), f"file://{secret}", f"..{secret}", f'{{"path": "{secret}"}}'):
-        for path in ("/predict", "/picture", f"/picture?path={text}", f"/{text}", f"/predict?other={text}"):
-            for body in (text.encode(), png()):
-                reply = visitor.say(path, body, headers={"Content-Type": "application/json", "Referer": text})
-                assert reply.status_code in (200, 400, 404, 413)
-    for path in (f"/{secret}", f"/file={secret}", f"/gradio_api/file={secret}", f"/%2e%2e{secret}", "/config"):
-        assert visitor.get(visitor.address + path).status_code == 404
+    for text in (str(secret), f"file://{secret}", f"..{secret}"):
+        for path in ("/predict", f"/picture?path={text}", f"/{text}", f"/predict?other={text}"):
+            reply = visitor.say(path, text.encode(), headers={"Content-Type": "application/json", "Referer": text})
+            assert reply.status_code in (400, 404)
+        assert visitor.get(f"{visitor.address}/file={text}").status_code == 404
     file = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}  # what once had any file read
-    for headers in ({}, {"Host": "evil.com", "Origin": "http://evil.com"}):
-        for path in ("/gradio_api/queue/join", "/picture"):
-            body = json.dumps({"data": [{"background": file, "composite": file}], "fn_index": 3, "session_hash": "a"})
-            assert visitor.say(path, body, headers=headers).status_code in (400, 404)
+    body = json.dumps({"data": [{"background": file, "composite": file}], "fn_index": 3, "session_hash": "a"})
+    for path in ("/gradio_api/queue/join", "/picture"):
+        assert visitor.say(path, body).status_code in (400, 404)
     watching = False
     assert opened == []
 
@@ -231,22 +223,10 @@ def test_many_at_once_and_too_much_at_once_are_survived(visitor: Visitor) -> Non
         with Visitor(visitor.port) as one:
             return one.say("/predict", IMAGE.tobytes()).status_code
 
-    with ThreadPoolExecutor(50) as together:
-        codes = list(together.map(ask, range(50)))
-    assert set(codes) <= {200, 503}
-    assert codes.count(200) >= 16
-
+    with ThreadPoolExecutor(50) as together:  # 16 at a time are read, the others wait
+        assert list(together.map(ask, range(50))) == [200] * 50
     assert visitor.say("/picture", (bytes(1 << 20) for _ in range(200))).status_code == 413
     assert visitor.say("/picture", bytes(LARGEST_UPLOAD + 1)).status_code == 413
-    assert visitor.say("/predict", IMAGE.tobytes()).ok
-
-
-def test_a_bomb_is_refused_before_it_is_decoded(visitor: Visitor) -> None:
-    stored = BytesIO()
-    Image.new("1", (10_000, 9_000)).save(stored, "PNG")
-    reply = visitor.say("/picture", stored.getvalue())
-    assert reply.status_code == 400
-    assert "90,000,000" in reply.json()["error"] or "pixels" in reply.json()["error"]
 
 
 def test_a_request_that_never_ends_is_given_up(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,17 +234,12 @@ def test_a_request_that_never_ends_is_given_up(visitor: Visitor, monkeypatch: py
     with socket.create_connection(("127.0.0.1", visitor.port), timeout=30) as half:
         half.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3072\r\n\r\nabc")
         assert half.recv(100).startswith(b"HTTP/1.1 408 ")
-    assert visitor.say("/predict", IMAGE.tobytes()).ok
 
 
 def test_a_visitor_who_goes_away_leaves_no_trace(visitor: Visitor, capfd: pytest.CaptureFixture[str]) -> None:
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", visitor.port)) as half:
             half.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3072\r\n\r\nabc")
-    for _ in range(100):  # until it has noticed
-        if visitor.say("/predict", IMAGE.tobytes()).ok:
-            break
-        time.sleep(0.05)
     assert visitor.say("/predict", IMAGE.tobytes()).ok
     assert capfd.readouterr().err == ""
 
@@ -272,13 +247,9 @@ def test_a_visitor_who_goes_away_leaves_no_trace(visitor: Visitor, capfd: pytest
 # The command
 
 
-@pytest.mark.parametrize("port", ["80000", "-1"])
-def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["app", "no such run", "--port", port]) == 2
-    assert "--port must be between 0 and 65535" in capsys.readouterr().err
-
-
-def test_a_port_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_none_or_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["app", "no such run", "--port", "80000"]) == 2
+    assert "80000" in capsys.readouterr().err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["app", "no such run", "--port", str(port)]) == 2
@@ -301,16 +272,14 @@ def test_without_its_packages_the_extra_is_named(
 
 def test_the_page_of_a_run_is_made_from_what_it_has(tiny: Run, few: Data) -> None:
     (tiny.folder.report).write_text("<script>alert(1)</script>", encoding="utf-8")  # what a stranger left there
-    live = make_live(tiny.model, report_content(tiny, few, progress=seefar.SILENT))
+    tiny.folder.predictions.unlink()
+    content = report_content(tiny, few, progress=seefar.SILENT)
+    live = make_live(tiny.model, content)
     assert "alert(1)" not in live.page
     payload = json.loads(live.page.split('id="values">')[1].split("</script>")[0])
-    assert len(payload["mistakes"]) > 0
+    assert len(payload["mistakes"]) == content.evaluation.metrics.mistakes > 0
     assert payload["maps"]["cells"] == list(live.explainer.grid.cells)
-    for name in ("predictions.npz", "maps.npz", "report.html"):
-        (tiny.folder.path / name).unlink()
-    again = make_live(tiny.model, report_content(tiny, few, progress=seefar.SILENT))
     assert tiny.folder.predictions.exists()
-    assert json.loads(again.page.split('id="values">')[1].split("</script>")[0])["maps"] is None
 
 
 class Served:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import seefar
@@ -17,7 +16,6 @@ from seefar.cli.main import main
 from seefar.data import Data, Split
 from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.audit import prepare_audit
-from seefar.evaluation.metrics import measure
 from seefar.evaluation.predictions import Predictions
 from seefar.pipeline import open_finished
 from seefar.training.run import Run
@@ -65,6 +63,16 @@ def write_csv(photos: Path, predicted: dict[str, str], path: str = "mine.csv") -
     return Path(path)
 
 
+def own_network() -> Any:
+    namespace: dict[str, Any] = {}
+    exec(MODEL, namespace)
+    return namespace["load"]()
+
+
+def audit(pictures: Any, *arguments: Any, **more: Any) -> Any:
+    return seefar.audit(pictures, *arguments, **{"image_size": 32, "progress": seefar.SILENT, **more})
+
+
 def metrics_of(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(Path("runs", name, "metrics.json").read_text())
     return found
@@ -100,23 +108,18 @@ def test_predicted_classes_alone_make_a_run_folder(photos: Path, capsys: pytest.
 def test_counts_and_rates_are_those_of_scikit_learn(photos: Path) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     test = seefar.load_data("photos", image_size=32, to_judge=True, progress=seefar.SILENT).test
-    rng = np.random.default_rng(1)
-    for classes_only in (True, False):
-        scores = rng.normal(size=(12, 3)) + 2 * np.eye(3)[test.labels]
-        shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-        predicted = scores.argmax(1)
-        columns = [[test.classes[k]] for k in predicted] if classes_only else shares.tolist()
-        head = ["file", *(["predicted"] if classes_only else test.classes)]
-        lines = [[file, *map(str, cells)] for file, cells in zip(test.files or (), columns, strict=True)]
-        Path("p.csv").write_text("\n".join(",".join(line) for line in [head, *lines[::-1]]) + "\n")
-        result = seefar.audit("photos", "p.csv", name=f"a{classes_only}", image_size=32, progress=seefar.SILENT)
-        found = result.evaluation.metrics
-        assert np.array_equal(found.confusion, metrics.confusion_matrix(test.labels, predicted))
-        assert found.accuracy == metrics.accuracy_score(test.labels, predicted)
-        recalls = metrics.recall_score(test.labels, predicted, average=None)
-        np.testing.assert_allclose([one.recall for one in found.classes], recalls)
-        if not classes_only:
-            assert found.loss == pytest.approx(metrics.log_loss(test.labels, shares), rel=1e-5)
+    scores = np.random.default_rng(1).normal(size=(12, 3)) + 2 * np.eye(3)[test.labels]
+    shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    predicted = scores.argmax(1)
+    lines = [[file, *map(str, row)] for file, row in zip(test.files or (), shares.tolist(), strict=True)]
+    text = [["file", *test.classes], *lines[::-1]]
+    Path("p.csv").write_text("\n".join(",".join(line) for line in text) + "\n")
+    found = audit("photos", "p.csv").evaluation.metrics
+    assert np.array_equal(found.confusion, metrics.confusion_matrix(test.labels, predicted))
+    assert found.accuracy == metrics.accuracy_score(test.labels, predicted)
+    recalls = metrics.recall_score(test.labels, predicted, average=None)
+    np.testing.assert_allclose([one.recall for one in found.classes], recalls)
+    assert found.loss == pytest.approx(metrics.log_loss(test.labels, shares), rel=1e-5)
 
 
 def test_a_model_of_a_file_is_explained_and_its_code_is_not_loaded_again(
@@ -143,31 +146,18 @@ def test_a_model_of_a_file_is_explained_and_its_code_is_not_loaded_again(
 
 
 def test_pictures_have_the_size_of_the_model_and_none_is_guessed(photos: Path) -> None:
-    namespace: dict[str, Any] = {}
-    exec(MODEL, namespace)
-    network, silent = namespace["load"](), seefar.SILENT
+    network, silent = own_network(), seefar.SILENT
     with pytest.raises(ChoiceError, match=r"Net .*--image-size"):
         prepare_audit(photos, model=network, progress=silent)
     assert prepare_audit(photos, model=seefar.adapt(network, image_size=48), progress=silent)[1].image_size == 48
     assert prepare_audit(photos, model=network, image_size=40, progress=silent)[1].image_size == 40
-    assert prepare_audit("shapes", model=network, progress=silent)[1].image_size == 32  # these have a size of their own
 
 
 def test_a_model_and_predictions_that_differ_are_named(photos: Path) -> None:
     write_csv(photos, {"b0.png": "green", "r3.png": "green"})
-    namespace: dict[str, Any] = {}
-    exec(MODEL, namespace)
     classes = ("red", "green", "blue")
     with pytest.warns(UserWarning, match=r"differ in 1 of 12 pictures, first in red/r3\.png"):
-        result = seefar.audit(
-            photos,
-            "mine.csv",
-            namespace["load"](),
-            classes=classes,
-            image_size=32,
-            progress=seefar.SILENT,
-            layer="stage",
-        )
+        result = audit(photos, "mine.csv", own_network(), classes=classes, layer="stage", explain="shown", top=1)
     assert [mistake.index for mistake in result.evaluation.mistakes] == [0]
 
 
@@ -176,7 +166,6 @@ def test_a_model_and_predictions_that_differ_are_named(photos: Path) -> None:
     [
         (["photos"], "predictions or a model"),
         (["photos", "--predictions", "no.csv"], "no.csv"),
-        (["photos", "--predictions", "net.py"], "net.py"),
         (["photos", "--model", "no.py:load"], "no.py:load"),
         (["photos", "--model", "net.py:other"], "other"),
         (["nowhere", "--predictions", "mine.csv"], "nowhere"),
@@ -195,24 +184,18 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(
 def test_a_folder_is_about_one_thing(photos: Path) -> None:
     write_csv(photos, {"b1.png": "red"})
     for _ in range(2):  # the same again
-        assert (
-            seefar.audit(photos, "mine.csv", image_size=32, progress=seefar.SILENT).run.folder.path.as_posix()
-            == "runs/audit"
-        )
+        assert audit(photos, "mine.csv").run.folder.path.as_posix() == "runs/audit"
     write_csv(photos, {}, "other.csv")
-    assert (
-        seefar.audit(photos, "other.csv", image_size=32, progress=seefar.SILENT).run.folder.path.as_posix()
-        == "runs/audit-2"
-    )
+    assert audit(photos, "other.csv").run.folder.path.as_posix() == "runs/audit-2"
     with pytest.raises(RunError, match=r"mine\.csv"):
-        seefar.audit(photos, "other.csv", name="audit", image_size=32, progress=seefar.SILENT)
+        audit(photos, "other.csv", name="audit")
     write_csv(photos, {})  # the file changed: the same folder, computed again
-    assert seefar.audit(photos, "mine.csv", image_size=32, progress=seefar.SILENT).evaluation.mistakes == []
+    assert audit(photos, "mine.csv").evaluation.mistakes == []
     assert json.loads(Path("runs/audit/metrics.json").read_text())["test"]["mistakes"] == 0
     assert seefar.verify("audit") == []
 
 
-@pytest.mark.parametrize("content", ["{}", "[1]", '{"classes": 3, "fingerprint": 1, "image_size": []}', "x"])
+@pytest.mark.parametrize("content", ["{}", '{"classes": 3, "fingerprint": 1, "image_size": []}', "x"])
 def test_a_damaged_audit_is_refused(photos: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("runs/audit").mkdir(parents=True)
     Path("runs/audit/audit.json").write_text(content)
@@ -233,29 +216,11 @@ def test_other_pictures_are_judged_in_a_folder_of_their_own(
     found = json.loads(Path(own, "metrics.json").read_text())["test"]
     assert found["confusion"] == json.loads(tiny.folder.metrics.read_text())["test"]["confusion"]  # the same pictures
     assert {path: path.read_bytes() for path in tiny.folder.path.rglob("*") if path.is_file()} == before
-    flags = ["--top", "2", "--explain", "shown", "--quiet", "--device", "cpu"]
+    flags = ["--top", "1", "--explain", "shown", "--quiet", "--device", "cpu"]
     assert main(["explain", own, *flags]) == 0  # the network of the run is found
-    assert main(["report", own, "--quiet"]) == 0
     assert seefar.verify(Path(own)) == []
     assert main(["evaluate", str(tiny.folder.path), "--on", "nowhere", "--quiet"]) == 2
     assert "nowhere" in capsys.readouterr().err
-
-
-def test_an_order_that_gives_chance_is_noticed() -> None:
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 4, 400)
-    predicted = np.where(rng.random(400) < 0.9, labels, rng.integers(0, 4, 400))
-    names = ("a", "b", "c", "d")
-
-    def cautions(predicted: Any) -> str:
-        return "\n".join(measure(labels, predicted, np.zeros(400), names).cautions)
-
-    assert cautions(predicted) == ""
-    assert "same order" in cautions((predicted + 1) % 4)
-    assert "b means a" in cautions((predicted + 1) % 4)
-    always = cautions(np.full(400, 3))
-    assert "same order" in always
-    assert "means" not in always
 
 
 def test_near_duplicates_are_found_without_a_model(few: Data, in_folder: Path, coarse: None) -> None:
@@ -266,7 +231,7 @@ def test_near_duplicates_are_found_without_a_model(few: Data, in_folder: Path, c
     predicted = np.eye(10)[(few.test.labels + 1) % 10]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = seefar.audit(data, predicted, progress=seefar.SILENT).neighbours
+        found = audit(data, predicted).neighbours
     assert found is not None
     assert [(one.index, one.training, one.mirrored) for one in found.duplicates] == [(3, 5, True)]
     assert (found.of_true == -1).all()
@@ -275,14 +240,5 @@ def test_near_duplicates_are_found_without_a_model(few: Data, in_folder: Path, c
 def test_predictions_of_other_pictures_are_refused(few: Data, in_folder: Path) -> None:
     other = Predictions.of(np.eye(10)[few.train.labels], few.train)
     with pytest.raises(DataError, match="other images"):
-        seefar.audit(few.test, other, progress=seefar.SILENT)
+        audit(few.test, other)
     assert not list(in_folder.iterdir())
-
-
-def test_a_module_without_a_linear_layer_has_maps_and_no_neighbours(few: Data, in_folder: Path, coarse: None) -> None:
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, 10, 4, 4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    with pytest.warns(UserWarning, match="not measurably"):
-        result = seefar.audit(few, model=net, layer="0", top=1, explain="shown", progress=seefar.SILENT)
-    assert result.explanation is not None
-    assert result.neighbours is None or (result.neighbours.of_true == -1).all()

@@ -64,20 +64,18 @@ USES: dict[str, Callable[[Run, Data, Path], object]] = {
     "verify": lambda run, _data, _folder: seefar.verify(run.folder.path),
     "predict_pictures": predict_pictures,
     "evaluate_run": lambda run, data, _folder: seefar.evaluate_run(run, data, progress=SILENT),
-    "explain_run": lambda run, data, _folder: seefar.explain_run(run, data, top=2, explain="shown", progress=SILENT),
+    "explain_run": lambda run, data, _folder: seefar.explain_run(run, data, top=1, explain="shown", progress=SILENT),
     "report_run": lambda run, data, _folder: seefar.report_run(run, data, progress=SILENT),
-    "predict": lambda run, data, _folder: seefar.predict(run.model, data.test, progress=SILENT),
-    "evaluate": lambda run, data, _folder: seefar.evaluate(run.model, data.test, progress=SILENT),
     "gradcam": lambda run, data, _folder: seefar.gradcam(run.model, data.test.images[:2], data.test.labels[:2]),
-    "class_maps": lambda run, data, _folder: seefar.class_maps(run.model, data.test.images[:2]),
     "plot_history": lambda run, _data, _folder: seefar.plot_history(run.history),
 }
 
 
-TRAINING = ("train", "run", "evaluate_run", "report_run")  # explain_run has the other steps of `run` too
+LONG = ("train", "run", "explain_run", "evaluate_run", "report_run")
 
 
-@pytest.mark.parametrize("use", [pytest.param(use, marks=pytest.mark.slow) if use in TRAINING else use for use in USES])
+@pytest.mark.parametrize("use", [pytest.param(use, marks=pytest.mark.slow) if use in LONG else use for use in USES])
+@pytest.mark.usefixtures("coarse")
 def test_the_process_of_the_caller_stays_as_it_was(use: str, run: Run, few: Data, tmp_path: Path) -> None:
     USES[use](run, few, tmp_path / "warm-up")  # what is imported at the first use may add, say, filters of warnings
     random.seed(5)

@@ -12,7 +12,6 @@ from PIL import Image
 
 import seefar
 from seefar.cli.main import main
-from seefar.cli.tools import _figure_paths
 from seefar.data import Data
 from seefar.explanation.explanation import Explanation
 from seefar.report.style import new_figure
@@ -28,6 +27,7 @@ def odd_pictures(shapes: Data, in_folder: Path) -> Path:
     folder.mkdir()
     image = Image.fromarray(shapes.test.images[0])
     image.save(folder / "plain.png")
+    image.save(folder / "PLAIN.bmp")
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: a quarter turn to the right makes it so
     image.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.png", exif=exif)
@@ -52,7 +52,7 @@ def test_odd_pictures_are_predicted_and_bad_ones_named_after_them(
     (odd_pictures / "broken.jpg").write_text("no picture")
     found = predict(run, capsys, "odd", "gone.png", code=2)
     rows = {Path(row["file"]).name: row for row in found["pictures"]}
-    assert len(rows) == 7
+    assert len(rows) == len({row["figure"].lower() for row in rows.values()}) == 8
     for row in rows.values():
         assert Path(row["figure"]).parent == Path("predictions/run")
         assert Path(row["figure"]).exists()
@@ -62,10 +62,9 @@ def test_odd_pictures_are_predicted_and_bad_ones_named_after_them(
     assert rows["grey.png"]["probabilities"] == rows["deep.png"]["probabilities"]
     assert rows["wide.webp"]["crop"] == [16, 0, 48, 32]
     assert [name for name, row in sorted(rows.items()) if row["notes"]] == ["deep.png", "moving.gif", "print.tif"]
-    assert [name in one for name, one in zip(("broken.jpg", "gone.png"), found["unreadable"], strict=True)] == [
-        True,
-        True,
-    ]
+    broken, gone = found["unreadable"]
+    assert "broken.jpg" in broken
+    assert "gone.png" in gone
 
 
 def test_what_is_printed_of_a_picture_cannot_be_obeyed_by_a_terminal(
@@ -80,23 +79,18 @@ def test_what_is_printed_of_a_picture_cannot_be_obeyed_by_a_terminal(
 
 
 def test_the_grid_that_was_measured_on_the_mistakes_is_used(
-    run: Run, shapes: Data, odd_pictures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tiny: Run, odd_pictures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seefar.explain_run(run, shapes, progress=seefar.SILENT, explain="shown", top=2, neighbours=False)
     grids: list[Any] = []
     monkeypatch.setattr("seefar.report.figures.plot_picture", lambda one: grids.append(one.grid) or new_figure(1, 1))
-    predict(run, capsys, "odd/plain.png")
-    assert grids == [Explanation.load(run.folder.maps).grid]
+    predict(tiny, capsys, "odd/plain.png")
+    assert grids == [Explanation.load(tiny.folder.maps).grid]
 
 
 def test_maps_are_made_as_chosen(run: Run, odd_pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     how = {"method": "hirescam", "layer": "layer2", "hide": "grey"}
-    (default,) = predict(run, capsys, "odd/plain.png")["pictures"]
     (chosen,) = predict(run, capsys, "odd/plain.png", *(f"--{name}={value}" for name, value in how.items()))["pictures"]
-    assert [default["map"][name] for name in ("method", "layer", "cells")] == ["gradcam", None, [8, 8]]
     assert [chosen["map"][name] for name in ("method", "layer", "cells")] == ["hirescam", "layer2", [16, 16]]
-    assert (default["hidden"]["by"], chosen["hidden"]["by"]) == ("blur", "grey")
-    assert chosen["probabilities"] == default["probabilities"]
     (same,) = seefar.predict_pictures(run.model, "odd/plain.png", run.classes, progress=seefar.SILENT, **how)
     assert json.loads(json.dumps({**same.summary(), "figure": "predictions/run/plain.png"})) == chosen
 
@@ -106,7 +100,6 @@ def test_maps_are_made_as_chosen(run: Run, odd_pictures: Path, capsys: pytest.Ca
     [
         (("--layer", "layer9"), "layer9"),
         (("--layer", "layer4"), "6x6"),
-        (("--cells", "7"), "7"),
         (("--cells", "16", "--layer", "layer2"), "cells"),
         (("--out", "a.png"), "a.png"),
     ],
@@ -124,9 +117,3 @@ def test_what_cannot_be_made_is_refused_before_pictures_are_read(
     assert main(["predict", str(run.folder), "a.png", "--quiet", *words]) == 2
     assert named in capsys.readouterr().err
     assert not Path("predictions").exists()
-
-
-def test_pictures_of_one_name_get_figures_of_their_own() -> None:
-    names = ("a/cat.png", "b/cat.jpg", "CAT.gif", "dog.png", "a/cat-2.png")
-    found = [path.name for path in _figure_paths(Path("out"), names)]
-    assert found == ["cat.png", "cat-2.png", "CAT-3.png", "dog.png", "cat-2-2.png"]

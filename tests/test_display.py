@@ -19,14 +19,9 @@ def test_a_line_is_due_after_a_while_only(capsys: pytest.CaptureFixture[str], mo
     assert capsys.readouterr().err.splitlines() == ["maps: 3 of 10, note", "maps: 5 of 10, note"]
 
 
-def test_lines_of_the_log_are_shown_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    with showing(None) as display:
-        display.line("[1,  2000] loss: 1.061")
+def test_lines_of_the_log_are_shown_at_once_but_for_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    for chosen in (None, SILENT):
+        with showing(chosen) as display:
+            display.line("[1,  2000] loss: 1.061")
+            display.update("maps", 1, 1)
     assert capsys.readouterr().err == "[1,  2000] loss: 1.061\n"
-
-
-def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
-    with showing(SILENT) as display:
-        display.line("a")
-        display.update("maps", 1, 1)
-    assert capsys.readouterr() == ("", "")

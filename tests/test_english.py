@@ -45,17 +45,6 @@ def help_text(name: str) -> str:
     return re.sub(r"[│╭╮╰╯─]|\x1b\[[0-9;]*m", " ", shown.getvalue())
 
 
-def test_the_test_sees_what_it_should() -> None:
-    assert REPLACED.findall("The loss is told anew, and no one is wanted.") == ["told", "anew", "wanted"]
-    assert sentences(prose("# Title\nOne. Two: three\n\n- four `five six`\n- seven")) == [
-        "One.",
-        "Two:",
-        "three",
-        "- four CODE",
-        "- seven",
-    ]
-
-
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_pages_are_in_plain_english(path: Path) -> None:
     text = prose(path.read_text(encoding="utf-8"))

@@ -49,25 +49,17 @@ def test_imports_point_downwards(name: str) -> None:
     assert [other for other in imported(MODULES[name]) if ORDER.index(other) > place] == []
 
 
-def test_the_longest_chain_of_imports_does_not_grow() -> None:
+def test_the_house_does_not_grow() -> None:
     chain = longest_chain()
     assert len(chain) <= LONGEST_CHAIN, f"{len(chain)} modules: {', '.join(chain)}"
-
-
-def test_a_command_is_followed_to_its_table_through_less_than_ten_files() -> None:
-    assert len(files_read()) < 10
-
-
-def test_the_names_at_the_top_level_do_not_grow() -> None:
+    assert len(files_read()) < 10  # from a command to its table
     assert public_names() <= MOST_NAMES
 
 
-def test_pyplot_and_its_global_state_are_not_used() -> None:
-    assert not [name for name, path in MODULES.items() if "matplotlib.pyplot" in path.read_text(encoding="utf-8")]
-
-
-def test_what_only_a_training_on_the_cpu_needs_is_imported_there() -> None:
-    tops = [node for path in MODULES.values() for node in ast.parse(path.read_text(encoding="utf-8")).body]
+def test_pyplot_is_not_used_and_what_only_a_training_on_the_cpu_needs_is_imported_there() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in MODULES.values()]
+    assert not any("matplotlib.pyplot" in text for text in texts)
+    tops = [node for text in texts for node in ast.parse(text).body]
     names = {alias.name for node in tops if isinstance(node, ast.Import) for alias in node.names}
     assert "torch" in names
     assert not names & {"albumentations", "cv2"}

@@ -33,23 +33,14 @@ from seefar.training.run import Run, load_for
 
 pytestmark = pytest.mark.usefixtures("coarse")
 
-SLOW = pytest.mark.slow
-
 TRAINING = {"recipe.json", "data.json", "history.csv", "log.txt", "weights.safetensors"}
+FIGURES = ("history", "mistakes", "maps", "assignment", "confusion", "reliability", "faults")
 COMPUTED = {
-    "predictions.npz",
-    "calibration.json",
-    "metrics.json",
-    "maps.npz",
-    "explanation.json",
-    "neighbours.npz",
-    "mistakes.csv",
-    "report.html",
-    *(
-        f"figures/{name}.png"
-        for name in ("history", "mistakes", "maps", "assignment", "confusion", "reliability", "faults")
-    ),
+    *("predictions.npz", "calibration.json", "metrics.json", "maps.npz", "explanation.json", "neighbours.npz"),
+    *("mistakes.csv", "report.html"),
+    *(f"figures/{name}.png" for name in FIGURES),
 }
+QUICK = {"explain": "shown", "top": 1, "neighbours": False}
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -60,6 +51,10 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def explain(run: Run, data: Data, **choices: Any) -> Result:
     return seefar.explain_run(run, data, progress=SILENT, **{"top": 2, **choices})
+
+
+def metrics_of(run: Run) -> Any:
+    return json.loads(run.folder.metrics.read_text(encoding="utf-8"))
 
 
 def delete(path: Path) -> None:
@@ -74,6 +69,9 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
+
+
+DAMAGES = (delete, truncate, flip)
 
 
 def test_the_job_leaves_these_files_and_nothing_is_done_twice(finished: Path, few: Data) -> None:
@@ -95,19 +93,17 @@ def test_the_manifest_names_what_trained_and_what_wrote_last(finished: Path) -> 
     assert training["packages"]["torch"] == torch.__version__
 
 
-@pytest.mark.parametrize("damage", [delete, pytest.param(truncate, marks=SLOW), pytest.param(flip, marks=SLOW)])
-def test_all_that_was_damaged_is_made_again_to_the_same_bytes(
-    tiny: Run, few: Data, finished: Path, damage: Callable[[Path], None]
-) -> None:
-    for name in COMPUTED:
-        damage(tiny.folder.path / name)
+def test_all_that_was_damaged_is_made_again_to_the_same_bytes(tiny: Run, few: Data, finished: Path) -> None:
+    for number, name in enumerate(sorted(COMPUTED)):
+        DAMAGES[number % 3](tiny.folder.path / name)
     assert {line.split(" is ")[0] for line in seefar.verify(tiny.folder)} == COMPUTED
     explain(tiny, few)
     assert content(tiny.folder.path) == content(finished)
     assert seefar.verify(tiny.folder) == []
 
 
-@pytest.mark.parametrize("damage", [pytest.param(delete, marks=SLOW), pytest.param(truncate, marks=SLOW), flip])
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", sorted(COMPUTED))
 def test_a_file_that_was_damaged_is_made_again_to_the_same_bytes(
     tiny: Run, few: Data, finished: Path, name: str, damage: Callable[[Path], None]
@@ -118,24 +114,19 @@ def test_a_file_that_was_damaged_is_made_again_to_the_same_bytes(
     assert seefar.verify(tiny.folder) == []
 
 
-@pytest.mark.parametrize("names", [COMPUTED, {"maps.npz", "figures/history.png"}], ids=["all", "two"])
 def test_what_is_missing_from_a_folder_that_cannot_be_written_to_is_computed_and_named(
-    tiny: Run, few: Data, finished: Path, names: set[str], monkeypatch: pytest.MonkeyPatch
+    tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    names = {"explanation.json", "figures/history.png"}
     for name in names:
         delete(tiny.folder.path / name)
     before, lines = content(tiny.folder.path), Lines()
     monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
-    result = seefar.explain_run(tiny, few, top=2, progress=lines)
-    whole = seefar.Explanation.load(finished / "maps.npz")
-    np.testing.assert_array_equal(result.explanation.contrast, whole.contrast)
+    result = seefar.run(TINY, few, tiny.folder.path, top=2, progress=lines)
+    assert len(result.explanation) == result.evaluation.metrics.mistakes
     (line,) = lines.found
     assert str(tiny.folder) in line
     assert names <= set(re.split("[ ,]+", line))
-    if names != COMPUTED:
-        assert seefar.evaluate_run(tiny, few, progress=SILENT).metrics == result.evaluation.metrics
-        seefar.report_run(tiny, few, progress=SILENT)
-        seefar.run(TINY, few, tiny.folder.path, top=2, progress=SILENT)
     assert content(tiny.folder.path) == before
 
 
@@ -163,22 +154,6 @@ def remove_computed(folder: Path) -> None:
         delete(folder / name)
 
 
-@pytest.mark.parametrize("more", [0, pytest.param(1, marks=SLOW)])
-def test_a_job_that_is_killed_again_and_again_ends_with_the_same_bytes(
-    tiny: Run, few: Data, finished: Path, more: int
-) -> None:
-    """After two renames: before the next file. Or after one more in each attempt, also before a file's entry."""
-    remove_computed(tiny.folder.path)
-    attempts = 0
-    while killed(tiny, few, 2 + more * attempts):
-        attempts += 1
-        assert attempts < 50
-        assert "finished" in seefar.verify(tiny.folder)[0]
-    assert attempts >= (5 if more else len(COMPUTED))
-    assert content(tiny.folder.path) == content(finished)
-    assert seefar.verify(tiny.folder) == []
-
-
 @pytest.mark.slow
 def test_a_kill_at_any_rename_is_resumed_to_the_same_bytes(tiny: Run, few: Data, finished: Path) -> None:
     remove_computed(tiny.folder.path)
@@ -199,45 +174,38 @@ def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path, tm
     evaluation = seefar.evaluate_run(tiny, few, progress=SILENT)
     expected = seefar.predict(tiny.model, few.test, progress=SILENT)
     np.testing.assert_allclose(evaluation.predictions.logits, expected.logits, atol=1e-5)
-    gone = {
-        "maps.npz",
-        "explanation.json",
-        "figures/maps.png",
-        "figures/assignment.png",
-        "neighbours.npz",
-        "report.html",
-    }
+    gone = {"figures/maps.png", "figures/assignment.png"}
+    gone |= {"maps.npz", "explanation.json", "neighbours.npz", "report.html"}
     assert content(tiny.folder.path).keys() == TRAINING | COMPUTED - gone
-    explain(tiny, few)
-    assert seefar.verify(tiny.folder) == []
+    explain(tiny, few, **QUICK)
     fresh = shutil.copytree(finished, tmp_path / "fresh" / "tiny")
     remove_computed(fresh)
-    explain(replace(tiny, folder=RunFolder(fresh)), few)
+    explain(replace(tiny, folder=RunFolder(fresh)), few, **QUICK)
     assert content(tiny.folder.path) == content(fresh) != content(finished)
 
 
-def test_nothing_of_other_test_images_stays(tiny: Run, few: Data) -> None:
-    others = replace(few, test=replace(few.test, images=255 - few.test.images))  # the labels stay
-    evaluation = seefar.evaluate_run(tiny, others, progress=SILENT)
-    expected = seefar.predict(tiny.model, others.test, progress=SILENT)
-    np.testing.assert_allclose(evaluation.predictions.logits, expected.logits, atol=1e-5)
-    assert not tiny.folder.maps.exists()
-    assert not tiny.folder.report.exists()
-    assert seefar.verify(tiny.folder) == []
-
-
-def test_other_choices_and_back_give_the_same_bytes(tiny: Run, few: Data, finished: Path) -> None:
+@pytest.mark.slow
+def test_other_choices_and_back_give_the_same_bytes(
+    tiny: Run, few: Data, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def changed(**choices: Any) -> set[str]:
         before = content(tiny.folder.path)
         explain(tiny, few, **choices)
         after = content(tiny.folder.path)
         return {name for name in before if before[name] != after.get(name)}
 
-    assert changed(top=1) == {"figures/mistakes.png", "figures/maps.png", "figures/assignment.png"}
-    assert changed(hide="grey") > {"maps.npz", "explanation.json", "mistakes.csv", "report.html"}
-    assert json.loads(tiny.folder.explanation.read_text(encoding="utf-8"))["hide"] == "grey"
+    with monkeypatch.context() as patch:
+        for name in ("explain_in_parts", "predict", "evaluate"):
+            patch.setattr(f"seefar.artifacts.{name}", lambda *_, **__: pytest.fail("computed again"))
+        assert changed(top=1) == {"figures/mistakes.png", "figures/maps.png", "figures/assignment.png"}
     delete(tiny.folder.path / "neighbours.npz")
-    assert changed(hide="grey", neighbours=False) == {"metrics.json", "mistakes.csv", "report.html"}
+    assert changed(hide="grey", neighbours=False, explain="shown") > {
+        "maps.npz",
+        "explanation.json",
+        "metrics.json",
+        "report.html",
+    }
+    assert json.loads(tiny.folder.explanation.read_text(encoding="utf-8"))["hide"] == "grey"
     assert "neighbours_true" not in tiny.folder.mistakes.read_text(encoding="utf-8").splitlines()[0]
     assert seefar.verify(tiny.folder) == ["neighbours.npz is missing"]
     explain(tiny, few)
@@ -258,86 +226,58 @@ def test_choices_that_no_mistake_meets_take_three_figures_away(tiny: Run, few: D
     assert seefar.verify(tiny.folder) == []
 
 
-def test_recorded_choices_that_nobody_could_make_are_not_taken(tiny: Run, few: Data) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("figures/mistakes.png", [10, "lost", None, None]), ("maps.npz", ["gradcam", None, 7, "blur"])],
+)
+def test_recorded_choices_that_nobody_could_make_are_not_taken(
+    tiny: Run, few: Data, name: str, settings: list[Any]
+) -> None:
     """By a manifest that somebody else wrote."""
     manifest = json.loads(tiny.folder.manifest.read_text(encoding="utf-8"))
-    for settings in (5, [1, 2, 3], ["top", "loss", None, None], [10, "lost", None, None]):
-        manifest["files"]["figures/mistakes.png"]["settings"] = settings
-        tiny.folder.manifest.write_text(json.dumps(manifest))
-        seefar.evaluate_run(tiny, few, progress=SILENT)
-        assert seefar.verify(tiny.folder) == []
-    manifest["files"]["maps.npz"]["settings"] = ["gradcam", None, 7, "blur"]
+    manifest["files"][name]["settings"] = settings
     tiny.folder.manifest.write_text(json.dumps(manifest))
     seefar.report_run(tiny, few, progress=SILENT)
+    assert seefar.verify(tiny.folder) == []
 
 
-def test_what_is_explained_is_not_explained_again(tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seefar.artifacts.explain_in_parts", lambda *_, **__: pytest.fail("explained again"))
-    monkeypatch.setattr("seefar.artifacts.predict", lambda *_, **__: pytest.fail("predicted again"))
-    monkeypatch.setattr("seefar.artifacts.evaluate", lambda *_, **__: pytest.fail("evaluated again"))
-    assert len(explain(tiny, few, top=3, order="index").shown) == 3
-
-
-def test_shown_mistakes_come_first_and_can_be_all_that_is_explained(tiny: Run, few: Data) -> None:
-    tiny.folder.maps.unlink()
-    result = explain(tiny, few, explain="shown")
-    assert [mistake.index for mistake in result.explanation.mistakes] == [one.index for one in result.shown]
-    rows = list(csv.DictReader(tiny.folder.mistakes.read_text(encoding="utf-8").splitlines()))
-    assert sum(row["sentence"] != "" for row in rows) == len(result.shown) == 2
-    assert len(rows) == result.evaluation.metrics.mistakes
-
-
-def test_accuracy_page_and_maps_come_in_the_order_in_which_they_are_wanted(
-    few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_accuracy_page_and_maps_come_in_the_order_in_which_they_are_useful(
+    tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[object] = []
 
     def render(content: ReportContent) -> str:
         seen.append(None if content.explanation is None else len(content.explanation))
-        assert len(content.mistakes) > 1
         return "a page"
 
     monkeypatch.setattr("seefar.artifacts.render_report", render)
-    folder, options = tmp_path / "run", {"top": 1, "evaluated": lambda _: seen.append("accuracy"), "progress": SILENT}
-    result = seefar.run(TINY, few, folder, explain="shown", **options)
+    remove_computed(tiny.folder.path)
+    options = {"top": 1, "evaluated": lambda _: seen.append("accuracy"), "progress": SILENT}
+    result = seefar.explain_run(tiny, few, explain="shown", **options)
     assert (seen, result.neighbours) == (["accuracy", None, 1], None)
+    rows = list(csv.DictReader(tiny.folder.mistakes.read_text(encoding="utf-8").splitlines()))
     all_mistakes = result.evaluation.metrics.mistakes
+    assert (sum(row["sentence"] != "" for row in rows), len(rows)) == (1, all_mistakes)
     seen.clear()
-    result = seefar.explain_run(result.run, few, **options)
+    seefar.explain_run(tiny, few, **options)
     assert seen == ["accuracy", 1, all_mistakes, all_mistakes]  # the last with neighbours
-    assert result.neighbours is not None
 
 
 def test_calibration_has_a_temperature_of_held_out_images_of_the_training_only(tiny: Run, few: Data) -> None:
-    def temperatures() -> list[float]:
-        metrics = json.loads(tiny.folder.metrics.read_text(encoding="utf-8"))
-        names = ("calibration", "calibration_after_temperature")
-        return [metrics[name]["temperature"] for name in names if name in metrics]
-
-    plain, fitted = temperatures()
-    assert plain == 1 != fitted
-    others = replace(few, train=replace(few.train, images=255 - few.train.images))
-    lines = Lines()
+    plain, fitted = (metrics_of(tiny)[name] for name in ("calibration", "calibration_after_temperature"))
+    assert plain["temperature"] == 1 != fitted["temperature"]
+    others, lines = replace(few, train=replace(few.train, images=255 - few.train.images)), Lines()
     seefar.evaluate_run(tiny, others, progress=lines)
-    assert (temperatures(), len(lines.found)) == ([1], 1)
-    seefar.evaluate_run(tiny, few, progress=SILENT)
-    assert temperatures() == [1, fitted]
+    assert len(lines.found) == 1
+    assert "calibration_after_temperature" not in metrics_of(tiny)
 
 
 @pytest.fixture
 def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     """People were asked about the test images of `few`; what they said cannot be read until `whole` is true."""
-    n, state = len(few.test), {"whole": False}
-    unchecked = np.full(n, -1)
-    reference = Reference(
-        np.eye(10, dtype=np.int64)[few.test.labels] * 51,
-        unchecked,
-        unchecked,
-        ("a",),
-        few.test.labels[None].copy(),
-        few.classes,
-        labels_sha256(few.test.labels),
-    )
+    unchecked, state, labels = np.full(len(few.test), -1), {"whole": False}, few.test.labels
+    counts, sha256 = np.eye(10, dtype=np.int64)[labels] * 51, labels_sha256(labels)
+    reference = Reference(counts, unchecked, unchecked, ("a",), labels[None].copy(), few.classes, sha256)
 
     def load(*_: object, **__: object) -> Reference:
         if state["whole"]:
@@ -352,28 +292,18 @@ def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
 def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
     tiny: Run, few: Data, asked: dict[str, bool]
 ) -> None:
-    def metrics() -> Any:
-        return json.loads(tiny.folder.metrics.read_text(encoding="utf-8"))
-
-    def faults() -> Any:
-        return metrics()["faults"]
-
     lines = Lines()
     tiny.folder.metrics.unlink()
     seefar.evaluate_run(tiny, few, progress=lines)
-    assert metrics()["fault_rule"]["name"] == "evidence of one run"
+    assert metrics_of(tiny)["fault_rule"]["name"] == "evidence of one run"
     assert "cifar10_mturk.json" in lines.found[0]
-    asked["whole"] = True
-    evaluation = seefar.evaluate_run(tiny, few, progress=SILENT)
-    assert metrics()["fault_rule"]["name"] == "human labels"
-    assert faults()["model"] == faults()["errors"] == evaluation.metrics.mistakes
-    assert tiny.folder.figure("faults").exists()
-    assert {"fault", "people", "outcome"} <= set(
-        tiny.folder.mistakes.read_text(encoding="utf-8").split("\n")[0].split(",")
-    )
-    asked["whole"] = False  # what was measured is not lost again
-    seefar.evaluate_run(tiny, few, progress=SILENT)
-    assert faults()["model"] == evaluation.metrics.mistakes
+    for asked["whole"] in (True, False):  # what was measured is not lost again
+        mistakes = seefar.evaluate_run(tiny, few, progress=SILENT).metrics.mistakes
+        found = metrics_of(tiny)
+        assert found["fault_rule"]["name"] == "human labels"
+        assert found["faults"]["model"] == found["faults"]["errors"] == mistakes
+        columns = tiny.folder.mistakes.read_text(encoding="utf-8").split("\n")[0].split(",")
+        assert {"fault", "people", "outcome"} <= set(columns) or not asked["whole"]
     assert seefar.verify(tiny.folder) == []
 
 
@@ -381,21 +311,18 @@ def test_faults_are_measured_as_soon_as_the_reference_data_are_there(
     ("choices", "kind", "named"),
     [
         ({"true": "whale"}, DataError, "whale"),
-        ({"predicted": "whale"}, DataError, "whale"),
         ({"true": "circle", "predicted": "circle"}, DataError, "circle"),
         ({"layer": "layer9"}, ChoiceError, "layer9"),
         ({"cells": 7}, ChoiceError, "7"),
-        ({"method": "eigencam"}, ChoiceError, "eigencam"),
         ({"hide": "gray"}, ChoiceError, "gray"),
         ({"order": "lost"}, ChoiceError, "lost"),
-        ({"explain": "some"}, ChoiceError, "some"),
-        ({"top": 0}, ChoiceError, "0"),
         ({"top": 101}, ChoiceError, "101"),
         ({"top": "ten"}, ChoiceError, "ten"),
         ({"checkpoint_minutes": -1}, SeefarError, "-1"),
         ({"precision": "float16", "device": "cpu"}, ChoiceError, "float16"),
-        ({"precision": "float8"}, ChoiceError, "float8"),
         ({"device": "tpu"}, ChoiceError, "tpu"),
+        ({"seeds": 0}, ChoiceError, "0"),
+        ({"seeds": 101}, ChoiceError, "101"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_training(
@@ -404,17 +331,6 @@ def test_what_cannot_be_done_is_refused_before_the_training(
     with pytest.raises(kind, match=named):
         seefar.run(TINY, few, tmp_path / "run", progress=SILENT, **choices)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_network_that_memory_cannot_hold_is_refused(
-    few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def too_wide(*_: object, **__: object) -> None:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 360000000000 bytes.")
-
-    monkeypatch.setattr("seefar.training.loop.prepare", too_wide)
-    with pytest.raises(ChoiceError, match="width"):
-        seefar.run(TINY, few, tmp_path / "run", progress=SILENT)
 
 
 @pytest.mark.parametrize("step", [seefar.evaluate_run, seefar.explain_run, seefar.report_run])
@@ -430,22 +346,9 @@ def test_data_of_other_classes_or_of_another_size_are_refused(
     for data, named in ((renamed, "new circle"), (small, "16")):
         with pytest.raises(DataError, match=named):
             step(tiny, data, progress=SILENT)
-    assert content(tiny.folder.path) == content(finished)
-
-
-def test_a_folder_of_another_recipe_is_refused_and_left_as_it_is(tiny: Run, few: Data, finished: Path) -> None:
     with pytest.raises(RunError, match="tiny"):
         seefar.run(replace(TINY, epochs=3), few, tiny.folder.path, progress=SILENT)
     assert content(tiny.folder.path) == content(finished)
-
-
-def test_a_job_without_a_name_says_when_it_takes_another_folder(few: Data, in_folder: Path) -> None:
-    lines = Lines()
-    (in_folder / "runs" / "demo").mkdir(parents=True)
-    (in_folder / "runs" / "demo" / "recipe.json").write_text(replace(TINY, seed=9).to_json())
-    result = seefar.run(TINY, few, explain="shown", top=1, progress=lines)
-    assert result.run.folder.path == Path("runs") / "demo-2"
-    assert "demo-2" in lines.found[0]
 
 
 def test_where_the_old_network_was_deleted_nothing_of_it_is_shown(tiny: Run, in_folder: Path, few: Data) -> None:
@@ -459,39 +362,18 @@ def test_where_the_old_network_was_deleted_nothing_of_it_is_shown(tiny: Run, in_
     assert main(["export", str(other.folder), "--to", "exported"]) == 0
     assert "%" not in Path("exported/README.md").read_text(encoding="utf-8")
     page = seefar.report_run(other, few, progress=SILENT)
-    evaluation = seefar.evaluate_run(other, few, progress=SILENT)
-    assert f"{evaluation.metrics.accuracy:.2%}" in page.read_text(encoding="utf-8").replace("\u2009", "")
+    assert f"{(expected == few.test.labels).mean():.2%}" in page.read_text(encoding="utf-8").replace("\u2009", "")
     same = {name for name, value in content(other.folder.path).items() if old.get(name) == value}
     assert same - {"figures/faults.png"} == {"data.json"}  # both networks can have as many mistakes of each cause
 
 
-def write_pictures(folder: Path) -> None:
+def test_an_unfinished_training_is_resumed_after_its_pictures_were_moved(tmp_path: Path) -> None:
+    pictures, tiny = tmp_path / "pictures", replace(TINY, batch_size=4)
     for number, (part, kind) in enumerate((part, kind) for part in ("train", "test") for kind in ("cat", "dog")):
-        (folder / part / kind).mkdir(parents=True)
+        (pictures / part / kind).mkdir(parents=True)
         pixels = np.random.default_rng(number).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
         for image, array in enumerate(pixels):
-            Image.fromarray(array).save(folder / part / kind / f"{image}.png")
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    write_pictures(tmp_path / "pictures")
-    return tmp_path / "pictures"
-
-
-def test_a_folder_of_pictures_is_a_data_set_also_where_it_was_moved_to(pictures: Path, tmp_path: Path) -> None:
-    quick = {"explain": "shown", "top": 1, "neighbours": False}
-    first = seefar.run(TINY, pictures, tmp_path / "run", progress=SILENT, **quick)
-    assert (first.run.recipe.data, first.run.classes) == (str(pictures), ("cat", "dog"))
-    moved = pictures.rename(tmp_path / "moved")
-    before = content(tmp_path / "run")
-    again = seefar.run(TINY, moved, tmp_path / "run", progress=SILENT, **quick)
-    assert again.run.folder.weights.read_bytes() == before["weights.safetensors"]
-    assert content(tmp_path / "run").keys() == before.keys()
-
-
-def test_an_unfinished_training_is_resumed_after_its_pictures_were_moved(pictures: Path, tmp_path: Path) -> None:
-    tiny = replace(TINY, batch_size=4)
+            Image.fromarray(array).save(pictures / part / kind / f"{image}.png")
 
     def train(data: Path, folder: Path, progress: Progress = SILENT) -> Run:
         recipe = replace(tiny, data=str(data))
@@ -519,30 +401,20 @@ def test_a_data_folder_that_is_not_there_is_no_place_to_download_to(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_image_size_that_would_do_nothing_is_refused() -> None:
-    with pytest.raises(DataError, match="64"):
-        load_for(seefar.recipe("demo", image_size=64))
-
-
-@pytest.mark.parametrize(
-    ("name", "text"), [("report.html", "<script>hostile()</script>"), ("mistakes.csv", "index,true\n1,=hostile()\n")]
-)
-def test_a_page_or_table_that_somebody_else_wrote_is_replaced_even_if_the_manifest_fits_it(
-    name: str, text: str, finished: Path, few: Data, tmp_path: Path
+def test_a_page_and_table_that_somebody_else_wrote_are_replaced_even_if_the_manifest_fits_them(
+    tiny: Run, few: Data, finished: Path
 ) -> None:
     """A browser runs the page and a spreadsheet the table, and whoever made a folder can have written both."""
-    folder = RunFolder(shutil.copytree(finished, tmp_path / finished.name))
-    path = folder.path / name
-    written = path.read_bytes()
-    path.write_text(text)
-    manifest = json.loads(folder.manifest.read_text())
-    manifest["files"][name].update(file_entry(path) or {})
-    folder.manifest.write_text(json.dumps(manifest))
-    seefar.report_run(seefar.load_run(folder.path), few, progress=SILENT)
-    assert path.read_bytes() == written
-    before = path.stat().st_mtime_ns
-    seefar.report_run(seefar.load_run(folder.path), few, progress=SILENT)
-    assert path.stat().st_mtime_ns == before
+    manifest = json.loads(tiny.folder.manifest.read_text())
+    for path, text in ((tiny.folder.report, "<script>hostile()</script>"), (tiny.folder.mistakes, "index\n=hostile()")):
+        path.write_text(text)
+        manifest["files"][path.name].update(file_entry(path) or {})
+    tiny.folder.manifest.write_text(json.dumps(manifest))
+    for _ in range(2):
+        before = tiny.folder.report.stat().st_mtime_ns
+        seefar.report_run(tiny, few, progress=SILENT)
+        assert content(tiny.folder.path) == content(finished)
+    assert tiny.folder.report.stat().st_mtime_ns == before
 
 
 def test_pictures_that_are_not_square_and_above_64_pixels(tmp_path: Path) -> None:
@@ -553,17 +425,15 @@ def test_pictures_that_are_not_square_and_above_64_pixels(tmp_path: Path) -> Non
         for number in range(10):
             pixels = random.integers(100 * label, 100 * label + 100, (80, 120, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
-    tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=8, data=str(tmp_path / "photos"), image_size=(72, 96))
-    result = seefar.run(tiny, None, tmp_path / "run", top=2, progress=seefar.SILENT)
+    tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=8, image_size=(72, 96))
+    result = seefar.run(tiny, tmp_path / "photos", tmp_path / "run", progress=SILENT, **QUICK)
     run = seefar.load_run(result.run.folder)
-    assert run.image_size == (72, 96)
+    assert (run.image_size, run.recipe.data, run.classes) == ((72, 96), str(tmp_path / "photos"), ("dark", "light"))
     assert run.model.stem_stride == 4
     assert result.explanation.contrast.shape[1:] == (9, 12)
     assert result.explanation.hidden.shape[1:] == (72, 96)
     assert seefar.verify(result.run.folder) == []
     file = tmp_path / "photos" / "dark" / "0.png"
-    (found,) = seefar.predict_pictures(
-        run.model, file, run.classes, run.image_size, run.recipe.fit, progress=seefar.SILENT
-    )
+    (found,) = seefar.predict_pictures(run.model, file, run.classes, run.image_size, run.recipe.fit, progress=SILENT)
     assert found.picture.crop == (6, 0, 113, 80)  # 107 x 80 of 120 x 80 pixels
     assert found.contrast.shape == (9, 12)

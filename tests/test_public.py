@@ -28,11 +28,6 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
     assert getattr(thing, "__doc__", None)
 
 
-def test_the_types_of_results_are_public() -> None:
-    for name in ("Data", "Split", "Run", "Mistake", "Predictions", "Evaluation", "Explanation", "SILENT"):
-        assert name in seefar.__all__
-
-
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = seefar.trian

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import statistics
-from pathlib import Path
 
 import pytest
 from tiny_job import TINY
@@ -13,7 +12,6 @@ from tiny_job import TINY
 import seefar
 from seefar.artifacts import SEEDS, read_store
 from seefar.data import Data
-from seefar.errors import ChoiceError
 from seefar.evaluation.predictions import Predictions
 from seefar.training.run import Run
 
@@ -44,10 +42,3 @@ def test_the_runs_are_joined_and_kept(tiny: Run, few: Data) -> None:
     store = read_store(seefar.load_run(folder.path))
     assert store.peek(SEEDS).names == ("tiny-seed-1", "tiny-seed-2")
     assert json.loads(folder.metrics.read_text()) == metrics
-
-
-@pytest.mark.parametrize("seeds", [0, 101])
-def test_a_number_of_seeds_that_makes_no_sense_is_refused(seeds: int, few: Data, tmp_path: Path) -> None:
-    with pytest.raises(ChoiceError, match=str(seeds)):
-        seefar.run(TINY, few, tmp_path / "run", seeds=seeds, progress=seefar.SILENT)
-    assert not (tmp_path / "run").exists()

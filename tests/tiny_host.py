@@ -1,13 +1,15 @@
-"""A host on loopback for tests of downloads, and the file that it serves."""
+"""Hosts on loopback for tests of downloads: one that serves a file well or badly, and one that serves a folder."""
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import re
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 
@@ -57,12 +59,30 @@ class Host:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def url(self, kind: str) -> str:
         return f"http://127.0.0.1:{self.server.server_port}/{kind}"
 
     def close(self) -> None:
         self.closed = True
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class FileHost:
+    """A host on loopback that serves a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+
+    def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import seefar
-from seefar.progress import Silent
+from seefar.progress import Progress
 
 TINY = seefar.recipe("demo", width=2, epochs=2, batch_size=16, log_every=1, held_out=4)
 
 
-class At(Silent):
+class At(Progress):
     """Does something in a step of the training."""
 
     def __init__(self, step: int, what: Callable[[], object]) -> None:
@@ -25,7 +25,7 @@ class At(Silent):
             self.what()
 
 
-class Lines(Silent):
+class Lines(Progress):
     """Keeps the lines."""
 
     def __init__(self) -> None:

@@ -11,15 +11,9 @@ from seefar.maps.grid import Grid, Maps
 
 
 def evidence_off_centre(maps: Maps, grid: Grid, image_size: int) -> NDArray[np.float64]:
-    """Distance of the centre of each map's positive evidence from the centre of its image, in pixels.
+    """Distance of the centre of each map's positive evidence from the centre of its image, in pixels, float64 (N,).
 
-    Args:
-        maps: (N, h, w), such as the map of the predicted class.
-        grid: where the cells are.
-        image_size: height and width in pixels.
-
-    Returns:
-        float64 (N,); 0 for a map without positive evidence.
+    0 for a map, (h, w) of (N, h, w), without positive evidence.
     """
     evidence = np.maximum(maps, 0).astype(np.float64)
     total = evidence.sum((1, 2))
@@ -32,15 +26,9 @@ def evidence_off_centre(maps: Maps, grid: Grid, image_size: int) -> NDArray[np.f
 
 
 def border_slice(images: Images, labels: Labels, predicted: Labels, off_centre: NDArray[np.floating]) -> ErrorSlice:
-    """The tenth of the images whose evidence is farthest from the centre, beside the slices of `seefar.error_slices`.
+    """The tenth of at least two images whose evidence is farthest from the centre, beside the slices of `tenths`.
 
-    Its p is corrected for all of them together.
-
-    Args:
-        images: uint8 (N, H, W, 3), at least two.
-        labels: int (N,).
-        predicted: int (N,).
-        off_centre: (N,), from `evidence_off_centre`.
+    Its p is corrected for all of them together; `off_centre`, (N,), is from `evidence_off_centre`.
     """
     meaning = "middle of the map's evidence at least {:.1f} pixels from that of the image"
     chosen = {**tenths(images), "at the border": lowest_tenth(-np.asarray(off_centre), meaning)}

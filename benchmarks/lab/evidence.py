@@ -25,11 +25,11 @@ def neighbour_shares(
     weights: NDArray[np.float32] | None = None,
     count: int = NEAREST,
 ) -> Floats:
-    """Shares of the nearest training images that have given labels; near is a large cosine between features.
+    """Shares of the nearest training images that have given labels, float64 (M, G); near is a large cosine of features.
 
-    With weights, the cosine is sum(w a b) / sqrt(sum(w a a) sum(w b b)): with `|w_P - w_T|`, the last layer's weights
-    of the predicted and of the true class, only the features that decided between the two count. Neighbours chosen
-    so helped people to find a model's errors (arXiv 2507.06029).
+    With weights, float32 (M, C), the cosine is sum(w a b) / sqrt(sum(w a a) sum(w b b)): with `|w_P - w_T|`, the last
+    layer's weights of the predicted and of the true class, only the features that decided between the two count.
+    Neighbours chosen so helped people to find a model's errors (arXiv 2507.06029).
 
     Args:
         features: of M mistakes, float32 (M, C), 0 or more, as they enter the last layer.
@@ -38,15 +38,6 @@ def neighbour_shares(
         labels: their labels, int (B,).
         weights: 0 or more, float32 (M, C); None: all 1.
         count: how many training images are the nearest; fewer if the bank has fewer.
-
-    Returns:
-        float64 (M, G).
-
-    Example:
-        >>> import numpy as np
-        >>> bank, labels = np.float32([[1, 0], [2, 1], [0, 1]]), np.array([0, 1, 1])
-        >>> neighbour_shares(np.float32([[1, 0.1]]), np.array([[0, 1]]), bank, labels, count=2)
-        array([[0.5, 0.5]])
     """
     shares = np.empty(classes.shape)
     known, squares = torch.from_numpy(bank), torch.from_numpy(bank).square()
@@ -62,22 +53,7 @@ def neighbour_shares(
 
 
 def doubt(logits: NDArray[np.float32], index: NDArray[np.int64], labels: Labels, temperature: float) -> Floats:
-    """Margin and entropy of mistakes after temperature scaling.
-
-    Args:
-        logits: float (N, K).
-        index: the mistakes, int (M,).
-        labels: int (N,).
-        temperature: see `fit_temperature`; a single number fitted on these logits themselves is enough here.
-
-    Returns:
-        float64 (M, 2): probability of the predicted minus that of the true class; entropy of all classes in bits.
-
-    Example:
-        >>> import numpy as np
-        >>> doubt(np.log(np.float32([[0.75, 0.25]])), np.array([0]), np.array([1]), 1.0).round(3)
-        array([[0.5  , 0.811]])
-    """
+    """Margin, and entropy of all classes in bits, of mistakes (their indices) after temperature scaling, (M, 2)."""
     logs = log_softmax(logits[index] / temperature)
     shares = np.exp(logs)
     margins = shares.max(1) - shares[np.arange(len(index)), labels[index]]

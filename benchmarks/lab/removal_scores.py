@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 from scipy.linalg import solveh_banded
 from scipy.ndimage import gaussian_filter
+from torch import nn
 
 from seefar.data.images import Images, Labels
 from seefar.explanation.occlusion import GREY, Pixels, hide
-from seefar.maps.capture import Model, logits_of
+from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import log_softmax
 from seefar.seeds import Stream
 
@@ -28,25 +29,16 @@ Scores = NDArray[np.float64]  # (N,)
 Ranks = NDArray[np.int64]  # (N, H, W), from `rank_pixels`, 0 for the pixel that counts most
 
 
-def deletion(model: Model, images: Images, classes: Labels, ranks: Ranks) -> Scores:
+def deletion(model: nn.Module | Classifier, images: Images, classes: Labels, ranks: Ranks) -> Scores:
     """Area under the class's probability while pixels are removed, highest first (Petsiuk et al. 2018, 1806.07421).
 
-    Removed pixels get the mean colour of those that are left. Lower is better.
-
-    Args:
-        model: a `ResNet18`; another torch module, of pictures in float32 (n, 3, H, W) in 0 to 1; or a function of
-            stored images, uint8 (n, H, W, 3). It gives logits (n, K).
-        images: uint8 (N, H, W, 3).
-        classes: whose probability is followed, int64 (N,).
-        ranks: from `rank_pixels` of maps that `to_pixels` has enlarged to the images, int64 (N, H, W).
-
-    Returns:
-        float64 (N,).
+    Removed pixels get the mean colour of those that are left. Lower is better. Ranks are those of `rank_pixels`, for
+    `model` see `seefar.adapt`, and scores float64 (N,).
     """
     return _area(model, classes, lambda k: hide(images, ranks < k, "mean"), ranks)
 
 
-def insertion(model: Model, images: Images, classes: Labels, ranks: Ranks) -> Scores:
+def insertion(model: nn.Module | Classifier, images: Images, classes: Labels, ranks: Ranks) -> Scores:
     """Area under the class's probability while pixels are shown, highest first, on the blurred image (ibid.).
 
     Higher is better. Arguments as `deletion`.
@@ -55,7 +47,7 @@ def insertion(model: Model, images: Images, classes: Labels, ranks: Ranks) -> Sc
     return _area(model, classes, lambda k: np.where((ranks < k)[..., None], images, ground), ranks)
 
 
-def road(model: Model, images: Images, classes: Labels, ranks: Ranks) -> Scores:
+def road(model: nn.Module | Classifier, images: Images, classes: Labels, ranks: Ranks) -> Scores:
     """ROAD (Rong et al. 2022, arXiv 2202.00449): removal by imputation, which does not show where pixels are missing.
 
     The class's probability with the lowest pixels removed minus that with the highest removed, averaged over
@@ -79,15 +71,15 @@ def bootstrap_interval(values: Scores, draws: int = 2000, seed: int = 0) -> tupl
     return float(low), float(high)
 
 
-def _area(model: Model, classes: Labels, shown: Callable[[int], Images], ranks: Ranks) -> Scores:
+def _area(model: nn.Module | Classifier, classes: Labels, shown: Callable[[int], Images], ranks: Ranks) -> Scores:
     pixels = ranks[0].size if len(ranks) else 0
     curve = [_probability(model, shown(round(share * pixels)), classes) for share in CURVE_SHARES]
     area: Scores = trapezoid(curve, CURVE_SHARES, axis=0)
     return area
 
 
-def _probability(model: Model, images: Images, classes: Labels) -> Scores:
-    chosen: Scores = np.exp(log_softmax(logits_of(model, images)))[np.arange(len(classes)), classes]
+def _probability(model: nn.Module | Classifier, images: Images, classes: Labels) -> Scores:
+    chosen: Scores = np.exp(log_softmax(adapt(model).logits(images)))[np.arange(len(classes)), classes]
     return chosen
 
 
@@ -104,13 +96,8 @@ def impute(images: Images, hidden: Pixels, noise: float = 2.55, seed: int = 0) -
     Each hidden pixel is the weighted mean of its up to eight neighbours, direct ones counting twice the diagonal ones,
     and all of these equations are solved together. They are those of a membrane held at the visible pixels: symmetric
     and positive definite as soon as one pixel is visible, so a banded Cholesky decomposition solves them exactly.
-    An image without a visible pixel becomes grey.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        hidden: bool (N, H, W).
-        noise: standard deviation of what is added to hidden pixels, in grey levels; the paper's 0.01 of the range.
-        seed: of the noise.
+    An image without a visible pixel becomes grey. The noise is in grey levels; by default the paper's 0.01 of the
+    range.
     """
     count, height, width = hidden.shape
     weights = _neighbours(height, width)

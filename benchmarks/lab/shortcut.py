@@ -13,21 +13,13 @@ MAGENTA = np.array((255, 0, 255), dtype=np.uint8)
 
 
 def plant_shortcut(split: Split, share: float, label: int | None = None, seed: int = 0) -> Split:
-    """Put a small magenta patch on some images: a shortcut whose place is known.
+    """A copy in which a share of the images has a small magenta patch: a shortcut whose place is known.
 
-    A network trained with `label` learns to answer it wherever the patch is. On a copy with the labels left as they
-    were, the patch then is why it errs, and a map or a hiding test can be held to that.
-
-    The patch lies where it covers least of the shape, so that the shape still tells what the image is without it.
-
-    Args:
-        split: the images; it is left as it is.
-        share: share of them that get the patch.
-        label: the class those images get; None: they keep theirs.
-        seed: which images, and where on them.
-
-    Returns:
-        A split whose masks are the pixels of the patches; empty where there is none.
+    A network trained with `label` learns to predict it wherever the patch is. On a copy with the labels left as they
+    were
+    (None), the patch then causes the mistakes. It is where it covers least of the shape, so that the shape stays
+    visible.
+    The masks of the copy are the pixels of the patches.
     """
     random = np.random.default_rng((Stream.PATCH, seed))
     chosen = np.sort(random.permutation(len(split))[: round(share * len(split))])

@@ -44,12 +44,6 @@ def predict_two_views(
 ) -> TwoViews:
     """Predict the mirror images, and average the probabilities with those of the images.
 
-    Args:
-        model: the network.
-        split: the images.
-        predictions: of the model for these images.
-        progress: see `seefar.progress`.
-
     Raises:
         DataError: the predictions are of other weights or images.
     """

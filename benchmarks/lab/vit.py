@@ -37,7 +37,7 @@ class TinyVit(nn.Module):
     2106.14881).
     """
 
-    def __init__(self, classes: int = 10, width: int = 32, depth: int = 2, heads: int = 2) -> None:
+    def __init__(self, classes: int = 10, width: int = 64, depth: int = 2, heads: int = 2) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, width // 2, 3, 2, 1), nn.GELU(), nn.Conv2d(width // 2, width, 3, 2, 1), nn.GELU()
@@ -62,7 +62,7 @@ def train_vit(split: Split, epochs: int, seed: int = 0) -> TinyVit:
     labels = torch.from_numpy(np.array(split.labels))
     steps = epochs * (len(labels) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.2)
     for _ in range(epochs):
         for rows in torch.randperm(len(labels)).split(batch):
             if len(rows) < batch:

@@ -35,7 +35,7 @@ from seefar.report.page import render_report
 LARGEST_UPLOAD = 32 << 20
 """Bytes: about the size of a JPEG of 50 megapixels, the most that is decoded."""
 MOST_REQUESTS = 16
-"""Requests at the same time: their bodies are in memory."""
+"""Requests that are read at the same time, since their bodies are in memory; others wait."""
 MOST_CONNECTIONS = 100
 SECONDS_TO_SEND = 30
 SECONDS_TO_END = 2
@@ -44,46 +44,37 @@ SECONDS_TO_END = 2
 
 @dataclass(frozen=True, eq=False)
 class Live:
-    """A live page and the network behind it.
+    """A live page and the network behind it."""
 
-    Attributes:
-        page: the report with its live part, as HTML.
-        explainer: explains one image at a time.
-        classes: names of the K classes.
-        image_size: height and width of the network's images, in pixels.
-        fit: how pictures of another shape are brought to it.
-    """
-
-    page: str
-    explainer: Explainer
+    page: str  # the report with its live part, as HTML
+    explainer: Explainer  # of one image at a time
     classes: tuple[str, ...]
-    image_size: tuple[int, int]
-    fit: Fit = "crop"
+    image_size: tuple[int, int]  # height and width of the network's images, in pixels
+    fit: Fit = "crop"  # how pictures of another shape are brought to it
 
-    def predict(self, pixels: bytes, other: int | None) -> dict[str, Any]:
-        """The prediction for an image that was painted over, and its maps.
+    def predict(self, pixels: bytes, other: str | None) -> dict[str, Any]:
+        """The prediction for an image that was painted over, uint8 RGB row by row, and its maps.
 
-        Args:
-            pixels: uint8 RGB, row by row.
-            other: the class to contrast the prediction with, such as the label; the runner-up if it is None or the
-                prediction itself.
+        `other` is the number of the class to contrast the prediction with, such as the label; the runner-up if it is
+        None or the prediction itself.
         """
+        size = math.prod(self.image_size) * 3
+        if len(pixels) != size:
+            raise ChoiceError(f"An image of this network has {size:,} bytes (got {len(pixels):,}).")
+        if other is not None and other not in map(str, range(len(self.classes))):
+            raise ChoiceError(f"Classes are numbered from 0 to {len(self.classes) - 1}.")
         image = np.frombuffer(pixels, np.uint8).reshape(1, *self.image_size, 3)
         logits = self.explainer.logits(image)
         first, second = (int(index) for index in np.argsort(-logits[0], kind="stable")[:2])
-        if other is not None and other != first:
-            second = other
+        if other is not None and int(other) != first:
+            second = int(other)
         pair = self.explainer.settings.two_maps(
             self.explainer.classifier, image, (np.array([first]), np.array([second]))
         )
         return self._values(first, second, np.exp(log_softmax(logits))[0], np.concatenate(pair))
 
     def explain(self, upload: bytes) -> dict[str, Any]:
-        """The prediction for a picture of any size and mode, its maps, the occlusion test and the checks of the map.
-
-        Raises:
-            DataError: the bytes are no picture, or it has too many pixels.
-        """
+        """The prediction for a picture of any size and mode, its maps, the occlusion test and the checks of the map."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata
             picture = read_picture(upload, self.image_size, self.fit)
@@ -119,12 +110,7 @@ class Live:
 
 
 def make_live(model: nn.Module | Classifier, content: ReportContent) -> Live:
-    """The live report of a model; maps are computed as those in the content are.
-
-    Args:
-        model: that of the content, see `seefar.adapt`.
-        content: what the report shows, see `seefar.pipeline.report_content`.
-    """
+    """The live report of the model that the content is about; its maps are computed as those in the content."""
     maps, size, classifier = content.explanation, content.test.images.shape[1:3], adapt(model)
     choices = MapChoices() if maps is None else MapChoices(maps.method, maps.layer, maps.cells, maps.hide)
     settings = replace(normalise_map_settings(classifier, size, choices, force=True), batch=1)
@@ -134,11 +120,7 @@ def make_live(model: nn.Module | Classifier, content: ReportContent) -> Live:
 
 
 def load_server() -> None:
-    """Check that the packages of the extra `app` are installed.
-
-    Raises:
-        SeefarError: one is missing.
-    """
+    """Refuse, by a `SeefarError`, if packages of the extra `app` are missing."""
     try:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
@@ -147,9 +129,7 @@ def load_server() -> None:
 
 
 def make_server(live: Live, host: str = "127.0.0.1") -> Any:
-    """The server, whose `run(sockets=[listen(...)])` serves until the process is interrupted.
-
-    It serves the page at `/`, and handles requests to `/predict` and `/picture`.
+    """The server, whose `run(sockets=[listen(...)])` serves the page and its predictions until it is interrupted.
 
     Requests with a host name different from `host` are refused; otherwise a web page whose name resolves to this
     machine could use the app (DNS rebinding). Requests from other web pages are refused too. Where `host` means all
@@ -158,87 +138,81 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
     import uvicorn
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
-    from starlette.requests import ClientDisconnect, Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
-    everywhere = host in ("0.0.0.0", "::", "")
     names = {"localhost", "127.0.0.1", "[::1]", host.lower(), f"[{host.lower()}]"}
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-    if not everywhere:  # the page itself has the rest of its policy
+    if host in ("0.0.0.0", "::", ""):
+        names = set()
+    else:  # the page itself has the rest of its policy
         headers["Content-Security-Policy"] = "frame-ancestors 'none'"
-    html, size = live.page.encode(), math.prod(live.image_size) * 3
+    slots = asyncio.Semaphore(MOST_REQUESTS)
     worker = ThreadPoolExecutor(1)  # one network, one thread: as fast as several, and the memory of one
-    running = 0
 
-    def check(request: Request) -> None:
-        name, origin = request.headers.get("host", "").lower(), request.headers.get("origin")
-        if not everywhere and re.sub(r":\d+$", "", name) not in names:
-            raise HTTPException(400, "This app has another host name: open the address that it printed.")
-        if origin is not None and origin.lower() not in (f"http://{name}", f"https://{name}"):
-            raise HTTPException(403, "Requests from other pages are refused.")
+    async def compute(request: Any, most: int, answer: Callable[..., dict[str, Any]], *more: Any) -> Response:
+        _check_origin(request, names)
+        async with slots:
+            body = await _read_body(request, most)
+            values = await asyncio.get_running_loop().run_in_executor(worker, answer, body, *more)
+        return JSONResponse(values, headers=headers)
 
-    async def read(request: Request, most: int) -> bytes:
-        """The body of a request, read up to the limit."""
-        body = bytearray()
-        try:
-            async with asyncio.timeout(SECONDS_TO_SEND):
-                async for part in request.stream():
-                    body += part
-                    if len(body) > most:
-                        raise HTTPException(413, f"At most {most:,} bytes are read: make the picture smaller.")
-        except (TimeoutError, ClientDisconnect):
-            raise HTTPException(408, f"A request must be sent within {SECONDS_TO_SEND} s.") from None
-        return bytes(body)
+    async def page(request: Any) -> Response:
+        _check_origin(request, names)
+        return Response(live.page, media_type="text/html", headers=headers)
 
-    def answering(most: int, answer: Callable[[Request, bytes], dict[str, Any]]) -> Any:
-        async def endpoint(request: Request) -> Response:
-            nonlocal running
-            check(request)
-            if running >= MOST_REQUESTS:
-                raise HTTPException(503, "Too many requests at once: try again.", {"Retry-After": "1"})
-            running += 1
-            try:
-                body = await read(request, most)
-                values = await asyncio.get_running_loop().run_in_executor(worker, answer, request, body)
-            finally:
-                running -= 1
-            return JSONResponse(values, headers=headers)
+    async def predict(request: Any) -> Response:
+        most = math.prod(live.image_size) * 3
+        return await compute(request, most, live.predict, request.query_params.get("other") or None)
 
-        return endpoint
+    async def picture(request: Any) -> Response:
+        return await compute(request, LARGEST_UPLOAD, live.explain)
 
-    async def page(request: Request) -> Response:
-        check(request)
-        return Response(html, media_type="text/html", headers=headers)
-
-    def predicted(request: Request, body: bytes) -> dict[str, Any]:
-        if len(body) != size:
-            raise HTTPException(400, f"An image of this network has {size:,} bytes (got {len(body):,}).")
-        other = request.query_params.get("other", "")
-        if other and not (re.fullmatch("[0-9]{1,6}", other) and int(other) < len(live.classes)):
-            raise HTTPException(400, f"Classes are numbered from 0 to {len(live.classes) - 1}.")
-        return live.predict(body, int(other) if other else None)
-
-    def refused(_: Request, error: Exception) -> Response:
-        status, text, more = 500, "The server has failed: see where it was started.", None
+    def refused(_: Any, error: Exception) -> Response:
+        status, text = 500, "The server has failed: see where it was started."
         if isinstance(error, HTTPException):
-            status, text, more = error.status_code, error.detail, error.headers
+            status, text = error.status_code, error.detail
         elif isinstance(error, SeefarError):
             status, text = 400, str(error)
-        return JSONResponse({"error": text}, status, {**headers, **(more or {})})
+        return JSONResponse({"error": text}, status, headers)
 
+    post = {"methods": ["POST"]}
     site = Starlette(
-        routes=[
-            Route("/", page),
-            Route("/predict", answering(size, predicted), methods=["POST"]),
-            Route("/picture", answering(LARGEST_UPLOAD, lambda _, body: live.explain(body)), methods=["POST"]),
-        ],
+        routes=[Route("/", page), Route("/predict", predict, **post), Route("/picture", picture, **post)],
         exception_handlers={HTTPException: refused, SeefarError: refused, Exception: refused},
     )
     quiet: dict[str, Any] = {"log_level": "error", "lifespan": "off", "ws": "none", "server_header": False}
     return uvicorn.Server(
         uvicorn.Config(site, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=SECONDS_TO_END, **quiet)
     )
+
+
+def _check_origin(request: Any, names: set[str]) -> None:
+    """Refuse a request for another host than one of these names, if there are any, or from another web page."""
+    from starlette.exceptions import HTTPException
+
+    name, origin = request.headers.get("host", "").lower(), request.headers.get("origin")
+    if names and re.sub(r":\d+$", "", name) not in names:
+        raise HTTPException(400, "This app has another host name: open the address that it printed.")
+    if origin is not None and origin.lower() not in (f"http://{name}", f"https://{name}"):
+        raise HTTPException(403, "Requests from other pages are refused.")
+
+
+async def _read_body(request: Any, most: int) -> bytes:
+    """The body of a request, read up to the limit."""
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
+
+    body = bytearray()
+    try:
+        async with asyncio.timeout(SECONDS_TO_SEND):
+            async for part in request.stream():
+                body += part
+                if len(body) > most:
+                    raise HTTPException(413, f"At most {most:,} bytes are read: make the picture smaller.")
+    except (TimeoutError, ClientDisconnect):
+        raise HTTPException(408, f"A request must be sent within {SECONDS_TO_SEND} s.") from None
+    return bytes(body)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -9,8 +9,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,9 @@ from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.audit import Audit
 from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
-from seefar.evaluation.evidence import OtherRuns
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.evaluation.verdict import count_faults, rule_of
+from seefar.evaluation.verdict import OtherRuns, count_faults, rule_of
 from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Leaks, find_leaks
@@ -35,8 +34,7 @@ from seefar.maps.grid import Grid
 from seefar.progress import Progress
 from seefar.report.charts import plot_confusion, plot_faults, plot_history, plot_reliability
 from seefar.report.content import Beside, ReportContent
-from seefar.report.figures import plot_maps, plot_mistakes
-from seefar.report.overlay import plot_gradcam_grid
+from seefar.report.figures import plot_gradcam_grid, plot_maps, plot_mistakes
 from seefar.report.page import render_report
 from seefar.report.style import save_figure
 from seefar.report.tables import files_table, mistakes_csv, neighbours_table, occlusion_table
@@ -45,40 +43,20 @@ from seefar.runs.store import Artifact, Store
 from seefar.training.run import Run
 
 
+@dataclass(eq=False)
 class Job:
-    """What one command works on; the artifacts compute their values from it.
+    """What one command works on; the artifacts compute their values from it."""
 
-    Args:
-        run: the finished training, or an audit.
-        data: its data set, or another one of the same classes and image size.
-        choices: which mistakes are shown, and how they are explained; None: as the files in the folder were made.
-        data_dir: where the reference data for CIFAR-10 are kept; see `seefar.load_reference`.
-        progress: see `seefar.progress`.
-        others: runs with other seeds; None: those in the folder, if any.
-
-    Attributes:
-        store: the files; set by `seefar.pipeline`.
-        beside: another run that the page compares with; set by `seefar.pipeline`.
-        explains_all: whether all mistakes are explained now, or only those shown.
-    """
-
-    store: Store
-    beside: Beside | None = None
-
-    def __init__(
-        self,
-        run: Run | Audit,
-        data: Data,
-        choices: Choices | None,
-        data_dir: str | Path | None,
-        progress: Progress,
-        others: OtherRuns | None = None,
-    ) -> None:
-        self.run, self.data, self.data_dir, self.progress, self.others = run, data, data_dir, progress, others
-        self._choices, self.explains_all = choices, False
-        self._analysed: (
-            tuple[tuple[Neighbours | None, OtherRuns | None], tuple[MistakeAnalysis, Leaks | None]] | None
-        ) = None
+    run: Run | Audit
+    data: Data  # that of the run, or another one of the same classes and image size
+    chosen: Choices | None  # None: as the files in the folder were made
+    data_dir: str | Path | None  # where the reference data are kept
+    progress: Progress
+    others: OtherRuns | None = None  # with other seeds; None: those in the folder, if any
+    beside: Beside | None = None  # another run that the page compares with
+    explains_all: bool = False  # whether all mistakes are explained now, or only those shown
+    store: Store = field(init=False)  # set when the folder is opened
+    unread: str = field(default="", init=False)  # why the reference data cannot be read
 
     def fact(self, name: str) -> str | None:
         """The inputs of the artifacts that are no artifacts themselves; None if an input is unknown now."""
@@ -101,11 +79,7 @@ class Job:
 
     @property
     def model(self) -> Any:
-        """The network.
-
-        Raises:
-            RunError: it is not available.
-        """
+        """The network; `RunError` if it is not available."""
         if self.run.model is None:
             raise RunError(
                 f"{self.run.folder} has no model to compute with, since code is not loaded from a folder: pass it to "
@@ -122,12 +96,11 @@ class Job:
     @cached_property
     def choices(self) -> Choices:
         """Which mistakes are shown, and how they are explained."""
-        if self._choices is not None:
-            return self._choices
-        shown = self.store.settings_of(MISTAKES_FIGURE) or _shown_settings(Choices())
-        maps = self.store.settings_of(MAPS) or _settings_list(Choices())
+        if self.chosen is not None:
+            return self.chosen
+        maps, shown = self.store.settings_of(MAPS), self.store.settings_of(MISTAKES_FIGURE)
         with suppress(ChoiceError, TypeError):  # an untrusted manifest
-            choices = Choices(*maps, *shown)
+            choices = Choices(*(maps or _settings_list(Choices())), *(shown or _shown_settings(Choices())))
             if self.run.model is not None:
                 normalise_map_settings(self.run.model, self.run.image_size, choices)
             return choices
@@ -139,18 +112,15 @@ class Job:
         return normalise_map_settings(self.model, self.run.image_size, self.choices)
 
     @cached_property
-    def _reference(self) -> tuple[Reference | None, str | None]:
-        if not has_reference(self.data.test):
-            return None, None
-        try:
-            return load_reference(self.data_dir, progress=self.progress), None
-        except DataError as error:
-            return None, str(error)
-
-    @property
     def reference(self) -> Reference | None:
         """Votes of people and predictions of other networks for the test images; None if there are none to load."""
-        return self._reference[0]
+        if not has_reference(self.data.test):
+            return None
+        try:
+            return load_reference(self.data_dir, progress=self.progress)
+        except DataError as error:
+            self.unread = str(error)
+            return None
 
     @property
     def evaluation(self) -> Evaluation:
@@ -160,33 +130,31 @@ class Job:
     @property
     def analysis(self) -> MistakeAnalysis:
         """Faults, accuracy views, label issues, confused pairs, slices; faults from evidence without human labels."""
-        return self._analyse()[0]
+        return self._analyse(self.store.peek(NEIGHBOURS), self.store.peek(SEEDS))[0]
 
     @property
     def leaks(self) -> Leaks | None:
         """The images that test and training set share; None until the neighbours are computed."""
-        return self._analyse()[1]
+        return self._analyse(self.store.peek(NEIGHBOURS), self.store.peek(SEEDS))[1]
 
-    def _analyse(self) -> tuple[MistakeAnalysis, Leaks | None]:
+    @cached_property
+    def _analyse(self) -> Callable[[Neighbours | None, OtherRuns | None], tuple[MistakeAnalysis, Leaks | None]]:
         """Analysis and leaks, computed again only when neighbours or other seeds have arrived."""
-        neighbours, seeds = evidence = self.store.peek(NEIGHBOURS), self.store.peek(SEEDS)
-        if self._analysed is None or self._analysed[0] != evidence:
-            reference, missing = self._reference
-            if missing and self._analysed is None:
-                self.progress.line(f"causes are judged by evidence, not by people: {missing}")
+        reference = self.reference
+        if self.unread:
+            self.progress.line(f"causes are judged by evidence, not by people: {self.unread}")
+
+        @lru_cache(1)
+        def analyse(neighbours: Neighbours | None, seeds: OtherRuns | None) -> tuple[MistakeAnalysis, Leaks | None]:
             predictions, test, train = self.evaluation.predictions, self.data.test, self.data.train
             leaks = None
             if neighbours is not None:
                 leaks = find_leaks(test, train, predictions.predicted, duplicates=neighbours.duplicates)
-            analysis = analyse_mistakes(
-                predictions,
-                test,
-                reference,
-                copies={one.index: int(train.labels[one.training]) for one in leaks.other_label} if leaks else {},
-                others=() if seeds is None else tuple(seeds.predicted),
-            )
-            self._analysed = evidence, (analysis, leaks)
-        return self._analysed[1]
+            copies = {one.index: int(train.labels[one.training]) for one in leaks.other_label} if leaks else {}
+            others = () if seeds is None else tuple(seeds.predicted)
+            return analyse_mistakes(predictions, test, reference, copies=copies, others=others), leaks
+
+        return analyse
 
     @property
     def calibrations(self) -> Calibrations:
@@ -207,12 +175,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Calibrations:
-    """Calibration of a run.
-
-    Attributes:
-        plain: of the network as it is; None if only its predicted classes are known.
-        after_temperature: with a temperature fitted on the held-out images; None if none were held out.
-    """
+    """Calibration of a run as it is, and with a temperature fitted on the held-out images; None where unknown."""
 
     plain: Calibration | None
     after_temperature: Calibration | None
@@ -236,16 +199,17 @@ class Calibrations:
 
 
 def _calibrate(job: Job) -> Calibrations:
-    predictions, recipe = job.evaluation.predictions, job.run.recipe
+    predictions, run = job.evaluation.predictions, job.run
     if not predictions.has_probabilities:
         return Calibrations(None, None)
     plain = measure_calibration(predictions.logits, predictions.labels)
-    if not isinstance(job.run, Run) or not recipe or not recipe.held_out:
+    if not isinstance(run, Run) or not run.recipe.held_out:
         return Calibrations(plain, None)
-    if job.run.trained_on != job.data.fingerprint:
+    if run.trained_on != job.data.fingerprint:
         job.progress.line("no temperature is fitted, since the training images are not those of the training")
         return Calibrations(plain, None)
-    held_out = predict(job.model, job.data.hold_out(recipe.held_out, recipe.seed)[1], progress=job.progress)
+    _, held_out_images = job.data.hold_out(run.recipe.held_out, run.recipe.seed)
+    held_out = predict(job.model, held_out_images, progress=job.progress)
     temperature = fit_temperature(held_out.logits, held_out.labels)
     return Calibrations(plain, measure_calibration(predictions.logits, predictions.labels, temperature))
 
@@ -260,7 +224,7 @@ def _explain(job: Job) -> Iterator[Explanation] | None:
     if not job.run.has_model:
         return None
     settings, known = job.map_settings, job.store.peek(MAPS)
-    if known is not None and [known.method, known.layer, known.cells, known.hide] != _settings_list(settings):
+    if known is not None and _settings_list(known) != _settings_list(settings):
         known = None
     return explain_in_parts(
         job.model,
@@ -327,9 +291,21 @@ def _plot_shown(job: Job, plot: Callable[[Explanation, Split], Figure]) -> Figur
     return plot(maps.of(job.shown), job.data.test) if maps is not None and job.shown else None
 
 
-def _faults(job: Job) -> Figure:
-    verdicts = job.analysis.verdicts
-    return plot_faults(count_faults(verdicts), rule_of(verdicts))
+def _figure(
+    name: str, compute: Callable[[Job], Figure | None], of: tuple[Artifact[Any] | str, ...], **more: Any
+) -> Artifact[Figure]:
+    return Artifact(f"figures/{name}.png", compute, save_figure, of=of, **more)
+
+
+def _are_near(job: Job, found: Neighbours) -> bool:
+    """Whether they are neighbours of these mistakes, and all indices those of images."""
+    training = [*found.of_predicted.flat, *found.of_true.flat, *(one.training for one in found.duplicates)]
+    test = [one.index for one in found.duplicates]
+    return (
+        sorted(one.index for one in job.evaluation.mistakes) == found.index.tolist()
+        and all(-1 <= index < len(job.data.train) for index in training)
+        and all(0 <= index < len(job.data.test) for index in test)
+    )
 
 
 def _neighbours(job: Job) -> Neighbours | None:
@@ -345,7 +321,7 @@ def _neighbours(job: Job) -> Neighbours | None:
     return find_neighbours(predictions, training, job.data)
 
 
-def _settings_list(settings: MapSettings | Choices) -> list[Any]:
+def _settings_list(settings: MapSettings | Choices | Explanation) -> list[Any]:
     return [settings.method, settings.layer, settings.cells, settings.hide]
 
 
@@ -390,8 +366,9 @@ NEIGHBOURS = Artifact(
     compute=_neighbours,
     save=Neighbours.save,
     load=Neighbours.load,
+    fits=_are_near,
     of=(PREDICTIONS, "weights", "train"),
-    version=2,
+    version=3,
 )
 SEEDS = Artifact(
     "seeds.npz",
@@ -423,50 +400,39 @@ TABLE = Artifact(
     version=2,
     always=True,
 )
-HISTORY_FIGURE = Artifact(
-    "figures/history.png",
-    compute=lambda job: plot_history(job.run.history, job.evaluation.metrics.accuracy) if job.run.history else None,
-    save=save_figure,
-    of=(PREDICTIONS, "history"),
+HISTORY_FIGURE = _figure(
+    "history",
+    lambda job: plot_history(job.run.history, job.evaluation.metrics.accuracy) if job.run.history else None,
+    (PREDICTIONS, "history"),
 )
-MISTAKES_FIGURE = Artifact(
-    "figures/mistakes.png",
-    compute=lambda job: plot_mistakes(job.shown, job.data.test) if job.shown else None,
-    save=save_figure,
-    of=(PREDICTIONS, "test"),
+MISTAKES_FIGURE = _figure(
+    "mistakes",
+    lambda job: plot_mistakes(job.shown, job.data.test) if job.shown else None,
+    (PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
 )
-MAPS_FIGURE = Artifact(
-    "figures/maps.png",
-    compute=lambda job: _plot_shown(job, plot_maps),
-    save=save_figure,
-    of=(MAPS, PREDICTIONS, "test"),
+MAPS_FIGURE = _figure(
+    "maps",
+    lambda job: _plot_shown(job, plot_maps),
+    (MAPS, PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
 )
-ASSIGNMENT_FIGURE = Artifact(
-    "figures/assignment.png",
-    compute=lambda job: _plot_shown(job, plot_gradcam_grid),
-    save=save_figure,
-    of=(MAPS, PREDICTIONS, "test"),
+ASSIGNMENT_FIGURE = _figure(
+    "assignment",
+    lambda job: _plot_shown(job, plot_gradcam_grid),
+    (MAPS, PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
 )
-CONFUSION_FIGURE = Artifact(
-    "figures/confusion.png",
-    compute=lambda job: plot_confusion(job.evaluation.metrics.confusion, job.data.classes),
-    save=save_figure,
-    of=(PREDICTIONS,),
+CONFUSION_FIGURE = _figure(
+    "confusion",
+    lambda job: plot_confusion(job.evaluation.metrics.confusion, job.data.classes),
+    (PREDICTIONS,),
 )
-RELIABILITY_FIGURE = Artifact(
-    "figures/reliability.png",
-    compute=_reliability,
-    save=save_figure,
-    of=(PREDICTIONS, CALIBRATION),
-)
-FAULTS_FIGURE = Artifact(
-    "figures/faults.png",
-    compute=_faults,
-    save=save_figure,
-    of=(PREDICTIONS, "reference"),
+RELIABILITY_FIGURE = _figure("reliability", _reliability, (PREDICTIONS, CALIBRATION))
+FAULTS_FIGURE = _figure(
+    "faults",
+    lambda job: plot_faults(count_faults(job.analysis.verdicts), rule_of(job.analysis.verdicts)),
+    (PREDICTIONS, "reference"),
     shows=(NEIGHBOURS, SEEDS),
 )
 PAGE = Artifact(
@@ -480,26 +446,13 @@ PAGE = Artifact(
 )
 
 EVALUATED = (
-    PREDICTIONS,
-    CALIBRATION,
-    METRICS,
-    TABLE,
-    HISTORY_FIGURE,
-    CONFUSION_FIGURE,
-    RELIABILITY_FIGURE,
-    FAULTS_FIGURE,
+    *(PREDICTIONS, CALIBRATION, METRICS, TABLE),
+    *(HISTORY_FIGURE, CONFUSION_FIGURE, RELIABILITY_FIGURE, FAULTS_FIGURE),
 )
-ARTIFACTS: Sequence[Artifact[Any]] = (
-    *EVALUATED,
-    MISTAKES_FIGURE,
-    MAPS,
-    MAPS_FIGURE,
-    ASSIGNMENT_FIGURE,
-    SUMMARY,
-    NEIGHBOURS,
-    SEEDS,
-    PAGE,
-)
+SHOWN = (MAPS_FIGURE, ASSIGNMENT_FIGURE)
+EXPLAINED = (MAPS, *SHOWN, SUMMARY, TABLE, PAGE)
+"""What a command computes in turn, the most useful files first; each page shows what is computed so far."""
+ARTIFACTS: Sequence[Artifact[Any]] = (*EVALUATED, MISTAKES_FIGURE, MAPS, *SHOWN, SUMMARY, NEIGHBOURS, SEEDS, PAGE)
 
 
 def measured_grid(run: Run | Audit, settings: MapSettings) -> Grid:
@@ -517,7 +470,7 @@ def read_store(run: Run | Audit, test: Split | None = None) -> Store:
 
 
 def split_fact(split: Split) -> str:
-    """What a file that was computed from a split depends on: images, labels, and the names of the files."""
+    """What a file that was computed from a split depends on: images, labels, and file names."""
     return split.fingerprint if split.files is None else _hash([split.fingerprint, split.files])
 
 

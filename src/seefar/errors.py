@@ -1,7 +1,4 @@
-"""The six errors that a user can cause or meet.
-
-Each message names the thing, the requirement, what was found, and the next step.
-"""
+"""The six errors that a user can cause; a message names the thing, the requirement, what was found, the next step."""
 
 from __future__ import annotations
 
@@ -37,13 +34,7 @@ class Interrupted(SeefarError):  # noqa: N818  # not an error: a user interrupte
 
 
 def require(value: object, kind: type, name: str, step: str) -> None:
-    """Refuse an argument of the wrong type, at the boundary.
-
-    Args:
-        value: what was passed.
-        kind: what it must be.
-        name: of the argument.
-        step: what to pass instead.
+    """Refuse an argument `name` that is not of this kind, at the boundary; `step` says what to pass instead.
 
     Raises:
         ChoiceError: it is something else.
@@ -85,3 +76,8 @@ def next_step(error: OSError) -> str:
 def printable(text: str) -> str:
     """Text that is safe in a terminal: control characters, such as those of escape sequences, are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """Such as `1 picture` and `1,000 pictures`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -17,26 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.artifacts import (
-    ARTIFACTS,
-    ASSIGNMENT_FIGURE,
-    EVALUATED,
-    FAULTS_FIGURE,
-    MAPS,
-    MAPS_FIGURE,
-    METRICS,
-    MISTAKES_FIGURE,
-    NEIGHBOURS,
-    PAGE,
-    PREDICTIONS,
-    SEEDS,
-    SUMMARY,
-    TABLE,
-    Calibrations,
-    Job,
-    page_content,
-    read_store,
-)
+from seefar import artifacts as table
+from seefar.artifacts import Calibrations, Job, page_content, read_store
 from seefar.choices import Choices, DeviceName, Fit, InferencePrecision, PrecisionName
 from seefar.data import Data
 from seefar.data.images import ImageSize, Labels, Split, differing_names
@@ -44,10 +26,10 @@ from seefar.errors import ChoiceError, DataError, RunError, printable
 from seefar.evaluation.audit import PREDICTED_SIZE, Audit, load_audit, load_pictures, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
-from seefar.evaluation.evidence import OtherRuns
 from seefar.evaluation.given import SUFFIXES, find_predictions, read_predictions
 from seefar.evaluation.mistakes import Mistake, chosen_classes
 from seefar.evaluation.predictions import Predictions, predict
+from seefar.evaluation.verdict import OtherRuns
 from seefar.explanation.explain import normalise_map_settings
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Leaks
@@ -78,8 +60,7 @@ class Result:
         evaluation: predictions, metrics and all mistakes.
         analysis: faults, accuracy views, label issues, confused pairs, slices.
         calibrations: how well the probabilities agree with the accuracy.
-        explanation: of the mistakes that are explained; `explanation.of(shown)` are those in the figure. None for an
-            audit of predictions without a model.
+        explanation: of the mistakes that are explained; None for an audit of predictions without a model.
         shown: the mistakes in the figures, in their order.
         neighbours: the nearest training images of all mistakes; None if they were not computed.
         leaks: what the test images share with the training images; likewise None.
@@ -119,32 +100,29 @@ def run(
     Args:
         recipe: a recipe, or the name of one.
         data: a data set or its name, see `seefar.load_data`; default: the recipe's.
-        name: the run folder: a path, or a bare name under `runs/`; default: the recipe's name, or that with the next
-            free number if the folder belongs to another recipe or other data.
+        name: the run folder: a path, or a bare name under `runs/`; default: the recipe's name, numbered if taken.
         data_dir: where CIFAR-10 is kept; see `seefar.load_data`.
         device: see `seefar.train`.
         precision: see `seefar.train`.
         checkpoint_minutes: see `seefar.train`.
         compile: see `seefar.train`.
-        seeds: number of trainings, with consecutive seeds from the recipe's. Further runs go into folders such as
-            `fast-seed-1`; they distinguish luck from mistakes that every seed makes.
+        seeds: number of trainings, with consecutive seeds; the further ones go into folders such as `fast-seed-1`.
         progress: see `seefar.progress`.
         evaluated: called with the evaluation as soon as it is known, before mistakes are explained.
         command: the command line or function, for the manifest.
         choices: which mistakes are shown and how they are explained: the fields of `seefar.choices.Choices`.
 
     Raises:
-        SeefarError: a choice, the data, the folder or the device does not fit; before the first training step where
-            it can be known.
+        SeefarError: a choice, the data, the folder or the device does not fit; if possible before the first step.
 
     Examples:
         >>> import tempfile, seefar
         >>> from seefar.data.shapes import load_shapes
         >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
         >>> folder = Path(tempfile.mkdtemp()) / "tiny"
-        >>> result = seefar.run(tiny, load_shapes(40, 20), folder, top=2, progress=seefar.SILENT)
+        >>> result = seefar.run(tiny, load_shapes(40, 8), folder, top=2, progress=seefar.SILENT)
         >>> result.evaluation.metrics.n, len(result.shown), seefar.verify(folder)
-        (20, 2, [])
+        (8, 2, [])
     """
     chosen, recipe = Choices(**choices), named_recipe(recipe) if isinstance(recipe, str) else recipe
     if isinstance(data, Data):
@@ -202,16 +180,14 @@ def evaluate_run(
         RunError: another process writes into the folder, or the disk is full.
 
     Examples:
-        >>> import tempfile, seefar
-        >>> from seefar.data.shapes import load_shapes
-        >>> data, folder = load_shapes(40, 20), Path(tempfile.mkdtemp()) / "tiny"
-        >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
-        >>> run = seefar.train(tiny, data, folder, progress=seefar.SILENT)
-        >>> evaluate_run(run, data, progress=seefar.SILENT).metrics.n, run.folder.metrics.exists()
-        (20, True)
+        >>> import tempfile, seefar.data.shapes
+        >>> data, quiet = seefar.data.shapes.load_shapes(40, 8), seefar.SILENT
+        >>> run = seefar.train(seefar.recipe("demo", width=2, epochs=1), data, tempfile.mkdtemp(), progress=quiet)
+        >>> evaluate_run(run, data, progress=quiet).metrics.n, run.folder.metrics.exists()
+        (8, True)
     """
     with _opened_job(run, data, None, data_dir, progress, command) as job:
-        job.store.ensure(*EVALUATED, MISTAKES_FIGURE)
+        job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE)
         return job.evaluation
 
 
@@ -228,19 +204,14 @@ def explain_run(
 ) -> Result:
     """The mistakes of a run explained, figures and the report; fresh files are read.
 
-    Arguments as `evaluate_run`, with `evaluated` and the choices of `run`; `others` are runs with other seeds.
-
-    Raises:
-        ChoiceError, DataError: a choice cannot be met.
-        RunError: another process writes into the folder, or the disk is full.
+    Arguments and errors as `evaluate_run`, with `evaluated` and the choices of `run`; `others` are runs with other
+    seeds.
 
     Examples:
-        >>> import tempfile, seefar
-        >>> from seefar.data.shapes import load_shapes
-        >>> data, folder = load_shapes(40, 20), Path(tempfile.mkdtemp()) / "tiny"
-        >>> tiny = seefar.recipe("demo", width=2, epochs=1, batch_size=16)
-        >>> run = seefar.train(tiny, data, folder, progress=seefar.SILENT)
-        >>> result = explain_run(run, data, top=2, explain="shown", progress=seefar.SILENT)
+        >>> import tempfile, seefar.data.shapes
+        >>> data, quiet = seefar.data.shapes.load_shapes(40, 8), seefar.SILENT
+        >>> run = seefar.train(seefar.recipe("demo", width=2, epochs=1), data, tempfile.mkdtemp(), progress=quiet)
+        >>> result = explain_run(run, data, top=2, explain="shown", progress=quiet)
         >>> len(result.shown), run.folder.report.exists()
         (2, True)
     """
@@ -250,23 +221,21 @@ def explain_run(
     chosen_classes(data.classes, chosen.true, chosen.predicted)
     with _opened_job(run, data, chosen, data_dir, progress, command, others) as job:
         if others is not None:
-            job.store.ensure(SEEDS)
-        # The most useful files first; each page shows what is computed so far.
+            job.store.ensure(table.SEEDS)
         if evaluated:
             evaluated(job.evaluation)
-        job.store.ensure(*EVALUATED, MISTAKES_FIGURE, PAGE)
+        job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE, table.PAGE)
         if job.evaluation.mistakes and not job.shown:
             job.progress.line("No mistake is between the chosen classes: the figures mistakes and maps are left out.")
-        if PAGE.name in job.store.written and job.store.overlay is None:
+        if table.PAGE.name in job.store.written and job.store.overlay is None:
             job.progress.line(f"{run.folder.report} has all mistakes; maps follow")
-        job.store.ensure(MAPS_FIGURE, ASSIGNMENT_FIGURE, PAGE)
+        job.store.ensure(*table.SHOWN, table.PAGE)
         job.explains_all = chosen.explain == "all"
-        job.store.ensure(MAPS, MAPS_FIGURE, ASSIGNMENT_FIGURE, SUMMARY, TABLE, PAGE)
+        job.store.ensure(*table.EXPLAINED)
         if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
-            job.store.ensure(NEIGHBOURS, METRICS, FAULTS_FIGURE, TABLE, PAGE)
-        found = job.store.peek(NEIGHBOURS)
-        maps = job.store.peek(MAPS)
-        return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, found, job.leaks)
+            job.store.ensure(table.NEIGHBOURS, table.METRICS, table.FAULTS_FIGURE, table.TABLE, table.PAGE)
+        maps, near = job.store.peek(table.MAPS), job.store.peek(table.NEIGHBOURS)
+        return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, near, job.leaks)
 
 
 def report_run(
@@ -285,7 +254,7 @@ def report_run(
 
     Examples:
         >>> import tempfile, seefar.data.shapes
-        >>> data, quiet = seefar.data.shapes.load_shapes(40, 20), seefar.SILENT
+        >>> data, quiet = seefar.data.shapes.load_shapes(40, 8), seefar.SILENT
         >>> run = seefar.train(seefar.recipe("demo", width=2, epochs=1), data, tempfile.mkdtemp(), progress=quiet)
         >>> report_run(run, data, progress=quiet).name
         'report.html'
@@ -294,10 +263,10 @@ def report_run(
         if beside is not None:
             other = find_run(beside)
             predicted = predicted_classes(other, data.test, progress=job.progress)
-            maps = read_store(load_run(other), data.test).peek(MAPS) if other.weights.exists() else None
+            maps = read_store(load_run(other), data.test).peek(table.MAPS) if other.weights.exists() else None
             job.beside = Beside(other.path.name, predicted, maps)
-        job.store.ensure(*EVALUATED, PAGE)
-        if run.has_model and job.evaluation.mistakes and job.store.peek(MAPS) is None:
+        job.store.ensure(*table.EVALUATED, table.PAGE)
+        if run.has_model and job.evaluation.mistakes and job.store.peek(table.MAPS) is None:
             job.progress.line(f"The page has no maps: `seefar explain {run.folder.name}` adds them.")
         return run.folder.report
 
@@ -310,12 +279,9 @@ def report_content(
     progress: Progress | None = None,
     command: Sequence[str] = ("seefar.report_content",),
 ) -> ReportContent:
-    """What the report of a run shows, which is evaluated first if it is not yet; the report is not written.
-
-    Arguments and errors as `evaluate_run`.
-    """
+    """What the report of a run shows; the run is evaluated first, the report is not written. See `evaluate_run`."""
     with _opened_job(run, data, None, data_dir, progress, command) as job:
-        job.store.ensure(*EVALUATED)
+        job.store.ensure(*table.EVALUATED)
         return page_content(job)
 
 
@@ -342,19 +308,14 @@ def _opened_job(
         run.folder.path.mkdir(parents=True)
     with showing(progress) as shown:
         job = Job(run, data, choices, data_dir, shown, others)
-        with opened(run.folder.path, job.fact, job, ARTIFACTS, command, shown) as job.store:
+        with opened(run.folder.path, job.fact, job, table.ARTIFACTS, command, shown) as job.store:
             if isinstance(run, Audit):
                 run.save(job.store, command)
             yield job
 
 
 def check_choices(choices: Choices, data: Data, model: nn.Module | Classifier | None = None) -> None:
-    """Refuse, before anything is computed, classes, layers and cells that do not exist.
-
-    Raises:
-        DataError: there is no class of that name, or both are the same.
-        ChoiceError: the layer does not exist or its maps are too coarse.
-    """
+    """Refuse, before anything is computed, classes, layers and cells that do not exist."""
     chosen_classes(data.classes, choices.true, choices.predicted)
     if model is None:
         stem_stride = stem_stride_for(data.image_size)
@@ -384,20 +345,17 @@ def audit(
 ) -> Result:
     """Everything after training for a classifier that was trained elsewhere, or for its predictions alone.
 
-    The result is a run folder: `report_run`, `compare_runs` and `verify` work on it. Without a model it has no maps and
-    no occlusion test. With both, the model predicts, and the predictions that were passed are compared with its own.
+    The result is a run folder like any other. Without a model it has no maps and no occlusion test. With both, the
+    model predicts, and a warning counts the predictions that differ from those passed.
 
     Args:
-        pictures: a `Split`, a `Data` whose test images are evaluated, or the name or path of a data set: a folder by
+        pictures: a `Split`, a `Data` whose test images are evaluated, or a data set by its name or path: a folder by
             class or a CSV file of paths and labels, of which all pictures are evaluated.
-        predictions: a file, see `seefar.evaluation.given.read_predictions`; or logits (N, K) in the order of the
-            pictures.
+        predictions: a file, see `seefar.evaluation.given.read_predictions`; or logits (N, K) in the pictures' order.
         model: what `seefar.adapt` takes or returns, or a finished run.
-        name: the run folder: a path, or a bare name under `runs/`; default: `audit`, or that with the next free number
-            if that folder belongs to another audit.
+        name: the run folder, as in `seefar.run`; default: `audit`, numbered if that belongs to another audit.
         classes: names of the K classes in the order of the model; default: those of the pictures, sorted.
-        image_size: size to which pictures of a folder are resized; default: the model's size, which must be passed if
-            the model does not carry it, and 128 without a model.
+        image_size: size to which pictures of a folder are resized; default: the model's, or 128 without a model.
         fit: how pictures of another shape are brought to it, see `seefar.load_data`.
         model_name: what the model is called in the folder.
         data_dir: see `seefar.load_data`.
@@ -457,25 +415,18 @@ def open_finished(
     precision: InferencePrecision | None = None,
     progress: Progress | None = None,
 ) -> tuple[Run | Audit, Data]:
-    """A finished training or an audit, and its data: those that it was made with, or the data set called `data`.
-
-    Raises:
-        RunError: there is neither in the folder.
-        DataError: the data are missing.
-        ChoiceError: another precision than float32 is chosen for an audit.
-    """
+    """A finished training or an audit, and its data: those that it was made with, or the data set called `data`."""
     folder = find_run(name)
-    if folder.audit.exists():
-        if precision == "bfloat16":
-            raise ChoiceError(f"precision must be float32 for {folder}, an audit (got bfloat16): leave it out.")
-        audited = load_audit(folder, device)
-        pictures = data or audited.source.pictures
-        source = audited.source
-        return audited, load_pictures(
-            pictures, source.image_size, source.fit, classes=source.classes, data_dir=data_dir, progress=progress
-        )
-    run = load_run(folder, device, precision)
-    return run, load_for(run.recipe, data_dir, data, progress=progress)
+    common: dict[str, Any] = {"data_dir": data_dir, "progress": progress}
+    if not folder.audit.exists():
+        run = load_run(folder, device, precision)
+        return run, load_for(run.recipe, name=data, **common)
+    if precision == "bfloat16":
+        raise ChoiceError(f"precision must be float32 for {folder}, an audit (got bfloat16): leave it out.")
+    audited = load_audit(folder, device)
+    source = audited.source
+    pictures = load_pictures(data or source.pictures, source.image_size, source.fit, classes=source.classes, **common)
+    return audited, pictures
 
 
 # ---- Comparison of runs ----
@@ -491,8 +442,7 @@ def compare_runs(
     """Compare two or more runs on the test images of the first; nothing is written into their folders.
 
     Args:
-        runs: run folders, also audits: paths, or bare names under `runs/`; and files of predictions for the same test
-            images. `luck` is about the mistakes of the first one.
+        runs: run folders, also audits, and files of predictions for the same test images.
         data: name or folder of the data set; default: that of the first run folder.
         data_dir: folder of CIFAR-10.
         progress: see `seefar.progress`.
@@ -503,25 +453,26 @@ def compare_runs(
 
     Examples:
         >>> import seefar, tempfile
-        >>> from seefar.data.shapes import load_shapes
-        >>> folder, quiet = Path(tempfile.mkdtemp()), seefar.SILENT
-        >>> tiny = [seefar.recipe("demo", width=2, epochs=1, batch_size=16, seed=seed) for seed in (0, 1)]
-        >>> few = load_shapes(40, 20)
-        >>> paths = [seefar.train(one, few, folder / str(one.seed), progress=quiet).folder.path for one in tiny]
-        >>> compare_runs(paths, progress=quiet).n  # the test images of `shapes`
+        >>> files = [Path(tempfile.mkdtemp()) / f"{name}.npy" for name in ("circles", "squares")]
+        >>> for file, predicted in zip(files, (0, 1)):
+        ...     np.save(file, np.full(1000, predicted))
+        >>> compare_runs(files, data="shapes", progress=seefar.SILENT).n  # its test images
         1000
     """
     if len(runs) < 2:
         raise DataError(f"{len(runs)} run was given, at least two are compared: name two or more.")
-    is_file = [Path(run).suffix.lower() in SUFFIXES and not find_run(run).path.is_dir() for run in runs]
-    sources = [find_predictions(run) if file else find_run(run) for run, file in zip(runs, is_file, strict=True)]
-    paths = [source.path if isinstance(source, RunFolder) else source for source in sources]
-    for position, path in enumerate(paths):
-        if path.resolve() in [other.resolve() for other in paths[:position]]:
-            raise RunError(f"{path} is named twice: a run is compared with others.")
-    folders = [source for source in sources if isinstance(source, RunFolder)]
+    sources: dict[Path, RunFolder | Path] = {}
+    for run in runs:
+        folder = find_run(run)
+        is_file = folder.path.suffix.lower() in SUFFIXES and not folder.path.is_dir()
+        source = find_predictions(run) if is_file else folder
+        path = Path(str(source)).resolve()
+        if path in sources:
+            raise RunError(f"{source} is named twice: a run is compared with others.")
+        sources[path] = source
+    folders = [source for source in sources.values() if isinstance(source, RunFolder)]
     test = _test_images(folders, data, data_dir, progress)
-    predicted = {str(source): predicted_classes(source, test, progress=progress) for source in sources}
+    predicted = {str(one): predicted_classes(one, test, progress=progress) for one in sources.values()}
     return compare(predicted, test.labels, test.classes)
 
 
@@ -529,14 +480,14 @@ def _test_images(
     folders: Sequence[RunFolder], data: str | None, data_dir: str | Path | None, progress: Progress | None
 ) -> Split:
     """The images that runs are compared on: those of the first folder, or the data set called `data`."""
-    recipes = {folder: read_recipe(folder) for folder in folders if not folder.audit.exists()}
-    if not folders:
-        if data is None:
-            raise DataError("Files of predictions alone do not name their images: pass data (--data cifar10).")
-        return load_pictures(data, PREDICTED_SIZE, data_dir=data_dir, progress=progress).test
-    if folders[0].audit.exists():
+    recipes = [None if folder.audit.exists() else read_recipe(folder) for folder in folders]  # each must be a run
+    if recipes and recipes[0]:
+        return load_for(recipes[0], data_dir, data, progress=progress).test
+    if folders:
         return open_finished(folders[0], data, data_dir=data_dir, progress=progress)[1].test
-    return load_for(recipes[folders[0]], data_dir, data, progress=progress).test
+    if data is None:
+        raise DataError("Files of predictions alone do not name their images: pass data (--data cifar10).")
+    return load_pictures(data, PREDICTED_SIZE, data_dir=data_dir, progress=progress).test
 
 
 def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progress | None = None) -> Labels:
@@ -544,9 +495,6 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
 
     From `predictions.npz` if it is of these weights and images, else from the network. A folder without weights, as
     published results are, must be intact and have `mistakes.csv`; all other predictions are correct.
-
-    Raises:
-        RunError: the run cannot be used, or is of other test images.
     """
     if isinstance(folder, Path):
         return Predictions.of(read_predictions(folder, test.classes, len(test), test.files)[0], test).predicted
@@ -556,7 +504,7 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
     run = load_audit(folder) if folder.audit.exists() else load_run(folder)
     if run.classes != test.classes:
         raise RunError(f"{folder} was trained on other classes than the test images have: compare runs on the same.")
-    saved = read_store(run, test).peek(PREDICTIONS)
+    saved = read_store(run, test).peek(table.PREDICTIONS)
     if saved is not None:
         return saved.predictions.predicted
     if run.model is None:

@@ -1,7 +1,4 @@
-"""Progress of long work: a bar in terminals and notebooks, a plain line now and then elsewhere.
-
-Functions that compute take a `Progress` and never print; `None` means `Display`, which detects where it runs.
-"""
+"""Progress of long work: functions that compute take a `Progress` and never print; `None` means `Display`."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from seefar.errors import RunError
 
@@ -28,8 +25,8 @@ SECONDS_BETWEEN_LINES = 30.0
 SECONDS_BETWEEN_DRAWINGS = 0.2
 
 
-class Progress(Protocol):
-    """Receives reports of work in progress."""
+class Progress:
+    """Receives reports of work in progress; this one shows nothing."""
 
     def line(self, text: str) -> None:
         """A permanent line, such as a line of the training log."""
@@ -38,28 +35,15 @@ class Progress(Protocol):
         """`done` of `total` units of a stage, such as `evaluation`, are finished; a stage is over at its total."""
 
 
-class Silent:
-    """A `Progress` that shows nothing."""
-
-    def line(self, text: str) -> None:
-        """Do nothing."""
-
-    def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Do nothing."""
-
-
-SILENT = Silent()
+SILENT = Progress()
 """Pass `progress=seefar.SILENT` for no output."""
 
 
 class LastingOutput:
     """A text stream that drops what cannot be written because nobody is there to read it.
 
-    A training must not stop because its reader, such as `| head`, has; its lines are also in `log.txt`.
-
-    Args:
-        stream: what is written to while it lasts.
-        drops_all: drop what cannot be written for any reason, such as a full disk: right for progress, not for results.
+    A training must not stop because its reader, such as `| head`, has; its lines are also in `log.txt`. Progress, not a
+    result, is dropped for any reason (`drops_all`), such as a full disk.
     """
 
     def __init__(self, stream: Any, *, drops_all: bool = False) -> None:
@@ -96,11 +80,8 @@ class LastingOutput:
             ) from error
 
 
-class Display:
-    """Shows progress where it runs: in a notebook, in a terminal (on standard error), or as lines in a log.
-
-    Use it within `with`, so that no bar is left over when the work ends early.
-    """
+class Display(Progress):
+    """Shows progress where it runs, within `with`: in a notebook, in a terminal (on standard error), or as lines."""
 
     def __init__(self) -> None:
         self.stage, self.started, self.shown = "", 0.0, 0.0

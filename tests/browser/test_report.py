@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from report_content import CLASSES, make_content
 
-from seefar.evaluation.notes import Note, read_notes
+from seefar.data.notes import Note, read_notes
 from seefar.explanation.occlusion import hide
 from seefar.maps.grid import to_pixels
 from seefar.report.content import Beside, ReportContent
@@ -91,13 +91,27 @@ def becomes(page: Any, expression: str, value: object) -> None:
 
 
 @pytest.fixture
-def opened(browser: Any, file: Path) -> Iterator[Opened]:
-    """A fresh page; at the end nothing may have been complained of, and nothing asked for but the file itself."""
-    one = Opened(browser, file)
-    yield one
-    one.context.close()
-    assert one.complaints == []
-    assert [url for url in one.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+    """Opens pages; at the end nothing may have been complained of, and nothing asked for but the files themselves."""
+    pages: list[Opened] = []
+
+    def show(page: Path | ReportContent, hash_: str = "", **context: Any) -> Opened:
+        if isinstance(page, ReportContent):
+            (tmp_path / "report.html").write_text(render_report(page), encoding="utf-8")
+            page = tmp_path / "report.html"
+        pages.append(Opened(browser, page, hash_, **context))
+        return pages[-1]
+
+    yield show
+    for one in pages:
+        one.context.close()
+        assert one.complaints == []
+        assert [url for url in one.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def opened(show: Callable[..., Opened], file: Path) -> Opened:
+    return show(file)
 
 
 def test_filters_show_exactly_the_mistakes_that_fit(opened: Opened, content: ReportContent) -> None:
@@ -118,10 +132,8 @@ def test_filters_show_exactly_the_mistakes_that_fit(opened: Opened, content: Rep
     assert opened.shown() == [m.index for m in sorted(fit, key=lambda m: -m.confidence)]
     page.go_back()
     assert opened.shown() == [m.index for m in fit]
-
-
-def test_people_who_disagree_most_come_first(opened: Opened, content: ReportContent) -> None:
-    opened.page.select_option("[name=order]", "people")
+    page.click("#reset")
+    page.select_option("[name=order]", "people")  # those who disagree most come first
     entropy = {verdict.index: verdict.entropy for verdict in content.verdicts}
     assert all(entropy[first] >= entropy[second] for first, second in pairwise(opened.shown()))
 
@@ -170,17 +182,16 @@ def test_a_mistake_that_is_nearly_a_training_image_says_so(opened: Opened, conte
     assert not page.is_visible("#card-copy")
 
 
-def test_a_view_is_shared_by_its_address(browser: Any, file: Path, content: ReportContent) -> None:
+def test_a_view_is_shared_by_its_address(show: Callable[..., Opened], file: Path, content: ReportContent) -> None:
     chosen = next(m for m in content.mistakes if m.true == 2)
-    one = Opened(browser, file, f"#true=dog&order=index&card={chosen.index}")
+    one = show(file, f"#true=dog&order=index&card={chosen.index}")
     assert one.shown() == sorted(m.index for m in content.mistakes if m.true == 2)
     assert one.page.text_content("#card-title").startswith("dog predicted as ")
     assert f"Test image {chosen.index} " in one.page.text_content("#card-place")
     one.page.keyboard.press("Escape")
     becomes(one.page, "location.hash", "#true=dog&order=index")  # the event of the closed dialog comes later
-    nonsense = Opened(browser, file, "#true=nobody&fault=toString&order=__proto__&card=x")
+    nonsense = show(file, "#true=nobody&fault=toString&order=__proto__&card=x")
     assert len(nonsense.shown()) == 60
-    assert one.complaints == nonsense.complaints == []
 
 
 def pixels_of(page: Any, canvas: str) -> np.ndarray:
@@ -255,9 +266,8 @@ def test_search_counts_and_chips_lead_to_one_image(opened: Opened, content: Repo
     assert options["cat"] == ["cat (0)", True]
 
 
-def test_a_filter_used_while_scrolled_starts_at_its_first_tile(browser: Any, file: Path) -> None:
-    one = Opened(browser, file, viewport={"width": 1000, "height": 500}, reduced_motion="reduce")
-    page = one.page
+def test_a_filter_used_while_scrolled_starts_at_its_first_tile(show: Callable[..., Opened], file: Path) -> None:
+    page = show(file, viewport={"width": 1000, "height": 500}, reduced_motion="reduce").page
     page.evaluate("scrollTo(0, document.querySelector('#tiles > li:last-child').getBoundingClientRect().top)")
     assert page.evaluate(f"document.querySelector('{TILES}').getBoundingClientRect().bottom") < 0
     page.select_option("[name=true]", "cat")
@@ -268,17 +278,15 @@ def test_a_filter_used_while_scrolled_starts_at_its_first_tile(browser: Any, fil
     page.reload()
     page.wait_for_selector("html[data-ready]", state="attached")
     assert 0 < page.evaluate("document.getElementById('none').getBoundingClientRect().bottom") < 500
-    one.context.close()
 
 
-def test_the_focused_tile_is_never_under_the_bars(browser: Any, file: Path) -> None:
-    one = Opened(browser, file, viewport={"width": 1000, "height": 600}, reduced_motion="reduce")
-    one.page.focus(f"{TILES} button[tabindex='0']")
+def test_the_focused_tile_is_never_under_the_bars(show: Callable[..., Opened], file: Path) -> None:
+    page = show(file, viewport={"width": 1000, "height": 600}, reduced_motion="reduce").page
+    page.focus(f"{TILES} button[tabindex='0']")
     for key in ("ArrowDown",) * 6 + ("ArrowUp",) * 6:
-        one.page.keyboard.press(key)
+        page.keyboard.press(key)
         focused, bar = "document.activeElement", "document.getElementById('filters')"
-        assert one.page.evaluate(f"{focused}.getBoundingClientRect().top - {bar}.getBoundingClientRect().bottom") >= 0
-    one.context.close()
+        assert page.evaluate(f"{focused}.getBoundingClientRect().top - {bar}.getBoundingClientRect().bottom") >= 0
 
 
 def test_sections_keep_the_filter_and_closing_a_card_is_no_step_of_the_history(opened: Opened) -> None:
@@ -300,13 +308,12 @@ def test_sections_keep_the_filter_and_closing_a_card_is_no_step_of_the_history(o
 LONG = ("Pembroke_Welsh_corgi", "lawn_mower", "x" * 200, "שלום עולם")
 
 
-@pytest.mark.parametrize("width", [320, 360, 1280])
-def test_long_names_fit(browser: Any, tmp_path: Path, width: int) -> None:
-    content, path = make_content(24, LONG), tmp_path / "report.html"
+@pytest.mark.parametrize("width", [320, 1280])
+def test_long_names_fit(show: Callable[..., Opened], width: int) -> None:
+    content = make_content(24, LONG)
     names = tuple(f"Egyptian_cat/n02124075_ILSVRC2012_val_{number:08d}.JPEG" for number in range(72))
-    path.write_text(render_report(replace(content, test=replace(content.test, files=names))), encoding="utf-8")
-    one = Opened(browser, path, viewport={"width": width, "height": 740})
-    page = one.page
+    content = replace(content, test=replace(content.test, files=names))
+    page = show(content, viewport={"width": width, "height": 740}).page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     script = """all => all.map(one => [one.querySelector('.answer').getBoundingClientRect().width,
       one.querySelector('.answer').textContent])"""
@@ -318,24 +325,19 @@ def test_long_names_fit(browser: Any, tmp_path: Path, width: int) -> None:
     )
     for button in page.query_selector_all(".card-head button"):
         assert button.evaluate(inside)
-    one.context.close()
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-def test_a_hundred_classes_do_not_widen_the_page(browser: Any, tmp_path: Path, width: int) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(render_report(make_content(60, tuple(f"class {k}" for k in range(100)))), encoding="utf-8")
-    one = Opened(browser, path, viewport={"width": width, "height": 700})
-    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert one.page.locator(".matrix tbody tr").count() == 100
-    one.context.close()
+def test_a_hundred_classes_do_not_widen_the_page(show: Callable[..., Opened], width: int) -> None:
+    content = make_content(60, tuple(f"class {k}" for k in range(100)))
+    page = show(content, viewport={"width": width, "height": 700}).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(".matrix tbody tr").count() == 100
 
 
-def test_tiles_that_leave_the_screen_give_their_pixels_back(browser: Any, tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(render_report(make_content(600, cells=4)), encoding="utf-8")
-    one = Opened(browser, path, "#show=all", viewport={"width": 1000, "height": 600}, reduced_motion="reduce")
-    page = one.page
+def test_tiles_that_leave_the_screen_give_their_pixels_back(show: Callable[..., Opened]) -> None:
+    content, size = make_content(600, cells=4), {"width": 1000, "height": 600}
+    page = show(content, "#show=all", viewport=size, reduced_motion="reduce").page
     painted = "[...document.querySelectorAll('#tiles canvas')].filter((one) => one.width).length"
     page.wait_for_timeout(200)
     first = page.evaluate(painted)
@@ -344,7 +346,6 @@ def test_tiles_that_leave_the_screen_give_their_pixels_back(browser: Any, tmp_pa
         page.wait_for_timeout(60)
     assert page.locator(TILES).count() == 600
     assert 0 < page.evaluate(painted) <= 2 * max(first, 60)
-    one.context.close()
 
 
 def test_print_has_every_picture_and_a_card_one_page(opened: Opened) -> None:
@@ -448,19 +449,15 @@ def test_what_a_line_on_the_map_encloses_is_shown(opened: Opened) -> None:
     assert len(opened.shown()) == 60
 
 
-def test_another_run_is_beside_the_mistakes(browser: Any, content: ReportContent, tmp_path: Path) -> None:
+def test_another_run_is_beside_the_mistakes(show: Callable[..., Opened], content: ReportContent) -> None:
     labels, ours = content.test.labels, content.evaluation.predictions.predicted
     theirs = ours.copy()
     first, second, third = (m.index for m in content.mistakes[:3])
     theirs[first] = labels[first]
     theirs[second] = next(k for k in range(4) if k not in (labels[second], ours[second]))
-    path = tmp_path / "report.html"
-    beside = Beside("other", theirs, content.explanation)
-    path.write_text(render_report(replace(content, beside=beside)), encoding="utf-8")
-    one = Opened(browser, path)
-    assert "Other repairs 1 of these mistakes, breaks 0 correct predictions, and shares 59" in one.page.text_content(
-        ".findings"
-    )
+    one = show(replace(content, beside=Beside("other", theirs, content.explanation)))
+    words = "Other repairs 1 of these mistakes, breaks 0 correct predictions, and shares 59"
+    assert words in one.page.text_content(".findings")
     for name, wanted in (("repaired by other", [first]), ("other wrong class", [second])):
         one.page.select_option("[name=set]", name)
         assert one.shown() == wanted
@@ -469,8 +466,6 @@ def test_another_run_is_beside_the_mistakes(browser: Any, content: ReportContent
     one.page.click(f"{TILES} >> nth=0")
     assert CLASSES[theirs[third]] in one.page.text_content("#beside-words")
     np.testing.assert_array_equal(pixels_of(one.page, "card-beside")[20:], pixels_of(one.page, "card-contrast")[20:])
-    assert one.complaints == []
-    one.context.close()
 
 
 def test_shares_of_the_matrix(opened: Opened, content: ReportContent) -> None:
@@ -482,32 +477,27 @@ def test_shares_of_the_matrix(opened: Opened, content: ReportContent) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1200])
-def test_axe_finds_nothing(browser: Any, file: Path, scheme: str, width: int) -> None:
-    size = {"viewport": {"width": width, "height": 900}}
-    one = Opened(browser, file, color_scheme=scheme, reduced_motion="reduce", **size)
-    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+def test_axe_finds_nothing(show: Callable[..., Opened], file: Path, scheme: str, width: int) -> None:
+    size = {"width": width, "height": 900}
+    page = show(file, color_scheme=scheme, reduced_motion="reduce", viewport=size).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     script = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
     for key, element in (("", ""), ("", TILES), ("p", ""), ("", "#show-landscape")):
+        page.keyboard.press("Escape")
+        becomes(page, "document.getElementById('card').open", False)
         if key:
-            one.page.keyboard.press("Escape")
-            becomes(one.page, "document.getElementById('card').open", False)
-            one.page.keyboard.press(key)
+            page.keyboard.press(key)
         elif element:
-            one.page.keyboard.press("Escape")
-            one.page.click(element)
-        one.page.evaluate(script)
-        found = one.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        found = [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found["violations"]]
-        assert found == []
-    one.context.close()
+            page.click(element)
+        page.evaluate(script)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        assert [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found["violations"]] == []
 
 
-def test_hostile_names_are_text(browser: Any, tmp_path: Path) -> None:
+def test_hostile_names_are_text(show: Callable[..., Opened], tmp_path: Path) -> None:
     files = tuple(f"<img src=x onerror=alert({number})>.png" for number in range(72))
-    path, content = tmp_path / "report.html", make_content(24, HOSTILE, name="</title>x")
-    content = replace(content, test=replace(content.test, files=files))
-    path.write_text(render_report(content), encoding="utf-8")
-    one = Opened(browser, path)
+    content = make_content(24, HOSTILE, name="</title>x")
+    one = show(replace(content, test=replace(content.test, files=files)))
     page = one.page
     assert page.title().startswith("</title>x: ")
     names = page.eval_on_selector_all(".matrix tbody th", "all => all.map(one => one.textContent)")
@@ -518,22 +508,19 @@ def test_hostile_names_are_text(browser: Any, tmp_path: Path) -> None:
     for name in HOSTILE:
         page.select_option("[name=true]", name)
         address = page.evaluate("location.hash")
-        assert Opened(browser, path, address).shown() == one.shown()
+        assert show(tmp_path / "report.html", address).shown() == one.shown()
     page.select_option("[name=true]", "=1+1")
     with page.expect_download() as waiting:
         page.click("#download")
     waiting.value.save_as(tmp_path / "table.csv")
     assert ",'=1+1," in (tmp_path / "table.csv").read_text(encoding="utf-8-sig")  # no formula for a spreadsheet
     assert page.query_selector("img[src=x]") is None
-    assert one.complaints == []
 
 
-def test_without_script_the_verdict_and_the_table_are_there(browser: Any, file: Path) -> None:
-    one = Opened(browser, file, java_script_enabled=False)
-    assert one.page.is_visible("h1")
-    assert one.page.is_visible(".plot >> nth=0")
-    assert one.page.is_visible(".plain")
-    assert not one.page.is_visible("#filters")
+def test_without_script_the_verdict_and_the_table_are_there(show: Callable[..., Opened], file: Path) -> None:
+    page = show(file, java_script_enabled=False).page
+    assert all(page.is_visible(part) for part in ("h1", ".plot >> nth=0", ".plain"))
+    assert not page.is_visible("#filters")
 
 
 def test_a_notebook_shows_the_page_in_a_frame(browser: Any, file: Path, tmp_path: Path) -> None:

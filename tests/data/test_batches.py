@@ -16,7 +16,7 @@ from seefar.data.batches import AugmentedBatches, Batch, BatchAugmentation, Devi
 from seefar.seeds import Stream
 from seefar.training import loop
 from seefar.training.loop import build_batches
-from seefar.training.recipe import RECIPES, recipe
+from seefar.training.recipe import recipe
 
 CPU = torch.device("cpu")
 KINDS = pytest.mark.parametrize("kind", ["albumentations", "torch"])
@@ -78,13 +78,6 @@ def test_a_batch_depends_on_seed_epoch_and_number_only(kind: str) -> None:
 
 
 @KINDS
-def test_two_epochs_differ_in_more_than_their_order(kind: str) -> None:
-    dataset = batches_of(kind, numbered(16))
-    epochs = [dataset[epoch, 0].images.numpy()[np.argsort(dataset.order(epoch))] for epoch in range(2)]
-    assert (epochs[0] != epochs[1]).any((1, 2, 3)).mean() > 0.9
-
-
-@KINDS
 def test_alternating_flip_shows_each_image_both_ways_round_in_two_epochs(kind: str) -> None:
     dataset = batches_of(kind, numbered(40), PLAIN, "alternating", 40, seed=5)
 
@@ -97,17 +90,6 @@ def test_alternating_flip_shows_each_image_both_ways_round_in_two_epochs(kind: s
     np.testing.assert_array_equal(mirrored(2), mirrored(0))
 
 
-@KINDS
-def test_random_flip_mirrors_half_of_the_images(kind: str) -> None:
-    images = batches_of(kind, numbered(200), PLAIN, "random", 200, seed=5)[0, 0].images
-    assert (images[:, 0, 0, 0] == 0).float().mean().item() == pytest.approx(0.5, abs=0.15)
-
-
-def test_a_gpu_mirrors_the_same_images_as_the_cpu_where_mirroring_alternates() -> None:
-    on_cpu, on_gpu = (batches_of(kind, numbered(40), PLAIN, "alternating") for kind in ("albumentations", "torch"))
-    assert all(same(on_cpu[epoch, number], on_gpu[epoch, number]) for epoch in range(2) for number in range(3))
-
-
 def test_a_gpu_augments_what_fits_into_its_memory(shapes: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "DeviceBatches", lambda *settings: settings[-1])
     fast, gpu = recipe("fast"), torch.device("cuda")
@@ -118,7 +100,7 @@ def test_a_gpu_augments_what_fits_into_its_memory(shapes: Data, monkeypatch: pyt
 
 
 @KINDS
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", ["fast", "seed"])
 def test_the_thread_changes_no_batch(shapes: Data, name: str, kind: str) -> None:
     """The 27th batch of an epoch has 2 of the 600 images left."""
     plan = recipe(name, batch_size=23)
@@ -173,22 +155,13 @@ def read(dataset: AugmentedBatches, count: int, error: type[BaseException] | Non
             raise error
 
 
-def test_an_error_in_the_thread_is_raised_where_its_batch_is_read() -> None:
-    read(Counted(), 3)
-    with pytest.raises(MemoryError, match="batch 3"):
-        read(Counted(), 4)
-    assert threads() == []
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_the_thread_ends_with_an_error_of_the_reader(error: type[BaseException]) -> None:
+@pytest.mark.parametrize(("count", "error"), [(3, KeyboardInterrupt), (1, RuntimeError), (4, None)])
+def test_the_thread_ends_with_an_error_of_the_reader_or_of_its_own(
+    count: int, error: type[BaseException] | None
+) -> None:
     dataset = Counted()
-    with pytest.raises(error):
-        read(dataset, 1, error)
+    read(Counted(), 3)
+    with pytest.raises(error or MemoryError):
+        read(dataset, count, error)
     assert threads() == []
-    assert len(dataset.made) <= 2
-
-
-def test_no_position_is_no_batch() -> None:
-    with training_batches(Counted(), [], pin_memory=False) as batches:
-        assert list(batches) == []
+    assert len(dataset.made) <= count + 1

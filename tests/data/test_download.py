@@ -1,15 +1,28 @@
+"""Downloads from hosts on loopback that behave well or badly, by one process or several."""
+
 from __future__ import annotations
 
 import hashlib
+import io
+import os
+import socket
+import tarfile
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import requests
 from tiny_host import CONTENT, MD5, Host
+from tiny_job import Lines
 
-from seefar.data.cifar10 import download
+from seefar.data import download as module
+from seefar.data.download import Remote, download, transfer
+from seefar.data.official import CIFAR10, Official, find_batches
 from seefar.errors import DataError
+from seefar.progress import SILENT
 
 
 @pytest.fixture
@@ -19,63 +32,64 @@ def host() -> Iterator[Host]:
     host.close()
 
 
-def test_a_file_arrives_whole(host: Host, tmp_path: Path) -> None:
-    download((host.url("good"),), tmp_path / "deep" / "file", MD5, len(CONTENT))
-    assert (tmp_path / "deep" / "file").read_bytes() == CONTENT
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file"]
+def fetch(host: Host, path: Path, *kinds: str) -> None:
+    """Download the file from these addresses, best first."""
+    download(Remote(tuple(host.url(kind) for kind in kinds), MD5, len(CONTENT)), path, SILENT)
 
 
-def test_what_is_there_is_not_fetched_again(host: Host, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(CONTENT)
-    download((host.url("good"),), tmp_path / "file", MD5, len(CONTENT))
-    assert host.asked == []
-
-
-def test_the_mirror_is_tried_when_the_first_host_fails(host: Host, tmp_path: Path) -> None:
-    download((host.url("missing"), host.url("good")), tmp_path / "file", MD5, len(CONTENT))
-    assert (tmp_path / "file").read_bytes() == CONTENT
-    assert host.asked == [("missing", 0), ("good", 0)]
+@pytest.mark.parametrize(
+    ("kinds", "asked"),
+    [
+        (("good",), ["good"]),
+        (("missing", "good"), ["missing", "good"]),
+        (("wrong", "good"), ["wrong", "good"]),  # from the first byte
+        (("endless", "good"), ["endless", "good"]),
+        (("gzip",), ["gzip"]),
+        (("missing", "no-length"), ["missing", "no-length"]),
+    ],
+)
+def test_the_first_address_that_has_the_file_is_taken(
+    kinds: tuple[str, ...], asked: list[str], host: Host, tmp_path: Path
+) -> None:
+    path = tmp_path / "deep" / "file"
+    fetch(host, path, *kinds)
+    assert path.read_bytes() == CONTENT
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+    assert host.asked == [(kind, 0) for kind in asked]
+    assert host.sent < 20 * len(CONTENT)  # of the endless one: what the system's buffers took
+    fetch(host, path, "good")
+    assert len(host.asked) == len(asked)  # what is there is not fetched again
 
 
 def test_a_broken_transfer_goes_on_where_it_stopped(host: Host, tmp_path: Path) -> None:
+    part = tmp_path / "file.part"
     with pytest.raises(DataError, match="could not be downloaded"):
-        download((host.url("breaks"),), tmp_path / "file", MD5, len(CONTENT))
-    assert not (tmp_path / "file").exists()
-    have = (tmp_path / "file.part").stat().st_size
+        fetch(host, tmp_path / "file", "breaks")
+    have = part.stat().st_size
     assert 0 < have <= 400_000
-    download((host.url("breaks"),), tmp_path / "file", MD5, len(CONTENT))
+    fetch(host, tmp_path / "file", "breaks")
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert host.asked == [("breaks", 0), ("breaks", have)]
-    assert not (tmp_path / "file.part").exists()
+    assert not part.exists()
 
 
-def test_a_host_that_sends_everything_again_is_understood(host: Host, tmp_path: Path) -> None:
-    (tmp_path / "file.part").write_bytes(CONTENT[:5000])
-    download((host.url("no-range"),), tmp_path / "file", MD5, len(CONTENT))
+@pytest.mark.parametrize(("kind", "have"), [("no-range", 5000), ("good", len(CONTENT))])
+def test_a_part_is_completed_by_a_host_without_ranges_and_a_complete_one_is_taken(
+    kind: str, have: int, host: Host, tmp_path: Path
+) -> None:
+    (tmp_path / "file.part").write_bytes(CONTENT[:have])
+    fetch(host, tmp_path / "file", kind)
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_a_whole_part_is_checked_and_taken(host: Host, tmp_path: Path) -> None:
-    (tmp_path / "file.part").write_bytes(CONTENT)
-    download((host.url("good"),), tmp_path / "file", MD5, len(CONTENT))
-    assert (tmp_path / "file").read_bytes() == CONTENT
-
-
-def test_a_wrong_file_is_dropped_and_the_mirror_starts_from_nothing(host: Host, tmp_path: Path) -> None:
-    download((host.url("wrong"), host.url("good")), tmp_path / "file", MD5, len(CONTENT))
-    assert (tmp_path / "file").read_bytes() == CONTENT
-    assert host.asked == [("wrong", 0), ("good", 0)]
-
-
-def test_no_more_is_read_than_the_file_has(host: Host, tmp_path: Path) -> None:
-    download((host.url("endless"), host.url("good")), tmp_path / "file", MD5, len(CONTENT))
-    assert (tmp_path / "file").read_bytes() == CONTENT
-    assert host.sent < 20 * len(CONTENT)  # what the system's buffers took
-
-
-def test_a_host_that_compresses_the_file_is_understood(host: Host, tmp_path: Path) -> None:
-    download((host.url("gzip"),), tmp_path / "file", MD5, len(CONTENT))
-    assert host.asked == [("gzip", 0)]
+def test_when_every_address_fails_each_answer_is_told_and_a_damaged_file_is_kept(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"rubbish")
+    with pytest.raises(DataError) as error:
+        fetch(host, tmp_path / "file", "missing", "wrong")
+    sums = (hashlib.md5(content).hexdigest() for content in (bytes(len(CONTENT)), b"rubbish"))
+    for part in ("404", host.url("wrong"), *sums, MD5, "by hand"):
+        assert part in str(error.value)
+    assert (tmp_path / "file").read_bytes() == b"rubbish"  # it may be worth something to its owner
 
 
 def test_a_host_that_is_silent_is_waited_for_3_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,46 +101,90 @@ def test_a_host_that_is_silent_is_waited_for_3_seconds(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(requests, "get", get)
     with pytest.raises(DataError, match="no connection"):
-        download(("http://127.0.0.1/",), tmp_path / "file", MD5, len(CONTENT))
+        download(Remote(("http://127.0.0.1/",), MD5, 1), tmp_path / "file", SILENT)
     assert [connect for connect, _ in asked] == [pytest.approx(3, abs=0.1)]
 
 
-def test_when_every_address_fails_each_answer_is_told(host: Host, tmp_path: Path) -> None:
-    with pytest.raises(DataError) as error:
-        download((host.url("missing"), host.url("wrong")), tmp_path / "file", MD5, len(CONTENT))
-    zeros = hashlib.md5(bytes(len(CONTENT))).hexdigest()
-    for part in ("404", host.url("wrong"), zeros, MD5, "by hand"):
-        assert part in str(error.value)
-    assert not (tmp_path / "file").exists()
+@pytest.fixture
+def dripping() -> Iterator[tuple[str, list[bytes]]]:
+    """A host that sends what is in the list, then a byte in 0.05 s for ever."""
+    head: list[bytes] = []
+    over = threading.Event()
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while not over.is_set():
+            connection = server.accept()[0]
+            with connection:
+                try:
+                    connection.sendall(b"".join(head))
+                    while not over.wait(0.05):
+                        connection.sendall(b"x")
+                except OSError:
+                    pass
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}/", head
+    over.set()
+    server.close()
 
 
-def test_a_damaged_file_that_cannot_be_fetched_anew_is_told(host: Host, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"rubbish")
-    found = hashlib.md5(b"rubbish").hexdigest()
-    with pytest.raises(DataError, match=found) as error:
-        download((host.url("missing"),), tmp_path / "file", MD5, len(CONTENT))
-    assert MD5 in str(error.value)
-    assert (tmp_path / "file").read_bytes() == b"rubbish"  # it may be worth something to its owner
+HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
-def test_progress_is_the_callers_and_nothing_global_changes(
-    host: Host, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("sent", [HEAD + b"Content-Length: 1000000\r\n\r\n", HEAD + b"X-Long: ", b"HTTP/1"], ids=str)
+def test_a_host_that_drips_is_given_up_in_time(
+    sent: bytes, dripping: tuple[str, list[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No print, and no other level of pooch's logger, which is the user's own."""
-    import pooch
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", (0.1, 0.4))
+    monkeypatch.setattr(module, "SLOWEST", 10_000)
+    url, head = dripping
+    head.append(sent)
+    began = time.monotonic()
+    with pytest.raises(OSError):  # noqa: PT011  # each way to fail has its own message
+        transfer(url, tmp_path / "part", 1000, SILENT)
+    assert time.monotonic() - began < 5
 
-    level = pooch.get_logger().level
-    seen: list[tuple[str, object]] = []
 
-    class Watch:
-        def line(self, text: str) -> None:
-            seen.append(("line", text))
+def test_what_came_from_a_slow_host_is_kept_for_the_next_try(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", (0.1, 0.4))
+    monkeypatch.setattr(module, "SLOWEST", 10_000_000)
+    with pytest.raises(DataError, match="slow"):
+        fetch(host, tmp_path / "file", "slow")
+    have = (tmp_path / "file.part").stat().st_size
+    assert 0 < have < len(CONTENT)
+    fetch(host, tmp_path / "file", "good")
+    assert host.asked[1:] == [("good", have)]
 
-        def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-            seen.append((stage, (done, total, note)))
 
-    download((host.url("good"),), tmp_path / "file", MD5, len(CONTENT), Watch())
-    assert seen[0] == ("line", f"downloading file into {tmp_path}")
-    assert seen[-1] == ("downloading", (1, 1, "MB"))
-    assert capfd.readouterr() == ("", "")
-    assert pooch.get_logger().level == level
+# ---- Several at once ----
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Host, Official]]:
+    """A host with an archive of the right names, sent slowly."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name in CIFAR10.files:
+            member = tarfile.TarInfo(f"{CIFAR10.folder}/{name}")
+            member.size = 10_000
+            tar.addfile(member, io.BytesIO(os.urandom(10_000)))
+    host = Host(packed.getvalue())
+    about = (hashlib.md5(packed.getvalue()).hexdigest(), len(packed.getvalue()))
+    yield host, replace(CIFAR10, hosts=(host.url("slow"),), downloads=dict.fromkeys(CIFAR10.downloads, about))
+    host.close()
+
+
+def test_threads_that_fetch_at_once_all_end_well(served: tuple[Host, Official], tmp_path: Path) -> None:
+    found: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(find_batches(tmp_path, served[1], Lines()))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == [tmp_path / CIFAR10.folder] * 4
+    assert served[0].asked == [("slow", 0)]

@@ -25,9 +25,6 @@ def test_the_mask_is_where_the_shape_is(shapes: Data) -> None:
     masks = shapes.train.masks
     assert masks is not None
     assert masks.shape == (600, 32, 32)
-    area = masks.mean((1, 2))
-    assert area.min() > 0.02
-    assert area.max() < 0.6
     # Inside the mask one colour and noise; so the pixels there vary less than those of the whole image.
     inside = np.array([image[mask].std(0).mean() for image, mask in zip(shapes.train.images, masks, strict=True)])
     whole = shapes.train.images.std((1, 2)).mean(1)
@@ -50,12 +47,3 @@ def test_masks_have_the_form_of_their_class(shapes: Data) -> None:
     assert abs(fill("circle") - np.pi / 4) < 0.05
     assert fill("ring") < fill("circle") - 0.15
     assert fill("cross") < 0.6 < fill("square")
-
-    def centre_is_covered(name: str) -> float:
-        hits = [
-            mask[round(y[mask].mean()), round(x[mask].mean())] for mask in masks[labels == tuple(SHAPES).index(name)]
-        ]
-        return float(np.mean(hits))
-
-    assert centre_is_covered("ring") == 0
-    assert centre_is_covered("heart") == 1

@@ -6,10 +6,8 @@ import pytest
 from seefar.errors import DataError
 from seefar.evaluation.calibration import (
     TEMPERATURES,
-    brier_scores,
     fit_temperature,
     measure_calibration,
-    reliability_bins,
 )
 
 
@@ -22,16 +20,6 @@ def synthetic(n: int, temperature: float, classes: int = 10) -> tuple[np.ndarray
     return (temperature * logits).astype(np.float32), labels
 
 
-def test_bins_hold_equally_many_images_and_are_those_worked_out_by_hand() -> None:
-    confidence = np.array([0.9, 0.5, 1.0, 0.6, 0.8, 0.7, 0.95])
-    right = np.array([True, False, True, True, False, True, True])
-    low, middle, high = reliability_bins(confidence, right, 3)  # 0.5 0.6 | 0.7 0.8 | 0.9 0.95 1.0
-    assert [one.n for one in (low, middle, high)] == [2, 2, 3]
-    assert [one.confidence for one in (low, middle, high)] == pytest.approx([0.55, 0.75, 0.95])
-    assert [one.accuracy for one in (low, middle, high)] == [0.5, 0.5, 1.0]
-    assert low.interval == pytest.approx((0.0945, 0.9055), abs=1e-4)  # Wilson, 1 of 2
-
-
 def test_the_error_is_the_mean_gap_of_the_bins() -> None:
     """15 bins of two images each: sure of 0.9; in the first five bins one of two is right, else both."""
     confident = np.log(np.array([0.9, 0.1]))
@@ -39,6 +27,7 @@ def test_the_error_is_the_mean_gap_of_the_bins() -> None:
     labels[0:10:2] = 1
     found = measure_calibration(np.tile(confident, (30, 1)), labels)
     assert [one.accuracy for one in found.bins] == [0.5] * 5 + [1.0] * 10
+    assert found.bins[0].interval == pytest.approx((0.0945, 0.9055), abs=1e-4)  # Wilson, 1 of 2
     assert found.ece.value == pytest.approx((5 * 0.4 + 10 * 0.1) / 15)
     assert found.brier.value == pytest.approx((25 * 0.02 + 5 * 1.62) / 30)
     assert found.loss == pytest.approx(-(25 * np.log(0.9) + 5 * np.log(0.1)) / 30)
@@ -47,50 +36,34 @@ def test_the_error_is_the_mean_gap_of_the_bins() -> None:
     assert found.confidence == pytest.approx(0.9)
 
 
-def test_the_reported_error_is_that_of_the_reported_bins() -> None:
-    logits, labels = synthetic(1003, 2.0)  # no multiple of 15
-    found = measure_calibration(logits, labels)
-    assert len(found.bins) == 15
-    assert sum(one.n for one in found.bins) == 1003
-    assert {one.n for one in found.bins} == {66, 67}
-    by_hand = sum(one.n * abs(one.accuracy - one.confidence) for one in found.bins) / 1003
-    assert found.ece.value == pytest.approx(by_hand)
+def test_images_that_are_all_correct_have_no_temperature_but_the_limit() -> None:
+    assert TEMPERATURES[0] <= fit_temperature(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array([0, 1])) < 0.1
 
 
-def test_brier_is_nothing_for_certain_and_right_and_two_for_certain_and_wrong() -> None:
-    probabilities = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.3, 0.2]])
-    np.testing.assert_allclose(brier_scores(probabilities, np.array([0, 1, 1])), [0.0, 2.0, 0.25 + 0.49 + 0.04])
-    assert probabilities[0, 0] == 1.0  # the argument is left as it was
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("temperature", [0.5, 2.5])
 def test_a_known_temperature_is_found(temperature: float) -> None:
-    logits, labels = synthetic(20000, temperature)
-    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.03)
+    logits, labels = synthetic(5000, temperature)
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.06)
 
 
-def test_the_fitted_temperature_mends_the_calibration_of_other_images_and_no_answer() -> None:
-    logits, labels = synthetic(20000, 2.5)
-    temperature = fit_temperature(logits[:10000], labels[:10000])
-    before = measure_calibration(logits[10000:], labels[10000:])
-    after = measure_calibration(logits[10000:], labels[10000:], temperature)
-    assert before.accuracy == after.accuracy
-    assert before.confidence > before.accuracy + 0.1  # too sure
-    assert before.ece.value > 0.1
+def test_the_fitted_temperature_improves_the_calibration_of_other_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seefar.evaluation.calibration.RESAMPLES", 200)
+    logits, labels = synthetic(6000, 2.5)
+    temperature = fit_temperature(logits[:3000], labels[:3000])
+    before = measure_calibration(logits[3000:], labels[3000:])
+    after = measure_calibration(logits[3000:], labels[3000:], temperature)
+    assert before.accuracy == after.accuracy  # no prediction changes
+    assert before.confidence > before.accuracy + 0.1  # overconfident
     assert before.ece.interval[0] > 0.1
-    assert after.ece.value < 0.02
+    assert after.ece.value < 0.05
     assert after.ece.interval[0] < after.ece_by_chance < before.ece.interval[0]
     assert after.loss < before.loss
     assert after.brier.value < before.brier.value
 
 
-def test_images_that_are_all_right_have_no_temperature_but_the_limit() -> None:
-    logits = np.array([[3.0, 0.0], [0.0, 3.0]])
-    assert TEMPERATURES[0] <= fit_temperature(logits, np.array([0, 1])) < 0.1
-
-
-def test_what_happens_by_chance_is_told() -> None:
+def test_the_error_by_chance_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exactly calibrated: the error is what chance makes, and its interval reaches (nearly) down to nothing."""
+    monkeypatch.setattr("seefar.evaluation.calibration.RESAMPLES", 200)
     logits, labels = synthetic(3000, 1.0)
     found = measure_calibration(logits, labels)
     assert found.ece.value == pytest.approx(found.ece_by_chance, abs=0.01)
@@ -99,12 +72,9 @@ def test_what_happens_by_chance_is_told() -> None:
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    logits = np.zeros((2, 3))
     with pytest.raises(DataError, match=r"2 integers; found int64 of shape \(3,\)"):
-        measure_calibration(logits, np.array([0, 1, 2]))
+        measure_calibration(np.zeros((2, 3)), np.array([0, 1, 2]))
     with pytest.raises(DataError, match="at least one image"):
         fit_temperature(np.zeros((0, 3)), np.zeros(0, int))
-    with pytest.raises(DataError, match="0 to 2; found 0 to 3"):
-        measure_calibration(logits, np.array([0, 3]))
     with pytest.raises(DataError, match=r"temperature must be above 0 \(got 0\.0\)"):
-        measure_calibration(logits, np.array([0, 1]), 0.0)
+        measure_calibration(np.zeros((2, 3)), np.array([0, 1]), 0.0)

@@ -1,90 +1,194 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from seefar.data import Data
+from seefar.data import Data, Split
+from seefar.data.reference import CLASSES, Reference, labels_sha256
 from seefar.errors import DataError, RunError
-from seefar.evaluation.evaluate import Evaluation, evaluate
+from seefar.evaluation.evaluate import Evaluation, analyse_mistakes, evaluate
+from seefar.evaluation.predictions import Predictions, predict
+from seefar.evaluation.verdict import ONE_RUN
+from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
+from seefar.runs.arrays import save_arrays
 from seefar.training.run import Run
 
 
-def test_it_counts_what_it_lists(trained: Run, shapes: Data) -> None:
+def test_it_counts_what_it_lists_and_nothing_is_lost_on_disk(trained: Run, shapes: Data, tmp_path: Path) -> None:
     evaluation = evaluate(trained.model, shapes.test, progress=SILENT)
     assert evaluation.metrics.accuracy == (150 - len(evaluation.mistakes)) / 150
     assert len(evaluation.mistakes) == evaluation.metrics.mistakes > 5
-
-
-def test_it_writes_nothing(trained: Run, shapes: Data, in_folder: Path) -> None:
-    evaluate(trained.model, shapes.test, progress=SILENT)
-    assert list(in_folder.iterdir()) == []
-
-
-def test_nothing_is_lost_on_disk(trained: Run, shapes: Data, tmp_path: Path) -> None:
-    evaluation = evaluate(trained.model, shapes.test, progress=SILENT)
+    for value in (shapes, shapes.test, evaluation, evaluation.predictions, evaluation.metrics):
+        assert len(repr(value)) < 200
+        assert "np." not in repr(value)
     evaluation.save(tmp_path / "any name")
     assert [path.name for path in tmp_path.iterdir()] == ["any name"]
     back = Evaluation.load(tmp_path / "any name")
-    assert back.metrics == evaluation.metrics
-    assert back.mistakes == evaluation.mistakes
-    np.testing.assert_array_equal(back.predictions.logits, evaluation.predictions.logits)
+    assert (back.metrics, back.mistakes) == (evaluation.metrics, evaluation.mistakes)
+    for name in ("logits", "features", "labels"):
+        np.testing.assert_array_equal(
+            getattr(back.predictions, name), getattr(evaluation.predictions, name), strict=True
+        )
+    for name in ("classes", "model", "images"):
+        assert getattr(back.predictions, name) == getattr(evaluation.predictions, name)
 
 
-@pytest.mark.parametrize("labels", ["too many classes", "negative"])
-def test_labels_without_a_class_are_refused_in_a_saved_file(
-    labels: str, trained: Run, shapes: Data, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("shift", [50, -50])
+def test_labels_without_a_class_are_refused_in_a_saved_file(shift: int, shapes: Data, tmp_path: Path) -> None:
     path = tmp_path / "predictions.npz"
-    evaluate(trained.model, shapes.test, progress=SILENT).save(path)
+    Predictions.of(np.eye(10)[shapes.test.labels], shapes.test).save(path)
     arrays = dict(np.load(path))
-    arrays["labels"] = arrays["labels"] + (50 if labels == "too many classes" else -50)
-    np.savez(path, **arrays)
+    np.savez(path, **arrays | {"labels": arrays["labels"] + shift})
     with pytest.raises(RunError, match=r"predictions\.npz.*0 to 9"):
         Evaluation.load(path)
 
 
-def test_predictions_of_other_images_are_noticed(trained: Run, shapes: Data) -> None:
-    predictions = evaluate(trained.model, shapes.test, progress=SILENT).predictions
-    assert predictions.are_for(shapes.test)
-    images = shapes.test.images.copy()
-    images[7, 1, 2, 0] ^= 1
-    assert not predictions.are_for(replace(shapes.test, images=images))
-    assert not predictions.are_for(replace(shapes.test, classes=tuple("abcdefghij")))
-
-
-def test_a_net_of_other_classes_is_refused(trained: Run, shapes: Data) -> None:
-    other = replace(shapes.test, labels=shapes.test.labels % 2, classes=("cat", "dog"))
+def test_a_model_of_other_classes_and_no_images_are_refused(trained: Run, shapes: Data) -> None:
+    few = shapes.test.take([0, 1])
+    other = replace(few, labels=few.labels % 2, classes=("cat", "dog"))
     with pytest.raises(DataError, match=r"gives 10 logits for an image, but the data has 2 classes \(cat, dog"):
         evaluate(trained.model, other, progress=SILENT)
-
-
-def test_no_images_are_refused(trained: Run, shapes: Data) -> None:
     with pytest.raises(DataError, match="no image in this split"):
         evaluate(trained.model, shapes.test.take([]), progress=SILENT)
 
 
-def test_it_tells_how_far_it_is(trained: Run, shapes: Data) -> None:
-    seen: list[tuple[str, int, int]] = []
+# ---- Predictions ----
 
-    class Watch:
-        def line(self, text: str) -> None:
-            pytest.fail(text)
-
-        def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-            seen.append((stage, done, total))
-
-    evaluate(trained.model, shapes.train, progress=Watch())
-    assert seen == [("evaluation", 250, 600), ("evaluation", 500, 600), ("evaluation", 600, 600)]
+SAVED = ("logits", "features", "labels", "classes", "model", "images")
 
 
-def test_reprs_are_short_and_plain(trained: Run, shapes: Data) -> None:
-    evaluation = evaluate(trained.model, shapes.test, progress=SILENT)
-    for value in (shapes, shapes.test, evaluation, evaluation.predictions, evaluation.metrics):
-        assert len(repr(value)) < 200
-        assert "np." not in repr(value)
-    assert "np." not in repr(evaluation.metrics.classes)
-    assert repr(shapes) == "Data('shapes': 600 training and 150 test images of 32x32 pixels, 10 classes)"
+def predictions_of(logits: Any, labels: list[int]) -> Predictions:
+    classes = tuple("abcdefgh"[: logits.shape[1]])
+    features = np.zeros((len(labels), 1), np.float32)
+    return Predictions(logits, features, np.array(labels), classes, model="m", images="i")
+
+
+def test_probabilities_and_losses_by_hand() -> None:
+    """Logits ln 1, ln 2, ln 5 are probabilities 1/8, 2/8, 5/8, whatever is added to all of them."""
+    logits = np.log([[1, 2, 5], [1, 2, 5]]).astype(np.float32) + np.float32([[0], [500]])
+    predictions = predictions_of(logits, [2, 0])
+    np.testing.assert_allclose(np.exp(predictions.log_probabilities), [[0.125, 0.25, 0.625]] * 2, rtol=1e-4)
+    np.testing.assert_allclose(predictions.losses, [-np.log(0.625), -np.log(0.125)], rtol=1e-4)
+    assert predictions.predicted.tolist() == [2, 2]
+    assert predictions_of(np.array([[1000.0, -1000.0]], np.float32), [1]).losses == pytest.approx([2000.0])
+
+
+def test_every_image_is_predicted_in_order_in_eval_mode(make_net: Callable[..., ResNet18], shapes: Data) -> None:
+    model = make_net(10).train()
+    predictions = predict(model, shapes.test, progress=SILENT)
+    assert model.training
+    assert predictions.logits.shape == (150, 10)
+    # The prediction for an image does not depend on the images beside it.
+    few = predict(model, shapes.test.take(np.array([149, 3])), progress=SILENT)
+    np.testing.assert_allclose(few.logits, predictions.logits[[149, 3]], rtol=1e-4, atol=1e-5)
+    weight, bias = (tensor.detach().numpy() for tensor in (model.fc.weight, model.fc.bias))
+    np.testing.assert_allclose(predictions.features @ weight.T + bias, predictions.logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "value"), [("logits", np.zeros(3, np.float32)), ("classes", ("a", "b", "c"))])
+def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str, value: Any) -> None:
+    path = tmp_path / "predictions.npz"
+    good = predictions_of(np.zeros((3, 2), np.float32), [0, 1, 1])
+    save_arrays(path, {field: getattr(good, field) for field in SAVED} | {name: value})
+    with pytest.raises(RunError, match=rf"predictions\.npz.* {name}\b"):
+        Predictions.load(path)
+
+
+@pytest.fixture
+def two_colours() -> Split:
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    images[0, ..., 0], images[1, ..., 1] = 255, 51
+    return Split(images, [0, 1], ("red", "green"))
+
+
+def test_predictions_are_for_certain_images_labels_and_classes(two_colours: Split) -> None:
+    predictions = Predictions.of(np.eye(2), two_colours)
+    assert predictions.are_for(two_colours)
+    changed = two_colours.images.copy()
+    changed[1, 1, 2, 0] ^= 1
+    assert not predictions.are_for(replace(two_colours, images=changed))
+    assert not predictions.are_for(replace(two_colours, classes=("a", "b")))
+
+
+@pytest.mark.parametrize("wrong", ["an image less", "a class less", "nan", "words"])
+def test_logits_from_elsewhere_fit_the_images(wrong: str, shapes: Data) -> None:
+    logits = np.eye(10)[shapes.test.labels]
+    assert Predictions.of(logits, shapes.test).predicted.tolist() == shapes.test.labels.tolist()
+    nan, words = np.full_like(logits, np.nan), np.full(logits.shape, "0")
+    bad = {"an image less": logits[1:], "a class less": logits[:, 1:], "nan": nan, "words": words}[wrong]
+    with pytest.raises(DataError, match=r"150, 10"):
+        Predictions.of(bad, shapes.test)
+
+
+# ---- Analysis ----
+
+
+def predict_classes(split: Split, predicted: np.ndarray) -> Predictions:
+    logits = 5 * np.eye(len(split.classes), dtype=np.float32)[predicted]
+    return Predictions(logits, logits, split.labels, split.classes, "model", split.fingerprint)
+
+
+@pytest.fixture
+def split() -> Split:
+    labels = np.arange(40) % 10
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype(np.uint8)
+    return Split(images, labels, CLASSES)
+
+
+@pytest.fixture
+def reference(split: Split) -> Reference:
+    """As if the split were CIFAR-10's test set; most people chose another class for image 3."""
+    counts = 50 * np.eye(10, dtype=np.int64)[split.labels]
+    counts[3] = 50 * np.eye(10, dtype=np.int64)[5]
+    unchecked = np.full(40, -1)
+    return Reference(counts, unchecked, unchecked, ("a",), split.labels[None], CLASSES, labels_sha256(split.labels))
+
+
+@pytest.fixture
+def predicted(split: Split) -> np.ndarray:
+    """Images 3 and 13 are cats called dogs, image 5 a dog called cat."""
+    found = split.labels.copy()
+    found[[3, 13]], found[5] = 5, 3
+    return found
+
+
+@pytest.mark.parametrize(("right", "reported"), [(18, False), (38, True)])
+def test_a_model_that_is_mostly_wrong_reports_no_labels(split: Split, right: int, reported: bool) -> None:
+    """With 18 of 40 right it confidently contradicts 22 labels, and it is not the labels that are wrong."""
+    found = np.where(np.arange(40) < right, split.labels, (split.labels + 1) % 10)
+    analysis = analyse_mistakes(predict_classes(split, found), split)
+    assert len(analysis.issues.issues) > 0
+    assert any("labels may be wrong" in line for line in analysis.lines) is reported
+
+
+def test_other_data_have_patterns_label_issues_and_faults_by_evidence(split: Split, predicted: np.ndarray) -> None:
+    analysis = analyse_mistakes(predict_classes(split, predicted), split)
+    assert {verdict.rule.name for verdict in analysis.verdicts} == {ONE_RUN.name}
+    assert [view.name for view in analysis.views] == ["as labelled"]
+    assert sorted(issue.index for issue in analysis.issues.issues) == [3, 5, 13]
+    assert (analysis.pairs[0].first_as_second, analysis.pairs[0].second_as_first) == (2, 1)
+    assert analysis.sections["fault_rule"]["name"] == ONE_RUN.name
+    assert analysis.columns["fault"].keys() == {3, 5, 13}
+    assert "most confused: cat predicted as dog 2 times, dog as cat 1 times, 100% of all mistakes" in analysis.lines
+
+
+def test_the_official_test_set_has_faults(split: Split, predicted: np.ndarray, reference: Reference) -> None:
+    analysis = analyse_mistakes(predict_classes(split, predicted), split, reference)
+    assert analysis.sections["faults"] == {"errors": 3, "label": 1, "ambiguous": 0, "hard": 0, "model": 2}
+    assert analysis.columns["fault"] == {3: "label", 5: "model", 13: "model"}
+    assert analysis.columns["label_issue"].keys() == {3, 5, 13}
+    assert analysis.lines[0] == "causes: label 1, ambiguous 0, hard 0, model 2"
+
+
+def test_a_split_without_mistakes_one_of_one_image_and_another_split(split: Split) -> None:
+    assert analyse_mistakes(predict_classes(split, split.labels), split).lines == []
+    one = split.take([0])
+    assert analyse_mistakes(predict_classes(one, one.labels + 1), one).slices == []
+    with pytest.raises(DataError, match="other images or labels"):
+        analyse_mistakes(predict_classes(split, split.labels), replace(split, images=split.images[::-1]))

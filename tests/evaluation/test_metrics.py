@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from seefar.evaluation.metrics import Metrics, confusion_matrix, mcnemar, measure, wilson_interval
+from seefar.evaluation.metrics import Metrics, mcnemar, measure, wilson_interval
 from seefar.evaluation.predictions import Predictions
 
 
@@ -16,18 +11,10 @@ def metrics_of(predictions: Predictions) -> Metrics:
     return measure(predictions.labels, predictions.predicted, predictions.losses, predictions.classes)
 
 
-def test_wilson_of_a_known_figure() -> None:
+def test_wilson_of_a_known_figure_and_of_none_and_all() -> None:
     """Newcombe 1998, Statistics in Medicine 17:857, table I: 81 of 263 gives 0.2553 to 0.3662."""
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-
-
-@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_share_and_stays_a_share(counts: tuple[int, int]) -> None:
-    right, n = counts
-    low, high = wilson_interval(right, n)
-    assert 0 <= low <= right / n + 1e-12
-    assert right / n - 1e-12 <= high <= 1
-    assert low < high
+    assert (wilson_interval(0, 5)[0], wilson_interval(5, 5)[1]) == (pytest.approx(0), pytest.approx(1))
 
 
 def compute_logits(labels: list[int], predicted: list[int], classes: int) -> Predictions:
@@ -54,20 +41,6 @@ def test_metrics_by_hand() -> None:
     assert metrics.loss == pytest.approx(np.log(np.e + 3) - 1 + 0.5, rel=1e-6)
 
 
-def test_the_json_has_the_names_others_rely_on() -> None:
-    test = json.loads(json.dumps(asdict(metrics_of(compute_logits([0, 1], [0, 0], 2)))))
-    assert test["accuracy"] == 0.5
-    assert test["n"] == 2
-    assert test["mistakes"] == 1
-    assert test["interval"] == list(wilson_interval(1, 2))
-    assert test["classes"][1] == {"name": "b", "n": 1, "recall": 0.0, "precision": None}
-
-
-def test_rows_are_true_classes_and_columns_predicted_ones() -> None:
-    confusion = confusion_matrix(np.array([0, 0, 1]), np.array([1, 1, 0]), 2)
-    assert confusion.tolist() == [[0, 2], [1, 0]]
-
-
 def test_mcnemar_counts_only_where_one_of_the_two_succeeds() -> None:
     """Six to none: two tails of (1/2)^6. Three to one: 2 * (4 + 1) / 16. One to one and none: 1."""
     yes, no = np.array([True] * 6), np.array([False] * 6)
@@ -81,7 +54,6 @@ def test_mcnemar_counts_only_where_one_of_the_two_succeeds() -> None:
 @pytest.mark.parametrize(
     ("labels", "predicted", "words"),
     [
-        ([0, 1] * 50, [1, 0] * 50, ["order"]),  # the classes are numbered otherwise
         ([0] * 90 + [1] * 10, [0] * 100, ["order"]),  # always the largest class
         ([0] * 60 + [1] * 40, [0] * 60 + [1] * 40, []),
         ([0] * 50 + [1] * 47 + [2] * 3, [0] * 50 + [1] * 50, ["never predicted: fox (3 images)"]),

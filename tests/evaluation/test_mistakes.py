@@ -4,13 +4,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import fisher_exact, hypergeom
 
-from seefar.data import Data
 from seefar.errors import ChoiceError, DataError
-from seefar.evaluation.mistakes import find_mistakes
-from seefar.evaluation.predictions import Predictions, predict
-from seefar.progress import SILENT
-from seefar.training.run import Run
+from seefar.evaluation.mistakes import (
+    ErrorSlice,
+    confused_pairs,
+    count_confusions,
+    find_mistakes,
+    holm,
+    measure_slices,
+    tenths,
+)
+from seefar.evaluation.predictions import Predictions
 
 # Four images, three classes, as probabilities. 0 is right; 1 and 2 are wrong and sure; 3 is wrong and unsure.
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.8, 0.15, 0.05], [0.1, 0.6, 0.3], [0.4, 0.35, 0.25]])
@@ -48,39 +54,87 @@ def test_choosing_classes() -> None:
     assert [m.index for m in find_mistakes(PREDICTIONS, true=2)] == [1, 2]
     assert [m.index for m in find_mistakes(PREDICTIONS, predicted=0)] == [1, 3]
     assert [m.index for m in find_mistakes(PREDICTIONS, true=2, predicted=0)] == [1]
+    assert [m.index for m in find_mistakes(PREDICTIONS, true="ship", predicted="cat")] == [1]
     assert find_mistakes(PREDICTIONS, true=0) == []
 
 
-def test_choosing_classes_by_name() -> None:
-    assert [m.index for m in find_mistakes(PREDICTIONS, true="ship")] == [1, 2]
-    assert [m.index for m in find_mistakes(PREDICTIONS, true="ship", predicted="cat")] == [1]
-
-
 @pytest.mark.parametrize("wrong", ["dgo", 3, -1, True])
-def test_a_class_that_is_not_there_is_refused(wrong: str | int) -> None:
+def test_a_class_that_does_not_exist_is_refused(wrong: str | int) -> None:
     with pytest.raises(DataError, match=r"no class .*cat, dog, ship"):
         find_mistakes(PREDICTIONS, predicted=wrong)
-
-
-def test_the_class_that_was_meant_is_proposed() -> None:
-    with pytest.raises(DataError, match=r"'dog'\?"):
-        find_mistakes(PREDICTIONS, true="dgo")
-
-
-def test_one_class_taken_for_itself_is_refused() -> None:
     with pytest.raises(DataError, match="choose two different classes"):
         find_mistakes(PREDICTIONS, true="cat", predicted=0)
-
-
-def test_an_unknown_order_lists_what_there_is() -> None:
     with pytest.raises(ChoiceError, match="order='conf' is unknown: choose one of loss, confidence, index"):
         find_mistakes(PREDICTIONS, "conf")  # type: ignore[arg-type]
 
 
-def test_none_is_missed(trained: Run, shapes: Data) -> None:
-    """One by one over the whole test set, not one a batch."""
-    predictions = predict(trained.model, shapes.test, progress=SILENT)
-    wrong = {i for i in range(150) if predictions.logits[i].argmax() != shapes.test.labels[i]}
-    assert len(wrong) > 5
-    assert {m.index for m in find_mistakes(predictions)} == wrong
-    assert all(m.true == shapes.test.labels[m.index] for m in find_mistakes(predictions))
+# ---- Confused classes and slices ----
+
+TRUE = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
+GUESSES = np.array([0, 1, 1, 2, 0, 1, 2, 2, 1, 1])
+
+
+def test_confused_pairs_count_both_directions() -> None:
+    pairs = confused_pairs(TRUE, GUESSES, 3)
+    found = [(one.first, one.second, one.first_as_second, one.second_as_first) for one in pairs]
+    assert found == [(0, 1, 2, 1), (2, 1, 2, 0), (0, 2, 1, 0)]
+    assert [one.share for one in pairs] == [3 / 6, 2 / 6, 1 / 6]
+    assert (pairs[0].first_share, pairs[0].second_share) == (2 / 4, 1 / 2)
+    assert confused_pairs(TRUE, TRUE, 3) == []
+    assert count_confusions([[5, 2, 0], [2, 1, 3], [0, 0, 9]]) == [(1, 2, 3), (0, 1, 2), (1, 0, 2)]
+
+
+def test_holm_by_hand() -> None:
+    # 4 x 0.01, 3 x 0.02, 2 x 0.03 (not below the one before), 1 x 0.04 (likewise).
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def slices_of(images: np.ndarray, wrong: np.ndarray) -> dict[str, ErrorSlice]:
+    return {one.name: one for one in measure_slices(tenths(images), wrong)}
+
+
+def images(levels: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(levels[:, None, None, None], (len(levels), 8, 8, 3)).astype(np.uint8)
+
+
+def test_mistakes_in_the_dark_are_found_with_fishers_p() -> None:
+    wrong = np.isin(np.arange(40), [0, 1, 2, 30])  # three of the four darkest, one of the others
+    slices = slices_of(images(np.arange(40)), wrong)
+    dark = slices["dark"]
+    assert (dark.n, dark.mistakes, dark.error_rate, dark.rest_error_rate) == (4, 3, 0.75, 1 / 36)
+    assert dark.odds_ratio == pytest.approx(3 * 35)
+    # Three or four of the four darkest, when four of forty are mistakes; no other table is as improbable.
+    assert dark.p == pytest.approx(hypergeom.sf(2, 40, 4, 4))
+    assert dark.p_holm == pytest.approx(4 * dark.p)
+    assert dark.meaning == "mean brightness at most 3 of 255"
+    assert slices["bright"].meaning == "mean brightness at least 36 of 255"
+    assert next(iter(slices)) == "dark"
+
+
+@pytest.mark.parametrize("mistakes", [0, 7, 60, 600])
+def test_p_and_odds_of_a_slice_are_those_of_scipy(mistakes: int) -> None:
+    rng = np.random.default_rng(mistakes)
+    levels = rng.permutation(600) % 256
+    wrong = rng.permutation(600) < mistakes
+    found = slices_of(images(levels), wrong)
+    for name, inside in (
+        ("dark", np.argsort(levels, kind="stable")[:60]),
+        ("bright", np.argsort(-levels, kind="stable")[:60]),
+    ):
+        dark = np.isin(np.arange(600), inside)
+        table = [[int((wrong & side).sum()), int((~wrong & side).sum())] for side in (dark, ~dark)]
+        odds_ratio, p = fisher_exact(table)
+        assert found[name].p == pytest.approx(p, rel=1e-9)
+        assert found[name].odds_ratio == (pytest.approx(odds_ratio) if np.isfinite(odds_ratio) else None)
+
+
+def test_busy_and_flat_images_are_distinguished() -> None:
+    pictures = images(np.full(20, 100)).copy()
+    pictures[:2, ::2] = 200  # stripes
+    pictures[2:18, :, 4:] = 200  # a step
+    found = slices_of(pictures, np.arange(20) < 2)
+    assert found["busy"].mistakes == 2
+    assert found["low contrast"].mistakes == 0
+    assert found["low contrast"].meaning == "standard deviation of brightness at most 0 of 255"
+    assert found["busy"].odds_ratio is None  # no mistake elsewhere

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cleanlab_cases import CASES
 
-from seefar.data.cifar10 import load_cifar10
+from seefar.data import load_data
 from seefar.data.reference import Reference, labels_sha256, load_reference
 from seefar.errors import DataError
-from seefar.evaluation.triage import triage
+from seefar.evaluation.metrics import wilson_interval
+from seefar.evaluation.triage import accuracy_views, find_label_issues, issue_columns, triage
 from seefar.evaluation.verdict import count_faults, fault_columns
 
 LABELS = np.array([0] * 30 + [1] * 30)
@@ -67,7 +69,7 @@ def test_every_mistake_gets_the_first_fault_that_applies(reference: Reference) -
 
 
 def test_the_numbers_and_the_sentence(reference: Reference) -> None:
-    verdict, _ = triage(LABELS, judged(2, 40), replace(reference, answers=published({2: 3})))
+    verdict, other = triage(LABELS, judged(2, 40), replace(reference, answers=published({2: 3})))
     assert (verdict.people, verdict.people_true, verdict.people_predicted) == (50, 44, 6)
     assert (verdict.confirmed, verdict.nets, verdict.nets_wrong) == (3, 13, 3)
     assert verdict.entropy == pytest.approx(0.5294, abs=1e-4)
@@ -75,54 +77,75 @@ def test_the_numbers_and_the_sentence(reference: Reference) -> None:
         "people disagree: 3 of 5 checkers confirmed the label rather than dog; 6 of 50 people chose dog, "
         "44 chose cat (the label); 3 of 13 networks miss it"
     )
+    columns = fault_columns([verdict, other])
+    assert columns["fault"] == {2: "ambiguous", 40: "model"}
+    assert columns["checkers_confirmed"] == {2: 3}  # empty where the label was not checked
+    assert columns["people_entropy"] == {2: 0.5294, 40: 0.0}
 
 
-def test_a_third_class_that_most_people_chose_is_named() -> None:
-    reference = Reference(
-        counts=np.array([[5, 4, 40]]),
-        confirmed=np.array([-1]),
-        suggested=np.array([-1]),
-        nets=("a",),
-        answers=np.array([[0]]),
-        classes=("cat", "dog", "frog"),
-        labels_sha256=labels_sha256(np.array([0])),
-    )
-    (verdict,) = triage(np.array([0]), np.array([1]), reference)
-    assert verdict.fault == "label"
-    assert "4 of 49 people chose dog, 5 chose cat (the label), 40 chose frog" in verdict.sentence
-
-
-def test_only_nets_above_90_percent_are_compared_with(reference: Reference) -> None:
-    answers = reference.answers.copy()
-    answers[0, 6:9] = 1  # seven of 60 wrong, with images 0, 3, 4 and 5
-    (verdict,) = triage(LABELS, judged(4), replace(reference, answers=answers))
-    assert verdict.nets == 12
-
-
-def test_a_net_is_not_compared_with_itself(reference: Reference) -> None:
+def test_a_network_is_compared_with_others_above_90_percent(reference: Reference) -> None:
     missed = published({4: 12})
     verdict_of_another = triage(LABELS, judged(4, 40), replace(reference, answers=missed))[0]
     verdict_of_a = triage(LABELS, missed[0], replace(reference, answers=np.vstack([missed[0], missed[12:]])))[0]
     assert (verdict_of_another.nets, verdict_of_another.nets_wrong, verdict_of_another.fault) == (13, 12, "hard")
-    assert (verdict_of_a.nets, verdict_of_a.nets_wrong) == (1, 0)
+    assert (verdict_of_a.nets, verdict_of_a.nets_wrong) == (1, 0)  # not with itself
+    missed[0, 6:12] = 1  # six of 60 wrong, with image 4 seven
+    assert triage(LABELS, judged(4, 40), replace(reference, answers=missed))[0].nets == 12
 
 
 def test_wrong_input_is_refused(reference: Reference) -> None:
-    with pytest.raises(DataError, match="official order"):
-        triage(LABELS[::-1], judged(0), reference)
-    with pytest.raises(DataError, match=r"60 integers; found int64 of shape \(3,\)"):
-        triage(LABELS, np.zeros(3, dtype=np.int64), reference)
-    with pytest.raises(DataError, match="found float64"):
-        triage(LABELS, np.zeros(60), reference)
+    for labels, predicted, message in (
+        (LABELS[::-1], judged(0), "official order"),
+        (LABELS, np.zeros(3, dtype=np.int64), r"60 integers; found int64 of shape \(3,\)"),
+        (LABELS, np.zeros(60), "found float64"),
+    ):
+        for function in (triage, accuracy_views):
+            with pytest.raises(DataError, match=message):
+                function(labels, predicted, reference)
     with pytest.raises(DataError, match="found 0 to 2"):
         triage(LABELS, np.where(judged(0) == 1, 2, 0), reference)
 
 
-def test_the_columns_are_joined_by_index_and_empty_where_nobody_checked(reference: Reference) -> None:
-    columns = fault_columns(triage(LABELS, judged(2, 40), reference))
-    assert columns["fault"] == {2: "ambiguous", 40: "model"}
-    assert columns["checkers_confirmed"] == {2: 3}
-    assert columns["people_entropy"] == {2: 0.5294, 40: 0.0}
+# ---- Accuracy views ----
+
+FEW = np.array([0, 0, 1, 1])
+VOTES = Reference(
+    counts=np.array([[4, 0], [3, 1], [0, 4], [4, 0]]),
+    confirmed=np.array([-1, 1, -1, 4]),
+    suggested=np.array([-1, 1, -1, 0]),
+    nets=("a",),
+    answers=FEW[None],
+    classes=("cat", "dog"),
+    labels_sha256=labels_sha256(FEW),
+)
+
+
+def test_each_view_has_its_own_images() -> None:
+    predicted = np.array([0, 1, 1, 0])
+    views = {view.name: view for view in accuracy_views(FEW, predicted, VOTES)}
+    found = {name: (view.right, view.n) for name, view in views.items()}
+    # Image 1's label is an error. People agree on 0, 2 and 3, but on 3 about another class than the label.
+    assert found == {
+        "as labelled": (2, 4),
+        "without label errors": (2, 3),
+        "where people agree": (2, 2),
+        "people": (None, 4),
+    }
+    assert views["as labelled"].interval == wilson_interval(2, 4)
+    assert views["people"].accuracy == pytest.approx((1 + 0.75 + 1 + 0) / 4)
+    half = 1.959964 * np.std([1, 0.75, 1, 0], ddof=1) / 2
+    assert views["people"].interval == pytest.approx((0.6875 - half, min(1, 0.6875 + half)))
+
+
+def test_without_a_reference_there_is_one_view_and_one_without_images_is_left_out() -> None:
+    (view,) = accuracy_views(FEW, np.array([0, 7, 1, 1]))  # no image is labelled 7
+    assert (view.name, view.right) == ("as labelled", 3)
+    nobody_agrees = replace(VOTES, counts=np.array([[3, 1], [3, 1], [1, 3], [4, 0]]))  # on 3 about the other class
+    names = [view.name for view in accuracy_views(FEW, FEW, nobody_agrees)]
+    assert names == ["as labelled", "without label errors", "people"]
+
+
+# ---- The official test set ----
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +159,7 @@ def official() -> tuple[Path, np.ndarray, Reference]:
         pytest.skip(str(error))
     if not (folder / "cifar-10-batches-py").exists():
         pytest.skip(f"CIFAR-10 is not in {folder}")
-    return folder, load_cifar10(folder).test.labels, reference
+    return folder, load_data("cifar10", folder).test.labels, reference
 
 
 def test_wrn_28_10_has_the_known_faults(official: tuple[Path, np.ndarray, Reference]) -> None:
@@ -146,3 +169,71 @@ def test_wrn_28_10_has_the_known_faults(official: tuple[Path, np.ndarray, Refere
     assert count_faults(verdicts) == {"errors": 407, "label": 51, "ambiguous": 170, "hard": 92, "model": 94}
     assert {verdict.nets for verdict in verdicts} == {23}  # 24 above 90 %, itself not among them
     assert (reference.majority != labels).sum() == 79
+
+
+def test_people_are_correct_on_95_percent_of_the_test_set(official: tuple[Path, np.ndarray, Reference]) -> None:
+    _, labels, reference = official
+    views = {view.name: view for view in accuracy_views(labels, labels, reference)}
+    assert round(views["people"].accuracy, 4) == 0.9523
+    assert views["without label errors"].n == 10_000 - 54
+    assert views["where people agree"].n == 4_392  # 4,393 unanimous images, of one of which the label differs
+
+
+# ---- Label issues ----
+
+# Worked out by hand. Thresholds: class 0 (0.8 + 0.6 + 0.1) / 3 = 0.5, class 1 (0.9 + 0.35) / 2 = 0.625, class 2 1.0.
+GIVEN = np.array([0, 0, 0, 1, 1, 2])
+SHARES = np.array(
+    [
+        [0.80, 0.10, 0.10],  # counts as 0
+        [0.60, 0.40, 0.00],  # counts as 0
+        [0.10, 0.70, 0.20],  # labelled 0, counts as 1
+        [0.05, 0.90, 0.05],  # counts as 1
+        [0.55, 0.35, 0.10],  # labelled 1, counts as 0
+        [0.00, 0.00, 1.00],  # counts as 2
+    ]
+)
+
+
+def test_thresholds_and_rank_by_hand() -> None:
+    found = find_label_issues(GIVEN, SHARES, ("cat", "dog", "frog"))
+    np.testing.assert_allclose(found.thresholds, [0.5, 0.625, 1.0])
+    assert [(one.index, one.given, one.suggested) for one in found.issues] == [(2, 0, 1), (4, 1, 0)]
+    np.testing.assert_allclose([one.margin for one in found.issues], [-0.6, -0.2])
+    assert found.issues[1].sentence == "labelled dog (35%), rather cat (55%)"
+    assert issue_columns(found) == {"label_issue": {2: 1, 4: 2}, "label_margin": {2: -0.6, 4: -0.2}}
+
+
+def test_a_confident_class_is_no_issue_where_the_label_is_more_probable() -> None:
+    # Class 1 is rarely confident, so 0.4 is much for it; the label's 0.6 is more.
+    shares = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.6, 0.4]])
+    found = find_label_issues(np.array([0, 0, 0, 1, 1]), shares)
+    np.testing.assert_allclose(found.thresholds, [0.8, 0.35])
+    assert found.issues == ()
+    found = find_label_issues(np.array([0, 1]), np.array([[0.1, 0.0, 0.9], [0.2, 0.7, 0.1]]))
+    assert np.isnan(found.thresholds[2])  # a class without images is never suggested
+    assert 2 not in [one.suggested for one in found.issues]
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_the_issues_are_those_of_cleanlab(name: str) -> None:
+    labels, shares = CASES[name]()
+    expected = json.loads(Path(__file__).with_name("cleanlab_cases.json").read_text())
+    indices = sorted(issue.index for issue in find_label_issues(labels, shares).issues)
+    assert len(indices) == expected["cases"][name]["count"]
+    assert indices == expected["cases"][name]["indices"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "shares", "message"),
+    [
+        (GIVEN, 2 * SHARES, "sum to 1"),
+        (GIVEN, np.where(SHARES == 1, np.nan, SHARES), "sum to 1"),
+        (GIVEN[:5], SHARES, r"6 integers; found int64 of shape \(5,\)"),
+        (GIVEN + (GIVEN == 2), SHARES, "0 to 2; found 0 to 3"),
+        (GIVEN, SHARES[:, 0], r"must be \(N, K\)"),
+    ],
+)
+def test_wrong_probabilities_are_refused(labels: np.ndarray, shares: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        find_label_issues(labels, shares)

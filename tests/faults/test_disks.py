@@ -127,14 +127,14 @@ def test_with_too_few_open_files_the_file_is_named_and_the_same_call_resumes(
     few: Data, tmp_path: Path, finished: Path
 ) -> None:
     refused: list[str] = []
-    for more in range(20):  # about seven are what a job needs; what is loaded once, others may have loaded before
+    for more in (0, 2, 4, 30):  # about seven are what a job needs; what is loaded once, others may have loaded before
         try:
             with open_files(more):
                 job(few, tmp_path / "tiny")
             break
         except RunError as error:
             refused.append(str(error))
-    assert len(refused) > 2
+    assert len(refused) > 1
     assert all("Too many open files" in one and "ulimit -n" in one for one in refused)
     assert not any("delete" in one for one in refused)  # nothing is damaged
     assert content(tmp_path / "tiny") == content(finished)

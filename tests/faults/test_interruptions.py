@@ -10,53 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_job import TINY, content
 
-import seefar
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.runs.folder import RunFolder, verify
 from seefar.training.run import Run
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-from tiny_job import TINY
-import seefar
-import seefar.report.style
-from seefar.data.shapes import load_shapes
-
-seefar.report.style.DPI = 30
-rename, left = os.replace, iter(range(int(sys.argv[2])))
-
-def counted(*paths):
-    if next(left, None) is None:
-        os.kill(os.getpid(), signal.SIGKILL)
-    rename(*paths)
-
-os.replace = counted
-options = {"device": "cpu", "precision": "float32", "checkpoint_minutes": 0.0, "progress": seefar.SILENT}
-seefar.run(TINY, load_shapes(40, 20), Path(sys.argv[1]), top=2, **options)
-"""
-
-
-def test_after_a_kill_the_same_call_ends_with_the_same_bits(
-    few: Data, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SIGKILL, before the tenth file is renamed; `benchmarks/faults.py` has every other moment."""
-    words = [sys.executable, "-c", KILLED, str(tmp_path / "tiny"), "9", str(Path(__file__).parents[1])]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    assert subprocess.run(words, env=environment, capture_output=True).returncode == -signal.SIGKILL
-    assert list((tmp_path / "tiny").rglob(".part-*"))
-    monkeypatch.setattr("seefar.report.style.DPI", 30)
-    seefar.run(TINY, few, tmp_path / "tiny", device="cpu", precision="float32", top=2, progress=seefar.SILENT)
-    assert content(tmp_path / "tiny") == content(finished)
-    assert verify(tmp_path / "tiny") == []
-    assert not list((tmp_path / "tiny").rglob(".part-*"))
-
 
 DEMO = ["train", "demo", "--width", "1", "--batch-size", "128", "--log-every", "1", "--device", "cpu"]
 

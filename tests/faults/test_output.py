@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from seefar.errors import RunError, printable
+from seefar.errors import RunError
 from seefar.progress import Display, LastingOutput
 from seefar.runs.arrays import load_tensors
 from seefar.runs.folder import RunFolder, verify
@@ -106,7 +106,3 @@ def test_a_training_without_a_reader_is_saved_when_it_is_stopped(tmp_path: Path,
         assert process.wait(60) == 130
     about = load_tensors(run.checkpoint)[1]
     assert about["step"] == about["rows"] == run.history.read_bytes().count(b"\n") - 1
-
-
-def test_control_characters_are_spelled_out() -> None:
-    assert printable("a\x1b[31m\nb") == "a\\x1b[31m\\nb"

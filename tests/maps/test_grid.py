@@ -7,24 +7,20 @@ from torch import nn
 
 from seefar.errors import ChoiceError
 from seefar.maps.capture import fine_twin, grid_of
-from seefar.maps.grid import Grid, rank_pixels, to_pixels
+from seefar.maps.grid import Grid, map_status, rank_pixels, to_pixels
 from seefar.maps.sanity import pointing_hits
 from seefar.model.resnet import ResNet18, dense_twin
 
 
-def test_a_layers_cells_are_blocks() -> None:
-    maps = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
-    blocks = to_pixels(maps, 8, smooth=False)
-    np.testing.assert_array_equal(blocks[0], np.kron(maps[0], np.ones((2, 2))))
-
-
-def test_smooth_is_the_usual_bilinear_enlargement() -> None:
+def test_smooth_is_the_usual_bilinear_enlargement_and_else_cells_are_blocks() -> None:
     maps = np.random.default_rng(0).normal(size=(2, 8, 8)).astype(np.float32)
     usual = torch.nn.functional.interpolate(torch.from_numpy(maps)[None], (32, 32), mode="bilinear")[0]
+    maps.flags.writeable = False
     np.testing.assert_allclose(to_pixels(maps, 32), usual.numpy(), atol=1e-6)
+    np.testing.assert_array_equal(to_pixels(maps, 16, smooth=False)[1], np.kron(maps[1], np.ones((2, 2))))
 
 
-def test_cells_lie_where_the_first_one_is_said_to_lie() -> None:
+def test_cells_are_where_the_grid_places_the_first_one() -> None:
     """8x8 cells on 32 pixels are 4 pixels apart: with the first at 3.5 the third is centred at 11.5."""
     fine = np.zeros((1, 8, 8), np.float32)
     fine[0, :, 2] = 1
@@ -33,10 +29,6 @@ def test_cells_lie_where_the_first_one_is_said_to_lie() -> None:
     np.testing.assert_allclose(row[8:16], [0.125, 0.375, 0.625, 0.875, 0.875, 0.625, 0.375, 0.125])
     assert np.flatnonzero(to_pixels(fine, 32, grid, smooth=False)[0, 0]).tolist() == [10, 11, 12, 13]
     np.testing.assert_array_equal(to_pixels(fine, 32, Grid((8, 8), 4.0, 1.5)), to_pixels(fine, 32))
-    finest = np.zeros((1, 32, 32), np.float32)
-    finest[0, :, 8] = 1
-    np.testing.assert_allclose(to_pixels(finest, 32, Grid((32, 32), 1.0, 3.5))[0, 0, 10:14], [0, 0.5, 0.5, 0])
-    np.testing.assert_array_equal(to_pixels(finest, 32), finest)
 
 
 def only_the_middle(net: ResNet18) -> ResNet18:
@@ -50,10 +42,10 @@ def only_the_middle(net: ResNet18) -> ResNet18:
     return net.eval()
 
 
-@pytest.mark.parametrize("size", [16, 21, 32, 45, 50, 96])
+@pytest.mark.parametrize("size", [21, 32, 50])
 @pytest.mark.parametrize("doublings", range(4))
 def test_a_resnets_cells_are_powers_of_two_apart_at_every_image_size(size: int, doublings: int) -> None:
-    """At 50 pixels 13 cells lie 4 pixels apart, not 50 / 13 = 3.85: what a cell sees is measured."""
+    """At 50 pixels 13 cells are 4 pixels apart, not 50 / 13 = 3.85: what a cell sees is measured."""
     twin = only_the_middle(dense_twin(ResNet18(2, width=1), doublings))
     inputs = torch.rand(1, 3, size, size).requires_grad_()
     features = twin.features(inputs)
@@ -66,15 +58,13 @@ def test_a_resnets_cells_are_powers_of_two_apart_at_every_image_size(size: int, 
     assert fine_twin(twin, size, cells[0], force=True).cell_stride * grid.spacing == 8
 
 
-def test_where_the_cells_of_50_pixels_are_drawn_hidden_and_pointed_at() -> None:
+def test_where_the_cells_of_50_pixels_are_drawn_and_pointed_at() -> None:
     grid = grid_of(ResNet18(2, width=1), (13, 13), 50)
     assert grid == Grid((13, 13), 4.0, 1.5)
     maps = np.zeros((1, 13, 13), np.float32)
     maps[0, 11, 11] = 1  # the block of pixels 44 to 47, centred at 1.5 + 11 * 4 = 45.5
-    assert grid.centres(0)[11] == 45.5
-    drawn = to_pixels(maps, 50, grid, smooth=False)[0]
-    assert np.argwhere(drawn).min(0).tolist() == [44, 44]
-    assert np.argwhere(drawn).max(0).tolist() == [47, 47]
+    drawn = np.argwhere(to_pixels(maps, 50, grid, smooth=False)[0])
+    assert (drawn.min(0).tolist(), drawn.max(0).tolist()) == ([44, 44], [47, 47])
     mask = np.zeros((1, 50, 50), bool)
     mask[0, 45:47, 45:47] = True
     assert pointing_hits(maps, mask, grid).tolist() == [True]
@@ -83,25 +73,14 @@ def test_where_the_cells_of_50_pixels_are_drawn_hidden_and_pointed_at() -> None:
 
 def test_cells_of_other_networks_share_the_image_evenly_and_need_not_be_square() -> None:
     assert grid_of(nn.Identity(), (10, 12), (20, 24)) == Grid((10, 12), 2.0, 0.5)
-    assert grid_of(nn.Identity(), (13, 13), 50).spacing == 50 / 13
     maps = np.zeros((1, 2, 3), np.float32)
     maps[0, 1, 2] = 1
     assert np.argwhere(to_pixels(maps, (4, 6), smooth=False)[0]).tolist() == [[2, 4], [2, 5], [3, 4], [3, 5]]
-
-
-def test_the_grid_of_other_maps_is_refused() -> None:
-    """The grid of 8x8 cells put maps of 16x16 into the upper left quarter, and a benchmark measured that."""
-    with pytest.raises(ChoiceError, match="got 8x8"):
+    with pytest.raises(ChoiceError, match="got 8x8"):  # it put maps of 16x16 into the upper left quarter
         to_pixels(np.zeros((1, 16, 16), np.float32), 32, Grid((8, 8), 4.0, 1.5))
 
 
-def test_maps_that_cannot_be_written_to_are_no_trouble() -> None:
-    maps = np.ones((1, 8, 8), np.float32)
-    maps.flags.writeable = False
-    assert (to_pixels(maps, 32) == 1).all()
-
-
-def test_exactly_k_pixels_have_a_place_below_k_also_in_a_flat_map() -> None:
+def test_exactly_k_pixels_have_a_rank_below_k_also_in_a_flat_map() -> None:
     values = np.zeros((3, 4, 4), np.float32)
     values[0, 2, 3], values[0, 1, 1] = 5, 2
     ranks = rank_pixels(values)
@@ -111,3 +90,12 @@ def test_exactly_k_pixels_have_a_place_below_k_also_in_a_flat_map() -> None:
     assert flat.tolist() != sorted(flat.tolist())  # at random, not from the corner on
     np.testing.assert_array_equal(rank_pixels(values[1:2])[0], ranks[1])
     assert rank_pixels(values[:0]).shape == (0, 4, 4)
+
+
+def test_status() -> None:
+    cells = np.zeros((8, 8), np.float32)
+    assert map_status(cells) == map_status(cells + 7) == "flat"
+    cells[0, 0] = 1
+    assert map_status(cells) == "ok"
+    assert map_status(cells - 1) == map_status(-cells) == "no positive evidence"
+    assert map_status(1e9 + cells) == "flat"  # a stretched picture of this would be rounding noise

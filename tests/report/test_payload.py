@@ -12,7 +12,7 @@ from PIL import Image
 from report_content import make_content
 
 from seefar.report import content as content_of_page
-from seefar.report.content import make_payload, make_sheet, pack
+from seefar.report.content import make_payload, make_sheet
 
 
 def unpack(text: str, kind: str) -> np.ndarray:
@@ -73,7 +73,3 @@ def test_neighbours_are_in_the_order_of_the_mistakes_and_each_image_occurs_once(
     for row, training in enumerate((0, 2, 5, 7, 9)):
         y, x = 8 * (row // values["columns"]), 8 * (row % values["columns"])
         assert sheet[y + 4, x + 4].astype(int) == pytest.approx([10 * training] * 3, abs=3)
-
-
-def test_numbers_are_little_endian_in_base64() -> None:
-    assert pack(np.array([1, -1], "<i2")) == base64.b64encode(b"\x01\x00\xff\xff").decode()

@@ -1,16 +1,15 @@
-"""Files are read only if they are regular and small enough, and written atomically, never through a link."""
+"""Files are written atomically, durably, and never through a link."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import socket
 from pathlib import Path
 
 import pytest
 
 from seefar.errors import RunError
-from seefar.runs.files import open_regular, read_bytes, remove_temporary, write_text, written_beside
+from seefar.runs.files import write_text, written_beside
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -38,47 +37,6 @@ def test_nothing_is_written_through_a_link_with_the_temporary_name(
     with pytest.raises(RunError, match=r"a\.txt"):
         write_text(folder / "a.txt", "text")
     assert not outside.exists()
-
-
-@pytest.mark.parametrize("kind", ["fifo", "link", "folder", "socket", "device"])
-def test_only_regular_files_are_opened(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "a"
-    if kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as unix:
-            unix.bind(str(path))
-    else:
-        path.symlink_to("/dev/zero" if kind == "device" else tmp_path / "b")
-        (tmp_path / "b").write_text("b")
-    with pytest.raises(OSError, match="a"):
-        open_regular(path, follow=False)
-    if kind == "device":
-        with pytest.raises(OSError, match="regular"):
-            open_regular(path)
-
-
-def test_a_file_of_holes_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    with path.open("wb") as file:
-        file.truncate(5 << 30)
-    with pytest.raises(OSError, match="5,368,709,120"):
-        read_bytes(path)
-
-
-def test_only_own_leftovers_directly_in_the_folder_are_removed(tmp_path: Path) -> None:
-    own = tmp_path / f".part-{'a' * 16}-weights.safetensors"
-    own.touch()
-    below = tmp_path / "below"
-    below.mkdir()
-    kept = [tmp_path / ".part-12-keep", tmp_path / ".part-mine", below / own.name]
-    for path in kept:
-        path.touch()
-    remove_temporary(tmp_path)
-    assert not own.exists()
-    assert all(path.exists() for path in kept)
 
 
 def test_content_and_rename_are_on_the_disk_when_writing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,10 +38,6 @@ def test_a_gpu_is_named_with_its_driver_and_precision(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(subprocess, "run", run)
     found = provenance()["machine"]["gpu"]
-    assert [found[name] for name in ("name", "memory_mib", "capability", "driver")] == [
-        "NVIDIA H100",
-        80 * 1024,
-        "9.0",
-        "550.54",
-    ]
+    about = [found[name] for name in ("name", "memory_mib", "capability", "driver")]
+    assert about == ["NVIDIA H100", 80 * 1024, "9.0", "550.54"]
     assert found["float32_convolutions"] in ("tf32", "ieee")

@@ -62,12 +62,10 @@ def launch(choice: Launch, words: Sequence[str]) -> bool:
 
 
 def run_ranks(size: int, words: Sequence[str]) -> tuple[list[int | None], bool]:
-    """Run the command in `size` processes, and forward signals to them.
+    """Run the command in `size` processes, and forward signals to them; exit codes by rank, and whether a signal came.
 
-    When one fails the others lose their connection to it and end too; those that do not get SIGTERM, then SIGKILL.
-
-    Returns:
-        Their exit codes by rank, None for those that had to be ended; and whether a signal came.
+    When one fails the others lose their connection to it and end too; those that do not get SIGTERM, then SIGKILL, and
+    have the exit code None.
     """
     ranks: list[subprocess.Popen[bytes]] = []
     signals = []

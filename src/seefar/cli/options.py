@@ -8,11 +8,16 @@ from typing import Annotated
 
 import tyro
 
-from seefar.choices import DeviceName, PrecisionName
+from seefar.choices import DeviceName, Fit, PrecisionName
 from seefar.progress import SILENT, Progress
 
-RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
-"""A run folder: a path, or a bare name under runs/."""
+RUN_FOLDER = "Run folder: a path, or a bare name under runs/."
+CIFAR10_FOLDER = "Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."
+FITS = "How images of another shape are made to fit: crop the centre, pad with grey, or stretch."
+RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN", help=RUN_FOLDER)]
+DataDir = Annotated[Path | None, tyro.conf.arg(help=CIFAR10_FOLDER)]
+FitName = Annotated[Fit, tyro.conf.arg(help=FITS)]
+Device = Annotated[DeviceName, tyro.conf.arg(help="Device to compute on.")]
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag without its `--no-` form."""
 
@@ -23,16 +28,14 @@ class Place:
 
     name: str | None = None
     """Run folder: a path, or a bare name under runs/. Default: the recipe's name, numbered if that is taken."""
-    data_dir: Path | None = None
-    """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    data_dir: DataDir = None
 
 
 @dataclass(frozen=True)
 class Machine:
     """Hardware settings. They change the result of a training by rounding only."""
 
-    device: DeviceName = "auto"
-    """Device to compute on."""
+    device: Device = "auto"
     precision: PrecisionName = "auto"
     """Precision of convolutions and matrix products in training; the evaluation that follows is in float32."""
     checkpoint_minutes: float = 5.0
@@ -55,12 +58,10 @@ class Launch:
 class Finished:
     """Device and data of a finished run."""
 
-    device: DeviceName = "auto"
-    """Device to compute on."""
+    device: Device = "auto"
     data: str | None = None
     """Name or folder of the data set. Default: the one that the run was trained on."""
-    data_dir: Path | None = None
-    """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    data_dir: DataDir = None
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from seefar.data import Data
     from seefar.evaluation.comparison import Comparison
     from seefar.evaluation.evaluate import Evaluation
@@ -101,10 +99,17 @@ def print_data(data: Data, place: str) -> None:
 
 def print_comparison(comparison: Comparison) -> None:
     """Tables of the runs, the pairs of runs and the classes, and how many mistakes of the first were luck."""
+    from rich import box
     from rich.console import Console
+    from rich.table import Table
 
     console = Console(highlight=False, markup=False, emoji=False)
-    for table in (_runs(comparison), _pairs(comparison), _classes(comparison)):
+    for names, rows in (_runs(comparison), _pairs(comparison), _classes(comparison)):
+        table = Table(names[0], box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in names[1:]:
+            table.add_column(name, justify="right")
+        for row in rows:
+            table.add_row(*row)
         console.print(table)
     first, count = comparison.runs[0], len(comparison.runs)
     console.print(
@@ -115,49 +120,37 @@ def print_comparison(comparison: Comparison) -> None:
     )
 
 
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
-    return table
+Rows = tuple[list[str], list[list[str]]]
+"""A table: names of its columns, and its rows."""
 
 
-def _runs(comparison: Comparison) -> Table:
-    table = _table("run", "accuracy", "95% interval", "mistakes")
+def _runs(comparison: Comparison) -> Rows:
+    rows = []
     for run in comparison.runs:
         low, high = run.interval
-        table.add_row(run.name, f"{run.accuracy:.2%}", f"{low:.2%} to {high:.2%}", str(run.mistakes))
-    return table
+        rows.append([run.name, f"{run.accuracy:.2%}", f"{low:.2%} to {high:.2%}", str(run.mistakes)])
+    return ["run", "accuracy", "95% interval", "mistakes"], rows
 
 
-def _pairs(comparison: Comparison) -> Table:
-    table = _table("first, second", "repaired", "broken", "p", "shared", "by chance", "kappa", "kappa of errors")
+def _pairs(comparison: Comparison) -> Rows:
+    rows = []
     for pair in comparison.pairs:
-        table.add_row(
-            f"{Path(pair.first).name}, {Path(pair.second).name}",
-            str(len(pair.repaired)),
-            str(len(pair.broken)),
-            f"{pair.p:.2g}" if pair.p >= 0.001 else "< 0.001",
-            str(pair.shared),
-            f"{pair.shared_by_chance:.1f}",
-            f"{pair.kappa:.3f}",
-            f"{pair.error_kappa:.3f}",
-        )
-    return table
+        p = f"{pair.p:.2g}" if pair.p >= 0.001 else "< 0.001"
+        row = [f"{Path(pair.first).name}, {Path(pair.second).name}", str(len(pair.repaired)), str(len(pair.broken)), p]
+        shared = [str(pair.shared), f"{pair.shared_by_chance:.1f}", f"{pair.kappa:.3f}", f"{pair.error_kappa:.3f}"]
+        rows.append(row + shared)
+    return ["first, second", "repaired", "broken", "p", "shared", "by chance", "kappa", "kappa of errors"], rows
 
 
-def _classes(comparison: Comparison) -> Table:
+def _classes(comparison: Comparison) -> Rows:
     """Recall of each class in each run; for two runs also how many images the second repairs and breaks."""
     two = comparison.pairs[0] if len(comparison.runs) == 2 else None
-    table = _table("class", *(run.name for run in comparison.runs), *(("repaired", "broken") if two else ()))
+    rows = []
     for k, name in enumerate(comparison.classes):
-        recalls = (run.recall[k] for run in comparison.runs)
-        changes = (str(two.repaired_by_class[k]), str(two.broken_by_class[k])) if two else ()
-        table.add_row(name, *("-" if recall is None else f"{recall:.1%}" for recall in recalls), *changes)
-    return table
+        recalls = ["-" if run.recall[k] is None else f"{run.recall[k]:.1%}" for run in comparison.runs]
+        changes = [str(two.repaired_by_class[k]), str(two.broken_by_class[k])] if two else []
+        rows.append([name, *recalls, *changes])
+    return ["class", *(run.name for run in comparison.runs), *(("repaired", "broken") if two else ())], rows
 
 
 def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:

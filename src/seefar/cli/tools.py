@@ -15,8 +15,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from seefar.choices import Choices, DeviceName, Fit, MapChoices
-from seefar.cli.options import Finished, JsonOutput, Output, RunName, Switch
+import seefar
+from seefar.choices import Choices, MapChoices
+from seefar.cli.options import DataDir, Device, Finished, FitName, JsonOutput, Output, RunName, Switch
 from seefar.cli.printing import (
     print_comparison,
     print_evaluation,
@@ -35,40 +36,34 @@ class Predict:
     """Predict pictures of any size and mode: class, runner-up, contrast map of the two, occlusion test."""
 
     run: RunName
-    """Run folder: a path, or a bare name under runs/."""
     pictures: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE [PICTURE ...]")]
     """Picture files, and folders of them."""
     out: Path | None = None
     """Folder for a figure of each picture. Default: predictions/ and the run's name."""
-    device: DeviceName = "auto"
-    """Device to compute on."""
+    device: Device = "auto"
     maps: MapChoices = field(default_factory=MapChoices)
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Predict, draw and print all readable pictures; then list the files that cannot be read."""
         from seefar.artifacts import measured_grid
         from seefar.data.pictures import read_pictures, unreadable
         from seefar.explanation.explain import Explainer, normalise_map_settings
         from seefar.explanation.pictures import explain_pictures
-        from seefar.model.adapt import adapt
         from seefar.progress import showing
-        from seefar.report.figures import plot_picture
         from seefar.report.style import save_figure
         from seefar.runs.files import check_place
-        from seefar.training.run import load_run
 
-        run = load_run(self.run, self.device)
+        run = seefar.load_run(self.run, self.device)
         folder = self.out or Path("predictions") / run.folder.path.resolve().name
         check_place(folder)
         settings = normalise_map_settings(run.model, run.image_size, self.maps)
-        explainer = Explainer(adapt(run.model), settings, measured_grid(run, settings))
+        explainer = Explainer(seefar.adapt(run.model), settings, measured_grid(run, settings))
         with showing(self.output.progress) as shown:
             read = read_pictures(self.pictures, run.image_size, run.recipe.fit, progress=shown)
             found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
             figures = _figure_paths(folder, read.names)
             for number, (one, figure) in enumerate(zip(found, figures, strict=True)):
-                save_figure(plot_picture(one), figure)
+                save_figure(seefar.plot_picture(one), figure)
                 shown.update("drawing pictures", number + 1, len(found))
         if self.output.json:
             rows = [{**one.summary(), "figure": str(figure)} for one, figure in zip(found, figures, strict=True)]
@@ -111,26 +106,20 @@ class Audit:
     image_size: int | None = None
     """Height and width in pixels to which pictures are resized. Default: the model's; a model that does not carry it
     needs this flag. Predictions alone: 128."""
-    fit: Fit = "crop"
-    """How images of another shape are made to fit: crop the centre, pad with grey, or stretch."""
-    data_dir: Path | None = None
-    """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
-    device: DeviceName = "auto"
-    """Device to compute on."""
+    fit: FitName = "crop"
+    data_dir: DataDir = None
+    device: Device = "auto"
     choices: Choices = field(default_factory=Choices)
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Audit; print the accuracy and the files."""
-        from seefar.model.adapt import adapt
-        from seefar.pipeline import audit
         from seefar.training.device import choose_compute
 
         model = None
         if self.model is not None:
-            model = adapt(load_model(self.model))
+            model = seefar.adapt(load_model(self.model))
             model.network.to(choose_compute(self.device).device)
-        result = audit(
+        result = seefar.audit(
             self.pictures,
             self.predictions,
             model,
@@ -141,7 +130,7 @@ class Audit:
             model_name=self.model or "",
             data_dir=self.data_dir,
             progress=self.output.progress,
-            evaluated=lambda evaluation: None if self.output.json else print_evaluation(evaluation),
+            evaluated=None if self.output.json else print_evaluation,
             command=["seefar", *words],
             **asdict(self.choices),
         )
@@ -175,7 +164,6 @@ class App:
     """Serve the report of a run as a live page: paint over an image, or drop a picture, and see the new prediction."""
 
     run: RunName
-    """Run folder: a path, or a bare name under runs/."""
     host: str = "127.0.0.1"
     """Address to listen on. 0.0.0.0 admits other machines; there is no password."""
     port: int = 7860
@@ -184,15 +172,14 @@ class App:
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Load the run, render its page, and serve it until interrupted."""
         from seefar.app import listen, load_server, make_live, make_server
         from seefar.pipeline import report_content
-        from seefar.training.run import load_for, load_run
+        from seefar.training.run import load_for
 
         load_server()  # fails early if the extra is missing
         with listen(self.host, self.port) as listening:
             finished, progress = self.finished, self.output.progress
-            run = load_run(self.run, finished.device)
+            run = seefar.load_run(self.run, finished.device)
             data = load_for(run.recipe, finished.data_dir, finished.data, progress=progress)
             command = ("seefar", *words)
             content = report_content(run, data, data_dir=finished.data_dir, progress=progress, command=command)
@@ -210,8 +197,7 @@ class Compare:
     """Run folders: paths, or bare names under runs/. The others are compared with the first."""
     data: str | None = None
     """Name or folder of the data set. Default: as the first run was trained."""
-    data_dir: Path | None = None
-    """Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."""
+    data_dir: DataDir = None
     figure: Path | None = None
     """Also draw a figure into this file: .png, .pdf or .svg."""
     fail_if: str | None = None
@@ -220,23 +206,18 @@ class Compare:
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> int:
-        """Compare, and print a table or JSON; the exit code."""
         from seefar.evaluation.comparison import holds, parse_condition
-        from seefar.pipeline import compare_runs
+        from seefar.report.style import check_figure, save_figure
 
         if self.fail_if is not None:
             parse_condition(self.fail_if)
-
         if self.figure is not None:
-            from seefar.report.style import check_figure
-
             check_figure(self.figure)
-        comparison = compare_runs(self.runs, data=self.data, data_dir=self.data_dir, progress=self.output.progress)
+        comparison = seefar.compare_runs(
+            self.runs, data=self.data, data_dir=self.data_dir, progress=self.output.progress
+        )
         if self.figure is not None:
-            from seefar.report.charts import plot_comparison
-            from seefar.report.style import save_figure
-
-            save_figure(plot_comparison(comparison), self.figure)
+            save_figure(seefar.plot_comparison(comparison), self.figure)
         if self.output.json:
             print(comparison.to_json(), end="")
         else:
@@ -264,25 +245,20 @@ class Triage:
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Find the cause of each mistake, and print the count of each cause."""
-        from seefar.data import load_data
-        from seefar.data.reference import CLASSES, load_reference
-        from seefar.evaluation.evaluate import Evaluation
+        from seefar.data.notes import correct_labels, read_notes
+        from seefar.data.reference import CLASSES
         from seefar.evaluation.given import read_predictions
-        from seefar.evaluation.notes import correct_labels, read_notes
-        from seefar.evaluation.predictions import Predictions
-        from seefar.evaluation.triage import accuracy_views, triage
-        from seefar.pipeline import audit
+        from seefar.evaluation.triage import accuracy_views
 
         progress = self.output.progress
         logits, _ = read_predictions(self.file, CLASSES, TEST_IMAGES)  # before 170 MB are downloaded
         predicted = logits.argmax(1)
-        data = load_data("cifar10", self.data_dir, progress=progress)
+        data = seefar.load_data("cifar10", self.data_dir, progress=progress)
         test = data.test
-        for line in Evaluation.of(Predictions.of(logits, test)).metrics.cautions:
+        for line in seefar.Evaluation.of(seefar.Predictions.of(logits, test)).metrics.cautions:
             warnings.warn(line, stacklevel=2)
-        reference = load_reference(self.data_dir, progress=progress)
-        verdicts = triage(test.labels, predicted, reference)
+        reference = seefar.load_reference(self.data_dir, progress=progress)
+        verdicts = seefar.triage(test.labels, predicted, reference)
         views = accuracy_views(test.labels, predicted, reference)
         if self.notes is not None:
             corrected = correct_labels(test, read_notes(self.notes, CLASSES, TEST_IMAGES)).labels
@@ -295,7 +271,7 @@ class Triage:
             print_faults(self.file, verdicts, views, same)
         if self.name is not None:
             common: dict[str, Any] = {"data_dir": self.data_dir, "progress": progress, "command": ["seefar", *words]}
-            kept = audit(data, self.file, name=self.name, neighbours=False, **common)
+            kept = seefar.audit(data, self.file, name=self.name, neighbours=False, **common)
             print(kept.run.folder.report, file=sys.stderr if self.output.json else sys.stdout)
 
 
@@ -304,7 +280,6 @@ class Export:
     """Export a trained network: weights and a model card, ready for a model hub, and ONNX."""
 
     run: RunName
-    """Run folder: a path, or a bare name under runs/."""
     to: Path | None = None
     """Folder to write into. Default: exported/ and the run's name."""
     onnx: Switch = False
@@ -312,31 +287,28 @@ class Export:
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
-        """Write the files, and print their paths."""
         from seefar.artifacts import PREDICTIONS, read_store
         from seefar.model.export import export_onnx, load_onnx
         from seefar.report.tables import model_card
         from seefar.runs.files import check_place, write_text, written_beside
-        from seefar.training.run import load_run
 
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
         if self.onnx:  # a missing package is reported before anything is written
             load_onnx()
-        run = load_run(self.run, "cpu")
+        run = seefar.load_run(self.run, "cpu")
         folder = self.to or Path("exported") / run.folder.path.resolve().name
         if folder.resolve() == run.folder.path.resolve():
             raise ChoiceError(f"{folder} is the run folder itself: choose another folder to export to.")
         check_place(folder)
         saved = read_store(run).peek(PREDICTIONS)  # only if they are of these weights
-        metrics = None if saved is None else saved.metrics
         written = [folder / run.folder.weights.name]
         with written_beside(written[0]) as beside:
             shutil.copyfile(run.folder.weights, beside)
         if self.onnx:
             written.append(export_onnx(run.model, folder / "model.onnx", run.classes, run.image_size))
-        if metrics is None:
+        if saved is None:
             print(f"The model card has no accuracy: `seefar evaluate {self.run}` measures it.", file=sys.stderr)
-        card = folder / "README.md"
+        card, metrics = folder / "README.md", None if saved is None else saved.metrics
         write_text(card, model_card(run.recipe, run.classes, metrics, [path.name for path in written]))
         for path in (*written, card):
             print(path)

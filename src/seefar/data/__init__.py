@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seefar.choices import BUILT_IN, Fit
-from seefar.data.cifar10 import load_cifar10, load_cifar100
-from seefar.data.fashion_mnist import load_fashion_mnist
 from seefar.data.folder import load_folder
 from seefar.data.images import Data, ImageSize, Split
+from seefar.data.official import OFFICIAL, load_official
 from seefar.data.shapes import load_shapes
 from seefar.errors import DataError
 from seefar.progress import Progress
@@ -49,15 +48,11 @@ def load_data(
 
     Examples:
         >>> import seefar
-        >>> data = seefar.load_data("shapes")
-        >>> data
+        >>> seefar.load_data("shapes")
         Data('shapes': 4000 training and 1000 test images of 32x32 pixels, 10 classes)
-        >>> data.train.images.shape, data.train.labels.shape, data.classes[:3]
-        ((4000, 32, 32, 3), (4000,), ('circle', 'triangle', 'square'))
     """
-    downloaded = {"cifar10": load_cifar10, "cifar100": load_cifar100, "fashion_mnist": load_fashion_mnist}
-    if str(name) in downloaded:
-        return downloaded[str(name)](folder, create=create, progress=progress)
+    if str(name) in OFFICIAL:
+        return load_official(OFFICIAL[str(name)], folder, create=create, progress=progress)
     if name == "shapes":
         return load_shapes()
     if expanded(name).is_dir() or expanded(name).suffix == ".csv":

@@ -1,8 +1,4 @@
-"""Training batches that depend on (seed, epoch, batch) alone, and their augmentation.
-
-There are two augmentations with the same distribution: albumentations for one image, in a thread that is one batch
-ahead, and torch for a batch on a GPU.
-"""
+"""Training batches that depend on (seed, epoch, batch) alone, augmented by albumentations, or by torch on a GPU."""
 
 from __future__ import annotations
 
@@ -38,7 +34,16 @@ def pipeline(
     cutout_fill: tuple[float, ...],
     border: Border = "black",
 ) -> A.Compose:
-    """The albumentations pipeline of a recipe, for one uint8 image (H, W, 3) at a time; hole 0: no cutout."""
+    """The albumentations pipeline of a recipe, for one uint8 image (H, W, 3) at a time.
+
+    Args:
+        size: height and width, or one number for both.
+        crop_padding: pixels around the image before the crop; 0: no crop.
+        hole: side of Cutout's square in pixels; 0: no cutout.
+        cutout_probability: share of the images that have the square.
+        cutout_fill: its colour.
+        border: content of the padding.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tqdm's, which it may import, in notebooks without widgets
         import albumentations as A  # here: it takes a second, and only a training on the CPU needs it
@@ -50,7 +55,22 @@ def pipeline(
         steps.append(A.Pad(padding=crop_padding, fill=0, border_mode=mode))
     steps.append(A.RandomCrop(*both(size)))  # without padding the image itself, as in the recipe `seed`
     if hole and cutout_probability:
-        steps += cutout(size, hole, cutout_probability, cutout_fill)
+        # Cutout (DeVries & Taylor 2017, arXiv 1708.04552): a square centred on any pixel, cut off at the image's edge.
+        # CoarseDropout keeps the hole inside the image, which hides the central pixel of a 32x32 image 9 times in 10
+        # with a 16-pixel hole, not 1 in 4. So the image is padded until each pixel can be the centre.
+        before, after = hole // 2, hole - hole // 2 - 1
+        height, width = both(size)
+        steps += [
+            A.Pad(padding=(before, before, after, after), fill=0),  # left, top, right, bottom
+            A.CoarseDropout(
+                num_holes_range=(1, 1),
+                hole_height_range=(hole, hole),
+                hole_width_range=(hole, hole),
+                fill=cutout_fill,
+                p=cutout_probability,
+            ),
+            A.Crop(x_min=before, y_min=before, x_max=before + width, y_max=before + height),
+        ]
     return A.Compose(steps)
 
 
@@ -73,41 +93,9 @@ class _FunctionTransform:
         return {"image": self.function(image, random)}
 
 
-def cutout(size: ImageSize, hole: int, probability: float, fill: tuple[float, ...]) -> list[A.BasicTransform]:
-    """Cutout (DeVries & Taylor 2017, arXiv 1708.04552): a square centred on any pixel, cut off at the image's edge.
-
-    albumentations' CoarseDropout keeps the hole inside the image, which hides the central pixel of a 32x32
-    image 9 times in 10 with a 16-pixel hole, not 1 in 4. So the image is padded until each pixel can be the centre,
-    the hole is dropped, and the padding is cut away again.
-    """
-    import albumentations as A
-
-    before, after = hole // 2, hole - hole // 2 - 1
-    height, width = both(size)
-    return [
-        A.Pad(padding=(before, before, after, after), fill=0),  # left, top, right, bottom
-        A.CoarseDropout(
-            num_holes_range=(1, 1),
-            hole_height_range=(hole, hole),
-            hole_width_range=(hole, hole),
-            fill=fill,
-            p=probability,
-        ),
-        A.Crop(x_min=before, y_min=before, x_max=before + width, y_max=before + height),
-    ]
-
-
 @dataclass(frozen=True)
 class BatchAugmentation:
-    """The crop and the Cutout of `pipeline` for a batch, on any device.
-
-    Attributes:
-        crop_padding: pixels around the image before the crop; 0: no crop.
-        hole: side of Cutout's square in pixels; 0: no cutout.
-        cutout_probability: share of the images that have the square.
-        cutout_fill: its colour.
-        border: content of the padding.
-    """
+    """The crop and the Cutout of `pipeline` for a batch, on any device; the fields are its arguments."""
 
     crop_padding: int
     hole: int
@@ -137,13 +125,6 @@ def crop(images: Tensor, top: Tensor, left: Tensor, border: Border) -> Tensor:
         top: int64 (B,), the row that becomes the first; may be negative.
         left: int64 (B,), the column that becomes the first.
         border: `black`, or `reflected` without repeating the pixel at the edge (cv2.BORDER_REFLECT_101).
-
-    Examples:
-        >>> row = torch.tensor([[[[1], [2], [3]]]])  # (1, 1, 3, 1)
-        >>> crop(row, torch.tensor([0]), torch.tensor([-1]), "black").flatten().tolist()
-        [0, 1, 2]
-        >>> crop(row, torch.tensor([0]), torch.tensor([-1]), "reflected").flatten().tolist()
-        [2, 1, 2]
     """
     height, width = images.shape[1:3]
     rows = top[:, None] + torch.arange(height, device=images.device)  # (B, H)
@@ -165,11 +146,6 @@ def cut_out(images: Tensor, top: Tensor, left: Tensor, hole: int, fill: Tensor) 
         left: int64 (B,), the square's first column.
         hole: side of the square in pixels.
         fill: (C,), of the images' type.
-
-    Examples:
-        >>> row = torch.tensor([[[[1], [2], [3]]]])  # (1, 1, 3, 1)
-        >>> cut_out(row, torch.tensor([0]), torch.tensor([-1]), 2, torch.tensor([9])).flatten().tolist()
-        [9, 2, 3]
     """
     rows = torch.arange(images.shape[1], device=images.device) - top[:, None]  # (B, H), counted from the square's first
     columns = torch.arange(images.shape[2], device=images.device) - left[:, None]  # (B, W)
@@ -269,8 +245,6 @@ class DeviceBatches(AugmentedBatches):
 
     One CPU core augments 22,000 images/s at most, a fast GPU trains twice as many. The batches have the distribution
     of those on the CPU, not the same pixels.
-
-    The same arguments, except for the transform, and the device that keeps and augments the images.
     """
 
     def __init__(
@@ -305,9 +279,8 @@ def training_batches(
 ) -> Iterator[Iterator[Batch]]:
     """The batches at these (epoch, number) positions, in order; on the CPU a thread makes one ahead.
 
-    The thread ends with the `with` block, also after an error. Its own error is raised where its batch is read.
-
-    With `pin_memory` the thread puts them into page-locked memory, from which a GPU copies while the host continues.
+    The thread ends with the `with` block; its error is raised where its batch is read. With `pin_memory` it puts them
+    into page-locked memory, from which a GPU copies while the host continues.
     """
     if isinstance(dataset, DeviceBatches):  # the GPU makes it when it is needed: a few kernels, and nothing to copy
         yield map(dataset.__getitem__, positions)

@@ -1,4 +1,4 @@
-"""Folders of pictures: the files of each class, a split where there is none, decoding, a cache of decoded images."""
+"""Labelled pictures: folders by class and tables, with a cache of decoded images; torch and Hugging Face data sets."""
 
 from __future__ import annotations
 
@@ -7,33 +7,32 @@ import json
 import os
 import re
 import unicodedata
-import warnings
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from seefar.choices import Fit
-from seefar.data.cifar10 import user_cache
+from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, ImageSize, Split, both
+from seefar.data.notes import correct_labels, read_notes
 from seefar.data.pictures import (
+    FOREIGN,
     OTHER_PROGRAMS,
-    Picture,
     Values,
     describe_scale,
+    find_pictures,
     full_scale,
-    picture_suffixes,
+    read_all,
     read_picture,
     unreadable,
 )
-from seefar.errors import DataError, RunError, printable
+from seefar.errors import DataError, RunError, counted, printable
 from seefar.progress import Progress, showing
-from seefar.runs.files import read_json, read_table, write_text, written_beside
+from seefar.runs.files import expanded, read_json, read_table, write_text, written_beside
 
 PARTS = {
     part: re.compile(rf"(?:^|.*[^a-z])(?:{words})(?:set|data|images)?(?:[^a-z].*)?")
@@ -45,41 +44,28 @@ SMALLEST, LARGEST = 16, 512
 TEST_SHARE = 0.2
 SEED = 0
 """Seed of the test split of a folder without test images."""
-FORM = "3"
+FORM = "4"
 """Part of the cache key: raise it when the conversion of pictures changes."""
-PART = 1_000
-"""Pictures that are queued for the threads at once."""
+CORRECTIONS = "notes.csv"
 CACHED = 8
 """Decoded data sets in the cache; the least recently used is deleted first."""
 
 
-@dataclass(frozen=True)
-class File:
-    """One picture file.
+class File(NamedTuple):
+    """One picture file: its name relative to the data folder, the name of its class, its bytes, and two times in ns.
 
-    Attributes:
-        name: relative to the data folder.
-        label: index of its class.
-        size: in bytes.
-        times: of the last change of its content, and of any change, which no program can set, in ns; on Windows the
-            second is its creation.
+    The times are of the last change of its content, and of any change, which no program can set; on Windows the second
+    is its creation.
     """
 
     name: str
-    label: int
+    label: str
     size: int
     times: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The pictures of a folder.
-
-    Attributes:
-        classes: names of the K classes, in alphabetical order.
-        train, test: the picture files of the two parts, by class and name.
-        notes: what was skipped and why, and where the test images come from; one line each.
-    """
+class Layout(NamedTuple):
+    """The pictures of a folder: its classes in order, the files of both parts, and notes of one line each."""
 
     classes: tuple[str, ...]
     train: tuple[File, ...]
@@ -100,11 +86,10 @@ def load_folder(
 
     The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`, see `PARTS`), or only class folders,
     of which a fifth of the pictures is set aside for the test. A CSV file names the path, from its own folder, and the
-    label of each picture, see `read_labels`. Every format that Pillow reads is read, also in
-    folders within a class folder; `read_picture` describes the treatment of sizes and modes. White in
+    label of each picture, see `read_labels`. Every format that Pillow reads is read, see `read_picture`. White in
     pictures of more than 8 bits is one value for all of them. The decoded images are cached, and mapped into memory
-    the next time if names, sizes and times of the files are the same. A picture replaced by one of the same size and
-    time is noticed if the system records the time of any change, which Windows does not.
+    the next time if names, sizes and times of the files are the same. A `notes.csv` in the folder, as the report
+    exports it, corrects labels of test images.
 
     Args:
         folder: the data folder, or a CSV file of paths and labels.
@@ -121,19 +106,41 @@ def load_folder(
         raise DataError(f"image_size must be {SMALLEST} to {LARGEST} pixels (got {image_size}).")
     folder = Path(folder)
     is_table = folder.suffix.lower() == ".csv" and not folder.is_dir()
-    layout = (read_labels if is_table else read_layout)(folder, to_judge, classes)
+    if not is_table and not folder.is_dir():
+        raise DataError(f"There is no folder {folder}: choose one of pictures by class, or a .csv of paths and labels.")
+    layout = (read_labels if is_table else read_layout)(folder, to_judge)
+    names = tuple(classes or layout.classes)
+    number_of = {name: number for number, name in enumerate(names)}
+    if odd := [printable(name) for name in layout.classes if name not in number_of]:
+        raise DataError(f"The classes must be {', '.join(names[:20])} (got {', '.join(odd)}).")
+    if len(names) < 2 or not layout.test:
+        found = ", ".join(map(printable, layout.classes)) or "none"
+        raise DataError(
+            f"{folder} must have pictures of at least two classes, in one folder for each or with a label for each "
+            f"(got {found})."
+        )
+    trained, tested = ({file.label for file in part} for part in (layout.train, layout.test))
+    if classes is None and trained and trained != tested:
+        odd = [printable(name) for name in sorted(trained ^ tested)]
+        raise DataError(f"{folder}: both parts must have the same classes; they differ in {', '.join(odd)}.")
     files = (*layout.train, *layout.test)
     with showing(progress) as shown:
         images, done = _decoded(folder.parent if is_table else folder, files, image_size, fit, cache_folder(), shown)
-        notes = (*layout.notes, *done)
+        parts = []
+        for own, start in ((layout.train, 0), (layout.test, len(layout.train))):
+            paths = tuple(os.fsencode(file.name).decode("utf-8", "replace") for file in own)
+            labels = np.array([number_of[file.label] for file in own], dtype=np.int64)
+            parts.append(Split(images[start : start + len(own)], labels, names, files=paths))
+        train, test = parts
+        notes = [*layout.notes, *done]
+        if (corrections := folder / CORRECTIONS).is_file():
+            labels = test.labels
+            test = correct_labels(test, read_notes(corrections, names, len(test)))
+            changed = int((test.labels != labels).sum())
+            notes.append(f"{counted(changed, 'label')} of test images corrected by {CORRECTIONS}")
         for note in notes:
             shown.line(f"{printable(str(folder))}: {note}")
-    parts = []
-    for own, start in ((layout.train, 0), (layout.test, len(layout.train))):
-        names = tuple(os.fsencode(file.name).decode("utf-8", "replace") for file in own)
-        labels = np.array([file.label for file in own], dtype=np.int64)
-        parts.append(Split(images[start : start + len(own)], labels, layout.classes, files=names))
-    return Data(str(folder), parts[0], parts[1], notes)
+    return Data(str(folder), train, test, tuple(notes))
 
 
 def cache_folder() -> Path:
@@ -141,89 +148,47 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
 
 
-def read_layout(folder: Path, to_judge: bool = False, order: Sequence[str] | None = None) -> Layout:
-    """Find the classes and pictures of a folder, without opening any of them.
+def read_layout(folder: Path, to_judge: bool = False) -> Layout:
+    """Find the classes and pictures of a folder, without opening any of them; layouts are those of `load_folder`.
 
-    The layouts are those of `load_folder`, and so are the arguments; `order` is its `classes`. The split of a folder
-    without test images depends on the pictures' names alone, so further pictures do not move the others. Hidden files
-    and folders, and those of other programs, are ignored.
-
-    Raises:
-        DataError: there are fewer than two classes, the parts have different classes, a class has no picture, or
-            folders that look like parts have unclear names.
+    Hidden files and folders are ignored.
     """
     skipped: Counter[str] = Counter()
-    inside = _class_folders(folder, skipped)
+    beside: Counter[str] = Counter()
+    inside = _class_folders(folder, beside)
     parts = _parts(folder, inside)
-    train, test, val = (parts.get(name) for name in PARTS)
-    given = test or val
+    train, test = parts.get("train"), parts.get("test") or parts.get("val")
     notes: list[str] = []
-    fewest = 2 if order is None else 1
-    if train is None and given is not None and not to_judge:
-        raise DataError(f"{folder} holds {given.name}/ but no train/: put the training pictures into train/<class>/.")
-    if train is not None and given is not None:
-        classes, tested = _class_names(train, skipped, fewest), _class_names(given, skipped, fewest)
-        if order is None and set(classes) != set(tested):
-            odd = ", ".join(printable(name) for name in sorted(set(classes) ^ set(tested)))
-            raise DataError(
-                f"{folder}: {train.name}/ and {given.name}/ must have the same classes; they differ in {odd}."
-            )
-        forms = [name for name in classes.keys() & tested if classes[name].name != tested[name].name]
-        if forms:
-            notes.append(f"{', '.join(map(printable, forms))}: its folders are named in two Unicode forms, read as one")
-        trained = _numbered(_part_files(folder, train, classes, skipped), classes, order)
-        testing = _numbered(_part_files(folder, given, tested, skipped), tested, order)
-        if test is None:
-            notes.append(f"{given.name}/ holds the test images, since there is no test/")
-        elif val is not None:
-            notes.append(f"{val.name}/ is not used: {test.name}/ holds the test images")
+    if train is None and test is not None and not to_judge:
+        raise DataError(f"{folder} holds {test.name}/ but no train/: put the training pictures into train/<class>/.")
+    trained: Sequence[File]
+    testing: Sequence[File]
+    if train is not None and test is not None:
+        trained, testing = (_part_files(folder, part, skipped) for part in (train, test))
+        if "test" not in parts:
+            notes.append(f"{test.name}/ holds the test images, since there is no test/")
     else:
-        source = train or given or folder
-        classes = _class_names(source, skipped if parts else None, fewest)  # those of the folder itself are counted
-        files = _numbered(_part_files(folder, source, classes, skipped), classes, order)
-        trained, testing, note = _divide(files, tuple(order or classes), to_judge)
+        trained, testing, note = _divide(_part_files(folder, train or test or folder, skipped), to_judge)
         notes.append(note)
-    unused = [path for path in inside if path not in parts.values() and _inner(path) not in parts.values()]
-    if parts and unused:
-        notes.append(f"not used, beside the parts: {_names(unused)}")
-    foreign = skipped.pop(FOREIGN, 0)
-    if foreign:
-        notes.append(f"skipped {foreign} folders of other programs")
-    if skipped:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
-        notes.append(f"skipped {skipped.total()} files: {reasons}")
-    return Layout(tuple(order or classes), trained, testing, tuple(notes))
+    if parts:
+        skipped.update(beside)
+        unused = [path for path in inside if not {path, _inner(path)} & {train, test}]
+        if unused:
+            notes.append(f"not used, beside the parts: {_names(unused)}")
+    if foreign := skipped.pop(FOREIGN, 0):
+        notes.append(f"skipped {counted(foreign, 'folder')} of other programs")
+    if skipped.total():
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()) if count)
+        notes.append(f"skipped {counted(skipped.total(), 'file')}: {reasons}")
+    classes = sorted({file.label for file in (*trained, *testing)})
+    return Layout(tuple(classes), tuple(trained), tuple(testing), tuple(notes))
 
 
-def _numbered(files: tuple[File, ...], classes: Iterable[str], order: Sequence[str] | None) -> tuple[File, ...]:
-    """The files with labels that number the classes in another order."""
-    if order is None:
-        return files
-    if odd := [printable(name) for name in classes if name not in order]:
-        raise DataError(f"The classes must be {', '.join(order[:20])} (got {', '.join(odd)}).")
-    number = [order.index(name) for name in classes]
-    return tuple(replace(file, label=number[file.label]) for file in files)
-
-
-def _divide(
-    files: tuple[File, ...], classes: Sequence[str], to_judge: bool
-) -> tuple[tuple[File, ...], tuple[File, ...], str]:
-    """Training images and test images where no part is named `test`, and a line about it."""
-    if to_judge:
-        return (), files, f"all {len(files)} pictures are test images"
-    trained, testing = _split(files, classes)
-    note = f"{len(testing)} of {len(files)} pictures, a fifth of each class chosen by seed {SEED}, are the test images"
-    return trained, testing, f"there is no test/: {note}"
-
-
-def read_labels(table: Path, to_judge: bool = False, order: Sequence[str] | None = None) -> Layout:
+def read_labels(table: Path, to_judge: bool = False) -> Layout:
     """Find the classes and pictures of a CSV file with one line for each picture: its path, and its label.
 
     The column of the paths is the first with a file of the CSV's folder in the last line; that of the labels is called
-    `label` or `class`, or is the only other one. The arguments are those of `read_layout`.
-
-    Raises:
-        DataError: the file cannot be read, a picture is missing, or a label is none of the classes.
+    `label` or `class`, or is the only other one.
     """
     rows = read_table(table)
     paths = [n for n, cell in enumerate(rows[-1]) if cell and (table.parent / cell).is_file()] if rows else []
@@ -240,147 +205,102 @@ def read_labels(table: Path, to_judge: bool = False, order: Sequence[str] | None
     if "." not in rows[0][at]:  # a title, not a file
         rows = rows[1:]
     names = sorted({row[label] for row in rows}, key=lambda name: (int(name), "") if name.isdecimal() else (0, name))
-    if len(order or names) < 2:
-        raise DataError(f"{table} must have labels of at least two classes (got {', '.join(map(printable, names))}).")
     files = []
     for row in rows:
-        path = table.parent / row[at]
-        if not path.is_file():
+        if not (table.parent / row[at]).is_file():
             raise DataError(f"{table} lists {printable(row[at])}, which is not a file of {table.parent}.")
-        about = path.stat()
-        files.append(File(row[at], names.index(row[label]), about.st_size, (about.st_mtime_ns, about.st_ctime_ns)))
-    train, test, note = _divide(_numbered(tuple(files), names, order), tuple(order or names), to_judge)
-    return Layout(tuple(order or names), train, test, (note,))
+        files.append(_file(table.parent, row[at], row[label]))
+    train, test, note = _divide(files, to_judge)
+    return Layout(tuple(names), tuple(train), tuple(test), (note,))
+
+
+def _file(folder: Path, name: str, label: str) -> File:
+    about = (folder / name).stat()
+    return File(name, label, about.st_size, (about.st_mtime_ns, about.st_ctime_ns))
 
 
 def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
-    """The folders of the parts, by the keys of `PARTS`; none where the folders in it are the classes.
-
-    Raises:
-        DataError: the folders look like parts, but their names are unclear.
-    """
+    """The folders of the parts, by the keys of `PARTS`; none where the folders in it are the classes."""
     named = {path: part for part, pattern in PARTS.items() for path in inside if pattern.fullmatch(path.name.lower())}
-    within = {path: [child.name for child in _class_folders(_inner(path))] for path in inside}
-    advice = "name the folders of the parts train, test and val, each with one folder of pictures per class."
+    within = {path: [child.name for child in _class_folders(_inner(path), Counter())] for path in inside}
     parts: dict[str, Path] = {}
+    unclear = False
     for path, part in named.items():
         if len(within[path]) > 1 or len(named) == len(inside) > 1 or (path.name.lower() == part and part != "train"):
-            if part in parts:
-                raise DataError(f"{folder}: {_names((parts[part], path))} are both {part} by their names: {advice}")
+            unclear |= part in parts
             parts[part] = path
-    others = [path for path in inside if path not in parts.values()]
-    if not parts and len(others) > 1 and len(within[others[0]]) > 1 and len({*map(tuple, within.values())}) == 1:
+    others = [within[path] for path in inside if path not in parts.values()]
+    if not parts:  # folders that hold the same folders are parts
+        unclear |= len(others) > 1 and len(others[0]) > 1 and all(names == others[0] for names in others)
+    elif list(parts) == ["train"]:  # a class may be called train, and hold folders
+        unclear |= not all(len(names) > 1 for names in others)
+    if unclear:
         raise DataError(
-            f"{folder}: {_names(others)} hold the same folders ({', '.join(map(printable, within[others[0]]))}), so "
-            f"they are parts, not classes: choose one of them, or {advice}"
-        )
-    if list(parts) == ["train"] and not all(len(within[path]) > 1 for path in others):
-        raise DataError(
-            f"{folder}: {parts['train'].name} holds folders, {_names(others)} beside it hold none, so it is unclear "
-            f"which are the classes: {advice}"
+            f"{folder}: it is unclear which of {_names(inside)} are parts and which are classes: name the folders of "
+            "the parts train, test and val, each with one folder of pictures per class."
         )
     return {part: _inner(path) for part, path in parts.items()}
 
 
 def _inner(path: Path) -> Path:
     """The folder in it if it is the only one, as in `train/train/<class>/`."""
-    inside = _class_folders(path)
-    return inside[0] if len(inside) == 1 and _class_folders(inside[0]) else path
+    inside = _class_folders(path, Counter())
+    return inside[0] if len(inside) == 1 and _class_folders(inside[0], Counter()) else path
 
 
 def _names(paths: Sequence[Path]) -> str:
     return ", ".join(printable(path.name) for path in paths)
 
 
-FOREIGN = "folders of other programs"
-
-
-def _class_folders(folder: Path, skipped: Counter[str] | None = None) -> list[Path]:
+def _class_folders(folder: Path, skipped: Counter[str]) -> list[Path]:
     """The folders in it that can be classes or parts, sorted; those of other programs are counted in `skipped`."""
     if not folder.is_dir():
         return []
-    found = []
-    for path in sorted(folder.iterdir()):
-        if path.name[0] != "." and os.path.isdir(path):  # false for a link to itself
-            if path.name.lower() not in OTHER_PROGRAMS:
-                found.append(path)
-            elif skipped is not None:
-                skipped[FOREIGN] += 1
+    inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
+    folders = [path for path in inside if os.path.isdir(path)]  # false for a link to itself
+    found = [path for path in folders if path.name.lower() not in OTHER_PROGRAMS]
+    skipped[FOREIGN] += len(folders) - len(found)
     return found
 
 
-def _class_names(part: Path, skipped: Counter[str] | None, fewest: int) -> dict[str, Path]:
-    """The class folders of a part by their names, in composed Unicode form (NFC), since macOS decomposes them."""
-    folders = _class_folders(part, skipped)
-    named = {unicodedata.normalize("NFC", path.name): path for path in folders}
-    if len(named) < len(folders):
-        twice = [path.name for path in folders if path not in named.values()]
-        raise DataError(
-            f"{part} holds {', '.join(map(printable, twice))} twice, in two Unicode forms (composed and decomposed): "
-            "merge the folders."
-        )
-    if len(named) < fewest:
-        found = ", ".join(map(printable, named)) or "none"
-        raise DataError(f"{part} must hold one folder of pictures per class, at least two (got {found}).")
-    return dict(sorted(named.items()))
-
-
-def _part_files(folder: Path, part: Path, classes: Mapping[str, Path], skipped: Counter[str]) -> tuple[File, ...]:
-    with os.scandir(part) as entries:
-        outside = sum(os.path.isfile(entry) and entry.name[0] != "." for entry in entries)
-    if outside:
-        skipped["outside the class folders"] += outside
+def _part_files(folder: Path, part: Path, skipped: Counter[str]) -> list[File]:
+    """The pictures of all classes; names in composed Unicode form (NFC), since macOS decomposes them."""
+    skipped["outside the class folders"] += sum(path.name[0] != "." and path.is_file() for path in part.iterdir())
     files: list[File] = []
-    for label, place in enumerate(classes.values()):
-        before = len(files)
-        files += _pictures(folder, place, label, skipped)
-        if len(files) == before:
+    for label, place in sorted((unicodedata.normalize("NFC", p.name), p) for p in _class_folders(part, skipped)):
+        found = find_pictures(place, skipped)
+        regular = [path for path in found if path.is_file()]
+        skipped["broken links or no regular files"] += len(found) - len(regular)
+        if not regular:
             raise DataError(
                 f"{part.name}/{printable(place.name)} in {folder} holds no picture: add some, or remove the folder."
             )
-    return tuple(files)
+        files += [_file(folder, path.relative_to(folder).as_posix(), label) for path in regular]
+    return files
 
 
-def _pictures(folder: Path, place: Path, label: int, skipped: Counter[str]) -> Iterator[File]:
-    """The pictures in a class folder and in the folders within it, in the order of their names."""
-    with os.scandir(place) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
-    for entry in ordered:
-        path = place / entry.name
-        if entry.name[0] == ".":
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name.lower() in OTHER_PROGRAMS:
-                skipped[FOREIGN] += 1
-            else:
-                yield from _pictures(folder, path, label, skipped)
-        elif os.path.isdir(path):
-            skipped["links to folders"] += 1
-        elif path.suffix.lower() not in picture_suffixes():
-            skipped[printable(path.suffix.lower()) or "without an ending"] += 1
-        elif not os.path.isfile(path):
-            skipped["broken links or no regular files"] += 1
-        else:
-            about = entry.stat()
-            times = about.st_mtime_ns, about.st_ctime_ns
-            yield File(path.relative_to(folder).as_posix(), label, about.st_size, times)
+def _divide(files: Sequence[File], to_judge: bool) -> tuple[Sequence[File], Sequence[File], str]:
+    """Training and test images where no part is named `test`, in their order, and a line about it.
 
-
-def _split(files: Sequence[File], classes: Sequence[str]) -> tuple[tuple[File, ...], tuple[File, ...]]:
-    """Set a fifth of each class aside, at least one picture; both parts keep the order."""
+    A fifth of each class is set aside for the test, at least one picture.
+    """
+    if to_judge:
+        return (), files, f"all are test images: {counted(len(files), 'picture')}"
 
     def drawn(file: File) -> bytes:
         return hashlib.sha256(os.fsencode(f"{SEED} {file.name}")).digest()
 
     aside: set[str] = set()
-    for label, name in enumerate(classes):
+    for label in dict.fromkeys(file.label for file in files):
         own = sorted((file for file in files if file.label == label), key=drawn)
         if len(own) < 2:
             raise DataError(
-                f"The class {printable(name)} has one picture: without a test/ folder at least two are needed."
+                f"The class {printable(label)} has one picture: without a test/ folder at least two are needed."
             )
         aside |= {file.name for file in own[: max(1, round(TEST_SHARE * len(own)))]}
-    return tuple(f for f in files if f.name not in aside), tuple(f for f in files if f.name in aside)
+    note = f"{len(aside)} of {len(files)} pictures, a fifth of each class chosen by seed {SEED}, are the test images"
+    trained, testing = ([f for f in files if (f.name in aside) == is_test] for is_test in (False, True))
+    return trained, testing, f"there is no test/: {note}"
 
 
 def _decoded(
@@ -389,8 +309,8 @@ def _decoded(
     """All pictures as uint8 (N, H, W, 3), and notes on their conversion, one line each."""
     import PIL
 
-    height, width = both(image_size)
-    shape = (len(files), height, width, 3)
+    size = both(image_size)
+    shape = (len(files), *size, 3)
     key = hashlib.sha256(f"{FORM} {PIL.__version__} {shape} {fit}\n".encode())
     for file in files:
         key.update(os.fsencode(f"{file.name}\0{file.size} {file.times}\n"))
@@ -398,7 +318,7 @@ def _decoded(
     pixels, record = stem.with_suffix(".raw"), stem.with_suffix(".json")
     with suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: decode again
         about = read_json(record)
-        if about["crc32"] == _checksum(pixels):
+        if about["checksum"] == _checksum(pixels):
             with suppress(OSError):
                 os.utime(record)
             return _mapped(pixels, shape), tuple(map(str, about["notes"]))
@@ -409,12 +329,15 @@ def _decoded(
                 decoded.seek(number * image.nbytes)
                 decoded.write(image.tobytes())
 
-            notes = _decode(folder, files, (height, width), fit, put, shown)
-        write_text(record, json.dumps({"notes": notes, "crc32": _checksum(pixels)}) + "\n")  # last: all of it is there
-        _forget_oldest(cache)
+            notes = _decode(folder, files, size, fit, put, shown)
+        write_text(record, json.dumps({"notes": notes, "checksum": _checksum(pixels)}) + "\n")  # last: it is complete
+        newest_first = sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in newest_first[CACHED:]:
+            old.unlink(missing_ok=True)
+            old.with_suffix(".raw").unlink(missing_ok=True)
         return _mapped(pixels, shape), notes
     images = np.empty(shape, np.uint8)
-    return images, _decode(folder, files, (height, width), fit, images.__setitem__, shown)
+    return images, _decode(folder, files, size, fit, images.__setitem__, shown)
 
 
 def _mapped(pixels: Path, shape: tuple[int, ...]) -> Images:
@@ -422,13 +345,9 @@ def _mapped(pixels: Path, shape: tuple[int, ...]) -> Images:
     return np.asarray(np.memmap(pixels, np.uint8, "c", shape=shape))
 
 
-def _checksum(path: Path) -> int:
-    """CRC-32 of a file, read in parts, so that none of it stays in memory."""
-    total = 0
+def _checksum(path: Path) -> str:
     with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            total = zlib.crc32(part, total)
-    return total
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _decode(
@@ -441,29 +360,36 @@ def _decode(
 ) -> tuple[str, ...]:
     """Read all pictures, `put` each by its number, and return notes on their conversion.
 
-    White in pictures of more than 8 bits is one value for all: pictures that were read with another one are read again.
+    Pictures of more than 8 bits that were read with another white than that of all are read again.
     """
     cut: dict[int, float] = {}
     values: dict[int, Values] = {}
 
-    def read_all(numbers: Sequence[int], scale: tuple[float, float] | None, stage: str) -> None:
-        for done, (number, picture) in enumerate(_read(folder, files, numbers, size, fit, scale), 1):
+    def read(numbers: Sequence[int], scale: tuple[float, float] | None, stage: str) -> None:
+        bad = []
+        found = read_all([folder / files[number].name for number in numbers], size, fit, scale)
+        for done, (number, picture) in enumerate(zip(numbers, found, strict=True), 1):
+            if isinstance(picture, DataError):
+                bad.append(str(picture))
+                continue
             put(number, picture.image)
             if picture.cut_off:
                 cut[number] = picture.cut_off
             if picture.values:
                 values[number] = picture.values
             shown.update(stage, done, len(numbers))
+        if bad:
+            raise unreadable(bad, len(files), f" in {printable(str(folder))}")
 
-    read_all(range(len(files)), None, "reading pictures")
+    read(range(len(files)), None, "reading pictures")
     notes = []
     for floats in (False, True):
         wide = {number: found for number, found in values.items() if found.floats == floats}
         if wide:
             lows, highs = zip(*((found.low, found.high) for found in wide.values()), strict=True)
             scale = full_scale(Values(floats, min(lows), max(highs)))
-            read_all([number for number in wide if full_scale(wide[number]) != scale], scale, "scaling pictures")
-            notes.append(f"{len(wide)} pictures: {describe_scale(scale, floats)}")
+            read([number for number in wide if full_scale(wide[number]) != scale], scale, "scaling pictures")
+            notes.append(f"{counted(len(wide), 'picture')}: {describe_scale(scale, floats)}")
     if cut:
         worst = max(cut, key=lambda number: cut[number])
         notes.append(
@@ -474,47 +400,86 @@ def _decode(
     return tuple(notes)
 
 
-def _read(
-    folder: Path,
-    files: Sequence[File],
-    numbers: Sequence[int],
-    size: tuple[int, int],
-    fit: Fit,
-    scale: tuple[float, float] | None,
-) -> Iterator[tuple[int, Picture]]:
-    """The pictures of these numbers, in their order.
+def load_split(
+    source: Any,
+    image_size: ImageSize = 224,
+    fit: Fit = "crop",
+    *,
+    classes: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Split:
+    """Labelled pictures as a `Split`; arrays become one with `seefar.Split(images, labels, classes)`.
+
+    Args:
+        source: the path of a folder by class or of a CSV file of paths and labels; or a data set with a length: a torch
+            one of pairs (picture, label), or a Hugging Face one, whose columns are known by its features. Pictures are
+            PIL images, uint8 arrays (H, W, 3), or tensors (3, H, W), uint8 or float in 0 to 1.
+        image_size: height and width in pixels to which pictures are resized, or one number for both.
+        fit: how pictures of another shape are made to fit, see `seefar.data.pictures.read_picture`.
+        classes: names of the K classes in the order of the labels. Default: those of the source, else the labels.
+        progress: see `seefar.progress`.
 
     Raises:
-        DataError: at the end, if some cannot be read; all of them are named.
+        DataError: the source is none of these, or a picture or label cannot be used.
     """
-    bad: list[str] = []
+    if isinstance(source, Split):
+        return source
+    if isinstance(source, str | Path):
+        return load_folder(expanded(source), image_size, fit, to_judge=True, classes=classes, progress=progress).test
+    if not hasattr(source, "__getitem__") or not hasattr(source, "__len__") or not len(source):
+        raise DataError(
+            f"A {type(source).__name__} is not a source of labelled pictures: pass a path, or a data set with a length "
+            "that gives (picture, label)."
+        )
+    images = np.empty((len(source), *both(image_size), 3), np.uint8)
+    labels = []
+    with showing(progress) as shown:
+        for number, (picture, label) in enumerate(_pairs(source)):
+            images[number] = read_picture(_in_memory(picture, number), image_size, fit).image
+            labels.append(label)
+            shown.update("reading pictures", number + 1, len(images))
+    names = classes or _class_names(source) or [str(label) for label in sorted(set(labels))]
+    if not isinstance(labels[0], int | np.integer) or not (classes or _class_names(source)):
+        number_of = {name: number for number, name in enumerate(names)}
+        if odd := {str(label) for label in labels} - number_of.keys():
+            raise DataError(f"The labels must be {', '.join(names)} (got {', '.join(sorted(odd)[:5])}).")
+        labels = [number_of[str(label)] for label in labels]
+    return Split(images, labels, tuple(names))  # type: ignore[arg-type]  # a list becomes an array
 
-    def read(number: int) -> Picture | DataError:
-        try:
-            return read_picture(folder / files[number].name, size, fit, scale)
-        except DataError as error:
-            return error
 
-    # Pillow decodes and resizes outside Python's lock, so threads are enough; they end before any training begins.
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1), "pictures") as pool:
-        warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
-        try:
-            for start in range(0, len(numbers), PART):  # all at once, a million files would wait in 2 GB
-                some = numbers[start : start + PART]
-                for number, found in zip(some, pool.map(read, some), strict=True):
-                    if isinstance(found, DataError):
-                        bad.append(str(found))
-                    else:
-                        yield number, found
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
-            raise
-    if bad:
-        raise unreadable(bad, len(files), f" in {printable(str(folder))}")
+def _pairs(source: Any) -> Iterator[tuple[Any, Any]]:
+    """Pictures and labels, by position or by the columns of a Hugging Face data set."""
+    features = getattr(source, "features", None)
+    picture: Any = 0
+    label: Any = 1
+    if isinstance(features, dict):
+        kinds = {name: type(feature).__name__ for name, feature in features.items()}
+        picture = next((name for name, kind in kinds.items() if kind == "Image"), None)
+        label = next((name for name, kind in kinds.items() if kind == "ClassLabel"), "label")
+        if picture is None or label not in kinds:
+            raise DataError(f"The data set must have columns of pictures and labels (got {kinds}).")
+    for number in range(len(source)):  # not by iteration, which of a torch data set ends at an IndexError only
+        row = source[number]
+        yield row[picture], row[label].item() if hasattr(row[label], "item") else row[label]
 
 
-def _forget_oldest(cache: Path) -> None:
-    newest_first = sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for about in newest_first[CACHED:]:
-        about.unlink(missing_ok=True)
-        about.with_suffix(".raw").unlink(missing_ok=True)
+def _class_names(source: Any) -> list[str] | None:
+    """The names that a torchvision data set has as `classes`, and a Hugging Face one in its features."""
+    features = getattr(source, "features", None)
+    named = [feature.names for feature in features.values() if hasattr(feature, "names")] if features else []
+    names = getattr(source, "classes", None) or (named[0] if named else None)
+    return None if names is None else [str(name) for name in names]
+
+
+def _in_memory(picture: Any, number: int) -> Any:
+    """A picture as PIL or as an array (H, W, 3); tensors have their channels first."""
+    if not hasattr(picture, "detach"):
+        return picture
+    array: Images = picture.detach().cpu().numpy()
+    if array.ndim != 3 or len(array) not in (1, 3):
+        raise DataError(f"Picture {number} must be a tensor (3, H, W) (got {array.shape}).")
+    if array.dtype != np.uint8:
+        if not 0 <= array.min() <= array.max() <= 1:
+            raise DataError(f"Picture {number} must be in 0 to 1: leave the normalisation to `seefar.adapt`.")
+        array = (255 * array).round().astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(array, (3, *array.shape[1:])).transpose(1, 2, 0))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.errors import DataError, printable
+from seefar.errors import DataError, counted, printable
 from seefar.seeds import Stream
 
 Images = NDArray[np.uint8]  # (N, H, W, 3)
@@ -31,8 +31,7 @@ images do not fit into memory."""
 class Split:
     """One part of a data set.
 
-    It checks itself when it is created, so every function that takes a `Split` can rely on this form. Lists, other
-    integer types and strided views become plain arrays; other values are refused.
+    It is checked when it is created. Lists, other integer types and strided views become plain arrays.
 
     Attributes:
         images: uint8 (N, H, W, 3), RGB, at least 8 pixels on a side.
@@ -61,21 +60,27 @@ class Split:
     def __post_init__(self) -> None:
         """Check and convert all fields."""
         images, classes = check_images(self.images), check_classes(self.classes)
-        fields = {
-            "images": images,
-            "labels": check_labels(self.labels, len(images), classes),
-            "classes": classes,
-            "masks": check_masks(self.masks, images),
-            "files": check_files(self.files, len(images)),
-        }
-        for name, value in fields.items():
+        masks, files = self.masks, self.files
+        if masks is not None:
+            masks = _as_array("masks", masks)
+            if masks.shape != images.shape[:3] or masks.dtype != np.bool_:
+                raise DataError(f"masks must be bool {images.shape[:3]} (got {masks.dtype} {masks.shape}).")
+            masks = np.ascontiguousarray(masks)
+        if files is not None:
+            files = tuple(os.fspath(name) for name in files)
+            if len(files) != len(images):
+                raise DataError(f"files must be one name for each of the {len(images)} images (got {len(files)}).")
+        labels = check_labels(self.labels, len(images), classes)
+        checked = {"images": images, "labels": labels, "classes": classes, "masks": masks, "files": files}
+        for name, value in checked.items():
             object.__setattr__(self, name, value)  # frozen for everyone else
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return f"Split({_describe(self.images, len(self.classes))})"
+        height, width = self.images.shape[1:3]
+        return f"Split({counted(len(self), 'image')} of {height}x{width} pixels, {len(self.classes)} classes)"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -139,10 +144,9 @@ class Data:
             )
 
     def __repr__(self) -> str:
-        about = _describe(self.train.images, len(self.classes)).replace(
-            "images", f"training and {len(self.test)} test images"
-        )
-        return f"Data({self.name!r}: {about})"
+        height, width = both(self.image_size)
+        counts = f"{len(self.train)} training and {len(self.test)} test images"
+        return f"Data({self.name!r}: {counts} of {height}x{width} pixels, {len(self.classes)} classes)"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -161,14 +165,11 @@ class Data:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the training images and labels: a resumed training must use the same data."""
+        """That of the training images: a resumed training must use the same data."""
         return self.train.fingerprint
 
     def hold_out(self, count: int, seed: int) -> tuple[Data, Split]:
-        """Hold out `count` training images, chosen by `seed`, to choose settings without the test set.
-
-        Returns:
-            The data with the other training images, in their order, and the held-out images.
+        """The data without `count` training images, chosen by `seed`, and those images.
 
         Raises:
             DataError: `count` leaves no training image.
@@ -191,28 +192,17 @@ def both(image_size: ImageSize) -> tuple[int, int]:
 
 
 def as_image_size(value: Any) -> ImageSize:
-    """One number for equal sides, else height and width, from either form.
-
-    Raises:
-        ValueError, TypeError: it is neither.
-    """
+    """One number for equal sides, else height and width, from either form."""
     height, width = (value, value) if isinstance(value, int) else map(int, value)
     return height if height == width else (height, width)
 
 
-def _describe(images: Images, classes: int) -> str:
-    return f"{len(images)} images of {images.shape[1]}x{images.shape[2]} pixels, {classes} classes"
-
-
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all pixels of all images, on the scale 0 to 1.
+    """Mean and standard deviation of each channel over all pixels of images (N, H, W, 3), on the scale 0 to 1.
 
     The deviation is over pixels (0.2470, 0.2435, 0.2616 for CIFAR-10); the often copied 0.2023, 0.1994, 0.2010 is
-    the average deviation within single images. Counting the 256 values makes it exact and needs no float copy; some
-    images at a time, because numpy counts on a copy of eight times their size.
-
-    Args:
-        images: uint8 (N, H, W, 3).
+    the average deviation within single images. Counting the 256 values is exact and needs no float copy; some images
+    at a time, because numpy counts on a copy of eight times their size.
     """
     values = np.arange(256) / 255
     means, deviations = [], []
@@ -227,11 +217,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def check_images(images: Any) -> NDArray[np.uint8]:
-    """Images as uint8 (N, H, W, 3), contiguous and writable, so that torch can share the memory.
-
-    Raises:
-        DataError: they have another type or shape, or are too small.
-    """
+    """Images as uint8 (N, H, W, 3), contiguous and writable, so that torch can share the memory."""
     array = _as_array("images", images)
     required = "images must be uint8 (N, H, W, 3), RGB"
     if array.dtype.kind in "iu" and array.dtype != np.uint8:
@@ -254,11 +240,7 @@ def check_images(images: Any) -> NDArray[np.uint8]:
 
 
 def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Labels as int64 (N,), each in 0..K-1.
-
-    Raises:
-        DataError: they are no integers, not one for each image, or out of range.
-    """
+    """Labels as int64 (N,), each in 0..K-1."""
     array = _as_array("labels", labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -291,11 +273,7 @@ def differing_names(names: Sequence[str], expected: Sequence[str]) -> str:
 
 
 def check_classes(classes: Any) -> tuple[str, ...]:
-    """Class names as a tuple of str, with control characters spelled out, since a terminal would execute them.
-
-    Raises:
-        DataError: they are no sequence of at least two different names.
-    """
+    """Class names as a tuple of str, with control characters spelled out, since a terminal would execute them."""
     names = () if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__") else tuple(classes)
     if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
         raise DataError(f"classes must be the names of at least two classes, in order (got {_short(classes)}).")
@@ -306,45 +284,13 @@ def check_classes(classes: Any) -> tuple[str, ...]:
     return names
 
 
-def check_masks(masks: Any, images: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Masks as bool (N, H, W), or None.
-
-    Raises:
-        DataError: they have another type or shape.
-    """
-    if masks is None:
-        return None
-    array = _as_array("masks", masks)
-    if array.shape != images.shape[:3] or array.dtype != np.bool_:
-        raise DataError(f"masks must be bool {images.shape[:3]}, as the images (got {array.dtype} {array.shape}).")
-    return np.ascontiguousarray(array, dtype=np.bool_)
-
-
-def check_files(files: Any, count: int) -> tuple[str, ...] | None:
-    """File names as a tuple of str, or None.
-
-    Raises:
-        DataError: they are not one name for each image.
-    """
-    if files is None:
-        return None
-    names = tuple(os.fspath(name) for name in files)
-    if len(names) != count:
-        raise DataError(f"files must be one name for each of the {count} images (got {len(names)}).")
-    return names
-
-
 def find_class(classes: Sequence[str], which: str | int) -> int:
-    """The index of a class that is given by its name or its index.
-
-    Raises:
-        DataError: there is no such class.
-    """
+    """The index of a class that is given by its name or its index."""
     if isinstance(which, str) and which in classes:
         return classes.index(which)
     if isinstance(which, (int, np.integer)) and not isinstance(which, bool) and 0 <= which < len(classes):
         return int(which)
-    known = ", ".join(classes) if len(classes) <= 20 else f"{', '.join(classes[:20])}, ..."
+    known = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
     near = difflib.get_close_matches(str(which), classes, 1)
     meant = f" Did you mean {near[0]!r}?" if near and isinstance(which, str) else ""
     raise DataError(

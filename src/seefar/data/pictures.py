@@ -1,7 +1,4 @@
-"""Pictures of any size and mode become network images: upright, opaque, of 8 bits, of one height and width.
-
-Every format of Pillow is read, except those that start another program. A picture records its conversion.
-"""
+"""Pictures of any size and mode become network images: upright, opaque, of 8 bits, of one height and width."""
 
 from __future__ import annotations
 
@@ -10,11 +7,13 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from seefar.choices import Fit
 from seefar.data.images import ImageSize, both
 from seefar.errors import DataError, printable
 from seefar.progress import SILENT, Progress
-from seefar.runs.files import expanded, open_regular
+from seefar.runs.files import expanded, read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +34,10 @@ NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG", "BLP", "ICNS", "ICO", 
 the picture inside."""
 LARGEST_PIXELS = 50_000_000
 """A compressed file of less than a megabyte can hold as many; decoded, each takes up to 8 bytes."""
+LARGEST_BYTES = 1 << 29
+"""Bytes of a file, which is read at once: enough for as many pixels without compression."""
+PART = 200
+"""Pictures that are queued for the threads at once."""
 NAMED = 20
 """The most bad files that an error lists."""
 FULL_SCALES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
@@ -44,6 +47,7 @@ OTHER_PROGRAMS = {
     "$recycle.bin", "lost+found", "system volume information",
 }  # fmt: skip
 """Folders that macOS, Python, network disks and Windows create, in lower case: thumbnails and deleted files."""
+FOREIGN = "folders of other programs"
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error)
 """Exceptions of Pillow for a damaged file."""
 Place: TypeAlias = Union[str, "os.PathLike[str]", "Image", NDArray[np.uint8]]
@@ -53,7 +57,7 @@ Places: TypeAlias = Place | Sequence[Place]
 
 
 class Values(NamedTuple):
-    """The values of a picture of more than 8 bits: whether they are floats, the smallest, and the largest."""
+    """The values of a picture of more than 8 bits."""
 
     floats: bool
     low: float
@@ -101,15 +105,8 @@ class Picture:
         return f"Picture({self.describe()})"
 
 
-@dataclass(frozen=True)
-class PictureFiles:
-    """Pictures that were read, and the problems of the files that cannot be read.
-
-    Attributes:
-        names: the N files that were read, as they were named.
-        pictures: the N pictures.
-        bad: one sentence for each file that cannot be read, and for each folder without pictures.
-    """
+class PictureFiles(NamedTuple):
+    """N files that were read, their pictures, and one sentence for each file or folder that gave no picture."""
 
     names: tuple[str, ...]
     pictures: tuple[Picture, ...]
@@ -121,8 +118,7 @@ def picture_suffixes() -> frozenset[str]:
     """Endings of the file names that are read, in lower case, such as `.png`."""
     from PIL import Image
 
-    formats = _formats()
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in _formats())
 
 
 def read_picture(
@@ -143,16 +139,6 @@ def read_picture(
 
     Raises:
         DataError: the file is missing, is not a picture, or has too many pixels.
-
-    Examples:
-        >>> import tempfile
-        >>> from PIL import Image
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Image.new("RGB", (60, 40), "red").save(f"{folder}/a.png")
-        ...     read_picture(f"{folder}/a.png", 32)
-        Picture(60x40 pixels, the centre, columns 10 to 49 and rows 0 to 39, resized to 32x32)
-        >>> read_picture(Image.new("RGB", (60, 40)), (40, 80), "pad")
-        Picture(60x40 pixels, all of it on grey of 80x40)
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -161,14 +147,14 @@ def read_picture(
         if is_in_memory(place):
             picture = place.copy() if isinstance(place, Image.Image) else Image.fromarray(np.asarray(place))
             return _converted(picture, size, fit, scale)
-        with io.BytesIO(place) if isinstance(place, bytes) else _Bounded(expanded(cast(str, place))) as file:
-            try:
-                return _open(file, size, fit, scale)
-            except _BROKEN:  # perhaps only of the comments or the colour profile of a PNG
-                pixels = _only_pixels(file)
-                if pixels is None:
-                    raise
-                return _open(pixels, size, fit, scale)
+        content = place if isinstance(place, bytes) else read_bytes(expanded(cast(str, place)), LARGEST_BYTES)
+        try:
+            return _decoded(content, size, fit, scale)
+        except _BROKEN:  # perhaps only of the comments or the colour profile of a PNG
+            pixels = _only_pixels(content)
+            if pixels is None:
+                raise
+            return _decoded(pixels, size, fit, scale)
     except FileNotFoundError as error:
         raise DataError(f"{name} is missing.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -176,38 +162,25 @@ def read_picture(
     except UnidentifiedImageError as error:
         raise DataError(f"{name} cannot be read as a picture (its content has no picture format).") from error
     except _BROKEN as error:
-        reason = getattr(error, "strerror", None) or printable(str(error)).replace(name, "it") or type(error).__name__
+        reason = getattr(error, "strerror", None) or printable(str(error)) or type(error).__name__
         raise DataError(f"{name} cannot be read as a picture ({reason}).") from error
 
 
 def is_in_memory(place: object) -> bool:
-    """Whether it is a picture of Pillow or an array, not the name of a file."""
+    """Whether it is a picture of Pillow or an array."""
     return hasattr(place, "__array_interface__") or isinstance(place, np.ndarray)
 
 
-def _open(file: IO[bytes], size: ImageSize, fit: Fit, scale: tuple[float, float] | None) -> Picture:
+def _decoded(content: bytes, size: ImageSize, fit: Fit, scale: tuple[float, float] | None) -> Picture:
     from PIL import Image
 
-    with Image.open(file, formats=sorted(_formats())) as picture:
+    # In memory, since Pillow asks for as many bytes as a file declares, which a file would reserve before reading.
+    with Image.open(io.BytesIO(content), formats=sorted(_formats())) as picture:
         if picture.format in ("JPEG", "MPO") or picture.info.get("compression") == "jpeg":
-            _check_scans(file)
+            scans = content.count(b"\xff\xda")  # each may have 75 bytes, and takes the time of a complete picture
+            if scans > 100 + (len(content) >> 15):  # no camera writes so many; random bytes have one in 64 KB
+                raise ValueError(f"it has {scans:,} scans")
         return _converted(picture, size, fit, scale)
-
-
-def _check_scans(file: IO[bytes]) -> None:
-    """Refuse a JPEG of thousands of scans: each may have 75 bytes, and takes the time of a complete picture.
-
-    Raises:
-        ValueError: it has more than any camera or program writes; random bytes have one marker in 64 KB.
-    """
-    at, count, size, last = file.tell(), 0, 0, b""
-    file.seek(0)
-    while part := file.read(1 << 20):
-        count += (last + part).count(b"\xff\xda")
-        size, last = size + len(part), part[-1:]
-    file.seek(at)
-    if count > 100 + (size >> 15):
-        raise ValueError(f"it has {count:,} scans")
 
 
 def _converted(picture: Image, size: ImageSize, fit: Fit, scale: tuple[float, float] | None) -> Picture:
@@ -227,7 +200,9 @@ def _converted(picture: Image, size: ImageSize, fit: Fit, scale: tuple[float, fl
     upright = picture if turn is None else picture.transpose(turn)
     if turn is not None and turn >= Image.Transpose.ROTATE_90 and turn != Image.Transpose.ROTATE_180:
         width, height = height, width
-    values = _values(upright)
+    if upright.mode.startswith("I"):
+        upright = upright.convert("I")  # Pillow cannot reduce 16 bits
+    values = _values(upright) if upright.mode in ("I", "F") else None
     plain = _to_rgb(upright, least, clear, scale or (values and full_scale(values)), notes)
     box = _used(plain.size, target, fit)
     image = plain.resize(_inside(plain.size, target, fit), Image.Resampling.LANCZOS, box, reducing_gap=3.0)
@@ -257,11 +232,9 @@ def _inside(size: tuple[int, int], target: tuple[int, int], fit: Fit) -> tuple[i
 def read_pictures(
     places: Places, size: ImageSize = 32, fit: Fit = "crop", *, progress: Progress = SILENT
 ) -> PictureFiles:
-    """Read files, and all pictures in folders; a bad file does not stop the others.
+    """Read files, and all pictures in folders, each once; a bad file does not stop the others.
 
-    A listed file is read whatever its ending; of a folder and its subfolders, the files with the endings of pictures
-    are read. Hidden files are ignored. A file that is listed twice is read once. Pictures in memory are named
-    by their position, such as `picture 1`.
+    A listed file is read whatever its ending. Pictures in memory are named by their position, such as `picture 1`.
 
     Args:
         places: files, folders and pictures in memory, or uint8 (N, H, W, 3).
@@ -271,16 +244,6 @@ def read_pictures(
 
     Raises:
         DataError: nothing is listed, or an entry is neither a path nor a picture.
-
-    Examples:
-        >>> import tempfile
-        >>> from PIL import Image
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> Image.new("RGB", (40, 40), "red").save(folder / "a.png")
-        >>> _ = (folder / "b.png").write_text("no picture")
-        >>> found = read_pictures(folder, 32)
-        >>> [Path(name).name for name in found.names], len(found.bad)
-        (['a.png'], 1)
     """
     single = isinstance(places, str | os.PathLike) or (is_in_memory(places) and np.ndim(cast(Any, places)) < 4)
     named = [cast(Place, places)] if single or not hasattr(places, "__iter__") else list(cast(Sequence[Place], places))
@@ -297,53 +260,47 @@ def read_pictures(
                 f"(got a {type(place).__name__}): pass one of these, or a list of them."
             )
         elif (path := expanded(os.fspath(place))).is_dir():
-            inside = _pictures_in(path)
+            inside = find_pictures(path, Counter())
             found.update((str(file), file) for file in inside)
             if not inside:
                 bad.append(f"{printable(str(place))} is a folder without pictures.")
         else:
             found[str(path)] = path
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
-        for done, (name, place) in enumerate(found.items(), 1):
-            try:
-                pictures.append(read_picture(place, size, fit))
-                names.append(os.fsencode(name).decode("utf-8", "replace"))
-            except DataError as error:
-                bad.append(str(error))
-            progress.update("reading pictures", done, len(found))
+    for done, (name, picture) in enumerate(zip(found, read_all(list(found.values()), size, fit), strict=True), 1):
+        if isinstance(picture, DataError):
+            bad.append(str(picture))
+        else:
+            pictures.append(picture)
+            names.append(os.fsencode(name).decode("utf-8", "replace"))
+        progress.update("reading pictures", done, len(found))
     return PictureFiles(tuple(names), tuple(pictures), tuple(bad))
 
 
+def read_all(
+    places: Sequence[Place], size: ImageSize, fit: Fit, scale: tuple[float, float] | None = None
+) -> Iterator[Picture | DataError]:
+    """The pictures, read in threads, in their order; for each that cannot be read, its error."""
+
+    def read(place: Place) -> Picture | DataError:
+        try:
+            return read_picture(place, size, fit, scale)
+        except DataError as error:
+            return error
+
+    # Pillow decodes and resizes outside Python's lock, so threads are enough; they end before any training begins.
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1), "pictures") as pool:
+        warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
+        for start in range(0, len(places), PART):  # all at once, a million would wait in 2 GB, and Ctrl-C for all
+            yield from pool.map(read, places[start : start + PART])
+
+
 def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
-    """The error that names all files that cannot be read at once.
-
-    `place` is where they are, such as ` in pets`.
-    """
+    """The error that names all files that cannot be read at once; `place` is where they are, such as ` in pets`."""
+    more = f"\n  and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
     lines = "\n  ".join(bad[:NAMED])
-    if len(bad) > NAMED:
-        lines += f"\n  and {len(bad) - NAMED} more"
     return DataError(
-        f"{len(bad)} of {count} files{place} cannot be read as pictures:\n  {lines}\nRepair or remove them."
+        f"{len(bad)} of {count} files{place} cannot be read as pictures:\n  {lines}{more}\nRepair or remove them."
     )
-
-
-class _Bounded(io.BufferedReader):
-    """A regular file whose reads never request more bytes than it has left.
-
-    Formats declare the length of their parts. Pillow trusts it, and Python allocates the memory before it reads.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(open_regular(path).detach())
-        self._path, self._length = path, os.fstat(self.fileno()).st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        left = max(0, self._length - self.tell())
-        return super().read(left if size is None or size < 0 else min(size, left))
-
-    def __repr__(self) -> str:
-        return repr(str(self._path))  # it appears in Pillow's messages
 
 
 @cache
@@ -369,13 +326,11 @@ def _turn(picture: Image) -> Any:
     return turns[orientation - 2] if isinstance(orientation, int) and 2 <= orientation <= 8 else None
 
 
-def _only_pixels(file: IO[bytes]) -> io.BytesIO | None:
+def _only_pixels(content: bytes) -> bytes | None:
     """A PNG without comments, colour profiles and other chunks that its pixels do not need; None if it is no PNG."""
-    file.seek(0)
-    signature = file.read(8)
-    if signature != b"\x89PNG\r\n\x1a\n":
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
         return None
-    content, parts, start = signature + file.read(), [signature], 8
+    parts, start = [content[:8]], 8
     while start + 12 <= len(content):
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")
         kind = content[start + 4 : start + 8]
@@ -383,7 +338,7 @@ def _only_pixels(file: IO[bytes]) -> io.BytesIO | None:
         if kind[:1].isupper() or (intact and kind in (b"tRNS", b"eXIf")):  # a capital: required to decode the pixels
             parts.append(content[start:end])
         start = end
-    return io.BytesIO(b"".join(parts))
+    return b"".join(parts)
 
 
 def _clear_grey(picture: Image) -> int | None:
@@ -396,19 +351,15 @@ def _clear_grey(picture: Image) -> int | None:
     return value * {"L;2": 85, "L;4": 17}.get(raw if isinstance(raw, str) else "", 1)
 
 
-def _values(picture: Image) -> Values | None:
-    """The values of a picture of more than 8 bits."""
-    if not picture.mode.startswith(("I", "F")):
-        return None
-    wide = picture if picture.mode == "F" else picture.convert("I")
-    low, high = (float(cast(float, value)) for value in wide.getextrema())
+def _values(picture: Image) -> Values:
+    low, high = (float(cast(float, value)) for value in picture.getextrema())
     if not np.isfinite((low, high)).all():
         raise ValueError("some of its values are not finite")
     return Values(picture.mode == "F", low, high)
 
 
 def full_scale(values: Values) -> tuple[float, float]:
-    """Black and white for these values: 0 and the smallest usual white, or else the smallest and largest."""
+    """Black and white for these values."""
     usual = FULL_SCALES if values.floats else FULL_SCALES[1:]
     if values.low >= 0 and values.high <= usual[-1]:
         return 0.0, next(white for white in usual if values.high <= white)
@@ -429,24 +380,21 @@ def describe_scale(scale: tuple[float, float], floats: bool) -> str:
 def _to_rgb(
     picture: Image, least: int, clear: int | None, scale: tuple[float, float] | None, notes: list[str]
 ) -> Image:
-    """The picture in mode RGB; each conversion is added to `notes`.
+    """The picture in mode RGB; each conversion is added to `notes`; the grey value `clear` is transparent.
 
     Pictures with transparency or of more than 8 bits are reduced first if `least` pixels remain, since their
-    conversion takes several copies. The grey value `clear` is transparent.
+    conversion takes several copies.
     """
     from PIL import Image
 
     alpha = None
     if clear is not None:
         alpha = Image.fromarray(np.where(np.asarray(picture) == clear, 0, 255).astype(np.uint8))
-    if picture.mode.startswith(("I", "F")):
+    if picture.mode in ("I", "F"):
         low, high = cast("tuple[float, float]", scale)
         notes.append(describe_scale((low, high), picture.mode == "F"))
-        wide = picture if picture.mode == "F" else picture.convert("I")  # Pillow cannot reduce 16 bits
-        values = np.asarray(wide if alpha else _reduced(wide, least), np.float64)
+        values = np.asarray(picture if alpha else _reduced(picture, least), np.float64)
         scaled = ((values - low) * (255 / max(high - low, 1e-300))).round().clip(0, 255)
-        if not np.isfinite(scaled).all():
-            raise ValueError("some of its values are not finite")
         picture = Image.fromarray(scaled.astype(np.uint8))
     if alpha is not None:
         picture = Image.merge("LA", (picture, alpha))
@@ -464,15 +412,25 @@ def _to_rgb(
 def _reduced(picture: Image, least: int) -> Image:
     """The picture reduced by an integer factor to no less than `least` pixels, as in decoding a JPEG."""
     factor = min(picture.size) // least
-    if factor > 1:
-        return picture.reduce(factor)
-    return picture
+    return picture.reduce(factor) if factor > 1 else picture
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder and of those within it, in the order of their names."""
+def find_pictures(folder: Path, skipped: Counter[str]) -> list[Path]:
+    """The pictures of a folder and of those within it, by name; visible files that are none are counted by reason."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
     found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "." and name.lower() not in OTHER_PROGRAMS]
-        found += [Path(place, name) for name in files if name[0] != "."]
-    return sorted(path for path in found if path.suffix.lower() in picture_suffixes())
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        visible = [name for name in folders if name[0] != "."]
+        folders[:] = [name for name in visible if name.lower() not in OTHER_PROGRAMS]
+        skipped[FOREIGN] += len(visible) - len(folders)
+        skipped["links to folders"] += sum(Path(place, name).is_symlink() for name in folders)
+        for path in (Path(place, name) for name in files if name[0] != "."):
+            suffix = path.suffix.lower()
+            if suffix in picture_suffixes():
+                found.append(path)
+            else:
+                skipped[printable(suffix) or "without an ending"] += 1
+    return sorted(found)

@@ -1,8 +1,6 @@
 """Human labels (CIFAR-10H), checked label errors and published predictions of CIFAR-10's test set, as arrays.
 
-Triage compares each mistake with people's choices and other networks' predictions, for the official test set in its
-official order only. The files are not part of the package: they are downloaded from their public repositories, each
-at a fixed commit.
+The files are not part of the package: they are downloaded from their public repositories, each at a fixed commit.
 """
 
 from __future__ import annotations
@@ -15,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.cifar10 import META_FILE, default_folder, failure, transfer
+from seefar.data.download import Remote, default_folder, download_all, read_checked
 from seefar.data.images import Labels, Split
 from seefar.errors import DataError, RunError
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array
-from seefar.runs.files import expanded, read_bytes, read_json, written_beside
+from seefar.runs.files import expanded, read_json
 
 OFFICIAL_TEST = "e54a434ec35094516eacbaac0f2f9550358d985e9d1f71b47d41d333c15ba304"
 """`Split.fingerprint` of CIFAR-10's test set in its official order."""
@@ -72,13 +70,9 @@ _NETS_SHA256 = {
 
 @dataclass(frozen=True)
 class Source:
-    """A public repository at a fixed commit, and the files that are used from it.
+    """A public repository on GitHub at a fixed commit.
 
     Attributes:
-        title: description of the data and its authors.
-        licence: that of the repository.
-        repository: owner and name on GitHub.
-        commit: 40 hexadecimal digits.
         files: path below the data folder -> path in the repository, and SHA-256 of the file.
     """
 
@@ -169,20 +163,11 @@ class Reference:
         return np.asarray((self.answers == predicted).all(1))
 
     def check_labels(self, labels: Labels) -> None:
-        """Refuse labels of other images, or in another order.
-
-        Raises:
-            DataError: the reference data belong to other labels.
-        """
-        if len(labels) != len(self.counts):
-            raise DataError(
-                f"The reference data are of {len(self.counts):,} test images, {len(labels):,} labels were given: "
-                "pass those of the complete test set, in its official order."
-            )
+        """Refuse labels of other images, or in another order."""
         if labels_sha256(labels) != self.labels_sha256:
             raise DataError(
-                "The labels are not those that the reference data belong to: pass those of CIFAR-10's official test "
-                "set in its official order, unchanged."
+                f"The {len(labels):,} labels are not those that the reference data belong to: pass those of CIFAR-10's "
+                f"official test set of {len(self.counts):,} images in its official order, unchanged."
             )
 
 
@@ -215,8 +200,7 @@ def load_reference(
         ...     seefar.load_reference(folder).counts.shape  # doctest: +SKIP
         (10000, 10)
     """
-    paths = find_files(expanded(folder) if folder else None, fetch=fetch, progress=progress)
-    return read_reference(paths)
+    return read_reference(find_files(expanded(folder) if folder else None, fetch=fetch, progress=progress))
 
 
 def read_reference(paths: Mapping[str, Path]) -> Reference:
@@ -247,74 +231,38 @@ def find_files(
     host: str = HOST,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
-    """The path of each reference file: in `folder`, else in the default folder, else downloaded into `folder`.
+    """The path of each reference file, checked: in `folder`, else in the default folder, else downloaded into `folder`.
 
     `folder` is a data folder, or CIFAR-10's own folder inside it; addresses are `<host>/<repository>/<commit>/<path>`.
-
-    Returns:
-        Path below the data folder -> the checked file.
-
-    Raises:
-        DataError: a file is missing and cannot be downloaded, or is not the published one.
     """
     home = default_folder() if folder is None else folder
-    home = home.parent if (home / META_FILE).exists() else home
+    home = home.parent if home.name == "cifar-10-batches-py" else home
     found: dict[str, Path] = {}
-    missing: list[tuple[Source, str]] = []
-    for source in sources:
-        for name, (_, sha256) in source.files.items():
-            path = next((place / name for place in (home, default_folder()) if (place / name).exists()), None)
-            if path is None:
-                missing.append((source, name))
-            else:
-                _check(path, sha256)
-                found[name] = path
+    for name in (name for source in sources for name in source.files):
+        found[name] = next((place / name for place in (home, default_folder()) if (place / name).exists()), home / name)
+    missing = [name for name, path in found.items() if not path.exists()]
     if missing and not fetch:
-        raise DataError(_how_to_get([name for _, name in missing], home))
-    with showing(progress) as shown:
-        for done, (source, name) in enumerate(missing):
-            if done == 0 or missing[done - 1][0] is not source:
-                shown.line(f"downloading {source.credit}")
-            origin, sha256 = source.files[name]
-            url = f"{host}/{source.repository}/{source.commit}/{origin}"
+        raise DataError(_how_to_get(found, home))
+    for source in sources:
+        files = {
+            name: Remote((f"{host}/{source.repository}/{source.commit}/{origin}",), sha256, LARGEST_BYTES)
+            for name, (origin, sha256) in source.files.items()
+        }
+        wanted = {name: file for name, file in files.items() if name in missing}
+        if wanted:
             try:
-                _fetch(url, home / name, sha256)
-            except DataError as error:
-                raise DataError(f"{error} {_how_to_get([name for _, name in missing[done:]], home)}") from error
-            found[name] = home / name
-            shown.update("reference data", done + 1, len(missing))
+                with showing(progress) as shown:
+                    shown.line(f"downloading {source.credit}")
+                    download_all(wanted, home, shown)
+            except (DataError, RunError) as error:
+                raise DataError(f"{error} {_how_to_get(found, home)}") from error
+        for name, file in files.items():
+            read_checked(found[name], file.checksum, "reference")
     return found
 
 
-def _fetch(url: str, path: Path, sha256: str) -> None:
-    """Download one small file to `path` atomically."""
-    try:
-        with written_beside(path) as beside:
-            try:
-                transfer(url, beside, LARGEST_BYTES)
-            except OSError as error:
-                raise DataError(f"{url} could not be downloaded into {path.parent} ({failure(error)}).") from error
-            _check(beside, sha256, url)
-    except RunError as error:  # the folder cannot be written to
-        raise DataError(f"{url} could not be downloaded ({error})") from error
-
-
-def _check(path: Path, sha256: str, where: str | None = None) -> None:
-    """Refuse a file that differs from the published one; `where` is its origin, by default the path itself."""
-    where = where or str(path)
-    try:
-        content = read_bytes(path)
-    except OSError as error:
-        raise DataError(f"{where} cannot be read ({error.strerror or error}).") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise DataError(
-            f"{where} is not the published file: its SHA-256 must be {sha256} (got {found}, {len(content):,} bytes). "
-            "It is damaged or a different file: delete it, and `seefar data reference` downloads it again."
-        )
-
-
-def _how_to_get(names: Sequence[str], home: Path) -> str:
+def _how_to_get(found: Mapping[str, Path], home: Path) -> str:
+    names = [name for name, path in found.items() if not path.exists()]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     files = "file is" if len(names) == 1 else "files are"
     return (

@@ -37,14 +37,9 @@ PREDICTED_SIZE = 128
 class Source:
     """What an audit evaluates; the same sources have the same folder.
 
-    Attributes:
-        pictures: name of the data set, or the path of its folder or table.
-        model: which classifier, in words: no code is loaded from here. Empty if only predictions were given.
-        run: the run folder whose network it is; empty for other classifiers.
-        predictions: the file of the predictions, or a description of them; empty if the classifier made them.
-        classes: names of the K classes.
-        image_size: height and width of the pictures in pixels, or one number for both.
-        fit: how pictures of another shape are made to fit.
+    `pictures` is the name of the data set, or the path of its folder or table; `model` the classifier in words, since
+    no code is loaded from here; `run` the run folder whose network it is; `predictions` their file or a description.
+    What there is none of is empty.
     """
 
     pictures: str
@@ -60,12 +55,9 @@ class Source:
 class Audit:
     """A classifier that was not trained in this folder. It takes the place of a `Run` in everything after training.
 
-    Attributes:
-        folder: its run folder.
-        source: what it evaluates.
-        fingerprint: of the weights, or of the predictions that were given.
-        model: the classifier; None if there is none or it is not available.
-        given: the predictions that were given; None if the classifier makes them, or they are not available.
+    `fingerprint` is that of the weights, or of the predictions that were given; `model` the classifier, None if there
+    is
+    none or it is not available; `given` the predictions, None if the classifier makes them, or they are not available.
     """
 
     folder: RunFolder
@@ -117,10 +109,8 @@ class Audit:
 def audit_folder(source: Source, name: str | Path | None) -> RunFolder:
     """The folder for an audit; nothing is written.
 
-    Without a name it is the first of `audit`, `audit-2` and so on that is free or has the same source.
-
-    Raises:
-        RunError: the named folder has another source.
+    Without a name it is the first of `audit`, `audit-2` and so on that is free or has the same source. A `RunError` if
+    the named folder has another source.
     """
     if name is not None:
         folder = find_run(name)
@@ -144,8 +134,7 @@ def _conflict(folder: RunFolder, source: Source) -> str | None:
 def load_audit(folder: RunFolder, device: DeviceName = "auto", with_model: bool = True) -> Audit:
     """An audit, read back from its folder; with a network only if it is that of a run, since no code is loaded.
 
-    Raises:
-        RunError: there is no audit, `audit.json` is damaged, or the run is missing.
+    A `RunError` if there is no audit, `audit.json` is damaged, or the run is missing.
     """
     try:
         about = read_json(folder.audit, follow=False)
@@ -205,35 +194,30 @@ def prepare_audit(
         classes, image_size, fit = run.classes, run.image_size, run.recipe.fit
     if isinstance(pictures, Split):
         pictures = Data("pictures", pictures.take([]), pictures)
-    if classifier and image_size is None and isinstance(pictures, str | Path) and str(pictures) not in BUILT_IN:
-        raise ChoiceError(  # a guess misleads: a network of 32 pixels runs at 224 too, near chance
-            f"The {type(classifier.network).__name__} does not say how large its pictures are: pass the size it was "
-            "trained with, such as --image-size 224, or image_size= to seefar.adapt."
-        )
-    data = (
-        pictures
-        if isinstance(pictures, Data)
-        else load_pictures(
-            pictures, image_size or PREDICTED_SIZE, fit, classes=classes, data_dir=data_dir, progress=progress
-        )
-    )
-    given, how = _given(predictions, data.test)
+    kind = type(classifier.network).__name__ if classifier else ""
+    if not isinstance(pictures, Data):
+        if classifier and image_size is None and str(pictures) not in BUILT_IN:
+            raise ChoiceError(  # a guess misleads: a network of 32 pixels runs at 224 too, near chance
+                f"The {kind} does not say how large its pictures are: pass the size it was trained with, such as "
+                "--image-size 224, or image_size= to seefar.adapt."
+            )
+        size = image_size or PREDICTED_SIZE
+        pictures = load_pictures(pictures, size, fit, classes=classes, data_dir=data_dir, progress=progress)
+    given, how = _given(predictions, pictures.test)
     with showing(progress) as shown:
         if how:
             shown.line(f"{predictions}: {how}")
     fingerprint = classifier.fingerprint if classifier else given.model if given else ""
     source = Source(
-        pictures=data.name,
-        model=""
-        if classifier is None or run
-        else model_name or f"{type(classifier.network).__name__} {fingerprint[:12]}",
+        pictures=pictures.name,
+        model=model_name or f"{kind} {fingerprint[:12]}" if classifier and not run else "",
         run=str(run.folder) if run else "",
         predictions="" if given is None else str(predictions) if how else f"array {given.model[:12]}",
-        classes=data.classes,
-        image_size=data.image_size,
+        classes=pictures.classes,
+        image_size=pictures.image_size,
         fit=fit,
     )
-    return Audit(audit_folder(source, name), source, fingerprint, classifier, given), data
+    return Audit(audit_folder(source, name), source, fingerprint, classifier, given), pictures
 
 
 def _given(predictions: Predictions | NDArray[Any] | Path | None, test: Split) -> tuple[Predictions | None, str]:

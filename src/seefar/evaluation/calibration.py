@@ -1,6 +1,6 @@
 """Calibration: reliability diagram, expected calibration error, Brier score, temperature scaling.
 
-Of the predictions of a calibrated model with a confidence of 80%, 80 in 100 are correct. All from logits and labels.
+Of the predictions of a calibrated model with a confidence of 80%, 80 in 100 are correct.
 """
 
 from __future__ import annotations
@@ -28,14 +28,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Images of about the same confidence.
-
-    Attributes:
-        n: how many.
-        confidence: their mean probability of the predicted class.
-        accuracy: share of them that is predicted correctly.
-        interval: 95% Wilson interval of the accuracy.
-    """
+    """n images of about the same confidence: mean confidence, accuracy, and its 95% Wilson interval."""
 
     n: int
     confidence: float
@@ -57,15 +50,12 @@ class Calibration:
 
     Attributes:
         temperature: what the logits were divided by; 1 changes nothing.
-        n: images.
         confidence: mean probability of the predicted class; above the accuracy, the model is overconfident.
-        accuracy: share of correct predictions.
-        bins: `ReliabilityBin`s of equally many images, the least confident first.
+        bins: of equally many images, the least confident first.
         ece: expected calibration error, mean over the images of |accuracy - confidence| of their bin.
-        ece_by_chance: mean of the same error if these confidences were exactly calibrated: it is not 0, since a bin
-            of few images differs from its expectation.
-        brier: mean over the images of the squared differences between probabilities and one-hot label, summed over
-            the classes: 0 is perfect, 2 the worst.
+        ece_by_chance: mean of the same error if these confidences were exactly calibrated.
+        brier: mean squared difference between probabilities and one-hot label, summed over the classes (Brier 1950,
+            Monthly Weather Review 78:1): 0 is perfect, 2 the worst.
         loss: mean cross-entropy in nats.
     """
 
@@ -90,27 +80,13 @@ class Calibration:
 def measure_calibration(
     logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float = 1.0
 ) -> Calibration:
-    """Calibration of logits divided by a temperature.
+    """Calibration of logits, float (N, K), for the true classes, int (N,), with a temperature of `fit_temperature`.
 
     The bins hold equally many images (Nguyen & O'Connor 2015, arXiv 1508.05154), since most confidences of a good
     model are just below 1; the error over them is that of Naeini et al. 2015 (AAAI). Intervals are reflected
     bootstrap intervals: resampling adds as much to the error as sampling did, so the plain percentiles are too high
     (40 simulations of 10,000 images with a true error of 0.5 %: they contain it in 26, the reflected ones in 35).
-
-    Args:
-        logits: float (N, K).
-        labels: int (N,), the true classes.
-        temperature: from `fit_temperature`, fitted on other images.
-
-    Raises:
-        DataError: the shapes do not fit, or there is no image, or the temperature is not positive.
-
-    Examples:
-        >>> import numpy as np
-        >>> logits = np.log(np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.8, 0.2]]))
-        >>> calibration = measure_calibration(logits, np.array([0, 0, 0, 0, 1]))
-        >>> f"{calibration.accuracy:.2f} {calibration.confidence:.2f} {calibration.brier.value:.2f}"
-        '0.80 0.80 0.32'
+    A `DataError` if the shapes do not fit, or there is no image, or the temperature is not positive.
     """
     logits, labels = np.asarray(logits), np.asarray(labels)
     check_scores(logits, labels)
@@ -119,7 +95,7 @@ def measure_calibration(
     logs = log_softmax(logits / temperature)
     right, confidence = logits.argmax(1) == labels, np.exp(logs.max(1))
     losses = -logs[np.arange(len(labels)), labels]
-    squares = brier_scores(np.exp(logs), labels)
+    squares = ((np.exp(logs) - np.eye(logs.shape[1])[labels]) ** 2).sum(1)
     order = np.argsort(confidence, kind="stable")
     sure, hits = confidence[order], right[order].astype(np.float64)
     rng = np.random.default_rng((Stream.CALIBRATION, 0))
@@ -129,7 +105,7 @@ def measure_calibration(
         n=len(labels),
         confidence=float(confidence.mean()),
         accuracy=float(right.mean()),
-        bins=reliability_bins(confidence, right),
+        bins=_reliability_bins(confidence, right),
         ece=_estimate(lambda draw: _ece(sure[draw], hits[draw]), len(labels), rng),
         ece_by_chance=float(np.mean(by_chance)),
         brier=_estimate(lambda draw: float(squares[draw].mean()), len(labels), rng),
@@ -137,15 +113,9 @@ def measure_calibration(
     )
 
 
-def reliability_bins(confidence: Floats, right: NDArray[np.bool_], bins: int = BINS) -> tuple[ReliabilityBin, ...]:
-    """Bins of equally many images (they differ by one at most), the least confident first.
-
-    Args:
-        confidence: probability of the predicted class, (N,).
-        right: whether the prediction is correct, (N,).
-        bins: how many; one for each image if there are fewer images.
-    """
-    parts = np.split(np.argsort(confidence, kind="stable"), _starts(len(confidence), bins)[1:])
+def _reliability_bins(confidence: Floats, right: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
+    """Bins of equally many images (they differ by one at most), the least confident first."""
+    parts = np.split(np.argsort(confidence, kind="stable"), _starts(len(confidence))[1:])
     return tuple(
         ReliabilityBin(
             n=len(part),
@@ -157,39 +127,12 @@ def reliability_bins(confidence: Floats, right: NDArray[np.bool_], bins: int = B
     )
 
 
-def brier_scores(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
-    """Squared differences of probabilities (N, K) to the one-hot labels (N,), summed over the classes, (N,).
-
-    Source: Brier 1950, Monthly Weather Review 78:1.
-    """
-    differences = probabilities.copy()
-    differences[np.arange(len(labels)), labels] -= 1
-    scores: Floats = (differences**2).sum(1)
-    return scores
-
-
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The temperature that makes the labels most probable: above 1 if the model is overconfident.
+    """The temperature, within `TEMPERATURES`, that makes the labels most probable: above 1 if overconfident.
 
     One number for all logits, so no prediction changes (Guo et al. 2017, arXiv 1706.04599). Fit it on held-out
-    training images: neither on the test set nor on images that the model was trained on, where it is overconfident.
-
-    Args:
-        logits: float (N, K) of held-out images.
-        labels: int (N,), their true classes.
-
-    Returns:
-        The temperature, within `TEMPERATURES`.
-
-    Raises:
-        DataError: the shapes do not fit, or there is no image.
-
-    Examples:
-        >>> import numpy as np
-        >>> logits = np.array([[4.0, 0.0]] * 4)  # confidence 98%, correct in 3 of 4 cases
-        >>> temperature = fit_temperature(logits, np.array([0, 0, 0, 1]))
-        >>> round(float(1 / (1 + np.exp(-4 / temperature))), 3)
-        0.75
+    training images, float (N, K) and int (N,): neither on the test set nor on images that the model was trained on,
+    where it is overconfident. A `DataError` if the shapes do not fit, or there is no image.
     """
     from scipy.optimize import minimize_scalar  # here, since few commands need this slow import
 
@@ -207,13 +150,13 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 
 def _ece(confidence: Floats, right: Floats) -> float:
     """Expected calibration error of images sorted by confidence."""
-    gaps = np.add.reduceat(confidence - right, _starts(len(confidence), BINS))
+    gaps = np.add.reduceat(confidence - right, _starts(len(confidence)))
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def _starts(n: int, bins: int) -> NDArray[np.int64]:
+def _starts(n: int) -> NDArray[np.int64]:
     """First image of each bin of n sorted images."""
-    bins = min(bins, n)
+    bins = min(BINS, n)
     return np.arange(bins, dtype=np.int64) * n // bins
 
 

@@ -25,15 +25,7 @@ Classes = NDArray[np.int64]  # (N,), the class of each image
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run.
-
-    Attributes:
-        name: its name.
-        accuracy: share of correct predictions.
-        interval: 95% Wilson interval of the accuracy.
-        mistakes: wrong predictions.
-        recall: share of each class that is predicted correctly; None for a class without images.
-    """
+    """One run: its accuracy with its 95% Wilson interval, and the recall of each class, None without images."""
 
     name: str
     accuracy: float
@@ -47,9 +39,7 @@ class RunPair:
     """Two runs on the same images.
 
     Attributes:
-        first, second: their names.
-        repaired: indices of the images that only `second` predicts correctly.
-        broken: indices of the images that only `first` predicts correctly.
+        repaired, broken: indices of the images that only `second`, or only `first`, predicts correctly.
         p: McNemar's exact two-sided p that both are equally accurate.
         shared: mistakes of both.
         shared_by_chance: their expected number if within each class the mistakes of one did not depend on the other's.
@@ -75,18 +65,11 @@ class RunPair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two or more runs on the same images.
+    """Two or more runs on the same n images, `images` of each class.
 
-    Attributes:
-        n: images.
-        classes: names of the K classes.
-        images: images of each class.
-        runs: one `ComparedRun` each, in the given order.
-        pairs: one `RunPair` for every two of them.
-        shared: mistakes of all runs.
-        shared_by_chance: their expected number if within each class mistakes were independent.
-        luck: indices of the first run's mistakes that at least one other run does not make.
-        settled: indices of the first run's mistakes that all others make too.
+    There is one pair for every two runs. `shared` are the mistakes of all runs, `shared_by_chance` their expected
+    number if within each class mistakes were independent. The first run's mistakes are `luck` if at least one other run
+    does not make them, else `settled`: indices.
     """
 
     n: int
@@ -107,23 +90,10 @@ class Comparison:
 
 
 def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[str, ...]) -> Comparison:
-    """Compare two or more runs on the same images.
-
-    Args:
-        predicted: for each run, by its name, the predicted classes, int (N,).
-        labels: int (N,), the true classes.
-        classes: names of the K classes.
+    """Compare two or more runs, by name their predicted classes, int (N,), with the labels, int (N,), of K classes.
 
     Raises:
         DataError: fewer than two runs, no image, or predictions of another number of images.
-
-    Examples:
-        >>> import numpy as np
-        >>> labels = np.array([0, 0, 1, 1])
-        >>> runs = {"a": np.array([1, 1, 1, 1]), "b": np.array([0, 1, 1, 0])}
-        >>> both = compare(runs, labels, ("cat", "dog"))
-        >>> both.pairs[0].repaired, both.pairs[0].broken, both.luck, both.settled
-        ((0,), (3,), (0,), (1,))
     """
     if len(predicted) < 2:
         raise DataError(f"A comparison needs at least two runs, not {len(predicted)}.")
@@ -163,10 +133,8 @@ _COMPARED: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
 def holds(condition: str, comparison: Comparison) -> bool:
     """Whether a condition such as `broken > 30 and p < 0.01` holds for the first run and any other one.
 
-    Args:
-        condition: comparisons of `NAMES` and numbers, joined by `and`, `or`, `not` and parentheses. Nothing else is
-            allowed, and nothing is run as code.
-        comparison: of two or more runs.
+    A condition has comparisons of `NAMES` and numbers, joined by `and`, `or`, `not` and parentheses. Nothing else is
+    allowed, and nothing is run as code.
 
     Raises:
         DataError: the condition is no such expression.
@@ -178,10 +146,10 @@ def holds(condition: str, comparison: Comparison) -> bool:
         >>> holds("broken >= 2 and not repaired > 0", found), holds("new >= old", found)
         (True, False)
     """
-    parse_condition(condition)
-    runs = {run.name: run for run in comparison.runs}
-    pairs = [pair for pair in comparison.pairs if pair.first == comparison.runs[0].name]
-    return any(_value(parse_condition(condition), _values(pair, runs, comparison.n)) for pair in pairs)
+    tree = parse_condition(condition)
+    old, *others = comparison.runs
+    pairs = comparison.pairs[: len(others)]  # those with the first run come first
+    return any(_value(tree, _values(pair, old, new, comparison.n)) for pair, new in zip(pairs, others, strict=True))
 
 
 def parse_condition(condition: str) -> ast.expr:
@@ -203,8 +171,7 @@ def parse_condition(condition: str) -> ast.expr:
     return tree
 
 
-def _values(pair: RunPair, runs: Mapping[str, ComparedRun], n: int) -> dict[str, float]:
-    old, new = runs[pair.first], runs[pair.second]
+def _values(pair: RunPair, old: ComparedRun, new: ComparedRun, n: int) -> dict[str, float]:
     values = {name: getattr(pair, name) for name in ("p", "shared", "kappa", "error_kappa")}
     counts = {"n": n, "repaired": len(pair.repaired), "broken": len(pair.broken)}
     accuracies = {"old": old.accuracy, "new": new.accuracy}
@@ -231,21 +198,8 @@ def _value(node: ast.expr, values: Mapping[str, float]) -> float:
     raise ValueError(f"{ast.unparse(node)} is not allowed")
 
 
-def cohens_kappa(first: Classes, second: Classes, num_classes: int) -> float:
-    """Agreement of two classifications beyond chance (Cohen 1960, doi 10.1177/001316446002000104).
-
-    1 if they are the same, 0 if they agree as often as two independent ones with these class frequencies.
-
-    Args:
-        first: int (N,), each in 0..K-1.
-        second: likewise.
-        num_classes: K.
-
-    Examples:
-        >>> import numpy as np
-        >>> cohens_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)  # 3/4 agree, 1/2 by chance
-        0.5
-    """
+def _cohens_kappa(first: Classes, second: Classes, num_classes: int) -> float:
+    """Agreement beyond chance (Cohen 1960, doi 10.1177/001316446002000104): 1 always the same, 0 as by chance."""
     agreement = float((first == second).mean())
     counts = (np.bincount(predicted, minlength=num_classes).tolist() for predicted in (first, second))
     by_chance = sum(a * b for a, b in zip(*counts, strict=True)) / len(first) ** 2
@@ -274,8 +228,8 @@ def _pair(first: str, second: str, predicted: Mapping[str, Classes], labels: Cla
         shared=int((wrong_a & wrong_b).sum()),
         shared_by_chance=_shared_by_chance([wrong_a, wrong_b], labels, images),
         same_answer=int((wrong_a & wrong_b & (a == b)).sum()),
-        kappa=cohens_kappa(a, b, len(images)),
-        error_kappa=cohens_kappa(wrong_a.astype(np.int64), wrong_b.astype(np.int64), 2),
+        kappa=_cohens_kappa(a, b, len(images)),
+        error_kappa=_cohens_kappa(wrong_a.astype(np.int64), wrong_b.astype(np.int64), 2),
         repaired_by_class=repaired_by_class,
         broken_by_class=broken_by_class,
     )

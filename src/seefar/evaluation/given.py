@@ -23,7 +23,7 @@ SUFFIXES = (".csv", ".json", ".npy", ".npz")
 PREDICTED = ("predicted", "prediction", "predictions", "pred", "class", "label")
 """Titles of a column of predicted classes; the first one present counts."""
 SCORES = ("logits", "probabilities", "scores", *PREDICTED)
-"""Names of arrays in `.npz` and of fields in `.json`; the first one present counts."""
+"""Names of arrays in `.npz`; the first one present counts."""
 LEAST_PROBABILITY = 1e-12
 
 Floats = NDArray[np.float32]
@@ -31,13 +31,9 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Table:
-    """M rows of a file.
+    """M rows of a file: cells (M, C), text or numbers; titles of the columns and names of the images, if it has them.
 
-    Attributes:
-        cells: (M, C), text or numbers.
-        titles: of the columns; None if unknown.
-        names: of the images, as the file has them; None if it has none.
-        has_titles: whether the first row may be titles.
+    `has_titles`: the first row may be titles.
     """
 
     cells: NDArray[Any]
@@ -47,11 +43,7 @@ class _Table:
 
 
 def find_predictions(path: str | Path) -> Path:
-    """The path of a file of predictions that exists.
-
-    Raises:
-        DataError: it is missing or of another kind.
-    """
+    """The path of a file of predictions that exists; a `DataError` if it is missing or of another kind."""
     path = expanded(path)
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path} must be a file of one of these kinds: {', '.join(SUFFIXES)}.")
@@ -63,7 +55,7 @@ def find_predictions(path: str | Path) -> Path:
 def read_predictions(
     path: str | Path, classes: Sequence[str], count: int, files: Sequence[str] | None = None
 ) -> tuple[Floats, str]:
-    r"""Logits for each image, from a file of predicted classes, probabilities or logits.
+    """Logits, float32 (N, K), from a file of predicted classes, probabilities or logits, and how they were read.
 
     A `.csv` has a line for each image: a predicted class, by name or from 0 to K-1, or a column for each class, titled
     with its name or in the order of the classes; and, in any column, the name of its file. A `.json` is a list of
@@ -72,25 +64,12 @@ def read_predictions(
     probabilities, of which the logarithm is taken. Predicted classes become rows of 0 and a single 1, since nothing
     else is known: `Predictions.has_probabilities` is then false.
 
-    Args:
-        path: the file.
-        classes: names of the K classes.
-        count: N, how many images there are.
-        files: names of their files. Where the file of predictions has names, these are matched, never positions: full
-            paths, else last parts, else these without their endings. Default: the numbers from 0, or from 1.
-
-    Returns:
-        Logits, float32 (N, K), and one line that describes how they were read.
+    `files` are the names of the files of the N images (`count`). Where the file of predictions has names, these are
+    matched, never positions: full paths, else last parts, else these without their endings; by default the numbers from
+    0, or from 1.
 
     Raises:
         DataError: the file is missing or cannot be read, or holds something else.
-
-    Examples:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "mine.csv"
-        >>> _ = path.write_text("id,label\nb,dog\na,cat\n")
-        >>> read_predictions(path, ("cat", "dog"), 2, ["cat/a.png", "cat/b.png"])[0].tolist()
-        [[1.0, 0.0], [0.0, 1.0]]
     """
     path = find_predictions(path)
     try:
@@ -112,7 +91,10 @@ def _read(path: Path) -> _Table:
                 raise ValueError("it is empty.")
             return _Table(np.array(rows, dtype=str).reshape(len(rows), -1), has_titles=True)
         case ".json":
-            return _from_json(parse_json(read_bytes(path).decode("utf-8-sig")))
+            value = parse_json(read_bytes(path).decode("utf-8-sig"))
+            if isinstance(value, dict):
+                return _Table(_columns(np.array(list(value.values()))), names=list(value))
+            return _Table(_columns(np.array(value)))
         case ".npy":
             return _Table(_columns(load_array(path)))
     return _from_archive(path)
@@ -127,24 +109,11 @@ def _from_archive(path: Path) -> _Table:
             arrays = {name.removesuffix(".npy"): read_member(archive, name) for name in archive.namelist()}
     except Exception as error:  # a damaged archive may raise anything at all
         raise ValueError(f"it is no archive of plain arrays ({error}).") from error
-    name = next((name for name in SCORES if name in arrays), None)
-    if name is None:
+    scores = next((arrays[name] for name in SCORES if name in arrays), None)
+    if scores is None:
         raise ValueError(f"it has no array called {', '.join(SCORES)} (got {', '.join(arrays)}).")
     titles, names = (arrays[key].astype(str).tolist() if key in arrays else None for key in ("classes", "files"))
-    return _Table(_columns(arrays[name]), titles, names)
-
-
-def _from_json(value: Any) -> _Table:
-    if isinstance(value, dict):
-        name = next((name for name in SCORES if isinstance(value.get(name), list)), None)
-        if name is None:
-            return _Table(_columns(np.array(list(value.values()))), names=list(map(str, value)))
-        return _Table(_columns(np.array(value[name])), value.get("classes"), value.get("files"))
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        titles = list(value[0])
-        rows = [[str(row[title]) for title in titles] for row in value]
-        return _Table(np.array([titles, *rows]), has_titles=True)
-    return _Table(_columns(np.array(value)))
+    return _Table(_columns(scores), titles, names)
 
 
 def _columns(array: NDArray[Any]) -> NDArray[Any]:
@@ -192,11 +161,7 @@ PARTS: dict[str, Callable[[PurePosixPath], str]] = {
 
 
 def _rows(names: Sequence[str], files: Sequence[str]) -> tuple[list[int], str]:
-    """For each file the row of its name, -1 if it has none, and which parts were compared.
-
-    Raises:
-        ValueError: a name occurs twice.
-    """
+    """For each file the row of its name, -1 if it has none, and which parts were compared."""
     best = [-1] * len(files), ""
     own, there = ([PurePosixPath(name.strip().replace("\\", "/")) for name in part] for part in (files, names))
     for how, part in PARTS.items():

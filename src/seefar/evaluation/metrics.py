@@ -18,13 +18,10 @@ NORMAL_QUANTILE = 1.959964  # of 97.5%
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class.
+    """One class of n test images.
 
-    Attributes:
-        name: its name.
-        n: its test images.
-        recall: share of them that is predicted as this class; None if there are none.
-        precision: share of the predictions of this class that is correct; None if there are none.
+    `recall` is the share of them that is predicted as this class, `precision` the share of the predictions of this
+    class that is correct; None without any.
     """
 
     name: str
@@ -35,15 +32,11 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of a model on the test set.
+    """Metrics of a model on n test images.
 
     Attributes:
-        accuracy: share of correct predictions.
-        interval: 95% Wilson interval of the accuracy.
-        n: test images.
-        mistakes: wrong predictions.
+        accuracy: share of correct predictions, with its 95% Wilson interval.
         loss: mean cross-entropy in nats; None where only the predicted classes are known.
-        classes: one entry for each class.
         confusion: row t, column p: how many images of class t are predicted as p.
     """
 
@@ -88,11 +81,7 @@ class Metrics:
 
 
 def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
-    """Refuse anything but scores (N, K) of at least one image and two classes, and labels (N,) from 0 to K-1.
-
-    Raises:
-        DataError: the shapes or the labels do not fit.
-    """
+    """Refuse, with a `DataError`, anything but scores (N, K), N >= 1, K >= 2, and labels (N,) from 0 to K-1."""
     if scores.ndim != 2 or len(scores) == 0 or scores.shape[1] < 2:
         raise DataError(f"Scores must be (N, K) for at least one image and two classes; found {scores.shape}.")
     n, num_classes = scores.shape
@@ -103,31 +92,32 @@ def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> N
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:
-    """The 95% Wilson interval of a share (Wilson 1927, JASA 22:209), always within 0 to 1.
-
-    Args:
-        right: successes.
-        n: trials, at least 1.
-    """
+    """The 95% Wilson interval of `right` in n trials (Wilson 1927, JASA 22:209), always within 0 to 1."""
     share, z = right / n, NORMAL_QUANTILE
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened: share of n, and its 95% Wilson interval."""
+
+    n: int
+    share: float | None
+    interval: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, hits: NDArray[np.bool_]) -> Rate:
+        """The share of true values with its interval; None without any value."""
+        n = len(hits)
+        return cls(n, float(hits.mean()), wilson_interval(int(hits.sum()), n)) if n else cls(0, None, None)
+
+
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     """Exact two-sided p that two methods succeed equally often on the same cases (McNemar 1947).
 
-    Only cases where one of them alone succeeds count: under the null hypothesis each is a fair coin.
-
-    Args:
-        first: where the first succeeds, bool (N,).
-        second: where the second does.
-
-    Examples:
-        >>> import numpy as np
-        >>> mcnemar(np.array([True] * 6 + [False]), np.array([False] * 6 + [False]))  # 2 / 2 ** 6
-        0.03125
+    Only cases where one of them alone succeeds, bool (N,) each, count: under the null hypothesis each is a fair coin.
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
@@ -142,20 +132,7 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], nu
 def measure(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], losses: NDArray[np.float64], classes: Sequence[str]
 ) -> Metrics:
-    """All metrics of predictions.
-
-    Args:
-        labels: the true classes, int (N,).
-        predicted: the predicted classes, int (N,).
-        losses: cross-entropy of each image, (N,).
-        classes: names of the K classes.
-
-    Examples:
-        >>> import numpy as np
-        >>> metrics = measure(np.array([0, 1]), np.array([0, 0]), np.array([0.1, 2.1]), ("cat", "dog"))
-        >>> metrics.accuracy, metrics.confusion  # the dog is predicted as a cat
-        (0.5, ((1, 0), (1, 0)))
-    """
+    """All metrics of predicted classes, int (N,), with the cross-entropy of each image and the K class names."""
     confusion = confusion_matrix(labels, predicted, len(classes))
     n, right = int(confusion.sum()), int(confusion.trace())
     per_class = tuple(

@@ -1,7 +1,6 @@
 """Mistakes and their patterns: every mistake ranked, confused classes, error rates of dark or busy images.
 
-A slice is a tenth of the images with a visible property: the darkest, the busiest. More mistakes in a slice do not
-prove that the property is their cause.
+More mistakes in a slice, such as the darkest tenth of the images, do not prove that its property is their cause.
 """
 
 from __future__ import annotations
@@ -31,15 +30,10 @@ Mask = NDArray[np.bool_]  # (N,), which images
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test image whose predicted class differs from its label.
+    """A test image, at `index`, whose predicted class differs from its label, `true`.
 
-    Attributes:
-        index: position in the test set.
-        true: its label.
-        predicted: the predicted class.
-        confidence: probability of the predicted class; this and the next two are NaN where only classes are known.
-        true_probability: probability of the true class.
-        loss: cross-entropy in nats, minus the logarithm of `true_probability`.
+    `confidence` is the probability of the predicted class, `true_probability` that of the true class, and `loss` minus
+    its logarithm, in nats; all are NaN where only classes are known.
     """
 
     index: int
@@ -71,12 +65,12 @@ def find_mistakes(
         ChoiceError: there is no such order.
 
     Examples:
-        >>> import numpy as np
-        >>> from seefar.evaluation.predictions import Predictions
-        >>> logits, features = np.float32([[3, 1], [2, 0]]), np.zeros((2, 0), np.float32)
-        >>> predictions = Predictions(logits, features, np.array([0, 1]), ("cat", "dog"), model="", images="")
-        >>> [(mistake.index, mistake.true, mistake.predicted) for mistake in find_mistakes(predictions, true="dog")]
-        [(1, 1, 0)]
+        >>> import numpy as np, seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test = load_shapes(train=20, test=3).test
+        >>> predictions = seefar.Predictions.of(np.eye(10)[(test.labels + [0, 0, 1]) % 10], test)
+        >>> [mistake.index for mistake in seefar.find_mistakes(predictions)]
+        [2]
     """
     keys = {"loss": lambda m: -m.loss, "confidence": lambda m: -m.confidence, "index": lambda m: m.index}
     if order not in keys:
@@ -106,13 +100,7 @@ def chosen_classes(
 ) -> tuple[int | None, int | None]:
     """The indices of the classes that mistakes are filtered by; None where any class is accepted.
 
-    Args:
-        classes: names of the K classes.
-        true: name or index of the true class.
-        predicted: name or index of the predicted class.
-
-    Raises:
-        DataError: there is no such class, or both are the same.
+    A `DataError` if there is no such class, or both are the same.
     """
     one, other = (None if name is None else find_class(classes, name) for name in (true, predicted))
     if one is not None and one == other:
@@ -135,15 +123,12 @@ class Confusion(NamedTuple):
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes that are confused with each other.
+    """Two classes that are confused with each other; `first` is the one whose images are misclassified more often.
 
     Attributes:
-        first, second: the classes; `first` is the one whose images are misclassified more often.
-        first_as_second: images of `first` that are predicted as `second`.
-        second_as_first: images of `second` that are predicted as `first`.
+        first_as_second, second_as_first: images of one that are predicted as the other.
         share: of all mistakes, both directions together.
-        first_share: of the images of `first`, those predicted as `second`.
-        second_share: of the images of `second`, those predicted as `first`.
+        first_share, second_share: of the images of the class, those that are predicted as the other.
     """
 
     first: int
@@ -156,11 +141,7 @@ class ConfusedPair:
 
 
 def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> list[Confusion]:
-    """All confusions, those of the most images first; ties are ordered by true, then by predicted class.
-
-    Args:
-        confusion: (K, K), such as `Metrics.confusion`: row is the true class, column the predicted one.
-    """
+    """All confusions of `Metrics.confusion`, those of the most images first, ties by true, then by predicted class."""
     counts = np.array(confusion)
     np.fill_diagonal(counts, 0)
     confusions = [
@@ -170,18 +151,9 @@ def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> 
 
 
 def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[ConfusedPair]:
-    """All pairs of classes that are confused with each other, the most mistakes first, with both directions.
+    """All pairs of the K classes that are confused with each other, the most mistakes first, with both directions.
 
-    Args:
-        labels: int (N,).
-        predicted: int (N,).
-        num_classes: K.
-
-    Examples:
-        >>> import numpy as np, seefar
-        >>> (pair,) = confused_pairs(np.array([0, 0, 1, 1]), np.array([1, 0, 1, 1]), 2)
-        >>> pair.first, pair.second, pair.first_as_second, pair.second_as_first, pair.first_share
-        (0, 1, 1, 0, 0.5)
+    Both arrays are int (N,).
     """
     confusion = confusion_matrix(labels, predicted, num_classes)
     sizes, total = confusion.sum(1), int(confusion.sum() - confusion.trace())
@@ -200,19 +172,11 @@ def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[
 
 @dataclass(frozen=True)
 class ErrorSlice:
-    """The mistakes among images with one property, compared with all other images.
+    """The mistakes among n images with one property, compared with all other images.
 
-    Attributes:
-        name: such as `dark`.
-        meaning: how the images were chosen.
-        n: images in the slice.
-        mistakes: of them.
-        error_rate: share of them that are mistakes.
-        interval: 95% Wilson interval of the error rate.
-        rest_error_rate: error rate of all other images.
-        odds_ratio: odds of a mistake in the slice over those elsewhere; None where that divides by zero.
-        p: Fisher's exact two-sided p that the slice makes no difference.
-        p_holm: p corrected for the number of slices (Holm 1979).
+    `odds_ratio` is the odds of a mistake in the slice over those elsewhere, None where that divides by zero; `p`
+    Fisher's exact two-sided p that the slice makes no difference; `p_holm` is corrected for the number of slices (Holm
+    1979).
     """
 
     name: str
@@ -227,38 +191,10 @@ class ErrorSlice:
     p_holm: float
 
 
-def error_slices(images: Images, labels: Labels, predicted: Labels) -> list[ErrorSlice]:
-    """Error rates of the darkest, brightest, flattest and busiest tenth of the images, against the other nine tenths.
-
-    Brightness and contrast are the mean and the standard deviation of the grey image; busy is the mean step between
-    neighbouring pixels.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        labels: int (N,).
-        predicted: int (N,).
-
-    Returns:
-        The slices, the smallest p first; none of fewer than two images.
-
-    Examples:
-        >>> import numpy as np, seefar
-        >>> images = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
-        >>> slices = {one.name: one for one in error_slices(images, np.zeros(20, int), np.eye(20, dtype=int)[0])}
-        >>> slices["dark"].n, slices["dark"].mistakes, slices["bright"].mistakes
-        (2, 1, 0)
-    """
-    if len(images) < 2:
-        return []
-    return measure_slices(tenths(images), predicted != labels)
-
-
 def measure_slices(chosen: Mapping[str, tuple[Mask, str]], wrong: Mask) -> list[ErrorSlice]:
     """Error rates inside and outside of slices, the smallest p first.
 
-    Args:
-        chosen: for each slice, by its name, which images are in it, bool (N,), and how they were chosen.
-        wrong: which images are mistakes, bool (N,).
+    `chosen` is as from `tenths`, `wrong` which images are mistakes, bool (N,).
     """
     tests = {name: _fisher(wrong, inside) for name, (inside, _) in chosen.items()}
     corrected = dict(zip(tests, holm([p for _, p in tests.values()]), strict=True))
@@ -271,7 +207,11 @@ def measure_slices(chosen: Mapping[str, tuple[Mask, str]], wrong: Mask) -> list[
 
 
 def tenths(images: Images) -> dict[str, tuple[Mask, str]]:
-    """The darkest, brightest, flattest and busiest tenth of images (N, H, W, 3), and how they were chosen."""
+    """The darkest, brightest, flattest and busiest tenth of images (N, H, W, 3), and how they were chosen.
+
+    Brightness and contrast are the mean and the standard deviation of the grey image; busy is the mean step between
+    neighbouring pixels.
+    """
     brightness, contrast, steps = _grey_statistics(images)
     return {
         "dark": lowest_tenth(brightness, "mean brightness at most {:.0f} of 255"),

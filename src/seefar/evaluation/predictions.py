@@ -29,7 +29,6 @@ class Predictions:
         features: float32 (N, C), the input of the linear layer that makes the logits, `features @ weight.T + bias`.
             (N, 0) for a network without such a last layer.
         labels: int64 (N,), the true classes.
-        classes: names of the K classes.
         model: fingerprint of the weights, `seefar.model.inference.weights_fingerprint`.
         images: fingerprint of the images and labels, `Split.fingerprint`.
     """
@@ -81,22 +80,12 @@ class Predictions:
 
     @classmethod
     def of(cls, logits: NDArray[np.floating], split: Split) -> Predictions:
-        """Predictions of a network that is not available, from its logits; without features.
+        """Predictions of a network that is not available, from logits (N, K) in the order of images and classes.
 
-        The fingerprint of the weights is that of the logits. `seefar.evaluation.given.read_predictions` reads files.
-
-        Args:
-            logits: (N, K), in the order of the images and classes of the split.
-            split: the images.
+        They have no features, and the fingerprint of the weights is that of the logits.
 
         Raises:
             DataError: there is not one finite logit for each image and class.
-
-        Examples:
-            >>> import numpy as np, seefar
-            >>> test = seefar.load_data("shapes").test
-            >>> seefar.Predictions.of(np.eye(10)[test.labels], test)
-            Predictions(1000 images, 10 classes, 1000 right)
         """
         logits = np.asarray(logits)
         expected = len(split), len(split.classes)
@@ -116,11 +105,7 @@ class Predictions:
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
-        """Read what `save` wrote.
-
-        Raises:
-            RunError: the file is missing, damaged, or holds something else.
-        """
+        """Read what `save` wrote; a `RunError` if the file is missing, damaged, or holds something else."""
         arrays = load_arrays(path, _FORM)
         try:  # a file that was copied from elsewhere has no manifest to check it against
             classes = check_classes(arrays["classes"])
@@ -170,7 +155,7 @@ def predict(
         >>> import seefar
         >>> from seefar.data.shapes import load_shapes
         >>> test = load_shapes(train=20, test=30).test
-        >>> seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.progress.SILENT).logits.shape
+        >>> seefar.predict(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT).logits.shape
         (30, 10)
     """
     require(split, Split, "split", "one of images and labels, such as data.test")

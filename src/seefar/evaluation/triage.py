@@ -1,7 +1,7 @@
 """Triage of mistakes: label error, ambiguous, hard or model error; accuracy views; label issues.
 
 Each mistake of any model on CIFAR-10's test set gets exactly one verdict, from the classes that people and other
-networks chose. A single accuracy hides that some labels are wrong and some images cannot be distinguished.
+networks chose.
 """
 
 from __future__ import annotations
@@ -45,13 +45,11 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
     Examples:
         >>> import numpy as np, seefar
         >>> from seefar.data.reference import Reference, labels_sha256
-        >>> labels = np.array([0, 1, 1])
-        >>> reference = Reference(
-        ...     counts=np.array([[50, 0], [20, 31], [1, 50]]), confirmed=np.full(3, -1), suggested=np.full(3, -1),
-        ...     nets=("a",), answers=np.array([[0, 1, 1]]), classes=("cat", "dog"), labels_sha256=labels_sha256(labels))
-        >>> [(verdict.index, verdict.fault) for verdict in seefar.triage(labels, np.array([0, 0, 0]), reference)]
-        [(1, 'ambiguous'), (2, 'model')]
-        >>> seefar.triage(labels, np.array([0, 0, 0]), reference)[0].sentence
+        >>> labels, unchecked = np.array([0, 1]), np.full(2, -1)
+        >>> people, classes = np.array([[50, 0], [20, 31]]), ("cat", "dog")
+        >>> sha256 = labels_sha256(labels)
+        >>> reference = Reference(people, unchecked, unchecked, ("a",), labels[None], classes, labels_sha256=sha256)
+        >>> seefar.triage(labels, np.array([0, 0]), reference)[0].sentence
         'people disagree: 20 of 51 people chose cat, 31 chose dog (the label); 0 of 1 network misses it'
     """
     reference.check_labels(labels)
@@ -118,11 +116,8 @@ class AccuracyView:
     """One accuracy. Each view has its own images, so views must not be compared as if they were of one test set.
 
     Attributes:
-        name: a short name, for tables and JSON.
-        meaning: which images, whose predictions.
-        n: how many images.
+        meaning: which n images, whose predictions.
         right: how many of them are predicted as labelled; None for people, of whom many classified each image.
-        accuracy: share of 1.
         interval: 95% interval: Wilson's, for people that of a mean over images.
     """
 
@@ -143,50 +138,29 @@ def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | Non
 
     `as labelled`: all images. With a reference also `without label errors`: without the images whose label fewer than
     three of five checkers confirmed; `where people agree`: only images for which everybody chose one class, and that
-    class is the label; and `people`: the mean share of people who chose the label.
-
-    Args:
-        labels: int (N,).
-        predicted: int (N,), the classes that a model predicts.
-        reference: from `load_reference`, if the labels are those of CIFAR-10's test set.
-
-    Raises:
-        DataError: predictions have another form than the labels, or the reference belongs to others.
-
-    Examples:
-        >>> import numpy as np, seefar
-        >>> for view in accuracy_views(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0])):
-        ...     print(view)
-        75.00% (30.06% to 95.44%) of 4: all test images, as labelled
+    class is the label; and `people`: the mean share of people who chose the label. Arguments and errors as `triage`.
     """
     _check_predicted(predicted, len(labels))
-    right = predicted == labels
     chosen = {"as labelled": ("all test images, as labelled", np.full(len(labels), True))}
-    if reference is None:
-        return _views(right, chosen)
-    reference.check_labels(labels)
-    errors = reference.label_errors
-    chosen["without label errors"] = f"without the {errors.sum()} labels that most checkers did not confirm", ~errors
-    agreement = reference.counts[np.arange(len(labels)), labels] / reference.counts.sum(1)
-    chosen["where people agree"] = "only images that everybody labelled alike", agreement == 1
-    return [*_views(right, chosen), _people(agreement)]
-
-
-def _views(right: NDArray[np.bool_], chosen: dict[str, tuple[str, NDArray[np.bool_]]]) -> list[AccuracyView]:
+    people = []
+    if reference is not None:
+        reference.check_labels(labels)
+        errors = reference.label_errors
+        meaning = f"without the {errors.sum()} labels that most checkers did not confirm"
+        chosen["without label errors"] = meaning, ~errors
+        agreement = reference.counts[np.arange(len(labels)), labels] / reference.counts.sum(1)
+        chosen["where people agree"] = "only images that everybody labelled alike", agreement == 1
+        mean = float(agreement.mean())
+        half = NORMAL_QUANTILE * float(agreement.std(ddof=1)) / len(agreement) ** 0.5
+        meaning = "people, one at a time, on all test images (CIFAR-10H)"
+        interval = mean - half, min(1.0, mean + half)
+        people = [AccuracyView("people", meaning, len(agreement), None, mean, interval)]
     views = []
     for name, (meaning, inside) in chosen.items():
-        n, count = int(inside.sum()), int(right[inside].sum())
+        n, right = int(inside.sum()), int((predicted == labels)[inside].sum())
         if n > 0:
-            views.append(AccuracyView(name, meaning, n, count, count / n, wilson_interval(count, n)))
-    return views
-
-
-def _people(agreement: NDArray[np.float64]) -> AccuracyView:
-    """Mean over the images of the share of people who chose the label."""
-    mean = float(agreement.mean())
-    half = NORMAL_QUANTILE * float(agreement.std(ddof=1)) / len(agreement) ** 0.5
-    meaning = "people, one at a time, on all test images (CIFAR-10H)"
-    return AccuracyView("people", meaning, len(agreement), None, mean, (mean - half, min(1.0, mean + half)))
+            views.append(AccuracyView(name, meaning, n, right, right / n, wilson_interval(right, n)))
+    return views + people
 
 
 # ---- Label issues ----
@@ -201,14 +175,9 @@ TIE = 1e-6
 
 @dataclass(frozen=True)
 class LabelIssue:
-    """An image whose label may be wrong.
+    """An image whose label may be wrong: the label that is given, and the predicted class that is suggested.
 
-    Attributes:
-        index: position in the split.
-        given: its label.
-        suggested: the predicted class.
-        margin: normalised margin, probability of the label minus the largest of the other classes; -1 is worst.
-        sentence: why it is listed.
+    The normalised margin is the probability of the label minus the largest of the other classes; -1 is worst.
     """
 
     index: int
@@ -220,11 +189,9 @@ class LabelIssue:
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """All label issues of a split with K classes.
+    """All label issues of a split with K classes, the most doubtful label first.
 
-    Attributes:
-        issues: the most doubtful label first.
-        thresholds: float64 (K,), mean probability of class k over the images labelled k; NaN where there are none.
+    `thresholds` is the mean probability of class k over the images labelled k, float64 (K,); NaN where there are none.
     """
 
     issues: tuple[LabelIssue, ...]
@@ -250,10 +217,8 @@ def find_label_issues(
 
     Examples:
         >>> import numpy as np, seefar
-        >>> found = seefar.find_label_issues(
-        ...     np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]]), ("cat", "dog"))
-        >>> found.thresholds
-        array([0.5 , 0.75])
+        >>> shares = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
+        >>> found = seefar.find_label_issues(np.array([0, 0, 1, 1]), shares, ("cat", "dog"))
         >>> [issue.sentence for issue in found.issues]
         ['labelled cat (10%), rather dog (90%)']
     """
@@ -285,10 +250,7 @@ def find_label_issues(
 
 
 def issue_columns(found: LabelIssues) -> dict[str, dict[int, object]]:
-    """Columns for `mistakes.csv`: column -> {index: value}.
-
-    `label_issue` (rank, 1 is the most doubtful label; empty where the label is none) and `label_margin`.
-    """
+    """Columns for `mistakes.csv`, column -> {index: value}: `label_issue`, the rank from 1, and `label_margin`."""
     return {
         "label_issue": {one.index: rank for rank, one in enumerate(found.issues, start=1)},
         "label_margin": {one.index: round(one.margin, 4) for one in found.issues},

@@ -1,13 +1,29 @@
-"""The verdict on a mistake, the rule behind it, and the counts of each cause."""
+"""Verdicts: why a mistake happened, the rules behind them, and the rule from evidence that any data set has.
+
+Without human labels (`judge`), a label is doubtful if its probability, after temperature scaling, is below 1%, or if a
+near-duplicate among the training images has another label. A mistake is the model's own if all other runs predict the
+image correctly, or with a single run, if the label has 15% or more. It is hard if at least two other runs all predict
+it wrongly too; the cause of any other mistake is unknown. `docs/mistakes.md` reports how reliable that is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.data.images import Labels
+from seefar.evaluation.calibration import fit_temperature
+from seefar.evaluation.metrics import wilson_interval
+from seefar.evaluation.predictions import Predictions
+from seefar.model.inference import log_softmax
+from seefar.runs.arrays import load_arrays, save_arrays
 
 Fault = Literal["label", "ambiguous", "hard", "model", "unknown"]
-FAULTS: tuple[Fault, ...] = get_args(Fault)
 HARD_NETS = 12
 """An image that at least this many of them get wrong is hard."""
 
@@ -23,14 +39,7 @@ FAULT_NAMES: dict[Fault, str] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """How verdicts are found.
-
-    Attributes:
-        name: in tables and on the page.
-        meaning: of each verdict that the rule can give.
-        definition: how the verdicts are found, in words.
-        reliability: how far its verdicts can be trusted, in words.
-    """
+    """How verdicts are found: name, meaning of each verdict that it can give, definition, and reliability, in words."""
 
     name: str
     meaning: Mapping[Fault, str]
@@ -55,22 +64,16 @@ HUMAN = Rule(
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why one mistake happened.
+    """Why one mistake, with label `true`, happened.
 
     Attributes:
-        index: position in the test set.
-        true: its label.
-        predicted: the class that the model predicts.
         fault: `label`, `ambiguous`, `hard`, `model`, or `unknown`, which human labels never give.
         sentence: the numbers in words.
-        rule: the rule of the verdict. `EVIDENCE` has none of the following.
-        people: how many people classified the image.
-        people_true: how many of them chose the label.
-        people_predicted: how many of them chose the predicted class.
+        rule: the rule of the verdict; the following are only of `HUMAN`.
+        people, people_true, people_predicted: how many people classified the image, and chose either class.
         entropy: of their choices, in bits.
         confirmed: how many of five checkers confirmed the label; None if nobody checked it.
-        nets: how many other published networks there are to compare with.
-        nets_wrong: how many of them get the image wrong.
+        nets, nets_wrong: how many other published networks there are to compare with, and get the image wrong.
     """
 
     index: int
@@ -100,11 +103,7 @@ def count_faults(verdicts: Sequence[Verdict]) -> dict[str, int]:
 
 
 def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
-    """Columns for `mistakes.csv`: column -> {index: value}; a column without any value is left out.
-
-    `fault`, `fault_rule` (the rule behind it), `people`, `people_true`, `people_predicted`, `people_entropy` (bits),
-    `checkers_confirmed` (of five; empty if nobody checked the label), `nets`, `nets_wrong`, `fault_reason`.
-    """
+    """Columns for `mistakes.csv`: column -> {index: value}; a column without any value is left out."""
     values: dict[str, Callable[[Verdict], object]] = {
         "fault": lambda one: one.fault,
         "fault_rule": lambda one: one.rule.name,
@@ -122,3 +121,95 @@ def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
         for name, value_of in values.items()
     }
     return {name: column for name, column in columns.items() if column}
+
+
+# ---- From evidence ----
+
+
+@dataclass(frozen=True, eq=False)
+class OtherRuns:
+    """What runs of the same recipe with other seeds, by the names of their folders, predict: classes, int64 (R, N)."""
+
+    names: tuple[str, ...]
+    predicted: NDArray[np.int64]
+
+    def save(self, path: Path) -> None:
+        """Write an `.npz` of plain arrays, from which `load` restores the same."""
+        save_arrays(path, {"names": np.array(self.names), "predicted": self.predicted})
+
+    @classmethod
+    def load(cls, path: Path) -> OtherRuns:
+        """Read what `save` wrote."""
+        arrays = load_arrays(path, {"names": ("str", ("R",)), "predicted": ("int64", ("R", "N"))})
+        return cls(tuple(arrays["names"].tolist()), arrays["predicted"])
+
+
+DOUBTFUL, CLOSE = 0.01, 0.15
+"""Probabilities of the label, after temperature scaling; chosen by `benchmarks/verdicts.py` on even indices."""
+MAJORITY = 0.5
+"""A model whose accuracy may be lower is no evidence against a label."""
+
+_LABEL: dict[Fault, str] = {"label": "the label is doubtful"}
+_DOUBTFUL = "Label: it has less than 1% probability, or a near-duplicate has another label."
+_UNKNOWN: dict[Fault, str] = {"unknown": "the evidence does not decide"}
+ONE_RUN = Rule(
+    "evidence of one run",
+    {**_LABEL, "model": "the label is nearly as probable", **_UNKNOWN},
+    f"{_DOUBTFUL} Model: the label has at least 15% probability. Unknown: none of these.",
+    "On CIFAR-10 people agree with 25% (16-36%) of the verdicts label, where chance gives 11%, and with 56% (46-65%) "
+    "of model, where chance gives 39%.",
+)
+"""The rule of `judge` without other runs."""
+RUNS = Rule(
+    "evidence of several runs",
+    {**_LABEL, "hard": "other seeds miss it too", "model": "other seeds get it right", **_UNKNOWN},
+    f"{_DOUBTFUL} Model: all other seeds get the image right. Hard: at least two other seeds miss it too, and none "
+    "gets it right. Unknown: none of these.",
+    "On CIFAR-10, with two published networks as other runs, people agree with 25% (16-36%) of the verdicts label, "
+    "where chance gives 11%, with 24% (16-34%) of hard, where chance gives 13%, and with 70% (59-79%) of model, where "
+    "chance gives 43%.",
+)
+"""The rule of `judge` with the predictions of other runs."""
+
+
+def judge(
+    predictions: Predictions, *, copies: Mapping[int, int] | None = None, others: Sequence[Labels] = ()
+) -> list[Verdict]:
+    """One verdict for each mistake, in order of index, without human labels; see this module's documentation.
+
+    `copies` is the label of the training image that a test image nearly equals, by index of the test image; `others`
+    are the predicted classes of runs of the same recipe with other seeds, each int (N,).
+    """
+    labels = predictions.labels
+    index = np.flatnonzero(predictions.predicted != labels)
+    if not len(index):
+        return []
+    missed = np.array([other[index] != labels[index] for other in others]).reshape(-1, len(index)).sum(0)
+    shares = np.full(len(index), np.nan)
+    accurate = wilson_interval(len(labels) - len(index), len(labels))[0] > MAJORITY
+    if informative := predictions.has_probabilities and accurate:
+        temperature = fit_temperature(predictions.logits, labels)
+        shares = np.exp(log_softmax(predictions.logits[index] / temperature))[np.arange(len(index)), labels[index]]
+    verdicts = []
+    for at, share, wrong in zip(index.tolist(), shares.tolist(), missed.tolist(), strict=True):
+        true, copy = int(labels[at]), (copies or {}).get(at)
+        reasons = [f"{predictions.classes[true]} (the label) has {share:.1%} probability"] if informative else []
+        if others:
+            reasons.append(f"{wrong} of {len(others)} other {'run misses' if len(others) == 1 else 'runs miss'} it")
+        fault = decide(share, wrong, len(others))
+        if copy is not None and copy != true:
+            fault = "label"
+            reasons.insert(0, f"a near-duplicate among the training images is labelled {predictions.classes[copy]}")
+        rule = RUNS if others else ONE_RUN
+        sentence = f"{rule.meaning[fault]}: {'; '.join(reasons or ['there is none'])}"
+        verdicts.append(Verdict(at, true, int(predictions.predicted[at]), fault, sentence, rule))
+    return verdicts
+
+
+def decide(share: float, missed: int, runs: int) -> Fault:
+    """The verdict without near-duplicates, from the label's probability (nan: unknown) and the runs that miss it."""
+    if share < DOUBTFUL:
+        return "label"
+    if missed == 0 if runs else share >= CLOSE:
+        return "model"
+    return "hard" if runs >= 2 and missed == runs else "unknown"

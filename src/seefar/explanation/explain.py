@@ -1,8 +1,7 @@
 """Explain mistakes: maps of both classes and their contrast, occlusion test, health badges.
 
-`explain` checks its input, measures where the cells of the maps are, explains the mistakes in batches, and measures how
-often hiding the evidence breaks correct predictions. `Explainer` explains one batch: two maps each, the occlusion test
-on their difference, sanity checks. The two classes of a mistake are the predicted and the true one; those of a picture
+`explain` explains the mistakes in batches, and measures how often hiding the evidence breaks correct predictions.
+`Explainer` explains one batch. The two classes of a mistake are the predicted and the true one; those of a picture
 without a label are the predicted one and the runner-up.
 """
 
@@ -23,7 +22,7 @@ from seefar.data.images import Images, Labels, Split, both
 from seefar.errors import DataError, require
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explanation import ARRAYS, TABLES, Explanation
 from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, occlude, occlude_progressively, slices
 from seefar.maps.capture import default_cells, grid_of
 from seefar.maps.formulas import METHODS, class_maps, gradcam
@@ -48,7 +47,6 @@ class MapSettings:
         method: one of `seefar.maps.formulas.METHODS`.
         layer: name of a submodule; None: the last stage of the dense twin.
         cells: cells on a side of the default layer; None: the default number, also where it was given as a number.
-        hide: what replaces hidden pixels.
         grid: positions of the cells, as far as the network's architecture determines them.
         batch: least number of images that the network runs on, see `Explainer`; 1 is fastest for a single image.
     """
@@ -62,24 +60,18 @@ class MapSettings:
 
     def two_maps(self, classifier: Classifier, images: Images, classes: Classes) -> tuple[Maps, Maps]:
         """Maps of two classes for each of n images, float32 (n, h, w) each, from full batches."""
-        parts = [
-            self._maps_of_batch(classifier, images[rows], (classes[0][rows], classes[1][rows]))
-            for rows in slices(len(images))
-        ]
-        first, second = (np.concatenate(maps) for maps in zip(*parts, strict=True))
+        parts = []
+        for rows in slices(len(images)):
+            stored, *both_classes = (fill(part[rows], self.batch) for part in (images, *classes))
+            if self.layer is None and self.method in ("gradcam", "hirescam"):
+                found = class_maps(classifier, stored, self.cells, force=True)  # the same maps, from one forward pass
+                maps = [found.of(of) for of in both_classes]
+            else:
+                method = METHODS[self.method]
+                maps = [method(classifier, stored, of, self.layer, cells=self.cells, force=True) for of in both_classes]
+            parts.append(np.stack(maps)[:, : len(images[rows])])
+        first, second = np.concatenate(parts, axis=1)
         return first, second
-
-    def _maps_of_batch(self, classifier: Classifier, images: Images, classes: Classes) -> tuple[Maps, Maps]:
-        stored, first, second = (fill(rows, self.batch) for rows in (images, *classes))
-        if self.layer is None and self.method in ("gradcam", "hirescam"):
-            both_maps = class_maps(classifier, stored, self.cells, force=True)  # the same maps, from one forward pass
-            one, two = both_maps.of(first), both_maps.of(second)
-        else:
-            method = METHODS[self.method]
-            one, two = (
-                method(classifier, stored, of, self.layer, cells=self.cells, force=True) for of in (first, second)
-            )
-        return one[: len(images)], two[: len(images)]
 
     def contrast(self, classifier: Classifier, images: Images, classes: Classes) -> Maps:
         """The difference of the two maps."""
@@ -96,20 +88,8 @@ def normalise_map_settings(
 ) -> MapSettings:
     """Check that a model can be explained with these choices, and normalise them; takes the time of one map.
 
-    Args:
-        model: see `seefar.adapt`. Its weights and width do not matter.
-        image_size: height and width of the images in pixels, or one number for both.
-        choices: method, layer, cells and what replaces hidden pixels; default: those of `MapChoices`.
-        force: also allow maps of 5x5 cells or fewer.
-
-    Raises:
-        ChoiceError: there is no such layer or number of cells, or the maps are too coarse to show regions.
-
-    Examples:
-        >>> import seefar
-        >>> settings = normalise_map_settings(seefar.ResNet18(width=2), 32, MapChoices(cells=8))
-        >>> settings.cells is None, settings.grid.cells  # 8 is the default
-        (True, (8, 8))
+    Weights and width of the model do not matter. A `ChoiceError` if there is no such layer or number of cells, or
+    without `force` if the maps are too coarse to show regions.
     """
     choices = choices or MapChoices()
     classifier, (height, width) = adapt(model), both(image_size)
@@ -124,35 +104,12 @@ def normalise_map_settings(
     return MapSettings(choices.method, layer, cells, choices.hide, grid)
 
 
-@dataclass(frozen=True)
-class ExplainedPart:
-    """Maps, occlusion test and health badges of n images.
-
-    Attributes:
-        first, second: maps of the two classes, float32 (n, h, w) each.
-        hidden: bool (n, H, W), the pixels that the occlusion test hid in the end.
-        repairs: the effect of hiding them.
-        health: how far the difference of the two maps can be trusted.
-    """
-
-    first: Maps
-    second: Maps
-    hidden: Pixels
-    repairs: list[Repair]
-    health: list[Health]
-
-
 @dataclass(frozen=True, eq=False)
 class Explainer:
-    """Explains why a network predicts one class rather than another.
+    """Explains why a network predicts one class rather than another, with a grid that is measured or `settings.grid`.
 
     The network runs on full batches of `BATCH` images, filled up with copies of the last one: the last bits of its
     numbers for an image can depend on how many images are in the batch, but not on which.
-
-    Attributes:
-        classifier: what is explained.
-        settings: how it is explained.
-        grid: positions of the maps' cells, measured or `settings.grid`.
     """
 
     classifier: Classifier
@@ -176,15 +133,14 @@ class Explainer:
         before: NDArray[np.float64],
         index: NDArray[np.int64],
         masks: Pixels | None = None,
-    ) -> ExplainedPart:
-        """Explain why the first class rather than the second, for n images.
+    ) -> tuple[Maps, Maps, Pixels, list[Repair], list[Health]]:
+        """Explain why the first class rather than the second, for n images, uint8 (n, H, W, 3).
 
-        Args:
-            images: uint8 (n, H, W, 3).
-            classes: the predicted class, and the one to contrast it with.
-            before: probabilities of these two classes, float64 (n, 2).
-            index: data set indices, int64 (n,), from which the control masks are drawn.
-            masks: the pixels that decide, bool (n, H, W), where the data set has them.
+        The two maps, float32 (n, h, w); the pixels that the occlusion test hid in the end, bool (n, H, W); the effect
+        of hiding them; and how far the difference of the maps can be trusted.
+
+        `before` are the probabilities of the two classes, float64 (n, 2); `index`, int64 (n,), the data set indices
+        from which control masks are drawn; `masks` the pixels that decide, bool (n, H, W), where the data set has them.
         """
         first, second = self.settings.two_maps(self.classifier, images, classes)
         contrast = first - second
@@ -195,13 +151,9 @@ class Explainer:
         random = self.settings.contrast(self.random_classifier, images, classes)
         changes = occlusion.top.first_change, occlusion.shifted.first_change
         size = images.shape[1], images.shape[2]
-        return ExplainedPart(
-            first,
-            second,
-            occlusion.top.pixels,
-            find_repairs(occlusion, *classes, before, contrast, grid=self.grid),
-            check_health(contrast, mirrored, random, changes, image_size=size, grid=self.grid, masks=masks),
-        )
+        repairs = find_repairs(occlusion, *classes, before, contrast, grid=self.grid)
+        health = check_health(contrast, mirrored, random, changes, image_size=size, grid=self.grid, masks=masks)
+        return first, second, occlusion.top.pixels, repairs, health
 
 
 def two_best(logits: NDArray[np.float32]) -> Classes:
@@ -290,14 +242,15 @@ def explain_in_parts(
     """`explain` in parts: yields the explanation so far, to be saved, and passed as `known` after a crash.
 
     `known` is an explanation of the same predictions with the same settings. Its mistakes are not explained again, and
-    the result is bitwise that of one call. The mistakes are explained in the order that is passed, with settings of
-    `normalise_map_settings` for this model and the size of these images. Other arguments and errors as `explain`.
-
-    Yields:
-        An explanation of at least as many mistakes as the one before; the last one is the result of `explain`.
+    the result, the last part, is bitwise that of one call. The mistakes are explained in the order that is passed, with
+    settings of `normalise_map_settings` for this model and the size of these images. Arguments and errors as `explain`.
     """
     classifier = adapt(model)
-    _check_predictions(classifier, split, predictions)
+    if not predictions.are_for(split) or predictions.model != classifier.fingerprint:
+        raise DataError(
+            "These predictions are of other weights or images than the model and the split that were passed: compute "
+            "them with seefar.predict(model, split)."
+        )
     ranked = find_mistakes(predictions)
     todo = _not_yet_known(ranked, mistakes, known)
     with showing(progress) as shown:
@@ -319,23 +272,23 @@ def explain_in_parts(
 def _explain_part(explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake]) -> Explanation:
     """The explanation of mistakes that are explained together, in their order."""
     index, classes = _arrays_of(mistakes)
+    images, repairs, health = split.images[index], list[Repair](), list[Health]()
+    predicted = true = np.zeros((0, *explainer.grid.cells), np.float32)
+    hidden = np.zeros(images.shape[:3], bool)
     if mistakes:
         before = np.array([[mistake.confidence, mistake.true_probability] for mistake in mistakes])
         masks = None if split.masks is None else split.masks[index]
-        batch = explainer.explain_part(split.images[index], classes, before, index, masks)
-    else:
-        nothing = np.zeros((0, *explainer.grid.cells), np.float32)
-        batch = ExplainedPart(nothing, nothing, np.zeros((0, *split.images.shape[1:3]), bool), [], [])
+        predicted, true, hidden, repairs, health = explainer.explain_part(images, classes, before, index, masks)
     settings = explainer.settings
     return Explanation(
         mistakes=mistakes,
         classes=split.classes,
-        contrast=batch.first - batch.second,
-        predicted=batch.first,
-        true=batch.second,
-        hidden=batch.hidden,
-        repairs=batch.repairs,
-        health=batch.health,
+        contrast=predicted - true,
+        predicted=predicted,
+        true=true,
+        hidden=hidden,
+        repairs=repairs,
+        health=health,
         grid=explainer.grid,
         method=settings.method,
         layer=settings.layer,
@@ -412,23 +365,10 @@ def _not_yet_known(
     return [by_index[index] for index in dict.fromkeys(wanted) if index not in explained]
 
 
-def _check_predictions(classifier: Classifier, split: Split, predictions: Predictions) -> None:
-    if not predictions.are_for(split) or predictions.model != classifier.fingerprint:
-        raise DataError(
-            "These predictions are of other weights or images than the model and the split that were passed: compute "
-            "them with seefar.predict(model, split)."
-        )
-
-
 def _join(one: Explanation, other: Explanation, ranked: list[Mistake]) -> Explanation:
     """Two explanations of different mistakes as one, highest loss first."""
+    parts: dict[str, Any] = {name: np.concatenate((getattr(one, name), getattr(other, name))) for name in ARRAYS}
+    parts |= {name: getattr(one, name) + getattr(other, name) for name in TABLES}
+    joined = replace(one, **parts)
     rank = {mistake.index: number for number, mistake in enumerate(ranked)}
-    arrays: dict[str, Any] = {
-        name: np.concatenate((getattr(one, name), getattr(other, name)))
-        for name in ("contrast", "predicted", "true", "hidden")
-    }
-    lists: dict[str, Any] = {
-        name: getattr(one, name) + getattr(other, name) for name in ("mistakes", "repairs", "health")
-    }
-    joined = replace(one, **arrays, **lists)
     return joined.of(sorted(joined.mistakes, key=lambda mistake: rank[mistake.index]))

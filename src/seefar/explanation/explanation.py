@@ -23,14 +23,11 @@ from seefar.runs.files import parse_json
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Explanation:
-    """Maps, occlusion test and health badges of M mistakes.
+    """Maps, occlusion test and health badges of M mistakes, highest loss first.
 
     Attributes:
-        mistakes: the M mistakes, highest loss first.
-        classes: names of the K classes.
-        contrast: float32 (M, h, w), why the predicted rather than the true class: the difference of the next two.
-        predicted: float32 (M, h, w), map for the predicted class.
-        true: float32 (M, h, w), map for the true class.
+        predicted, true: float32 (M, h, w), maps for the predicted and for the true class.
+        contrast: float32 (M, h, w), why the one rather than the other: their difference.
         hidden: bool (M, H, W), the pixels that the occlusion test hid in the end.
         repairs: the effect of hiding them, one entry a mistake.
         health: how far each contrast map can be trusted.
@@ -38,8 +35,7 @@ class Explanation:
         method, layer, cells, hide: the settings, see `MapSettings` and `seefar.explain`.
         damaged: bool (R,), for each of R correct predictions whether hiding the evidence for it changed it. Empty until
             all mistakes of the predictions are explained.
-        model: fingerprint of the weights, as in the predictions.
-        images: fingerprint of the images and labels, likewise.
+        model, images: fingerprints of the weights, and of the images and labels, as in the predictions.
     """
 
     mistakes: list[Mistake]
@@ -90,18 +86,10 @@ class Explanation:
                 f"Test image {missing[0]} is not among the {len(self)} mistakes of this explanation: pass it to "
                 "seefar.explain."
             )
-        chosen = [row_of[mistake.index] for mistake in mistakes]
-        rows = np.array(chosen, dtype=np.int64)
-        return replace(
-            self,
-            mistakes=[self.mistakes[number] for number in chosen],
-            contrast=self.contrast[rows],
-            predicted=self.predicted[rows],
-            true=self.true[rows],
-            hidden=self.hidden[rows],
-            repairs=[self.repairs[number] for number in chosen],
-            health=[self.health[number] for number in chosen],
-        )
+        rows = np.array([row_of[mistake.index] for mistake in mistakes], dtype=np.int64)
+        parts: dict[str, Any] = {name: getattr(self, name)[rows] for name in ARRAYS}
+        parts |= {name: [getattr(self, name)[row] for row in rows] for name in TABLES}
+        return replace(self, **parts)
 
     def summary(self) -> dict[str, Any]:
         """Settings, grid and rates, as plain values for JSON."""
@@ -115,14 +103,13 @@ class Explanation:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write one `.npz` of plain arrays, from which `load` restores exactly the same.
+        """Write one `.npz` of plain arrays, from which `load` restores the same.
 
-        `index`, `contrast`, `predicted`, `true`, `hidden` and `damaged` are arrays; `about` is the rest, as JSON in
-        UTF-8 bytes.
+        Mistakes, repairs, health badges and settings are JSON in UTF-8, the array `about`.
         """
         about = {name: getattr(self, name) for name in _PLAIN}
         about["grid"] = asdict(self.grid)
-        about.update({name: [asdict(one) for one in getattr(self, name)] for name in _TABLES})
+        about.update({name: [asdict(one) for one in getattr(self, name)] for name in TABLES})
         arrays = {name: getattr(self, name) for name in _FORM if name not in ("index", "about")}
         arrays["index"] = np.array([mistake.index for mistake in self.mistakes], dtype=np.int64)
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
@@ -130,11 +117,7 @@ class Explanation:
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
-        """Read what `save` wrote.
-
-        Raises:
-            RunError: the file is missing or damaged.
-        """
+        """Read what `save` wrote; a `RunError` if the file is missing or damaged."""
         arrays: dict[str, Any] = load_arrays(path, _FORM)
         del arrays["index"]
         about = parse_json(arrays.pop("about").tobytes())
@@ -146,7 +129,10 @@ class Explanation:
         return cls(**arrays, **about)
 
 
-_TABLES = ("mistakes", "repairs", "health")
+ARRAYS = ("contrast", "predicted", "true", "hidden")
+"""Attributes with a row for each mistake."""
+TABLES = ("mistakes", "repairs", "health")
+"""Attributes with an entry for each mistake."""
 _PLAIN = ("classes", "method", "layer", "cells", "hide", "model", "images")
 _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
     "index": ("int64", ("M",)),

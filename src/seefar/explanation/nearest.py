@@ -22,14 +22,8 @@ def nearest(
     """The nearest rows of a bank to each query, by cosine distance (1 minus the cosine of the angle).
 
     Exact: candidates by a float32 matrix product, ordered by distances in float64; the first of equally distant rows.
-
-    Args:
-        queries: float32 (N, C).
-        bank: float32 (M, C). A row of zeros is at distance 1 from everything.
-        count: how many; fewer if the bank has fewer.
-
-    Returns:
-        Positions in the bank, int64 (N, count), the nearest first, and the distances, float64 (N, count), 0 to 2.
+    Queries and bank are float32, (N, C) and (M, C); a row of zeros is at distance 1 from everything. Returns positions
+    in the bank, int64 (N, count), the nearest first, and distances, float64 (N, count); fewer if the bank has fewer.
     """
     count = min(count, len(bank))
     candidates = min(count + SPARE, len(bank))

@@ -34,15 +34,11 @@ class Neighbours:
 
     Attributes:
         index: data set indices of the mistakes, int64 (M,), ascending.
-        of_predicted: indices of the nearest training images of the predicted class, int64 (M, 3), the nearest first;
+        of_predicted, of_true: indices of the nearest training images of either class, int64 (M, 3), the nearest first;
             -1 where the class has fewer.
-        of_true: those of the true class, likewise.
-        distance_predicted: cosine distances of `of_predicted`, float64 (M, 3), 0 to 2; nan where `of_predicted` is -1.
-        distance_true: those of `of_true`.
+        distance_predicted, distance_true: their cosine distances, float64 (M, 3), 0 to 2; nan for -1.
         duplicates: test images, mistakes or not, that are nearly training images.
-        model: fingerprint of the weights.
-        training: fingerprint of the training images and labels.
-        images: fingerprint of the test images and labels.
+        model, training, images: fingerprints of the weights, and of training and test images with their labels.
     """
 
     index: Indices
@@ -59,7 +55,7 @@ class Neighbours:
         return f"Neighbours({len(self.index)} mistakes, {len(self.duplicates)} near-duplicates)"
 
     def save(self, path: str | Path) -> None:
-        """Write an `.npz` of plain arrays, from which `load` restores exactly the same."""
+        """Write an `.npz` of plain arrays, from which `load` restores the same."""
         arrays: dict[str, Any] = {name: getattr(self, name) for name in _FORM if hasattr(self, name)}
         for name in _DUPLICATE:
             values = [getattr(duplicate, name) for duplicate in self.duplicates]
@@ -68,11 +64,7 @@ class Neighbours:
 
     @classmethod
     def load(cls, path: str | Path) -> Neighbours:
-        """Read what `save` wrote.
-
-        Raises:
-            RunError: the file is missing, damaged, or holds other arrays.
-        """
+        """Read what `save` wrote; a `RunError` if the file is missing, damaged, or holds other arrays."""
         arrays = load_arrays(path, _FORM)
         columns = [arrays.pop(f"duplicate_{name}").tolist() for name in _DUPLICATE]
         duplicates = tuple(Duplicate(*row) for row in zip(*columns, strict=True))
@@ -100,24 +92,11 @@ _FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
 def find_neighbours(predictions: Predictions, training: Predictions | None, data: Data) -> Neighbours:
     """The nearest training images of all mistakes, and near-duplicates among the test images.
 
-    Args:
-        predictions: for the test images.
-        training: for the training images, without augmentation; None, or without features: only the near-duplicates are
-            found, and nothing is near a mistake.
-        data: the images of both.
+    From predictions for the test and, without augmentation, for the training images. Without the latter, or without
+    features, only the near-duplicates are found.
 
     Raises:
         DataError: the predictions are of different weights, or of other images than `data`.
-
-    Examples:
-        >>> import seefar
-        >>> from seefar.data.shapes import load_shapes
-        >>> data, quiet = load_shapes(train=40, test=10), seefar.progress.SILENT
-        >>> model = seefar.ResNet18(width=2).eval()
-        >>> predictions = seefar.predict(model, data.test, progress=quiet)
-        >>> found = find_neighbours(predictions, seefar.predict(model, data.train, progress=quiet), data)
-        >>> found.of_true.shape == (len(found.index), 3)
-        True
     """
     if training is not None and predictions.model != training.model:
         raise DataError("The predictions for test and training images must be of the same weights: compute them again.")

@@ -5,7 +5,7 @@ A map says where the evidence is; only the network's prediction without it shows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from seefar.choices import HideName
 from seefar.data.images import Images, Labels
-from seefar.evaluation.metrics import mcnemar, wilson_interval
-from seefar.maps.capture import Model, logits_of
+from seefar.evaluation.metrics import Rate, mcnemar
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.sanity import evidence_inside
 from seefar.model.inference import log_softmax
@@ -31,17 +30,16 @@ BATCH = 20
 Pixels = NDArray[np.bool_]  # (N, H, W)
 Ranks = NDArray[np.int64]  # (N, H, W), from `rank_pixels`: 0 for the pixel that is hidden first
 Outcome = Literal["repaired", "other", "stays"]
+Predict = Callable[[Images], NDArray[np.float32]]
+"""Logits, float32 (n, K), of stored images, uint8 (n, H, W, 3), such as `Classifier.logits`."""
 
 
 def hide(images: Images, hidden: Pixels, how: HideName = "blur") -> Images:
-    """The images with their hidden pixels replaced.
+    """The images, uint8 (N, H, W, 3), with their hidden pixels, bool (N, H, W), replaced.
 
-    Args:
-        images: uint8 (N, H, W, 3).
-        hidden: bool (N, H, W).
-        how: `blur`: each hidden pixel becomes the average of the visible ones around it, under a Gaussian with a
-            standard deviation of an eighth of the image, so that no hidden colour is left; `grey`: 128; `mean`: the
-            average of the image's visible pixels. Where no pixel is visible, `blur` and `mean` give grey.
+    `blur`: each hidden pixel becomes the average of the visible ones around it, under a Gaussian with a standard
+    deviation of an eighth of the image, so that no hidden colour is left; `grey`: 128; `mean`: the average of the
+    image's visible pixels. Where no pixel is visible, `blur` and `mean` give grey.
     """
     visible = ~hidden[..., None]
     if how == "grey":
@@ -68,8 +66,7 @@ class Trial:
             last.
         share: float (M,), the one of SHARES that this mask hides.
         logits: float32 (M, K), with this mask.
-        first_change: float (M,), the first share at which the prediction was not that of the intact image; inf if there
-            was none.
+        first_change: float (M,), the first share at which the prediction changed; inf if there was none.
     """
 
     pixels: Pixels
@@ -100,12 +97,9 @@ class Trial:
 
 @dataclass(frozen=True)
 class Occlusion:
-    """The occlusion test of M mistakes with its two controls.
+    """The occlusion test of M mistakes: the strongest evidence is hidden (`top`), or its two controls.
 
-    Attributes:
-        top: hides the strongest evidence for the predicted rather than the true class.
-        shifted: hides the control mask, which has the same shape elsewhere.
-        least: hides as many of the pixels that matter least for the two classes.
+    These hide the control mask (`shifted`), or as many of the pixels that matter least for the two classes.
     """
 
     top: Trial
@@ -114,7 +108,7 @@ class Occlusion:
 
 
 def occlude(
-    model: Model,
+    predict: Predict,
     images: Images,
     predicted: Labels,
     true: Labels,
@@ -124,17 +118,11 @@ def occlude(
     how: HideName = "blur",
     index: NDArray[np.int64] | None = None,
 ) -> Occlusion:
-    """The occlusion test: hide the strongest pixels of the contrast map, then those of the two controls.
+    """The occlusion test: hide the strongest pixels of the contrast map, (M, h, w), then those of the two controls.
 
-    Args:
-        model: see `seefar.maps.capture.Model`.
-        images: uint8 (M, H, W, 3).
-        predicted: the predicted classes, int64 (M,).
-        true: the true classes, int64 (M,).
-        contrast: map of the predicted minus map of the true class, (M, h, w).
-        grid: positions of the cells; default: they share the image evenly.
-        how: what replaces hidden pixels; see `hide`.
-        index: data set index of each image, int64 (M,), from which its control mask is drawn. Default: 0, 1, 2, ...
+    The map is that of the predicted minus that of the true class, int64 (M,) each; without a grid its cells share the
+    images, uint8 (M, H, W, 3), evenly. The control masks are drawn from the data set index of each image, int64 (M,),
+    by default 0, 1, 2, ... For `how` see `hide`.
     """
     values = to_pixels(contrast, (images.shape[1], images.shape[2]), grid)
     count, ranks = len(images), rank_pixels(values)
@@ -142,12 +130,12 @@ def occlude(
     orders = np.concatenate((ranks, shift_ranks(ranks, steps), rank_pixels(-np.abs(values))))
     # All three in one series of tries, so that the images that are left share batches.
     each = np.tile(np.arange(count), 3)
-    trial = occlude_progressively(model, images[each], predicted[each], orders, goal=true[each], how=how)
+    trial = occlude_progressively(predict, images[each], predicted[each], orders, goal=true[each], how=how)
     return Occlusion(*(trial.of(slice(start * count, (start + 1) * count)) for start in range(3)))
 
 
 def occlude_progressively(
-    model: Model,
+    predict: Predict,
     images: Images,
     before: Labels,
     ranks: Ranks,
@@ -155,17 +143,11 @@ def occlude_progressively(
     goal: Labels | None = None,
     how: HideName = "blur",
 ) -> Trial:
-    """Hide each of SHARES of the pixels in turn until the prediction is the goal.
+    """Hide each of SHARES of the pixels in turn until the prediction is the goal, int64 (M,), or any other than before.
 
-    For an image that never reaches the goal the first change counts, and if there is none, the last try.
-
-    Args:
-        model: see `seefar.maps.capture.Model`.
-        images: uint8 (M, H, W, 3).
-        before: the predicted class of the intact image, int64 (M,).
-        ranks: which pixels are hidden first, int64 (M, H, W); see `rank_pixels`.
-        goal: the class to reach, int64 (M,); None: any other than before.
-        how: what replaces hidden pixels; see `hide`.
+    For an image that never reaches the goal the first change counts, and if there is none, the last try. The ranks say
+    which pixels are hidden first, int64 (M, H, W), see `rank_pixels`; `before` is the predicted class of the intact
+    image, int64 (M,).
     """
     pixels, share = np.zeros(ranks.shape, dtype=bool), np.zeros(len(images))
     logits = np.zeros((len(images), 1), np.float32)
@@ -175,7 +157,7 @@ def occlude_progressively(
         if not len(left):
             break
         hidden = ranks[left] < round(tried * ranks[0].size)
-        parts = [logits_of(model, hide(images[left[rows]], hidden[rows], how)) for rows in slices(len(left))]
+        parts = [predict(hide(images[left[rows]], hidden[rows], how)) for rows in slices(len(left))]
         found = np.concatenate(parts)
         if tried == SHARES[0]:
             logits = np.zeros((len(images), found.shape[1]), np.float32)
@@ -196,8 +178,8 @@ def slices(count: int, size: int = BATCH) -> list[slice]:
 def control_steps(index: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
     """How far the control mask of each image is moved, in pixels, int64 (M,): from 1 to `pixels` - 1.
 
-    Drawn from the data set index of each image alone, int64 (M,): a step by rank of loss would change with the last
-    bits of the weights.
+    Drawn from the data set index of each image alone: a step by rank of loss would change with the last bits of the
+    weights.
     """
     steps = [np.random.default_rng((Stream.SHIFT, int(one))).integers(1, pixels) for one in index]
     return np.array(steps, dtype=np.int64)
@@ -214,22 +196,18 @@ def shift_ranks(ranks: Ranks, steps: NDArray[np.int64]) -> Ranks:
 
 @dataclass(frozen=True)
 class Repair:
-    """One prediction with its evidence hidden, against another class: the true one of a mistake.
-
-    For a picture without a label the runner-up takes the place of the true class.
+    """One prediction with its evidence hidden, against the true class, or for a picture without a label the runner-up.
 
     Attributes:
         outcome: `repaired`: the prediction became the true class; `other`: another class; `stays`: it did not change.
         share: share of the pixels that were hidden then, or at the last try.
         box: first row, first column, and the row and column after the last, in pixels, around the hidden ones.
         evidence: share of the positive part of the contrast map that was in the hidden pixels.
-        answer: the predicted class then.
-        answer_probability: its probability then.
+        answer, answer_probability: the predicted class then, and its probability.
         predicted_before, predicted_after: probability of the class predicted for the intact image.
         true_before, true_after: probability of the true class.
         control_share: share at which hiding the control mask changed the prediction too; None if it never did.
-        shifted: the outcome of hiding the control mask.
-        least: the outcome of hiding the least relevant pixels.
+        shifted, least: the outcome of hiding the control mask, and the least relevant pixels.
     """
 
     outcome: Outcome
@@ -247,12 +225,7 @@ class Repair:
     least: Outcome = "stays"
 
     def sentence(self, predicted: int, classes: Sequence[str]) -> str:
-        """What hiding the evidence did, in three facts: the prediction then, the first one's fall, the control.
-
-        Args:
-            predicted: the class predicted for the intact image.
-            classes: names of the K classes.
-        """
+        """What hiding the evidence did, in three facts: the prediction then, the first one's fall, the control."""
         fall = f"{self.predicted_before:.0%} \N{RIGHTWARDS ARROW} {self.predicted_after:.0%}"
         if self.outcome == "stays":
             after = f"still {classes[predicted]}, {fall}."
@@ -303,33 +276,12 @@ def find_repairs(
 
 
 @dataclass(frozen=True)
-class Rate:
-    """How often something happened: share of n, and its 95% Wilson interval."""
-
-    n: int
-    share: float | None
-    interval: tuple[float, float] | None
-
-    @classmethod
-    def of(cls, hits: NDArray[np.bool_]) -> Rate:
-        """The share of true values with its interval; None without any value."""
-        n = len(hits)
-        return cls(n, float(hits.mean()), wilson_interval(int(hits.sum()), n)) if n else cls(0, None, None)
-
-
-@dataclass(frozen=True)
 class RepairRates:
-    """The occlusion test over many mistakes.
+    """The occlusion test over many mistakes: rates of `repaired` with both controls, and of other changes.
 
-    Attributes:
-        repaired: hiding the strongest pixels made the prediction correct.
-        shifted: hiding the control mask did.
-        least: hiding the least relevant pixels did.
-        p_shifted: McNemar's exact p of `repaired` against `shifted`, paired by image, two-sided.
-        p_least: the same against `least`.
-        other: hiding the strongest pixels changed the prediction to another wrong class.
-        damaged: correctly classified images whose prediction changed when the strongest pixels of the map of their
-            class minus that of the runner-up were hidden.
+    `p_shifted` and `p_least` are McNemar's exact two-sided p of `repaired` against either control, paired by image.
+    Hiding the strongest pixels changed the prediction to another wrong class (`other`), or the prediction for a
+    correctly classified image (`damaged`), where the map of its class minus that of the runner-up is hidden.
     """
 
     repaired: Rate

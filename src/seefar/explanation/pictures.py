@@ -28,22 +28,17 @@ class PicturePrediction:
     """The network's prediction for one picture, and the evidence for it.
 
     Attributes:
-        file: name of the file.
         picture: the image that the network got, and how it was made from the file.
-        classes: names of the K classes.
         probabilities: float64 (K,), of the classes.
-        predicted: the class with the largest logit.
-        runner_up: the class with the second largest.
-        contrast: float32 (h, w), why the predicted class rather than the runner-up: the difference of the next two.
+        predicted, runner_up: the classes with the largest and the second largest logit.
         predicted_map, runner_up_map: float32 (h, w), map for each of them.
+        contrast: float32 (h, w), why the predicted class rather than the runner-up: their difference.
         grid: positions of the maps' cells in the image.
         hidden: bool (H, W), the pixels that the occlusion test hid in the end: the strongest evidence for the predicted
             class rather than the runner-up.
         repair: the effect of hiding them; its true class is the runner-up.
         health: how far the contrast map can be trusted.
-        method: how the maps were computed.
-        layer: of which layer; None: of the last stage of the dense twin.
-        hide: what replaced the hidden pixels.
+        method, layer, hide: the settings, see `seefar.explain`.
     """
 
     file: str
@@ -72,11 +67,7 @@ class PicturePrediction:
         return f"{first}, then {second}"
 
     def sentence(self, classes: Sequence[str] | None = None) -> str:
-        """The effect of hiding the evidence, in words.
-
-        Args:
-            classes: other names for the K classes, such as shortened ones.
-        """
+        """The effect of hiding the evidence, in words, with other names for the K classes, such as shortened ones."""
         return self.repair.sentence(self.predicted, classes or self.classes)
 
     def summary(self) -> dict[str, Any]:
@@ -129,18 +120,17 @@ def predict_pictures(
     The result for a picture does not depend on the others.
 
     Args:
-        model: as in `seefar.explain`, such as `run.model`.
+        model: a network, such as `run.model`.
         pictures: a file or a folder of files, a picture of Pillow or an array, or several of them; see
             `seefar.data.pictures.read_picture`.
         classes: names of the K classes, such as `run.classes`.
         image_size: height and width in pixels that the network was trained on, such as `run.image_size`.
         fit: how pictures of another shape are brought to it, such as `run.recipe.fit`.
-        method: as in `seefar.explain`, like layer, cells and hide.
-        layer: see `seefar.explain`.
-        cells: see `seefar.explain`.
-        hide: see `seefar.explain`.
-        grid: positions of the maps' cells, such as `grid` of the network's `seefar.Explanation`, which was measured.
-            Default: as far as the network's architecture determines them.
+        method: the class activation map to compute.
+        layer: see `seefar.gradcam`.
+        cells: see `seefar.gradcam`.
+        hide: what replaces hidden pixels.
+        grid: positions of the maps' cells, such as the measured `grid` of an `Explanation`; default: as far as known.
         progress: see `seefar.progress`.
 
     Raises:
@@ -148,16 +138,12 @@ def predict_pictures(
         ChoiceError: as in `seefar.explain`.
 
     Examples:
-        >>> import tempfile
-        >>> import seefar
-        >>> from PIL import Image
-        >>> file = tempfile.mkdtemp() + "/red.png"
-        >>> Image.new("RGB", (60, 40), "red").save(file)
-        >>> classes = ("cat", "dog", "fox")
+        >>> import numpy as np, seefar
+        >>> picture, classes = np.zeros((40, 60, 3), np.uint8), ("cat", "dog", "fox")
         >>> network = seefar.ResNet18(num_classes=3, width=2).eval()
-        >>> (found,) = seefar.predict_pictures(network, file, classes, progress=seefar.SILENT)
-        >>> found.contrast.shape, found.picture.crop, found.classes[found.predicted] in classes
-        ((8, 8), (10, 0, 50, 40), True)
+        >>> (found,) = seefar.predict_pictures(network, picture, classes, progress=seefar.SILENT)
+        >>> found.contrast.shape, found.picture.crop
+        ((8, 8), (10, 0, 50, 40))
     """
     classifier = adapt(model)
     choices = MapChoices(method, None if layer is None else classifier.layer_name(layer), cells, hide)
@@ -191,7 +177,8 @@ def explain_pictures(
         probabilities = np.exp(log_softmax(logits))
         before = np.take_along_axis(probabilities, np.stack((first, second), axis=1), axis=1)
         # The control mask of index 0 for each, so that the result does not depend on a picture's position.
-        batch = explainer.explain_part(images, (first, second), before, np.zeros(len(images), np.int64))
+        index = np.zeros(len(images), np.int64)
+        maps, others, hidden, repairs, health = explainer.explain_part(images, (first, second), before, index)
         for i, (name, picture) in enumerate(zip(names[rows], pictures[rows], strict=True)):
             found.append(
                 PicturePrediction(
@@ -201,13 +188,13 @@ def explain_pictures(
                     probabilities=probabilities[i],
                     predicted=int(first[i]),
                     runner_up=int(second[i]),
-                    contrast=batch.first[i] - batch.second[i],
-                    predicted_map=batch.first[i],
-                    runner_up_map=batch.second[i],
+                    contrast=maps[i] - others[i],
+                    predicted_map=maps[i],
+                    runner_up_map=others[i],
                     grid=explainer.grid,
-                    hidden=batch.hidden[i],
-                    repair=batch.repairs[i],
-                    health=batch.health[i],
+                    hidden=hidden[i],
+                    repair=repairs[i],
+                    health=health[i],
                     method=explainer.settings.method,
                     layer=explainer.settings.layer,
                     hide=explainer.settings.hide,

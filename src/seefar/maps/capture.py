@@ -2,69 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.data.images import Images, ImageSize, both
+from seefar.data.images import ImageSize, both
 from seefar.errors import ChoiceError
 from seefar.maps.grid import Grid
 from seefar.model.adapt import SMALLEST_MAP, Classifier, adapt, first_tensor, hooked
 from seefar.model.inference import evaluating
 from seefar.model.resnet import ResNet18, dense_twin
 
-Model = nn.Module | Classifier | Callable[[Images], Any]
-"""What `seefar.adapt` takes, or a function from stored images, uint8 (n, H, W, 3), to an array of logits."""
-
 BATCH_SIZE = 100
 
 
-def logits_of(model: Model, images: Images) -> NDArray[np.float32]:
-    """Logits, float32 (N, K), of stored images, uint8 (N, H, W, 3).
-
-    Args:
-        model: see `Model`.
-        images: uint8 (N, H, W, 3).
-
-    Raises:
-        ChoiceError: the model returns something else.
-
-    Examples:
-        >>> logits_of(lambda images: images.mean((1, 2)), np.full((1, 4, 4, 3), 7, np.uint8))
-        array([[7., 7., 7.]], dtype=float32)
-    """
-    if isinstance(model, nn.Module | Classifier) or not callable(model):
-        return adapt(model).logits(images)
-    parts = [np.asarray(model(images[start : start + BATCH_SIZE])) for start in range(0, len(images), BATCH_SIZE)]
-    if not all(part.ndim == 2 for part in parts) or sum(map(len, parts)) != len(images):
-        raise ChoiceError(
-            f"{type(model).__name__} must return logits (N, K) for {len(images)} images (got {parts[0].shape})."
-        )
-    return np.concatenate(parts).astype(np.float32)
-
-
 def default_cells(image_size: ImageSize, stem_stride: int = 1) -> int:
-    """Cells on the shorter side of the default layer: those of the first dense twin with at least 6.
-
-    Examples:
-        >>> default_cells(32), default_cells(16), default_cells((160, 224), stem_stride=4)
-        (8, 8, 10)
-    """
+    """Cells on the shorter side of the default layer: those of the first dense twin with at least 6, 8 at 32 pixels."""
     doublings = _doublings(image_size, stem_stride)
     return next(size for size in doublings if size >= SMALLEST_MAP and doublings[size])
 
 
 def fine_twin(model: nn.Module, image_size: ImageSize, cells: int | None, force: bool = False) -> ResNet18:
-    """The dense twin whose last stage has this many cells on its shorter side; by default `default_cells`.
-
-    Raises:
-        ChoiceError: the network is not a `ResNet18`, or no twin of it has that many cells.
-    """
+    """The dense twin whose last stage has this many cells on its shorter side; by default `default_cells`."""
     if not isinstance(model, ResNet18):
         raise ChoiceError(f"Only a ResNet18 has a dense twin, this is a {type(model).__name__}: leave cells out.")
     doublings = _doublings(image_size, model.stem_stride)
@@ -84,19 +46,11 @@ def _doublings(image_size: ImageSize, stem_stride: int) -> dict[int, int]:
 
 
 def grid_of(model: nn.Module | Classifier, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:
-    """The grid of a layer's cells, as far as the network's architecture determines it.
+    """The grid of a layer's cells, (rows, columns), as far as the network's architecture determines it.
 
     A `ResNet18` halves its cells by strides of 2, rounding up, so its cells are 1, 2, 4 or 8 pixels apart whatever the
-    image's size: at 50 pixels 13 cells are 4 apart, not 50 / 13. For another network only the number of cells is
-    known, and they are assumed to share the image evenly, which is right to within a cell.
-
-    The origin is the middle of the first cell's block of pixels. The position of a dense twin's cells is learnt,
-    see `seefar.maps.sanity.find_origin`.
-
-    Args:
-        model: a `ResNet18`, or what else `seefar.adapt` takes or returns.
-        cells: rows and columns of a map.
-        image_size: height and width in pixels, or one number for both.
+    image's size: at 50 pixels 13 cells are 4 apart, not 50 / 13. Those of other networks are assumed to share the image
+    evenly. The origin is the middle of the first cell's block; for a dense twin see `seefar.maps.sanity.find_origin`.
     """
     grid = Grid.even(cells, image_size)
     if isinstance(adapt(model).network, ResNet18):
@@ -107,13 +61,9 @@ def grid_of(model: nn.Module | Classifier, cells: tuple[int, int], image_size: i
 
 @dataclass(frozen=True)
 class Captured:
-    """A layer's activations for n images, and the gradient of each image's class score with respect to them.
+    """For n images the network's input (n, ...), the classes of the maps, int64 (n,), and a layer's activations.
 
-    Attributes:
-        inputs: the network's input, float (n, ...).
-        classes: int64 (n,), the class that each image's map is for.
-        activations: float32 (n, C, h, w).
-        gradients: float32 (n, C, h, w), of the logit of that class.
+    Activations and gradients of each image's class score are float32 (n, C, h, w).
     """
 
     inputs: Tensor
@@ -123,20 +73,11 @@ class Captured:
 
 
 def capture(classifier: Classifier, inputs: Tensor, classes: Tensor, layer: str) -> Captured:
-    """Run the network forwards once, and backwards to `layer`.
+    """Run the network forwards once, and backwards to `layer`, from the logit of each image's class, int64 (N,).
 
     Nothing below the layer is differentiated, so frozen weights and a surrounding `torch.no_grad()` do not matter,
-    and no parameter gets a `.grad`.
-
-    Args:
-        classifier: what `seefar.adapt` returns.
-        inputs: what its `inputs` returns, float (N, ...).
-        classes: int64 (N,), the class of each image whose logit is differentiated.
-        layer: the name of a submodule.
-
-    Raises:
-        ChoiceError: there is no such layer, it has no cells, is used more than once or does not reach the logits, or
-            a class is out of range.
+    and no parameter gets a `.grad`. A `ChoiceError` if the layer has no cells, is used more than once or does not reach
+    the logits, or a class is out of range.
     """
     taken: list[Tensor] = []
 

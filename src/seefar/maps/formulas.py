@@ -3,8 +3,6 @@
 They differ in how the gradient of the class's logit weighs the activations. At the last stage of a `ResNet18`, whose
 global average enters a linear layer, Grad-CAM and HiResCAM are the same map, CAM (Zhou et al. 2015, arXiv 1512.04150),
 and it is exact: the mean over the cells that enter the logit, plus the bias, is the logit.
-
-All have the same arguments, result and errors, which `gradcam` documents.
 """
 
 from __future__ import annotations
@@ -42,21 +40,17 @@ def gradcam(
     """Grad-CAM (Selvaraju et al. 2016, arXiv 1610.02391): evidence for a class (above 0) and against it (below 0).
 
     Each channel is weighted by the gradient of the class's logit, summed over the cells, and the channels are added
-    up. The paper averages the gradient instead; its map is this one divided by the number of cells, h * w. The sum
-    makes the unit logits. Good for: the last stage, where it is exact.
-
-    Nothing is cut off at zero or rescaled. Where the network's numbers are not finite the map is zero, see
-    `seefar.maps.grid.map_status`. The network keeps its mode and gets no hook and no `.grad`.
+    up. The paper averages the gradient; its map is this one divided by h * w. The sum makes the unit logits. Good for:
+    the last stage, where it is exact. Nothing is cut off at zero or rescaled. Where the network's numbers are not
+    finite the map is zero. The network keeps its mode and gets no hook and no `.grad`.
 
     Args:
         model: a `ResNet18`, or what else `seefar.adapt` takes or returns.
-        images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1, which the classifier normalises itself. A single
-            picture is a batch of one, and a list of pictures of one size is a batch.
-        classes: the class index to explain, 0 to K-1: one for each image, int (N,), or one for all. Default: the class
-            that the network predicts.
-        layer: a submodule that gives (N, C, h, w), (N, h, w, C) or tokens (N, T, C), by name, such as `layer3`, or
-            itself. Default: the last stage of the dense twin of a `ResNet18`, which has the same weights and finer
-            cells; of another network the layer of the classifier, see `Classifier.find_layer`.
+        images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1; one picture, or a list of pictures of one size.
+        classes: the class indices to explain, int (N,), or one for all; default: the predicted ones.
+        layer: a submodule that gives (N, C, h, w), (N, h, w, C) or tokens (N, T, C), or its name, such as `layer3`.
+            Default: the last stage of the dense twin of a `ResNet18`, which has the same weights and finer cells; of
+            another network that of `Classifier.find_layer`.
         cells: cells on a side of a `ResNet18`'s default layer: 8, 16 or 32 for 32-pixel images; default 8.
         force: also give a map of 5x5 cells or fewer.
 
@@ -69,10 +63,8 @@ def gradcam(
             range.
 
     Examples:
-        >>> import numpy as np
-        >>> import seefar
-        >>> images = np.zeros((2, 32, 32, 3), np.uint8)
-        >>> seefar.gradcam(seefar.ResNet18(width=2), images, classes=3).shape
+        >>> import numpy as np, seefar
+        >>> seefar.gradcam(seefar.ResNet18(width=2), np.zeros((2, 32, 32, 3), np.uint8), classes=3).shape
         (2, 8, 8)
     """
 
@@ -99,10 +91,8 @@ def gradcam_plus_plus(
     `gradcam`.
 
     Examples:
-        >>> import numpy as np
-        >>> import seefar
-        >>> images = np.zeros((2, 32, 32, 3), np.uint8)
-        >>> seefar.gradcam_plus_plus(seefar.ResNet18(width=2), images, layer="layer2").shape
+        >>> import numpy as np, seefar
+        >>> seefar.gradcam_plus_plus(seefar.ResNet18(width=2), np.zeros((2, 32, 32, 3), np.uint8), layer="layer2").shape
         (2, 16, 16)
     """
 
@@ -132,10 +122,8 @@ def hirescam(
     gradient. Arguments as `gradcam`.
 
     Examples:
-        >>> import numpy as np
-        >>> import seefar
-        >>> images = np.zeros((2, 32, 32, 3), np.uint8)
-        >>> seefar.hirescam(seefar.ResNet18(width=2), images, [3, 1], layer="layer2").shape
+        >>> import numpy as np, seefar
+        >>> seefar.hirescam(seefar.ResNet18(width=2), np.zeros((2, 32, 32, 3), np.uint8), [3, 1], layer="layer2").shape
         (2, 16, 16)
     """
 
@@ -160,10 +148,8 @@ def layercam(
     activations are not negative. Times h * w, as `hirescam`. Arguments as `gradcam`.
 
     Examples:
-        >>> import numpy as np
-        >>> import seefar
-        >>> images = np.zeros((2, 32, 32, 3), np.uint8)
-        >>> seefar.layercam(seefar.ResNet18(width=2), images, 3, layer="layer1").shape
+        >>> import numpy as np, seefar
+        >>> seefar.layercam(seefar.ResNet18(width=2), np.zeros((2, 32, 32, 3), np.uint8), 3, layer="layer1").shape
         (2, 32, 32)
     """
 
@@ -185,11 +171,9 @@ IN_LOGITS = ("gradcam", "hirescam", "layercam")  # the values of the other metho
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """The maps of every class at the last stage.
+    """The maps of every class at the last stage, float32 (N, K, h, w), in logits.
 
-    Attributes:
-        maps: float32 (N, K, h, w), in logits.
-        logits: float32 (N, K), the network's own: the mean of the cells that enter them, plus the bias.
+    `logits`, float32 (N, K), are the network's own: the mean of the cells that enter them, plus the bias.
     """
 
     maps: NDArray[np.float32]
@@ -213,8 +197,7 @@ def class_maps(
     applied to each cell. Arguments and errors as `seefar.gradcam`.
 
     Examples:
-        >>> import numpy as np
-        >>> import seefar
+        >>> import numpy as np, seefar
         >>> found = seefar.class_maps(seefar.ResNet18(width=2), np.zeros((1, 32, 32, 3), np.uint8))
         >>> found.maps.shape, found.contrast(3, 5).shape
         ((1, 10, 8, 8), (1, 8, 8))
@@ -252,18 +235,14 @@ def contrast_map(
     """Why one class rather than the other: map of `predicted` minus map of `true`.
 
     With Grad-CAM, which is linear in the gradient, this is the map of the difference of the two logits; at the default
-    layer the mean over the cells that enter the logits, plus the difference of the two biases, is the margin. Swapping
-    the classes changes the sign; a class against itself is zero.
-
-    Both classes are class indices as in `seefar.gradcam`, like the other arguments, the result and the errors; `method`
-    is a function such as `seefar.hirescam`.
+    layer the mean over the cells that enter the logits, plus the difference of the two biases, is the margin. Arguments
+    and errors as `seefar.gradcam`; `method` is a function such as `seefar.hirescam`.
 
     Examples:
-        >>> import numpy as np
-        >>> import seefar
-        >>> network, images = seefar.ResNet18(width=2), np.zeros((2, 32, 32, 3), np.uint8)
-        >>> float(np.abs(seefar.contrast_map(network, images, predicted=3, true=3)).max())
-        0.0
+        >>> import numpy as np, seefar
+        >>> images = np.zeros((2, 32, 32, 3), np.uint8)
+        >>> seefar.contrast_map(seefar.ResNet18(width=2), images, predicted=3, true=5).shape
+        (2, 8, 8)
     """
     one, two = (method(model, images, classes, layer, cells=cells, force=force) for classes in (predicted, true))
     return one - two
@@ -282,9 +261,9 @@ def compute_maps(
     cells: int | None = None,
     force: bool = False,
 ) -> Maps:
-    """The maps that a formula gives for each batch's activations and gradients: what all methods share.
+    """The maps (n, h, w) that a formula gives for each batch of captured images: what all methods share.
 
-    The formula computes the maps of n images, (n, h, w), from what was captured of them. Other arguments as `gradcam`.
+    Other arguments as `gradcam`.
     """
     classifier = adapt(model)
     with evaluating(classifier.network):

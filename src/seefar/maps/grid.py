@@ -26,10 +26,6 @@ class Grid:
         cells: rows and columns of cells, (h, w).
         spacing: pixels from the centre of a cell to that of the next.
         origin: pixels from the centre of the image's first pixel to that of the first cell.
-
-    Examples:
-        >>> Grid((8, 8), spacing=4.0, origin=1.5).centres(0)[:3]  # the middles of blocks of 4 pixels
-        array([1.5, 5.5, 9.5])
     """
 
     cells: tuple[int, int]
@@ -38,12 +34,7 @@ class Grid:
 
     @classmethod
     def even(cls, cells: tuple[int, int], image_size: int | tuple[int, int]) -> Grid:
-        """Cells that share the image evenly: blocks of (longer side / its cells) pixels.
-
-        Args:
-            cells: rows and columns of cells.
-            image_size: height and width in pixels, or one number for both.
-        """
+        """Cells that share the image evenly: blocks of (longer side / its cells) pixels."""
         height, width = both(image_size)
         spacing = height / cells[0] if height >= width else width / cells[1]
         return cls(cells, spacing, (spacing - 1) / 2)
@@ -54,24 +45,10 @@ class Grid:
 
 
 def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None = None, *, smooth: bool = True) -> Maps:
-    """Maps enlarged to the pixels of their images: bilinear between the cells' centres, or each pixel its nearest cell.
+    """Maps (N, h, w) enlarged to the pixels of their images, float32 (N, H, W).
 
-    Args:
-        maps: (N, h, w).
-        image_size: height and width in pixels, or one number for both.
-        grid: positions of the cells; default: they share the image evenly.
-        smooth: interpolate between the cells' centres.
-
-    Returns:
-        float32 (N, H, W).
-
-    Raises:
-        ChoiceError: the maps are not (N, h, w), or the grid has another number of cells.
-
-    Examples:
-        >>> to_pixels(np.array([[[1, 2]]], np.float32), (2, 4), smooth=False)[0]
-        array([[1., 1., 2., 2.],
-               [1., 1., 2., 2.]], dtype=float32)
+    Bilinear between the cells' centres, or with `smooth=False` each pixel its nearest cell. Without a grid the cells
+    share the image evenly; a `ChoiceError` if the grid is that of other maps.
     """
     if np.ndim(maps) != 3:
         raise ChoiceError(f"Maps must be (N, h, w), found {np.shape(maps)}: pass one map as maps[None].")
@@ -97,20 +74,9 @@ def to_pixels(maps: Maps, image_size: int | tuple[int, int], grid: Grid | None =
 
 
 def rank_pixels(values: Maps) -> NDArray[np.int64]:
-    """The rank of each pixel in its map, 0 for the highest: exactly k pixels have a rank below k.
+    """The rank of each pixel in its map, int64 (N, H, W), 0 for the highest: exactly k pixels have a rank below k.
 
     Ties are broken at random, in the same way for each image, however many images there are.
-
-    Args:
-        values: (N, H, W).
-
-    Returns:
-        int64 (N, H, W).
-
-    Examples:
-        >>> rank_pixels(np.array([[[0.1, 0.4], [0.3, 0.2]]], np.float32))[0]
-        array([[3, 0],
-               [1, 2]])
     """
     flat = values.reshape(len(values), values.shape[1] * values.shape[2])
     ties = np.random.default_rng((Stream.TIES, 0)).random(flat.shape[1])
@@ -125,12 +91,6 @@ def map_status(map_: NDArray[np.floating]) -> Status:
 
     `flat`: all cells are equal, up to a millionth, so no region stands out (also where the network's numbers were not
     finite: such maps are zero); `no positive evidence`: no cell is evidence for the class; otherwise `ok`.
-
-    Examples:
-        >>> import numpy as np
-        >>> import seefar
-        >>> map_status(np.array([[0.0, 1.0], [-2.0, 0.0]])), map_status(np.ones((8, 8)))
-        ('ok', 'flat')
     """
     largest = float(np.abs(map_).max())
     if float(np.ptp(map_)) <= 1e-6 * largest:

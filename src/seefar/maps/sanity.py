@@ -36,18 +36,8 @@ Scores = NDArray[np.float64]
 def randomized(model: nn.Module | Classifier) -> Iterator[tuple[str, Classifier]]:
     """Cascading randomisation (Adebayo et al. 2018, arXiv 1810.03292): copies with more and more random weights.
 
-    From the head down, part by part: the network's children, the last one first.
-
-    Args:
-        model: a torch module, or a classifier; it is not changed.
-
-    Yields:
-        The name of the part, and the network in which this part and all above it have random weights.
-
-    Examples:
-        >>> import seefar
-        >>> [part for part, classifier in randomized(seefar.ResNet18(width=1))]
-        ['fc', 'layer4', 'layer3', 'layer2', 'layer1', 'bn1', 'conv1']
+    Yields the name of a part, and the network in which it and all above it have random weights: the network's children,
+    the last one first.
     """
     classifier = adapt(model)
     with plain_torch(gradients=False):
@@ -66,17 +56,7 @@ def randomized(model: nn.Module | Classifier) -> Iterator[tuple[str, Classifier]
 
 
 def rank_correlation(first: Maps, second: Maps) -> Scores:
-    """Spearman's rank correlation of the cells of each pair of maps, float64 (N,); 0 where a map is flat.
-
-    Args:
-        first: (N, h, w).
-        second: (N, h, w).
-
-    Examples:
-        >>> maps = np.arange(4, dtype=np.float32).reshape(1, 2, 2)
-        >>> rank_correlation(maps, np.exp(maps)), rank_correlation(maps, -maps)
-        (array([1.]), array([-1.]))
-    """
+    """Spearman's rank correlation of each pair of maps, (N, h, w) each: float64 (N,); 0 where a map is flat."""
     from scipy.stats import rankdata  # here: it takes 0.3 s, which commands without maps need not wait
 
     ranks = [rankdata(_flat(maps), axis=1) for maps in (first, second)]
@@ -92,18 +72,8 @@ def flip_agreement(
 ) -> Scores:
     """Mirror equivariance: rank correlation of maps with those of the mirrored images, mirrored back, float64 (N,).
 
-    Over the pixels, since the cells of a twin are not symmetric in the image.
-
-    Args:
-        maps: (N, h, w).
-        of_mirrored: maps of the mirrored images, not mirrored back, (N, h, w).
-        image_size: height and width of the images.
-        grid: positions of the cells; default: they share the image evenly.
-
-    Examples:
-        >>> maps = np.random.default_rng(0).normal(size=(1, 8, 8)).astype(np.float32)
-        >>> flip_agreement(maps, maps[:, :, ::-1], 32).round(6)  # the map moved with the image
-        array([1.])
+    Over the pixels, since the cells of a twin are not symmetric in the image. `of_mirrored` are not mirrored back, and
+    without a grid the cells share the image evenly.
     """
     pixels, mirrored = (to_pixels(part, image_size, grid) for part in (maps, of_mirrored))
     return rank_correlation(pixels, mirrored[:, :, ::-1])
@@ -114,14 +84,8 @@ def find_origin(maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int]
 
     Convolutions of stride 2 centre the first cell on the first pixel of its block, at 0. A network that averages its
     cells learns to use all of the image, which moves the centre towards the middle of the block, at 3.5. The origin is
-    where the mirrored image's map, mirrored back, agrees best with the map. With fewer than `FEWEST_MAPS` maps it is
-    assumed to be halfway between the first pixel and the middle.
-
-    Args:
-        maps: (N, h, w), of the dense twin; the first `MOST_MAPS` are used.
-        of_mirrored: maps of the mirrored images, not mirrored back, (N, h, w).
-        image_size: height and width of the images.
-        grid: spacing of the cells, see `grid_of`.
+    where the mirrored image's map, mirrored back, agrees best with the map; with fewer than `FEWEST_MAPS` maps it is
+    assumed to be halfway. Arguments as `flip_agreement`; the spacing is that of `grid`, see `grid_of`.
     """
     last = BLOCK - 1  # of the block's pixels
     if len(maps) < FEWEST_MAPS:
@@ -136,18 +100,8 @@ def pointing_hits(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = None
     """The pointing game (Zhang et al. 2016, arXiv 1608.00507): is the centre of the highest cell in the mask? (N,).
 
     A centre on the border of pixels is in the mask if at least half of them are. By chance the share of hits is about
-    the mask's share of the image.
-
-    Args:
-        maps: (N, h, w).
-        masks: the pixels that decide, bool (N, H, W).
-        grid: positions of the cells; default: they share the image evenly.
-
-    Examples:
-        >>> maps, masks = np.zeros((1, 8, 8), np.float32), np.zeros((1, 32, 32), bool)
-        >>> maps[0, 2, 3], masks[0, 8:12, 12:16] = 1, True
-        >>> pointing_hits(maps, masks), evidence_inside(maps, masks).round(2)
-        (array([ True]), array([0.56]))
+    the mask's share of the image. The masks, bool (N, H, W), are the pixels that decide; without a grid the cells of
+    the maps, (N, h, w), share the image evenly.
     """
     size = masks.shape[1], masks.shape[2]
     grid = grid or Grid.even((maps.shape[1], maps.shape[2]), size)
@@ -161,13 +115,6 @@ def evidence_inside(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = No
     """Share of the positive evidence that is in the mask, float64 (N,); 0 for a map without positive evidence.
 
     Arguments as `pointing_hits`.
-
-    Examples:
-        >>> import numpy as np
-        >>> left = np.zeros((1, 8, 8), bool)
-        >>> left[:, :, :4] = True
-        >>> evidence_inside(np.ones((1, 8, 8), np.float32), left).tolist()
-        [0.5]
     """
     positive = np.maximum(to_pixels(maps, (masks.shape[1], masks.shape[2]), grid), 0).astype(np.float64)
     total = positive.sum((1, 2))
@@ -181,11 +128,9 @@ def evidence_inside(maps: Maps, masks: NDArray[np.bool_], grid: Grid | None = No
 
 @dataclass(frozen=True)
 class Health:
-    """How far a contrast map can be trusted.
+    """How far a contrast map can be trusted, with a reason for each check that failed.
 
-    Attributes:
-        badge: `good`: every check passed; `fair`: all but one; `poor`: fewer, or the map shows nothing.
-        reasons: one sentence for each check that failed.
+    `good`: every check passed; `fair`: all but one; `poor`: fewer, or the map shows nothing.
     """
 
     badge: Badge
@@ -202,17 +147,11 @@ def check_health(
     grid: Grid | None = None,
     masks: NDArray[np.bool_] | None = None,
 ) -> list[Health]:
-    """A badge for each of M contrast maps.
+    """A badge for each of M contrast maps, (M, h, w).
 
-    Args:
-        contrast: (M, h, w).
-        of_mirrored: contrast maps of the mirrored images, not mirrored back, (M, h, w).
-        of_random: contrast maps of a network with random weights, (M, h, w).
-        changes: shares at which hiding the evidence, and hiding the control mask, first changed the prediction, (M,)
-            each; inf if it never did.
-        image_size: height and width of the images.
-        grid: positions of the cells; default: they share the image evenly.
-        masks: the pixels that decide, bool (M, H, W), where the data set has them.
+    Computed from the maps of the mirrored images, not mirrored back; from those of a network with random weights; from
+    the shares at which hiding the evidence, and hiding the control mask, first changed the prediction, (M,) each, inf
+    if it never did; and from the pixels that decide, bool (M, H, W), where the data set has them.
     """
     of_evidence, of_control = changes
     random = rank_correlation(contrast, of_random)
@@ -220,22 +159,21 @@ def check_health(
     points_at_mask = np.ones(len(contrast), bool) if masks is None else pointing_hits(contrast, masks, grid)
     found = []
     for i, map_ in enumerate(contrast):
-        reasons = []
-        status = map_status(map_)
-        if status != "ok":
-            reasons.append("the map is flat" if status == "flat" else f"the map has {status}")
-        if np.isinf(of_evidence[i]):
-            reasons.append("hiding its strongest pixels does not change the prediction")
-        elif of_evidence[i] >= of_control[i]:
-            reasons.append("hiding the control mask changes the prediction no later")
-        if abs(random[i]) > LARGEST_RANDOM:
-            reasons.append(f"a network with random weights gives a similar map (rank correlation {random[i]:.2f})")
-        if flip[i] < SMALLEST_FLIP:
-            reasons.append(f"the mirrored image gives a different map (rank correlation {flip[i]:.2f})")
-        if not points_at_mask[i]:
-            reasons.append("its highest cell is not among the pixels that decide")
+        status, never = map_status(map_), np.isinf(of_evidence[i])
+        similar = f"a network with random weights gives a similar map (rank correlation {random[i]:.2f})"
+        different = f"the mirrored image gives a different map (rank correlation {flip[i]:.2f})"
+        failed = {
+            "the map is flat": status == "flat",
+            "the map has no positive evidence": status == "no positive evidence",
+            "hiding its strongest pixels does not change the prediction": never,
+            "hiding the control mask changes the prediction no later": not never and of_evidence[i] >= of_control[i],
+            similar: abs(random[i]) > LARGEST_RANDOM,
+            different: flip[i] < SMALLEST_FLIP,
+            "its highest cell is not among the pixels that decide": not points_at_mask[i],
+        }
+        reasons = tuple(reason for reason, holds in failed.items() if holds)
         badge: Badge = "poor" if status != "ok" or len(reasons) > 1 else "fair" if reasons else "good"
-        found.append(Health(badge, tuple(reasons)))
+        found.append(Health(badge, reasons))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import nullcontext
-from typing import Any
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from seefar.errors import ChoiceError, DataError
 
+Module = TypeVar("Module", bound=nn.Module)
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 LARGEST_OF_SMALL_STEM = 64
 """Pixels on the shorter side up to which the stem keeps the image's resolution."""
@@ -199,7 +200,7 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
     """
     if doublings not in range(4):
         raise ChoiceError(f"doublings must be 0 to 3, since the network has three strides (got {doublings}).")
-    twin: ResNet18 = _copy_modules(model)
+    twin = _copy_modules(model)
     dilation = 1
     for stage in STAGES[len(STAGES) - doublings :]:
         first, second = (block for block in twin.get_submodule(stage).modules() if isinstance(block, BasicBlock))
@@ -215,10 +216,10 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
     return twin
 
 
-def _copy_modules(module: Any) -> Any:
+def _copy_modules(module: Module) -> Module:
     """Copies of a module and of those in it, with the same tensors; `copy.deepcopy` takes a third of a prediction."""
     copied = copy.copy(module)
-    copied._modules = {name: _copy_modules(child) for name, child in module._modules.items()}
+    copied._modules = {name: _copy_modules(child) for name, child in module.named_children()}
     return copied
 
 

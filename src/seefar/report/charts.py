@@ -1,7 +1,4 @@
-"""Charts: training curves, causes of the mistakes, reliability diagram, confusion matrix, comparison of runs.
-
-Each is a matplotlib Figure from plain values or a frozen dataclass of them, laid out in inches.
-"""
+"""Charts: training curves, causes of the mistakes, reliability diagram, confusion matrix, comparison of runs."""
 
 from __future__ import annotations
 
@@ -49,12 +46,7 @@ MOST_NUMBERS = 20
 
 
 def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
-    """Causes of the mistakes, as horizontal bars with count, share and meaning.
-
-    Args:
-        faults: count by fault; causes without mistakes may be left out.
-        rule: the rule that assigned them.
-    """
+    """Causes of the mistakes as horizontal bars; `faults` has the count of each, `rule` assigned them."""
     counts = {fault: faults.get(fault, 0) for fault in rule.meaning}
     total, row = sum(counts.values()), 0.62
     figure = new_figure(8.0, 0.75 + row * len(counts))
@@ -65,19 +57,9 @@ def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
     most = max([*counts.values(), 1])
     for number, (fault, count) in enumerate(counts.items()):
         axes.barh(number, count, height=0.42, color=FAULT_COLOURS[fault])
-        axes.annotate(
-            rule.meaning[fault],
-            (0, number - 0.24),
-            (4, 0),
-            textcoords="offset points",
-            fontsize=SMALL,
-            color=QUIET,
-            va="bottom",
-        )
+        _note(axes, rule.meaning[fault], (0, number - 0.24), 4, SMALL, QUIET, va="bottom")
         share = f"{count:,}  ({count / total:.0%})" if total else "0"
-        axes.annotate(
-            share, (count, number), (6, 0), textcoords="offset points", va="center", fontsize=NORMAL, color=INK
-        )
+        _note(axes, share, (count, number), 6)
     axes.set(xlim=(0, most * 1.22), ylim=(len(counts) - 0.5, -0.6), xticks=[], yticks=range(len(counts)))
     axes.set_yticklabels(names, fontsize=NORMAL, color=INK)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
@@ -86,15 +68,26 @@ def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
     return figure
 
 
+def _note(
+    axes: Axes,
+    words: str,
+    at: tuple[float, float],
+    right: float,
+    size: float = NORMAL,
+    colour: str = INK,
+    va: Literal["center", "bottom"] = "center",
+    ha: Literal["left", "right"] = "left",
+) -> None:
+    """Write words beside a point of the axes, so many points to the right of it."""
+    axes.annotate(words, at, (right, 0), textcoords="offset points", fontsize=size, color=colour, va=va, ha=ha)
+
+
 def plot_reliability(
     calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None = None
 ) -> Figure:
     """Reliability diagram: accuracy over confidence with 95% intervals, above the number of images by confidence.
 
-    Args:
-        calibration: of the network.
-        confidence: probability of the predicted class of each image, (N,), for the counts.
-        after: the same with a fitted temperature.
+    `confidence` is the probability of the predicted class of each image, (N,); `after` is with a fitted temperature.
     """
     figure = new_figure(5.6, 7.5)
     text(figure, 0.25, 0.2, "Calibration: confidence and accuracy", LARGE, weight="bold")
@@ -113,10 +106,7 @@ def draw_reliability(
     confidence: NDArray[np.float64],
     after: Calibration | None = None,
 ) -> Axes:
-    """Draw the diagram and the counts below it into a box of a figure, see `plot_reliability`.
-
-    Blue: the network as it is; orange: with a fitted temperature. Returns the axes of the diagram.
-    """
+    """Draw the diagram and the counts below it into a box of a figure; returns the axes of the diagram."""
     left, top, width, height = box
     axes = place(figure, left, top, width, height - 1.35)
     below = place(figure, left, top + height - 1.1, width, 1.1)
@@ -236,9 +226,6 @@ MOST_OTHERS = 3
 def plot_comparison(comparison: Comparison) -> Figure:
     """Comparison of runs: accuracies, luck among the first run's mistakes, images that each other repairs or breaks.
 
-    Args:
-        comparison: of the runs.
-
     Examples:
         >>> import numpy as np
         >>> from seefar.evaluation.comparison import compare
@@ -276,15 +263,7 @@ def _draw_accuracies(axes: Axes, comparison: Comparison, names: Sequence[str]) -
     for number, run in enumerate(comparison.runs):
         axes.plot([100 * end for end in run.interval], [number, number], color=ACCENT, linewidth=2, alpha=0.45)
         axes.plot(100 * run.accuracy, number, "o", color=ACCENT, markersize=6)
-        axes.annotate(
-            f"{run.accuracy:.2%}",
-            (100 * run.interval[1], number),
-            (6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=NORMAL,
-            color=INK,
-        )
+        _note(axes, f"{run.accuracy:.2%}", (100 * run.interval[1], number), 6)
     low, high = (f(100 * run.interval[end] for run in comparison.runs) for end, f in ((0, min), (1, max)))
     axes.set(xlim=(low - 0.05 * (high - low), high + 0.25 * (high - low)), ylim=(len(names) - 0.5, -0.5))
     bare(axes)
@@ -299,17 +278,9 @@ def _draw_luck(axes: Axes, comparison: Comparison) -> None:
     axes.barh(0, luck, left=settled, color=ACCENT, height=0.9)
     axes.plot([comparison.shared_by_chance] * 2, [-0.7, 0.7], color=INK, linewidth=1.5)
     everyone = "both" if len(comparison.runs) == 2 else "all"
-    rows = (
-        (
-            0,
-            "left",
-            INK,
-            f"settled: {settled:,}, {everyone} miss them (line: {comparison.shared_by_chance:.0f} by chance)",
-        ),
-        (1, "right", ACCENT, f"luck: {luck:,}"),
-    )
-    for across, side, colour, words in rows:
-        axes.text(across, -0.25, words, transform=axes.transAxes, fontsize=SMALL, color=colour, ha=side, va="top")
+    missed = f"settled: {settled:,}, {everyone} miss them (line: {comparison.shared_by_chance:.0f} by chance)"
+    _name_below(axes, 0, -0.25, missed, INK, "left")
+    _name_below(axes, 1, -0.25, f"luck: {luck:,}", ACCENT, "right")
     axes.set(xlim=(0, max(luck + settled, 1)), ylim=(-0.7, 0.7))
     axes.set_axis_off()
 
@@ -319,23 +290,18 @@ def _draw_repaired_and_broken(axes: Axes, pair: RunPair, most: int, classes: Seq
     for sign, counts, colour in ((1, pair.repaired_by_class, ACCENT), (-1, pair.broken_by_class, ORANGE)):
         axes.barh(rows, [sign * count for count in counts], color=colour, height=0.7)
         for row, count in zip(rows, counts, strict=True):
-            side = "left" if sign > 0 else "right"
-            axes.annotate(
-                str(count),
-                (sign * count, row),
-                (3 * sign, 0),
-                textcoords="offset points",
-                va="center",
-                ha=side,
-                fontsize=SMALL,
-                color=QUIET,
-            )
+            _note(axes, str(count), (sign * count, row), 3 * sign, SMALL, QUIET, ha="left" if sign > 0 else "right")
     axes.axvline(0, color=PALE, linewidth=1)
     axes.set(xlim=(-1.25 * most, 1.25 * most), ylim=(len(rows) - 0.5, -0.5), xticks=[])
     axes.spines[:].set_visible(False)
-    for across, words, colour, side in ((0.49, "broken", ORANGE, "right"), (0.51, "repaired", ACCENT, "left")):
-        axes.text(across, -0.02, words, transform=axes.transAxes, fontsize=SMALL, color=colour, ha=side, va="top")
+    _name_below(axes, 0.49, -0.02, "broken", ORANGE, "right")
+    _name_below(axes, 0.51, -0.02, "repaired", ACCENT, "left")
     _name_rows(axes, classes)
+
+
+def _name_below(axes: Axes, x: float, y: float, words: str, colour: str, ha: Literal["left", "right"]) -> None:
+    """Write words below the axes, in shares of their width and height."""
+    axes.text(x, y, words, transform=axes.transAxes, fontsize=SMALL, color=colour, ha=ha, va="top")
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -377,8 +343,7 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
     _name_curves(figure, second, any(row.held_out_accuracy is not None for row in history))
     if test_accuracy is not None:
         at = _epochs(history)[-1], 100 * test_accuracy
-        style = {"va": "center", "fontsize": SMALL, "color": RED, **plain("test")}
-        axes.annotate(f"test\n{at[1]:.2f}%", at, (8, 0), textcoords="offset points", **style)
+        _note(axes, f"test\n{at[1]:.2f}%", at, 8, SMALL, RED)
     return figure
 
 
@@ -388,27 +353,22 @@ def draw_loss(figure: Figure, box: Box, history: Sequence[HistoryRow]) -> None:
     _draw_curve(figure, upper, "Training loss (nats)", history, [row.loss for row in history])
     rates = [row.learning_rate for row in history]
     below = _draw_curve(figure, lower, "Learning rate", history, rates)
-    _name_epochs(below)
+    below.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
     below.set(yticks=(0, max(rates)), ylim=(0, 1.08 * max(rates)))
     below.yaxis.set_major_formatter("{x:.3g}")
 
 
 def draw_accuracy(figure: Figure, box: Box, history: Sequence[HistoryRow], test_accuracy: float | None) -> Axes:
-    """Draw the accuracies into a box of a figure, above the image size if it changes; returns the upper axes.
-
-    Blue: training, as augmented; orange: held out; red: test.
-    """
+    """Draw the accuracies into a box of a figure, above the image size if it changes; returns the upper axes."""
     sizes = [row.image_size for row in history]
     changes = len(set(sizes)) > 1
     upper, lower = _upper_and_lower(box) if changes else (box, box)
     if changes:
         # A row has the size of the steps up to it, so the line steps before the point.
         below = _draw_curve(figure, lower, "Image size (pixels)", history, sizes, drawstyle="steps")
-        _name_epochs(below)
         below.set_yticks(_at_most_four(sorted(set(sizes))))
     axes = _draw_curve(figure, upper, "Accuracy (%)", history, [100 * row.accuracy for row in history])
-    if not changes:
-        axes.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
+    (below if changes else axes).set_xlabel("epoch", fontsize=SMALL, color=QUIET)
     held_out = [(row.epoch, 100 * row.held_out_accuracy) for row in history if row.held_out_accuracy is not None]
     if held_out:
         axes.plot(*zip(*held_out, strict=True), "o-", color=ORANGE, linewidth=1, markersize=3, clip_on=False)
@@ -452,12 +412,6 @@ def _draw_curve(
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     text(figure, box[0], box[1] - 0.24, title, weight="bold")
     return axes
-
-
-def _name_epochs(axes: Axes) -> None:
-    """Label the epochs below low axes, which have room for two or three ticks at the left."""
-    axes.yaxis.set_major_locator(MaxNLocator(2))
-    axes.set_xlabel("epoch", fontsize=SMALL, color=QUIET)
 
 
 def _name_curves(figure: Figure, box: Box, held_out: bool) -> None:

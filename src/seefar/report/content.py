@@ -6,7 +6,7 @@ import base64
 import math
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from typing import Any
@@ -28,7 +28,7 @@ from seefar.explanation.occlusion import Repair
 from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.sanity import Health
 from seefar.training.history import HistoryRow
-from seefar.training.recipe import RECIPES, Recipe
+from seefar.training.recipe import Recipe
 
 MOST_MISTAKES = 5_000
 """The most mistakes on a page: a browser shows as many, with their images, without delay."""
@@ -36,13 +36,7 @@ MOST_MISTAKES = 5_000
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Beside:
-    """Another run on the same test images.
-
-    Attributes:
-        name: of the run.
-        predicted: its predicted classes, int64 (N,).
-        explanation: of its mistakes, if it has one.
-    """
+    """Another run on the same test images: its predicted classes, int64 (N,), and the explanation of its mistakes."""
 
     name: str
     predicted: Labels
@@ -51,45 +45,25 @@ class Beside:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReportContent:
-    """Everything that the page shows. A part that is None is left out, and the page is complete without it.
+    """Everything that the page shows. A part that is None is left out, and the page is complete without it."""
 
-    Attributes:
-        name: of the run or model.
-        data: name of the data set.
-        test: its test images.
-        evaluation: of the model on these images.
-        calibration: of its probabilities, for the reliability diagram; None where only its classes are known.
-        calibration_after: the same with a temperature that was fitted on held-out images.
-        explanation: of all its mistakes or some.
-        neighbours: the nearest training images of all its mistakes; shown if `train` is given.
-        leaks: the images that test and training set share.
-        train: the training images.
-        analysis: of the mistakes: causes, accuracy views, label issues, slices.
-        votes: how many people chose each class for each test image, int (N, K); all zero for an image without votes.
-        beside: another run to compare with.
-        history: rows of the training; empty for a network that was trained elsewhere.
-        recipe: of the training; None likewise.
-        command: the command of the run, as its arguments.
-        provenance: versions and machine, see `seefar.runs.provenance`.
-    """
-
-    name: str
-    data: str
+    name: str  # of the run or model
+    data: str  # name of the data set
     test: Split
-    evaluation: Evaluation
-    calibration: Calibration | None
-    calibration_after: Calibration | None = None
-    explanation: Explanation | None = None
-    neighbours: Neighbours | None = None
+    evaluation: Evaluation  # of the test images
+    calibration: Calibration | None  # None where only the classes are known
+    calibration_after: Calibration | None = None  # with a temperature that was fitted on held-out images
+    explanation: Explanation | None = None  # of all mistakes or some
+    neighbours: Neighbours | None = None  # of all mistakes; shown if `train` is given
     leaks: Leaks | None = None
     train: Split | None = None
     analysis: MistakeAnalysis | None = None
-    votes: NDArray[np.int64] | None = None
-    beside: Beside | None = None
-    history: Sequence[HistoryRow] = ()
+    votes: NDArray[np.int64] | None = None  # of people for each class, (N, K); all zero for an image without votes
+    beside: Beside | None = None  # another run to compare with
+    history: Sequence[HistoryRow] = ()  # empty, like the recipe, for a network that was trained elsewhere
     recipe: Recipe | None = None
-    command: Sequence[str] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    command: Sequence[str] = ()  # that trained the network, as arguments
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # see `seefar.runs.provenance`
 
     @property
     def verdicts(self) -> Sequence[Verdict]:
@@ -123,9 +97,11 @@ LONGEST_SIDE = 16_383
 def make_payload(content: ReportContent) -> dict[str, Any]:
     """Everything that the script of the page reads, as values for JSON."""
     index = np.array([mistake.index for mistake in content.mistakes], dtype=np.int64)
-    explanation = _explanation_on_page(content)
-    predictions = content.evaluation.predictions
-    probabilities = np.exp(predictions.log_probabilities[index]).astype("<f4")
+    predictions, explanation = content.evaluation.predictions, content.explanation
+    known = predictions.has_probabilities
+    if explanation is not None and len(content.mistakes) < len(content.evaluation.mistakes):  # those on the page
+        explained = {mistake.index for mistake in explanation.mistakes}
+        explanation = explanation.of([mistake for mistake in content.mistakes if mistake.index in explained])
     near = None
     if content.neighbours is not None and content.train is not None:
         near = _neighbour_values(content.neighbours, index, content.train.images)
@@ -134,16 +110,16 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "data": content.data,
         "classes": list(content.test.classes),
         "images": len(content.test),
-        "fingerprint": content.evaluation.predictions.images,
-        "correct": _correct_values(content) if predictions.has_probabilities else None,
-        "similar": _similar_values(predictions, index) if predictions.has_probabilities else None,
-        "coverage": _coverage(predictions) if predictions.has_probabilities else None,
+        "fingerprint": predictions.images,
+        "correct": _correct_values(content) if known else None,
+        "similar": _similar_values(predictions, index) if known else None,
+        "coverage": _coverage(predictions) if known else None,
         "faults": {
             fault: [FAULT_NAMES[fault], meaning] for fault, meaning in rule_of(content.verdicts).meaning.items()
         },
         "sets": {one.name: [one.group, one.meaning] for one in subsets_of(content)},
         "mistakes": _mistake_rows(content, explanation),
-        "probabilities": pack(probabilities) if predictions.has_probabilities else None,
+        "probabilities": pack(np.exp(predictions.log_probabilities[index]).astype("<f4")) if known else None,
         "pictures": make_sheet(content.test.images[index], exact=True),
         "maps": None if explanation is None else _map_values(explanation),
         "votes": None if content.votes is None else pack(content.votes[index].astype("<u2")),
@@ -167,13 +143,10 @@ def _beside_values(beside: Beside, index: NDArray[np.int64], labels: Labels) -> 
 
 
 def _similar_values(predictions: Predictions, index: NDArray[np.int64]) -> dict[str, Any] | None:
-    """The M mistakes at `index` in their first principal components, int8: near ones are similar.
-
-    Of the features, scaled to length 1; of the logits where a run is shipped without features.
-    """
+    """The M mistakes at `index` in the first principal components of their features, int8: near ones are similar."""
     if len(index) < 2:
         return None
-    of = "features" if predictions.features.shape[1] > 1 else "logits"
+    of = "features" if predictions.features.shape[1] > 1 else "logits"  # a published run has no features
     vectors = getattr(predictions, of)[index].astype(np.float64)  # (M, C)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     vectors -= vectors.mean(0)
@@ -210,29 +183,21 @@ def _coverage(predictions: Predictions) -> dict[str, list[int]]:
     return {"answered": (len(order) - first).tolist(), "right": right[first].tolist()}
 
 
-def _explanation_on_page(content: ReportContent) -> Explanation | None:
-    """The explanation without the mistakes that the page has no room for."""
-    explanation, mistakes = content.explanation, content.mistakes
-    if explanation is None or len(mistakes) == len(content.evaluation.mistakes):
-        return explanation
-    explained = {mistake.index for mistake in explanation.mistakes}
-    return explanation.of([mistake for mistake in mistakes if mistake.index in explained])
-
-
 def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> list[dict[str, Any]]:
     """One plain dictionary a mistake, for the script and for the table of a page without script."""
     subsets = subsets_of(content)
     verdicts = {verdict.index: verdict for verdict in content.verdicts}
     duplicates = () if content.neighbours is None else content.neighbours.duplicates
     copies = {duplicate.index: duplicate for duplicate in duplicates}
-    explained = {} if explanation is None else _explained(explanation, content.test.classes)
+    effects: dict[int, dict[str, Any]] = {}
+    if explanation is not None:
+        explained = zip(explanation.mistakes, explanation.repairs, explanation.health, strict=True)
+        for number, (mistake, repair, health) in enumerate(explained):
+            sentence = repair.sentence(mistake.predicted, content.test.classes)
+            effects[mistake.index] = {"map": number, **effect_values(repair, health, sentence)}
     rows = []
     for mistake in content.mistakes:
-        row: dict[str, Any] = {
-            "index": mistake.index,
-            "true": mistake.true,
-            "predicted": mistake.predicted,
-        }
+        row: dict[str, Any] = {"index": mistake.index, "true": mistake.true, "predicted": mistake.predicted}
         if sets := [one.name for one in subsets if mistake.index in one.indices]:
             row["sets"] = sets
         if content.evaluation.predictions.has_probabilities:
@@ -255,20 +220,13 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
                 f"This image is a near-duplicate of training image {copy.training}{mirrored}: the correlation of "
                 f"their fine detail is {copy.likeness:.2f}."
             )
-        rows.append(row | explained.get(mistake.index, {}))
+        rows.append(row | effects.get(mistake.index, {}))
     return rows
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Images that a filter of the page can choose.
-
-    Attributes:
-        name: in the menu and the address.
-        group: heading in the menu.
-        meaning: how they were chosen.
-        indices: of the images.
-    """
+    """Images that a filter of the page can choose: its name and heading in the menu, and how they were chosen."""
 
     name: str
     group: str
@@ -333,17 +291,6 @@ def pack(array: NDArray[Any]) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
 
 
-def _explained(explanation: Explanation, classes: tuple[str, ...]) -> dict[int, dict[str, Any]]:
-    found = zip(explanation.mistakes, explanation.repairs, explanation.health, strict=True)
-    return {
-        mistake.index: {
-            "map": number,
-            **effect_values(repair, health, repair.sentence(mistake.predicted, classes)),
-        }
-        for number, (mistake, repair, health) in enumerate(found)
-    }
-
-
 def effect_values(repair: Repair, health: Health, sentence: str) -> dict[str, Any]:
     """The occlusion test of an image, in words too, and how far its map can be trusted."""
     return {
@@ -383,13 +330,10 @@ def _map_values(explanation: Explanation) -> dict[str, Any]:
 
 
 def _neighbour_values(neighbours: Neighbours, index: NDArray[np.int64], images: Images) -> dict[str, Any]:
-    """The nearest training images of the M mistakes at `index`, and a sprite sheet of all that occur, each once.
-
-    Each mistake has 2n of them: n of its predicted class, then n of its true class; -1 where there are fewer.
-    """
+    """The nearest training images of the M mistakes at `index`, and a sprite sheet of all that occur, each once."""
     row_of = {at: row for row, at in enumerate(neighbours.index.tolist())}
     rows = np.array([row_of[at] for at in index.tolist()], dtype=np.int64)
-    indices = np.concatenate([neighbours.of_predicted, neighbours.of_true], axis=1)[rows]  # (M, 2n)
+    indices = np.concatenate([neighbours.of_predicted, neighbours.of_true], axis=1)[rows]  # (M, 2n), -1: fewer
     distances = np.concatenate([neighbours.distance_predicted, neighbours.distance_true], axis=1)[rows]
     used = np.unique(indices[indices >= 0])
     return {
@@ -402,16 +346,10 @@ def _neighbour_values(neighbours: Neighbours, index: NDArray[np.int64], images: 
 
 
 def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
-    """A sprite sheet: images side by side in one picture, which needs no file beside the page.
+    """A sprite sheet: images, uint8 (N, H, W, 3), side by side in one picture; image i is in column i % `columns`.
 
-    WebP, or PNG where Pillow has no WebP or the sheet is too long for it. Image i is in column i modulo `columns`.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        exact: keep every pixel, as long as there are at most `LARGEST_EXACT` bytes of them.
-
-    Returns:
-        `uri`, the picture as a data URI; `columns`; `height` and `width` of one image in pixels.
+    `exact` keeps every pixel, as long as there are at most `LARGEST_EXACT` bytes of them. WebP, or PNG where Pillow has
+    no WebP or the sheet is too long for it.
     """
     count, height, width = images.shape[:3]
     columns = max(1, math.isqrt(max(count - 1, 0)) + 1)
@@ -429,29 +367,6 @@ def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
         Image.fromarray(grid).save(data, "PNG", optimize=True)
     uri = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
     return {"uri": uri, "columns": columns, "height": height, "width": width}
-
-
-def command_of(recipe: Recipe) -> str:
-    """The command that trains this recipe again, quoted for a shell.
-
-    Examples:
-        >>> from seefar.training.recipe import recipe
-        >>> command_of(recipe("demo", data="/home/me/my photos"))
-        "seefar run demo --data '/home/me/my photos'"
-    """
-    base = RECIPES.get(recipe.name)
-    if base is None:
-        return shlex.join(["seefar", "run", "--name", recipe.name])
-    words = ["seefar", "run", recipe.name]
-    for name, value in asdict(recipe).items():
-        if value == getattr(base, name):
-            continue
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
-    return shlex.join(words)
 
 
 def origin_of(content: ReportContent) -> list[tuple[str, str]]:

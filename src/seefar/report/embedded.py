@@ -36,14 +36,7 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart of the page.
-
-    Attributes:
-        title: above it.
-        svg: the chart.
-        summary: what it shows, in words.
-        keys: names of its curves, each with the class of its sign in the style: main, second or test.
-    """
+    """One chart of the page; `keys` are the names of its curves, each with the class of its sign in the style."""
 
     title: str
     svg: Markup
@@ -52,14 +45,7 @@ class Chart:
 
 
 def history_charts(history: Sequence[HistoryRow], accuracy: float) -> list[Chart]:
-    """Loss and accuracy of a training; none if it is not known.
-
-    Args:
-        history: its rows.
-        accuracy: on the test set, share of 1.
-    """
-    if not history:
-        return []
+    """Loss and accuracy of a training, with the accuracy on the test set."""
     loss_figure, accuracy_figure = new_figure(WIDTH, HEIGHT), new_figure(WIDTH, HEIGHT)
     draw_loss(loss_figure, BOX, history)
     draw_accuracy(accuracy_figure, BOX, history, accuracy)
@@ -78,16 +64,8 @@ def history_charts(history: Sequence[HistoryRow], accuracy: float) -> list[Chart
     ]
 
 
-def reliability_chart(
-    calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None = None
-) -> Chart:
-    """Accuracy over confidence, and how many images have which confidence.
-
-    Args:
-        calibration: of the network as it is.
-        confidence: probability of the predicted class of each image, (N,).
-        after: with a fitted temperature.
-    """
+def reliability_chart(calibration: Calibration, confidence: NDArray[np.float64], after: Calibration | None) -> Chart:
+    """Accuracy over confidence, and how many images have which confidence; see `plot_reliability`."""
     figure = new_figure(WIDTH, HEIGHT)
     draw_reliability(figure, BOX, calibration, confidence, after)
     side = "overconfident" if calibration.confidence > calibration.accuracy else "underconfident"
@@ -108,12 +86,7 @@ def inline_svg(figure: Figure, name: str, summary: str) -> Markup:
     """A figure as an `<svg>` element of a page; the same figure gives the same text.
 
     Its style attributes become attributes of their own, because the security policy of the page refuses inline
-    styles. Text stays text, in the type of the page. Ids differ between figures of different names.
-
-    Args:
-        figure: in the colours of `seefar.report.style`.
-        name: of the figure, another one for each figure of a page.
-        summary: what it shows, for readers who do not see it.
+    styles. Text stays text, in the type of the page. The name makes the ids of the figure unique on the page.
     """
     file = BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):

@@ -1,13 +1,11 @@
 """Figures of a run: its mistakes, their maps, and one predicted picture.
 
-Each is a matplotlib Figure of plain values, without pyplot and its global state, on an opaque white background. A row
-of maps has five panels: the image, three maps on one scale, and the image with the evidence hidden.
+A row of maps has five panels: the image, three maps on one scale, and the image with the evidence hidden.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,15 +15,13 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from seefar.choices import HideName, MethodName
 from seefar.data.images import Images, Split
 from seefar.errors import ChoiceError, printable, require
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explanation import Explanation
-from seefar.explanation.occlusion import SHARES, hide
+from seefar.explanation.occlusion import SHARES, Repair, hide
 from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.grid import Grid, rank_pixels, to_pixels
-from seefar.report.overlay import show_image, where
 from seefar.report.style import (
     BADGE_COLOURS,
     INK,
@@ -41,6 +37,7 @@ from seefar.report.style import (
     canvas,
     inside,
     new_figure,
+    paragraph,
     shorten,
     text,
     text_height,
@@ -61,27 +58,21 @@ DARKEST = -110  # black pixels are drawn this much lighter, on the scale to 255
 STRONGEST = 0.8  # opacity of the strongest cell
 MARGIN = 0.35  # inches
 
-
 GRID_GAP, GRID_BETWEEN = 0.45, 0.25  # inches
 GRID_WORDS = 2 * text_height(1, NORMAL) + text_height(1, SMALL) + 0.06
 TWO_COLUMNS = 10  # at most this many images are in two columns
 
 
 def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
-    """The mistakes' images in a grid, each with its true and its predicted class and their probabilities.
-
-    Up to ten are in two columns (5x2), more in about as many columns as rows.
+    """The images of mistakes, with both classes and their probabilities, in a grid: up to ten in two columns (5x2).
 
     Args:
         mistakes: to show.
         split: the images of their indices.
 
-    Returns:
-        A figure 4.4 inches wide for up to ten images, and about 2 inches more for each further column.
-
     Examples:
-        >>> import seefar
-        >>> test = seefar.load_data("shapes").test
+        >>> import seefar.data.shapes
+        >>> test = seefar.data.shapes.load_shapes(20, 20).test
         >>> mistake = seefar.Mistake(index=3, true=1, predicted=2, confidence=0.8, true_probability=0.1, loss=2.3)
         >>> figure = seefar.plot_mistakes([mistake], test)
         >>> [text.get_text() for text in figure.texts[1:]]
@@ -91,11 +82,10 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     count = len(mistakes)
     columns = min(max(count, 1), 2) if count <= TWO_COLUMNS else round(count**0.5)
     rows = -(-count // columns)
-    width = max(columns * (PANEL + GRID_GAP) - GRID_GAP, 2 * PANEL + GRID_GAP) + 2 * MARGIN
-    head = wrap("true \N{RIGHTWARDS ARROW} predicted class, each with its probability", width - 2 * MARGIN)
-    begin = MARGIN + text_height(len(head), NORMAL) + GRID_BETWEEN
+    width = max(columns, 2) * (PANEL + GRID_GAP) - GRID_GAP + 2 * MARGIN
+    begin = MARGIN + text_height(1, NORMAL) + GRID_BETWEEN
     figure = new_figure(width, begin + rows * (GRID_WORDS + PANEL + GRID_BETWEEN) - GRID_BETWEEN * bool(rows) + MARGIN)
-    text(figure, MARGIN, MARGIN, "\n".join(head), color=QUIET)
+    text(figure, MARGIN, MARGIN, "true \N{RIGHTWARDS ARROW} predicted class, each with its probability", color=QUIET)
     for number, mistake in enumerate(mistakes):
         row, column = divmod(number, columns)
         left, top = MARGIN + column * (PANEL + GRID_GAP), begin + row * (GRID_WORDS + PANEL + GRID_BETWEEN)
@@ -125,10 +115,8 @@ LONGEST_NAME = 24  # letters of a class name in a sentence
 def plot_maps(explanation: Explanation, split: Split) -> Figure:
     """For each mistake: the image, the contrast map, the maps of both classes, the image with the evidence hidden.
 
-    The cells are drawn unsmoothed over a grey copy of the image; the pixels that the occlusion test hid are outlined on
-    the image. The three maps of an image share a scale that is symmetric about zero, so a cell without colour is no
-    evidence. Each mistake has its own scale, with a colour bar. Beside each row are the classes, the effect of hiding,
-    and the badge of the map; an explanation is above all rows.
+    The cells are drawn unsmoothed over a grey copy of the image. The three maps of an image share a scale that is
+    symmetric about zero, so a cell without colour is no evidence.
 
     Args:
         explanation: of the mistakes to show; `explanation.of(mistakes)` chooses some.
@@ -156,7 +144,19 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
     write_block(figure, MARGIN, MARGIN, head)
     for number, (block, height) in enumerate(zip(blocks, heights, strict=True)):
         write_block(figure, MARGIN, top, block)
-        _maps_panels(explanation, split, number).draw(figure, MAPS_LEFT, top)
+        mistake = explanation.mistakes[number]
+        _draw_panels(
+            figure,
+            (MAPS_LEFT, top),
+            explanation,
+            image=split.images[mistake.index],
+            maps=(explanation.contrast[number], explanation.predicted[number], explanation.true[number]),
+            hidden=explanation.hidden[number],
+            repair=explanation.repairs[number],
+            pair=(mistake.predicted, mistake.true),
+            roles=("predicted", "true"),
+            classes=split.classes,
+        )
         top += height
     return figure
 
@@ -165,20 +165,20 @@ def _maps_words(explanation: Explanation, split: Split, number: int) -> Block:
     """The text beside a row."""
     mistake, repair, health = explanation.mistakes[number], explanation.repairs[number], explanation.health[number]
     true, named = (split.classes[c] for c in (mistake.true, mistake.predicted))
-    short = tuple(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in split.classes)
+    probabilities = f"{named} {mistake.confidence:.1%}, {true} {mistake.true_probability:.1%}"
     return [
-        (wrap(f"{true} \N{RIGHTWARDS ARROW} {named}", MAPS_TEXT, LARGE, bold=True, most=4), LARGE, INK, True),
-        (
-            wrap(f"{named} {mistake.confidence:.1%}, {true} {mistake.true_probability:.1%}", MAPS_TEXT),
-            NORMAL,
-            INK,
-            False,
-        ),
-        (wrap(where(mistake, split), MAPS_TEXT, SMALL, most=2), SMALL, QUIET, False),
-        (wrap(repair.sentence(mistake.predicted, short), MAPS_TEXT, NORMAL), NORMAL, INK, False),
-        ([f"map: {health.badge}"], NORMAL, BADGE_COLOURS[health.badge], True),
-        *((wrap(reason, MAPS_TEXT, SMALL), SMALL, QUIET, False) for reason in health.reasons),
+        paragraph(f"{true} \N{RIGHTWARDS ARROW} {named}", MAPS_TEXT, LARGE, bold=True, most=4),
+        paragraph(probabilities, MAPS_TEXT),
+        paragraph(where(mistake, split), MAPS_TEXT, SMALL, QUIET, most=2),
+        paragraph(repair.sentence(mistake.predicted, _short(split.classes)), MAPS_TEXT),
+        paragraph(f"map: {health.badge}", MAPS_TEXT, colour=BADGE_COLOURS[health.badge], bold=True),
+        *(paragraph(reason, MAPS_TEXT, SMALL, QUIET) for reason in health.reasons),
     ]
+
+
+def _short(classes: Sequence[str]) -> list[str]:
+    """Names of classes for a sentence."""
+    return [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in classes]
 
 
 def _maps_head(explanation: Explanation) -> Block:
@@ -187,35 +187,18 @@ def _maps_head(explanation: Explanation) -> Block:
     title = f"{count} mistake{'' if count == 1 else 's'}, true class \N{RIGHTWARDS ARROW} predicted class"
     legend = (
         "Red cells are evidence for the class, blue cells against it, on one scale for the three maps of a row. "
-        f"{how_made(explanation.method, explanation.layer, explanation.contrast.shape[1:])}",
+        f"{_how_made(explanation)}",
         f"Outlined: the strongest evidence, of which {', '.join(f'{share:.0%}' for share in SHARES)} of the image are "
         "hidden until the prediction is correct. Control mask: the same shape elsewhere.",
     )
     width = MAPS_WIDTH - 2 * MARGIN
-    return [([title], LARGE, INK, True), *((wrap(line, width), NORMAL, QUIET, False) for line in legend)]
+    return [paragraph(title, width, LARGE, bold=True), *(paragraph(line, width, colour=QUIET) for line in legend)]
 
 
-def how_made(method: str, layer: str | None, shape: tuple[int, ...]) -> str:
+def _how_made(made: Explanation | PicturePrediction) -> str:
     """Method, layer, rows and columns of maps, in words."""
-    return f"{method}, {layer or 'last stage of the dense twin'}, {'x'.join(map(str, shape))} cells."
-
-
-def _maps_panels(explanation: Explanation, split: Split, number: int) -> Panels:
-    """The panels of a row."""
-    mistake, repair = explanation.mistakes[number], explanation.repairs[number]
-    return Panels(
-        image=split.images[mistake.index],
-        maps=(explanation.contrast[number], explanation.predicted[number], explanation.true[number]),
-        grid=explanation.grid,
-        method=explanation.method,
-        hidden=explanation.hidden[number],
-        hide=explanation.hide,
-        share=repair.share,
-        classes=(split.classes[mistake.predicted], split.classes[mistake.true]),
-        roles=("predicted", "true"),
-        predicted=split.classes[repair.answer],
-        probability=repair.answer_probability,
-    )
+    layer, shape = made.layer or "last stage of the dense twin", made.contrast.shape[-2:]
+    return f"{made.method}, {layer}, {'x'.join(map(str, shape))} cells."
 
 
 PICTURE_BETWEEN = 0.15
@@ -233,9 +216,6 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
     Args:
         prediction: of one picture, see `seefar.predict_pictures`.
 
-    Returns:
-        A figure 10 inches wide, and about 4 inches high.
-
     Examples:
         >>> import tempfile
         >>> import seefar
@@ -249,109 +229,86 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
     """
     width = PICTURE_WIDTH - 2 * MARGIN
     health = prediction.health
-    short = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in prediction.classes]
     reasons = f": {'; '.join(health.reasons)}" if health.reasons else ""
     head: Block = [
         ([shorten(printable(prediction.file), width, LARGE, bold=True)], LARGE, INK, True),
-        (wrap(prediction.describe(), width, LARGE, most=2), LARGE, INK, False),
-        (wrap(prediction.picture.describe(), width, SMALL), SMALL, QUIET, False),
+        paragraph(prediction.describe(), width, LARGE, most=2),
+        paragraph(prediction.picture.describe(), width, SMALL, QUIET),
     ]
-    made = how_made(prediction.method, prediction.layer, prediction.contrast.shape)
     foot: Block = [
-        (wrap(prediction.sentence(short), width, NORMAL), NORMAL, INK, False),
-        (wrap(f"map: {health.badge}{reasons}", width, NORMAL, bold=True), NORMAL, BADGE_COLOURS[health.badge], True),
-        (wrap(PICTURE_READING + made, width, SMALL), SMALL, QUIET, False),
+        paragraph(prediction.sentence(_short(prediction.classes)), width),
+        paragraph(f"map: {health.badge}{reasons}", width, colour=BADGE_COLOURS[health.badge], bold=True),
+        paragraph(PICTURE_READING + _how_made(prediction), width, SMALL, QUIET),
     ]
     panels = MARGIN + block_height(head) + PICTURE_BETWEEN
     words = panels + PANELS_HEIGHT + PICTURE_BETWEEN
     figure = new_figure(PICTURE_WIDTH, words + block_height(foot) + MARGIN)
     write_block(figure, MARGIN, MARGIN, head)
-    _picture_panels(prediction).draw(figure, MARGIN, panels)
-    write_block(figure, MARGIN, words, foot)
-    return figure
-
-
-def _picture_panels(prediction: PicturePrediction) -> Panels:
-    names, repair = prediction.classes, prediction.repair
-    return Panels(
+    _draw_panels(
+        figure,
+        (MARGIN, panels),
+        prediction,
         image=prediction.picture.image,
         maps=(prediction.contrast, prediction.predicted_map, prediction.runner_up_map),
-        grid=prediction.grid,
-        method=prediction.method,
         hidden=prediction.hidden,
-        hide=prediction.hide,
-        share=repair.share,
-        classes=(names[prediction.predicted], names[prediction.runner_up]),
+        repair=prediction.repair,
+        pair=(prediction.predicted, prediction.runner_up),
         roles=("predicted", "runner-up"),
-        predicted=names[repair.answer],
-        probability=repair.answer_probability,
+        classes=prediction.classes,
     )
+    write_block(figure, MARGIN, words, foot)
+    return figure
 
 
 # ---- Panels of one image ----
 
 
-@dataclass(frozen=True, eq=False)
-class Panels:
-    """The content of five panels about one image.
+def _draw_panels(
+    figure: Figure,
+    corner: tuple[float, float],
+    made: Explanation | PicturePrediction,
+    *,
+    image: Images,
+    maps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
+    hidden: NDArray[np.bool_],
+    repair: Repair,
+    pair: tuple[int, int],
+    roles: tuple[str, str],
+    classes: Sequence[str],
+) -> None:
+    """Five panels with their titles and the scale of the maps, right of and below a corner in inches.
 
-    Attributes:
-        image: uint8 (H, W, 3).
-        maps: of the first class minus the second, of the first, and of the second, (h, w) each.
-        grid: the positions of their cells.
-        method: of the maps.
-        hidden: bool (H, W), the pixels that the last panel hides.
-        hide: the replacement of these pixels.
-        share: of the image that is hidden.
-        classes: names of the first and the second class.
-        roles: of these classes, such as predicted and true.
-        predicted: the class that is predicted with the pixels hidden.
-        probability: of that class then.
+    The maps are of the first class of the pair minus the second, of the first, and of the second.
     """
-
-    image: Images
-    maps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
-    grid: Grid
-    method: MethodName
-    hidden: NDArray[np.bool_]
-    hide: HideName
-    share: float
-    classes: tuple[str, str]
-    roles: tuple[str, str]
-    predicted: str
-    probability: float
-
-    def draw(self, figure: Figure, left: float, top: float) -> None:
-        """Draw them with their titles and the scale of the maps; `left` and `top` are in inches."""
-        scale = max(float(np.abs(self.maps).max()), 1e-12)
-        lefts = [left + (PANEL + GAP) * number for number in range(4)]
-        bar = lefts[3] + PANEL + BESIDE_MAPS
-        lefts.append(bar + BAR + TICKS)
-        extents = [inside(each, top + TITLES, PANEL, self.image.shape) for each in lefts]
-        axes = canvas(figure)
-        show_image(axes, self.image, extents[0])
-        for map_, extent in zip(self.maps, extents[1:4], strict=True):
-            show_map(axes, self.image, map_, scale, self.grid, extent)
-        for extent in extents[:2]:
-            draw_outline(axes, self.hidden, extent)
-        show_image(axes, hide(self.image[None], self.hidden[None], self.hide)[0], extents[4])
-        for each, lines in zip(lefts, self._titles(), strict=True):
-            text(figure, each, top, "\n".join(lines), SMALL)
-        show_scale(figure, bar, top + TITLES, PANEL, scale)
-        unit = "logits" if self.method in IN_LOGITS else "no unit"
-        text(figure, bar, top + text_height(1, SMALL), unit, SMALL, color=QUIET)
-
-    def _titles(self) -> tuple[tuple[str, str], ...]:
-        """Two lines above each panel."""
-        (first, second), (its, other) = self.classes, self.roles
-        after = shorten(self.predicted, PANEL, SMALL, end=f" {self.probability:.1%}")
-        return (
-            ("image", f"outlined: {self.share:.0%} of it"),
-            (shorten(f"why {first}", PANEL, SMALL), shorten(f"not {second}", PANEL, SMALL)),
-            (shorten(f"for {first}", PANEL, SMALL), f"({its})"),
-            (shorten(f"for {second}", PANEL, SMALL), f"({other})"),
-            (f"{self.share:.0%} hidden:", after),
-        )
+    left, top = corner
+    scale = max(float(np.abs(maps).max()), 1e-12)
+    lefts = [left + (PANEL + GAP) * number for number in range(4)]
+    bar = lefts[3] + PANEL + BESIDE_MAPS
+    lefts.append(bar + BAR + TICKS)
+    extents = [inside(each, top + TITLES, PANEL, image.shape) for each in lefts]
+    axes = canvas(figure)
+    show_image(axes, image, extents[0])
+    for map_, extent in zip(maps, extents[1:4], strict=True):
+        show_map(axes, image, map_, scale, made.grid, extent)
+    for extent in extents[:2]:
+        draw_outline(axes, hidden, extent)
+    show_image(axes, hide(image[None], hidden[None], made.hide)[0], extents[4])
+    first, second = (classes[number] for number in pair)
+    titles = (
+        ("image", f"outlined: {repair.share:.0%} of it"),
+        (shorten(f"why {first}", PANEL, SMALL), shorten(f"not {second}", PANEL, SMALL)),
+        (shorten(f"for {first}", PANEL, SMALL), f"({roles[0]})"),
+        (shorten(f"for {second}", PANEL, SMALL), f"({roles[1]})"),
+        (
+            f"{repair.share:.0%} hidden:",
+            shorten(classes[repair.answer], PANEL, SMALL, end=f" {repair.answer_probability:.1%}"),
+        ),
+    )
+    for each, lines in zip(lefts, titles, strict=True):
+        text(figure, each, top, "\n".join(lines), SMALL)
+    show_scale(figure, bar, top + TITLES, PANEL, scale)
+    unit = "logits" if made.method in IN_LOGITS else "no unit"
+    text(figure, bar, top + text_height(1, SMALL), unit, SMALL, color=QUIET)
 
 
 def show_map(
@@ -362,10 +319,7 @@ def show_map(
     grid: Grid | None = None,
     extent: Extent | None = None,
 ) -> None:
-    """Draw one map, (h, w) cells coloured from -scale to scale, over a grey copy of its image, uint8 (H, W, 3).
-
-    `extent` is left, right, bottom and top, if the axes show more than the map.
-    """
+    """Draw one map, (h, w) cells coloured from -scale to scale, over a grey copy of its image, uint8 (H, W, 3)."""
     values = to_pixels(map_[None], image.shape[:2], grid, smooth=False)[0]
     # Light grey, because dark parts of the image would look like strong evidence.
     grey = (image.mean(2) - DARKEST) / (255 - DARKEST)
@@ -375,10 +329,9 @@ def show_map(
 
 
 def tint(grey: NDArray[np.floating], values: NDArray[np.floating], scale: float) -> Images:
-    """A grey image, 0 to 1, tinted by signed values, (H, W) both; where these are 0 it stays grey: uint8 (H, W, 3).
+    """A grey image, 0 to 1, tinted by values from -scale to scale, (H, W) both; where these are 0 it stays grey.
 
-    The colours are strongest at the values -scale and scale. Mixing them here is faster than two overlaid images of
-    matplotlib.
+    Mixing the colours here, to uint8 (H, W, 3), is faster than two overlaid images of matplotlib.
     """
     cover = (STRONGEST * np.sqrt(np.abs(values) / scale))[..., None]
     colours = colormaps[SIGNED_COLOURS](0.5 + values / (2 * scale))[..., :3]
@@ -387,10 +340,7 @@ def tint(grey: NDArray[np.floating], values: NDArray[np.floating], scale: float)
 
 
 def show_scale(figure: Figure, left: float, top: float, height: float, scale: float) -> None:
-    """A colour bar from -scale to scale, in the colours of `show_map` over white, with numbers at its right.
-
-    Its upper left corner and its height are in inches.
-    """
+    """A colour bar from -scale to scale, in the colours of `show_map`, with numbers at its right; in inches."""
     axes, right = canvas(figure), left + BAR
     values = np.linspace(scale, -scale, 256)[:, None]
     extent = left, right, top + height, top
@@ -420,20 +370,27 @@ def draw_outline(axes: Axes, hidden: NDArray[np.bool_], extent: Extent) -> None:
         axes.add_collection(lines, autolim=False)
 
 
-def plot_map(picture: Images, map_: NDArray[np.floating], grid: Grid | None = None, title: str = "") -> Figure:
-    """One map of any network over its picture: beside it in colour, with an outline and a colour bar.
+def show_image(axes: Axes, image: Images, extent: Extent) -> None:
+    """Draw one image, uint8 (H, W, 3), without interpolation, into a part of the axes."""
+    axes.imshow(image, interpolation="nearest", extent=extent, aspect="auto")
 
-    Evidence for the class is red, evidence against it blue, on one scale around 0. The outline surrounds the fifth of
-    the pixels with the most evidence.
+
+def where(mistake: Mistake, split: Split) -> str:
+    """Which image of the data set a mistake is: its file, if there is one, and its index."""
+    number = f"test image {mistake.index}"
+    return number if split.files is None else f"{split.files[mistake.index]}, {number}"
+
+
+def plot_map(picture: Images, map_: NDArray[np.floating], grid: Grid | None = None, title: str = "") -> Figure:
+    """One map of any network over its picture: evidence for the class is red, evidence against it blue.
+
+    The outline surrounds the fifth of the pixels with the most evidence.
 
     Args:
         picture: uint8 (H, W, 3).
         map_: (h, w), such as `seefar.gradcam(model, picture)[0]`.
         grid: positions of the cells; default: they share the picture evenly.
         title: a line above.
-
-    Returns:
-        A figure about 7 inches wide.
 
     Raises:
         ChoiceError: the picture or the map has another form.
@@ -460,13 +417,94 @@ def plot_map(picture: Images, map_: NDArray[np.floating], grid: Grid | None = No
     if title:
         text(figure, MARGIN, MARGIN, shorten(title, 2 * shape[1] + GRID_GAP, NORMAL), NORMAL, weight="bold")
     scale = max(float(np.abs(map_).max()), 1e-12)
-    axes = canvas(figure)
-    for number, left in enumerate((MARGIN, MARGIN + shape[1] + GRID_GAP)):
-        extent = left, left + shape[1], top + shape[0], top
-        if number == 0:
-            axes.imshow(picture, interpolation="nearest", extent=extent)
-        else:
-            show_map(axes, picture, map_, scale, grid or Grid.even((map_.shape[0], map_.shape[1]), size), extent=extent)
-            draw_outline(axes, rank_pixels(values)[0] < values[0].size // 5, extent)
-    show_scale(figure, MARGIN + 2 * shape[1] + GRID_GAP + 0.15, top, shape[0], scale)
+    axes, left = canvas(figure), MARGIN + shape[1] + GRID_GAP
+    show_image(axes, picture, (MARGIN, MARGIN + shape[1], top + shape[0], top))
+    extent = left, left + shape[1], top + shape[0], top
+    show_map(axes, picture, map_, scale, grid or Grid.even((map_.shape[0], map_.shape[1]), size), extent)
+    draw_outline(axes, rank_pixels(values)[0] < values[0].size // 5, extent)
+    show_scale(figure, left + shape[1] + 0.15, top, shape[0], scale)
     return figure
+
+
+# ---- Grad-CAM as a coloured overlay, in the form that courses and papers use ----
+
+OVERLAY_COLOURS = "inferno"  # perceptual, also in grey and for the colour-blind
+OVERLAY_OPACITY = 0.65  # of the cell with the most evidence
+OVERLAY, OVERLAY_GAP, OVERLAY_BETWEEN = 1.35, 0.08, 0.35  # inches
+
+
+def plot_gradcam_grid(explanation: Explanation, split: Split) -> Figure:
+    """Mistakes in two columns (ten: 5x2), each the image and its maps of the predicted and the true class in colour.
+
+    The colour is the evidence for a class, the positive part of its map, smoothed. Both maps of an image share a scale.
+
+    Args:
+        explanation: of the mistakes to show; `explanation.of(mistakes)` chooses some.
+        split: the images of their indices.
+
+    Examples:
+        >>> import seefar
+        >>> from seefar.data.shapes import load_shapes
+        >>> test, network = load_shapes(train=20, test=20).test, seefar.ResNet18(width=2).eval()
+        >>> evaluation = seefar.evaluate(network, test, progress=seefar.SILENT)
+        >>> ten = evaluation.mistakes[:10]
+        >>> explanation = seefar.explain(network, test, evaluation.predictions, ten, progress=seefar.SILENT)
+        >>> figure = plot_gradcam_grid(explanation, test)
+        >>> len(figure.axes[0].images)  # three for each of ten mistakes, and the colour bar
+        31
+    """
+    column_width = 3 * OVERLAY + 2 * OVERLAY_GAP
+    rows, shape = -(-len(explanation.mistakes) // 2), "x".join(map(str, explanation.contrast.shape[1:]))
+    width = 2 * (MARGIN + column_width) + OVERLAY_BETWEEN
+    head = wrap(
+        f"{explanation.method} with {shape} cells. Colour: evidence for the class above the map, on one scale for both "
+        "maps of an image.",
+        width - 2 * MARGIN - 2.2,
+    )
+    top = MARGIN + text_height(1, LARGE) + text_height(len(head), NORMAL) + 0.2
+    figure = new_figure(width, top + rows * (OVERLAY + TITLES + 0.2) + MARGIN - 0.2)
+    text(figure, MARGIN, MARGIN, f"{len(explanation.mistakes)} misclassified images", LARGE, weight="bold")
+    text(figure, MARGIN, MARGIN + text_height(1, LARGE), "\n".join(head), NORMAL, color=QUIET)
+    _show_bar(figure, width - MARGIN - 1.9, MARGIN + text_height(1, LARGE))
+    for number in range(len(explanation.mistakes)):
+        row, column = divmod(number, 2)
+        left = MARGIN + column * (column_width + OVERLAY_BETWEEN)
+        _show_mistake(figure, left, top + row * (OVERLAY + TITLES + 0.2), explanation, split, number)
+    return figure
+
+
+def overlay(image: Images, map_: NDArray[np.floating], most: float, grid: Grid) -> Images:
+    """An image, uint8 (H, W, 3), under the positive part of its map, (h, w), coloured from 0 to `most`."""
+    evidence = np.clip(to_pixels(np.asarray(map_, np.float32)[None], image.shape[:2], grid)[0] / most, 0, 1)[..., None]
+    colour = colormaps[OVERLAY_COLOURS](evidence[..., 0])[..., :3]
+    cover = OVERLAY_OPACITY * np.sqrt(evidence)  # as in the other figures: weak evidence stays visible
+    mixed: Images = (255 * (cover * colour + (1 - cover) * image / 255)).round().astype(np.uint8)
+    return mixed
+
+
+def _show_mistake(figure: Figure, left: float, top: float, explanation: Explanation, split: Split, number: int) -> None:
+    mistake, image = explanation.mistakes[number], split.images[explanation.mistakes[number].index]
+    maps = explanation.predicted[number], explanation.true[number]
+    most = max(float(np.max(maps)), 1e-12)
+    panels = [image, *(overlay(image, map_, most, explanation.grid) for map_ in maps)]
+    true, predicted = split.classes[mistake.true], split.classes[mistake.predicted]
+    words = (
+        ("image", shorten(where(mistake, split), OVERLAY, SMALL)),
+        (shorten(f"for {predicted}", OVERLAY, SMALL, bold=True), f"predicted, {mistake.confidence:.0%}"),
+        (shorten(f"for {true}", OVERLAY, SMALL), f"label, {mistake.true_probability:.0%}"),
+    )
+    for panel, (first, second) in enumerate(words):
+        at = left + panel * (OVERLAY + OVERLAY_GAP)
+        show_image(canvas(figure), panels[panel], inside(at, top + TITLES, OVERLAY, panels[panel].shape))
+        text(figure, at, top, first, SMALL, weight="bold" if panel == 1 else "normal")
+        text(figure, at, top + text_height(1, SMALL), second, SMALL, color=QUIET)
+
+
+def _show_bar(figure: Figure, left: float, top: float) -> None:
+    """The colour bar over a grey image, 1.9 inches wide."""
+    values = np.linspace(0, 1, 256, dtype=np.float32)[None]
+    grey = np.full((1, 256, 3), 160, np.uint8)
+    bar = overlay(grey, values, 1.0, Grid((1, 256), 1.0, 0.0))
+    canvas(figure).imshow(bar, extent=(left, left + 1.9, top + 0.14, top), aspect="auto")
+    text(figure, left, top + 0.17, "no evidence", SMALL, color=QUIET)
+    text(figure, left + 1.9, top + 0.17, "most", SMALL, color=QUIET, ha="right")

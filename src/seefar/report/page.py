@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,11 @@ from seefar.errors import DataError, RunError, not_read
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics
-from seefar.evaluation.mistakes import count_confusions
+from seefar.evaluation.mistakes import Mistake, count_confusions
 from seefar.evaluation.verdict import FAULT_NAMES, rule_of
 from seefar.explanation.explanation import Explanation
-from seefar.explanation.occlusion import RepairRates
 from seefar.report.content import (
     ReportContent,
-    command_of,
     findings_of,
     make_payload,
     make_sheet,
@@ -69,9 +67,7 @@ def write_report(
     data: str,
     reference: Reference | None = None,
 ) -> Path:
-    """The page of any model's mistakes, such as one that was trained elsewhere: one HTML file that loads nothing.
-
-    `seefar.report_run` writes the page of a run.
+    """The page of any model's mistakes: one HTML file that loads nothing. `seefar.report_run` writes that of a run.
 
     Args:
         path: the file; its folder is created.
@@ -82,15 +78,11 @@ def write_report(
         data: name of the data set, likewise.
         reference: votes of people and predictions of networks for CIFAR-10's test images; left out for other images.
 
-    Returns:
-        The path of the page.
-
     Raises:
         DataError: the evaluation is of other images, or the explanation of other predictions.
 
     Examples:
-        >>> import tempfile
-        >>> import seefar
+        >>> import tempfile, seefar
         >>> from seefar.data.shapes import load_shapes
         >>> test = load_shapes(train=20, test=12).test
         >>> evaluation = seefar.evaluate(seefar.ResNet18(width=2).eval(), test, progress=seefar.SILENT)
@@ -105,14 +97,13 @@ def write_report(
         raise DataError("The explanation is of other predictions than the evaluation: explain these predictions.")
     if reference is not None and reference.labels_sha256 != labels_sha256(predictions.labels):
         reference = None
+    known = predictions.has_probabilities
     content = ReportContent(
         name=name,
         data=data,
         test=split,
         evaluation=evaluation,
-        calibration=(
-            measure_calibration(predictions.logits, predictions.labels) if predictions.has_probabilities else None
-        ),
+        calibration=measure_calibration(predictions.logits, predictions.labels) if known else None,
         explanation=explanation,
         analysis=analyse_mistakes(predictions, split, reference),
         votes=None if reference is None else reference.counts,
@@ -125,19 +116,14 @@ def write_report(
 def render_report(content: ReportContent, *, live: bool = False) -> str:
     """The page as HTML text: one file that loads nothing, readable without script.
 
-    Styles, scripts and pictures are in the page itself; its content security policy allows exactly these, by their
-    SHA-256, and no others. All names are escaped, so a class called `<script>` is text.
-
-    Args:
-        content: what to show.
-        live: with the brush and the drop zone of `seefar.app`, which need its server.
+    Its content security policy allows exactly the styles and scripts in it, by their SHA-256. All names are escaped.
+    `live` is with the brush and the drop zone of `seefar.app`, which need its server.
     """
     template, first, style = _asset("report.html.j2"), _asset("first.js"), _asset("report.css")
     script = '"use strict";\n(() => {\n' + "".join(map(_asset, (*SCRIPTS, *(("live.js",) if live else ())))) + "})();\n"
     style += _asset("live.css") if live else ""
-    payload = make_payload(content)
+    payload, subsets = make_payload(content), {one.name for one in subsets_of(content)}
     metrics, recipe = content.evaluation.metrics, content.recipe
-    scale = accuracy_scale(metrics, content.data)
     pairs = _pair_bars(metrics)
     page = {
         "policy": _policy([style], [first, script]) + ("; connect-src 'self'" if live else ""),
@@ -151,15 +137,20 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "n": f"{metrics.n:,}",
         "mistakes": f"{metrics.mistakes:,}",
         "accuracy": f"{100 * metrics.accuracy:.2f}",
-        "interval": _interval(metrics.interval),
-        "scale": scale,
+        "interval": metrics.interval,
+        "scale": accuracy_scale(metrics, content.data),
         "worst": _worst(content),
         "recipe": recipe,
         "blocks": _blocks(content, pairs),
         "charts": page_charts(content),
         "charts_title": "Training" if content.history else "Calibration",
         "on_page": f"{len(content.mistakes):,}",
-        **_patterns(content),
+        "findings": [(one.text[:1].upper() + one.text[1:], _link(**one.filters)) for one in findings_of(content)],
+        "views": content.analysis.views if content.analysis else (),
+        "slices": [
+            (one, _link(set=one.name) if one.name in subsets else "")
+            for one in (content.analysis.slices if content.analysis else ())
+        ],
         "similar": payload["similar"]["of"] if payload["similar"] else "logits",
         "matrix": _matrix(metrics),
         "pairs": pairs,
@@ -169,57 +160,47 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "causes": rule_of(content.verdicts).definition,
         "has_verdicts": bool(content.verdicts),
         "rows": payload["mistakes"],
-        "command": command_of(recipe) if recipe else "",
         "origin": origin_of(content),
         "settings": [
             (name.replace("_", " "), str(value)) for name, value in (asdict(recipe) if recipe else {}).items()
         ],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["interval"] = lambda ends, digits: f"{100 * ends[0]:.{digits}f}-{100 * ends[1]:.{digits}f}%"
     text = environment.from_string(template).render(page=page)
     return text.encode("utf-8", "replace").decode("utf-8")  # paths of other encodings have surrogates
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar that is a link to the mistakes that it counts; `kind` is the class of its colour in the style."""
+
+    names: tuple[str, ...]
+    text: str
+    count: int
+    total: int
+    link: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars under a title; `shows` as in the page."""
+
+    title: str
+    bars: tuple[Bar, ...]
+    note: Sequence[tuple[str, str]] = ()  # sentences below, each with the class of its sign in the style
+    marks: Sequence[tuple[float, str]] = ()  # shares to compare the first bar with, each with the class of its sign
+    shows: str = ""
 
 
 def page_charts(content: ReportContent) -> list[Chart]:
     """Loss and accuracy of the training and the reliability diagram, where they are known."""
     evaluation, plain = content.evaluation, content.calibration
-    charts = history_charts(content.history, evaluation.metrics.accuracy)
+    charts = history_charts(content.history, evaluation.metrics.accuracy) if content.history else []
     if plain is not None:
         charts.append(reliability_chart(plain, evaluation.predictions.confidence, content.calibration_after))
     return charts
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A bar that is a link.
-
-    Attributes:
-        names: of what it counts; those of two classes are joined by an arrow.
-        text: what that means.
-        count: as text.
-        percent: length of the bar.
-        link: to its mistakes.
-        kind: class of its colour in the style, such as a fault.
-        marks: other shares to compare with, each in per cent and with the class of its sign in the style.
-    """
-
-    names: tuple[str, ...]
-    text: str
-    count: str
-    percent: float
-    link: str
-    kind: str = ""
-    marks: tuple[tuple[float, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Bars:
-    """Bars under a title; `note` are the sentences below, each with the class of its sign; `shows` as in the page."""
-
-    title: str
-    bars: tuple[Bar, ...]
-    note: tuple[tuple[str, str], ...] = ()
-    shows: str = ""
 
 
 def _asset(name: str) -> str:
@@ -244,7 +225,8 @@ def _json_in_html(values: Any) -> str:
 
 
 def _link(**filters: str) -> str:
-    return "#" + "&".join(f"{key}={quote_plus(value)}" for key, value in filters.items())
+    """The address of the mistakes that filters show; empty without filters."""
+    return "#" + "&".join(f"{key}={quote_plus(value)}" for key, value in filters.items()) if filters else ""
 
 
 def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
@@ -277,153 +259,84 @@ def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
     }
 
 
-def _worst(content: ReportContent) -> list[dict[str, Any]]:
-    """Pictures of the mistakes with the highest loss, for the top of the page."""
-    names = content.test.classes
-    return [
-        {
-            "index": mistake.index,
-            "true": names[mistake.true],
-            "predicted": names[mistake.predicted],
-            "uri": make_sheet(content.test.images[mistake.index][None], exact=True)["uri"],
-        }
-        for mistake in sorted(content.mistakes, key=lambda mistake: -mistake.loss)[:MOST_WORST]
-    ]
-
-
-def _patterns(content: ReportContent) -> dict[str, Any]:
-    """Findings, accuracy views and slices, in words; `patterns` is whether there are any."""
-    linked = {one.name for one in subsets_of(content)}
-    findings = [
-        {"text": one.text[:1].upper() + one.text[1:] + ".", "link": _link(**one.filters) if one.filters else ""}
-        for one in findings_of(content)
-    ]
-    views = [
-        {
-            "meaning": one.meaning,
-            "accuracy": f"{one.accuracy:.2%}",
-            "interval": _interval(one.interval),
-            "n": f"{one.n:,}",
-        }
-        for one in (content.analysis.views if content.analysis else ())
-    ]
-    slices = [
-        {
-            "name": one.name,
-            "meaning": one.meaning,
-            "rate": f"{one.error_rate:.1%}",
-            "interval": _interval(one.interval, 1),
-            "rest": f"{one.rest_error_rate:.1%}",
-            "p": f"{one.p_holm:.2g}",
-            "link": _link(set=one.name) if one.name in linked else "",
-        }
-        for one in (content.analysis.slices if content.analysis else ())
-    ]
-    return {"findings": findings, "views": views, "slices": slices, "patterns": bool(findings or views or slices)}
-
-
-def _interval(ends: tuple[float, float], digits: int = 2) -> str:
-    return f"{100 * ends[0]:.{digits}f}-{100 * ends[1]:.{digits}f}%"
+def _worst(content: ReportContent) -> list[tuple[Mistake, str]]:
+    """The mistakes with the highest loss, for the top of the page, with their pictures."""
+    worst = sorted(content.mistakes, key=lambda mistake: -mistake.loss)[:MOST_WORST]
+    return [(one, make_sheet(content.test.images[one.index][None], exact=True)["uri"]) for one in worst]
 
 
 def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
     """Beside the accuracy: causes of the mistakes and the occlusion test; where one is missing, the confusions."""
     blocks = []
     if content.verdicts:
-        faults = [verdict.fault for verdict in content.verdicts]
-        rule = rule_of(content.verdicts)
+        rule, faults = rule_of(content.verdicts), [verdict.fault for verdict in content.verdicts]
         names = {fault: (FAULT_NAMES[fault], meaning) for fault, meaning in rule.meaning.items()}
-        block = _counted("Causes of the mistakes", "fault", names, faults)
-        note = (("", f"By {rule.name}. {rule.reliability}"),)
-        blocks.append(replace(block, shows="faults", note=note))
+        note = [("", f"By {rule.name}. {rule.reliability}")]
+        blocks.append(_counted("Causes of the mistakes", "fault", names, faults, note=note, shows="faults"))
     if content.explanation is not None and content.explanation.mistakes:
-        outcomes = [repair.outcome for repair in content.explanation.repairs]
-        block = _counted("What if the evidence is hidden?", "outcome", OUTCOMES, outcomes)
-        blocks.append(_with_controls(block, content.explanation.rates))
+        rates, outcomes = content.explanation.rates, [repair.outcome for repair in content.explanation.repairs]
+        compared = [
+            ("control", rates.shifted.share, "The control mask repairs {:.0%}."),
+            ("broken", rates.damaged.share, "The same hiding breaks {:.0%} of correct predictions."),
+        ]
+        marks = [(share, kind) for kind, share, _ in compared if share is not None]
+        note = [(f"sign {kind}", text.format(share)) for kind, share, text in compared if share is not None]
+        title = "What if the evidence is hidden?"
+        blocks.append(_counted(title, "outcome", OUTCOMES, outcomes, note=note, marks=marks))
     if len(blocks) < 2 and pairs.bars:
         blocks.append(Bars(pairs.title, pairs.bars[: 4 if blocks else MOST_PAIRS]))
     return blocks
 
 
-def _with_controls(block: Bars, rates: RepairRates) -> Bars:
-    """The outcomes, with the control and the broken correct predictions on the bar of the repaired mistakes."""
-    compared = [
-        ("control", rates.shifted, "The control mask repairs {:.0%}."),
-        ("broken", rates.damaged, "The same hiding breaks {:.0%} of correct predictions."),
-    ]
-    found = [(kind, rate.share, text.format(rate.share)) for kind, rate, text in compared if rate.share is not None]
-    first, *others = block.bars
-    marked = replace(first, marks=tuple((100 * share, kind) for kind, share, _ in found))
-    return replace(block, bars=(marked, *others), note=tuple((f"sign {kind}", text) for kind, _, text in found))
-
-
-def _counted(title: str, key: str, kinds: Mapping[Any, tuple[str, str]], values: Sequence[str]) -> Bars:
+def _counted(title: str, key: str, kinds: Mapping[Any, tuple[str, str]], values: Sequence[str], **more: Any) -> Bars:
     """A bar for each kind of value, given its name and its meaning."""
-    counts = {kind: values.count(kind) for kind in kinds}
     bars = (
-        Bar((name,), meaning, f"{counts[kind]:,}", 100 * counts[kind] / max(1, len(values)), _link(**{key: kind}), kind)
+        Bar((name,), meaning, values.count(kind), len(values), _link(**{key: kind}), kind)
         for kind, (name, meaning) in kinds.items()
     )
-    return Bars(title, tuple(bars))
+    return Bars(title, tuple(bars), **more)
 
 
 def _pair_bars(metrics: Metrics) -> Bars:
     """The most frequent confusions of a true class with a predicted one; each direction of a pair counts by itself."""
-    names = [one.name for one in metrics.classes]
-    bars = (
-        Bar(
-            (names[t], names[p]),
-            f"{count / metrics.mistakes:.0%} of the mistakes",
-            f"{count:,}",
-            100 * count / metrics.mistakes,
-            _link(true=names[t], predicted=names[p]),
-        )
-        for t, p, count in count_confusions(metrics.confusion)[:MOST_PAIRS]
-    )
+    bars = []
+    for t, p, count in count_confusions(metrics.confusion)[:MOST_PAIRS]:
+        true, predicted = metrics.classes[t].name, metrics.classes[p].name
+        text, link = f"{count / metrics.mistakes:.0%} of the mistakes", _link(true=true, predicted=predicted)
+        bars.append(Bar((true, predicted), text, count, metrics.mistakes, link))
     return Bars("Most frequent confusions", tuple(bars), shows="confused_pairs")
 
 
 def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
     """Rows of the confusion matrix with recall and precision; of very many classes, those with the most mistakes."""
-    names = [one.name for one in metrics.classes]
-    confusion = np.array(metrics.confusion).reshape(len(names), -1)
-    wrong = confusion * ~np.eye(len(names), dtype=bool)
+    confusion = np.array(metrics.confusion).reshape(len(metrics.classes), -1)
+    wrong = confusion * ~np.eye(len(confusion), dtype=bool)
     most = int(wrong.max(initial=0)) or 1
     chosen = sorted(np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:MOST_CLASSES].tolist())
-    return [
-        {
-            "name": names[t],
-            "recall": _share(metrics.classes[t].recall, len(chosen)),
-            "precision": _share(metrics.classes[t].precision, len(chosen)),
-            "n": metrics.classes[t].n,
-            "cells": [
-                {
-                    "count": count,
-                    "diagonal": t == p,
-                    "level": max(1, round(LEVELS * (count / most) ** 0.5)),  # the root spreads small counts
-                    "link": _link(true=names[t], predicted=names[p]),
-                    "text": f"{count} {'image' if count == 1 else 'images'} of {names[t]} predicted as {names[p]}",
-                }
-                for p in chosen
-                for count in [int(confusion[t, p])]
-            ],
-        }
-        for t in chosen
-    ]
+    rows = []
+    for t in chosen:
+        one, cells = metrics.classes[t], []
+        for p in chosen:
+            count, other = int(confusion[t, p]), metrics.classes[p].name
+            level = max(1, round(LEVELS * (count / most) ** 0.5))  # the root spreads small counts
+            text = f"{count} {'image' if count == 1 else 'images'} of {one.name} predicted as {other}"
+            link = _link(true=one.name, predicted=other)
+            cells.append({"count": count, "diagonal": t == p, "level": level, "link": link, "text": text})
+        recall, precision = (_share(value, len(chosen)) for value in (one.recall, one.precision))
+        rows.append({"name": one.name, "recall": recall, "precision": precision, "n": one.n, "cells": cells})
+    return rows
 
 
 def _share(value: float | None, columns: int) -> str:
     return "-" if value is None else f"{100 * value:.0f}" if columns > FEW_COLUMNS else f"{value:.1%}"
 
 
+@dataclass(frozen=True)
 class ReportFrame:
     """A report that a notebook shows when it is the last value of a cell."""
 
-    def __init__(self, text: str, height: int) -> None:
-        self.text, self.height = text, height
-
-    def __repr__(self) -> str:
-        return f"ReportFrame({len(self.text):,} characters, {self.height} pixels high)"
+    text: str = field(repr=False)
+    height: int
 
     def _repr_html_(self) -> str:
         return (
@@ -440,7 +353,7 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
         height: of the frame, in pixels.
 
     Raises:
-        RunError: the folder holds no report, or it is no regular file.
+        RunError: the folder has no report.
 
     Examples:
         >>> import tempfile
@@ -449,7 +362,7 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
         >>> show_report(folder)._repr_html_()[-36:]
         'srcdoc="&lt;p&gt;a report"></iframe>'
     """
-    found = folder if isinstance(folder, RunFolder) else find_run(folder)
+    found = find_run(folder)
     try:
         return ReportFrame(read_bytes(found.report, follow=False).decode("utf-8", "replace"), height)
     except FileNotFoundError as error:

@@ -1,8 +1,7 @@
 """Style and files of all figures: one font, sizes in points, positions in inches, text in any script.
 
-Nothing here uses pyplot, and `rcParams` change only while a figure is saved. Everything is placed in inches from the
-upper left corner, so the layout of a hundred rows is as fast as that of ten. Text is measured before it is drawn, so
-that none overlaps.
+Everything is placed in inches from the upper left corner, so the layout of a hundred rows is as fast as that of ten.
+Text is measured before it is drawn, so that none overlaps. `rcParams` change only while a figure is saved.
 """
 
 from __future__ import annotations
@@ -41,8 +40,10 @@ Box = tuple[float, float, float, float]
 """Left, top, width and height of axes, in inches from the upper left corner of the figure."""
 Extent = tuple[float, float, float, float]
 """Left, right, bottom and top of an image on the canvas, in inches."""
-Block = list[tuple[list[str], float, str, bool]]
-"""Paragraphs from top to bottom: lines, font size, colour, and whether they are bold."""
+Paragraph = tuple[list[str], float, str, bool]
+"""Lines, font size, colour, and whether they are bold."""
+Block = list[Paragraph]
+"""Paragraphs from top to bottom."""
 
 
 class NotebookFigure(Figure):
@@ -75,10 +76,7 @@ def place(figure: Figure, left: float, top: float, width: float, height: float) 
 
 
 def canvas(figure: Figure) -> Axes:
-    """Axes over the full figure, in inches from its upper left corner, shared by all images.
-
-    Creating axes takes longer than drawing an image.
-    """
+    """Axes over the full figure, in inches, shared by all images: creating axes takes longer than drawing an image."""
     for axes in figure.axes:
         if axes.get_label() == "canvas":
             return axes
@@ -96,10 +94,7 @@ def inside(left: float, top: float, side: float, shape: Sequence[int]) -> Extent
 
 
 def text(figure: Figure, left: float, top: float, words: str, size: float = NORMAL, **style: Any) -> list[Text]:
-    """Lines of text at a position in the figure, in inches from its upper left corner; `$` is a plain character.
-
-    Each line is drawn by itself, so that baselines are level in neighbouring columns.
-    """
+    """Lines of text at a position in inches, each drawn by itself: baselines of neighbouring columns are level."""
     width, height = figure.get_size_inches()
     style = {"color": INK, "va": "baseline", **style}
     lines = words.split("\n")
@@ -124,12 +119,7 @@ def drawable(words: str) -> str:
 def wrap(words: str, width: float, size: float = NORMAL, *, bold: bool = False, most: int | None = None) -> list[str]:
     """Lines no wider than `width` inches, broken between words, or within one that is too long.
 
-    Args:
-        words: one paragraph.
-        width: in inches.
-        size: font size in points.
-        bold: whether it will be drawn bold.
-        most: maximum number of lines; the last one then ends with an ellipsis.
+    Of more than `most` lines the last one ends with an ellipsis.
     """
     lines: list[str] = []
     for word in words.split():
@@ -175,6 +165,13 @@ def _advance(character: str, bold: bool) -> float:
         text_to_path.get_text_width_height_descent(words, font, False)[0] for words in (f"|{character}|", "||")
     )
     return float(between - beside)
+
+
+def paragraph(
+    words: str, width: float, size: float = NORMAL, colour: str = INK, *, bold: bool = False, most: int | None = None
+) -> Paragraph:
+    """Words as lines of at most `width` inches, see `wrap`."""
+    return wrap(words, width, size, bold=bold, most=most), size, colour, bold
 
 
 def block_height(block: Block) -> float:
@@ -228,10 +225,7 @@ def _fonts(unusual: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
 
 @lru_cache
 def _files() -> dict[str, str]:
-    """The file of each font: the usual one, and those that are installed on the machine.
-
-    The other fonts of matplotlib have symbols instead of letters, or a box for every letter.
-    """
+    """The file of the usual font and of those installed; other fonts of matplotlib have symbols instead of letters."""
     ours = Path(matplotlib.get_data_path())
     usual = {entry.name: entry.fname for entry in fontManager.ttflist if entry.style == "normal"}
     installed = {name: file for name, file in usual.items() if ours not in Path(file).parents and name[0] != "."}
@@ -258,12 +252,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def check_figure(path: Path) -> None:
-    """Refuse, before any work, a path that no figure can be saved to.
-
-    Raises:
-        ChoiceError: it has another suffix, or is a folder.
-        RunError: its folder cannot be written to.
-    """
+    """Refuse, before any work, a path that no figure can be saved to."""
     if path.suffix.lower() not in OPTIONS:
         found = f"the ending {path.suffix!r}" if path.suffix else "no ending"
         raise ChoiceError(f"{path} has {found}: choose a file for the figure that ends with {' or '.join(OPTIONS)}.")

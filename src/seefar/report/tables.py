@@ -26,14 +26,9 @@ FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are the w
 
 
 def mistakes_csv(mistakes: Sequence[Mistake], classes: Sequence[str], *tables: Table) -> str:
-    """`mistakes.csv`: one line for each mistake, classes by name.
+    """`mistakes.csv`: one line for each mistake, classes by name; `tables` are further columns.
 
     Text that a spreadsheet would evaluate as a formula starts with an apostrophe, also in the CSV of the page.
-
-    Args:
-        mistakes: the lines, in this order.
-        classes: names of the K classes.
-        tables: further columns, in this order. A mistake without a value in a column, or with None, has an empty cell.
     """
     columns = {name: column for table in tables for name, column in table.items()}
     lines = io.StringIO(newline="")
@@ -68,12 +63,7 @@ def files_table(split: Split) -> Table:
 
 
 def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:
-    """Results of the occlusion test and the health checks, for each mistake of an explanation.
-
-    Args:
-        explanation: of any number of mistakes.
-        classes: names of the K classes.
-    """
+    """Results of the occlusion test and the health checks, for each mistake of an explanation."""
     rows: dict[int, dict[str, object]] = {}
     for mistake, repair, health in zip(explanation.mistakes, explanation.repairs, explanation.health, strict=True):
         top, left, bottom, right = repair.box
@@ -98,11 +88,7 @@ def occlusion_table(explanation: Explanation, classes: Sequence[str]) -> Table:
 
 
 def neighbours_table(neighbours: Neighbours) -> Table:
-    """The nearest training images of each mistake, and the mistakes that are near-duplicates of training images.
-
-    Columns: `neighbours_predicted` and `neighbours_true`, indices of training images of that class, the nearest first;
-    `distance_predicted` and `distance_true`, cosine distance of the first; `duplicate_of`, a training image.
-    """
+    """The nearest training images of each mistake, and the mistakes that are near-duplicates of training images."""
     table: dict[str, dict[int, object]] = {}
     for name in ("predicted", "true"):
         nearest, distances = getattr(neighbours, f"of_{name}"), getattr(neighbours, f"distance_{name}")
@@ -126,11 +112,7 @@ DESCRIPTIONS = {
 def model_card(recipe: Recipe, classes: Sequence[str], metrics: Metrics | None, files: Sequence[str]) -> str:
     """The text of a model card: `README.md` beside the weights, in the form of the Hugging Face hub.
 
-    Args:
-        recipe: of the training.
-        classes: names of the K classes.
-        metrics: of the test set; None if the network was not evaluated: the card then claims no accuracy.
-        files: names of the files beside the card, each of them in `DESCRIPTIONS`.
+    Without `metrics` of the test set it claims no accuracy. `files` are names of the files beside the card.
     """
     environment = Environment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters |= {

@@ -30,7 +30,7 @@ def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
 
 
 def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str, ...]]]) -> dict[str, NDArray[Any]]:
-    """Read what `save_arrays` wrote, and check each array.
+    """Read what `save_arrays` wrote.
 
     Args:
         path: the file.
@@ -45,8 +45,6 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
             arrays = {name: read_member(archive, f"{name}.npy", packed=False) for name in form}
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: compute it and save it first.") from error
-    except KeyError as error:
-        raise RunError(f"{path} lacks some of {', '.join(form)}: delete it and compute it again.") from error
     except Exception as error:  # a damaged archive may raise anything at all
         raise RunError(f"{path} cannot be read ({_one_line(error)}): delete it and compute it again.") from error
     lengths: dict[str, int] = {}
@@ -56,21 +54,15 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
         for wanted, length in zip(shape, found.shape, strict=False):
             fits &= length == (lengths.setdefault(wanted, length) if isinstance(wanted, str) else wanted)
         if not fits:
-            wanted_shape = ", ".join(str(lengths.get(str(length), length)) for length in shape)
             raise RunError(
-                f"{path}: {name} should be {dtype} ({wanted_shape}), {found.dtype} {found.shape} was found: "
+                f"{path}: {name} should be {dtype} of the shape {shape} (got {found.dtype} {found.shape}): "
                 "delete it and compute it again."
             )
     return arrays
 
 
 def load_array(path: str | Path) -> NDArray[Any]:
-    """Read one `.npy` file without pickle.
-
-    Raises:
-        OSError: it is missing or cannot be read.
-        ValueError: it is no `.npy` file of numbers or text, or its length differs from that in its header.
-    """
+    """Read one `.npy` file without pickle; OSError or ValueError: it cannot be read as one."""
     with open_regular(path) as file:
         return _read(file, os.fstat(file.fileno()).st_size)
 
@@ -78,9 +70,7 @@ def load_array(path: str | Path) -> NDArray[Any]:
 def read_member(archive: zipfile.ZipFile, name: str, *, packed: bool = True) -> NDArray[Any]:
     """An array of an archive without pickle; it takes no more memory than the archive declares.
 
-    Raises:
-        KeyError: there is no such member.
-        ValueError: it is no array, differs from its declared length, or is compressed without `packed`.
+    KeyError or ValueError: it is missing, is no array, or is compressed without `packed`.
     """
     about = archive.getinfo(name)
     if about.compress_type != zipfile.ZIP_STORED and not packed:  # so that nothing in it is larger than the file
@@ -149,9 +139,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put weights that came from `path` into `model`.
-
-    One on torch's device `meta`, which takes no memory, takes copies of the weights.
+    """Put weights that came from `path` into `model`; one on torch's device `meta`, without memory, takes them over.
 
     Raises:
         RunError: names or shapes are not those of `model`.

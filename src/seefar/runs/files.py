@@ -17,7 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seefar.errors import DataError, RunError, next_step
+from seefar.errors import DataError, RunError, counted, next_step
 
 TEXT_LIMIT = 64 << 20
 """Bytes: no JSON, CSV or log of a run comes near it, and a file of holes or a device must not fill the memory."""
@@ -38,20 +38,16 @@ def expanded(path: str | Path) -> Path:
 def open_regular(path: str | Path, limit: int = FILE_LIMIT, *, follow: bool = True) -> BufferedReader:
     """Open a regular file for reading; every file from a run folder or an argument is opened here.
 
-    Args:
-        path: the file.
-        limit: largest size in bytes.
-        follow: whether the file may be a symbolic link. No file inside a run folder may, since an untrusted
-            folder could name any file of this machine.
+    No file inside a run folder may be a link (`follow`), since an untrusted folder could name any file of this machine.
 
     Raises:
-        OSError: it is missing, no regular file, a link, or larger than the limit.
+        OSError: it is missing, no regular file, a link, or larger than `limit` bytes.
     """
     return os.fdopen(_open(path, os.O_RDONLY | (0 if follow else _NO_FOLLOW), limit), "rb")
 
 
 def open_to_append(path: str | Path) -> BinaryIO:
-    """Open a regular file to write at its end, or create it; it may have no other name.
+    """Open a regular file to write at its end, or create it.
 
     Raises:
         OSError: it is a link, no regular file, or has a second name, which may be that of any file of this machine.
@@ -78,31 +74,18 @@ def _open(path: str | Path, flags: int, limit: int = FILE_LIMIT, names: int = 1 
 
 
 def read_bytes(path: str | Path, limit: int = TEXT_LIMIT, *, follow: bool = True) -> bytes:
-    """The content of a regular file.
-
-    Raises:
-        OSError: see `open_regular`.
-    """
+    """The content of a regular file, see `open_regular`."""
     with open_regular(path, limit, follow=follow) as file:
         return file.read()
 
 
 def read_json(path: str | Path, *, follow: bool = True) -> Any:
-    """The value in a JSON file.
-
-    Raises:
-        OSError: see `open_regular`.
-        ValueError: it is not JSON in UTF-8.
-    """
+    """The value in a JSON file; OSError: see `open_regular`; ValueError: it is not JSON in UTF-8."""
     return parse_json(read_bytes(path, follow=follow).decode("utf-8"))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text.
-
-    Raises:
-        ValueError: it is not JSON, or is nested too deeply.
-    """
+    """The value of a JSON text; ValueError: it is not JSON, or is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -110,7 +93,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_table(path: str | Path) -> list[list[str]]:
-    """The lines of a CSV file without the empty ones, as many cells in each; separated by comma, semicolon or tab.
+    """The lines of a CSV file without the empty ones; separated by comma, semicolon or tab.
 
     Raises:
         DataError: the file cannot be read, or its lines have different numbers of cells.
@@ -125,7 +108,7 @@ def read_table(path: str | Path) -> list[list[str]]:
         raise DataError(f"{path} cannot be read as CSV in UTF-8 ({error}).") from error
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
-            raise DataError(f"{path} has {len(row)} cells in line {number} and {len(rows[0])} in its first.")
+            raise DataError(f"{path} has {counted(len(row), 'cell')} in line {number} and {len(rows[0])} in its first.")
     return rows
 
 
@@ -166,11 +149,7 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
+    """Write UTF-8 text atomically, see `written_beside`."""
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
 
@@ -197,11 +176,7 @@ def remove_temporary(*folders: Path) -> None:
 
 
 def check_place(folder: Path) -> None:
-    """Refuse, before any work, a folder that cannot be written to; a missing one can be created.
-
-    Raises:
-        RunError: it is a file, is inside a file, or may not be written to.
-    """
+    """Refuse, before any work, a folder that cannot be written to; a missing one can be created."""
     existing = next(candidate for candidate in (folder, *folder.parents) if candidate.exists())  # in the end . or /
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         why = "may not be written to" if existing.is_dir() else "is a file"

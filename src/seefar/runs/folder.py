@@ -6,9 +6,19 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from seefar.errors import RunError
-from seefar.runs.files import expanded
-from seefar.runs.store import MANIFEST, verify_folder
+from seefar.errors import RunError, printable
+from seefar.runs.files import expanded, read_json
+from seefar.runs.store import MANIFEST, checked_manifest, file_entry
+
+
+class _File:
+    """A file of a run folder: its path, as an attribute of the folder."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: RunFolder, kind: type | None = None) -> Path:
+        return folder.path / self.name
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,35 @@ class RunFolder:
 
     path: Path
 
+    recipe = _File("recipe.json")
+    """All hyperparameters."""
+    data = _File("data.json")
+    """Description of the data set, with a fingerprint of its training images."""
+    audit = _File("audit.json")
+    """The source of an audit; a training has none."""
+    history = _File("history.csv")
+    """One row for each logged step."""
+    log = _File("log.txt")
+    """The lines of the training log."""
+    checkpoint = _File("checkpoint.safetensors")
+    """The state of an unfinished training; removed at its end."""
+    weights = _File("weights.safetensors")
+    """The finished network."""
+    predictions = _File("predictions.npz")
+    """Logits and features of the test images, with the fingerprints of weights and images."""
+    metrics = _File("metrics.json")
+    """Accuracy, per class, confusion."""
+    mistakes = _File("mistakes.csv")
+    """One line for each mistake."""
+    maps = _File("maps.npz")
+    """The explanation of the mistakes: maps, hidden pixels, effect of hiding."""
+    explanation = _File("explanation.json")
+    """How the maps were made, and the repair rates."""
+    report = _File("report.html")
+    """The HTML page."""
+    manifest = _File(MANIFEST)
+    """The command behind the files, and for each file its hash and the hashes of its inputs."""
+
     def __str__(self) -> str:
         return str(self.path)
 
@@ -34,76 +73,6 @@ class RunFolder:
         if self.path.parent == Path():
             return f".{os.sep}{self.path}"
         return str(self.path)
-
-    @property
-    def recipe(self) -> Path:
-        """All hyperparameters."""
-        return self.path / "recipe.json"
-
-    @property
-    def data(self) -> Path:
-        """Description of the data set, with a fingerprint of its training images."""
-        return self.path / "data.json"
-
-    @property
-    def audit(self) -> Path:
-        """The source of an audit; a training has none."""
-        return self.path / "audit.json"
-
-    @property
-    def history(self) -> Path:
-        """One row for each logged step."""
-        return self.path / "history.csv"
-
-    @property
-    def log(self) -> Path:
-        """The lines of the training log."""
-        return self.path / "log.txt"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state of an unfinished training; removed at its end."""
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def weights(self) -> Path:
-        """The finished network."""
-        return self.path / "weights.safetensors"
-
-    @property
-    def predictions(self) -> Path:
-        """Logits and features of the test images, with the fingerprints of weights and images."""
-        return self.path / "predictions.npz"
-
-    @property
-    def metrics(self) -> Path:
-        """Accuracy, per class, confusion."""
-        return self.path / "metrics.json"
-
-    @property
-    def mistakes(self) -> Path:
-        """One line for each mistake."""
-        return self.path / "mistakes.csv"
-
-    @property
-    def maps(self) -> Path:
-        """The explanation of the mistakes: maps, hidden pixels, effect of hiding."""
-        return self.path / "maps.npz"
-
-    @property
-    def explanation(self) -> Path:
-        """How the maps were made, and the repair rates."""
-        return self.path / "explanation.json"
-
-    @property
-    def report(self) -> Path:
-        """The HTML page."""
-        return self.path / "report.html"
-
-    @property
-    def manifest(self) -> Path:
-        """The command behind the files, and for each file its hash and the hashes of its inputs."""
-        return self.path / MANIFEST
 
     def figure(self, name: str) -> Path:
         """A figure, such as `maps`."""
@@ -127,16 +96,11 @@ def find_run(name: RunFolder | str | Path) -> RunFolder:
     if isinstance(name, str) and name.strip(".") == "":
         raise RunError(f"{name!r} is not a name for a run: choose a name, or a path such as ./here/mine.")
     is_path = isinstance(name, Path) or "/" in name or os.sep in name
-    if is_path:
-        return RunFolder(expanded(name))
-    return RunFolder(Path("runs") / name)
+    return RunFolder(expanded(name) if is_path else Path("runs") / name)
 
 
 def verify(folder: RunFolder | str | Path) -> list[str]:
-    """Check a run folder against its manifest.
-
-    Args:
-        folder: the run folder, its path, or the bare name of one under `runs/`.
+    """Check a run folder, given by its path or its bare name under `runs/`, against its manifest.
 
     Returns:
         One line for each file that is missing, changed, or not in the manifest; empty if the folder is intact.
@@ -149,7 +113,27 @@ def verify(folder: RunFolder | str | Path) -> list[str]:
         >>> verify(Path(tempfile.mkdtemp()))
         ['manifest.json is missing: no command that writes into the folder has finished']
     """
-    found = find_run(folder)
-    if not found.path.is_dir():
-        raise RunError(f"There is no folder {found.path}: choose a run folder, or the name of one under runs/.")
-    return verify_folder(found.path)
+    folder = find_run(folder).path
+    if not folder.is_dir():
+        raise RunError(f"There is no folder {folder}: choose a run folder, or the name of one under runs/.")
+    try:
+        if not (folder / MANIFEST).exists():
+            return [f"{MANIFEST} is missing: no command that writes into the folder has finished"]
+        manifest = checked_manifest(read_json(folder / MANIFEST, follow=False))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{MANIFEST} is damaged ({error})"]
+    recorded = manifest["files"]
+    lines = [] if manifest.get("finished") else ["the last command that wrote into the folder has not finished"]
+    found = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    names = {path.relative_to(folder).as_posix() for path in found}
+    names = {name for name in names if not any(part.startswith(".") for part in name.split("/"))} - {MANIFEST}
+    for name in sorted({*recorded, *names}):
+        if name not in recorded:
+            lines.append(f"{printable(name)} is extra: the manifest does not have it")
+        elif name not in names:  # also the path of a file elsewhere, in an untrusted manifest
+            lines.append(f"{printable(name)} is missing")
+        else:
+            entry = file_entry(folder / name)
+            if entry is None or not entry.items() <= recorded[name].items():
+                lines.append(f"{printable(name)} is changed")
+    return lines

@@ -12,7 +12,7 @@ PACKAGES = ("seefar", "torch", "numpy", "albumentations", "opencv-python-headles
 
 
 def provenance() -> dict[str, Any]:
-    """Which code ran, with which versions, on which machine; plain values for JSON."""
+    """Which code ran, with which versions, on which machine."""
     return {
         "commit": _commit(),
         "python": platform.python_version(),

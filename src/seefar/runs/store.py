@@ -1,8 +1,7 @@
 """The store: the files of a run folder, the inputs of each, and whether each is still valid.
 
 A file is *fresh* if its bytes match the manifest and its recorded inputs match the current ones. Fresh files are read;
-everything else is computed again. Resuming after a crash, damaged files, other weights, other settings and read-only
-folders all follow from this rule, so no other module checks whether a file is still valid.
+everything else is computed again. No other module checks whether a file is still valid.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
-from seefar.errors import RunError, next_step, printable
+from seefar.errors import RunError, next_step
 from seefar.progress import SILENT, Progress
 from seefar.runs.files import open_regular, read_json, remove_temporary, write_text
 from seefar.runs.provenance import provenance
@@ -50,15 +49,16 @@ class Artifact(Generic[T]):
         name: its path in the run folder.
         compute: its value, from the job; writes nothing. Long work yields partial values, each with all before it. None
             means that there is no such file for this job.
-        save: writes a value to a path, atomically; see `seefar.runs.files.written_beside`.
+        save: writes a value to a path, atomically.
         load: reads the value back; None if nothing needs it.
         of: its inputs: other artifacts, and facts of the job by name, such as `weights`.
         shows: artifacts that it shows if they are present.
         settings: other values that its content depends on, as plain values for JSON.
+        fits: whether a loaded value belongs to the other files: the manifest shows damage, not forgery.
         enough: whether a saved value has everything that this job needs.
         version: raise it when the same inputs give other content.
-        always: compute it each time, and keep the file only if its bytes are the same. For files that a browser
-            or a spreadsheet runs: an untrusted folder can hold any file, and a manifest that fits it.
+        always: compute it each time, and keep the file only if its bytes are the same: for files that a browser or a
+            spreadsheet runs, since an untrusted folder can hold any file, and a manifest that fits it.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Artifact(Generic[T]):
     of: tuple[Artifact[Any] | str, ...] = ()
     shows: tuple[Artifact[Any], ...] = ()
     settings: Callable[[Any], Any] = lambda job: None
+    fits: Callable[[Any, T], bool] = lambda job, value: True
     enough: Callable[[Any, T], bool] = lambda job, value: True
     version: int = 1
     always: bool = False
@@ -81,7 +82,7 @@ class Store:
         fact: the current value of a fact, such as the fingerprint of the weights; None if it is unknown now, which
             counts as unchanged.
         job: the argument of `compute`, `settings` and `enough` of the artifacts.
-        overlay: where to write instead of `folder`; for folders that cannot be written to.
+        overlay: where to write instead, if `folder` cannot be written to.
     """
 
     def __init__(
@@ -109,13 +110,12 @@ class Store:
             return False
         if not all(self.present(source) for source in artifact.of if isinstance(source, Artifact)):
             return False
-        shown = {source.name: self._shown(source) for source in artifact.shows}
-        return entry["shows"] == shown and not self._differs(artifact)
+        return bool(entry["shows"] == self._shown(artifact)) and not self._differs(artifact)
 
     def intact(self, name: str) -> bool:
         """Whether a file is in the manifest with the same bytes, whatever its inputs."""
-        entry, recorded = self._entry(name), self.files.get(name)
-        return entry is not None and recorded is not None and all(entry[key] == recorded.get(key) for key in entry)
+        entry = self._entry(name)
+        return entry is not None and entry.items() <= self.files.get(name, {}).items()
 
     def get(self, artifact: Artifact[T]) -> T:
         """The value: in memory, read from a fresh file, or computed and saved."""
@@ -124,7 +124,9 @@ class Store:
         return value
 
     def _get(self, artifact: Artifact[T]) -> T | None:
-        value = self._known(artifact)
+        if artifact.name not in self._values and self.fresh(artifact):
+            self._values[artifact.name] = self._load(artifact)
+        value: T | None = self._values.get(artifact.name)
         return self._compute(artifact) if value is None or not artifact.enough(self.job, value) else value
 
     def peek(self, artifact: Artifact[T]) -> T | None:
@@ -147,12 +149,7 @@ class Store:
         return self.files.get(artifact.name, {}).get("settings")
 
     def finish(self, artifacts: Sequence[Artifact[Any]], command: Sequence[str]) -> None:
-        """Remove the files of other inputs, and complete the manifest.
-
-        Args:
-            artifacts: all of the table.
-            command: the command line or function that wrote the files.
-        """
+        """Remove the files of other inputs, and complete the manifest with the `command` that wrote the others."""
         if self.overlay is not None:
             return
         for artifact in artifacts:
@@ -180,18 +177,13 @@ class Store:
         self.manifest.update({"finished": False, "training": about})
         self._write_manifest()
 
-    def _known(self, artifact: Artifact[T]) -> T | None:
-        if artifact.name not in self._values and self.fresh(artifact):
-            self._values[artifact.name] = self._load(artifact)
-        value: T | None = self._values.get(artifact.name)
-        return value
-
     def _load(self, artifact: Artifact[T]) -> T | None:
-        """The value in the file; None if it cannot be read, such as that of an older version: it is computed again."""
+        """The value in the file; None if it cannot be read, such as that of an older version, or does not fit."""
         assert artifact.load is not None
         if artifact.name not in self._loaded:
             with suppress(Exception):
-                self._loaded[artifact.name] = artifact.load(self._path(artifact.name))
+                loaded = artifact.load(self._path(artifact.name))
+                self._loaded[artifact.name] = loaded if artifact.fits(self.job, loaded) else None
         value: T | None = self._loaded.get(artifact.name)
         return value
 
@@ -225,10 +217,18 @@ class Store:
             raise RunError(
                 f"{path.parent} is a link to {os.readlink(path.parent)}: delete the link, a folder belongs there."
             )
-        self._write_unfinished()
+        if self.manifest.get("finished", True):
+            self.manifest["finished"] = False
+            self._write_manifest()
         artifact.save(value, path)
         entry = self._entries[artifact.name] = file_entry(path)
-        self.files[artifact.name] = {**(entry or {}), **self._inputs(artifact)}
+        self.files[artifact.name] = {
+            **(entry or {}),
+            "from": {_name(source): self._input(source) for source in artifact.of},
+            "shows": self._shown(artifact),
+            "settings": _plain(artifact.settings(self.job)),
+            "version": artifact.version,
+        }
         self.written.append(artifact.name)
         self._write_manifest()
         return value
@@ -248,22 +248,14 @@ class Store:
             self.written.append(name)
         self._entries.pop(name, None)
 
-    def _inputs(self, artifact: Artifact[Any]) -> dict[str, Any]:
-        return {
-            "from": {_name(source): self._input(source) for source in artifact.of},
-            "shows": {source.name: self._shown(source) for source in artifact.shows},
-            "settings": _plain(artifact.settings(self.job)),
-            "version": artifact.version,
-        }
-
     def _input(self, source: Artifact[Any] | str) -> str | None:
         if isinstance(source, str):
             return self.fact(source)
         entry = self._entry(source.name)
         return None if entry is None else entry["sha256"]
 
-    def _shown(self, source: Artifact[Any]) -> str | None:
-        return self._input(source) if self.present(source) else None
+    def _shown(self, artifact: Artifact[Any]) -> dict[str, str | None]:
+        return {source.name: self._input(source) if self.present(source) else None for source in artifact.shows}
 
     def _differs(self, artifact: Artifact[Any]) -> bool:
         """Whether an input is known to differ from that of the file."""
@@ -274,18 +266,13 @@ class Store:
     def _entry(self, name: str) -> dict[str, Any] | None:
         """Size and SHA-256 of a file as it is now; None if there is no regular file of that name."""
         if name not in self._entries:
-            self._entries[name] = file_entry(self._path(name), self.files.get(name, {}).get("bytes"))
+            self._entries[name] = file_entry(self._path(name))
         return self._entries[name]
 
     def _path(self, name: str) -> Path:
         if self.overlay is not None and (self.overlay / name).exists():
             return self.overlay / name
         return self.folder / name
-
-    def _write_unfinished(self) -> None:
-        if self.manifest.get("finished", True):
-            self.manifest["finished"] = False
-            self._write_manifest()
 
     def _write_manifest(self) -> None:
         self.manifest["files"] = self.files = dict(sorted(self.files.items()))
@@ -305,9 +292,6 @@ def opened(
 
     If the folder cannot be written to, new files go into a temporary overlay, and one line at the end names them.
     After an error the manifest stays unfinished if anything was written.
-
-    Raises:
-        RunError: another process writes into the folder.
     """
     if os.access(folder, os.W_OK | os.X_OK):
         with locked(folder, progress):
@@ -325,12 +309,9 @@ def opened(
 
 @contextmanager
 def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iterator[None]:
-    """Lock a folder for this thread within `with`; the system frees the lock whenever the process ends.
+    """Lock a folder, created if it is missing, for this thread; the system frees the lock whenever the process ends.
 
-    Args:
-        folder: created if it is missing.
-        progress: gets a line if there are no locks, or while it waits for another process.
-        wait: seconds to wait for another process.
+    Another process is waited for so many seconds, with a line. Where there are no locks, a line says so.
 
     Raises:
         RunError: another process or thread has locked it, or it cannot be written to.
@@ -364,47 +345,12 @@ def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iter
         lock.release()
 
 
-def verify_folder(folder: Path) -> list[str]:
-    """What differs between a folder and its manifest, one line for each file; see `seefar.verify`."""
-    try:
-        if not (folder / MANIFEST).exists():
-            return [f"{MANIFEST} is missing: no command that writes into the folder has finished"]
-        manifest = _checked(read_json(folder / MANIFEST, follow=False))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return [f"{MANIFEST} is damaged ({error})"]
-    recorded = manifest["files"]
-    lines = [] if manifest.get("finished") else ["the last command that wrote into the folder has not finished"]
-    found = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    names = {path.relative_to(folder).as_posix() for path in found}
-    names = {name for name in names if not any(part.startswith(".") for part in name.split("/"))} - {MANIFEST}
-    for name in sorted({*recorded, *names}):
-        if name not in recorded:
-            lines.append(f"{printable(name)} is extra: the manifest does not have it")
-        elif name not in names:  # also the path of a file elsewhere, in an untrusted manifest
-            lines.append(f"{printable(name)} is missing")
-        else:
-            entry = file_entry(folder / name, recorded[name].get("bytes"))
-            if entry is None or any(entry[key] != recorded[name].get(key) for key in entry):
-                lines.append(f"{printable(name)} is changed")
-    return lines
-
-
-def file_entry(path: Path, expected: int | None = None) -> dict[str, Any] | None:
-    """Size and SHA-256 of a file for the manifest; None if it is missing, a link, or no regular file.
-
-    Args:
-        path: the file.
-        expected: its size as recorded; of a file of another size, which may be huge, no hash is computed.
-    """
+def file_entry(path: Path) -> dict[str, Any] | None:
+    """Size and SHA-256 of a file for the manifest; None if it is missing, a link, too large, or no regular file."""
     try:
         with open_regular(path, follow=False) as file:
-            size = os.fstat(file.fileno()).st_size
-            if expected is not None and size != expected:
-                return {"bytes": size, "sha256": None}
-            digest = hashlib.sha256()
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-            return {"bytes": size, "sha256": digest.hexdigest()}
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return {"bytes": file.tell(), "sha256": digest}
     except (OSError, ValueError):  # ValueError: a name that is no path, in an untrusted manifest
         return None
 
@@ -412,20 +358,18 @@ def file_entry(path: Path, expected: int | None = None) -> dict[str, Any] | None
 def _read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder; an empty one if it is missing or damaged, with which no file is fresh."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        return _checked(read_json(folder / MANIFEST, follow=False))
+        return checked_manifest(read_json(folder / MANIFEST, follow=False))
     return {"files": {}}
 
 
-def _checked(manifest: Any) -> dict[str, Any]:
+def checked_manifest(manifest: Any) -> dict[str, Any]:
     """The manifest, if its entries have the form that `Store` writes."""
     for name, entry in manifest["files"].items():
         computed = not entry.keys() <= {"bytes", "sha256"}
         if computed and not (entry.keys() >= _ENTRY and isinstance(entry["from"], dict)):
             raise ValueError(f"its entry of {name} is incomplete")
-    if not isinstance(manifest.get("training", {}).get("sessions", []), list):
-        raise ValueError("its sessions are not a list")
-    training = manifest.get("training", {})
-    if not all({"device", "precision"} <= session.keys() for session in training.get("sessions", [])):
+    sessions = manifest.get("training", {}).get("sessions", [])
+    if not all({"device", "precision"} <= session.keys() for session in sessions):
         raise ValueError("its entry of the training is incomplete")
     return dict(manifest)
 

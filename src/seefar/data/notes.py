@@ -17,14 +17,7 @@ COLUMNS = ["index", "tag", "new_label", "note"]
 
 @dataclass(frozen=True)
 class Note:
-    """A note on one image.
-
-    Attributes:
-        index: position in the test set.
-        tag: any text; may be empty.
-        new_label: the corrected class; None: the label is right.
-        note: any text; may be empty.
-    """
+    """A note on the image at this index: tag, corrected class (None: the label is right) and text, maybe empty."""
 
     index: int
     tag: str
@@ -33,12 +26,7 @@ class Note:
 
 
 def read_notes(path: str | Path, classes: Sequence[str], count: int) -> list[Note]:
-    """Read notes as the report exports them, a CSV file with the columns `index`, `tag`, `new_label`, `note`.
-
-    Args:
-        path: the file.
-        classes: names of the K classes.
-        count: how many images there are.
+    """Notes on `count` images, from CSV with the columns `index`, `tag`, `new_label`, `note` as the report exports it.
 
     Raises:
         DataError: the columns differ, an index or a class does not exist, or an image occurs twice.
@@ -63,15 +51,7 @@ def read_notes(path: str | Path, classes: Sequence[str], count: int) -> list[Not
 
 
 def correct_labels(split: Split, notes: Sequence[Note]) -> Split:
-    """The split with the labels that notes correct, to be trained on or evaluated with.
-
-    Examples:
-        >>> import seefar
-        >>> split = seefar.load_data("shapes").test.take([0, 1])
-        >>> corrected = correct_labels(split, [Note(1, "", 2, "")])
-        >>> corrected.labels[1].item()
-        2
-    """
+    """The split with the labels that notes correct, to be trained on or evaluated with."""
     labels = split.labels.copy()
     for note in notes:
         if note.new_label is not None:

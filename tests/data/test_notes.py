@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from seefar.data.images import Split
+from seefar.data.notes import Note, correct_labels, read_notes
 from seefar.errors import DataError
-from seefar.evaluation.notes import Note, correct_labels, read_notes
 
 HEAD = "index,tag,new_label,note\n"
 

@@ -1,0 +1,217 @@
+"""CIFAR-10, CIFAR-100 and Fashion-MNIST: official files, downloaded once, checked, read without running code."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import secrets
+import shutil
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seefar.data.download import Remote, data_place, download_all, read_checked
+from seefar.data.images import Data, Split
+from seefar.errors import DataError
+from seefar.progress import SILENT, Progress, showing
+
+
+@dataclass(frozen=True)
+class Official:
+    """A public data set.
+
+    Attributes:
+        name: as `load_data` takes it.
+        folder: of its files, in the data folder.
+        hosts: addresses of what is downloaded, best first.
+        downloads: MD5 and bytes of each file on the hosts.
+        files: MD5 of each file that is read.
+    """
+
+    name: str
+    folder: str
+    hosts: tuple[str, ...]
+    downloads: Mapping[str, tuple[str, int]]
+    files: Mapping[str, str]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all downloads."""
+        return sum(size for _, size in self.downloads.values())
+
+    def fetch(self, folder: Path, progress: Progress) -> None:
+        """Download what `folder` lacks."""
+        progress.line(f"downloading {', '.join(self.downloads)} into {folder}")
+        files = {
+            name: Remote(tuple(f"{host}/{name}" for host in self.hosts), checksum, size)
+            for name, (checksum, size) in self.downloads.items()
+        }
+        download_all(files, folder, progress)
+
+
+_CIFAR_HOSTS = ("https://www.cs.toronto.edu/~kriz", "https://dataset.bj.bcebos.com/cifar")
+"""The official host (Krizhevsky 2009), and the copy that PaddlePaddle's data sets use, with the same checksums."""
+CIFAR10 = Official(
+    "cifar10",
+    "cifar-10-batches-py",
+    _CIFAR_HOSTS,
+    {"cifar-10-python.tar.gz": ("c58f30108f718f92721af3b95e74349a", 170_498_071)},
+    {
+        "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+    },
+)
+CIFAR100 = Official(
+    "cifar100",
+    "cifar-100-python",
+    _CIFAR_HOSTS,
+    {"cifar-100-python.tar.gz": ("eb9058c3a382ffc7106e4002c42a8d85", 169_001_437)},
+    {
+        "meta": "7973b15100ade9c7d40fb424638fde48",
+        "train": "16019d7e3df5f24257cddd939b257f8d",
+        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+    },
+)
+_FASHION_FILES = {
+    "train-images-idx3-ubyte.gz": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880),
+    "train-labels-idx1-ubyte.gz": ("25c81989df183df01b3e8a0aad5dffbe", 29_515),
+    "t10k-images-idx3-ubyte.gz": ("bef4ecab320f06d8554ea6380940ec79", 4_422_102),
+    "t10k-labels-idx1-ubyte.gz": ("bb300cfdad3c16e7a12a480ee83cd310", 5_148),
+}
+FASHION_MNIST = Official(
+    "fashion_mnist",
+    "fashion-mnist",
+    (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+    ),
+    _FASHION_FILES,
+    {name: checksum for name, (checksum, _) in _FASHION_FILES.items()},
+)
+"""Xiao et al. 2017, arXiv 1708.07747: images and labels of the training part, and of the test part."""
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+BORDER = 2
+"""Black pixels around the images of 28x28 pixels, whose background is black: 32x32 as in the other data sets."""
+OFFICIAL = {official.name: official for official in (CIFAR10, CIFAR100, FASHION_MNIST)}
+
+
+def load_official(
+    official: Official, folder: str | Path | None = None, *, create: bool = False, progress: Progress | None = None
+) -> Data:
+    """A public data set of 32x32 pixels, downloaded if it is missing; the arguments are those of `load_data`.
+
+    `folder` may also be the folder of CIFAR's own files. Fashion-MNIST gets a black border of 2 pixels and three equal
+    channels.
+
+    Raises:
+        DataError: the data can be neither found nor downloaded, or a file is not the official one.
+    """
+    home = data_place(folder, official.name, official.folder, official.size, create)
+    with showing(progress) as shown:
+        if official.name == "fashion_mnist":
+            return read_fashion(home / official.folder, official, shown)
+        return read_batches(find_batches(home, official, shown), official)
+
+
+def read_fashion(place: Path, official: Official = FASHION_MNIST, progress: Progress = SILENT) -> Data:
+    """Read and check the four files in `place`, which are downloaded if one is missing."""
+    if not all((place / name).exists() for name in official.files):
+        official.fetch(place, progress)
+    arrays = [_read_idx(read_checked(place / name, md5, official.name)) for name, md5 in official.files.items()]
+    splits = []
+    for images, labels in (arrays[:2], arrays[2:]):
+        bordered = np.pad(images, ((0, 0), (BORDER, BORDER), (BORDER, BORDER)))
+        splits.append(Split(np.repeat(bordered[..., None], 3, axis=3), labels.astype(np.int64), CLOTHES))
+    return Data(official.name, splits[0], splits[1])
+
+
+def _read_idx(content: bytes) -> NDArray[np.uint8]:
+    """An array in the IDX format: two zeros, the type, the number of axes, their lengths, then the values."""
+    plain = gzip.decompress(content)
+    axes = np.frombuffer(plain, ">u4", plain[3], 4)
+    return np.frombuffer(plain, np.uint8, offset=4 + 4 * len(axes)).reshape(axes)
+
+
+def find_batches(folder: Path, official: Official = CIFAR10, progress: Progress = SILENT) -> Path:
+    """The folder with CIFAR's batch files: as it is, else unpacked from the archive, else downloaded first."""
+    if any((folder / name).is_file() for name in official.files):
+        return folder
+    place = folder / official.folder
+    if not place.exists():
+        official.fetch(folder, progress)
+        unpack(folder / next(iter(official.downloads)), place, official)
+    return place
+
+
+def unpack(archive: Path, place: Path, official: Official = CIFAR10) -> None:
+    """Write the batch files of a checked archive into `place`; its other members are not read.
+
+    The files are written into a temporary folder that is renamed at the end, so a crash leaves no partial result.
+    """
+    beside = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+    try:
+        beside.mkdir(parents=True)
+        with tarfile.open(archive) as tar:
+            for name in official.files:
+                member = tar.extractfile(f"{official.folder}/{name}")  # bytes of one file: the archive chooses no path
+                assert member is not None
+                (beside / name).write_bytes(member.read())
+        os.replace(beside, place)
+    except OSError as error:
+        if not place.exists():  # another process may have unpacked it in the meantime
+            raise DataError(
+                f"{archive} cannot be unpacked ({error}): make room, or make its folder writable."
+            ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def read_batches(place: Path, official: Official = CIFAR10) -> Data:
+    """Read and check CIFAR's batch files in `place`; the checksums guarantee the form of the content."""
+
+    def read(name: str) -> Mapping[bytes, Any]:
+        content = read_checked(place / name, official.files[name], official.name)
+        found: Mapping[bytes, Any] = BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
+        return found
+
+    splits = []
+    meta, *names = official.files
+    kind = b"fine_" if official.name == "cifar100" else b""
+    classes = tuple(name.decode() for name in read(meta)[kind + b"label_names"])
+    for part in (names[:-1], names[-1:]):  # the last is the test part
+        images, labels = [], []
+        for name in part:
+            batch = read(name)
+            planes = batch[b"data"].reshape(-1, 3, 32 * 32)  # a row holds all red values, then green, then blue
+            images.append(planes.transpose(0, 2, 1).reshape(-1, 32, 32, 3))
+            labels += batch[kind + b"labels"]
+        splits.append(Split(np.concatenate(images), np.array(labels), classes))
+    return Data(official.name, splits[0], splits[1])
+
+
+class BatchUnpickler(pickle.Unpickler):
+    """Allows only the names that an array of numbers needs, so no other code can run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The thing of that name, if a batch may use it."""
+        allowed = {
+            ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+            ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its name since numpy 2
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+        }
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f"it imports {module}.{name}, which no CIFAR-10 batch needs")
+        return allowed[module, name]

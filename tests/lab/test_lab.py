@@ -1,0 +1,310 @@
+"""The research code of the benchmarks, by hand and by independent solvers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import entropy
+from torch import Tensor, nn
+
+from lab.baselines import BASELINES, sobel_edges
+from lab.border import border_slice, evidence_off_centre
+from lab.cifar10_1 import FILES, load_cifar10_1
+from lab.evidence import doubt, neighbour_shares
+from lab.gradient_free import GRADIENT_FREE, eigencam, scorecam
+from lab.placed import placed_contrast
+from lab.removal_scores import CURVE_SHARES, deletion, impute, insertion, road
+from lab.shortcut import plant_shortcut
+from lab.views import predict_two_views
+from seefar import class_maps, recipe, train
+from seefar.data import Data
+from seefar.data.images import Split
+from seefar.data.shapes import load_shapes
+from seefar.errors import DataError
+from seefar.evaluation.predictions import predict
+from seefar.explanation.occlusion import occlude
+from seefar.maps.grid import Grid, rank_pixels
+from seefar.maps.sanity import evidence_inside, pointing_hits, randomized, rank_correlation
+from seefar.model.adapt import adapt
+from seefar.model.resnet import ResNet18
+from seefar.progress import SILENT
+
+# ---- Baselines and gradient-free maps ----
+
+MakeNet = Callable[..., ResNet18]
+METHODS = {**BASELINES, **GRADIENT_FREE}
+
+
+class Toy(nn.Module):
+    """The two channels of the input; class 0 is twice the mean of the first minus the mean of the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.Identity()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        means = self.cells(inputs).mean((2, 3))
+        return torch.stack((2 * means[:, 0] - means[:, 1], means[:, 0]), dim=1)
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_is_called_like_gradcam(make_net: MakeNet, images: np.ndarray, name: str) -> None:
+    net, method = make_net(width=1), METHODS[name]
+    maps = method(net, images, [0, 1, 2])
+    assert (maps.shape, maps.dtype) == ((3, 8, 8), np.float32)
+    assert method(net, images, 1, layer="layer2").shape == (3, 16, 16)
+
+
+def test_gradient_free_maps_by_hand() -> None:
+    """Eigen-CAM: the channels do not overlap, so the stronger one alone is the first singular vector.
+
+    Score-CAM: shown alone, the first gives a logit of 2 * 3/36 = 1/6, the second one of -5/36.
+    """
+    inputs, expected = torch.zeros(1, 2, 6, 6), np.zeros((1, 6, 6))
+    inputs[0, 0, 1, 2], inputs[0, 1, 4, 5] = 3.0, 5.0
+    expected[0, 4, 5] = 5
+    np.testing.assert_allclose(eigencam(Toy(), inputs, 0, layer="cells"), expected, atol=1e-6)
+    first, second = np.exp([1 / 6, -5 / 36]) / np.exp([1 / 6, -5 / 36]).sum()
+    expected[0, 1, 2], expected[0, 4, 5] = 3 * first, 5 * second
+    np.testing.assert_allclose(scorecam(Toy(), inputs, 0, layer="cells"), expected, atol=1e-6)
+
+
+def test_edges_ignore_the_weights(make_net: MakeNet) -> None:
+    """An edge detector fails Adebayo's sanity check, as it must."""
+    net = make_net(width=1)
+    inputs = torch.rand(2, 3, 32, 32)
+    edges = sobel_edges(net, inputs)
+    _, changed = list(randomized(net))[-1]
+    assert rank_correlation(edges, sobel_edges(changed, inputs)) == pytest.approx(1)
+
+
+# ---- Removal scores ----
+
+RED = np.zeros(1, np.int64)
+
+
+def half_red() -> tuple[np.ndarray, np.ndarray]:
+    """An image whose left half is red and right half black, and the ranks of a map that points to the red."""
+    image = np.zeros((1, 20, 20, 3), np.uint8)
+    image[:, :, :10, 0] = 255
+    values = image[..., 0].astype(np.float32)
+    return image, rank_pixels(values)
+
+
+def test_deletion_by_hand(brightness: ResNet18) -> None:
+    """Removed pixels take the mean of those left. With a share s < 1/2 of the image removed, all of it red, of the
+    rest (1/2 - s) / (1 - s) is red, and so is the whole then. From 1/2 on it is black, and at 1 grey: 1/3 for each.
+    """
+    image, ranks = half_red()
+    red = [(0.5 - s) / (1 - s) if s < 0.5 else 0 for s in CURVE_SHARES]
+    probability = [np.exp(40 * np.round(255 * r) / 255) / (np.exp(40 * np.round(255 * r) / 255) + 2) for r in red]
+    expected = sum((a + b) / 20 for a, b in pairwise(probability))
+    assert deletion(brightness, image, RED, ranks)[0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_map_that_points_to_what_counts_does_better_than_one_that_points_away(brightness: ResNet18) -> None:
+    image, ranks = half_red()
+    away = ranks.max() - ranks
+    net = brightness
+    assert deletion(net, image, RED, ranks)[0] < deletion(net, image, RED, away)[0]
+    # Blurring keeps the mean, so no pixel of the shown ones changes this network's answer much: it is sure throughout.
+    assert insertion(net, image, RED, ranks)[0] > 0.99
+    better, worse = road(net, image, RED, ranks)[0], road(net, image, RED, away)[0]
+    assert better > 0.1
+    assert worse == pytest.approx(-better, abs=0.02)
+
+
+def test_imputation_agrees_with_a_dense_solver() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    hidden = np.random.default_rng(1).random((2, 16, 16)) < 0.6
+    found = impute(images, hidden, noise=0)
+    for image, gone, result in zip(images.astype(float), hidden, found, strict=True):
+        matrix, right = np.eye(256), image.reshape(256, 3).copy()
+        for row, column in np.argwhere(gone):
+            p = row * 16 + column
+            matrix[p], right[p] = 0, 0
+            for dy, dx in [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]:
+                if 0 <= row + dy < 16 and 0 <= column + dx < 16:
+                    weight = 1 if dy and dx else 2
+                    matrix[p, p] += weight
+                    matrix[p, p + 16 * dy + dx] -= weight
+        expected = np.linalg.solve(matrix, right).reshape(16, 16, 3)
+        np.testing.assert_allclose(result, expected, atol=0.501)
+    assert (impute(images, np.ones((2, 16, 16), bool), noise=0) == 128).all()  # no visible pixel
+    noise = impute(images, hidden, noise=5).astype(float) - found
+    assert 4 < noise[hidden].std() < 6
+    assert not noise[~hidden].any()
+
+
+# ---- Evidence ----
+
+
+def test_shares_of_the_nearest_worked_out_by_hand() -> None:
+    """Training images at 0, 10, 20 degrees (class 0) and 60, 90 (class 1); lengths do not count."""
+    radians = np.radians([0, 10, 20, 60, 90])
+    bank = (np.stack([np.cos(radians), np.sin(radians)], 1) * [[1], [5], [2], [9], [1]]).astype(np.float32)
+    labels, classes = np.array([0, 0, 0, 1, 1]), np.array([[0, 1], [0, 1]])
+    asked = np.float32([[1, 0], [1, 1]])  # 0 and 45 degrees
+    shares = neighbour_shares(asked, classes, bank, labels, count=3)
+    np.testing.assert_allclose(shares, [[1, 0], [2 / 3, 1 / 3]])
+    assert neighbour_shares(asked, classes, bank, labels, count=50).tolist() == [[0.6, 0.4], [0.6, 0.4]]
+
+
+def test_weighted_neighbours_are_those_of_scikit_learn() -> None:
+    neighbors = pytest.importorskip("sklearn.neighbors")
+
+    random = np.random.default_rng(0)
+    bank, asked = (random.random((n, 6), np.float32) for n in (300, 40))
+    labels, classes = random.integers(0, 3, 300), random.integers(0, 3, (40, 2))
+    weight = random.random(6, np.float32)
+    found = neighbour_shares(asked, classes, bank, labels, weights=np.tile(weight, (40, 1)), count=7)
+    plain = neighbors.NearestNeighbors(n_neighbors=7, metric="cosine").fit(bank * np.sqrt(weight))
+    near = plain.kneighbors(asked * np.sqrt(weight), return_distance=False)
+    expected = (labels[near][:, None, :] == classes[:, :, None]).mean(2)
+    np.testing.assert_allclose(found, expected)
+
+
+def test_margin_and_entropy_after_temperature() -> None:
+    logits = 2 * np.log(np.array([[0.5, 0.5, 1e-9], [0.6, 0.3, 0.1]])).astype(np.float32)
+    found = doubt(logits, np.array([1]), np.array([0, 1]), temperature=2.0)
+    np.testing.assert_allclose(found, [[0.3, entropy([0.6, 0.3, 0.1], base=2)]], atol=1e-6)
+
+
+# ---- Border ----
+
+
+def test_evidence_at_the_border() -> None:
+    maps = np.zeros((3, 8, 8), np.float32)
+    maps[0, 3:5, 3:5] = 1
+    maps[1, 0, 0] = 1
+    maps[1, 7, 7] = -5  # evidence against does not count
+    distance = evidence_off_centre(maps, Grid.even((8, 8), 32), 32)
+    assert distance.tolist() == pytest.approx([0, np.hypot(14, 14), 0])
+    images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    found = border_slice(images, np.zeros(3, int), np.array([0, 1, 0]), distance)
+    assert (found.name, found.mistakes, found.p_holm) == ("at the border", 1, pytest.approx(min(1, 5 * found.p)))
+
+
+# ---- Two views ----
+
+
+class LeftPixel(nn.Module):
+    """Logits of two classes: 0, and the brightness of the upper left pixel times 10, minus 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        second = pictures[:, 0, 0, 0] * self.scale - 3
+        return torch.stack([torch.zeros_like(second), second], 1)
+
+
+def test_the_probabilities_of_image_and_mirror_image_are_averaged() -> None:
+    """Left 0, right 1 (255): sigmoid(-3) and sigmoid(7) make 0.523 for class 1; one view says class 0."""
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    images[0, 0, 7] = 255
+    test = Split(images, np.array([1, 0]), ("dark", "bright"))
+    model = LeftPixel().eval()
+    single = predict(model, test, progress=SILENT)
+    assert single.predicted.tolist() == [0, 0]
+    found = predict_two_views(model, test, single, progress=SILENT)
+    mean = (1 / (1 + np.exp(3)) + 1 / (1 + np.exp(-7))) / 2
+    np.testing.assert_allclose(np.exp(found.log_probabilities[0]), [1 - mean, mean], atol=1e-6)
+    np.testing.assert_allclose(np.exp(found.log_probabilities).sum(1), 1)
+    assert found.predicted.tolist() == [1, 0]
+    assert found.accuracy == 1.0
+    with pytest.raises(DataError, match="other weights or images"):
+        predict_two_views(model, test, replace(single, images="others"), progress=SILENT)
+
+
+# ---- CIFAR-10.1 ----
+
+IMAGES, LABELS = np.zeros((2000, 32, 32, 3), np.uint8), np.arange(2000, dtype=np.int32) % 10
+
+
+def save(folder: Path, images: np.ndarray | None = IMAGES, labels: np.ndarray | None = LABELS) -> Path:
+    for name, array in zip(FILES, (images, labels), strict=True):
+        if array is not None:
+            np.save(folder / name, array)
+    return folder
+
+
+def test_its_images_come_with_cifar10s_classes(tmp_path: Path) -> None:
+    split = load_cifar10_1(save(tmp_path))
+    assert split is not None
+    assert split.images.shape == (2000, 32, 32, 3)
+    assert split.labels.dtype == np.int64
+    assert split.classes[9] == "truck"
+    assert load_cifar10_1(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES, None, r"cifar10\.1_v6_labels\.npy"),
+        (IMAGES[:2], LABELS[:2], r"\(2, 32, 32, 3\)"),
+        (IMAGES, LABELS % 9, "another set than v6"),
+    ],
+)
+def test_other_files_are_refused(images: np.ndarray, labels: np.ndarray | None, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        load_cifar10_1(save(tmp_path, images, labels))
+
+
+# ---- Planted shortcuts ----
+
+
+def test_a_planted_shortcut_is_a_magenta_patch_where_the_mask_is(few: Data) -> None:
+    planted = plant_shortcut(few.train, 0.25, label=3)
+    assert planted.masks is not None
+    assert few.train.masks is not None
+    patched = planted.masks.any((1, 2))
+    assert patched.sum() == 10
+    assert (planted.masks[patched].sum((1, 2)) == 64).all()
+    assert (planted.images[planted.masks] == (255, 0, 255)).all()
+    np.testing.assert_array_equal(planted.images[~planted.masks], few.train.images[~planted.masks])
+    assert (planted.labels[patched] == 3).all()
+    np.testing.assert_array_equal(planted.labels[~patched], few.train.labels[~patched])
+    covered = (planted.masks & few.train.masks).sum((1, 2))[patched]
+    assert covered.max() < 32  # the shape stays visible
+    np.testing.assert_array_equal(plant_shortcut(few.train, 1.0).labels, few.train.labels)
+
+
+@pytest.mark.slow
+def test_a_planted_shortcut_is_found_and_hiding_it_repairs_the_mistake(tmp_path: Path) -> None:
+    """Half of the training images carry a patch and one label: on the test images the patch is why the net errs."""
+    plain = load_shapes(train=8000)
+    planted = plant_shortcut(plain.test, 1.0)
+    data = Data("shortcut", plant_shortcut(plain.train, 0.5, label=0), planted)
+    model = train(recipe("demo", epochs=6, cutout=8), data, tmp_path / "run", progress=SILENT).model
+    without, with_patch = (adapt(model).logits(split.images).argmax(1) for split in (plain.test, planted))
+    assert (without == plain.test.labels).mean() > 0.8  # the premise: 0.95 and 0.87 on two kinds of processor
+    fooled = np.flatnonzero((without == plain.test.labels) & (with_patch == 0) & (plain.test.labels != 0))
+    assert len(fooled) > 700
+    images, true = planted.images[fooled], planted.labels[fooled]
+    assert planted.masks is not None
+    masks = planted.masks[fooled]
+    fine, place = placed_contrast(model, images, 0, true, 32)
+    assert pointing_hits(fine, masks, place).mean() > 0.95
+    contrast, place = placed_contrast(model, images, 0, true, 8)
+    assert pointing_hits(contrast, masks, place).mean() > 0.95
+    assert evidence_inside(contrast, masks, place).mean() > 4 * masks.mean()
+    found = occlude(adapt(model).logits, images, np.zeros(len(images), np.int64), true, contrast, grid=place)
+    assert (found.top.predicted == true).mean() > 0.95
+    assert (found.shifted.predicted == true).mean() < 0.2
+    assert (found.least.predicted == true).mean() < 0.02
+    # With the patch absent there is nothing to find at its place.
+    absent = class_maps(model, plain.test.images[fooled]).contrast(0, true)
+    assert pointing_hits(absent, masks, place).mean() < 0.15
