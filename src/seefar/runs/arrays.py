@@ -54,8 +54,9 @@ def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str,
         for wanted, length in zip(shape, found.shape, strict=False):
             fits &= length == (lengths.setdefault(wanted, length) if isinstance(wanted, str) else wanted)
         if not fits:
+            needed = ", ".join(str(lengths.get(str(length), length)) for length in shape)
             raise RunError(
-                f"{path}: {name} should be {dtype} of the shape {shape} (got {found.dtype} {found.shape}): "
+                f"{path}: {name} should be {dtype} ({needed}), {found.dtype} {found.shape} was found: "
                 "delete it and compute it again."
             )
     return arrays
