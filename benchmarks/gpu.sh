@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # All that is to be measured on a GPU, in one call, into results/gpu/:
 #     SEEFAR_DATA=... bash benchmarks/gpu.sh
-# `fast` and `quick` over five seeds, images per second, where a step's time goes, how accuracy grows with time,
-# evaluation and maps, and the search for a better `fast`. A second call resumes where the first one was stopped.
+# `fast` and `quick` over five seeds, images per second, where a step's time goes, what torch.compile gains, how accuracy
+# grows with time, evaluation and maps, and the search for a better `fast`. A second call resumes the first one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p results/gpu/time_to_accuracy
@@ -14,6 +14,7 @@ measure() {
 }
 measure throughput benchmarks/throughput.py --rounds 3
 measure profile benchmarks/profile_steps.py
+measure compiling benchmarks/compiling.py
 measure fast benchmarks/seeds.py fast --seeds 5
 measure quick benchmarks/seeds.py quick --seeds 5
 for recipe in seed quick fast; do

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 import seefar
@@ -103,70 +105,105 @@ def lives(process: int) -> bool:
         return False
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
+def listening(process: int) -> set[str]:
+    """The addresses, as Linux writes them in hexadecimal, on which a process listens."""
+    files = Path(f"/proc/{process}/fd").iterdir()
+    own = {os.readlink(file) for file in files if file.is_symlink()}
+    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()]
+    return {words[1].split(":")[0] for words in lines if words[3] == "0A" and f"socket:[{words[9]}]" in own}
+
+
+def wait_until(there: Callable[[], bool], process: subprocess.Popen[str] | None = None, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not there():
+        assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def wait_for_a_row(log: Path, process: subprocess.Popen[str]) -> None:
-    wait_for(log, process)
-    end = time.monotonic() + 120
-    while "[1," not in log.read_text() and time.monotonic() < end:
         time.sleep(0.02)
 
 
-def same(one: Path, other: Path, *names: str) -> bool:
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+def has_a_row(log: Path) -> bool:
+    return log.exists() and "[1," in log.read_text()
 
 
 def test_without_a_launcher_they_do_nothing() -> None:
     tensor = torch.arange(3.0)
     with distributed.joined():
-        assert distributed.world_size() == 1
-        assert distributed.is_main()
-        part = distributed.part(7)
-        assert (part.rows, part.count, part.weight) == (slice(0, 7), 7, 1.0)
+        assert (distributed.world_size(), distributed.is_main()) == (1, True)
+        assert distributed.part(7) == (slice(0, 7), 1.0)
         assert distributed.all_reduce(tensor) is tensor
         assert distributed.any_rank(False, True) == (False, True)
         assert distributed.load_in_turn(lambda: 5) == 5
         assert distributed.broadcast(b"same") == b"same"
 
 
-def test_three_processes_share_sum_agree_and_take_turns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2, 7, 16])
+def test_parts_cover_a_batch_and_each_image_counts_alike(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "_group", distributed._Group(rank, 3, dist.HashStore()))
+        parts.append(distributed.part(count))
+    assert all(rows.stop > rows.start for rows, _ in parts)
+    covered = [row for rows, weight in parts for row in range(rows.start, rows.stop) if weight]
+    assert sorted(covered) == list(range(count))
+    assert sum(weight for _, weight in parts) / 3 == pytest.approx(1)
+    each = [weight / (rows.stop - rows.start) for rows, weight in parts if weight]
+    assert each == pytest.approx([3 / count] * len(each))
+
+
+@pytest.mark.slow
+def test_processes_share_agree_and_train_and_only_the_first_writes(tmp_path: Path) -> None:
+    """33 images: the last batch of each epoch has one, so that all processes but one have none."""
+    size = 3
     script = """
-rank = int(__import__("os").environ["RANK"])
-parts = {n: (lambda p: [p.rows.start, p.rows.stop, p.count, p.weight])(distributed.part(n)) for n in (1, 2, 7, 16)}
+import time
+from seefar.training import loop
+size, rank = distributed.world_size(), distributed._group.rank
 def load():
     there = pathlib.Path("downloaded").exists()
     if rank == 0:
-        __import__("time").sleep(0.5)
+        time.sleep(0.3)
         pathlib.Path("downloaded").touch()
     return there
-found = {
-    "parts": parts, "main": distributed.is_main(), "any": distributed.any_rank(rank == 2, False),
-    "sum": distributed.all_reduce(torch.tensor([rank, 1.0])).tolist(), "there": distributed.load_in_turn(load),
-    "bytes": distributed.broadcast(b"0" if rank == 0 else b"other").decode(),
-}
+found = dict()
+found["sum"] = distributed.all_reduce(torch.tensor([rank, 1.0])).tolist()
+found["any"] = distributed.any_rank(rank == size - 1, False)
+found["there"] = distributed.load_in_turn(load)
+found["bytes"] = distributed.broadcast(b"0" if rank == 0 else b"other").decode()
+plan = seefar.recipe("demo", width=2, epochs=2, batch_size=16, held_out=7)
+build_model = loop.build_model
+def build(recipe, data):
+    models.append(build_model(recipe, data))
+    return models[-1]
+models, loop.build_model = [], build
+folder = pathlib.Path("run") if distributed.is_main() else pathlib.Path("another")
+try:
+    run = seefar.run(plan, load_shapes(40, 20), folder, progress=SILENT)
+    rows = run.run.history
+    found["history"] = [[row.step, row.loss, row.epoch_accuracy, row.held_out_accuracy] for row in rows]
+finally:  # also where it exits
+    found["weights"] = torch.cat([parameter.detach().flatten() for parameter in models[0].parameters()]).tolist()
+    if not "history" in found:
+        print(json.dumps(found))
 """
-    found = group(3, script, tmp_path)
-    for n, taken in {1: [1, 0, 0], 2: [1, 1, 0], 7: [3, 2, 2], 16: [6, 5, 5]}.items():
-        parts = [one["parts"][str(n)] for one in found]
-        assert [count for *_, count, _ in parts] == taken
-        covered = [row for start, stop, count, _ in parts for row in range(start, stop if count else start)]
-        assert covered == list(range(n))
-        assert sum(weight for *_, weight in parts) / 3 == pytest.approx(1)
-        assert all(stop > start for start, stop, *_ in parts)
-    assert [one["main"] for one in found] == [True, False, False]
-    assert [one["there"] for one in found] == [False, True, True]
+    found = sorted(group(size, script, tmp_path), key=lambda one: "history" not in one)
+    first, *others = found
+    assert len(others) == size - 1
+    assert not any("history" in one for one in others)
+    assert all(one["weights"] == first["weights"] for one in others)
+    assert [one["there"] for one in found] == [False] + [True] * (size - 1)
     for one in found:
-        assert one["any"] == [True, False]
-        assert one["sum"] == [3, 3]
-        assert one["bytes"] == "0"
+        assert (one["any"], one["sum"], one["bytes"]) == ([True, False], [sum(range(size)), size], "0")
+    assert [step for step, *_ in first["history"]] == [3, 6]
+    for _, loss, accuracy, held_out in first["history"]:
+        assert np.isfinite(loss)
+        assert 33 * accuracy == pytest.approx(round(33 * accuracy))
+        assert 7 * held_out == pytest.approx(round(7 * held_out))
+    assert seefar.verify(tmp_path / "run") == []
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+    assert not (tmp_path / "another").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:
     """One that waits for the others, for however long it may take."""
     script = """
@@ -183,9 +220,9 @@ except seefar.SeefarError as error:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [2, 3])
-def test_gradients_are_those_of_one_process_over_the_same_parts(size: int, tmp_path: Path) -> None:
+def test_gradients_are_those_of_one_process_over_the_same_parts(tmp_path: Path) -> None:
     """Also of a last batch of 7 images, whose parts are not equal: each image counts alike."""
+    size = 3
     script = """
 import torch.nn.functional as F
 from seefar.training.distributed import data_parallel
@@ -196,9 +233,9 @@ for number in (0, 1):
     model = build_model(plan, data).train().double()  # float32 rounds by more than 1e-6 here
     classify = data_parallel(model, model.classify)
     batch = build_batches(plan, data)[0, number]
-    part = distributed.part(len(batch.labels))
-    logits = classify(model.normalize(batch.images[part.rows]).double())
-    (part.weight * F.cross_entropy(logits, batch.labels[part.rows])).backward()
+    rows, weight = distributed.part(len(batch.labels))
+    logits = classify(model.normalize(batch.images[rows]).double())
+    (weight * F.cross_entropy(logits, batch.labels[rows])).backward()
     found.append([parameter.grad.flatten().tolist() for parameter in model.parameters()])
 """
     found = group(size, script, tmp_path)
@@ -218,40 +255,6 @@ for number in (0, 1):
                 assert np.abs(np.array(one[number][at]) - parameter.grad.flatten().numpy()).max() < 1e-12
 
 
-@pytest.mark.parametrize(("size", "function"), [(2, "train"), pytest.param(3, "run", marks=pytest.mark.slow)])
-def test_all_train_and_only_the_first_writes_and_returns(size: int, function: str, tmp_path: Path) -> None:
-    """33 images: the last batch of each epoch has one, so that all processes but one have none."""
-    script = f"""
-from seefar.training import loop
-plan = seefar.recipe("demo", width=2, epochs=2, batch_size=16, held_out=7)
-build_model = loop.build_model
-def build(recipe, data):
-    models.append(build_model(recipe, data))
-    return models[-1]
-models, loop.build_model, found = [], build, dict()
-folder = pathlib.Path("run") if distributed.is_main() else pathlib.Path("another")
-try:
-    run = seefar.{function}(plan, load_shapes(40, 20), folder, progress=SILENT)
-    rows = getattr(run, "run", run).history
-    found["history"] = [[row.step, row.loss, row.epoch_accuracy, row.held_out_accuracy] for row in rows]
-finally:  # also where it exits
-    found["weights"] = torch.cat([parameter.detach().flatten() for parameter in models[0].parameters()]).tolist()
-    if not distributed.is_main():
-        print(json.dumps(found))
-"""
-    first, *others = sorted(group(size, script, tmp_path), key=len, reverse=True)
-    assert len(others) == size - 1
-    assert all(other == {"weights": first["weights"]} for other in others)
-    assert [step for step, *_ in first["history"]] == [3, 6]
-    for _, loss, accuracy, held_out in first["history"]:
-        assert np.isfinite(loss)
-        assert 33 * accuracy == pytest.approx(round(33 * accuracy))
-        assert 7 * held_out == pytest.approx(round(7 * held_out))
-    assert seefar.verify(tmp_path / "run") == []
-    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
-    assert not (tmp_path / "another").exists()
-
-
 TRAIN = ("train", "demo", "--width", "2", "--epochs", "1", "--batch-size", "64", "--device", "cpu")
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "3", "-m", "seefar")
 
@@ -267,35 +270,40 @@ def test_a_process_that_is_killed_is_begun_again_and_comes_to_the_same_bytes(tmp
     killed = command(*TRAIN, *words, folder=tmp_path)
     checkpoint = tmp_path / "runs" / "killed" / "checkpoint.safetensors"
     for rank in (2, 0):
-        wait_for(checkpoint, killed)
+        wait_until(checkpoint.exists, killed)
         before = checkpoint.stat().st_ino
-        end = time.monotonic() + 120
-        while checkpoint.stat().st_ino == before and time.monotonic() < end:  # until it goes on from there
-            time.sleep(0.01)
+        wait_until(lambda before=before: checkpoint.stat().st_ino != before, killed)  # until it goes on from there
         os.kill(ranks(killed.pid)[rank], signal.SIGKILL)
         time.sleep(1)
     _, errors = killed.communicate(timeout=240)
     assert killed.returncode == 0, errors
     assert (tmp_path / "runs" / "killed" / "log.txt").read_text().count("demo: ") == 3
-    assert same(tmp_path / "runs" / "whole", tmp_path / "runs" / "killed", "weights.safetensors")
+    weights = [tmp_path / "runs" / name / "weights.safetensors" for name in ("whole", "killed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
     assert seefar.verify(tmp_path / "runs" / "killed") == []
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_sigterm_to_all_is_saved_once_and_one_process_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = command(*TRAIN, "--processes", "2", "--log-every", "5", "--name", "stopped", folder=tmp_path)
-    folder = tmp_path / "runs" / "stopped"
-    wait_for_a_row(folder / "log.txt", begun)
+    """Meanwhile nothing listens on the network, and nothing was imported from the current folder."""
+    (tmp_path / "random.py").write_text("raise SystemExit('imported from the current folder')")
+    console = ("-c", "import sys; sys.path.remove(''); from seefar.cli.main import main; sys.exit(main())")
+    words = (*TRAIN, "--log-every", "5", "--name", "stopped")
+    begun, folder = command(*words, "--processes", "2", folder=tmp_path, begin=console), tmp_path / "runs" / "stopped"
+    wait_until(lambda: has_a_row(folder / "log.txt"), begun)
+    loopback = "0100007F"
+    assert listening(begun.pid) == set()
+    assert [listening(process) for process in ranks(begun.pid).values()] == [{loopback}, {loopback}]
     os.killpg(begun.pid, signal.SIGTERM)
     _, errors = begun.communicate(timeout=60)
     assert begun.returncode == 130, errors
     assert errors.count("saved after step") == 1
     assert "Traceback" not in errors
-    assert (folder / "log.txt").read_text().count("interrupted after step") == 1
     step = load_tensors(folder / "checkpoint.safetensors")[1]["step"]
     assert 0 < step < 63
     monkeypatch.chdir(tmp_path)
-    assert main([*TRAIN, "--log-every", "5", "--name", "stopped", "--quiet"]) == 0
+    assert main([*words, "--quiet"]) == 0
     assert [row.step for row in seefar.load_run(folder).history] == [*range(5, 61, 5), 63]
 
 
@@ -304,15 +312,12 @@ def test_sigterm_to_all_is_saved_once_and_one_process_goes_on(tmp_path: Path, mo
 def test_the_processes_of_a_launcher_that_is_killed_save_and_end(tmp_path: Path) -> None:
     begun = command(*TRAIN, "--processes", "2", "--log-every", "5", "--name", "left", folder=tmp_path)
     folder = tmp_path / "runs" / "left"
-    wait_for_a_row(folder / "log.txt", begun)
+    wait_until(lambda: has_a_row(folder / "log.txt"), begun)
     left = ranks(begun.pid)
     assert len(left) == 2
     begun.kill()
     begun.communicate(timeout=60)  # they hold its output open until they end
-    end = time.monotonic() + 10
-    while any(map(lives, left.values())) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not any(map(lives, left.values()))
+    wait_until(lambda: not any(map(lives, left.values())), seconds=10)
     assert load_tensors(folder / "checkpoint.safetensors")[1]["step"] < 63
 
 
@@ -322,21 +327,6 @@ def test_numbers_of_processes_that_cannot_be(
 ) -> None:
     assert main(["run", "demo", *words]) == 2
     assert words[-2] in capsys.readouterr().err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("words", "named"), [(("--data", "nowhere"), "nowhere"), (("--batch-size", "2"), "batch_size")]
-)
-def test_an_error_is_reported_once_by_the_process_that_meets_it(
-    words: tuple[str, ...], named: str, tmp_path: Path
-) -> None:
-    begun = command("train", "demo", *words, "--processes", "3", "--device", "cpu", "--quiet", folder=tmp_path)
-    _, errors = begun.communicate(timeout=60)
-    assert begun.returncode == 2
-    assert named in errors
-    assert len(errors.strip().splitlines()) == 1
-    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -358,27 +348,3 @@ def test_variables_of_a_launcher_that_cannot_be(
             monkeypatch.setenv(name, str(busy.getsockname()[1]) if value == "in use" else value)
         with pytest.raises(ChoiceError, match=named), distributed.joined():
             pass
-
-
-def listening(process: int) -> set[str]:
-    """The addresses, as Linux writes them in hexadecimal, on which a process listens."""
-    files = Path(f"/proc/{process}/fd").iterdir()
-    own = {os.readlink(file) for file in files if file.is_symlink()}
-    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()]
-    return {words[1].split(":")[0] for words in lines if words[3] == "0A" and f"socket:[{words[9]}]" in own}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_nothing_listens_on_the_network_and_nothing_is_imported_from_the_current_folder(tmp_path: Path) -> None:
-    (tmp_path / "random.py").write_text("raise SystemExit('imported from the current folder')")
-    console = ("-c", "import sys; sys.path.remove(''); from seefar.cli.main import main; sys.exit(main())")
-    words = (*TRAIN, "--processes", "2", "--log-every", "5", "--name", "x")
-    begun = command(*words, folder=tmp_path, begin=console)
-    wait_for_a_row(tmp_path / "runs" / "x" / "log.txt", begun)
-    loopback = "0100007F"
-    assert listening(begun.pid) == set()
-    assert [listening(process) for process in ranks(begun.pid).values()] == [{loopback}, {loopback}]
-    begun.terminate()
-    _, errors = begun.communicate(timeout=60)
-    assert begun.returncode == 130, errors

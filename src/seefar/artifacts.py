@@ -87,6 +87,12 @@ class Job:
             )
         return self.run.model
 
+    @property
+    def precision(self) -> str | None:
+        """Of the convolutions, if it is not float32; see `seefar.load_run`."""
+        network = getattr(self.run.model, "network", self.run.model)  # an audit may have a `Classifier`
+        return "bfloat16" if getattr(network, "in_bfloat16", False) else None
+
     @cached_property
     def choices(self) -> Choices:
         """Which mistakes are shown, and how they are explained."""
@@ -341,6 +347,7 @@ PREDICTIONS = Artifact(
     save=Evaluation.save,
     load=Evaluation.load,
     of=("weights", "test"),
+    settings=lambda job: job.precision,
 )
 CALIBRATION = Artifact(
     "calibration.json", compute=_calibrate, save=Calibrations.save, load=Calibrations.load, of=(PREDICTIONS, "held out")

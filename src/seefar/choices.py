@@ -11,6 +11,7 @@ from seefar.errors import ChoiceError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+InferencePrecision = Literal["float32", "bfloat16"]
 Border = Literal["black", "reflected"]
 Fit = Literal["crop", "pad", "stretch"]
 Flip = Literal["alternating", "random", "none"]

@@ -19,7 +19,7 @@ from torch import nn
 
 from seefar import artifacts as table
 from seefar.artifacts import Calibrations, Job, page_content, read_store
-from seefar.choices import Choices, DeviceName, Fit, PrecisionName
+from seefar.choices import Choices, DeviceName, Fit, InferencePrecision, PrecisionName
 from seefar.data import Data
 from seefar.data.images import ImageSize, Labels, Split, differing_names
 from seefar.errors import ChoiceError, DataError, RunError, printable
@@ -88,6 +88,7 @@ def run(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     checkpoint_minutes: float = 5.0,
+    compile: bool = False,
     seeds: int = 1,
     progress: Progress | None = None,
     evaluated: Callable[[Evaluation], object] | None = None,
@@ -104,6 +105,7 @@ def run(
         device: see `seefar.train`.
         precision: see `seefar.train`.
         checkpoint_minutes: see `seefar.train`.
+        compile: see `seefar.train`.
         seeds: number of trainings, with consecutive seeds; the further ones go into folders such as `fast-seed-1`.
         progress: see `seefar.progress`.
         evaluated: called with the evaluation as soon as it is known, before mistakes are explained.
@@ -131,9 +133,11 @@ def run(
     check_choices(chosen, images)
     if not 1 <= seeds <= MOST_SEEDS or (seeds > 1 and world_size() > 1):
         raise ChoiceError(f"seeds must be 1 to {MOST_SEEDS}, and 1 in several processes (got {seeds}).")
+    machine: dict[str, Any] = {"device": device, "precision": precision}
+    machine |= {"checkpoint_minutes": checkpoint_minutes, "compile": compile}
     if not is_main():  # it takes part in the steps, and exits
-        train(recipe, images, device=device, precision=precision, checkpoint_minutes=checkpoint_minutes)
-    plan_training(device, precision, checkpoint_minutes)
+        train(recipe, images, **machine)
+    plan_training(**machine)
     folder = open_run(recipe, images, name)
     # A finished run is shown also where nothing can be written.
     writes = os.access(folder.path, os.W_OK | os.X_OK) or not folder.weights.exists()
@@ -141,7 +145,6 @@ def run(
         if name is None and (line := describe_choice(folder, recipe, images)):
             shown.line(line)
         common: dict[str, Any] = {"progress": shown, "command": command}
-        machine: dict[str, Any] = {"device": device, "precision": precision, "checkpoint_minutes": checkpoint_minutes}
         trained = train(recipe, images, folder.path, **machine, **common)
         result = explain_run(trained, images, data_dir=data_dir, evaluated=evaluated, **common, **choices)
         if seeds == 1:
@@ -411,14 +414,17 @@ def open_finished(
     *,
     data_dir: str | Path | None = None,
     device: DeviceName = "auto",
+    precision: InferencePrecision | None = None,
     progress: Progress | None = None,
 ) -> tuple[Run | Audit, Data]:
     """A finished training or an audit, and its data: those that it was made with, or the data set called `data`."""
     folder = find_run(name)
     common: dict[str, Any] = {"data_dir": data_dir, "progress": progress}
     if not folder.audit.exists():
-        run = load_run(folder, device)
+        run = load_run(folder, device, precision)
         return run, load_for(run.recipe, name=data, **common)
+    if precision == "bfloat16":
+        raise ChoiceError(f"precision must be float32 for {folder}, an audit (got bfloat16): leave it out.")
     audited = load_audit(folder, device)
     source = audited.source
     pictures = load_pictures(data or source.pictures, source.image_size, source.fit, classes=source.classes, **common)

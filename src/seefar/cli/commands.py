@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 import seefar
-from seefar.choices import BUILT_IN, Choices
+from seefar.choices import BUILT_IN, Choices, InferencePrecision
 from seefar.cli.options import (
     Elsewhere,
     Finished,
@@ -118,7 +118,9 @@ class OfRun:
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     finished: Finished = field(default_factory=Finished)
 
-    def load(self, progress: Progress | None) -> tuple[FinishedRun | Audit, Data]:
+    def load(
+        self, progress: Progress | None, precision: InferencePrecision | None = None
+    ) -> tuple[FinishedRun | Audit, Data]:
         """The run or audit, and its data; with other pictures, an audit of these by the run's network."""
         from seefar.evaluation.audit import prepare_audit
         from seefar.pipeline import open_finished
@@ -126,8 +128,8 @@ class OfRun:
         finished, pictures = self.finished, self.elsewhere.on
         common: dict[str, Any] = {"data_dir": finished.data_dir, "progress": progress}
         if pictures is None:
-            return open_finished(self.run, finished.data, device=finished.device, **common)
-        run = seefar.load_run(self.run, finished.device)
+            return open_finished(self.run, finished.data, device=finished.device, precision=precision, **common)
+        run = seefar.load_run(self.run, finished.device, precision)
         folder = run.folder.path
         own = self.elsewhere.name or folder.with_name(f"{folder.resolve().name}-{Path(pictures).resolve().stem}")
         return prepare_audit(pictures, model=run, name=own, **common)
@@ -137,15 +139,17 @@ class OfRun:
 class Evaluate(OfRun):
     """Evaluate on the test set: accuracy, recall of each class, most confused pairs, and a table of all mistakes."""
 
+    precision: InferencePrecision = "float32"
+    """Precision of the convolutions. bfloat16 is faster where the processor has it, and changes some predictions."""
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
         progress = begin(self.output)
-        run, data = self.load(progress)
+        run, data = self.load(progress, self.precision)
         where: dict[str, Any] = {"data_dir": self.finished.data_dir, "command": ["seefar", *words]}
         print_evaluation(seefar.evaluate_run(run, data, progress=progress, **where), self.output.json)
         if not self.output.json:
-            print_next("explain", run.folder)
+            print_next("explain", run.folder, "" if self.precision == "float32" else f"--precision {self.precision}")
 
 
 @dataclass(frozen=True)
@@ -153,11 +157,13 @@ class Explain(OfRun):
     """Explain the mistakes of a finished run: maps, occlusion test and figures."""
 
     choices: Choices = field(default_factory=Choices)
+    precision: InferencePrecision = "float32"
+    """Precision of the convolutions. bfloat16 is faster where the processor has it, and changes some predictions."""
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
         progress = begin(self.output)
-        run, data = self.load(progress)
+        run, data = self.load(progress, self.precision)
         result = seefar.explain_run(
             run,
             data,

@@ -37,9 +37,11 @@ class Machine:
 
     device: Device = "auto"
     precision: PrecisionName = "auto"
-    """Precision of convolutions and matrix products in training; evaluation is always float32."""
+    """Precision of convolutions and matrix products in training; the evaluation that follows is in float32."""
     checkpoint_minutes: float = 5.0
     """Minutes between two checkpoints."""
+    compile: Switch = False
+    """Compile the network with torch.compile, which takes a minute or more and needs a C++ compiler."""
 
 
 @dataclass(frozen=True)

@@ -74,11 +74,12 @@ def print_result(result: Result, as_json: bool) -> None:
             print(f"  {path}")
     if explanation is None or not result.run.loads_model:
         return
+    precision = "--precision bfloat16" if getattr(result.run.model, "in_bfloat16", False) else ""
     if len(explanation) < len(result.evaluation.mistakes):
         print(f"{len(explanation)} mistakes have maps; the next command adds those of the others, and neighbours")
-        print_next("explain", folder)
+        print_next("explain", folder, precision)
     elif result.evaluation.mistakes:
-        print_next("explain", folder, "--top 20 --order confidence")
+        print_next("explain", folder, f"--top 20 --order confidence {precision}")
 
 
 def print_next(command: str, folder: RunFolder, flags: str = "") -> None:

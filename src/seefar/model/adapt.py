@@ -1,8 +1,7 @@
 """One interface for any image classifier: logits of images, normalisation, the layer to map and its cells.
 
-Every public function that takes a model calls `adapt`, so a `ResNet18`, the user's module, and the models of
-torchvision, timm and Hugging Face are handled alike. The three packages are recognised by the attributes of their
-models and are not needed here.
+Every public function that takes a model calls `adapt`. Models of torchvision, timm and Hugging Face are recognised by
+their attributes; the packages are not needed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from seefar.data.images import Images
 from seefar.errors import ChoiceError, DataError
-from seefar.model.inference import BATCH_SIZE, check_finite, device_of, evaluating, float_type, weights_fingerprint
+from seefar.model.inference import BATCH_SIZE, device_of, evaluating, float_type, weights_fingerprint
 from seefar.model.resnet import ResNet18
 
 Pictures = Images | Tensor | Sequence[Images | Tensor]
@@ -78,21 +77,13 @@ class Classifier:
 
     @property
     def layers(self) -> dict[str, nn.Module]:
-        """All submodules by name.
-
-        Raises:
-            ChoiceError: the network is TorchScript, whose layers cannot be observed.
-        """
+        """All submodules by name; a `ChoiceError` for TorchScript, whose layers cannot be observed."""
         if isinstance(self.network, torch.jit.ScriptModule):
             raise ChoiceError("Layers of a TorchScript module cannot be observed: pass the module that was scripted.")
         return {name: module for name, module in self.network.named_modules() if name}
 
     def layer_name(self, layer: str | nn.Module) -> str:
-        """The name of a layer that is given by name or as the module itself.
-
-        Raises:
-            ChoiceError: the network has no such layer; the message lists its parts.
-        """
+        """The name of a layer that is given by name or as the module itself; a `ChoiceError` if there is none."""
         layers, kind = self.layers, type(self.network).__name__
         if isinstance(layer, nn.Module):
             names = [name for name, module in layers.items() if module is layer]
@@ -106,20 +97,15 @@ class Classifier:
     def inputs(self, images: Pictures) -> Tensor:
         """The network's input, on its device and in its float type: pictures resized and normalised, (N, C, H, W).
 
-        Args:
-            images: uint8 (N, H, W, 3), or float (N, C, H, W) in 0 to 1; one picture is a batch of one. Floats outside 0
-                to 1 are taken as they are by a network without `mean`.
-
-        Raises:
-            DataError: the images have another form, or are normalised already.
+        Images are uint8 (N, H, W, 3), or float (N, C, H, W) in 0 to 1; one picture is a batch of one. Floats outside 0
+        to 1 are taken as they are by a network without `mean`, else they are a `DataError`, as are other forms.
         """
         batch, device, own = to_batch(images), device_of(self.network), float_type(self.network)
         exact = torch.promote_types(own, torch.float32)  # half types would round the pixels before they are normalised
         if batch.dtype == torch.uint8 and batch.ndim == 4 and batch.shape[3] == 3:
             batch = batch.to(device, exact).permute(0, 3, 1, 2) / 255
-        elif batch.is_floating_point() and batch.ndim in (3, 4):
+        elif batch.is_floating_point() and batch.ndim == 4:
             batch = batch.to(device, exact)
-            batch = batch[None] if batch.ndim == 3 else batch
         else:
             raise DataError(f"Images must be uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1, found {_form(batch)}.")
         if self.image_size is not None and batch.shape[2:] != self.image_size:
@@ -136,13 +122,10 @@ class Classifier:
         return batch.to(own)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits (N, K) of the network's input.
+        """Logits (N, K) of the network's input; a `ChoiceError` if it returns something else.
 
         `.logits` of a Hugging Face output are taken, one logit z (N, 1) becomes (0, z), and probabilities become their
         logarithms: rows that are not negative and sum to 1.
-
-        Raises:
-            ChoiceError: the network returns something else.
         """
         output = self.network(inputs)
         output = getattr(output, "logits", output)
@@ -155,10 +138,7 @@ class Classifier:
             return output
         if output.shape[1] == 1:
             return torch.cat((torch.zeros_like(output), output), 1)
-        tolerance = 1e-4 if output.dtype == torch.float32 else 1e-2
-        with torch.no_grad():
-            are_shares = len(output) and (output >= 0).all() and ((output.sum(1) - 1).abs() < tolerance).all()
-        if are_shares:
+        if _are_shares(output):
             message = f"{type(self.network).__name__} returns probabilities, not logits: their logarithms are used."
             warnings.warn(message, stacklevel=2)
             return output.clamp(min=torch.finfo(output.dtype).tiny).log()
@@ -173,14 +153,8 @@ class Classifier:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits, float32 (N, K), and the input of the linear layer that makes them, float32 (N, C); else (N, 0).
 
-        The network is used in eval mode and in true float32 (or its own type), and left in its mode.
-
-        Args:
-            images: uint8 (N, H, W, 3).
-            done: called after each batch with its number of images.
-
-        Raises:
-            DataError: a logit is infinite or NaN.
+        The network is used in eval mode and in true float32 (or its own type), and left in its mode. `done` is called
+        after each batch with its number of images.
         """
         logits, features = [], []
         entering: list[tuple[Tensor, Tensor]] = []
@@ -199,19 +173,19 @@ class Classifier:
                 features.append(last[0].float().cpu().numpy() if ours else np.zeros((len(inputs), 0), np.float32))
                 if done is not None:
                     done(len(inputs))
-        check_finite(np.concatenate(logits))
-        return np.concatenate(logits), np.concatenate(features)
+        joined = np.concatenate(logits)
+        if not np.isfinite(joined).all():
+            raise DataError(
+                "The network gives logits that are not finite: its weights are damaged or too large. Restore them from "
+                "a copy, or train again."
+            )
+        return joined, np.concatenate(features)
 
     def check_repeats(self, image: Images) -> None:
-        """Check that the logits for an image depend on nothing but the image.
+        """Refuse a network whose logits for an image (H, W, 3) depend on more than the image.
 
-        It is classified twice in a batch with its negative, and once in a batch with itself.
-
-        Args:
-            image: uint8 (H, W, 3).
-
-        Raises:
-            ChoiceError: they differ; the message names the layer from which on.
+        It is classified twice in a batch with its negative, and once in a batch with itself. The `ChoiceError` names
+        the layer from which on they differ.
         """
         names = {module: name for name, module in self.network.named_modules()}
         seen: list[dict[str, Tensor]] = []
@@ -227,15 +201,11 @@ class Classifier:
             for other in (255 - image, 255 - image, image):
                 seen.append({})
                 logits.append(self.forward(self.inputs(np.stack((image, other))))[0].float())
-        before, *others = logits
-        tolerance = 1e-3 * (1 + before.abs().max())
-        for again, how in zip(others, ("in a second pass", "in another batch"), strict=True):
-            if (again - before).abs().max() > tolerance:  # not for NaN, which is refused elsewhere
-                first, now = seen[0], seen[1 if how == "in a second pass" else 2]
-                changed = (
-                    name for name in first if name in now and not torch.allclose(first[name], now[name], 1e-3, 1e-5)
-                )
-                layer = next(changed, "")
+        tolerance = 1e-3 * (1 + logits[0].abs().max())
+        for number, how in ((1, "in a second pass"), (2, "in another batch")):
+            if (logits[number] - logits[0]).abs().max() > tolerance:  # not for NaN, which is refused elsewhere
+                both = ((name, seen[0][name], seen[number][name]) for name in seen[0] if name in seen[number])
+                layer = next((name for name, one, other in both if not torch.allclose(one, other, 1e-3, 1e-5)), "")
                 where = f"layer {layer!r} ({type(self.layers[layer]).__name__})" if layer else "the logits"
                 raise ChoiceError(
                     f"{type(self.network).__name__} gives other logits for the same picture {how}; the first change is "
@@ -247,29 +217,23 @@ class Classifier:
         """A layer's activations as (N, C, h, w): from (N, C, h, w), (N, h, w, C), or tokens (N, T, C) without prefix.
 
         No shape is guessed: the first axis is the images', and the rows and columns have the input's ratio, within one
-        cell. Where both orders of axes fit, `channels_last` decides.
-
-        Raises:
-            ChoiceError: no reading fits, or more than one.
+        cell. Where both orders of axes fit, `channels_last` decides. A `ChoiceError` if no reading fits, or two do.
         """
-        advice = f"Layer {layer} must give (N, C, h, w), (N, h, w, C) or tokens (N, T, C) of its input"
         fits: list[Tensor] = []
-        if isinstance(activations, Tensor) and len(activations) == len(inputs) and not _are_attention(activations):
+        if isinstance(activations, Tensor) and len(activations) == len(inputs) and not _are_shares(activations):
             height, width = inputs.shape[2:]
             if activations.ndim == 4:
                 orders = {False: activations, True: activations.permute(0, 3, 1, 2)}
-                fits = [
-                    cells
-                    for last, cells in orders.items()
-                    if self.channels_last in (None, last) and _same_ratio(cells.shape[2:], (height, width))
-                ]
+                possible = [cells for last, cells in orders.items() if self.channels_last in (None, last)]
+                fits = [cells for cells in possible if _same_ratio(cells.shape[2:], (height, width))]
             elif activations.ndim == 3 and (grid := _token_grid(activations.shape[1], (height, width))):
                 patches = activations[:, activations.shape[1] - grid[0] * grid[1] :]
                 fits = [patches.transpose(1, 2).reshape(len(patches), -1, *grid)]
         if not fits:
             raise ChoiceError(
-                f"{advice}, {_form(inputs)}, with cells in the ratio of its pixels (got {_form(activations)}): pass "
-                f"{list_layers(self.network)}; or image_size=, if the network resizes its input itself."
+                f"Layer {layer} must give (N, C, h, w), (N, h, w, C) or tokens (N, T, C), with cells in the ratio of "
+                f"the input {_form(inputs)} (got {_form(activations)}): pass {list_layers(self.network)}; or "
+                "image_size=, if the network resizes its input itself."
             )
         mixed = self.network.get_submodule(layer).modules()
         if len(fits) == 2 and any(isinstance(module, nn.LayerNorm | nn.Linear) for module in mixed):
@@ -282,19 +246,13 @@ class Classifier:
     def map_layer(self, layer: str | nn.Module | None, shape: Sequence[int]) -> str | None:
         """The name of the layer to map: the one passed, else the classifier's own, else the one found by noise.
 
-        Found is the last layer with at least 6x6 cells whose activations reach the logits, in the order of computation.
-        For CNNs that is the last stage that is fine enough, and for transformers that classify by a class token the
-        norm before the last attention, since later the patches no longer reach it.
+        Found is the last layer with at least 6x6 cells whose activations reach the logits, in the order of computation:
+        of CNNs the last stage that is fine enough, of transformers with a class token the norm before the last
+        attention. None for a `ResNet18`, whose dense twin is mapped.
 
         Args:
             layer: a submodule, its name, or None.
             shape: channels, height and width of the pictures.
-
-        Returns:
-            The name; None for a `ResNet18`, whose dense twin is mapped.
-
-        Raises:
-            ChoiceError: there is no such layer.
         """
         chosen = self.layer if layer is None else self.layer_name(layer)
         if chosen is not None or isinstance(self.network, ResNet18):
@@ -311,8 +269,7 @@ class Classifier:
     def probe(self, shape: Sequence[int]) -> dict[str, Cells]:
         """The layers that can be mapped, in the order of computation, from one pass forwards and back over noise.
 
-        Left out are layers that are used more than once, those that do nothing, projections within attention, and
-        poolings to a fixed number of cells, which mix or repeat cells.
+        Left out are layers that are used more than once or do nothing, and those that mix cells.
         """
         noise = torch.from_numpy(np.random.default_rng(0).random((1, *shape), dtype=np.float32))
         names = {module: name for name, module in self.layers.items() if not isinstance(module, _NO_STAGE)}
@@ -334,15 +291,14 @@ class Classifier:
             # Of all classes, but not their plain sum: that is constant where logits are logarithms of probabilities.
             score = (logits * torch.linspace(1, 2, logits.shape[1]).to(logits)).sum()
             tensors = [tensor for tensor, _ in found.values()]
-            depends = score.requires_grad and tensors
-            gradients = torch.autograd.grad(score, tensors, allow_unused=True) if depends else [None] * len(tensors)
-        return {
-            name: Cells(
-                (cells.shape[2], cells.shape[3]),
-                gradient is not None and bool(self.to_cells(gradient, inputs, name).any()),
-            )
-            for (name, (_, cells)), gradient in zip(found.items(), gradients, strict=True)
-        }
+            gradients: Sequence[Tensor | None] = [None] * len(tensors)
+            if score.requires_grad and tensors:
+                gradients = torch.autograd.grad(score, tensors, allow_unused=True)
+        probed = {}
+        for (name, (_, cells)), gradient in zip(found.items(), gradients, strict=True):
+            reaches = gradient is not None and bool(self.to_cells(gradient, inputs, name).any())
+            probed[name] = Cells((cells.shape[2], cells.shape[3]), reaches)
+        return probed
 
 
 _NO_STAGE = nn.Linear | nn.Identity | nn.Dropout | nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d
@@ -350,12 +306,7 @@ _NO_STAGE = nn.Linear | nn.Identity | nn.Dropout | nn.AdaptiveAvgPool1d | nn.Ada
 
 @dataclass(frozen=True)
 class Cells:
-    """The output of a layer for one image.
-
-    Attributes:
-        shape: rows and columns of cells.
-        reaches: whether any of them reaches the logits.
-    """
+    """The output of a layer for one image: rows and columns, and whether any cell reaches the logits."""
 
     shape: tuple[int, int]
     reaches: bool
@@ -375,8 +326,8 @@ def adapt(
     """Adapt any image classifier, for every function that takes a model.
 
     What is not passed is taken from the model: mean, std and input size of a timm model, class names and size of a
-    Hugging Face model, with its processor also mean and std. A torchvision model gets the mean and std of ImageNet,
-    with a warning, since the model does not store them. Any other module gets pictures in 0 to 1 in their own size.
+    Hugging Face model, with its processor also mean and std. A torchvision model gets those of ImageNet, with a
+    warning, since the model does not store them. Any other module gets pictures in 0 to 1 in their own size.
 
     Args:
         model: a `ResNet18`, any torch module that returns logits (N, K), or a `Classifier`, to change some of it.
@@ -420,31 +371,23 @@ def adapt(
 
 
 def _to_module(model: object) -> nn.Module:
-    """The module that was passed, or that was compiled (hooks do not reach into compiled code).
-
-    Raises:
-        ChoiceError: it is not a torch module.
-    """
+    """The module that was passed, or that was compiled (hooks do not reach into compiled code)."""
     network = getattr(model, "_orig_mod", model)
-    if isinstance(network, Mapping):
-        raise ChoiceError(
-            "The model must be a torch module (got a state_dict, its weights alone): load them into the network, with "
-            "network.load_state_dict(...), and pass the network."
-        )
     if not isinstance(network, nn.Module):
-        raise ChoiceError(f"The model must be a torch module, such as run.model (got {_form(network)}).")
+        raise ChoiceError(
+            f"The model must be a torch module, such as run.model (got {_form(network)}): load a state_dict into its "
+            "network, with network.load_state_dict(...), and pass the network."
+        )
     tensors = [*network.parameters(), *network.buffers()]
     if any(tensor.is_meta for tensor in tensors):
         raise ChoiceError(f"The {type(network).__name__} is on the meta device, without numbers: load its weights.")
     if any(tensor.is_inference() for tensor in tensors):  # no gradient can pass through these, but through copies
         with torch.inference_mode(False):
-            return copy.deepcopy(network, {id(tensor): _plain_copy(tensor) for tensor in tensors})
+            copies = {id(tensor): tensor.detach().clone() for tensor in network.buffers()}
+            for own in network.parameters():
+                copies[id(own)] = nn.Parameter(own.detach().clone(), own.requires_grad)
+            return copy.deepcopy(network, copies)
     return network
-
-
-def _plain_copy(tensor: Tensor) -> Tensor:
-    plain = tensor.detach().clone()
-    return nn.Parameter(plain, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else plain
 
 
 def _described(network: nn.Module, processor: object, own: bool) -> Classifier:
@@ -464,16 +407,12 @@ def _described(network: nn.Module, processor: object, own: bool) -> Classifier:
                 f"{type(network).__name__} does not carry its normalisation: pass processor=, its image processor, or "
                 "mean= and std= to seefar.adapt."
             )
-        mean, std = (getattr(processor, name, None) for name in ("image_mean", "image_std"))
+        given = (getattr(processor, name, None) for name in ("image_mean", "image_std"))
+        mean, std = (None if values is None else tuple(values) for values in given)
         size = getattr(config, "image_size", None) or getattr(processor, "crop_size", None)
+        size = _to_size(size or getattr(processor, "size", None))
         names = tuple(str(config.id2label[k]) for k in sorted(config.id2label))
-        return Classifier(
-            network,
-            None if mean is None else tuple(mean),
-            None if std is None else tuple(std),
-            _to_size(size or getattr(processor, "size", None)),
-            classes=names if len(set(names)) == len(names) else None,
-        )
+        return Classifier(network, mean, std, size, classes=names if len(set(names)) == len(names) else None)
     if type(network).__module__.startswith("torchvision.models"):
         size = _to_size(getattr(network, "image_size", None))
         if own:
@@ -499,9 +438,7 @@ def _to_size(size: Any) -> tuple[int, int] | None:
 
 
 def to_batch(images: Pictures) -> Tensor:
-    """Images as one tensor: from an array, a tensor, a PIL image, or a list of them.
-
-    A single picture, uint8 (H, W, 3), becomes a batch of one.
+    """Images as one tensor: from an array, a tensor, a PIL image, or a list of them; one picture is a batch of one.
 
     Raises:
         ChoiceError: `images` is something else, or a list of different sizes.
@@ -519,7 +456,8 @@ def to_batch(images: Pictures) -> Tensor:
             "Images must be an array or a tensor, such as uint8 (N, H, W, 3), or a list of pictures of one size "
             f"(got {_form(images)})."
         ) from error
-    return batch[None] if batch.dtype == torch.uint8 and batch.ndim == 3 else batch
+    is_picture = batch.ndim == 3 and (batch.dtype == torch.uint8 or batch.is_floating_point())
+    return batch[None] if is_picture else batch
 
 
 def first_tensor(output: object) -> Tensor | None:
@@ -529,14 +467,10 @@ def first_tensor(output: object) -> Tensor | None:
 
 
 def _token_grid(tokens: int, pixels: tuple[int, int]) -> tuple[int, int] | None:
-    """Rows and columns of the patches among T tokens: the largest grid of the input's own ratio.
+    """Rows and columns of the patches among T tokens: the largest grid of the input's own ratio, (14, 14) of 197.
 
     Patches tile the input, so their rows and columns are multiples of its ratio in lowest terms. Grids of that ratio
     are so far apart that at most one leaves only a few prefix tokens.
-
-    Examples:
-        >>> _token_grid(197, (224, 224)), _token_grid(8 * 12 + 2, (32, 48)), _token_grid(150, (224, 224))
-        ((14, 14), (8, 12), None)
     """
     common = gcd(*pixels)
     rows, columns = pixels[0] // common, pixels[1] // common
@@ -548,17 +482,14 @@ def _token_grid(tokens: int, pixels: tuple[int, int]) -> tuple[int, int] | None:
 def _same_ratio(cells: Sequence[int], pixels: tuple[int, int]) -> bool:
     """Whether rows and columns of cells have the ratio of the input's, within one cell, and are no more than those."""
     (rows, columns), (height, width) = cells, pixels
-    if rows > height or columns > width:
-        return False
-    if height >= width:
-        return abs(rows * width / height - columns) <= 1
-    return abs(columns * height / width - rows) <= 1
+    return rows <= height and columns <= width and abs(rows * width - columns * height) <= max(height, width)
 
 
-def _are_attention(activations: Tensor) -> bool:
-    """Whether each row of the last axis is a distribution: attention weights, whose axes are tokens, not places."""
-    sums = activations.detach().float().sum(-1)
-    return bool(len(sums) and (activations >= 0).all() and ((sums - 1).abs() < 1e-2).all())
+@torch.no_grad()
+def _are_shares(values: Tensor) -> bool:
+    """Whether each row of the last axis is a distribution: probabilities, or attention weights."""
+    tolerance = 1e-4 if values.dtype in (torch.float32, torch.float64) else 1e-2
+    return bool(len(values) and (values >= 0).all() and ((values.float().sum(-1) - 1).abs() < tolerance).all())
 
 
 def list_layers(network: nn.Module) -> str:

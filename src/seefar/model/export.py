@@ -36,11 +36,7 @@ class LogitsAndMaps(nn.Module):
 
 
 def load_onnx() -> Any:
-    """The package onnx.
-
-    Raises:
-        SeefarError: onnx, or onnxscript, with which torch exports, is not installed.
-    """
+    """The package onnx; a `SeefarError` where it, or onnxscript, is not installed."""
     try:
         import onnx
         import onnxscript  # noqa: F401  # torch exports with it
@@ -55,23 +51,8 @@ def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image
     Input `images`: uint8 (N, H, W, 3), any N. Outputs `logits`: float32 (N, K), and `maps`: float32 (N, K, h, w), in
     logits, 8x8 cells of a 32-pixel image. Names of the classes and the image size are in the file's metadata.
 
-    Args:
-        model: the network.
-        path: the file; an existing one is replaced.
-        classes: names of the K classes.
-        image_size: H and W, or one number for both.
-
-    Returns:
-        The path.
-
     Raises:
         SeefarError: the packages of the extra `onnx` are not installed.
-
-    Examples:
-        >>> import tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> export_onnx(ResNet18(2, width=2), f"{folder}/network.onnx", ("cat", "dog")).name  # doctest: +SKIP
-        'network.onnx'
     """
     onnx, path = load_onnx(), Path(path)
     wrapped = LogitsAndMaps(model)

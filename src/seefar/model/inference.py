@@ -13,22 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.errors import ChoiceError, DataError
+from seefar.errors import ChoiceError
 
 BATCH_SIZE = 250
-
-
-def check_finite(logits: NDArray[np.float32]) -> None:
-    """Refuse the logits of a network whose weights are damaged.
-
-    Raises:
-        DataError: a number is infinite or NaN.
-    """
-    if not np.isfinite(logits).all():
-        raise DataError(
-            "The network gives logits that are not finite: its weights are damaged or too large. Restore them from a "
-            "copy, or train again."
-        )
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -54,10 +41,7 @@ def float_type(model: nn.Module) -> torch.dtype:
 
 @contextmanager
 def plain_torch(*, gradients: bool) -> Iterator[None]:
-    """The state of torch in which networks are trained, evaluated and explained, independent of the caller's.
-
-    Within `with`: gradients as given, no inference mode, no autocast, and float32 as the default type.
-    """
+    """Within `with`, whatever the caller's state: gradients as given, no inference mode, no autocast, float32."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -115,20 +99,14 @@ def true_float32() -> Iterator[None]:
 
 @contextmanager
 def device_errors() -> Iterator[None]:
-    """Within `with`, errors of a device that is full, or too old for this torch, are raised with the next step.
-
-    Raises:
-        ChoiceError: the device is out of memory, or this torch contains no code for it.
-    """
+    """Within `with`, errors of a device that is full, or too old for this torch, are raised with the next step."""
     try:
         yield
     except RuntimeError as error:
         first = (str(error).splitlines() or [""])[0]
-        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in first:
+        if "out of memory" in first or "can't allocate memory" in first:  # of a GPU, of the CPU
             message = f"The device has too little memory left ({first}): choose a smaller batch size, or device cpu."
-        elif "can't allocate memory" in first:  # the CPU's
-            message = f"This machine has too little memory left ({first}): choose a smaller batch size or width."
-        elif "no kernel image" in str(error):
+        elif "no kernel image" in first:
             message = (
                 f"This torch {torch.__version__} was not built for this GPU ({first}): choose device cpu, or install a "
                 "build of torch for it."
@@ -142,10 +120,7 @@ def device_errors() -> Iterator[None]:
 
 
 def weights_fingerprint(model: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers: names, shapes and float32 values.
-
-    It does not depend on the device or the memory format, and is the same for a compiled network.
-    """
+    """SHA-256 of a network's parameters and buffers, compiled or not: names, shapes and float32 values."""
     digest = hashlib.sha256()
     for name, value in sorted(getattr(model, "_orig_mod", model).state_dict().items()):
         if not isinstance(value, Tensor):  # extra state, see torch.nn.Module.get_extra_state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
@@ -25,8 +26,7 @@ def stem_stride_for(image_size: int | tuple[int, int]) -> int:
 def memory_format(device: torch.device) -> torch.memory_format:
     """Memory format of images and kernels on a device: channels last, but contiguous on MPS.
 
-    With channels last on MPS, the backward pass of batch norm is wrong or fails (pytorch issue 175189), and that of
-    convolutions is far slower (193349).
+    There the backward pass of batch norm is wrong or fails with channels last (pytorch issue 175189).
     """
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
@@ -34,11 +34,8 @@ def memory_format(device: torch.device) -> torch.memory_format:
 class Normalize(nn.Module):
     """Normalisation: images become the network's input only here.
 
-    The constants are buffers of the network, so they are saved with the weights, and a network is always explained
-    with the constants that it was trained with.
-
-    A channel that is constant in all training images, such as the blue of a data set without blue, has a standard
-    deviation of 0; 1 is used instead, so that the channel becomes 0.
+    The constants are buffers of the network, so they are saved with the weights. A channel that is constant in all
+    training images has a standard deviation of 0; 1 is used instead, so that the channel becomes 0.
     """
 
     mean: Tensor
@@ -51,14 +48,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", deviation.view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images to network input, float (N, 3, H, W), in `memory_format`.
-
-        Args:
-            images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1.
-
-        Raises:
-            DataError: the images have neither form.
-        """
+        """Images, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1, to network input, float (N, 3, H, W)."""
         if not (torch.compiler.is_compiling() or torch._C._is_tracing()):
             _check_images(images)
         floats = images.to(self.mean.dtype)
@@ -80,18 +70,15 @@ def _check_images(images: object) -> None:
         found = f"floats from {low:.3g} to {high:.3g}: pass images without normalisation, which is the network's"
     else:
         found = f"{images.dtype} {tuple(images.shape)}"
-    raise DataError(
-        f"Images must be a tensor of uint8 (N, H, W, 3) or of floats (N, 3, H, W) in 0 to 1, found {found}."
-    )
+    raise DataError(f"Images must be a tensor, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1, found {found}.")
 
 
 class Projection(nn.Conv2d):
     """The 1x1 convolution of a shortcut, (N, C_in, H, W) to (N, C, H / stride, W / stride).
 
     With fewer than 16 channels it selects every stride-th cell first and convolves those, which gives the same
-    numbers. With the stride, oneDNN 3 writes past its memory when it computes the gradient of the weights, channels
-    last in float32 (fewer than 8 channels on AVX2, 16 on AVX-512; uxlfoundation/oneDNN issue 6035): a hang, a crash,
-    or a wrong gradient. With more channels the stride is correct, and saves 5% of a training step.
+    numbers: with the stride, oneDNN 3 writes past its memory in the gradient of the weights, channels last in float32
+    (uxlfoundation/oneDNN issue 6035). With more channels the stride is correct, and saves 5% of a training step.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -137,15 +124,9 @@ class ResNet18(nn.Module):
         std: per-channel standard deviation, likewise; 1 is used instead of 0.
         stem_stride: 1: a 3x3 convolution; 4: a 7x7 convolution and max pooling, of stride 2 each.
 
-    Raises:
-        ChoiceError: `stem_stride` is neither.
-
     Examples:
         >>> import torch
-        >>> network = ResNet18(num_classes=10, width=2)
-        >>> network(torch.zeros(3, 32, 32, 3, dtype=torch.uint8)).shape  # as images are stored
-        torch.Size([3, 10])
-        >>> network(torch.rand(3, 3, 32, 32)).shape  # or floats from 0 to 1, channels first
+        >>> ResNet18(num_classes=10, width=2)(torch.zeros(3, 32, 32, 3, dtype=torch.uint8)).shape
         torch.Size([3, 10])
     """
 
@@ -176,15 +157,17 @@ class ResNet18(nn.Module):
             )
         self.fc = nn.Linear(channels, num_classes)
         self.cell_stride = 1  # the dense twin sets it: only every cell_stride-th cell enters the logits
+        self.in_bfloat16 = False  # convolutions, for inference; the head stays float32, so that no two logits tie
 
     def features(self, inputs: Tensor) -> Tensor:
         """The last stage's activations, (N, C, h, w), from network input (N, 3, H, W)."""
-        features = F.relu(self.bn1(self.conv1(inputs)))
-        if self.stem_stride > 1:
-            features = F.max_pool2d(features, 3, stride=2, padding=1)
-        for name in STAGES:
-            features = self.get_submodule(name)(features)
-        return features
+        with torch.autocast(inputs.device.type, torch.bfloat16) if self.in_bfloat16 else nullcontext():
+            features = F.relu(self.bn1(self.conv1(inputs)))
+            if self.stem_stride > 1:
+                features = F.max_pool2d(features, 3, stride=2, padding=1)
+            for name in STAGES:
+                features = self.get_submodule(name)(features)
+        return features.to(inputs.dtype) if self.in_bfloat16 else features
 
     def pool(self, features: Tensor) -> Tensor:
         """Global average over the cells that enter the logits: (N, C, h, w) to (N, C)."""
@@ -196,11 +179,7 @@ class ResNet18(nn.Module):
         return logits
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of images, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1.
-
-        Raises:
-            DataError: the images have neither form.
-        """
+        """Logits (N, K) of images, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1; else a `DataError`."""
         return self.classify(self.normalize(images))
 
 
@@ -210,25 +189,14 @@ def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
     The stem keeps its strides: 14x14, 28x28 or 56x56 cells for a 224x224 image.
 
     A convolution that halved its input now keeps every position, and those after it are dilated (Holschneider et al.
-    1989, Yu & Koltun 2015, arXiv 1511.07122). So every 2 ** doublings-th cell, from the first, is computed from the
-    same inputs by the same weights as a cell of the network, and equals it. The cells between are the activations of
-    the network on a shifted grid. Only every 2 ** doublings-th cell enters the logits, which are the network's.
+    1989, Yu & Koltun 2015, arXiv 1511.07122). So every 2 ** doublings-th cell, from the first, equals a cell of the
+    network, and only these enter the logits. The cells between are the activations of the network on a shifted grid.
 
     Parameters and buffers are shared, not copied: training the network trains the twin.
 
     Args:
         model: the network, which is not changed.
         doublings: 1, 2 or 3 strides removed, the last stage first; 0 gives the network's own cells.
-
-    Raises:
-        ChoiceError: `doublings` is not 0 to 3.
-
-    Examples:
-        >>> import torch
-        >>> network = ResNet18(num_classes=10, width=2).eval()
-        >>> inputs = torch.zeros(1, 3, 32, 32)
-        >>> network.features(inputs).shape[2:], dense_twin(network).features(inputs).shape[2:]
-        (torch.Size([4, 4]), torch.Size([8, 8]))
     """
     if doublings not in range(4):
         raise ChoiceError(f"doublings must be 0 to 3, since the network has three strides (got {doublings}).")

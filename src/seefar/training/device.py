@@ -8,8 +8,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 import torch
@@ -19,6 +18,9 @@ from seefar.choices import DeviceName, PrecisionName
 from seefar.data.images import ImageSize
 from seefar.errors import ChoiceError, RecipeError
 from seefar.model.resnet import ResNet18, memory_format
+from seefar.training.distributed import world_size
+
+COMPILER = "inductor"
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,15 @@ class Compute:
     Attributes:
         device: `cpu`, `cuda` or `mps`.
         precision: of matrix products and convolutions; weights, norms and the loss stay float32.
+        compiles: whether forward and backward pass are compiled by `torch.compile`.
     """
 
     device: torch.device
     precision: torch.dtype
+    compiles: bool = False
 
     def __str__(self) -> str:
-        return f"{self.device_name}, {self.precision_name}"
+        return f"{self.device_name}, {self.precision_name}{', compiled' if self.compiles else ''}"
 
     @property
     def device_name(self) -> str:
@@ -52,9 +56,9 @@ class Compute:
 
     @property
     def pins(self) -> bool:
-        """Whether batches are put into page-locked memory, from which the host need not wait for a copy.
+        """Whether batches are in page-locked memory; without it a copy that is not waited for may arrive changed.
 
-        Only there: from other memory such a copy may arrive changed on MPS (pytorch issue 189690).
+        See pytorch issue 189690, on MPS.
         """
         return self.device.type == "cuda"
 
@@ -62,8 +66,7 @@ class Compute:
     def fuses(self) -> bool:
         """Whether SGD is one kernel that reads its rate from the GPU's memory, so that steps can be CUDA graphs.
 
-        Not in float16: where its loss scaler finds that the first step overflows, torch leaves the momentum of fused
-        SGD unwritten.
+        Not in float16: if the first step overflows, torch leaves the momentum of fused SGD unwritten.
         """
         return self.device.type == "cuda" and self.precision != torch.float16
 
@@ -76,6 +79,10 @@ class Compute:
     def copy(self, tensor: Tensor) -> Tensor:
         """A batch's tensor on the device."""
         return tensor.to(self.device, non_blocking=self.pins)
+
+    def compiled(self, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """The function, compiled once for each shape of its input if that was chosen."""
+        return torch.compile(function, dynamic=False, backend=COMPILER) if self.compiles else function
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the forward pass runs."""
@@ -93,11 +100,7 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
     Raises:
         ChoiceError: the device is not available, or cannot compute in that precision.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     kind = next(name for name, usable in available.items() if usable) if device == "auto" else device
     if not available.get(kind):
         others = ", ".join(name for name, usable in available.items() if usable)
@@ -115,31 +118,31 @@ def _best_precision(kind: str) -> torch.dtype:
     if kind == "cuda":
         # Compute capability 8.0 is the first with bfloat16 units; torch would emulate it on older ones.
         return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
-    return torch.bfloat16 if kind == "cpu" and _has_native_bfloat16() else torch.float32
+    return torch.bfloat16 if kind == "cpu" and has_native_bfloat16() else torch.float32
 
 
-def _has_native_bfloat16() -> bool:
-    if hasattr(torch.cpu, "get_capabilities"):
-        found = {name for name, usable in torch.cpu.get_capabilities().items() if usable}
-    else:  # torch 2.10 and earlier; on other systems than Linux nothing is found
-        try:
-            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        except OSError:
-            lines = []
-        found = {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}
-    return not found.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+def has_native_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16; False where torch (2.10 and earlier) does not report it."""
+    usable = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(usable.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def plan_training(device: DeviceName, precision: PrecisionName, checkpoint_minutes: float) -> Compute:
-    """The device and precision of a training, checked before anything is written.
-
-    Raises:
-        ChoiceError: see `choose_compute`.
-        RecipeError: the minutes between checkpoints are negative or not a number.
-    """
+def plan_training(
+    device: DeviceName, precision: PrecisionName, checkpoint_minutes: float, compile: bool = False
+) -> Compute:
+    """The device and precision of a training; all settings are checked, and a compiler is tried on a small function."""
     if not checkpoint_minutes >= 0:  # nor if it is no number
         raise RecipeError(f"checkpoint_minutes must be 0 or more (got {checkpoint_minutes}).")
-    return choose_compute(device, precision)
+    compute = replace(choose_compute(device, precision), compiles=compile)
+    if compile:
+        if world_size() > 1:
+            raise ChoiceError("compile works in one process only: leave it out, or start one process.")
+        try:
+            compute.compiled(torch.relu)(torch.zeros(2, device=compute.device))
+        except Exception as error:  # there is no compiler, or it fails in its own way
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ChoiceError(f"torch.compile does not work on this machine ({reason}): leave compile out.") from error
+    return compute
 
 
 def core_count() -> int:
@@ -150,11 +153,7 @@ def core_count() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep freed memory for the next step instead of returning it to the system each time.
-
-    A step of training or evaluation frees and allocates the same gigabytes each time, and the system must clear the
-    pages each time. With another C library nothing happens.
-    """
+    """Make glibc keep freed memory for the next step, since the system clears the pages of memory that it gives."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD: take blocks below 1 GiB from the heap
@@ -166,10 +165,10 @@ WARM_UP = 3
 
 
 class RecordedStep:
-    """A training step that a GPU records and replays, once for each number of images and each image size.
+    """A training step as a CUDA graph, recorded once for each number of images and each image size, then replayed.
 
-    A step is a few hundred kernels of a few microseconds each, and starting a kernel takes the host longer than that. A
-    recorded step is started by one call (NVIDIA's CUDA graphs, `torch.cuda.CUDAGraph`). The arithmetic is the same.
+    A step is a few hundred kernels of a few microseconds each, and starting a kernel takes the host longer than that.
+    The arithmetic is the same.
 
     Args:
         step: takes images (B, H, W, 3) and labels (B,) on the GPU, and the image size; changes tensors in place, never
@@ -190,17 +189,13 @@ class RecordedStep:
             self._step(images, labels, size)
             return
         if kind not in self._recorded:
-            self._recorded[kind] = self._record(images.clone(), labels.clone(), size)
+            graph, own_images, own_labels = torch.cuda.CUDAGraph(), images.clone(), labels.clone()
+            self._memory = self._memory or torch.cuda.graph_pool_handle()
+            # thread_local: the thread that copies batches into page-locked memory is not part of it
+            with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
+                self._step(own_images, own_labels, size)  # recorded, not computed
+            self._recorded[kind] = graph, own_images, own_labels
         graph, own_images, own_labels = self._recorded[kind]
         own_images.copy_(images)
         own_labels.copy_(labels)
         graph.replay()
-
-    def _record(self, images: Tensor, labels: Tensor, size: ImageSize) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        """The graph and the tensors that it reads; nothing is computed yet."""
-        graph = torch.cuda.CUDAGraph()
-        self._memory = self._memory or torch.cuda.graph_pool_handle()
-        # thread_local: the thread that copies batches into page-locked memory is not part of it
-        with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
-            self._step(images, labels, size)
-        return graph, images, labels

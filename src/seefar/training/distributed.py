@@ -2,9 +2,7 @@
 
 Only the training step is distributed. Rank 0, the main process, alone opens the run folder, prints, and evaluates what
 was trained. Within `joined()` the processes that a launcher started are one group; without a launcher each function
-here does nothing: `is_main()` is True, `part(n)` is the complete batch, tensors are returned unchanged.
-
-All ranks must call `barrier`, `broadcast`, `all_reduce` and `any_rank` in the same order, or they wait for each other.
+here does nothing. All ranks must call the collective ones in the same order, or they wait for each other.
 """
 
 from __future__ import annotations
@@ -51,27 +49,8 @@ class _Group:
 _group: _Group | None = None
 
 
-@dataclass(frozen=True)
-class Part:
-    """The part of a batch that one process trains on.
-
-    Attributes:
-        rows: its images; at least one, even if there are fewer images than processes.
-        count: number of images that count: all of `rows`, or none.
-        weight: factor of its mean loss, so that the mean over the processes is the mean over the batch.
-    """
-
-    rows: slice
-    count: int
-    weight: float
-
-
 def launched() -> bool:
-    """Whether a launcher, such as torchrun, started this process as one of several.
-
-    Raises:
-        ChoiceError: `WORLD_SIZE` is not a number.
-    """
+    """Whether a launcher, such as torchrun, started this process as one of several."""
     return _variable("WORLD_SIZE", 1) > 1 and bool(os.environ.get("RANK")) and bool(os.environ.get("MASTER_ADDR"))
 
 
@@ -93,7 +72,8 @@ def joined() -> Iterator[None]:
     if _group is not None or not launched():
         yield
         return
-    _end_with_launcher()
+    if sys.platform == "linux":  # SIGTERM when the launcher is killed, or the processes keep running unnoticed
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
     size, local = _variable("WORLD_SIZE"), _variable("LOCAL_RANK", 0)
     rank = _variable("RANK", below=size)
     store = _connect(rank, size)
@@ -130,8 +110,7 @@ def leave() -> None:
 def _connect(rank: int, size: int) -> Store:
     """The store through which the processes find each other; rank 0 runs it, or torchrun.
 
-    torch listens on all network interfaces. If the address is of the loopback interface, so that all processes are on
-    this machine, neither the store nor the connections between the processes can be reached from outside.
+    torch listens on all network interfaces; with a loopback address, nothing can be reached from outside.
     """
     address, port = os.environ["MASTER_ADDR"], _variable("MASTER_PORT")
     serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
@@ -154,23 +133,15 @@ def _connect(rank: int, size: int) -> Store:
     return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
-def _variable(name: str, default: int | None = None, below: int = 1 << 16) -> int:
+def _variable(name: str, default: int | str = "", below: int = 1 << 16) -> int:
     """An integer that a launcher puts into the environment."""
-    text = os.environ.get(name, "")
-    if not text and default is not None:
-        return default
+    text = os.environ.get(name) or str(default)
     if not text.isdecimal() or int(text) >= below:
         raise ChoiceError(
             f"The environment variable {name} must be an integer below {below} (got {text!r}); a launcher such as "
             "torchrun sets it."
         )
     return int(text)
-
-
-def _end_with_launcher() -> None:
-    """Get SIGTERM when the launcher is killed; otherwise its processes would keep running unnoticed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def world_size() -> int:
@@ -184,11 +155,7 @@ def is_main() -> bool:
 
 
 def check_processes(device: str, batch_size: int) -> None:
-    """Refuse more processes than GPUs or images in a batch.
-
-    Raises:
-        ChoiceError: there are more.
-    """
+    """Refuse more processes than GPUs or images in a batch."""
     if world_size() == 1:
         return
     most = {"mps": 1, "cuda": torch.cuda.device_count()}.get(device, local_size())
@@ -200,18 +167,17 @@ def check_processes(device: str, batch_size: int) -> None:
 
 def load_in_turn(load: Callable[[], T]) -> T:
     """Call a function that may download first in one process of each machine, then in the others."""
-    if _group is None:
-        return load()
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        loaded = load()
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"
+    if not is_first:
         barrier()
-        return loaded
-    barrier()
-    return load()
+    loaded = load()
+    if is_first:
+        barrier()
+    return loaded
 
 
 def barrier() -> None:
-    """Wait until all ranks are here, however long it takes; other collective operations fail after `TIMEOUT`."""
+    """Wait until all ranks are here, however long it takes; the other functions fail after `TIMEOUT`."""
     if _group is None:
         return
     _group.barriers += 1
@@ -229,11 +195,9 @@ def broadcast(data: bytes) -> bytes:
         return data
     length = torch.tensor([len(data)])
     dist.broadcast(length, 0)
-    content = (
-        torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        if is_main()
-        else torch.zeros(int(length), dtype=torch.uint8)
-    )
+    content = torch.zeros(int(length), dtype=torch.uint8)
+    if is_main():
+        content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     dist.broadcast(content, 0)
     return content.numpy().tobytes()
 
@@ -262,14 +226,16 @@ def any_rank(*flags: bool) -> tuple[bool, ...]:
     return tuple(bool(count) for count in all_reduce(torch.tensor(flags, dtype=torch.int32)).tolist())  # on the CPU
 
 
-def part(count: int) -> Part:
-    """This rank's part of a batch of `count` images; parts are in order and differ in size by at most one image."""
+def part(count: int) -> tuple[slice, float]:
+    """This rank's images of a batch of `count`, and the factor of their mean loss; parts differ by at most one image.
+
+    With the factor the mean over the processes is that over the batch. Where there are fewer images than processes,
+    some take part with an image of factor 0.
+    """
     if _group is None:
-        return Part(slice(0, count), count, 1.0)
+        return slice(0, count), 1.0
     start, stop = (-(-count * rank // _group.size) for rank in (_group.rank, _group.rank + 1))
-    if start == stop:  # this rank must take part in the step without an effect
-        return Part(slice(0, 1), 0, 0.0)
-    return Part(slice(start, stop), stop - start, (stop - start) * _group.size / count)
+    return slice(start, stop) if start < stop else slice(0, 1), (stop - start) * _group.size / count
 
 
 class _Step(nn.Module):
@@ -295,8 +261,8 @@ def data_parallel(model: nn.Module, function: Callable[[Tensor], Tensor]) -> Cal
     on_cuda = any(parameter.is_cuda for parameter in model.parameters())
     if on_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # in place: the model itself is none
-    # Else torch adds the gradients up in another order after the first step, so also after the first one of each
-    # session: with three ranks or more that changes the last bits. CUDA has no fixed order anyway.
+    # Else torch sums the gradients in another order after the first step of each session, which changes the last bits
+    # with three ranks or more. CUDA has no fixed order anyway.
     in_order = not on_cuda
     step = nn.parallel.DistributedDataParallel(_Step(model, function, in_order), find_unused_parameters=in_order)
     return cast(Callable[[Tensor], Tensor], step)

@@ -18,18 +18,15 @@ from seefar.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """One logged step. Loss and accuracy are means over the training images since the row before.
+    """One logged step. Loss and accuracy are means over the training images since the row before, as augmented.
 
     Attributes:
-        step: steps done.
-        epoch: the epoch this step belongs to, counted from 1.
+        step, epoch: steps done, and the epoch this step belongs to, counted from 1.
         seconds: time spent in training so far, over all sessions.
         image_size: height in pixels of the network's input.
         learning_rate: rate of this step.
-        loss: mean training loss, with augmentation and label smoothing.
-        accuracy: share of the training images classified correctly, as augmented.
-        epoch_accuracy: the same over the complete epoch; only in its last row.
-        held_out_accuracy: share of the held-out images classified correctly; in the same rows, if images are held out.
+        loss, accuracy: with label smoothing; share of the training images classified correctly.
+        epoch_accuracy, held_out_accuracy: over the complete epoch, and on the held-out images; only in its last row.
     """
 
     step: int
@@ -57,19 +54,13 @@ def to_csv(rows: Sequence[HistoryRow], *, header: bool = True) -> str:
 
 
 def read_history(path: Path) -> list[HistoryRow]:
-    """The rows of a `history.csv`; an incomplete last line, as after a crash, is ignored.
-
-    Raises:
-        RunError: the file is missing or damaged.
-    """
+    """The rows of a `history.csv`, but for an incomplete last line, as after a crash; a `RunError` if it is damaged."""
     try:
         lines = read_bytes(path, follow=False).decode("utf-8").splitlines(keepends=True)
-        if not lines:
-            raise ValueError("it is empty")
-        if tuple(lines[0].strip().split(",")) != COLUMNS:
-            raise ValueError(f"its first line is {lines[0].strip()!r}")
-        complete = [line for line in lines if line.endswith("\n")]
-        rows = [HistoryRow(**{name: _value(name, row[name]) for name in COLUMNS}) for row in csv.DictReader(complete)]
+        first = "".join(lines[:1]).strip()
+        if first != ",".join(COLUMNS):
+            raise ValueError(f"its first line is {first!r}")
+        rows = [_row(row) for row in csv.DictReader(line for line in lines if line.endswith("\n"))]
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: restore it from a copy, or choose another run.") from error
     except OSError as error:
@@ -80,22 +71,16 @@ def read_history(path: Path) -> list[HistoryRow]:
     return rows
 
 
-def _value(name: str, text: str) -> Any:
-    if name in ("step", "epoch", "image_size"):
-        return int(text)
-    if text == "" and name in ("epoch_accuracy", "held_out_accuracy"):
-        return None
-    return float(text)
+def _row(texts: dict[str, str]) -> HistoryRow:
+    values: dict[str, Any] = {name: float(text) for name, text in texts.items() if text}
+    return HistoryRow(**values | {name: int(texts[name]) for name in ("step", "epoch", "image_size")})
 
 
 class TrainingLog:
-    """Writes the history and the log of a training, and shows its progress.
+    """Writes the history and the log of a training, if it has a folder, and shows its progress.
 
-    Without a folder, as on ranks other than 0, nothing is written. `work` is what is left to do, in any unit that
-    takes the same time throughout, such as multiply-adds; `done` are the steps before this session.
-
-    Raises:
-        RunError: a file cannot be written to, such as on a full disk.
+    `work` is what is left to do, in any unit that takes the same time throughout, such as multiply-adds; `done` are the
+    steps before this session.
     """
 
     def __init__(
@@ -121,10 +106,7 @@ class TrainingLog:
             self.progress.line(text)
 
     def log(self, row: HistoryRow, step_in_epoch: int) -> None:
-        """A logged step: `[1,  2000] loss: 1.061` in the format of the course assignment, accuracy, speed, time left.
-
-        At the end of an epoch also `Accuracy is: 65.316`, in per cent, and a description of the images.
-        """
+        """A logged step: `[1,  2000] loss: 1.061`, and `Accuracy is: 65.316` after an epoch, as in the assignment."""
         if self.folder is not None:
             with open_to_append(self.folder.history) as file:
                 file.write(to_csv([row], header=False).encode())

@@ -1,7 +1,4 @@
-"""The training loop: one flat function, from the first step to the finished network; a killed training resumes.
-
-Below it are its helpers: the learning rate and the image size of a step, the optimizer, the batches, the state.
-"""
+"""The training loop: one flat function, from the first step to the finished network; a killed training resumes."""
 
 from __future__ import annotations
 
@@ -37,9 +34,8 @@ from seefar.model.resnet import ResNet18, memory_format, stem_stride_for
 from seefar.progress import SILENT, Progress, showing
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
+from seefar.training import distributed
 from seefar.training.device import Compute, RecordedStep, plan_training
-from seefar.training.distributed import any_rank, barrier, check_processes, data_parallel, is_main, leave, world_size
-from seefar.training.distributed import part as part_of
 from seefar.training.history import HistoryRow, TrainingLog, duration, read_history, to_csv
 from seefar.training.recipe import Recipe, few_steps_warning
 from seefar.training.run import Run, finish_training, load_run, open_run, save_weights, training_in
@@ -58,6 +54,7 @@ def train(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     checkpoint_minutes: float = 5.0,
+    compile: bool = False,
     transform: Any = None,
     optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
     on_row: Callable[[HistoryRow], object] | None = None,
@@ -66,9 +63,8 @@ def train(
 ) -> Run:
     """Train a ResNet-18, resume a training that was interrupted, or read back one that is finished.
 
-    A training that was killed and resumed has the same batches and the same rates as one that was not. On the CPU it
-    ends with the same bits, given the same processor, number of threads, versions and precision. A GPU adds up in an
-    order that changes from run to run.
+    A resumed training has the same batches and rates as one that was not interrupted. On the CPU it ends with the same
+    bits, given the same processor, threads, versions and precision; on a GPU the last bits differ from run to run.
 
     Args:
         recipe: all hyperparameters.
@@ -79,23 +75,23 @@ def train(
         precision: of convolutions and matrix products; `auto`: the best for the device.
         checkpoint_minutes: time between two checkpoints. There is one at the end of each epoch too, unless the last is
             less than a minute old.
+        compile: compile the network with `torch.compile`; changes a training by rounding only.
         transform: instead of the recipe's augmentation: an albumentations pipeline, or a function of an image, uint8
             (H, W, 3), and a `numpy.random.Generator` that returns another image of this size.
         optimizer: makes another optimizer from the network. Its own rates are the peaks of the recipe's schedule.
         on_row: called with each row of the history.
-        progress: shows each line of the log and each step; see `seefar.progress`. `log.txt` is written in any case.
+        progress: see `seefar.progress`. `log.txt` is written in any case.
         command: the command line or function, for the manifest.
 
     Returns:
-        The trained network and its history. In a group of several processes (see `seefar.training.distributed`) only
-        rank 0 returns; the others exit after the last step.
+        The trained network and its history. Of several processes (see `seefar.training.distributed`) only rank 0
+        returns; the others exit after the last step.
 
     Raises:
-        RecipeError: `recipe` is not a recipe.
-        DataError: `data` is not a data set, or has too few images for the recipe.
-        RunError: the folder belongs to another recipe or other data, or its checkpoint is damaged.
+        RecipeError, DataError: `recipe` or `data` is something else, or there are too few images.
+        RunError: the folder belongs to another recipe or other data, its checkpoint is damaged, or the loss or the
+            weights are not finite.
         ChoiceError: the device or precision is not available, or the device's memory is full.
-        RunError: the loss or the weights are not finite.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
 
     Examples:
@@ -112,15 +108,15 @@ def train(
         raise RecipeError(f"recipe must be a Recipe (got {recipe!r}): pass one, such as seefar.recipe('quick').")
     if not isinstance(data, Data):
         raise DataError(f"data must be a Data (got {data!r}): pass one, such as seefar.load_data('cifar10').")
-    compute = plan_training(device, precision, checkpoint_minutes)
+    compute = plan_training(device, precision, checkpoint_minutes, compile)
     changes = Changes(transform, optimizer, on_row)
     changes.check(data)
     run_folder = None
-    if is_main():
-        check_processes(compute.device.type, recipe.batch_size)
+    if distributed.is_main():
+        distributed.check_processes(compute.device.type, recipe.batch_size)
         run_folder = open_run(recipe, data, folder, changes.names)
-    barrier()  # the other ranks wait until rank 0 has found out whether there is anything to train
-    (unfinished,) = any_rank(run_folder is not None and not run_folder.weights.exists())
+    distributed.barrier()  # the other ranks wait until rank 0 has found out whether there is anything to train
+    (unfinished,) = distributed.any_rank(run_folder is not None and not run_folder.weights.exists())
     if run_folder is None:
         if unfinished:
             with device_errors():
@@ -134,7 +130,7 @@ def train(
                 interrupted = _train(run_folder, recipe, data, compute, checkpoint_minutes, changes, shown)
         else:
             finish_training(run_folder, shown)
-    leave()  # rank 0 continues alone
+    distributed.leave()  # rank 0 continues alone
     if interrupted:
         raise Interrupted(f"{run_folder}: trained and saved. The same command continues.")
     return load_run(run_folder, device)
@@ -155,12 +151,8 @@ class Changes:
         return {name: getattr(part, "__qualname__", repr(part)) for name, part in parts.items() if part is not None}
 
     def check(self, data: Data) -> None:
-        """Refuse, before the first step, an unsuitable transform, and an own optimizer in several processes.
-
-        Raises:
-            RecipeError: one of these; the message names it.
-        """
-        if self.optimizer is not None and world_size() > 1:
+        """Refuse, before the first step, an unsuitable transform, and an own optimizer in several processes."""
+        if self.optimizer is not None and distributed.world_size() > 1:
             raise RecipeError(
                 "An optimizer of your own trains in one process only: leave it out, or start one process."
             )
@@ -194,7 +186,7 @@ def _train(
     steps = recipe.epochs * len(dataset)
     state = prepare(folder, recipe, data, compute, changes)
     model, optimizer, scaler, tally = state.model, state.optimizer, state.scaler, state.tally
-    classify = data_parallel(model, model.classify)
+    classify = distributed.data_parallel(model, compute.compiled(model.classify))
     positions = [divmod(step, len(dataset)) for step in range(state.step, steps)]
     work = sum(image_cost(recipe, data, epoch) for epoch, _ in positions)
     warning = few_steps_warning(len(data.train), recipe.batch_size, recipe.epochs)
@@ -202,26 +194,23 @@ def _train(
         progress.line(warning)
 
     def learn(images: Tensor, labels: Tensor, size: ImageSize) -> None:
-        """One step on `part` of a batch.
-
-        A GPU can record it: outside float16 it never waits for the device, and all its changes are in place.
-        """
+        """One step. Outside float16 it never waits for the device, so that a GPU can record it."""
         inputs = resize(model.normalize(images), size)  # (B, 3, H, W)
         with compute.autocast():
             logits = classify(inputs)  # (B, K)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
-        scaler.scale(loss * part.weight).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimizer)
         scaler.update()
-        if part.count:
+        if weight:
             tally.add(loss, logits, labels)
 
-    replays = compute.fuses and world_size() == 1 and changes.optimizer is None
+    replays = compute.fuses and distributed.world_size() == 1 and changes.optimizer is None
     take_step = RecordedStep(learn) if replays else learn
     how = ""
-    if world_size() > 1:
-        how = f" in {world_size()} processes"
+    if distributed.world_size() > 1:
+        how = f" in {distributed.world_size()} processes"
     elif replays:
         how = ", steps replayed as CUDA graphs"
 
@@ -238,9 +227,8 @@ def _train(
             rate = learning_rate(recipe, step, steps)
             set_rate(optimizer, rate)
             size = image_size(recipe, data, batch.epoch)
-            part = part_of(len(batch.labels))  # the complete batch, unless there are several processes
-            images = compute.copy(batch.images[part.rows])  # uint8 (B, H, W, 3)
-            labels = compute.copy(batch.labels[part.rows])  # (B,)
+            rows, weight = distributed.part(len(batch.labels))  # the complete batch, unless there are several processes
+            images, labels = compute.copy(batch.images[rows]), compute.copy(batch.labels[rows])  # (B, H, W, 3), (B,)
             take_step(images, labels, size)
             log.advance(len(batch.labels), image_cost(recipe, data, batch.epoch))
 
@@ -248,7 +236,7 @@ def _train(
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
             age = seconds() - saved
             due = age > 60 * checkpoint_minutes or (epoch_ends and age > SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
-            stops, due = any_rank(interrupts.asked and step < steps, due)
+            stops, due = distributed.any_rank(interrupts.asked and step < steps, due)
             saves = stops or due
             if logs or saves:
                 (loss, correct, seen), (_, epoch_correct, epoch_seen) = tally.totals()
@@ -268,7 +256,7 @@ def _train(
                     loss=loss / seen,
                     accuracy=correct / seen,
                     epoch_accuracy=epoch_correct / epoch_seen if epoch_ends else None,
-                    held_out_accuracy=accuracy(model, held_out) if epoch_ends and len(held_out) and is_main() else None,
+                    held_out_accuracy=accuracy(model, held_out) if epoch_ends and len(held_out) and folder else None,
                 )
                 log.log(row, batch.number + 1)
                 if changes.on_row is not None:
@@ -281,13 +269,14 @@ def _train(
             if stops:
                 log.line(f"interrupted after step {step}")
                 raise Interrupted(f"{folder}: saved after step {step} of {steps}. The same command resumes.")
-        if not all_finite(model):  # a loss belongs to the weights before its step
+        # A loss belongs to the weights before its step.
+        if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
             raise RunError(
                 f"{recipe.name}: weights are infinite or NaN after the last step (learning rate "
                 f"{learning_rate(recipe, steps, steps):.3g}): choose a lower learning_rate, and a new name for the run."
             )
         log.line(f"Finished Training in {duration(seconds() - started)}")
-        (interrupted,) = any_rank(interrupts.asked)  # in the last step
+        (interrupted,) = distributed.any_rank(interrupts.asked)  # in the last step
     if folder is not None:
         save_weights(folder, model, recipe, complete)
     return interrupted
@@ -295,10 +284,7 @@ def _train(
 
 def build_model(recipe: Recipe, data: Data) -> ResNet18:
     """The network with initial weights from the recipe's seed; the global random state has no effect and is kept."""
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std = mean
-    if recipe.standardize:
-        mean, std = data.statistics
+    mean, std = data.statistics if recipe.standardize else ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed would reseed every GPU's generator too
         return ResNet18(len(data.classes), recipe.width, mean, std, stem_stride_for(data.image_size))
@@ -312,10 +298,8 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """SGD with momentum; weight decay for convolutions and the linear layer, none for norms and biases.
 
-    The rate of a group is multiplied by its `rate_factor` in each step; norms' biases are a group of their own.
-
-    `fused`: one kernel updates all parameters of a group and reads the rate from the device's memory; see `Compute`.
-    `own`: makes another optimizer, whose rates become factors of the recipe's.
+    The rate of a group is multiplied by its `rate_factor` in each step. `fused`: see `Compute.fuses`. `own` makes
+    another optimizer, whose rates become factors of the recipe's.
     """
     if own is not None:
         optimizer = own(model)
@@ -324,15 +308,13 @@ def build_optimizer(
         return optimizer
     parameters = list(model.parameters())
     norm_biases = {id(module.bias) for module in model.modules() if isinstance(module, nn.BatchNorm2d)}
-    free = [p for p in parameters if p.ndim == 1]
+    decayed = [p for p in parameters if p.ndim > 1]
+    free = [p for p in parameters if p.ndim == 1 and id(p) not in norm_biases]
+    biases = [p for p in parameters if id(p) in norm_biases]
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay, "rate_factor": 1.0},
-        {"params": [p for p in free if id(p) not in norm_biases], "weight_decay": 0.0, "rate_factor": 1.0},
-        {
-            "params": [p for p in free if id(p) in norm_biases],
-            "weight_decay": 0.0,
-            "rate_factor": recipe.norm_bias_rate,
-        },
+        {"params": decayed, "weight_decay": recipe.weight_decay, "rate_factor": 1.0},
+        {"params": free, "weight_decay": 0.0, "rate_factor": 1.0},
+        {"params": biases, "weight_decay": 0.0, "rate_factor": recipe.norm_bias_rate},
     ]
     if fused:
         for group in groups:
@@ -370,9 +352,6 @@ def prepare(
     """The state that a training starts with, or resumes from if the folder has a checkpoint; the same on all ranks.
 
     The history is cut back to the checkpoint: later steps are trained, and logged, again.
-
-    Raises:
-        RunError: the checkpoint or its history is damaged, or of another training.
     """
     model = compute.place(build_model(recipe, data)).train()
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
@@ -401,11 +380,6 @@ def accuracy(model: ResNet18, split: Split) -> float:
     return int(correct.sum()) / len(split)
 
 
-def all_finite(model: nn.Module) -> bool:
-    """Whether every parameter and every running statistic is a finite number."""
-    return all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
-
-
 SMALLEST = 12  # pixels
 """Smallest height and width of the network's input."""
 
@@ -426,9 +400,8 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 def image_size(recipe: Recipe, data: Data, epoch: int) -> ImageSize:
     """Height and width of the network's input in an epoch counted from 0: `recipe.scales` share the epochs evenly.
 
-    With fewer epochs than scales only the last scales are used, one for each epoch; the last epoch is at the last one.
-    Never less than `SMALLEST` times the stride of the stem: from 8 pixels and fewer the last stage makes one cell, and
-    for a last batch of one image batch norm would have the variance of a single value.
+    With fewer epochs than scales only the last scales are used. Never less than `SMALLEST` times the stride of the
+    stem: of 8 pixels the last stage makes one cell, of which batch norm has no variance in a batch of one image.
     """
     scales, epochs = len(recipe.scales), recipe.epochs
     scale = recipe.scales[max(epoch * scales // epochs, scales - epochs + epoch)]

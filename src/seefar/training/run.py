@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
-from seefar.choices import BUILT_IN, DeviceName
+from seefar.choices import BUILT_IN, DeviceName, InferencePrecision
 from seefar.data import load_data
 from seefar.data.images import LARGEST, SMALLEST, Data, ImageSize, as_image_size, both, check_classes, differing_names
-from seefar.errors import DataError, RecipeError, RunError, next_step, not_read, printable
+from seefar.errors import ChoiceError, DataError, RecipeError, RunError, next_step, not_read, printable
 from seefar.model.inference import plain_torch, weights_fingerprint
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
@@ -41,7 +41,7 @@ class Run:
         folder: its run folder.
         recipe: that of the training.
         classes: names of the K classes.
-        image_size: height and width in pixels of the images it was trained on; one number if they are equal.
+        image_size: height and width in pixels of the training images; one number if they are equal.
         trained_on: fingerprint of the training images and labels.
     """
 
@@ -71,8 +71,7 @@ def open_run(
 ) -> RunFolder:
     """The folder for a training of this recipe on these images; nothing is written.
 
-    Without a name it is the first folder of the recipe's name, that with `-2`, `-3` and so on, which is free or belongs
-    to this training.
+    Without a name: the recipe's name, or the first of that with `-2`, `-3`, ... that is free or has this training.
 
     Raises:
         RunError: the named folder belongs to another training.
@@ -90,14 +89,7 @@ def open_run(
 def load_for(
     recipe: Recipe, data_dir: str | Path | None = None, name: str | None = None, *, progress: Progress | None = None
 ) -> Data:
-    """The data set of a recipe.
-
-    `name` is a data set or folder to use instead, such as the new place of a folder that was moved. `data_dir` must
-    exist, unless it is the user's cache folder.
-
-    Raises:
-        DataError: there is no such data set or folder, or it is damaged.
-    """
+    """The data set of a recipe, or `name` instead, such as the new place of a moved folder; see `seefar.load_data`."""
     name = name or recipe.data
     if name in BUILT_IN and recipe.image_size != 32:
         raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
@@ -118,25 +110,26 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[st
         trained = next((path.name for path in (folder.weights, folder.checkpoint) if path.exists()), None)
         return None if trained is None else f"{folder.recipe} is missing, although {trained} is there."
     try:
-        found, about = read_recipe(folder), _read_data(folder)
+        found = read_recipe(folder)
+        about = {"changes": {}, **read_json(folder.data, follow=False)}
+        classes = tuple(map(str, about["classes"]))
     except RunError as error:
         return str(error)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        return f"{folder.data} is missing or damaged ({error})."
     # A folder of pictures may have been moved: the fingerprint of its images decides, not its path.
     if replace(found, data=recipe.data) != recipe:
-        longer = folder.weights.exists() and replace(found, epochs=recipe.epochs, data=recipe.data) == recipe
         conflict = f"{folder} belongs to another recipe ({recipe.differences(found)})."
-        if longer:
+        if folder.weights.exists() and replace(found, epochs=recipe.epochs, data=recipe.data) == recipe:
             conflict += " A finished training cannot get more epochs, since its learning rate schedule has ended."
         return conflict
-    if about["classes"] != list(data.classes):
-        odd = differing_names(data.classes, tuple(map(str, about["classes"])))
+    if classes != data.classes:
+        odd = differing_names(data.classes, classes)
         return f"{folder} was trained on other classes than those of {data.name} ({odd})."
-    if about["fingerprint"] != data.fingerprint:
+    if about.get("fingerprint") != data.fingerprint:
         return f"{folder} was trained on other images than those of {data.name}."
     if about["changes"] != dict(changes or {}):
-        return (
-            f"{folder} was trained with {about['changes'] or 'no changes'}, not with {dict(changes or {}) or 'none'}."
-        )
+        return f"{folder} was trained with {about['changes']}, not with {dict(changes or {})}."
     return None
 
 
@@ -152,10 +145,7 @@ def training_in(
 ) -> Iterator[None]:
     """Lock the folder of an unfinished training, write its recipe, and complete its manifest at the end of `with`.
 
-    The manifest has device and precision of each session, also of a resumed training.
-
-    Raises:
-        RunError: another process writes into the folder, or it cannot be written to.
+    The manifest has device and precision of each session of a resumed training.
     """
     with locked(folder.path, progress):
         store = Store(folder.path, fact=lambda name: None)
@@ -197,19 +187,14 @@ def finish_training(folder: RunFolder, progress: Progress) -> None:
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
-    """The recipe of a run.
-
-    Raises:
-        RunError: there is no run, or its recipe cannot be read.
-    """
+    """The recipe of a run; a `RunError` if there is none."""
     try:
         return Recipe.from_json(read_bytes(folder.recipe, follow=False).decode("utf-8"))
     except FileNotFoundError as error:
         others = sorted(path.parent.name for path in folder.path.parent.glob("*/recipe.json"))
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
         known = f"runs in {folder.path.parent}: {', '.join(others[:10])}{more}" if others else "no runs beside it"
-        lacks = "it has no recipe.json" if folder.path.is_dir() else "there is no such folder"
-        raise RunError(f"{folder} is not a run, since {lacks} ({known}): choose another one, or train one.") from error
+        raise RunError(f"{folder} has no recipe.json ({known}): choose another run, or train one.") from error
     except OSError as error:
         raise not_read(folder.recipe, error) from error
     except (RecipeError, UnicodeDecodeError) as error:
@@ -218,24 +203,23 @@ def read_recipe(folder: RunFolder) -> Recipe:
 
 def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data) -> None:
     """Write the finished network; what it was trained as, and on, goes into the header of the file."""
-    about = {
-        "recipe": recipe.to_json(),
-        "classes": data.classes,
-        "image_size": data.image_size,
-        "images": data.fingerprint,
-    }
+    about = {"recipe": recipe.to_json(), "classes": data.classes, "image_size": data.image_size}
+    about["images"] = data.fingerprint
     for path in (folder.history, folder.log):  # on the disk before the weights: a power cut keeps them together
         sync(path)
     save_tensors(folder.weights, dict(model.state_dict()), about)
 
 
 @plain_torch(gradients=False)
-def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run:
+def load_run(
+    folder: RunFolder | str | Path, device: DeviceName = "auto", precision: InferencePrecision | None = "float32"
+) -> Run:
     """A finished training, read back from its folder.
 
     Args:
         folder: the run folder, its path, or the bare name of one under `runs/`.
         device: the device of the network; `auto`: CUDA, else MPS, else the CPU.
+        precision: of the convolutions when it is evaluated and explained; None: that of the predictions in the folder.
 
     Raises:
         RunError: there is no finished run there, or a file of it is damaged.
@@ -250,16 +234,17 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         >>> load_run(folder).recipe == tiny
         True
     """
+    if precision not in (None, *get_args(InferencePrecision)):
+        raise ChoiceError(f"precision must be float32 or bfloat16 (got {precision!r}).")
     folder = find_run(folder)
-    _check_regular(folder)
     if not folder.weights.exists():
         read_recipe(folder)  # there may be no run at all
-        raise RunError(f"{folder} has no weights: its training is unfinished. The command that started it resumes it.")
+        raise RunError(f"{folder.weights} is missing: the training is unfinished, the same command resumes it.")
     tensors, about = load_tensors(folder.weights)
     try:
         recipe, classes = Recipe.from_json(about["recipe"]), check_classes(about["classes"])
         size, trained_on = as_image_size(about["image_size"]), str(about["images"])
-        if not all(SMALLEST <= side <= LARGEST for side in both(size)):
+        if not SMALLEST <= min(both(size)) <= max(both(size)) <= LARGEST:  # before memory is taken for such pictures
             raise ValueError(f"image_size is {size}, it must be {SMALLEST} to {LARGEST}")
     except (KeyError, TypeError, ValueError, OverflowError, RecipeError, DataError) as error:
         raise RunError(
@@ -270,42 +255,13 @@ def load_run(folder: RunFolder | str | Path, device: DeviceName = "auto") -> Run
         stem_stride = 4 if first is not None and first.shape[-1] == 7 else 1
         model = ResNet18(len(classes), recipe.width, stem_stride=stem_stride)
     load_weights(folder.weights, model, tensors)
+    if precision is None:
+        precision = Store(folder.path, fact=lambda name: None).files.get(folder.predictions.name, {}).get("settings")
     model = choose_compute(device).place(model.float().eval())  # published weights are float16
-    return Run(model, load_history(folder), folder, recipe, classes, size, trained_on)
-
-
-def _check_regular(folder: RunFolder) -> None:
-    """Refuse links, FIFOs and devices in place of the files of a training; a training never creates them.
-
-    Raises:
-        RunError: there is one; the message names the first.
-    """
-    for path in (folder.path / name for name in TRAINING_FILES):
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise RunError(f"{path} is not a regular file: delete it, or restore the file from a copy.")
-
-
-def _read_data(folder: RunFolder) -> dict[str, Any]:
-    """What a training recorded of its data set: names of the classes and the fingerprint of the images.
-
-    Raises:
-        RunError: `data.json` is missing or damaged.
-    """
-    try:
-        about = read_json(folder.data, follow=False)
-        about = {"changes": dict(about.get("changes", {})), **about}
-        return {**about, "fingerprint": str(about["fingerprint"]), "classes": list(about["classes"])}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder.data} is missing or damaged ({error}).") from error
-
-
-def load_history(folder: RunFolder) -> list[HistoryRow]:
-    """The rows of a finished training; none, and a warning, if the file is missing or damaged: it is only drawn."""
+    model.in_bfloat16 = precision == "bfloat16"
+    history = []
     try:
         history = read_history(folder.history)
-        problem = None if history else f"{folder.history} has no rows"
-    except RunError as error:
-        history, problem = [], str(error)
-    if problem:
-        warnings.warn(f"The training curves are left out: {problem}", stacklevel=2)
-    return history
+    except RunError as error:  # it is only drawn
+        warnings.warn(f"The training curves are left out: {error}", stacklevel=2)
+    return Run(model, history, folder, recipe, classes, size, trained_on)

@@ -20,21 +20,16 @@ from seefar.data.images import Data
 from seefar.errors import RecipeError, RunError
 from seefar.model.resnet import ResNet18
 from seefar.runs.arrays import load_tensors, load_weights, save_tensors
-from seefar.runs.files import is_finite_number, sync
+from seefar.runs.files import sync
 from seefar.runs.folder import RunFolder
 from seefar.training.distributed import all_reduce, broadcast, broadcast_tensors, is_main
 from seefar.training.recipe import Recipe
 
-MOMENTUM = "momentum_buffer"
-
 
 class Tally:
-    """Sums over the images since the last logged step and since the start of the epoch.
+    """Sums of loss, correct predictions and images since the last logged step and since the start of the epoch.
 
-    They stay on the device, so that no step waits for it. float64 counts exactly; MPS has only float32.
-
-    Attributes:
-        sums: (2, 3): since the last logged step and since the epoch began; loss, correct predictions, images.
+    `sums` (2, 3) stay on the device, so that no step waits for it. float64 counts exactly; MPS has only float32.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -62,14 +57,9 @@ class TrainingState:
     """Everything that a training resumes from.
 
     Attributes:
-        model: the network.
-        optimizer: its momentum is part of the state.
         scaler: the loss scaler, which has an effect in float16 only.
-        tally: sums of loss and correct predictions.
         training: identity of the training, which a checkpoint must match, see `identify`.
-        step: steps done, over all sessions.
-        seconds: time spent in training, over all sessions.
-        rows: of the history, up to this step.
+        step, seconds, rows: steps done, time spent in training, and rows of the history, over all sessions.
     """
 
     model: ResNet18
@@ -88,16 +78,12 @@ class TrainingState:
             return
         sync(folder.history)
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        tensors |= {f"momentum.{name}": tensor for name, tensor in self._momentum().items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self._momentum().items()}
         about = {name: getattr(self, name) for name in ("training", "step", "seconds", "rows")}
         save_tensors(folder.checkpoint, tensors, {**about, "totals": totals, "scaler": self.scaler.state_dict()})
 
     def load(self, path: Path) -> None:
-        """Restore what `save` wrote.
-
-        Raises:
-            RunError: the file is damaged or belongs to another training.
-        """
+        """Restore what `save` wrote; a `RunError` if the file is damaged or belongs to another training."""
         tensors, about = load_tensors(path)
         if about.get("training") != self.training:
             raise RunError(
@@ -106,29 +92,22 @@ class TrainingState:
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         load_weights(path, self.model, weights)
         try:
-            self._restore(tensors, about)
+            self.step, self.seconds, self.rows = int(about["step"]), float(about["seconds"]), int(about["rows"])
+            self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
+            self._load_scaler(about["scaler"])
+            prefix = "optimizer."
+            saved = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
+            self._create_momentum({name: tensor.shape for name, tensor in saved.items()})
+            for name, momentum in self._momentum().items():
+                momentum.copy_(saved[name])
         except Exception as error:  # the file of another program may hold anything
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise RunError(
                 f"{path} is not a checkpoint ({reason}): restore it from a copy, or delete it to start over."
             ) from error
 
-    def _restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-        self.step, self.seconds, self.rows = int(about["step"]), float(about["seconds"]), int(about["rows"])
-        if not (self.step >= 0 and is_finite_number(self.seconds)):
-            raise ValueError(f"step {self.step}, {self.seconds} seconds")
-        self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
-        self._load_scaler(about["scaler"])
-        self._create_momentum({name[9:]: tensors[name].shape for name in tensors if name.startswith("momentum.")})
-        for name, momentum in self._momentum().items():
-            momentum.copy_(tensors[f"momentum.{name}"])
-
     def share(self) -> None:
-        """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally.
-
-        Raises:
-            RecipeError: this process has another recipe or other training images than process 0.
-        """
+        """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally."""
         own = {"training": self.training, "step": self.step, "scaler": self.scaler.state_dict()}
         own["momentum"] = {name: list(tensor.shape) for name, tensor in self._momentum().items()}
         about = json.loads(broadcast(json.dumps(own).encode()))
@@ -141,20 +120,18 @@ class TrainingState:
         broadcast_tensors(list(self._momentum().values()))
 
     def _momentum(self) -> dict[str, Tensor]:
-        """The tensors of the optimizer, momentum by the name of its parameter, others as `exp_avg/conv1.weight`."""
+        """The tensors of the optimizer, such as `momentum_buffer/conv1.weight`."""
         states = ((name, self.optimizer.state.get(parameter, {})) for name, parameter in self.model.named_parameters())
-        found = ((name, key, value) for name, state in states for key, value in state.items())
-        tensors = ((name if key == MOMENTUM else f"{key}/{name}", value) for name, key, value in found)
+        tensors = ((f"{key}/{name}", value) for name, state in states for key, value in state.items())
         return {name: value for name, value in tensors if isinstance(value, Tensor)}
 
     def _create_momentum(self, shapes: Mapping[str, Sequence[int]]) -> None:
-        for name in shapes:
-            key, _, owner = name.rpartition("/")
+        for name, shape in shapes.items():
+            key, _, owner = name.partition("/")
             parameter = self.model.get_parameter(owner)
-            alike = parameter.shape == torch.Size(shapes[name])
-            self.optimizer.state[parameter][key or MOMENTUM] = (
-                torch.zeros_like(parameter) if alike else torch.zeros(tuple(shapes[name]))
-            )
+            alike = parameter.shape == torch.Size(shape)  # else a count of steps, which stays on the CPU
+            state = torch.zeros_like(parameter) if alike else torch.zeros(tuple(shape))
+            self.optimizer.state[parameter][key] = state
 
     def _load_scaler(self, state: dict[str, Any]) -> None:
         if state and self.scaler.is_enabled():
@@ -167,10 +144,9 @@ def identify(recipe: Recipe, data: Data) -> str:
 
 
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""The signals that stop a training. SIGHUP, which Windows lacks, comes from a closed terminal or a lost connection."""
+"""The signals that stop a training; Windows has no SIGHUP, which a closed terminal sends."""
 REPEATED = 3.0
-"""Seconds in which a repeated signal counts as the first one: the end of a job reaches a process in more than one way,
-such as from the process group and from a launcher."""
+"""Seconds in which a repeated signal counts as the first one: a process group and a launcher both send it."""
 
 
 class Interrupts:
