@@ -153,6 +153,7 @@ def test_pictures_have_the_size_of_the_model_and_none_is_guessed(photos: Path) -
     assert prepare_audit(photos, model=network, image_size=40, progress=silent)[1].image_size == 40
 
 
+@pytest.mark.slow
 def test_a_model_and_predictions_that_differ_are_named(photos: Path) -> None:
     write_csv(photos, {"b0.png": "green", "r3.png": "green"})
     classes = ("red", "green", "blue")
@@ -203,6 +204,7 @@ def test_a_damaged_audit_is_refused(photos: Path, content: str, capsys: pytest.C
     assert "audit.json" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_other_pictures_are_judged_in_a_folder_of_their_own(
     tiny: Run, few: Data, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,6 +87,7 @@ def test_the_main_job_end_to_end(in_folder: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out)["test"]["n"] == 20
 
 
+@pytest.mark.slow
 def test_the_steps_one_by_one(tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr("seefar.training.run.load_data", lambda *_, **__: few)
     folder = tiny.folder

@@ -46,6 +46,7 @@ def predict(run: Run, capsys: pytest.CaptureFixture[str], *words: str, code: int
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_odd_pictures_are_predicted_and_bad_ones_named_after_them(
     run: Run, odd_pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

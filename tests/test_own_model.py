@@ -56,6 +56,7 @@ def network(shapes: Data) -> SmallVGG:
     return network
 
 
+@pytest.mark.slow
 def test_the_page_as_it_stands(network: SmallVGG, shapes: Data, in_folder: Path, coarse: None) -> None:
     test = shapes.test.take(np.arange(30))
     Image.fromarray(test.images[0]).save("picture.png")

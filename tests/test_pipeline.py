@@ -94,6 +94,7 @@ def test_the_manifest_names_what_trained_and_what_wrote_last(finished: Path) -> 
     assert training["packages"]["torch"] == torch.__version__
 
 
+@pytest.mark.slow
 def test_all_that_was_damaged_is_made_again_to_the_same_bytes(tiny: Run, few: Data, finished: Path) -> None:
     for number, name in enumerate(sorted(COMPUTED)):
         DAMAGES[number % 3](tiny.folder.path / name)
@@ -211,6 +212,7 @@ def test_other_choices_and_back_give_the_same_bytes(
     assert content(tiny.folder.path) == content(finished)
 
 
+@pytest.mark.slow
 def test_choices_that_no_mistake_meets_take_three_figures_away(tiny: Run, few: Data, finished: Path) -> None:
     mistakes = seefar.evaluate_run(tiny, few, progress=SILENT).mistakes
     made = {(one.true, one.predicted) for one in mistakes}
@@ -240,6 +242,7 @@ def test_recorded_choices_that_nobody_could_make_are_not_taken(
     assert seefar.verify(tiny.folder) == []
 
 
+@pytest.mark.slow
 def test_accuracy_page_and_maps_come_in_the_order_in_which_they_are_useful(
     tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +353,7 @@ def test_data_of_other_classes_or_of_another_size_are_refused(
     assert content(tiny.folder.path) == content(finished)
 
 
+@pytest.mark.slow
 def test_where_the_old_network_was_deleted_nothing_of_it_is_shown(tiny: Run, in_folder: Path, few: Data) -> None:
     """Its table, maps and page are still there when another recipe is trained into the folder."""
     old = content(tiny.folder.path)
@@ -416,6 +420,7 @@ def test_a_page_and_table_that_somebody_else_wrote_are_replaced_even_if_the_mani
     assert tiny.folder.report.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_pictures_that_are_not_square_and_above_64_pixels(tmp_path: Path) -> None:
     """Train, evaluate, explain, draw, load and predict at 72 x 96 pixels, from files of another shape."""
     random = np.random.default_rng(0)

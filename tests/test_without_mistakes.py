@@ -36,6 +36,7 @@ def faultless(tmp_path_factory: pytest.TempPathFactory) -> Result:
         return seefar.run(TINY, EASY, tmp_path_factory.mktemp("runs") / "easy", progress=seefar.SILENT)
 
 
+@pytest.mark.slow
 def test_a_run_without_mistakes_is_complete_and_stays_as_it_is(faultless: Result) -> None:
     folder = faultless.run.folder
     assert (faultless.evaluation.metrics.mistakes, len(faultless.explanation), faultless.shown) == (0, 0, [])
@@ -52,6 +53,7 @@ def test_a_run_without_mistakes_is_complete_and_stays_as_it_is(faultless: Result
     assert seefar.verify(folder) == []
 
 
+@pytest.mark.slow
 def test_an_explanation_of_nothing_is_saved_drawn_and_shown(faultless: Result, tmp_path: Path) -> None:
     evaluation = faultless.evaluation
     none = seefar.explain(faultless.run.model, EASY.test, evaluation.predictions, progress=seefar.SILENT)

@@ -123,6 +123,7 @@ def open_files(more: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_with_too_few_open_files_the_file_is_named_and_the_same_call_resumes(
     few: Data, tmp_path: Path, finished: Path
 ) -> None:

@@ -179,6 +179,7 @@ def test_a_picture_whose_parts_are_longer_than_its_file_takes_no_memory(tmp_path
         read_picture(path, 32)
 
 
+@pytest.mark.slow
 def test_neighbours_that_are_no_images_are_found_again(tiny: Run, few: Data) -> None:
     """A manifest that fits the file is no proof: whoever made the folder can write both."""
     path, manifest = tiny.folder.path / "neighbours.npz", json.loads(tiny.folder.manifest.read_text())

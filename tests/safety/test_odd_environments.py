@@ -17,7 +17,7 @@ from tiny_job import TINY
 import seefar
 from seefar.cli.main import main
 from seefar.data import Data
-from seefar.errors import SeefarError
+from seefar.errors import ChoiceError, SeefarError
 from seefar.evaluation.given import read_predictions
 from seefar.runs.folder import verify
 from seefar.training import distributed
@@ -73,8 +73,9 @@ def test_a_partner_that_never_comes_is_waited_for_as_long_as_said(rank: str, mon
     for name, value in {"WORLD_SIZE": "2", "RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
         monkeypatch.setenv(name, value)
     began = time.monotonic()
-    with pytest.raises(SeefarError, match=f"{rank} of 2"), distributed.joined():
+    with pytest.raises(ChoiceError, match=f"{rank} of 2") as error, distributed.joined():
         pytest.fail("nobody else is there")
+    assert error.value.exit_code == 2
     assert time.monotonic() - began < 30
 
 

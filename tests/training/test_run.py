@@ -182,6 +182,7 @@ def test_the_checkpoint_of_another_training_is_refused(few: Data, tmp_path: Path
         train(TINY, few, run.path, progress=SILENT)
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_in_the_precision_that_is_chosen_or_in_that_of_the_folder(
     run: Run, few: Data, coarse: None
 ) -> None:

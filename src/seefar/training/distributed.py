@@ -83,7 +83,14 @@ def joined() -> Iterator[None]:
         backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else backend
     try:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
-        _group = _Group(rank, size, store)
+    except RuntimeError as error:
+        leave()
+        raise ChoiceError(
+            f"Process {rank} of {size} waited {TIMEOUT.total_seconds() / 60:.0f} minutes for the others "
+            f"({str(error).splitlines()[0][:200]}): start all {size} with the same MASTER_ADDR and MASTER_PORT."
+        ) from error
+    _group = _Group(rank, size, store)
+    try:
         yield
     except RuntimeError as error:
         if "gloo" not in str(error) and not isinstance(error, dist.DistError):
