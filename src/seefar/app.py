@@ -169,7 +169,7 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
         return await compute(request, LARGEST_UPLOAD, live.explain)
 
     def refused(_: Any, error: Exception) -> Response:
-        status, text = 500, "The server has failed: see where it was started."
+        status, text = 500, "The server has failed: see its output in the terminal."
         if isinstance(error, HTTPException):
             status, text = error.status_code, error.detail
         elif isinstance(error, SeefarError):
@@ -228,5 +228,5 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=MOST_CONNECTIONS)
     except OSError as error:
         raise ChoiceError(
-            f"Nothing can listen on {host}, port {port} ({error.strerror or error}): choose another --port or --host."
+            f"seefar cannot listen on {host}, port {port} ({error.strerror or error}): choose another --port or --host."
         ) from error

@@ -40,9 +40,9 @@ class MapChoices:
     layer: str | None = None
     """Layer to map, such as layer3. Default: the last stage of the dense twin."""
     cells: int | None = None
-    """Cells on a side of the default layer: 8, 16 or 32 for 32-pixel images. Default: 8."""
+    """Cells per side of the default layer: 8, 16 or 32 for 32-pixel images. Default: 8."""
     hide: HideName = "blur"
-    """What the occlusion test puts in place of the evidence: the blurred surroundings, grey, or the image's mean."""
+    """Replacement of the hidden pixels in the occlusion test: the blurred surroundings, grey, or the image's mean."""
 
     def __post_init__(self) -> None:
         """Refuse names that do not exist; classes, layers and cells depend on the data, see `seefar.pipeline`."""

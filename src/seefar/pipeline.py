@@ -227,7 +227,7 @@ def explain_run(
             evaluated(job.evaluation)
         job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE, table.PAGE)
         if job.evaluation.mistakes and not job.shown:
-            job.progress.line("No mistake is between the chosen classes: the figures mistakes and maps are left out.")
+            job.progress.line("No mistake has the chosen classes: the figures mistakes and maps are left out.")
         if table.PAGE.name in job.store.written and job.store.overlay is None:
             job.progress.line(f"{run.folder.report} has all mistakes; maps follow")
         job.store.ensure(*table.SHOWN, table.PAGE)
@@ -302,7 +302,7 @@ def _opened_job(
         raise DataError(f"{run.folder} was trained on other classes than {data.name} has ({odd}): choose another run.")
     if run.image_size != data.image_size:
         raise DataError(
-            f"{run.folder} was trained on images of {run.image_size} pixels, {data.name} has {data.image_size}: "
+            f"{run.folder} was trained on images of {run.image_size} pixels, but {data.name} has {data.image_size}: "
             "load the data with the size of the run."
         )
     if not run.folder.path.exists():  # a new audit
@@ -466,7 +466,7 @@ def compare_runs(
         (1,)
     """
     if len(runs) < 2:
-        raise DataError(f"{len(runs)} run was given, at least two are compared: name two or more.")
+        raise DataError(f"A comparison needs at least two runs (got {len(runs)}): name two or more.")
     sources: dict[Path, RunFolder | Path] = {}
     for run in runs:
         folder = find_run(run)
@@ -474,7 +474,7 @@ def compare_runs(
         source = find_predictions(run) if is_file else folder
         path = Path(str(source)).resolve()
         if path in sources:
-            raise RunError(f"{source} is named twice: a run is compared with others.")
+            raise RunError(f"{source} is named twice: name each run once.")
         sources[path] = source
     folders = [source for source in sources.values() if isinstance(source, RunFolder)]
     test = _test_images(folders, data, data_dir, progress)
@@ -492,7 +492,7 @@ def _test_images(
     if folders:
         return open_finished(folders[0], data, data_dir=data_dir, progress=progress)[1].test
     if data is None:
-        raise DataError("Files of predictions alone do not name their images: pass data (--data cifar10).")
+        raise DataError("A file of predictions does not contain the images: pass data (--data cifar10).")
     return load_pictures(data, PREDICTED_SIZE, data_dir=data_dir, progress=progress).test
 
 
@@ -509,7 +509,7 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
         return _from_mistakes(folder, test)
     run = load_audit(folder) if folder.audit.exists() else load_run(folder)
     if run.classes != test.classes:
-        raise RunError(f"{folder} was trained on other classes than the test images have: compare runs on the same.")
+        raise RunError(f"{folder} was trained on other classes than the test images have: choose other runs.")
     saved = read_store(run, test).peek(table.PREDICTIONS)
     if saved is not None:
         return saved.predictions.predicted
@@ -525,10 +525,10 @@ def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
         for row in rows:
             index, classes = int(row["index"]), test.classes
             if row["true"] != classes[test.labels[index]]:
-                raise ValueError(f"image {index} is no {row['true']}")
+                raise ValueError(f"image {index} is not labelled {row['true']}")
             predicted[index] = classes.index(row["predicted"])
     except (KeyError, TypeError, ValueError, IndexError, csv.Error) as error:
         raise RunError(
-            f"{folder.mistakes} is of other test images ({error}): only runs on the same images are compared."
+            f"{folder.mistakes} is for other test images ({error}): only runs on the same images are compared."
         ) from error
     return predicted

@@ -381,7 +381,7 @@ def test_notes_come_back_as_csv(opened: Opened, content: ReportContent, tmp_path
     (tmp_path / "more.csv").write_text(more, encoding="utf-8")
     assert not page.is_visible("#export-notes")  # the menu closes
     page.set_input_files("#notes-file", tmp_path / "more.csv")
-    becomes(page, "document.getElementById('notes-status').textContent", "1 notes imported")
+    becomes(page, "document.getElementById('notes-status').textContent", "1 note imported")
     page.select_option("[name=set]", "tag look")
     assert opened.shown() == [second.index]
 
@@ -398,7 +398,7 @@ def test_the_quiz_keeps_the_score_of_both(opened: Opened, content: ReportContent
         page.keyboard.press("2")
         while "Next" not in page.text_content("#lesson-next"):
             page.keyboard.press(" ")
-        assert page.text_content("#lesson-score") == f"You {you}, network {network}, of {asked}"
+        assert page.text_content("#lesson-score") == f"You: {you} of {asked}, network: {network}"
         assert label in page.inner_text("#lesson-choices .right")
         page.keyboard.press(" ")
     page.keyboard.press("Escape")
@@ -444,7 +444,7 @@ def test_what_a_line_on_the_map_encloses_is_shown(opened: Opened) -> None:
     for x, y in corners[1:]:
         page.mouse.move(x, y, steps=8)
     page.mouse.up()
-    assert len(opened.shown()) == 30  # places are ranks
+    assert len(opened.shown()) == 30  # positions are ranks
     page.click("#chips button")
     assert len(opened.shown()) == 60
 
@@ -456,7 +456,7 @@ def test_another_run_is_beside_the_mistakes(show: Callable[..., Opened], content
     theirs[first] = labels[first]
     theirs[second] = next(k for k in range(4) if k not in (labels[second], ours[second]))
     one = show(replace(content, beside=Beside("other", theirs, content.explanation)))
-    words = "Other repairs 1 of these mistakes, breaks 0 correct predictions, and shares 59"
+    words = "Other repairs 1 of these mistakes, shares 59, and breaks 0 correct predictions"
     assert words in one.page.text_content(".findings")
     for name, wanted in (("repaired by other", [first]), ("other wrong class", [second])):
         one.page.select_option("[name=set]", name)

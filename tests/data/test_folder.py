@@ -100,7 +100,7 @@ def test_every_format_and_folders_within_a_class_are_read_and_the_rest_is_counte
         f"train/blue/{name}" for name in ("b.PNG", "d.webp", "deep/er/g.jpg", "e.bmp", "f.gif")
     ]
     assert shown.found == [f"{folder}: {note}" for note in data.notes]
-    reasons = "1 .heic, 1 .txt, 1 broken links or no regular files, 1 outside the class folders, 1 without an ending"
+    reasons = "1 .heic, 1 .txt, 1 broken links or not regular files, 1 outside the class folders, 1 without an ending"
     assert data.notes[0] == f"skipped 5 files: {reasons}"
     assert data.notes[1].startswith("9 of 9 pictures have another shape")
     assert "25% of their pixels are cut off (at most 25%" in data.notes[1]  # 30 of 40 columns stay

@@ -83,7 +83,7 @@ def test_transparency_is_laid_on_grey(tmp_path: Path, mode: str) -> None:
     glass.convert(mode).save(tmp_path / "a.png")
     found = read_picture(tmp_path / "a.png", 16)
     assert found.image[0, [0, -1], 0].tolist() == [255, 128]
-    assert found.notes == ("transparency laid on grey",)
+    assert found.notes == ("transparency replaced by grey",)
 
 
 @pytest.mark.parametrize(("bits", "white"), [(1, 1), (2, 3), (4, 15), (8, 255), (16, 65535)])
@@ -94,7 +94,7 @@ def test_a_transparent_grey_is_laid_on_grey_at_any_depth(bits: int, white: int) 
         about = png_header(16, 16, bits) + chunk(b"tRNS", struct.pack(">H", clear))
         found = read_picture(about + chunk(b"IDAT", zlib.compress(16 * row)) + chunk(b"IEND", b""), 16)
         assert found.image[8, [2, 13], 0].tolist() == expected
-        assert ("transparency laid on grey" in found.notes) == (128 in expected)
+        assert ("transparency replaced by grey" in found.notes) == (128 in expected)
 
 
 @pytest.mark.parametrize(

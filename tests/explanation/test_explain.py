@@ -182,7 +182,7 @@ def test_parts_and_what_is_known_give_to_the_bit_what_one_call_gives(
 def test_predictions_of_something_else_are_refused(trained: Run, split: Split, predictions: Predictions) -> None:
     mirrored = Split(split.images[:, :, ::-1], split.labels, split.classes)
     for model, images in ((ResNet18(10, width=8).eval(), split), (trained.model, mirrored)):
-        with pytest.raises(DataError, match="of other weights or images"):
+        with pytest.raises(DataError, match="from other weights or images"):
             explain(model, images, predictions, progress=SILENT)
     right = int(np.flatnonzero(predictions.predicted == predictions.labels)[0])
     with pytest.raises(DataError, match=f"Test image {right} is not a mistake of these predictions"):

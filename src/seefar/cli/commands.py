@@ -52,7 +52,8 @@ class Run:
     choices: Choices = field(default_factory=Choices)
     output: JsonOutput = field(default_factory=JsonOutput)
     seeds: int = 1
-    """Number of trainings with different seeds, each a run. A mistake that another seed does not make is luck."""
+    """Number of trainings with different seeds, each in its own run folder. A mistake that another seed does not make
+    is luck."""
 
     def __call__(self, words: Sequence[str]) -> None:
         from seefar.cli.launch import launch
@@ -227,13 +228,13 @@ class FetchData:
             print_reference(self.data_dir, self.output.progress)
             return
         place = str(self.data_dir or default_folder()) if self.name in BUILT_IN else self.name
-        place = "made by code" if self.name == "shapes" else place
+        place = "generated" if self.name == "shapes" else place
         options: dict[str, Any] = {"create": True, "progress": begin(self.output)}
         print_data(seefar.load_data(self.name, self.data_dir, self.image_size, self.fit, **options), place)
 
 
 def begin(output: Output) -> Progress | None:
-    """Make the process ready to compute, and choose the progress display: None shows one where it runs."""
+    """Make the process ready to compute, and choose the progress display; None selects the default."""
     from seefar.training.device import keep_freed_memory
     from seefar.training.distributed import is_main
 

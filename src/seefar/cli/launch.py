@@ -1,4 +1,4 @@
-"""Run a command in several processes of this machine, and turn their outcome into an exit code.
+"""Run a command in several processes on this machine, and turn their outcome into an exit code.
 
 They find each other through torch's `env://` variables. They listen on the loopback interface only (see
 `seefar.training.distributed`), and nothing is pickled. torch's own launcher unpickles what it receives on a port that
@@ -55,10 +55,10 @@ def launch(choice: Launch, words: Sequence[str]) -> bool:
     if 2 in failures:
         sys.exit(2)
     if stopped or 130 in failures:
-        raise Interrupted("interrupted; the same command resumes from what is saved.")
+        raise Interrupted("interrupted; the same command resumes from the saved state.")
     first = min(failures)  # a signal, which is negative, rather than that another process was lost
     how = f"was killed by signal {-first}" if first < 0 else f"ended with exit code {first}"
-    raise ProcessError(f"Process {codes.index(first)} {how}; the same command resumes from what is saved.")
+    raise ProcessError(f"Process {codes.index(first)} {how}; the same command resumes from the saved state.")
 
 
 def run_ranks(size: int, words: Sequence[str]) -> tuple[list[int | None], bool]:
@@ -102,7 +102,7 @@ def run_ranks(size: int, words: Sequence[str]) -> tuple[list[int | None], bool]:
 
 
 def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int | None]:
-    """Wait until all have ended, for at most `PATIENCE`; their exit codes."""
+    """Wait at most `PATIENCE` seconds until all have ended; their exit codes."""
     end = time.monotonic() + PATIENCE
     while None in (codes := [rank.poll() for rank in ranks]) and time.monotonic() < end:
         time.sleep(0.1)

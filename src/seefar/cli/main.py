@@ -37,8 +37,8 @@ GROUPS = {
 NARROWEST = 40
 """Columns of a terminal: below about 20 the layout of the help never ends."""
 DESCRIPTION = (
-    "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why. `seefar COMMAND --help` has the "
-    "flags of a command, among them --debug for tracebacks; `seefar --version` prints the version."
+    "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why. `seefar COMMAND --help` lists "
+    "the flags of a command, including --debug for tracebacks; `seefar --version` prints the version."
 )
 
 
@@ -111,7 +111,7 @@ def _call(words: list[str]) -> int:
             _print_error(error)
         return code
     except KeyboardInterrupt:
-        print("seefar: interrupted; the same command resumes from what is saved", file=sys.stderr)
+        print("seefar: interrupted; the same command resumes from the saved state", file=sys.stderr)
         return 130
 
 

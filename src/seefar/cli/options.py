@@ -66,7 +66,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Other images of the same classes, such as those of this month."""
+    """Other images of the same classes, such as pictures taken this month."""
 
     on: str | None = None
     """Folder by class, or CSV file of paths and labels: all pictures are evaluated, in a run folder of their own."""
@@ -79,7 +79,7 @@ class Output:
     """What is printed."""
 
     quiet: Switch = False
-    """No progress on standard error."""
+    """Print no progress on standard error."""
     debug: Switch = False
     """Print errors with their traceback."""
 
@@ -94,4 +94,4 @@ class JsonOutput(Output):
     """What is printed."""
 
     json: Switch = False
-    """Results as JSON."""
+    """Print results as JSON."""

@@ -1,4 +1,4 @@
-"""What the command line prints on standard output."""
+"""Functions that print results on standard output."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from seefar.errors import counted, printable
 
 if TYPE_CHECKING:
     from seefar.data import Data
@@ -41,8 +43,8 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     most = count_confusions(metrics.confusion)[:CONFUSED_PAIRS]
     confused = "; ".join(f"{names[true]} predicted as {names[predicted]} {n}" for true, predicted, n in most)
     if confused:
-        confused = f", most of them: {confused}"
-    print(f"{metrics.mistakes} mistakes{confused}", flush=True)
+        confused = f", most frequent: {confused}"
+    print(f"{counted(metrics.mistakes, 'mistake')}{confused}", flush=True)
 
 
 def print_result(result: Result, as_json: bool) -> None:
@@ -64,7 +66,8 @@ def print_result(result: Result, as_json: bool) -> None:
             f"calibration: mean confidence {calibration.confidence:.1%}, accuracy {calibration.accuracy:.1%}; "
             f"expected calibration error {calibration.ece.value:.2%} ({low:.2%} to {high:.2%})"
         )
-    print(f"{len(result.shown)} of {result.evaluation.metrics.mistakes} mistakes are shown; in {folder}:")
+    mistakes = counted(result.evaluation.metrics.mistakes, "mistake")
+    print(f"Figures show {len(result.shown)} of {mistakes}. Files in {folder}:")
     figures = (
         folder.figure(name)
         for name in ("history", "mistakes", "assignment", "maps", "faults", "confusion", "reliability")
@@ -76,7 +79,8 @@ def print_result(result: Result, as_json: bool) -> None:
         return
     precision = "--precision bfloat16" if getattr(result.run.model, "in_bfloat16", False) else ""
     if len(explanation) < len(result.evaluation.mistakes):
-        print(f"{len(explanation)} mistakes have maps; the next command adds those of the others, and neighbours")
+        verb = "has a map" if len(explanation) == 1 else "have maps"
+        print(f"{counted(len(explanation), 'mistake')} {verb}; the next command adds the other maps, and neighbours")
         print_next("explain", folder, precision)
     elif result.evaluation.mistakes:
         print_next("explain", folder, f"--top 20 --order confidence {precision}")
@@ -98,7 +102,7 @@ def print_data(data: Data, place: str) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Tables of the runs, the pairs of runs and the classes, and how many mistakes of the first were luck."""
+    """Tables of the runs, the pairs of runs and the classes, and how many mistakes of the first run were luck."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -113,7 +117,7 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(table)
     first, count = comparison.runs[0], len(comparison.runs)
     console.print(
-        f"{first.mistakes} mistakes of {first.name}: {len(comparison.luck)} luck (right in another run), "
+        f"{counted(first.mistakes, 'mistake')} of {first.name}: {len(comparison.luck)} luck (right in another run), "
         f"{len(comparison.settled)} settled ({'both' if count == 2 else 'all'} wrong; "
         f"{comparison.shared_by_chance:.0f} by chance)",
         soft_wrap=True,
@@ -158,7 +162,7 @@ def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[Accura
     from seefar.evaluation.verdict import count_faults, rule_of
 
     counts, rule = count_faults(verdicts), rule_of(verdicts)
-    print(f"{file}: {counts['errors']} mistakes")
+    print(f"{file}: {counted(counts['errors'], 'mistake')}")
     if same:
         print(f"These are the predictions of {', '.join(same)}, which is not counted among the other networks.")
     for fault, meaning in rule.meaning.items():
@@ -199,7 +203,7 @@ def print_reference(data_dir: Path | None, progress: Progress | None) -> None:
     for source in SOURCES:
         print(f"{source.credit}\n  {paths[next(iter(source.files))].parent}")
     print(
-        f"{len(reference.counts):,} test images, {reference.counts.sum():,} choices of people, "
+        f"{len(reference.counts):,} test images, {reference.counts.sum():,} choices by people, "
         f"{(reference.confirmed >= 0).sum()} checked labels of which {reference.label_errors.sum()} are errors, "
         f"{len(reference.nets)} published networks"
     )
@@ -207,8 +211,6 @@ def print_reference(data_dir: Path | None, progress: Progress | None) -> None:
 
 def print_prediction(prediction: PicturePrediction, figure: Path) -> None:
     """Print the prediction of one picture, and the effect of hiding the evidence."""
-    from seefar.errors import printable
-
     print(f"{printable(prediction.file)}: {prediction.describe()}")
     print(f"  {prediction.picture.describe()}")
     print(f"  {prediction.sentence()}")

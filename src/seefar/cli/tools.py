@@ -76,7 +76,7 @@ class Predict:
 
 
 def _figure_paths(folder: Path, names: Sequence[str]) -> list[Path]:
-    """A figure for each picture, named after its file; of pictures of the same name, each after the first numbered."""
+    """A figure for each picture, named after its file; repeated names are numbered."""
     taken: set[str] = set()
     paths = []
     for name in names:
@@ -94,18 +94,18 @@ class Audit:
 
     pictures: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURES")]
     """A folder by class, or a CSV file of paths and labels; all pictures are evaluated, or those of test/ if it exists.
-    Or cifar10, shapes."""
+    Also cifar10 or shapes."""
     predictions: Path | None = None
     """File of predictions: .csv with file name and predicted class, or a column for each class; .json, .npy or .npz."""
     model: str | None = None
-    """FILE.py:FUNCTION: a function without arguments that returns the model. The file is run."""
+    """FILE.py:FUNCTION: a function without arguments that returns the model. The file is executed."""
     name: str | None = None
-    """Run folder: a path, or a bare name under runs/. Default: audit, or that with the next free number."""
+    """Run folder: a path, or a bare name under runs/. Default: audit, numbered if that is taken."""
     classes: tuple[str, ...] = ()
     """Names of the classes in the order of the model. Default: those of the pictures, in alphabetical order."""
     image_size: int | None = None
-    """Height and width in pixels to which pictures are resized. Default: the model's; a model that does not carry it
-    needs this flag. Predictions alone: 128."""
+    """Height and width in pixels to which pictures are resized. Default: the model's; a model without a recorded
+    size needs this flag. Without a model: 128."""
     fit: FitName = "crop"
     data_dir: DataDir = None
     device: Device = "auto"
@@ -165,9 +165,9 @@ class App:
 
     run: RunName
     host: str = "127.0.0.1"
-    """Address to listen on. 0.0.0.0 admits other machines; there is no password."""
+    """Address to listen on. 0.0.0.0 allows other machines to connect; there is no password."""
     port: int = 7860
-    """Port to listen on; 0 takes a free one."""
+    """Port to listen on; 0 chooses a free port."""
     finished: Finished = field(default_factory=Finished)
     output: Output = field(default_factory=Output)
 
@@ -185,7 +185,7 @@ class App:
             content = report_content(run, data, data_dir=finished.data_dir, progress=progress, command=command)
             live = make_live(run.model, content)
             address = f"[{self.host}]" if ":" in self.host else self.host
-            print(f"http://{address}:{listening.getsockname()[1]} shows {self.run}; Ctrl-C ends it", flush=True)
+            print(f"http://{address}:{listening.getsockname()[1]} shows {self.run}; Ctrl-C stops it", flush=True)
             make_server(live, self.host).run(sockets=[listening])
 
 
@@ -196,7 +196,7 @@ class Compare:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN [RUN ...]")]
     """Run folders: paths, or bare names under runs/. The others are compared with the first."""
     data: str | None = None
-    """Name or folder of the data set. Default: as the first run was trained."""
+    """Name or folder of the data set. Default: the one that the first run was trained on."""
     data_dir: DataDir = None
     figure: Path | None = None
     """Also draw a figure into this file: .png, .pdf or .svg."""
@@ -224,7 +224,7 @@ class Compare:
             print_comparison(comparison)
         if self.fail_if is None or not holds(self.fail_if, comparison):
             return 0
-        print(f"{self.fail_if}: this holds, so the exit code is 1", file=sys.stderr)
+        print(f"{self.fail_if}: the condition holds, so the exit code is 1", file=sys.stderr)
         return 1
 
 
@@ -233,12 +233,12 @@ class Triage:
     """Find the cause of each mistake: label error, ambiguous image, hard image or model error. No run is needed."""
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """Predictions for the 10,000 test images in their official order, or with their numbers, as .csv, .json, .npy or
-    .npz: one class for each, by name or from 0 to 9, or ten logits."""
+    """Predictions for the 10,000 test images in their official order, or with their indices, as .csv, .json, .npy or
+    .npz: for each a class name, an integer from 0 to 9, or ten logits."""
     name: str | None = None
     """Also save page, table and figures in this run folder: a path, or a bare name under runs/."""
     notes: Path | None = None
-    """Notes that the report exported as CSV: adds the accuracy with the labels that they correct."""
+    """Notes exported from the report as CSV: adds the accuracy with the corrected labels."""
     data_dir: Path | None = None
     """Folder of CIFAR-10 and the reference data. Default: the environment variable SEEFAR_DATA, else the user's cache
     folder."""
@@ -283,7 +283,7 @@ class Export:
     to: Path | None = None
     """Folder to write into. Default: exported/ and the run's name."""
     onnx: Switch = False
-    """Also model.onnx: images in (uint8, N x H x W x 3), logits and maps out. Needs the extra onnx."""
+    """Also write model.onnx: input images (uint8, N x H x W x 3), outputs logits and maps. Needs the extra onnx."""
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:

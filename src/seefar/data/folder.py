@@ -201,14 +201,14 @@ def read_labels(table: Path, to_judge: bool = False) -> Layout:
     others = [n for n in range(len(rows[0])) if n != at]
     label = titles.get("label", titles.get("class", others[0] if len(others) == 1 else None))
     if label is None:
-        raise DataError(f"{table} has {len(rows[0])} columns: call that of the labels `label`.")
+        raise DataError(f"{table} has {len(rows[0])} columns: name the column of the labels `label`.")
     if "." not in rows[0][at]:  # a title, not a file
         rows = rows[1:]
     names = sorted({row[label] for row in rows}, key=lambda name: (int(name), "") if name.isdecimal() else (0, name))
     files = []
     for row in rows:
         if not (table.parent / row[at]).is_file():
-            raise DataError(f"{table} lists {printable(row[at])}, which is not a file of {table.parent}.")
+            raise DataError(f"{table} lists {printable(row[at])}, which is not a file in {table.parent}.")
         files.append(_file(table.parent, row[at], row[label]))
     train, test, note = _divide(files, to_judge)
     return Layout(tuple(names), tuple(train), tuple(test), (note,))
@@ -270,7 +270,7 @@ def _part_files(folder: Path, part: Path, skipped: Counter[str]) -> list[File]:
     for label, place in sorted((unicodedata.normalize("NFC", p.name), p) for p in _class_folders(part, skipped)):
         found = find_pictures(place, skipped)
         regular = [path for path in found if path.is_file()]
-        skipped["broken links or no regular files"] += len(found) - len(regular)
+        skipped["broken links or not regular files"] += len(found) - len(regular)
         if not regular:
             raise DataError(
                 f"{part.name}/{printable(place.name)} in {folder} holds no picture: add some, or remove the folder."

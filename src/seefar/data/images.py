@@ -176,7 +176,7 @@ class Data:
         """
         if not 0 <= count < len(self.train):
             raise DataError(
-                f"{self.name} has {len(self.train)} training images, {count} cannot be held out: "
+                f"{self.name} has {len(self.train)} training images, so {count} cannot be held out: "
                 f"hold out between 0 and {len(self.train) - 1}."
             )
         order = np.random.default_rng((Stream.HELD_OUT, seed)).permutation(len(self.train))
@@ -251,7 +251,8 @@ def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[n
         )
     if array.shape != (count,):
         raise DataError(
-            f"labels must be ({count},), one per image (got the shape {array.shape}): of one-hot labels take argmax(1)."
+            f"labels must be ({count},), one per image (got the shape {array.shape}): for one-hot labels, pass "
+            "argmax(1)."
         )
     outside = np.flatnonzero((array < 0) | (array >= len(classes)))
     if len(outside):

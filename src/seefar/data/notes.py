@@ -35,7 +35,7 @@ def read_notes(path: str | Path, classes: Sequence[str], count: int) -> list[Not
     text = read_bytes(Path(path)).decode("utf-8-sig", "replace")
     rows = csv.reader(io.StringIO(text, newline=""))
     if next(rows, None) != COLUMNS:
-        raise DataError(f"{path} has other columns than {','.join(COLUMNS)}: export the notes from the report.")
+        raise DataError(f"{path} must have the columns {','.join(COLUMNS)}: export the notes from the report.")
     notes: dict[int, Note] = {}
     for row in filter(None, rows):
         where = f"{path}, line {rows.line_num}"

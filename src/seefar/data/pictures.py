@@ -401,11 +401,11 @@ def _to_rgb(
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         with_alpha = picture if picture.mode == "RGBA" else picture.convert("RGBA")
         if with_alpha.getchannel("A").getextrema() != (255, 255):
-            notes.append("transparency laid on grey")
+            notes.append("transparency replaced by grey")
         small = _reduced(with_alpha, least)
         return Image.alpha_composite(Image.new("RGBA", small.size, (*GREY, 255)), small).convert("RGB")
     if picture.mode not in ("RGB", "L", "P", "1"):
-        notes.append(f"{picture.mode} made into RGB")
+        notes.append(f"{picture.mode} converted to RGB")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 

@@ -143,7 +143,7 @@ def load_audit(folder: RunFolder, device: DeviceName = "auto", with_model: bool 
         texts: Any = {name: str(value) for name, value in about.items()}
         source = Source(**texts, classes=classes, image_size=as_image_size(size))
     except FileNotFoundError as error:
-        raise RunError(f"{folder} is not an audit, it has no {folder.audit.name}: choose another folder.") from error
+        raise RunError(f"{folder} is not an audit, since {folder.audit.name} is missing: choose another.") from error
     except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, DataError) as error:
         raise RunError(f"{folder.audit} is damaged ({error}): delete the folder and audit again.") from error
     model = load_run(Path(source.run), device).model if source.run and with_model else None
@@ -198,7 +198,7 @@ def prepare_audit(
     if not isinstance(pictures, Data):
         if classifier and image_size is None and str(pictures) not in BUILT_IN:
             raise ChoiceError(  # a guess misleads: a network of 32 pixels runs at 224 too, near chance
-                f"The {kind} does not say how large its pictures are: pass the size it was trained with, such as "
+                f"The {kind} has no recorded input size: pass the size that it was trained with, such as "
                 "--image-size 224, or image_size= to seefar.adapt."
             )
         size = image_size or PREDICTED_SIZE
@@ -227,6 +227,6 @@ def _given(predictions: Predictions | NDArray[Any] | Path | None, test: Split) -
         return Predictions.of(logits, test), how
     if predictions is None or isinstance(predictions, Predictions):
         if predictions is not None and not predictions.are_for(test):
-            raise DataError("The predictions are of other images than these pictures: pass those of these.")
+            raise DataError("The predictions are for other images: pass predictions for these pictures.")
         return predictions, ""
     return Predictions.of(predictions, test), ""

@@ -156,7 +156,7 @@ def parse_condition(condition: str) -> ast.expr:
         is_true = isinstance(_value(tree, dict.fromkeys(NAMES, 0.5)), bool | np.bool_)
     except (SyntaxError, ValueError, KeyError, RecursionError, MemoryError) as error:
         raise DataError(
-            f"{condition!r} is no condition ({error}): compare {', '.join(NAMES)} with numbers, such as "
+            f"{condition!r} is not a condition ({error}): compare {', '.join(NAMES)} with numbers, such as "
             "'broken > 30 and p < 0.01'."
         ) from error
     if not is_true:

@@ -17,7 +17,7 @@ from torch import nn
 
 from seefar.data.images import Labels, Split
 from seefar.data.reference import Reference
-from seefar.errors import DataError
+from seefar.errors import DataError, counted
 from seefar.evaluation.metrics import Metrics, measure
 from seefar.evaluation.mistakes import (
     ConfusedPair,
@@ -51,7 +51,8 @@ class Evaluation:
     mistakes: list[Mistake]
 
     def __repr__(self) -> str:
-        return f"Evaluation({self.metrics.accuracy:.2%} of {self.metrics.n} right, {len(self.mistakes)} mistakes)"
+        mistakes = counted(len(self.mistakes), "mistake")
+        return f"Evaluation({self.metrics.accuracy:.2%} of {self.metrics.n} correct, {mistakes})"
 
     @classmethod
     def of(cls, predictions: Predictions) -> Evaluation:
@@ -166,14 +167,14 @@ class MistakeAnalysis:
         issues = self.issues.issues if self.issues and self.trusts_model else ()
         if issues:
             text = (
-                "1 label may be wrong, that" if len(issues) == 1 else f"{len(issues)} labels may be wrong, first that"
+                "1 label may be wrong: that" if len(issues) == 1 else f"{len(issues)} labels may be wrong, first that"
             )
             found.append(Finding(f"{text} of image {issues[0].index}: {issues[0].sentence}", {"set": "label issue"}))
         for pair in self.pairs[:1]:
             one, other = self.classes[pair.first], self.classes[pair.second]
             text = (
-                f"most confused: {one} predicted as {other} {pair.first_as_second} times, {other} as {one} "
-                f"{pair.second_as_first} times, {pair.share:.0%} of all mistakes"
+                f"most confused: {one} predicted as {other} {counted(pair.first_as_second, 'time')}, {other} as {one} "
+                f"{counted(pair.second_as_first, 'time')}, {pair.share:.0%} of all mistakes"
             )
             found.append(Finding(text, {"true": one, "predicted": other}))
         for one_slice in self.slices:
@@ -213,7 +214,7 @@ def analyse_mistakes(
     labels, predicted = predictions.labels, predictions.predicted
     if predictions.images != split.fingerprint:
         raise DataError(
-            "The predictions are of other images or labels than this split: pass the split they were computed for."
+            "The predictions are for other images or labels than this split: pass the split they were computed for."
         )
     kinds = tenths(split.images) if len(split) > 1 else {}
     views = accuracy_views(labels, predicted, reference)

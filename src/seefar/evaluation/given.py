@@ -108,7 +108,7 @@ def _from_archive(path: Path) -> _Table:
                 raise ValueError(f"its unpacked size would be {unpacked:,} bytes")
             arrays = {name.removesuffix(".npy"): read_member(archive, name) for name in archive.namelist()}
     except Exception as error:  # a damaged archive may raise anything at all
-        raise ValueError(f"it is no archive of plain arrays ({error}).") from error
+        raise ValueError(f"it is not an archive of plain arrays ({error}).") from error
     scores = next((arrays[name] for name in SCORES if name in arrays), None)
     if scores is None:
         raise ValueError(f"it has no array called {', '.join(SCORES)} (got {', '.join(arrays)}).")
@@ -143,7 +143,7 @@ def _match(
         if table.has_titles and (len(cells) == count + 1 or {*map(str.casefold, cells[0])} & {*PREDICTED}):
             cells, titles = cells[1:], cells[0].tolist()
         if len(cells) != count:
-            raise ValueError(f"it has predictions for {len(cells):,} images, there are {count:,}.")
+            raise ValueError(f"it has predictions for {len(cells):,} images, but there are {count:,}.")
         return (cells, titles), "it has no file names, so its order must be that of the images"
     how = how if files is not None else "matched by number"
     if at < 0:

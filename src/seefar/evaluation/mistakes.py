@@ -104,7 +104,7 @@ def chosen_classes(
     one, other = (None if name is None else find_class(classes, name) for name in (true, predicted))
     if one is not None and one == other:
         raise DataError(
-            f"Images of {classes[one]} predicted as {classes[one]} are no mistakes: choose two different classes."
+            f"Images of {classes[one]} predicted as {classes[one]} are not mistakes: choose two different classes."
         )
     return one, other
 

@@ -45,7 +45,7 @@ class Predictions:
 
     def __repr__(self) -> str:
         right = int((self.predicted == self.labels).sum())
-        return f"Predictions({len(self)} images, {len(self.classes)} classes, {right} right)"
+        return f"Predictions({len(self)} images, {len(self.classes)} classes, {right} correct)"
 
     @property
     def predicted(self) -> Labels:

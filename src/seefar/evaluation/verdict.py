@@ -201,7 +201,7 @@ def judge(
             fault = "label"
             reasons.insert(0, f"a near-duplicate among the training images is labelled {predictions.classes[copy]}")
         rule = RUNS if others else ONE_RUN
-        sentence = f"{rule.meaning[fault]}: {'; '.join(reasons or ['there is none'])}"
+        sentence = f"{rule.meaning[fault]}: {'; '.join(reasons or ['no evidence is available'])}"
         verdicts.append(Verdict(at, true, int(predictions.predicted[at]), fault, sentence, rule))
     return verdicts
 

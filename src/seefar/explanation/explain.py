@@ -245,7 +245,7 @@ def explain_in_parts(
     classifier = adapt(model)
     if not predictions.are_for(split) or predictions.model != classifier.fingerprint:
         raise DataError(
-            "These predictions are of other weights or images than the model and the split that were passed: compute "
+            "These predictions are from other weights or images than the model and the split that were passed: compute "
             "them with seefar.predict(model, split)."
         )
     ranked = find_mistakes(predictions)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.choices import HideName, MethodName
-from seefar.errors import RunError
+from seefar.errors import RunError, counted
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.occlusion import Pixels, Repair, RepairRates, repair_rates
 from seefar.maps.grid import Grid, Maps
@@ -60,7 +60,8 @@ class Explanation:
     def __repr__(self) -> str:
         height, width = self.contrast.shape[1:]
         repaired = sum(repair.outcome == "repaired" for repair in self.repairs)
-        return f"Explanation({len(self)} mistakes, {self.method}, {height}x{width} cells, {repaired} repaired)"
+        mistakes = counted(len(self), "mistake")
+        return f"Explanation({mistakes}, {self.method}, {height}x{width} cells, {repaired} repaired)"
 
     @property
     def rates(self) -> RepairRates:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seefar.data.images import Images, Labels, Split
-from seefar.errors import DataError
+from seefar.errors import DataError, counted
 from seefar.evaluation.metrics import Rate
 from seefar.model.inference import true_float32
 
@@ -281,11 +281,14 @@ class Leaks:
         found = {}
         if self.duplicates:
             other = f", {len(self.other_label)} of them with another label" if self.other_label else ""
-            text = f"{len(self.duplicates)} of {self.n} test images are near-duplicates of training images{other}"
+            verb = "has a near-duplicate" if len(self.duplicates) == 1 else "have near-duplicates"
+            text = f"{len(self.duplicates)} of {self.n} test images {verb} in the training set{other}"
             found["near-duplicate"] = text + _without(self.without_duplicates)
         if self.names:
             tests = len({index for one in self.names for index in one.tests})
-            text = f"{tests} test images share a file name such as {self.names[0].stem} with training images"
+            verb = "shares" if tests == 1 else "share"
+            name = self.names[0].stem
+            text = f"{counted(tests, 'test image')} {verb} a file name such as {name} with training images"
             found["shared name"] = text + _without(self.without_leaks)
         return found
 

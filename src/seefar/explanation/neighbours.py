@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.data.images import Data
-from seefar.errors import DataError
+from seefar.errors import DataError, counted
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.leaks import Duplicate, find_duplicates, nearest
 from seefar.runs.arrays import load_arrays, save_arrays
@@ -51,7 +51,8 @@ class Neighbours:
     images: str
 
     def __repr__(self) -> str:
-        return f"Neighbours({len(self.index)} mistakes, {len(self.duplicates)} near-duplicates)"
+        mistakes = counted(len(self.index), "mistake")
+        return f"Neighbours({mistakes}, {counted(len(self.duplicates), 'near-duplicate')})"
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays, from which `load` restores the same."""
@@ -98,10 +99,10 @@ def find_neighbours(predictions: Predictions, training: Predictions | None, data
         DataError: the predictions are of different weights, or of other images than `data`.
     """
     if training is not None and predictions.model != training.model:
-        raise DataError("The predictions for test and training images must be of the same weights: compute them again.")
+        raise DataError("The predictions for both parts must be from the same weights: compute them again.")
     images = predictions.images, data.train.fingerprint if training is None else training.images
     if images != (data.test.fingerprint, data.train.fingerprint):
-        raise DataError(f"The predictions are of other images than {data.name} has: compute them again.")
+        raise DataError(f"The predictions are for other images than {data.name} has: compute them again.")
     index = np.flatnonzero(predictions.predicted != predictions.labels)
     features = predictions.features[index]
     of_predicted, distance_predicted = _nearest_of_class(features, predictions.predicted[index], training)

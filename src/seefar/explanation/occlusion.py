@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from seefar.choices import HideName
 from seefar.data.images import Images, Labels
+from seefar.errors import counted
 from seefar.evaluation.metrics import Rate, mcnemar
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.sanity import evidence_inside
@@ -297,8 +298,8 @@ class RepairRates:
             return "no mistake to repair"
         damaged = "" if self.damaged.share is None else f"; {self.damaged.share:.0%} of correct predictions change too"
         return (
-            f"Hiding the evidence repairs {self.repaired.share:.0%} of {self.repaired.n} mistakes; hiding the "
-            f"control mask {self.shifted.share:.0%} (p = {self.p_shifted:.2g}), "
+            f"Hiding the evidence repairs {self.repaired.share:.0%} of {counted(self.repaired.n, 'mistake')}; hiding "
+            f"the control mask {self.shifted.share:.0%} (p = {self.p_shifted:.2g}), "
             f"the least relevant {self.least.share:.0%} (p = {self.p_least:.2g}){damaged}."
         )
 

@@ -31,7 +31,7 @@ Pictures = Images | Tensor | Sequence[Images | Tensor]
 
 Constants = tuple[float, ...]
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation that torchvision's weights were trained with; its models do not carry them."""
+"""Mean and standard deviation that torchvision's weights were trained with; its models do not store them."""
 
 SMALLEST_MAP = 6  # cells on a side; 5x5 and fewer show no region
 MOST_PREFIX_TOKENS = 5  # class, distillation and register tokens
@@ -208,8 +208,8 @@ class Classifier:
                 layer = next((name for name, one, other in both if not torch.allclose(one, other, 1e-3, 1e-5)), "")
                 where = f"layer {layer!r} ({type(self.layers[layer]).__name__})" if layer else "the logits"
                 raise ChoiceError(
-                    f"{type(self.network).__name__} gives other logits for the same picture {how}; the first change is "
-                    f"at {where}, or on the way to it. Dropout that is called as a function needs "
+                    f"{type(self.network).__name__} gives different logits for the same picture {how}; the first "
+                    f"change is at {where}, or on the way to it. Dropout that is called as a function needs "
                     "training=self.training, and batch norm needs running statistics (track_running_stats=True)."
                 )
 
@@ -404,7 +404,7 @@ def _described(network: nn.Module, processor: object, own: bool) -> Classifier:
     if isinstance(getattr(config, "id2label", None), Mapping):  # Hugging Face
         if processor is None and not own:
             raise ChoiceError(
-                f"{type(network).__name__} does not carry its normalisation: pass processor=, its image processor, or "
+                f"{type(network).__name__} does not store its normalisation: pass processor=, its image processor, or "
                 "mean= and std= to seefar.adapt."
             )
         given = (getattr(processor, name, None) for name in ("image_mean", "image_std"))
@@ -418,7 +418,7 @@ def _described(network: nn.Module, processor: object, own: bool) -> Classifier:
         if own:
             return Classifier(network, image_size=size)
         warnings.warn(
-            "A torchvision model does not carry its normalisation: that of ImageNet is used. Pass mean= and std= to "
+            "A torchvision model does not store its normalisation: that of ImageNet is used. Pass mean= and std= to "
             "seefar.adapt if it was trained with others.",
             stacklevel=3,
         )

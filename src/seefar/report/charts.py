@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from seefar.errors import RunError
+from seefar.errors import RunError, counted
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.comparison import Comparison, RunPair
 from seefar.evaluation.verdict import FAULT_NAMES, HUMAN, Rule
@@ -50,7 +50,7 @@ def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
     counts = {fault: faults.get(fault, 0) for fault in rule.meaning}
     total, row = sum(counts.values()), 0.62
     figure = new_figure(8.0, 0.75 + row * len(counts))
-    text(figure, 0.25, 0.2, f"Causes of the {total:,} mistakes", LARGE, weight="bold")
+    text(figure, 0.25, 0.2, f"Causes of the {counted(total, 'mistake')}", LARGE, weight="bold")
     names = [FAULT_NAMES[fault] for fault in counts]
     left = 0.45 + max(text_width(name) for name in names)
     axes = place(figure, left, 0.6, 7.75 - left, row * len(counts))
@@ -167,7 +167,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     left, top, side = 0.75 + margin, 1.0 + 0.75 * margin, cell * k
     figure = new_figure(max(left + side + 0.6, 5.4), top + side + 0.95)
     wrong = int(matrix.sum() - matrix.trace())
-    text(figure, 0.25, 0.2, f"Confusion matrix: {wrong:,} mistakes", LARGE, weight="bold")
+    text(figure, 0.25, 0.2, f"Confusion matrix: {counted(wrong, 'mistake')}", LARGE, weight="bold")
     axes = place(figure, left, top, side, side)
     mistakes = np.ma.masked_array(matrix, np.eye(k, dtype=bool))
     most = max(int(mistakes.max()) if k > 1 else 0, 1)
@@ -238,7 +238,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
     wide = (width + 0.2) * len(pairs) - 0.2
     _draw_accuracies(place(figure, margin, 0.85, wide, heights[0]), comparison, list(names.values()))
     top = 1.35 + heights[0]
-    words = f"the {first.mistakes:,} mistakes of {names[first.name]}"
+    words = f"the {counted(first.mistakes, 'mistake')} of {names[first.name]}"
     text(figure, 0.25, top, words, NORMAL, color=QUIET)
     _draw_luck(place(figure, margin, top + 0.3, wide, 0.36), comparison)
     top += 1.25

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from seefar.data.images import Images, Labels, Split
+from seefar.errors import counted
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake
@@ -259,9 +260,9 @@ def subsets_of(content: ReportContent) -> list[Subset]:
         ours = content.evaluation.predictions.predicted
         right, same = other.predicted == content.test.labels, other.predicted == ours
         kinds = {
-            f"repaired by {other.name}": ("the other run predicts the label: luck", right),
+            f"repaired by {other.name}": ("the other run predicts the label (luck)", right),
             "same wrong class": ("both runs predict the same wrong class", same),
-            "other wrong class": ("the runs predict two wrong classes", ~right & ~same),
+            "other wrong class": ("the runs predict two different wrong classes", ~right & ~same),
         }
         for name, (meaning, chosen) in kinds.items():
             subsets.append(Subset(name, f"Beside {other.name}", meaning, set(np.flatnonzero(chosen).tolist())))
@@ -278,8 +279,8 @@ def findings_of(content: ReportContent) -> list[Finding]:
         predicted, labels = content.evaluation.predictions.predicted, content.test.labels
         ours, theirs = predicted != labels, other.predicted != labels
         text = (
-            f"{other.name} repairs {(ours & ~theirs).sum()} of these mistakes, breaks {(theirs & ~ours).sum()} correct "
-            f"predictions, and shares {(ours & theirs).sum()} mistakes"
+            f"{other.name} repairs {(ours & ~theirs).sum()} of these mistakes, shares {(ours & theirs).sum()}, "
+            f"and breaks {counted(int((theirs & ~ours).sum()), 'correct prediction')}"
         )
         kind = f"repaired by {other.name}"
         found.append(Finding(text, {"set": kind} if kind in kinds else {}))

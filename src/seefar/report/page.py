@@ -42,8 +42,8 @@ from seefar.runs.provenance import provenance
 
 OUTCOMES = {
     "repaired": ("repaired", "the prediction becomes correct"),
-    "other": ("changed", "it changes, but stays wrong"),
-    "stays": ("unchanged", "it does not change"),
+    "other": ("changed", "the prediction changes, but stays wrong"),
+    "stays": ("unchanged", "the prediction does not change"),
 }
 """Name and meaning of each outcome of the occlusion test."""
 SCRIPTS = ("draw.js", "report.js", "card.js", "notes.js", "lesson.js", "explore.js", "tools.js", "start.js")
@@ -92,9 +92,9 @@ def write_report(
     """
     predictions = evaluation.predictions
     if not predictions.are_for(split):
-        raise DataError("The evaluation is of other images than this split: evaluate it with seefar.evaluate.")
+        raise DataError("The evaluation is for other images than this split: evaluate it with seefar.evaluate.")
     if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
-        raise DataError("The explanation is of other predictions than the evaluation: explain these predictions.")
+        raise DataError("The explanation is for other predictions than the evaluation: explain these predictions.")
     if reference is not None and reference.labels_sha256 != labels_sha256(predictions.labels):
         reference = None
     known = predictions.has_probabilities
@@ -248,7 +248,7 @@ def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
         return 100 * (share - bottom) / (1 - bottom)
 
     named = [(place(share), f"{name} {100 * share:.1f}%".replace(".0%", "%")) for name, share in marks]
-    compared = f" To compare: {'; '.join(text for _, text in named)}." if named else ""
+    compared = f" For comparison: {'; '.join(text for _, text in named)}." if named else ""
     return {
         "value": place(metrics.accuracy),
         "low": place(metrics.interval[0]),

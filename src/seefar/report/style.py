@@ -219,7 +219,8 @@ def _fonts(unusual: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
             fonts.append(family)
             missing -= _characters(family)
     if missing:  # a constant text, so that Python shows it once
-        warnings.warn(f"No installed font has some letters of the names: figures show {MISSING} instead.", stacklevel=2)
+        text = f"No installed font has all letters of the names: figures show {MISSING} for the others."
+        warnings.warn(text, stacklevel=2)
     return tuple(fonts), missing
 
 

@@ -86,10 +86,10 @@ def _read(file: IO[bytes], size: int) -> NDArray[Any]:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     except Exception as error:  # a damaged header may raise anything at all
-        raise ValueError(f"no header of an .npy file: {_one_line(error)}") from error
+        raise ValueError(f"not a header of an .npy file: {_one_line(error)}") from error
     promised, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if promised != there or any(length < 0 for length in shape):
-        raise ValueError(f"{dtype} {shape} takes {promised} bytes, it holds {there}")
+        raise ValueError(f"{dtype} {shape} takes {promised} bytes, but the file has {there}")
     file.seek(0)
     array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array

@@ -92,9 +92,9 @@ def find_run(name: RunFolder | str | Path) -> RunFolder:
     if isinstance(name, RunFolder):
         return name
     if any(ord(character) < 32 or ord(character) == 127 for character in str(name)):
-        raise RunError(f"{str(name)!r} is not a name for a run, since it has control characters: choose another.")
+        raise RunError(f"{str(name)!r} is not a valid run name, since it has control characters: choose another.")
     if isinstance(name, str) and name.strip(".") == "":
-        raise RunError(f"{name!r} is not a name for a run: choose a name, or a path such as ./here/mine.")
+        raise RunError(f"{name!r} is not a valid run name: choose a name, or a path such as ./here/mine.")
     is_path = isinstance(name, Path) or "/" in name or os.sep in name
     return RunFolder(expanded(name) if is_path else Path("runs") / name)
 

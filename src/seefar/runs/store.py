@@ -215,7 +215,7 @@ class Store:
         path = root / artifact.name
         if path.parent.is_symlink() and path.parent != root:
             raise RunError(
-                f"{path.parent} is a link to {os.readlink(path.parent)}: delete the link, a folder belongs there."
+                f"{path.parent} is a link to {os.readlink(path.parent)}: delete the link, since a folder belongs there."
             )
         if self.manifest.get("finished", True):
             self.manifest["finished"] = False
@@ -367,10 +367,10 @@ def checked_manifest(manifest: Any) -> dict[str, Any]:
     for name, entry in manifest["files"].items():
         computed = not entry.keys() <= {"bytes", "sha256"}
         if computed and not (entry.keys() >= _ENTRY and isinstance(entry["from"], dict)):
-            raise ValueError(f"its entry of {name} is incomplete")
+            raise ValueError(f"its entry for {name} is incomplete")
     sessions = manifest.get("training", {}).get("sessions", [])
     if not all({"device", "precision"} <= session.keys() for session in sessions):
-        raise ValueError("its entry of the training is incomplete")
+        raise ValueError("its entry for the training is incomplete")
     return dict(manifest)
 
 

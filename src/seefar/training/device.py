@@ -109,7 +109,7 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
         names = ", ".join(get_args(PrecisionName))
         raise ChoiceError(f"precision must be one of {names} (got {precision!r}).")
     if precision == "float16" and kind != "cuda":
-        raise ChoiceError(f"float16 needs CUDA, the device is {kind}: choose precision auto, bfloat16 or float32.")
+        raise ChoiceError(f"float16 needs CUDA, but the device is {kind}: choose precision auto, bfloat16 or float32.")
     dtype = _best_precision(kind) if precision == "auto" else cast(torch.dtype, getattr(torch, precision))
     return Compute(torch.device(kind), dtype)
 

@@ -96,8 +96,8 @@ def joined() -> Iterator[None]:
         if "gloo" not in str(error) and not isinstance(error, dist.DistError):
             raise
         raise ProcessError(
-            f"Process {rank} of {size} lost another one ({str(error).splitlines()[0][:200]}): see its message. The "
-            "same command resumes from what is saved."
+            f"Process {rank} of {size} lost the connection to another process "
+            f"({str(error).splitlines()[0][:200]}): see its message. The same command resumes from the saved state."
         ) from error
     finally:
         if _group is not None:
@@ -133,8 +133,8 @@ def _connect(rank: int, size: int) -> Store:
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
         raise ChoiceError(
-            f"Process {rank} of {size} cannot meet the others at {address}, port {port} ({reason}): MASTER_ADDR and "
-            "MASTER_PORT must be the machine of process 0 and a free port of it."
+            f"Process {rank} of {size} cannot connect to the others at {address}, port {port} ({reason}): MASTER_ADDR "
+            "and MASTER_PORT must be the machine of process 0 and a free port of it."
         ) from error
     # After a restart by torchrun the store still has the addresses of the processes before.
     return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)

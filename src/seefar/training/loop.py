@@ -132,7 +132,7 @@ def train(
             finish_training(run_folder, shown)
     distributed.leave()  # rank 0 continues alone
     if interrupted:
-        raise Interrupted(f"{run_folder}: trained and saved. The same command continues.")
+        raise Interrupted(f"{run_folder}: trained and saved. The same command resumes.")
     return load_run(run_folder, device)
 
 
@@ -366,8 +366,8 @@ def prepare(
             rows = [row for row in read_history(folder.history) if row.step <= state.step]
         if len(rows) != state.rows:
             raise RunError(
-                f"{folder.history} has {len(rows)} rows up to step {state.step}, it must have {state.rows}: restore it "
-                f"from a copy, or delete {folder.checkpoint} to start that training over."
+                f"{folder.history} has {len(rows)} rows up to step {state.step}, but must have {state.rows}: restore "
+                f"it from a copy, or delete {folder.checkpoint} to start that training over."
             )
         write_text(folder.history, to_csv(rows))
     state.share()

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 import tyro
 
 from seefar.choices import Border, Fit, Flip, one_spelling
-from seefar.errors import RecipeError
+from seefar.errors import RecipeError, counted
 from seefar.runs.files import expanded, is_finite_number, parse_json, read_bytes
 
 Schedule = Literal["one-cycle", "constant"]
@@ -36,7 +36,7 @@ class Recipe:
     fit: Fit = "crop"
     """How images of another shape are made to fit: crop the centre, pad with grey, or stretch."""
     held_out: int = 0
-    """Training images held out to choose settings; accuracy on them is measured after each epoch."""
+    """Number of training images held out to choose settings; accuracy on them is measured after each epoch."""
     seed: int = 0
     """Seed of the initial weights, the order of the images and their augmentation."""
 
@@ -48,13 +48,13 @@ class Recipe:
     batch_size: int = 256
     """Images in one training step."""
     scales: tuple[float, ...] = (1.0,)
-    """Scales of the training images, at least 12 pixels, each for an equal part of the epochs."""
+    """Scales of the training images, each used for an equal part of the epochs; at least 12 pixels remain."""
     learning_rate: float = 0.2
     """Learning rate of SGD: the peak of one-cycle, or the constant rate."""
     schedule: Schedule = "one-cycle"
     """one-cycle: linear from 0 to the peak and back to 0; constant: the same rate throughout."""
     warm_up: float = 0.25
-    """Share of the steps in which one-cycle rises."""
+    """Share of the steps in which the rate of one-cycle rises."""
     norm_bias_rate: float = 16.0
     """Factor of the learning rate for the biases of batch norms."""
     momentum: float = 0.9
@@ -67,17 +67,17 @@ class Recipe:
     """Label smoothing: share of each target that is spread over all classes."""
 
     crop_padding: int = 4
-    """Pixels put around an image before the random crop; 0: the crop changes nothing."""
+    """Pixels added around an image before the random crop; 0: no crop."""
     crop_border: Border = "reflected"
-    """Values of these pixels: black, or the image reflected at its edge."""
+    """Values of the added pixels: black, or the image reflected at its edge."""
     flip: Flip = "alternating"
     """Horizontal flips: at random, or alternating from one epoch to the next."""
     cutout: int = 0
-    """Side in pixels of the square that Cutout hides; 0: none."""
+    """Side in pixels of the square that Cutout hides; 0: no Cutout."""
     cutout_probability: float = 0.5
     """Share of the images to which Cutout is applied."""
     cutout_fill: int = -1
-    """Grey level 0 to 255 of the square; -1: the mean colour of the training images."""
+    """Grey level of the Cutout square, 0 to 255; -1: the mean colour of the training images."""
     standardize: bool = True
     """Normalise with the mean and standard deviation of the training images; otherwise with 0.5 and 0.5."""
 
@@ -85,7 +85,7 @@ class Recipe:
     """Steps between two lines of the log and the history."""
 
     def __post_init__(self) -> None:
-        """Check types and ranges; numpy's numbers become Python's."""
+        """Check types and ranges; NumPy numbers become Python numbers."""
         for field in dataclasses.fields(self):
             value = self._checked_type(field.name, getattr(self, field.name), field.default)
             object.__setattr__(self, field.name, value)
@@ -107,7 +107,7 @@ class Recipe:
         if isinstance(default, float) and is_finite_number(value):
             return float(value)
         if type(value) is not type(default) or isinstance(default, float):
-            kinds = {str: "a text", bool: "True or False", int: "an integer", float: "a finite number"}
+            kinds = {str: "a string", bool: "True or False", int: "an integer", float: "a finite number"}
             self._refuse(name, value, kinds.get(type(default), "several numbers"))
         return value
 
@@ -120,7 +120,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """The recipe that `to_json` wrote; a field that is missing, as in older runs, has its default.
+        """The recipe that `to_json` wrote; a missing field, as in older runs, has its default.
 
         Raises:
             RecipeError: the text is not a recipe.
@@ -150,7 +150,7 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "width": (lambda channels: 1 <= channels <= 4096, "1 to 4096"),
     "epochs": (lambda epochs: 1 <= epochs <= 10_000, "1 to 10000"),
     "batch_size": (lambda images: images >= 2, "2 or more (batch norm needs two images)"),
-    "scales": (lambda scales: scales and all(0.25 <= scale <= 1 for scale in scales), "numbers of 0.25 to 1"),
+    "scales": (lambda scales: scales and all(0.25 <= scale <= 1 for scale in scales), "numbers from 0.25 to 1"),
     "learning_rate": (lambda rate: rate > 0, "positive"),
     "schedule": (lambda name: name in get_args(Schedule), " or ".join(get_args(Schedule))),
     "warm_up": (lambda share: 0 <= share < 1, "0 or more and below 1"),
@@ -166,7 +166,7 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "cutout_fill": (lambda level: -1 <= level <= 255, "-1 to 255"),
     "log_every": (lambda steps: steps >= 1, "1 or more"),
 }
-"""Requirements on the values of fields."""
+"""Allowed values of the fields."""
 
 RECIPES = {
     "fast": Recipe(),
@@ -239,9 +239,9 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """A recipe from a `.toml` or `.json` file: fields of `Recipe`, and `base`, the recipe that has the others.
+    """A recipe from a `.toml` or `.json` file: fields of `Recipe`, and `base`, the recipe for the other fields.
 
-    Default of `base`: `fast`; of `name`: that of the file.
+    Defaults: `base` is `fast`, and `name` is the name of the file.
 
     Raises:
         RecipeError: the file is missing, is neither TOML nor JSON, or a field does not exist or is out of range.
@@ -261,7 +261,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 FEW_STEPS = 200
-"""A training of fewer steps is hardly better than chance: 8 steps on 102 pictures ended there, 280 at 97%."""
+"""A training with fewer steps is hardly better than chance: 8 steps on 102 pictures ended at chance, 280 at 97%."""
 
 
 def few_steps_warning(images: int, batch_size: int, epochs: int) -> str | None:
@@ -273,6 +273,7 @@ def few_steps_warning(images: int, batch_size: int, epochs: int) -> str | None:
     enough = math.ceil(1.25 * FEW_STEPS / math.ceil(images / smaller))
     more = max(epochs, 10 * math.ceil(enough / 10))
     return (
-        f"{images} training images in batches of {batch_size} make {steps} steps in {epochs} epochs, too few for a "
-        f"useful accuracy: choose epochs={more} and batch_size={smaller} (--epochs {more} --batch-size {smaller})."
+        f"{images} training images in batches of {batch_size} give {counted(steps, 'step')} in "
+        f"{counted(epochs, 'epoch')}, too few for a useful accuracy: "
+        f"choose epochs={more} and batch_size={smaller} (--epochs {more} --batch-size {smaller})."
     )

@@ -121,13 +121,13 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[st
     if replace(found, data=recipe.data) != recipe:
         conflict = f"{folder} belongs to another recipe ({recipe.differences(found)})."
         if folder.weights.exists() and replace(found, epochs=recipe.epochs, data=recipe.data) == recipe:
-            conflict += " A finished training cannot get more epochs, since its learning rate schedule has ended."
+            conflict += " A finished training cannot be extended, since its learning rate schedule has ended."
         return conflict
     if classes != data.classes:
         odd = differing_names(data.classes, classes)
-        return f"{folder} was trained on other classes than those of {data.name} ({odd})."
+        return f"{folder} was trained on other classes than {data.name} has ({odd})."
     if about.get("fingerprint") != data.fingerprint:
-        return f"{folder} was trained on other images than those of {data.name}."
+        return f"{folder} was trained on other images than {data.name} has."
     if about["changes"] != dict(changes or {}):
         return f"{folder} was trained with {about['changes']}, not with {dict(changes or {})}."
     return None
@@ -239,13 +239,13 @@ def load_run(
     folder = find_run(folder)
     if not folder.weights.exists():
         read_recipe(folder)  # there may be no run at all
-        raise RunError(f"{folder.weights} is missing: the training is unfinished, the same command resumes it.")
+        raise RunError(f"{folder.weights} is missing: the training is unfinished; the same command resumes it.")
     tensors, about = load_tensors(folder.weights)
     try:
         recipe, classes = Recipe.from_json(about["recipe"]), check_classes(about["classes"])
         size, trained_on = as_image_size(about["image_size"]), str(about["images"])
         if not SMALLEST <= min(both(size)) <= max(both(size)) <= LARGEST:  # before memory is taken for such pictures
-            raise ValueError(f"image_size is {size}, it must be {SMALLEST} to {LARGEST}")
+            raise ValueError(f"image_size is {size}, but it must be {SMALLEST} to {LARGEST}")
     except (KeyError, TypeError, ValueError, OverflowError, RecipeError, DataError) as error:
         raise RunError(
             f"{folder.weights} does not name its recipe and classes ({error}): choose another run."

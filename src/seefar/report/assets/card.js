@@ -136,7 +136,7 @@ function showBeside(mistake) {
   const beside = mistake.number < 0 ? null : page.beside, predicted = beside?.predicted[mistake.number];
   byId("part-beside").hidden = !beside;
   if (!beside) return;
-  const kind = predicted === mistake.true ? "the label: luck" : predicted === mistake.predicted ? "the same wrong class" : "another wrong class";
+  const kind = predicted === mistake.true ? "the label (luck)" : predicted === mistake.predicted ? "the same wrong class" : "another wrong class";
   byId("beside-words").replaceChildren(bdi(beside.name), " predicts ", bdi(classes[predicted]), `, ${kind}.`);
   const row = beside.index.indexOf(mistake.index), canvas = byId("card-beside");
   canvas.hidden = row < 0;
@@ -144,7 +144,7 @@ function showBeside(mistake) {
   const view = { ...viewOf(mistake), maps: mapsOf({ map: row }, beside.maps) };
   paintMap(sized(canvas, view.sheet), view, view.maps.contrast);
   canvas.setAttribute("aria-label", `Why ${classes[predicted]}, not ${classes[mistake.true]}, in ${beside.name}`);
-  byId("beside-words").append(" Its map is why ", bdi(classes[predicted]), ", not ", bdi(classes[mistake.true]), ".");
+  byId("beside-words").append(" Its map shows why ", bdi(classes[predicted]), ", not ", bdi(classes[mistake.true]), ".");
 }
 
 function amount(share, text, kind) {

@@ -121,7 +121,7 @@ function forward() {
 }
 
 function showScore() {
-  byId("lesson-score").textContent = score.asked ? `You ${score.you}, network ${score.network}, of ${score.asked}` : "";
+  byId("lesson-score").textContent = score.asked ? `You: ${score.you} of ${score.asked}, network: ${score.network}` : "";
   byId("lesson-next").textContent = question.step === question.steps.length ? "Next image (space)" : "Continue (space)";
 }
 

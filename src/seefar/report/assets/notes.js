@@ -87,7 +87,7 @@ byId("export-notes").addEventListener("click", () => {
 byId("import-notes").addEventListener("click", () => byId("notes-file").click());
 byId("notes-file").addEventListener("change", async ({ target }) => {
   try {
-    byId("notes-status").textContent = `${importNotes(await target.files[0].text())} notes imported`;
+    byId("notes-status").textContent = `${counted(importNotes(await target.files[0].text()), "note")} imported`;
   } catch (error) {
     byId("notes-status").textContent = error.message;
   }

@@ -18,7 +18,7 @@ const OUTCOMES = { repaired: "repaired", other: "changed", stays: "unchanged" };
 const ORDERS = {
   loss: ["highest loss first", (a, b) => b.loss - a.loss],
   confidence: ["most confident first", (a, b) => b.confidence - a.confidence],
-  people: ["most disagreement of people first", (a, b) => (b.disagreement ?? -1) - (a.disagreement ?? -1)],
+  people: ["most human disagreement first", (a, b) => (b.disagreement ?? -1) - (a.disagreement ?? -1)],
   index: ["test set order", (a, b) => a.index - b.index],
   like: ["most similar first", (a, b) => distance(a, byIndex.get(state.like)) - distance(b, byIndex.get(state.like))],
 };
@@ -37,6 +37,7 @@ const views = new Map();
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 || share > 0.995 ? 1 : 0)}%`;
 const whole = (share) => `${Math.round(100 * share)}%`;
+const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const element = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
 /** A name of any script within a sentence: its direction does not turn the words around it. */
 const bdi = (name) => element("bdi", name);
@@ -287,7 +288,7 @@ function showTiles() {
   byId("none").hidden = shown.length > 0;
   byId("download").disabled = byId("print").disabled = !shown.length;
   const used = FILTERS.filter((key) => state[key]).map((key) => `${NAMES[key]}: ${chipText(key)}`);
-  byId("printed").textContent = [`${tilesInPage().length} of ${mistakes.length} mistakes`, ...used, ORDERS[state.order][0]].join(" · ");
+  byId("printed").textContent = [`${tilesInPage().length} of ${counted(mistakes.length, "mistake")}`, ...used, ORDERS[state.order][0]].join(" · ");
   document.documentElement.classList.toggle("selection", tilesInPage().length < mistakes.length && (!all || state.show !== NONE.show));
   keepInView();
   drawLandscape();

@@ -16,7 +16,7 @@ function showThreshold() {
   const at = Number(byId("threshold").value), answered = page.coverage.answered[at], right = page.coverage.right[at], all = page.coverage.answered[0];
   byId("threshold-value").textContent = `${at}%`;
   const kept = `${percent(answered / all)} of the images are predicted`;
-  byId("threshold-words").textContent = answered ? `${kept}, ${percent(right / answered)} of them correctly; ${answered - right} of ${all - page.coverage.right[0]} mistakes remain.` : "No image is predicted.";
+  byId("threshold-words").textContent = answered ? `${kept}, ${percent(right / answered)} of them correctly; ${answered - right} of ${counted(all - page.coverage.right[0], "mistake")} remain.` : "No image is predicted.";
 }
 if (page.coverage) {
   byId("threshold").addEventListener("input", showThreshold);
