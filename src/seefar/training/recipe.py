@@ -30,7 +30,7 @@ class Recipe:
     name: Annotated[str, tyro.conf.Suppress] = "fast"  # no flag: --name is that of the run
     """Name of the recipe; also that of the run folder, unless another one is given."""
     data: str = "cifar10"
-    """Data set: cifar10, cifar100, fashion_mnist, shapes, or a folder with train/<class>/ and test/<class>/."""
+    """Data set: cifar10, cifar100, fashion_mnist, shapes, or a folder with `train/CLASS/` and `test/CLASS/`."""
     image_size: int | tuple[int, int] = 32
     """Height and width in pixels of the resized images of a folder, or one number for both; cifar10 has 32."""
     fit: Fit = "crop"
