@@ -45,7 +45,7 @@ def time_to_accuracy(curves: list[tuple[dict[str, Any], float]], plain_loop: flo
         100 * PUBLISHED_ACCURACY,
         "D",
         color="tab:red",
-        label="asked-for recipe: published end, at the speed of a plain loop",
+        label="course assignment: published accuracy, at the speed of a plain loop",
     )
     axes.set(
         xscale="log",

@@ -21,6 +21,9 @@ from mkdocs.structure.pages import Page
 
 from seefar.cli.main import COMMANDS
 
+sys.path.insert(0, str(Path(__file__).parent))
+from owner import repository
+
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<=\]\()[^)#\s]+")
 
@@ -59,7 +62,7 @@ def site_path(path: Path) -> str:
     if path == ROOT / "README.md":
         return "index.md"
     place = path.relative_to(ROOT).as_posix().removeprefix("docs/")
-    return f"{place}.txt" if path.suffix in ("", ".py", ".ipynb", ".sh", ".cff", ".toml") else place
+    return f"{place}.txt" if path.suffix in ("", ".py", ".sh", ".cff", ".toml") else place
 
 
 def with_summary(markdown: str) -> str:
@@ -94,13 +97,15 @@ def _sources() -> list[Path]:
 def _linked(page: Path) -> set[Path]:
     links = LINK.findall(page.read_text(encoding="utf-8"))
     paths = {(page.parent / link).resolve() for link in links if "://" not in link and not link.startswith("mailto:")}
-    return {path for path in paths if path.is_file()}
+    return {path for path in paths if path.is_file() and path.suffix != ".ipynb"}
 
 
 def _place(link: str, source: Path) -> str:
     target = (source.parent / link).resolve()
     if "://" in link or not target.exists() or not target.is_relative_to(ROOT):
         return link
+    if target.suffix == ".ipynb":  # shown with its pictures there
+        return f"https://github.com/{repository()}/blob/main/{target.relative_to(ROOT).as_posix()}"
     if target.is_dir():
         target = ROOT / "README.md"  # a folder of the repository has no page
     return posixpath.relpath(site_path(target), posixpath.dirname(site_path(source)) or ".")

@@ -45,7 +45,7 @@ def require(value: object, kind: type, name: str, step: str) -> None:
 
 def missing_extra(extra: str, feature: str, error: ImportError) -> SeefarError:
     """The error of a feature whose packages are installed with an extra, such as `onnx`, only."""
-    return SeefarError(f"{feature} needs more packages ({error}): pip install 'seefar[{extra}]'.")
+    return SeefarError(f"{feature} needs more packages ({error}): in a checkout, pip install '.[{extra}]'.")
 
 
 def not_read(path: object, error: OSError) -> RunError:
