@@ -264,10 +264,10 @@ def test_without_its_packages_the_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(SeefarError, match=r"seefar\[app\]"):
+    with pytest.raises(SeefarError, match=r"\.\[app\]"):
         load_server()
     assert main(["app", "no such run"]) == 2  # before the run is looked for
-    assert "pip install '.[app]'" in capsys.readouterr().err
+    assert "pip install '.[app]'" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_page_of_a_run_is_made_from_what_it_has(tiny: Run, few: Data) -> None:

@@ -21,7 +21,7 @@ def test_a_missing_extra_is_named_before_anything_is_written(
     assert main(["export", str(run.folder), "--onnx"]) == 2
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1
-    assert "pip install '.[onnx]'" in printed.err
+    assert "pip install '.[onnx]'" in " ".join(printed.err.split())
     assert not (in_folder / "exported").exists()
 
 
