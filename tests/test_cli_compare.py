@@ -90,7 +90,7 @@ def test_a_figure_that_cannot_be_written_is_refused_before_any_work(
 def test_what_cannot_be_compared_is_named(
     two_runs: tuple[RunFolder, RunFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for words, named in ((["a"], "1 run"), (["a", "runs/a"], "runs/a"), (["a", "missing"], "runs/missing")):
+    for words, named in ((["a"], "got 1"), (["a", "runs/a"], "runs/a"), (["a", "missing"], "runs/missing")):
         assert main(["compare", *words, "--quiet"]) == 2
         assert named in capsys.readouterr().err
     two_runs[1].mistakes.write_text(two_runs[1].mistakes.read_text().rsplit("\n", 2)[0] + "\n")  # a line is lost

@@ -505,6 +505,7 @@ def test_hostile_names_are_text(show: Callable[..., Opened], tmp_path: Path) -> 
     page.click(TILES)
     assert "<img src=x onerror=" in page.text_content("#card-place")
     page.keyboard.press("Escape")
+    becomes(page, "document.getElementById('card').open || Boolean(history.state?.card)", False)
     for name in HOSTILE:
         page.select_option("[name=true]", name)
         address = page.evaluate("location.hash")
