@@ -122,6 +122,7 @@ def test_counts_and_rates_are_those_of_scikit_learn(photos: Path) -> None:
     assert found.loss == pytest.approx(metrics.log_loss(test.labels, shares), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_of_a_file_is_explained_and_its_code_is_not_loaded_again(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

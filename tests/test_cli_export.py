@@ -25,6 +25,7 @@ def test_a_missing_extra_is_named_before_anything_is_written(
     assert not (in_folder / "exported").exists()
 
 
+@pytest.mark.slow
 def test_the_card_claims_the_accuracy_of_these_weights_only(
     tiny: Run, few: Data, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

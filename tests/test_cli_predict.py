@@ -88,6 +88,7 @@ def test_the_grid_that_was_measured_on_the_mistakes_is_used(
     assert grids == [Explanation.load(tiny.folder.maps).grid]
 
 
+@pytest.mark.slow
 def test_maps_are_made_as_chosen(run: Run, odd_pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     how = {"method": "hirescam", "layer": "layer2", "hide": "grey"}
     (chosen,) = predict(run, capsys, "odd/plain.png", *(f"--{name}={value}" for name, value in how.items()))["pictures"]

@@ -170,6 +170,7 @@ def test_a_kill_at_any_rename_is_resumed_to_the_same_bytes(tiny: Run, few: Data,
     assert renames > 2 * len(COMPUTED)
 
 
+@pytest.mark.slow
 def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path) -> None:
     with torch.no_grad():
         tiny.model.fc.weight.neg_()

@@ -88,6 +88,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seefar, "recipe", lambda name: original(name, width=2, batch_size=16, epochs=1), raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("narrow", "coarse")
 def test_the_python_example_runs(in_folder: Path) -> None:
     (example,) = blocks("python")

@@ -132,6 +132,7 @@ def dripping() -> Iterator[tuple[str, list[bytes]]]:
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [HEAD + b"Content-Length: 1000000\r\n\r\n", HEAD + b"X-Long: ", b"HTTP/1"], ids=str)
 def test_a_host_that_drips_is_given_up_in_time(
     sent: bytes, dripping: tuple[str, list[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -119,6 +119,7 @@ def test_it_comes_back_from_its_file_to_the_bit(tmp_path: Path, all_of_them: Exp
         Explanation.load(path)
 
 
+@pytest.mark.slow
 def test_another_method_layer_and_number_of_cells(trained: Run, split: Split, predictions: Predictions) -> None:
     model, some = trained.model, find_mistakes(predictions)[:3]
     found = explain(model, split, predictions, some, method="layercam", layer=model.layer2, progress=SILENT)
@@ -159,6 +160,7 @@ def test_settings_are_normalised() -> None:
     assert normalise_map_settings(net, 50, MapChoices(cells=13)).cells is None
 
 
+@pytest.mark.slow
 def test_parts_and_what_is_known_give_to_the_bit_what_one_call_gives(
     trained: Run, split: Split, predictions: Predictions, all_of_them: Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -340,6 +340,7 @@ def differ(first: Path, second: Path) -> bool:
     return any(not torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_each_change_makes_another_network_and_is_recorded(data: Data, tmp_path: Path) -> None:
     rows: list[HistoryRow] = []
     quiet(data, tmp_path / "plain", on_row=rows.append)
