@@ -21,9 +21,6 @@ from mkdocs.structure.pages import Page
 
 from seefar.cli.main import COMMANDS
 
-sys.path.insert(0, str(Path(__file__).parent))
-from owner import repository
-
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<=\]\()[^)#\s]+")
 
@@ -44,7 +41,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: object) -> str:
     """Links that lead where `on_files` put their targets."""
     if re.search(r"<img\b", markdown):
         raise PluginError(f"{page.file.src_uri}: write pictures as ![text](path), so that their links are checked.")
@@ -54,7 +51,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     if page.file.src_uri.startswith("reference/"):
         markdown = with_summary(markdown)
     source = next((path for path in _sources() if site_path(path) == page.file.src_uri), None)
-    return markdown if source is None else LINK.sub(lambda link: _place(link[0], source), markdown)
+    return markdown if source is None else LINK.sub(lambda link: _place(link[0], source, config.repo_url), markdown)
 
 
 def site_path(path: Path) -> str:
@@ -100,12 +97,12 @@ def _linked(page: Path) -> set[Path]:
     return {path for path in paths if path.is_file() and path.suffix != ".ipynb"}
 
 
-def _place(link: str, source: Path) -> str:
+def _place(link: str, source: Path, repository: str) -> str:
     target = (source.parent / link).resolve()
     if "://" in link or not target.exists() or not target.is_relative_to(ROOT):
         return link
     if target.suffix == ".ipynb":  # shown with its pictures there
-        return f"https://github.com/{repository()}/blob/main/{target.relative_to(ROOT).as_posix()}"
+        return f"{repository}/blob/main/{target.relative_to(ROOT).as_posix()}"
     if target.is_dir():
         target = ROOT / "README.md"  # a folder of the repository has no page
     return posixpath.relpath(site_path(target), posixpath.dirname(site_path(source)) or ".")

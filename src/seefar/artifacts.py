@@ -175,7 +175,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Calibrations:
-    """Calibration of a run as it is, and with a temperature fitted on the held-out images; None where unknown."""
+    """Calibration of a run without, and with a temperature fitted on the held-out images; None where unknown."""
 
     plain: Calibration | None
     after_temperature: Calibration | None

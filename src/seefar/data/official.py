@@ -145,7 +145,7 @@ def _read_idx(content: bytes) -> NDArray[np.uint8]:
 
 
 def find_batches(folder: Path, official: Official = CIFAR10, progress: Progress = SILENT) -> Path:
-    """The folder with CIFAR's batch files: as it is, else unpacked from the archive, else downloaded first."""
+    """The folder with CIFAR's batch files; they are unpacked from the archive, or downloaded first, if missing."""
     if any((folder / name).is_file() for name in official.files):
         return folder
     place = folder / official.folder

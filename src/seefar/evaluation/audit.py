@@ -56,8 +56,8 @@ class Audit:
     """A classifier that was not trained in this folder. It takes the place of a `Run` in everything after training.
 
     `fingerprint` is that of the weights, or of the predictions that were given; `model` the classifier, None if there
-    is
-    none or it is not available; `given` the predictions, None if the classifier makes them, or they are not available.
+    is none or it is not available; `given` the predictions, None if the classifier makes them, or they are not
+    available.
     """
 
     folder: RunFolder
