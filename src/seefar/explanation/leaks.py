@@ -124,9 +124,8 @@ def _thumbnails(images: Tensor, crop: float = 0.0) -> NDArray[np.float32]:
 
 
 def _grey(images: Tensor) -> Tensor:
-    """The mean of the colours, float (N, H, W)."""
-    ones = torch.ones(3)  # the sums of whole numbers are exact, so equal pixels have equal means
-    return torch.cat([block.float() @ ones / 3 for block in torch.split(images, BLOCK)])
+    """The sum of the colours, float (N, H, W); no mean, since whole numbers stay equal in mirrored and smaller images."""
+    return torch.cat([block.float() @ torch.ones(3) for block in torch.split(images, BLOCK)])
 
 
 def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: float) -> NDArray[np.float64]:
