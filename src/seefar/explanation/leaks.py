@@ -124,7 +124,7 @@ def _thumbnails(images: Tensor, crop: float = 0.0) -> NDArray[np.float32]:
 
 
 def _grey(images: Tensor) -> Tensor:
-    """The sum of the colours, float (N, H, W); no mean, since whole numbers stay equal in mirrored and smaller images."""
+    """The sum of the colours, float (N, H, W): whole numbers stay equal in mirrored and smaller images."""
     return torch.cat([block.float() @ torch.ones(3) for block in torch.split(images, BLOCK)])
 
 
