@@ -17,19 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.download import Remote, data_place, download_all, read_checked
+from seefar.data.download import Remote, default_folder, download_all, read_checked
 from seefar.data.images import Data, Split
 from seefar.errors import DataError
 from seefar.progress import SILENT, Progress, showing
+from seefar.runs.files import expanded
 
 
 @dataclass(frozen=True)
 class Official:
-    """A public data set.
+    """A public data set, by its name in `load_data`; `folder` is where its files are in the data folder.
 
     Attributes:
-        name: as `load_data` takes it.
-        folder: of its files, in the data folder.
         hosts: addresses of what is downloaded, best first.
         downloads: MD5 and bytes of each file on the hosts.
         files: MD5 of each file that is read.
@@ -118,7 +117,13 @@ def load_official(
     Raises:
         DataError: the data can be neither found nor downloaded, or a file is not the official one.
     """
-    home = data_place(folder, official.name, official.folder, official.size, create)
+    home = expanded(folder) if folder else default_folder()
+    if (folder or os.environ.get("SEEFAR_DATA")) and not create and not home.is_dir():
+        raise DataError(
+            f"The folder {home}{'' if folder else ', set by SEEFAR_DATA,'} does not exist: choose the one that holds "
+            f"{official.folder}, or create it and download {official.size // 10**6} MB: create=True, or `seefar data "
+            f"{official.name} --data-dir {home}`."
+        )
     with showing(progress) as shown:
         if official.name == "fashion_mnist":
             return read_fashion(home / official.folder, official, shown)
@@ -156,10 +161,7 @@ def find_batches(folder: Path, official: Official = CIFAR10, progress: Progress 
 
 
 def unpack(archive: Path, place: Path, official: Official = CIFAR10) -> None:
-    """Write the batch files of a checked archive into `place`; its other members are not read.
-
-    The files are written into a temporary folder that is renamed at the end, so a crash leaves no partial result.
-    """
+    """Write the batch files of a checked archive, and nothing else of it, into a folder that gets its name at the end."""
     beside = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
     try:
         beside.mkdir(parents=True)

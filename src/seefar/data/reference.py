@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from seefar.data.download import Remote, default_folder, download_all, read_checked
 from seefar.data.images import Labels, Split
-from seefar.errors import DataError, RunError
+from seefar.errors import DataError, RunError, counted
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array
 from seefar.runs.files import expanded, read_json
@@ -70,11 +70,7 @@ _NETS_SHA256 = {
 
 @dataclass(frozen=True)
 class Source:
-    """A public repository on GitHub at a fixed commit.
-
-    Attributes:
-        files: path below the data folder -> path in the repository, and SHA-256 of the file.
-    """
+    """A GitHub repository at a fixed commit; `files`: path below the data folder -> path in it, and SHA-256."""
 
     title: str
     licence: str
@@ -121,16 +117,14 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class Reference:
-    """Choices of people and predictions of other networks for N test images of K classes.
+    """Choices of people and predictions of M published networks, `nets`, for N test images of K classes.
 
     Attributes:
         counts: int64 (N, K), how many people chose each class.
         confirmed: int64 (N,), how many of five checkers confirmed the given label and no other; -1: nobody checked it.
         suggested: int64 (N,), the other class that the checkers were offered; -1: nobody checked it.
-        nets: names of the M published networks.
-        answers: int64 (M, N), the class each of them predicts.
-        classes: names of the K classes.
-        labels_sha256: SHA-256 of the labels (int64, little-endian) in the order that the arrays are in.
+        answers: int64 (M, N), the class each network predicts.
+        labels_sha256: see the function `labels_sha256`; of the labels in the order that the arrays are in.
     """
 
     counts: NDArray[np.int64]
@@ -238,34 +232,26 @@ def find_files(
     home = default_folder() if folder is None else folder
     home = home.parent if home.name == "cifar-10-batches-py" else home
     found: dict[str, Path] = {}
-    for name in (name for source in sources for name in source.files):
-        found[name] = next((place / name for place in (home, default_folder()) if (place / name).exists()), home / name)
-    missing = [name for name, path in found.items() if not path.exists()]
-    if missing and not fetch:
-        raise DataError(_how_to_get(found, home))
     for source in sources:
-        files = {
-            name: Remote((f"{host}/{source.repository}/{source.commit}/{origin}",), sha256, LARGEST_BYTES)
-            for name, (origin, sha256) in source.files.items()
-        }
-        wanted = {name: file for name, file in files.items() if name in missing}
-        if wanted:
+        address = f"{host}/{source.repository}/{source.commit}"
+        files = {name: Remote((f"{address}/{at}",), sha, LARGEST_BYTES) for name, (at, sha) in source.files.items()}
+        for name in files:
+            places = [home / name, default_folder() / name]
+            found[name] = next((place for place in places if place.exists()), places[0])
+        missing = {name: file for name, file in files.items() if not found[name].exists()}
+        if missing:
+            lacks = (
+                f"{home} lacks {counted(len(missing), 'file')} of the reference data, such as {next(iter(missing))}: "
+                "`seefar data reference` downloads them; without a network, copy the folder from another machine."
+            )
+            if not fetch:
+                raise DataError(lacks)
             try:
                 with showing(progress) as shown:
                     shown.line(f"downloading {source.credit}")
-                    download_all(wanted, home, shown)
+                    download_all(missing, home, shown)
             except (DataError, RunError) as error:
-                raise DataError(f"{error} {_how_to_get(found, home)}") from error
+                raise DataError(f"{error} {lacks}") from error
         for name, file in files.items():
             read_checked(found[name], file.checksum, "reference")
     return found
-
-
-def _how_to_get(found: Mapping[str, Path], home: Path) -> str:
-    names = [name for name, path in found.items() if not path.exists()]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    files = "file is" if len(names) == 1 else "files are"
-    return (
-        f"{len(names)} {files} missing from the reference data in {home} ({shown}): "
-        "`seefar data reference` downloads them; without a network, copy the folder from another machine."
-    )
