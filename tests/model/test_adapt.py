@@ -413,3 +413,16 @@ def test_torchscript_and_quantised_networks_are_evaluated_and_their_maps_refused
     for other in (traced, quantised):
         with pytest.raises(ChoiceError):
             seefar.gradcam(other, few.images, 1, "features.3")
+
+
+def test_whether_a_network_gives_probabilities_is_decided_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits are the mean red and green of a picture; those of the second happen to be 0.4 and 0.6."""
+
+    class Means(nn.Module):
+        def forward(self, pictures: Tensor) -> Tensor:
+            return pictures.mean((2, 3))[:, :2]
+
+    monkeypatch.setattr("seefar.model.adapt.BATCH_SIZE", 1)
+    pictures = np.zeros((2, 8, 8, 3), np.uint8)
+    pictures[:, ..., 0], pictures[1, ..., 1] = 102, 153
+    np.testing.assert_allclose(adapt(Means()).logits(pictures), [[0.4, 0], [0.4, 0.6]], rtol=1e-6)

@@ -87,11 +87,8 @@ def download_all(files: Mapping[str, Remote], home: Path, progress: Progress) ->
 def download(file: Remote, path: Path, progress: Progress) -> None:
     """Download `path` from the first address that has the right file, unless it exists already.
 
-    A transfer that breaks off leaves `<path>.part`, and the next try of any address fetches only the rest. The file
-    gets its name when its checksum is right.
-
-    Raises:
-        DataError: no address has the file; the message lists the failure of each, and whether `path` is a damaged file.
+    A transfer that breaks off leaves `<path>.part`, and the next try of any address fetches only the rest. A
+    `DataError` lists the failure of each address, and whether `path` is a damaged file.
     """
     damaged = ""
     if path.exists():

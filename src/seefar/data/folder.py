@@ -83,22 +83,10 @@ def load_folder(
 ) -> Data:
     """Read a folder of pictures by class; every picture becomes RGB of `image_size` pixels.
 
-    The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`, see `PARTS`), or only class folders,
-    of which a fifth of the pictures is set aside for the test. A CSV file names the path, from its own folder, and the
-    label of each picture, see `read_labels`. White in pictures of more than 8 bits is one value for all of them. The
-    decoded images are cached, and mapped into memory the next time if names, sizes and times of the files are the same.
-    A `notes.csv` in the folder, as the report exports it, corrects labels of test images.
-
-    Args:
-        folder: the data folder, or a CSV file of paths and labels.
-        image_size: height and width in pixels, 16 to 512 each, or one number for both.
-        fit: how pictures of another shape are made to fit, see `read_picture`.
-        to_judge: where no part is named `test`, all pictures are test images and none is a training image.
-        classes: names of the K classes in the order of a model; a class may have no picture. Default: those found.
-        progress: see `seefar.progress`.
-
-    Raises:
-        DataError: classes or pictures are missing, or some files cannot be read; all of them are named.
+    The arguments are those of `seefar.load_data`; names of the parts are in `PARTS`, tables in `read_labels`. White in
+    pictures of more than 8 bits is one value for all of them. The decoded images are cached, and mapped into memory the
+    next time if names, sizes and times of the files are the same. A `notes.csv` in the folder, as the report exports
+    it, corrects labels of test images. A `DataError` names all files that cannot be read.
     """
     if not all(SMALLEST <= side <= LARGEST for side in both(image_size)):
         raise DataError(f"image_size must be {SMALLEST} to {LARGEST} pixels (got {image_size}).")

@@ -15,11 +15,7 @@ COLUMNS = ["index", "tag", "new_label", "note"]
 
 
 def correct_labels(split: Split, notes: str | Path) -> Split:
-    """The split with the labels that a file of notes corrects, to be trained on or evaluated with.
-
-    Args:
-        split: N images.
-        notes: CSV with the columns `index`, `tag`, `new_label` (may be empty) and `note`, as the report exports it.
+    """The split with the labels that a file of notes, CSV with `COLUMNS`, corrects; `new_label` may be empty.
 
     Raises:
         DataError: the columns differ, an index or a class does not exist, or an image occurs twice.

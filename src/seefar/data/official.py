@@ -109,13 +109,9 @@ OFFICIAL = {official.name: official for official in (CIFAR10, CIFAR100, FASHION_
 def load_official(
     official: Official, folder: str | Path | None = None, *, create: bool = False, progress: Progress | None = None
 ) -> Data:
-    """A public data set of 32x32 pixels, downloaded if it is missing; the arguments are those of `load_data`.
+    """A public data set of 32x32 pixels, downloaded if it is missing; arguments and errors are those of `load_data`.
 
-    `folder` may also be the folder of CIFAR's own files. Fashion-MNIST gets a black border of 2 pixels and three equal
-    channels.
-
-    Raises:
-        DataError: the data can be neither found nor downloaded, or a file is not the official one.
+    `folder` may also be that of CIFAR's own files. Fashion-MNIST gets a black border and three equal channels.
     """
     home = expanded(folder) if folder else default_folder()
     if (folder or os.environ.get("SEEFAR_DATA")) and not create and not home.is_dir():
@@ -161,7 +157,7 @@ def find_batches(folder: Path, official: Official = CIFAR10, progress: Progress 
 
 
 def unpack(archive: Path, place: Path, official: Official = CIFAR10) -> None:
-    """Write the batch files of a checked archive, and nothing else of it, into a folder that gets its name at the end."""
+    """Write the batch files of a checked archive, and no other, into a folder that gets its name at the end."""
     beside = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
     try:
         beside.mkdir(parents=True)

@@ -54,8 +54,7 @@ class Calibration:
         bins: of equally many images, the least confident first.
         ece: expected calibration error, mean over the images of |accuracy - confidence| of their bin.
         ece_by_chance: mean of the same error if these confidences were exactly calibrated.
-        brier: mean squared difference between probabilities and one-hot label, summed over the classes (Brier 1950,
-            Monthly Weather Review 78:1): 0 is perfect, 2 the worst.
+        brier: squared difference of probabilities and one-hot label, 0 to 2 (Brier 1950, Monthly Weather Review 78:1).
         loss: mean cross-entropy in nats.
     """
 
@@ -83,10 +82,9 @@ def measure_calibration(
     """Calibration of logits, float (N, K), for the true classes, int (N,), with a temperature of `fit_temperature`.
 
     The bins hold equally many images (Nguyen & O'Connor 2015, arXiv 1508.05154), since most confidences of a good
-    model are just below 1; the error over them is that of Naeini et al. 2015 (AAAI). Intervals are reflected
-    bootstrap intervals: resampling adds as much to the error as sampling did, so the plain percentiles are too high
-    (40 simulations of 10,000 images with a true error of 0.5 %: they contain it in 26, the reflected ones in 35).
-    A `DataError` if the shapes do not fit, or there is no image, or the temperature is not positive.
+    model are just below 1; the error over them is that of Naeini et al. 2015 (AAAI). Intervals are reflected bootstrap
+    intervals: resampling adds as much to the error as sampling did, so the plain percentiles are too high. A
+    `DataError` if the shapes do not fit, or there is no image, or the temperature is not positive.
     """
     logits, labels = np.asarray(logits), np.asarray(labels)
     check_scores(logits, labels)
@@ -130,9 +128,8 @@ def _reliability_bins(confidence: Floats, right: NDArray[np.bool_]) -> tuple[Rel
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """The temperature, within `TEMPERATURES`, that makes the labels most probable: above 1 if overconfident.
 
-    One number for all logits, so no prediction changes (Guo et al. 2017, arXiv 1706.04599). Fit it on held-out
-    training images, float (N, K) and int (N,): neither on the test set nor on images that the model was trained on,
-    where it is overconfident. A `DataError` if the shapes do not fit, or there is no image.
+    No prediction changes (Guo et al. 2017, arXiv 1706.04599). Fit it on held-out training images, float (N, K) and int
+    (N,), since a model is overconfident on those it was trained on. A `DataError` if the shapes do not fit.
     """
     from scipy.optimize import minimize_scalar  # here, since few commands need this slow import
 

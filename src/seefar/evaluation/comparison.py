@@ -1,7 +1,6 @@
 """Comparison of runs: McNemar's test, repaired and broken images, shared mistakes, Cohen's kappa, luck.
 
-Two runs of one recipe with different seeds make different mistakes. A mistake that another seed does not make is luck;
-a mistake of all seeds is settled by the data and the recipe.
+A mistake that a run with another seed does not make is luck; one of all seeds is settled by the data and the recipe.
 """
 
 from __future__ import annotations
@@ -64,11 +63,10 @@ class RunPair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two or more runs on the same n images, `images` of each class.
+    """Two or more runs on the same n images, `images` of each class, with one pair for every two runs.
 
-    There is one pair for every two runs. `shared` are the mistakes of all runs, `shared_by_chance` their expected
-    number if within each class mistakes were independent. The first run's mistakes are `luck` if at least one other run
-    does not make them, else `settled`: indices.
+    `shared` are the mistakes of all runs, `shared_by_chance` their expected number if within each class they were
+    independent. The first run's mistakes are `luck` if another run does not make them, else `settled`: indices.
     """
 
     n: int
@@ -91,8 +89,7 @@ class Comparison:
 def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[str, ...]) -> Comparison:
     """Compare two or more runs, by name their predicted classes, int (N,), with the labels, int (N,), of K classes.
 
-    Raises:
-        DataError: fewer than two runs, no image, or predictions of another number of images.
+    A `DataError` if there are fewer than two runs, no image, or predictions of another number of images.
     """
     if len(predicted) < 2:
         raise DataError(f"A comparison needs at least two runs, not {len(predicted)}.")
@@ -127,7 +124,7 @@ COMPARED: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_TERM = rf"({'|'.join(NAMES)}|-?\d*\.?\d+(?:e-?\d+)?)"
+_TERM = rf"\s*({'|'.join(NAMES)}|-?\d*\.?\d+(?:e-?\d+)?)\s*"
 
 
 def holds(condition: str, comparison: Comparison) -> bool:
@@ -150,7 +147,7 @@ def holds(condition: str, comparison: Comparison) -> bool:
 
 def parse_condition(condition: str) -> list[tuple[str, str, str]]:
     """The comparisons of a condition of `holds`: a term, a sign and a term each; a `DataError` if it is none."""
-    parts = [re.fullmatch(rf"\s*{_TERM}\s*([<>]=?|[=!]=)\s*{_TERM}\s*", part) for part in re.split(r"\sand\s", condition)]
+    parts = [re.fullmatch(f"{_TERM}([<>]=?|[=!]=){_TERM}", part) for part in re.split(r"\sand\s", condition)]
     if None in parts:
         raise DataError(
             f"{condition!r} is not a condition: compare {', '.join(NAMES)} with numbers, such as "

@@ -60,9 +60,8 @@ def read_predictions(
     A `.csv` has a line for each image: a predicted class, by name or from 0 to K-1, or a column for each class, titled
     with its name or in the order of the classes; and, in any column, the name of its file. A `.json` is a list of
     these, or an object from file names to them. A `.npy` is an array; a `.npz` has one called `logits`,
-    `probabilities` or `predicted`, and may have `files` and `classes`. Rows that are not negative and sum to 1 are
-    probabilities, of which the logarithm is taken. Predicted classes become rows of 0 and a single 1, since nothing
-    else is known: `Predictions.has_probabilities` is then false.
+    `probabilities` or `predicted`, and may have `files` and `classes`. If all rows are not negative and sum to 1, their
+    logarithms are taken. Predicted classes become rows of 0 and a single 1, without `has_probabilities`.
 
     `files` are the names of the files of the N images (`count`). Where the file of predictions has names, these are
     matched, never positions: full paths, else last parts, else these without their endings; by default the numbers from

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.special import bdtr
 
 from seefar.errors import DataError
@@ -18,11 +17,7 @@ NORMAL_QUANTILE = 1.959964  # of 97.5%
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class of n test images.
-
-    `recall` is the share of them that is predicted as this class, `precision` the share of the predictions of this
-    class that is correct; None without any.
-    """
+    """One class of n test images: recall and precision, None without any image or prediction."""
 
     name: str
     n: int
@@ -62,22 +57,11 @@ class Metrics:
             return [
                 f"{self.accuracy:.1%} of {self.n:,} predictions are correct, not measurably more than by predicting "
                 f"{largest.name} for every image ({largest.n / self.n:.1%}), so the mistakes carry no information: are "
-                f"classes and files in the same order?{self._order_hint()}"
+                "classes and files in the same order?"
             ]
         names = ", ".join(f"{one.name} ({one.n} images)" for one in never[:5])
         more = f" and {len(never) - 5} more" if len(never) > 5 else ""
         return [f"never predicted: {names}{more}"] if never else []
-
-    def _order_hint(self) -> str:
-        """Whether the predictions would be correct with the classes in another order, as a sentence or nothing."""
-        confusion = np.array(self.confusion)
-        rows, columns = linear_sum_assignment(-confusion)
-        best = confusion[rows, columns].sum() / self.n
-        if best <= 0.75:
-            return ""
-        names = [one.name for one in self.classes]
-        pairs = [f"{names[c]} means {names[r]}" for r, c in zip(rows, columns, strict=True) if r != c]
-        return f" With the classes in another order it would be {best:.1%} ({', '.join(pairs[:3])}, ...)."
 
 
 def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> None:

@@ -26,8 +26,7 @@ class Predictions:
 
     Attributes:
         logits: float32 (N, K).
-        features: float32 (N, C), the input of the linear layer that makes the logits, `features @ weight.T + bias`.
-            (N, 0) for a network without such a last layer.
+        features: float32 (N, C), the input of the linear layer that makes the logits; (N, 0) without such a layer.
         labels: int64 (N,), the true classes.
         model: fingerprint of the weights, `seefar.model.inference.weights_fingerprint`.
         images: fingerprint of the images and labels, `Split.fingerprint`.
@@ -82,10 +81,7 @@ class Predictions:
     def of(cls, logits: NDArray[np.floating], split: Split) -> Predictions:
         """Predictions of a network that is not available, from logits (N, K) in the order of images and classes.
 
-        They have no features, and the fingerprint of the weights is that of the logits.
-
-        Raises:
-            DataError: there is not one finite logit for each image and class.
+        The fingerprint of the weights is that of the logits. A `DataError` if not every logit is there and finite.
         """
         logits = np.asarray(logits)
         expected = len(split), len(split.classes)
@@ -137,13 +133,10 @@ def predict(
     progress: Progress | None = None,
     stage: str = "evaluation",
 ) -> Predictions:
-    """Logits and last-layer features of every image.
-
-    Always in float32, so that predictions do not depend on the precision that is fastest on a machine.
+    """Logits and last-layer features of every image, always in float32.
 
     Args:
-        model: a `ResNet18`, or what else `seefar.adapt` takes or returns. It is used in eval mode, and its mode is
-            restored afterwards.
+        model: a `ResNet18`, or what else `seefar.adapt` takes or returns, which is used in eval mode.
         split: the images.
         progress: see `seefar.progress`.
         stage: what the progress is called.
