@@ -196,10 +196,10 @@ def print_triage_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView]
 
 def print_reference(data_dir: Path | None, progress: Progress | None) -> None:
     """Download the reference data if they are missing; print sources, licences and folders."""
-    from seefar.data.reference import SOURCES, find_files, read_reference
+    from seefar.data.reference import SOURCES, find_files, load_reference
 
     paths = find_files(data_dir, progress=progress)
-    reference = read_reference(paths)
+    reference = load_reference(data_dir)
     for source in SOURCES:
         print(f"{source.credit}\n  {paths[next(iter(source.files))].parent}")
     print(

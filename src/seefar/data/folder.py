@@ -110,8 +110,9 @@ def load_folder(
         odd = [printable(name) for name in sorted(trained ^ tested)]
         raise DataError(f"{folder}: both parts must have the same classes; they differ in {', '.join(odd)}.")
     files = (*layout.train, *layout.test)
+    cache = Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
     with showing(progress) as shown:
-        images, done = _decoded(folder.parent if is_table else folder, files, image_size, fit, cache_folder(), shown)
+        images, done = _decoded(folder.parent if is_table else folder, files, image_size, fit, cache, shown)
         parts = []
         for own, start in ((layout.train, 0), (layout.test, len(layout.train))):
             paths = tuple(os.fsencode(file.name).decode("utf-8", "replace") for file in own)
@@ -127,11 +128,6 @@ def load_folder(
         for note in notes:
             shown.line(f"{printable(str(folder))}: {note}")
     return Data(str(folder), train, test, tuple(notes))
-
-
-def cache_folder() -> Path:
-    """The folder of decoded pictures: the environment variable SEEFAR_CACHE, else the user's cache folder."""
-    return Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
 
 
 def read_layout(folder: Path, to_judge: bool = False) -> Layout:

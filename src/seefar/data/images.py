@@ -68,7 +68,7 @@ class Split:
             files = tuple(os.fspath(name) for name in files)
             if len(files) != len(images):
                 raise DataError(f"files must be one name for each of the {len(images)} images (got {len(files)}).")
-        labels = check_labels(self.labels, len(images), classes)
+        labels = check_labels(self.labels, len(images), len(classes))
         checked = {"images": images, "labels": labels, "classes": classes, "masks": masks, "files": files}
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # frozen for everyone else
@@ -218,26 +218,26 @@ def check_images(images: Any) -> NDArray[np.uint8]:
     return np.require(array, requirements=["C", "W"])
 
 
-def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[np.int64]:
+def check_labels(labels: Any, count: int, num_classes: int, name: str = "labels") -> NDArray[np.int64]:
     """Labels as int64 (N,), each in 0..K-1."""
-    array = _as_array("labels", labels)
+    array = _as_array(name, labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.size and array.dtype.kind not in "iub":
         raise DataError(
-            f"labels must be integers, the index of each image's class (got {array.dtype}): "
+            f"{name} must be integers, the index of each image's class (got {array.dtype}): "
             "number the classes in the order of `classes`."
         )
     if array.shape != (count,):
         raise DataError(
-            f"labels must be ({count},), one per image (got the shape {array.shape}): for one-hot labels, pass "
+            f"{name} must be ({count},), one per image (got the shape {array.shape}): for one-hot labels, pass "
             "argmax(1)."
         )
-    outside = np.flatnonzero((array < 0) | (array >= len(classes)))
+    outside = np.flatnonzero((array < 0) | (array >= num_classes))
     if len(outside):
         raise DataError(
-            f"labels must be 0 to {len(classes) - 1} for {len(classes)} classes; "
-            f"labels[{outside[0]}] is {array[outside[0]]} ({len(outside)} of {count} are out of range)."
+            f"{name} must be 0 to {num_classes - 1} for {num_classes} classes; "
+            f"{name}[{outside[0]}] is {array[outside[0]]} ({len(outside)} of {count} are out of range)."
         )
     return np.require(array.astype(np.int64, copy=False), requirements=["C", "W"])
 

@@ -40,11 +40,6 @@ class Official:
     downloads: Mapping[str, tuple[str, int]]
     files: Mapping[str, str]
 
-    @property
-    def size(self) -> int:
-        """Bytes of all downloads."""
-        return sum(size for _, size in self.downloads.values())
-
     def fetch(self, folder: Path, progress: Progress) -> None:
         """Download what `folder` lacks."""
         progress.line(f"downloading {', '.join(self.downloads)} into {folder}")
@@ -115,9 +110,10 @@ def load_official(
     """
     home = expanded(folder) if folder else default_folder()
     if (folder or os.environ.get("SEEFAR_DATA")) and not create and not home.is_dir():
+        size = sum(size for _, size in official.downloads.values())
         raise DataError(
             f"The folder {home}{'' if folder else ', set by SEEFAR_DATA,'} does not exist: choose the one that holds "
-            f"{official.folder}, or create it and download {official.size // 10**6} MB: create=True, or `seefar data "
+            f"{official.folder}, or create it and download {size // 10**6} MB: create=True, or `seefar data "
             f"{official.name} --data-dir {home}`."
         )
     with showing(progress) as shown:

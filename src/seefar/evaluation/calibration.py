@@ -86,8 +86,8 @@ def measure_calibration(
     intervals: resampling adds as much to the error as sampling did, so the plain percentiles are too high. A
     `DataError` if the shapes do not fit, or there is no image, or the temperature is not positive.
     """
-    logits, labels = np.asarray(logits), np.asarray(labels)
-    check_scores(logits, labels)
+    logits = np.asarray(logits)
+    labels = check_scores(logits, labels)
     if not (math.isfinite(temperature) and temperature > 0):
         raise DataError(f"temperature must be above 0 (got {temperature}).")
     logs = log_softmax(logits / temperature)
@@ -95,7 +95,7 @@ def measure_calibration(
     losses = -logs[np.arange(len(labels)), labels]
     squares = ((np.exp(logs) - np.eye(logs.shape[1])[labels]) ** 2).sum(1)
     order = np.argsort(confidence, kind="stable")
-    sure, hits = confidence[order], right[order].astype(np.float64)
+    sure, hits, starts = confidence[order], right[order].astype(np.float64), _starts(len(labels))[1:]
     rng = np.random.default_rng((Stream.CALIBRATION, 0))
     by_chance = [_ece(sure, (rng.random(len(sure)) < sure).astype(np.float64)) for _ in range(RESAMPLES // 10)]
     return Calibration(
@@ -103,25 +103,14 @@ def measure_calibration(
         n=len(labels),
         confidence=float(confidence.mean()),
         accuracy=float(right.mean()),
-        bins=_reliability_bins(confidence, right),
+        bins=tuple(
+            ReliabilityBin(len(part), float(part.mean()), float(hit.mean()), wilson_interval(int(hit.sum()), len(hit)))
+            for part, hit in zip(np.split(sure, starts), np.split(hits, starts), strict=True)
+        ),
         ece=_estimate(lambda draw: _ece(sure[draw], hits[draw]), len(labels), rng),
         ece_by_chance=float(np.mean(by_chance)),
         brier=_estimate(lambda draw: float(squares[draw].mean()), len(labels), rng),
         loss=float(losses.mean()),
-    )
-
-
-def _reliability_bins(confidence: Floats, right: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
-    """Bins of equally many images (they differ by one at most), the least confident first."""
-    parts = np.split(np.argsort(confidence, kind="stable"), _starts(len(confidence))[1:])
-    return tuple(
-        ReliabilityBin(
-            n=len(part),
-            confidence=float(confidence[part].mean()),
-            accuracy=float(right[part].mean()),
-            interval=wilson_interval(int(right[part].sum()), len(part)),
-        )
-        for part in parts
     )
 
 
@@ -133,8 +122,8 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
     """
     from scipy.optimize import minimize_scalar  # here, since few commands need this slow import
 
-    logits, labels = np.asarray(logits), np.asarray(labels)
-    check_scores(logits, labels)
+    logits = np.asarray(logits)
+    labels = check_scores(logits, labels)
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:

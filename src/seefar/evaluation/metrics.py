@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
+from seefar.data.images import check_labels
 from seefar.errors import DataError
 
 NORMAL_QUANTILE = 1.959964  # of 97.5%
@@ -64,15 +65,11 @@ class Metrics:
         return [f"never predicted: {names}{more}"] if never else []
 
 
-def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
-    """Refuse, with a `DataError`, anything but scores (N, K), N >= 1, K >= 2, and labels (N,) from 0 to K-1."""
+def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The labels, (N,) from 0 to K-1, of scores (N, K), N >= 1, K >= 2; a `DataError` if they are anything else."""
     if scores.ndim != 2 or len(scores) == 0 or scores.shape[1] < 2:
         raise DataError(f"Scores must be (N, K) for at least one image and two classes; found {scores.shape}.")
-    n, num_classes = scores.shape
-    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"Labels must be {n:,} integers; found {labels.dtype} of shape {labels.shape}.")
-    if not 0 <= labels.min() <= labels.max() < num_classes:
-        raise DataError(f"Labels must be 0 to {num_classes - 1}; found {labels.min()} to {labels.max()}.")
+    return check_labels(labels, *scores.shape)
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:

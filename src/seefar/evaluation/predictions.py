@@ -105,7 +105,7 @@ class Predictions:
         arrays = load_arrays(path, _FORM)
         try:  # a file that was copied from elsewhere has no manifest to check it against
             classes = check_classes(arrays["classes"])
-            labels = check_labels(arrays["labels"], len(arrays["logits"]), classes)
+            labels = check_labels(arrays["labels"], len(arrays["logits"]), len(classes))
         except DataError as error:
             raise RunError(f"{path}: {error} Delete it and compute it again.") from error
         return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
@@ -157,14 +157,7 @@ def predict(
     classifier = adapt(model)
     classifier.check_repeats(split.images[0])
     with showing(progress) as shown:
-        done = 0
-
-        def advance(images: int) -> None:
-            nonlocal done
-            done += images
-            shown.update(stage, done, len(split))
-
-        logits, features = classifier.outputs(split.images, advance)
+        logits, features = classifier.outputs(split.images, lambda done: shown.update(stage, done, len(split)))
     if logits.shape[1] != len(split.classes):
         raise DataError(
             f"The model gives {logits.shape[1]} logits for an image, but the data has {len(split.classes)} classes "

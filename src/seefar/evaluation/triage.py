@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.images import Labels
+from seefar.data.images import Labels, check_labels
 from seefar.data.reference import CHECKERS, Reference
 from seefar.errors import DataError
 from seefar.evaluation.metrics import NORMAL_QUANTILE, check_scores, wilson_interval
@@ -52,10 +52,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
         'people disagree: 20 of 51 people chose cat, 31 chose dog (the label); 0 of 1 network misses it'
     """
     reference.check_labels(labels)
-    _check_predicted(predicted, len(labels))
-    if not 0 <= predicted.min(initial=0) <= predicted.max(initial=0) < len(reference.classes):
-        last = len(reference.classes) - 1
-        raise DataError(f"Predicted classes must be 0 to {last}; found {predicted.min()} to {predicted.max()}.")
+    predicted = check_labels(predicted, len(labels), len(reference.classes), "predicted")
     others = (reference.answers == labels).mean(1) > GOOD_ACCURACY
     others &= ~reference.same_answers(predicted)
     nets, nets_wrong = int(others.sum()), (reference.answers[others] != labels).sum(0)  # (N,)
@@ -100,13 +97,6 @@ def _reasons(reference: Reference, index: int, true: int, predicted: int) -> lis
     return reasons
 
 
-def _check_predicted(predicted: Labels, count: int) -> None:
-    if predicted.shape != (count,) or not np.issubdtype(predicted.dtype, np.integer):
-        raise DataError(
-            f"Predicted classes must be {count:,} integers; found {predicted.dtype} of shape {predicted.shape}."
-        )
-
-
 # ---- Accuracy views ----
 
 
@@ -131,13 +121,12 @@ class AccuracyView:
 
 
 def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | None = None) -> list[AccuracyView]:
-    """The accuracy on different images, if there are any. Arguments and errors as `triage`.
+    """The accuracy on different images, if there are any. Arguments as `triage`.
 
     `as labelled`: all images. With a reference also `without label errors`: without the labels that fewer than three of
     five checkers confirmed; `where people agree`: only images for which everybody chose the label; and `people`: the
     mean share of people who chose the label.
     """
-    _check_predicted(predicted, len(labels))
     chosen = {"as labelled": ("all test images, as labelled", np.full(len(labels), True))}
     people = []
     if reference is not None:
@@ -217,9 +206,8 @@ def find_label_issues(
         >>> seefar.find_label_issues(np.array([0, 0, 1, 1]), shares, ("cat", "dog")).issues[0].sentence
         'labelled cat (10%), rather dog (90%)'
     """
-    labels = np.asarray(labels)
     shares = np.asarray(probabilities, dtype=np.float64)
-    check_scores(shares, labels)
+    labels = check_scores(shares, labels)
     if not (shares >= 0).all() or not np.allclose(shares.sum(1), 1, atol=1e-4):
         raise DataError("Each row of probabilities should sum to 1 with none below 0: pass the softmax of the logits.")
     rows, num_classes = np.arange(len(labels)), shares.shape[1]

@@ -157,7 +157,7 @@ class Classifier:
         """Logits, float32 (N, K), and the input of the linear layer that makes them, float32 (N, C); else (N, 0).
 
         The network is used in eval mode and in true float32 (or its own type), and left in its mode. `done` is called
-        after each batch with its number of images.
+        after each batch with the number of images so far.
         """
         logits, features = [], []
         entering: list[tuple[Tensor, Tensor]] = []
@@ -175,7 +175,7 @@ class Classifier:
                 ours = last and entering[-1][1].shape[1] in (found.shape[1], 1)
                 features.append(last[0].float().cpu().numpy() if ours else np.zeros((len(inputs), 0), np.float32))
                 if done is not None:
-                    done(len(inputs))
+                    done(start + len(inputs))
         joined = np.concatenate(logits)
         if not np.isfinite(joined).all():
             raise DataError(
