@@ -9,7 +9,7 @@ import torch
 
 from seefar.choices import Border
 from seefar.data import Data
-from seefar.data.batches import BatchAugmentation, crop, cut_out, mirror, pipeline
+from seefar.data.batches import BatchAugmentation, crop, pipeline
 from seefar.training.loop import build_batches
 from seefar.training.recipe import RECIPES, recipe
 
@@ -54,19 +54,6 @@ def test_cutout_hides_each_pixel_as_often_as_the_paper_says(kind: str) -> None:
 
 
 @KINDS
-@pytest.mark.parametrize("hole", [1, 7, 8])
-def test_a_square_covers_no_more_than_its_side_and_at_least_its_quarter(kind: str, hole: int) -> None:
-    """Whole inside; at a corner the part from its centre pixel, which is the first of the second half, onwards."""
-    images = augmented(kind, WHITE[:16, :16], 1000, hole=hole, fill=(10, 20, 30))
-    hidden = images[..., 0] == 10
-    assert (images == np.where(hidden[..., None], [10, 20, 30], 255)).all()
-    sides = hidden.any(2).sum(1), hidden.any(1).sum(1)
-    assert max(side.max() for side in sides) == hole
-    assert min(side.min() for side in sides) == hole - hole // 2
-    np.testing.assert_array_equal(hidden.sum((1, 2)), sides[0] * sides[1])
-
-
-@KINDS
 def test_the_crop_of_a_padded_image_moves_it_by_up_to_the_padding(kind: str) -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     image[4, 4] = 255
@@ -88,18 +75,6 @@ def test_a_crop_is_that_of_the_image_padded_by_opencv(border: Border, mode: int)
     found = crop(images, *(torch.from_numpy(corner - padding) for corner in (top, left)), border).numpy()
     expected = [padded[row : row + height, column : column + width] for row, column in zip(top, left, strict=True)]
     np.testing.assert_array_equal(found, expected)
-
-
-def test_a_square_at_a_corner_and_a_mirror_by_hand() -> None:
-    images = torch.arange(2 * 16).reshape(2, 4, 4, 1).to(torch.uint8)
-    expected = images.clone()
-    expected[0, 0, 3] = 99
-    expected[1, 2:4, 1:3] = 99
-    corners = torch.tensor([-1, 2]), torch.tensor([3, 1])
-    assert cut_out(images, *corners, 2, torch.tensor([99], dtype=torch.uint8)).equal(expected)
-    mirrored = mirror(images, torch.tensor([False, True]))
-    assert mirrored[0].equal(images[0])
-    assert mirrored[1, 0, :, 0].tolist() == [19, 18, 17, 16]
 
 
 @pytest.mark.parametrize("name", ["seed", "fast", "demo"])

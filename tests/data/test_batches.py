@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 from seefar.choices import Flip
 from seefar.data import Data, Split
 from seefar.data.batches import AugmentedBatches, Batch, BatchAugmentation, DeviceBatches, pipeline, training_batches
-from seefar.seeds import Stream
 from seefar.training import loop
 from seefar.training.loop import build_batches
 from seefar.training.recipe import recipe
@@ -55,15 +53,6 @@ def test_an_epoch_shows_every_image_once_with_its_own_label(kind: str) -> None:
         assert sorted(which) == list(range(50))
         np.testing.assert_array_equal(np.concatenate([batch.labels.numpy() for batch in batches]), which % 2)
     assert not np.array_equal(dataset.order(0), dataset.order(1))
-
-
-def test_order_mirroring_and_batches_are_drawn_apart() -> None:
-    """With seed, epoch and batch all 0, numpy's generator for (0,), (0, 0) and (0, 0, 0) would be the same one."""
-    drawn = [np.random.default_rng((stream, 0)).random() for stream in Stream]
-    assert len({round(number, 9) for number in drawn}) == len(Stream)
-    dataset = batches_of("torch", numbered(2000), PLAIN, "alternating", 1000)
-    mirrored = [(dataset[0, number].images[:, 0, 0, 0] == 0).float().mean().item() for number in range(2)]
-    assert mirrored == pytest.approx([0.5, 0.5], abs=0.08)  # those shown first are mirrored as often as the others
 
 
 @KINDS
@@ -131,20 +120,6 @@ class Counted(AugmentedBatches):
 
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("batches")]
-
-
-def test_one_batch_is_made_ahead_and_not_more() -> None:
-    dataset = Counted()
-    with training_batches(dataset, [(0, number) for number in range(3)], pin_memory=False) as batches:
-        next(batches)
-        for _ in range(100):
-            if len(dataset.made) == 2:
-                break
-            time.sleep(0.01)
-        time.sleep(0.05)
-        assert dataset.made == [0, 1]
-        assert len(threads()) == 1
-    assert threads() == []
 
 
 def read(dataset: AugmentedBatches, count: int, error: type[BaseException] | None = None) -> None:

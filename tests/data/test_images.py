@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seefar.data import Data, Split
-from seefar.data.images import channel_statistics, find_class
+from seefar.data.images import channel_statistics
 from seefar.errors import DataError
 
 
@@ -121,13 +121,6 @@ def test_taking_images_takes_all_of_them(shapes: Data) -> None:
     assert split.take(split.labels == 4).labels.tolist() == [4] * 15
     with pytest.raises(DataError, match="not all in this split of 150 images"):
         split.take([150])
-
-
-def test_classes_are_found_by_name_and_index(shapes: Data) -> None:
-    assert [find_class(shapes.classes, which) for which in ("heart", 8, np.int64(8))] == [8, 8, 8]  # type: ignore[arg-type]
-    for wrong in ("hart", 10, -1, True, None):
-        with pytest.raises(DataError, match="There is no class"):
-            find_class(shapes.classes, wrong)  # type: ignore[arg-type]
 
 
 def test_splits_that_do_not_fit_each_other_are_refused() -> None:

@@ -39,16 +39,6 @@ def test_it_counts_what_it_lists_and_nothing_is_lost_on_disk(trained: Run, shape
         assert getattr(back.predictions, name) == getattr(evaluation.predictions, name)
 
 
-@pytest.mark.parametrize("shift", [50, -50])
-def test_labels_without_a_class_are_refused_in_a_saved_file(shift: int, shapes: Data, tmp_path: Path) -> None:
-    path = tmp_path / "predictions.npz"
-    Predictions.of(np.eye(10)[shapes.test.labels], shapes.test).save(path)
-    arrays = dict(np.load(path))
-    np.savez(path, **arrays | {"labels": arrays["labels"] + shift})
-    with pytest.raises(RunError, match=r"predictions\.npz.*0 to 9"):
-        Evaluation.load(path)
-
-
 def test_a_model_of_other_classes_and_no_images_are_refused(trained: Run, shapes: Data) -> None:
     few = shapes.test.take([0, 1])
     other = replace(few, labels=few.labels % 2, classes=("cat", "dog"))
@@ -98,22 +88,6 @@ def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str
     save_arrays(path, {field: getattr(good, field) for field in SAVED} | {name: value})
     with pytest.raises(RunError, match=rf"predictions\.npz.* {name}\b"):
         Predictions.load(path)
-
-
-@pytest.fixture
-def two_colours() -> Split:
-    images = np.zeros((2, 8, 8, 3), np.uint8)
-    images[0, ..., 0], images[1, ..., 1] = 255, 51
-    return Split(images, [0, 1], ("red", "green"))
-
-
-def test_predictions_are_for_certain_images_labels_and_classes(two_colours: Split) -> None:
-    predictions = Predictions.of(np.eye(2), two_colours)
-    assert predictions.are_for(two_colours)
-    changed = two_colours.images.copy()
-    changed[1, 1, 2, 0] ^= 1
-    assert not predictions.are_for(replace(two_colours, images=changed))
-    assert not predictions.are_for(replace(two_colours, classes=("a", "b")))
 
 
 @pytest.mark.parametrize("wrong", ["an image less", "a class less", "nan", "words"])

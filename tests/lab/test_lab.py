@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import entropy
 from torch import Tensor, nn
 
-from lab.baselines import BASELINES, sobel_edges
-from lab.cifar10_1 import FILES, load_cifar10_1
-from lab.evidence import doubt, neighbour_shares
-from lab.gradient_free import GRADIENT_FREE, eigencam, scorecam
+from lab.baselines import BASELINES
+from lab.evidence import neighbour_shares
+from lab.gradient_free import GRADIENT_FREE
 from lab.placed import placed_contrast
-from lab.removal_scores import CURVE_SHARES, deletion, impute, insertion, road
+from lab.removal_scores import CURVE_SHARES, deletion, impute
 from lab.shortcut import plant_shortcut
 from lab.views import predict_two_views
 from seefar import class_maps, recipe, train
@@ -29,7 +27,7 @@ from seefar.errors import DataError
 from seefar.evaluation.predictions import predict
 from seefar.explanation.occlusion import occlude
 from seefar.maps.grid import rank_pixels
-from seefar.maps.sanity import evidence_inside, pointing_hits, randomized, rank_correlation
+from seefar.maps.sanity import evidence_inside, pointing_hits
 from seefar.model.adapt import adapt
 from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
@@ -38,18 +36,6 @@ from seefar.progress import SILENT
 
 MakeNet = Callable[..., ResNet18]
 METHODS = {**BASELINES, **GRADIENT_FREE}
-
-
-class Toy(nn.Module):
-    """The two channels of the input; class 0 is twice the mean of the first minus the mean of the second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cells = nn.Identity()
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        means = self.cells(inputs).mean((2, 3))
-        return torch.stack((2 * means[:, 0] - means[:, 1], means[:, 0]), dim=1)
 
 
 @pytest.fixture
@@ -63,29 +49,6 @@ def test_each_is_called_like_gradcam(make_net: MakeNet, images: np.ndarray, name
     maps = method(net, images, [0, 1, 2])
     assert (maps.shape, maps.dtype) == ((3, 8, 8), np.float32)
     assert method(net, images, 1, layer="layer2").shape == (3, 16, 16)
-
-
-def test_gradient_free_maps_by_hand() -> None:
-    """Eigen-CAM: the channels do not overlap, so the stronger one alone is the first singular vector.
-
-    Score-CAM: shown alone, the first gives a logit of 2 * 3/36 = 1/6, the second one of -5/36.
-    """
-    inputs, expected = torch.zeros(1, 2, 6, 6), np.zeros((1, 6, 6))
-    inputs[0, 0, 1, 2], inputs[0, 1, 4, 5] = 3.0, 5.0
-    expected[0, 4, 5] = 5
-    np.testing.assert_allclose(eigencam(Toy(), inputs, 0, layer="cells"), expected, atol=1e-6)
-    first, second = np.exp([1 / 6, -5 / 36]) / np.exp([1 / 6, -5 / 36]).sum()
-    expected[0, 1, 2], expected[0, 4, 5] = 3 * first, 5 * second
-    np.testing.assert_allclose(scorecam(Toy(), inputs, 0, layer="cells"), expected, atol=1e-6)
-
-
-def test_edges_ignore_the_weights(make_net: MakeNet) -> None:
-    """An edge detector fails Adebayo's sanity check, as it must."""
-    net = make_net(width=1)
-    inputs = torch.rand(2, 3, 32, 32)
-    edges = sobel_edges(net, inputs)
-    _, changed = list(randomized(net))[-1]
-    assert rank_correlation(edges, sobel_edges(changed, inputs)) == pytest.approx(1)
 
 
 # ---- Removal scores ----
@@ -110,18 +73,6 @@ def test_deletion_by_hand(brightness: ResNet18) -> None:
     probability = [np.exp(40 * np.round(255 * r) / 255) / (np.exp(40 * np.round(255 * r) / 255) + 2) for r in red]
     expected = sum((a + b) / 20 for a, b in pairwise(probability))
     assert deletion(brightness, image, RED, ranks)[0] == pytest.approx(expected, abs=1e-3)
-
-
-def test_a_map_that_points_to_what_counts_does_better_than_one_that_points_away(brightness: ResNet18) -> None:
-    image, ranks = half_red()
-    away = ranks.max() - ranks
-    net = brightness
-    assert deletion(net, image, RED, ranks)[0] < deletion(net, image, RED, away)[0]
-    # Blurring keeps the mean, so no pixel of the shown ones changes this network's answer much: it is sure throughout.
-    assert insertion(net, image, RED, ranks)[0] > 0.99
-    better, worse = road(net, image, RED, ranks)[0], road(net, image, RED, away)[0]
-    assert better > 0.1
-    assert worse == pytest.approx(-better, abs=0.02)
 
 
 def test_imputation_agrees_with_a_dense_solver() -> None:
@@ -160,26 +111,6 @@ def test_shares_of_the_nearest_worked_out_by_hand() -> None:
     assert neighbour_shares(asked, classes, bank, labels, count=50).tolist() == [[0.6, 0.4], [0.6, 0.4]]
 
 
-def test_weighted_neighbours_are_those_of_scikit_learn() -> None:
-    neighbors = pytest.importorskip("sklearn.neighbors")
-
-    random = np.random.default_rng(0)
-    bank, asked = (random.random((n, 6), np.float32) for n in (300, 40))
-    labels, classes = random.integers(0, 3, 300), random.integers(0, 3, (40, 2))
-    weight = random.random(6, np.float32)
-    found = neighbour_shares(asked, classes, bank, labels, weights=np.tile(weight, (40, 1)), count=7)
-    plain = neighbors.NearestNeighbors(n_neighbors=7, metric="cosine").fit(bank * np.sqrt(weight))
-    near = plain.kneighbors(asked * np.sqrt(weight), return_distance=False)
-    expected = (labels[near][:, None, :] == classes[:, :, None]).mean(2)
-    np.testing.assert_allclose(found, expected)
-
-
-def test_margin_and_entropy_after_temperature() -> None:
-    logits = 2 * np.log(np.array([[0.5, 0.5, 1e-9], [0.6, 0.3, 0.1]])).astype(np.float32)
-    found = doubt(logits, np.array([1]), np.array([0, 1]), temperature=2.0)
-    np.testing.assert_allclose(found, [[0.3, entropy([0.6, 0.3, 0.1], base=2)]], atol=1e-6)
-
-
 # ---- Two views ----
 
 
@@ -211,40 +142,6 @@ def test_the_probabilities_of_image_and_mirror_image_are_averaged() -> None:
     assert found.accuracy == 1.0
     with pytest.raises(DataError, match="other weights or images"):
         predict_two_views(model, test, replace(single, images="others"), progress=SILENT)
-
-
-# ---- CIFAR-10.1 ----
-
-IMAGES, LABELS = np.zeros((2000, 32, 32, 3), np.uint8), np.arange(2000, dtype=np.int32) % 10
-
-
-def save(folder: Path, images: np.ndarray | None = IMAGES, labels: np.ndarray | None = LABELS) -> Path:
-    for name, array in zip(FILES, (images, labels), strict=True):
-        if array is not None:
-            np.save(folder / name, array)
-    return folder
-
-
-def test_its_images_come_with_cifar10s_classes(tmp_path: Path) -> None:
-    split = load_cifar10_1(save(tmp_path))
-    assert split is not None
-    assert split.images.shape == (2000, 32, 32, 3)
-    assert split.labels.dtype == np.int64
-    assert split.classes[9] == "truck"
-    assert load_cifar10_1(tmp_path / "nowhere") is None
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "message"),
-    [
-        (IMAGES, None, r"cifar10\.1_v6_labels\.npy"),
-        (IMAGES[:2], LABELS[:2], r"\(2, 32, 32, 3\)"),
-        (IMAGES, LABELS % 9, "another set than v6"),
-    ],
-)
-def test_other_files_are_refused(images: np.ndarray, labels: np.ndarray | None, message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=message):
-        load_cifar10_1(save(tmp_path, images, labels))
 
 
 # ---- Planted shortcuts ----

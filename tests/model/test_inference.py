@@ -11,7 +11,7 @@ from seefar.data import Data
 from seefar.evaluation.predictions import predict
 from seefar.maps.formulas import class_maps, gradcam
 from seefar.model.adapt import adapt
-from seefar.model.inference import true_float32, weights_fingerprint
+from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
@@ -69,18 +69,6 @@ def rounding() -> Iterator[list[str]]:
 NEW_FLAGS = pytest.mark.skipif(
     not hasattr(torch.backends.cudnn, "conv"), reason="before torch 2.9 the flags had other names"
 )
-
-
-@NEW_FLAGS
-def test_true_float32_takes_rounding_away_and_gives_it_back(rounding: list[str]) -> None:
-    assert rounding == ["tf32", "tf32", "none", "bf16"]  # the first is torch's own default
-    with true_float32():
-        assert precisions() == ["ieee", "ieee", "none", "ieee"]
-    assert precisions() == rounding
-    with pytest.raises(ValueError, match="mine"), true_float32():
-        raise ValueError("mine")
-    assert precisions() == rounding
-    assert torch.backends.cudnn.allow_tf32  # the older flag can still be read
 
 
 @NEW_FLAGS

@@ -8,7 +8,7 @@ import torch
 
 from seefar.errors import ChoiceError, DataError
 from seefar.model.inference import weights_fingerprint
-from seefar.model.resnet import STAGES, BasicBlock, Normalize, Projection, ResNet18, stem_stride_for
+from seefar.model.resnet import STAGES, BasicBlock, Projection, ResNet18, stem_stride_for
 
 MakeNet = Callable[..., ResNet18]
 
@@ -53,50 +53,6 @@ def test_the_stem_for_large_images() -> None:
         ResNet18(stem_stride=2)
 
 
-def naive_convolution(inputs: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:
-    """A convolution by its definition, in float64: inputs (C, H, W), weight (D, C, k, k), padding k // 2."""
-    k = weight.shape[-1]
-    padded = np.pad(inputs, ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
-    size = (inputs.shape[1] - 1) // stride + 1
-    result = np.zeros((len(weight), size, size))
-    for row in range(size):
-        for column in range(size):
-            window = padded[:, row * stride : row * stride + k, column * stride : column * stride + k]
-            result[:, row, column] = (weight * window).sum((1, 2, 3))
-    return result
-
-
-def naive_logits(state: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    """The network by its definition, from its weights alone, in float64."""
-
-    def norm(features: np.ndarray, name: str) -> np.ndarray:
-        mean, var, weight, bias = (
-            state[f"{name}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
-        )
-        return (features - mean) / np.sqrt(var + 1e-5) * weight + bias
-
-    features = norm(naive_convolution(inputs, state["conv1.weight"], 1), "bn1").clip(0)
-    for stage, stride in zip(STAGES, (1, 2, 2, 2), strict=True):
-        for block in (0, 1):
-            name, step = f"{stage}.{block}", stride if block == 0 else 1
-            residual = norm(naive_convolution(features, state[f"{name}.conv1.weight"], step), f"{name}.bn1").clip(0)
-            residual = norm(naive_convolution(residual, state[f"{name}.conv2.weight"], 1), f"{name}.bn2")
-            if f"{name}.downsample.0.weight" in state:
-                shortcut = naive_convolution(features, state[f"{name}.downsample.0.weight"], step)
-                features = norm(shortcut, f"{name}.downsample.1")
-            features = (residual + features).clip(0)
-    return state["fc.weight"] @ features.mean((1, 2)) + state["fc.bias"]
-
-
-def test_logits_equal_an_independent_calculation_on_weights_set_by_hand(make_net: MakeNet) -> None:
-    net = make_net(num_classes=3, width=2)
-    inputs = np.random.default_rng(1).normal(size=(3, 16, 16))
-    state = {name: tensor.double().numpy() for name, tensor in net.state_dict().items()}
-    expected = naive_logits(state, inputs)
-    found = net.classify(torch.from_numpy(inputs).float()[None])[0].detach().numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
-
-
 def test_a_block_adds_its_shortcut_out_of_place() -> None:
     """What a hook on bn2 stores must still be bn2's output when the block is done."""
     block = BasicBlock(2, 2, 1).eval()
@@ -125,13 +81,6 @@ def test_a_projection_has_the_gradient_of_its_definition(in_channels: int) -> No
     np.testing.assert_allclose(projection.weight.grad[:, :, 0, 0], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_normalisation_of_hand_worked_pixels() -> None:
-    normalize = Normalize((0.5, 0.2, 0.0), (0.5, 0.4, 1.0))
-    images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)
-    # 0 / 255 -> (0 - 0.5) / 0.5; 51 / 255 = 0.2 -> 0; 255 / 255 -> 1.
-    torch.testing.assert_close(normalize(images).flatten(), torch.tensor([-1.0, 0.0, 1.0]))
-
-
 def test_a_network_takes_pictures_in_either_form(make_net: MakeNet) -> None:
     net, stored = make_net(), torch.randint(0, 256, (2, 20, 20, 3), dtype=torch.uint8)
     floats = stored.permute(0, 3, 1, 2) / 255
@@ -157,11 +106,3 @@ def test_a_network_takes_pictures_in_either_form(make_net: MakeNet) -> None:
 def test_what_is_no_picture_is_refused(make_net: MakeNet, images: torch.Tensor, found: str) -> None:
     with pytest.raises(DataError, match=found):
         make_net()(images)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch calls its own tracing old
-def test_exports_carry_the_normalisation(make_net: MakeNet) -> None:
-    net, images = make_net(width=1), torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
-    for copy in (torch.jit.trace(net, (images,)), torch.export.export(net, (images,)).module()):
-        torch.testing.assert_close(copy(images), net(images))

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from seefar.errors import ChoiceError
 from seefar.model.resnet import ResNet18, dense_twin
 
 MakeNet = Callable[..., ResNet18]
@@ -54,9 +53,3 @@ def test_parameters_are_shared_and_the_network_is_left_as_it_was(make_net: MakeN
     assert net.cell_stride == 1
     pairs = list(zip(net.state_dict(keep_vars=True).values(), twin.state_dict(keep_vars=True).values(), strict=True))
     assert all(one is other for one, other in pairs)
-
-
-@pytest.mark.parametrize("doublings", [-1, 4])
-def test_other_numbers_are_refused(make_net: MakeNet, doublings: int) -> None:
-    with pytest.raises(ChoiceError, match="0 to 3"):
-        dense_twin(make_net(), doublings)
