@@ -22,21 +22,15 @@ from seefar.training.run import Run
 
 def test_it_counts_what_it_lists_and_nothing_is_lost_on_disk(trained: Run, shapes: Data, tmp_path: Path) -> None:
     evaluation = evaluate(trained.model, shapes.test, progress=SILENT)
-    assert evaluation.metrics.accuracy == (150 - len(evaluation.mistakes)) / 150
-    assert len(evaluation.mistakes) == evaluation.metrics.mistakes > 5
+    assert len(evaluation.mistakes) == evaluation.metrics.mistakes == round(150 * (1 - evaluation.metrics.accuracy)) > 5
     for value in (shapes, shapes.test, evaluation, evaluation.predictions, evaluation.metrics):
         assert len(repr(value)) < 200
         assert "np." not in repr(value)
     evaluation.save(tmp_path / "any name")
-    assert [path.name for path in tmp_path.iterdir()] == ["any name"]
     back = Evaluation.load(tmp_path / "any name")
     assert (back.metrics, back.mistakes) == (evaluation.metrics, evaluation.mistakes)
-    for name in ("logits", "features", "labels"):
-        np.testing.assert_array_equal(
-            getattr(back.predictions, name), getattr(evaluation.predictions, name), strict=True
-        )
-    for name in ("classes", "model", "images"):
-        assert getattr(back.predictions, name) == getattr(evaluation.predictions, name)
+    for name, value in vars(evaluation.predictions).items():
+        np.testing.assert_array_equal(getattr(back.predictions, name), value, strict=True)
 
 
 def test_a_model_of_other_classes_and_no_images_are_refused(trained: Run, shapes: Data) -> None:
@@ -77,8 +71,6 @@ def test_every_image_is_predicted_in_order_in_eval_mode(make_net: Callable[..., 
     # The prediction for an image does not depend on the images beside it.
     few = predict(model, shapes.test.take(np.array([149, 3])), progress=SILENT)
     np.testing.assert_allclose(few.logits, predictions.logits[[149, 3]], rtol=1e-4, atol=1e-5)
-    weight, bias = (tensor.detach().numpy() for tensor in (model.fc.weight, model.fc.bias))
-    np.testing.assert_allclose(predictions.features @ weight.T + bias, predictions.logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "value"), [("logits", np.zeros(3, np.float32)), ("classes", ("a", "b", "c"))])
