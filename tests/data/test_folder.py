@@ -62,15 +62,6 @@ def flat(tmp_path: Path) -> Path:
     return tmp_path / "flat"
 
 
-def test_classes_are_the_folder_names_in_order(folder: Path) -> None:
-    data = load_data(str(folder), image_size=24, progress=SILENT)
-    assert data.classes == ("blue", "red")
-    assert (data.train.labels.tolist(), data.test.labels.tolist()) == ([0, 1, 1], [0, 1])
-    np.testing.assert_array_equal(data.train.images[0], np.broadcast_to([0, 0, 255], (24, 24, 3)))
-    assert data.train.files == ("train/blue/b.PNG", "train/red/a.png", "train/red/c.bmp")
-    assert data.test.files == ("test/blue/b.PNG", "test/red/a.png")
-
-
 @pytest.mark.parametrize("parts", [True, False])
 def test_notes_in_the_folder_correct_labels_of_test_images(folder: Path, flat: Path, parts: bool) -> None:
     place = folder if parts else flat
@@ -192,13 +183,6 @@ def test_bad_files_are_named_all_at_once_and_names_are_data(folder: Path) -> Non
     with pytest.raises(DataError, match=r"(?s)3 of 10 files .*\\x1b\[2J\.png cannot.*broken0\.jpg.*broken1") as error:
         load(folder)
     assert "\x1b" not in str(error.value)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_a_name_that_is_no_unicode_can_be_written_to_a_table(folder: Path) -> None:
-    picture(folder / "train" / "red" / "z.png")
-    (folder / "train" / "red" / "z.png").rename(os.fsdecode(os.fsencode(folder / "train" / "red") + b"/\xff.png"))
-    assert (load(folder).train.files or ())[-1].encode("utf-8") == "train/red/\ufffd.png".encode()
 
 
 # ---- The cache ----
