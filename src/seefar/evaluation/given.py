@@ -5,9 +5,8 @@ from __future__ import annotations
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +28,12 @@ LEAST_PROBABILITY = 1e-12
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class _Table:
-    """M rows of a file: cells (M, C), text or numbers; titles of the columns and names of the images, if it has them.
-
-    `has_titles`: the first row may be titles.
-    """
+class _Table(NamedTuple):
+    """M rows of a file: cells (M, C), text or numbers; titles of the columns and names of the images, if there are."""
 
     cells: NDArray[Any]
     titles: Sequence[str] | None = None
     names: Sequence[str] | None = None
-    has_titles: bool = False
 
 
 def find_predictions(path: str | Path) -> Path:
@@ -88,7 +82,7 @@ def _read(path: Path) -> _Table:
             rows = read_table(path)
             if not rows:
                 raise ValueError("it is empty.")
-            return _Table(np.array(rows, dtype=str).reshape(len(rows), -1), has_titles=True)
+            return _Table(np.array(rows, dtype=str).reshape(len(rows), -1))
         case ".json":
             value = parse_json(read_bytes(path).decode("utf-8-sig"))
             if isinstance(value, dict):
@@ -127,7 +121,8 @@ def _match(
     """The cells (N, C) in the order of the images without their names, the titles of the columns, and how."""
     cells, titles = table.cells, table.titles
     columns = {} if table.names is None else {-1: table.names}
-    if table.has_titles and (files is not None or cells.shape[1] in (2, num_classes + 1)):
+    is_text = cells.dtype.kind == "U" and titles is None and table.names is None  # its first row may be titles
+    if is_text and (files is not None or cells.shape[1] in (2, num_classes + 1)):
         columns = {at: cells[:, at].tolist() for at in range(cells.shape[1])}
     wanted = [files] if files is not None else [[str(i + first) for i in range(count)] for first in (0, 1)]
     found = [(at, *_rows(names, own)) for at, names in columns.items() for own in wanted]
@@ -139,7 +134,7 @@ def _match(
             + (f" and {missing - 1} other pictures." if missing > 1 else ".")
         )
     if missing:
-        if table.has_titles and (len(cells) == count + 1 or {*map(str.casefold, cells[0])} & {*PREDICTED}):
+        if is_text and (len(cells) == count + 1 or {*map(str.casefold, cells[0])} & {*PREDICTED}):
             cells, titles = cells[1:], cells[0].tolist()
         if len(cells) != count:
             raise ValueError(f"it has predictions for {len(cells):,} images, but there are {count:,}.")
