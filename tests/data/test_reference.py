@@ -18,13 +18,13 @@ from seefar.data.reference import (
     OFFICIAL_LABELS,
     OFFICIAL_TEST,
     PEOPLE,
-    SOURCES,
     Reference,
     Source,
     find_files,
     has_reference,
     labels_sha256,
     load_reference,
+    reference_sources,
 )
 from seefar.errors import DataError
 
@@ -91,8 +91,10 @@ def test_a_damaged_file_is_named_with_both_checksums(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
-    assert sum(len(one.files) for one in SOURCES) == 32
-    assert all(len(one.commit) == 40 and all(len(sha) == 64 for _, sha in one.files.values()) for one in SOURCES)
+    assert sum(len(one.files) for one in reference_sources()) == 32
+    assert all(
+        len(one.commit) == 40 and all(len(sha) == 64 for _, sha in one.files.values()) for one in reference_sources()
+    )
     with pytest.raises(DataError, match=f"{tmp_path} lacks 1 file .*{PEOPLE}: `seefar data reference`"):
         load_reference(tmp_path, fetch=False)
 
