@@ -79,10 +79,7 @@ def reference_sources() -> tuple[Source, Source, Source]:
             "MIT",
             "modestyachts/CIFAR-10.1",
             "d9982abb0bfc4846b8d13a11e66b887d946205d0",
-            {
-                f"{NETS}/{name}": (f"model_predictions/original_predictions/{name}", published[name])
-                for name in published
-            },
+            published,
         ),
     )
 
