@@ -51,7 +51,7 @@ class Classifier:
         layer: name of the layer to map; None: chosen by `map_layer`.
         channels_last: whether that layer gives (N, h, w, C); None: inferred from the shape of its activations.
         classes: names of the K classes, if the model has them.
-        known: whether the network gives probabilities, once it was used: a later batch does not decide again.
+        decisions: whether the network gives `probabilities`, once it was used: a later batch does not decide again.
     """
 
     network: nn.Module
@@ -61,7 +61,7 @@ class Classifier:
     layer: str | None = None
     channels_last: bool | None = None
     classes: tuple[str, ...] | None = None
-    known: dict[str, bool] = field(default_factory=dict, init=False)
+    decisions: dict[str, bool] = field(default_factory=dict, init=False)
 
     def __repr__(self) -> str:
         size = "pictures as they are" if self.image_size is None else "{}x{} pixels".format(*self.image_size)
@@ -140,12 +140,12 @@ class Classifier:
             return output
         if output.shape[1] == 1:
             return torch.cat((torch.zeros_like(output), output), 1)
-        if not self.known and len(output):
-            self.known["probabilities"] = _are_shares(output)
-            if self.known["probabilities"]:
+        if not self.decisions and len(output):
+            self.decisions["probabilities"] = _are_shares(output)
+            if self.decisions["probabilities"]:
                 message = f"{type(self.network).__name__} returns probabilities, not logits: their logarithms are used."
                 warnings.warn(message, stacklevel=2)
-        return output.clamp(min=torch.finfo(output.dtype).tiny).log() if self.known.get("probabilities") else output
+        return output.clamp(min=torch.finfo(output.dtype).tiny).log() if self.decisions.get("probabilities") else output
 
     def logits(self, images: Images) -> NDArray[np.float32]:
         """Logits, float32 (N, K), of stored images, uint8 (N, H, W, 3)."""
@@ -352,7 +352,8 @@ def adapt(
         "channels_last": channels_last,
         "classes": None if classes is None else tuple(classes),
     }
-    adapted = replace(known, **{name: value for name, value in passed.items() if value is not None})
+    changed = {name: value for name, value in passed.items() if value is not None}
+    adapted = replace(known, **changed) if changed else known
     mean, std, size = adapted.mean, adapted.std, adapted.image_size
     if (mean is None) != (std is None) or len(mean or ()) != len(std or ()) or not all(one > 0 for one in std or ()):
         raise ChoiceError(f"mean and std must have one number a channel each, std above 0 (got {mean} and {std}).")
