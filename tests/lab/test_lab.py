@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from lab.baselines import BASELINES
 from lab.evidence import neighbour_shares
-from lab.gradient_free import GRADIENT_FREE
+from lab.gradient_free import GRADIENT_FREE, eigencam, scorecam
 from lab.placed import placed_contrast
-from lab.removal_scores import CURVE_SHARES, deletion, impute
+from lab.removal_scores import CURVE_SHARES, deletion, impute, insertion, road
 from lab.shortcut import plant_shortcut
 from lab.views import predict_two_views
 from seefar import class_maps, recipe, train
@@ -38,6 +38,18 @@ MakeNet = Callable[..., ResNet18]
 METHODS = {**BASELINES, **GRADIENT_FREE}
 
 
+class Toy(nn.Module):
+    """The two channels of the input; class 0 is twice the mean of the first minus the mean of the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.Identity()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        means = self.cells(inputs).mean((2, 3))
+        return torch.stack((2 * means[:, 0] - means[:, 1], means[:, 0]), dim=1)
+
+
 @pytest.fixture
 def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -49,6 +61,20 @@ def test_each_is_called_like_gradcam(make_net: MakeNet, images: np.ndarray, name
     maps = method(net, images, [0, 1, 2])
     assert (maps.shape, maps.dtype) == ((3, 8, 8), np.float32)
     assert method(net, images, 1, layer="layer2").shape == (3, 16, 16)
+
+
+def test_gradient_free_maps_by_hand() -> None:
+    """Eigen-CAM: the channels do not overlap, so the stronger one alone is the first singular vector.
+
+    Score-CAM: shown alone, the first gives a logit of 2 * 3/36 = 1/6, the second one of -5/36.
+    """
+    inputs, expected = torch.zeros(1, 2, 6, 6), np.zeros((1, 6, 6))
+    inputs[0, 0, 1, 2], inputs[0, 1, 4, 5] = 3.0, 5.0
+    expected[0, 4, 5] = 5
+    np.testing.assert_allclose(eigencam(Toy(), inputs, 0, layer="cells"), expected, atol=1e-6)
+    first, second = np.exp([1 / 6, -5 / 36]) / np.exp([1 / 6, -5 / 36]).sum()
+    expected[0, 1, 2], expected[0, 4, 5] = 3 * first, 5 * second
+    np.testing.assert_allclose(scorecam(Toy(), inputs, 0, layer="cells"), expected, atol=1e-6)
 
 
 # ---- Removal scores ----
@@ -73,6 +99,18 @@ def test_deletion_by_hand(brightness: ResNet18) -> None:
     probability = [np.exp(40 * np.round(255 * r) / 255) / (np.exp(40 * np.round(255 * r) / 255) + 2) for r in red]
     expected = sum((a + b) / 20 for a, b in pairwise(probability))
     assert deletion(brightness, image, RED, ranks)[0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_map_that_points_to_what_counts_does_better_than_one_that_points_away(brightness: ResNet18) -> None:
+    image, ranks = half_red()
+    away = ranks.max() - ranks
+    net = brightness
+    assert deletion(net, image, RED, ranks)[0] < deletion(net, image, RED, away)[0]
+    # Blurring keeps the mean, so no pixel of the shown ones changes this network's answer much: it is sure throughout.
+    assert insertion(net, image, RED, ranks)[0] > 0.99
+    better, worse = road(net, image, RED, ranks)[0], road(net, image, RED, away)[0]
+    assert better > 0.1
+    assert worse == pytest.approx(-better, abs=0.02)
 
 
 def test_imputation_agrees_with_a_dense_solver() -> None:

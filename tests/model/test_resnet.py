@@ -43,12 +43,6 @@ def test_the_stem_for_large_images() -> None:
         size: tuple(net.features(torch.zeros(1, 3, *size)).shape[2:]) for size in ((224, 224), (160, 96), (65, 70))
     }
     assert cells == {(224, 224): (7, 7), (160, 96): (5, 3), (65, 70): (3, 3)}
-    inputs = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    expected = torch.relu(net.bn1(torch.conv2d(inputs, net.conv1.weight, stride=2, padding=3)))
-    expected = torch.nn.MaxPool2d(3, 2, 1)(expected)
-    for stage in STAGES:
-        expected = net.get_submodule(stage)(expected)
-    torch.testing.assert_close(net.features(inputs), expected)
     with pytest.raises(ChoiceError):
         ResNet18(stem_stride=2)
 
