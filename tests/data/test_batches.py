@@ -154,17 +154,10 @@ WHITE = np.full((32, 32, 3), 255, np.uint8)
 
 
 def augmented(
-    kind: str,
-    image: np.ndarray,
-    count: int,
-    padding: int = 0,
-    hole: int = 0,
-    probability: float = 1.0,
-    fill: tuple[int, ...] = (0, 0, 0),
-    border: Border = "black",
+    kind: str, image: np.ndarray, count: int, padding: int = 0, hole: int = 0, probability: float = 1.0
 ) -> np.ndarray:
     """The image so many times, each augmented by itself, uint8 (count, H, W, 3)."""
-    settings = padding, hole, probability, fill, border
+    settings = padding, hole, probability, (0, 0, 0)
     if kind == "torch":
         batch = torch.from_numpy(image).expand(count, *image.shape)
         return BatchAugmentation(*settings)(batch, np.random.default_rng(0)).numpy()
@@ -215,9 +208,8 @@ def test_a_crop_is_that_of_the_image_padded_by_opencv(border: Border, mode: int)
 
 @pytest.mark.parametrize("name", ["seed", "fast", "demo"])
 def test_recipes_crop_where_there_is_padding_and_seed_hides_half_of_the_images(shapes: Data, name: str) -> None:
-    batches = build_batches(
-        recipe(name, batch_size=200, **({} if name == "seed" else {"cutout": 0, "flip": "none"})), shapes
-    )
+    changes = {} if name == "seed" else {"cutout": 0, "flip": "none"}
+    batches = build_batches(recipe(name, batch_size=200, **changes), shapes)
     images, originals = batches[0, 0].images.numpy(), shapes.train.images[batches.order(0)[:200]]
     touched = (images != originals).any(-1)  # (N, H, W)
     if name == "seed":

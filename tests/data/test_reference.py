@@ -91,10 +91,8 @@ def test_a_damaged_file_is_named_with_both_checksums(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
-    assert sum(len(one.files) for one in reference_sources()) == 32
-    assert all(
-        len(one.commit) == 40 and all(len(sha) == 64 for _, sha in one.files.values()) for one in reference_sources()
-    )
+    listed = [sha256 for source in reference_sources() for _, sha256 in source.files.values()]
+    assert [len(sha256) for sha256 in listed] == [64] * 32
     with pytest.raises(DataError, match=f"{tmp_path} lacks 1 file .*{PEOPLE}: `seefar data reference`"):
         load_reference(tmp_path, fetch=False)
 
