@@ -8,7 +8,7 @@ import torch
 
 from seefar.errors import ChoiceError, DataError
 from seefar.model.inference import weights_fingerprint
-from seefar.model.resnet import STAGES, BasicBlock, Projection, ResNet18, dense_twin, stem_stride_for
+from seefar.model.resnet import BasicBlock, Projection, ResNet18, dense_twin, stem_stride_for
 
 MakeNet = Callable[..., ResNet18]
 
