@@ -98,6 +98,7 @@ def test_probabilities_become_their_logarithms_also_in_half_precision(tmp_path: 
         ("a.json", '{"a": 1}', "cat/b.jpg and 1 other"),
         ("a.json", '["cat", "dog", "bird"]', "bird for image 2"),
         ("a.json", "[0, 1]", "2 images, but there are 3"),
+        ("a.json", '["cat", "dog", "dog", "dog"]', "4 images, but there are 3"),
         ("a.json", "[[0, 1], [1, 0], [1, 0]]", "3 classes"),
         ("a.json", "[0, 1, -1]", "got -1 for image 2"),
         ("a.json", "[0, 1, 1.5]", "got 1.5 for image 2"),

@@ -34,6 +34,7 @@ class _Table(NamedTuple):
     cells: NDArray[Any]
     titles: Sequence[str] | None = None
     names: Sequence[str] | None = None
+    has_titles: bool = False  # perhaps, in the first row
 
 
 def find_predictions(path: str | Path) -> Path:
@@ -82,7 +83,7 @@ def _read(path: Path) -> _Table:
             rows = read_table(path)
             if not rows:
                 raise ValueError("it is empty.")
-            return _Table(np.array(rows, dtype=str).reshape(len(rows), -1))
+            return _Table(np.array(rows, dtype=str).reshape(len(rows), -1), has_titles=True)
         case ".json":
             value = parse_json(read_bytes(path).decode("utf-8-sig"))
             if isinstance(value, dict):
@@ -121,8 +122,7 @@ def _match(
     """The cells (N, C) in the order of the images without their names, the titles of the columns, and how."""
     cells, titles = table.cells, table.titles
     columns = {} if table.names is None else {-1: table.names}
-    is_text = cells.dtype.kind == "U" and titles is None and table.names is None  # its first row may be titles
-    if is_text and (files is not None or cells.shape[1] in (2, num_classes + 1)):
+    if table.has_titles and (files is not None or cells.shape[1] in (2, num_classes + 1)):
         columns = {at: cells[:, at].tolist() for at in range(cells.shape[1])}
     wanted = [files] if files is not None else [[str(i + first) for i in range(count)] for first in (0, 1)]
     found = [(at, *_rows(names, own)) for at, names in columns.items() for own in wanted]
@@ -134,7 +134,7 @@ def _match(
             + (f" and {missing - 1} other pictures." if missing > 1 else ".")
         )
     if missing:
-        if is_text and (len(cells) == count + 1 or {*map(str.casefold, cells[0])} & {*PREDICTED}):
+        if table.has_titles and (len(cells) == count + 1 or {*map(str.casefold, cells[0])} & {*PREDICTED}):
             cells, titles = cells[1:], cells[0].tolist()
         if len(cells) != count:
             raise ValueError(f"it has predictions for {len(cells):,} images, but there are {count:,}.")
