@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +79,14 @@ def metrics_of(name: str) -> dict[str, Any]:
 
 def test_predicted_classes_alone_make_a_run_folder(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_csv(photos, {"r1.png": "green", "b2.png": "red"})
-    assert (
-        main(["audit", "photos", "--predictions", "mine.csv", "--name", "mine", "--image-size", "32", "--quiet"]) == 0
-    )
+    flags = ["--predictions", "mine.csv", "--name", "mine", "--image-size", "32", "48", "--quiet"]
+    assert main(["audit", "photos", *flags]) == 0
     assert "2 mistakes" in capsys.readouterr().out
+    assert json.loads(Path("runs/mine/audit.json").read_text())["image_size"] == [32, 48]
     found = metrics_of("mine")
     # scikit-learn 1.7: confusion_matrix(labels, predicted), rows blue, green, red
     assert found["test"]["confusion"] == [[3, 0, 1], [0, 4, 0], [0, 1, 3]]
-    assert (found["test"]["n"], found["test"]["mistakes"], found["test"]["loss"]) == (12, 2, None)
-    assert found["label_issues"] is None
+    assert (found["test"]["n"], found["test"]["loss"], found["label_issues"]) == (12, None, None)
     assert "calibration" not in found
     rows = Path("runs/mine/mistakes.csv").read_text().splitlines()
     assert rows[0].startswith("index,true,predicted,confidence,true_probability,loss,file")
@@ -96,8 +94,8 @@ def test_predicted_classes_alone_make_a_run_folder(photos: Path, capsys: pytest.
         ["2", "blue", "red", "", "", "", "blue/b2.png"],
         ["9", "red", "green", "", "", "", "red/r1.png"],
     ]
-    for words in (["report", "mine"], ["verify", "mine"], ["evaluate", "mine"], ["explain", "mine"]):
-        assert main([*words, "--quiet"][: 2 if words[0] == "verify" else 3]) == 0
+    for command in ("report", "evaluate", "explain"):
+        assert main([command, "mine", "--quiet"]) == 0
     assert seefar.verify("mine") == []
     write_csv(photos, {}, "right.csv")
     assert main(["compare", "mine", "right.csv", "--quiet", "--json"]) == 0
@@ -116,7 +114,6 @@ def test_counts_and_rates_are_those_of_scikit_learn(photos: Path) -> None:
     Path("p.csv").write_text("\n".join(",".join(line) for line in text) + "\n")
     found = audit("photos", "p.csv").evaluation.metrics
     assert np.array_equal(found.confusion, metrics.confusion_matrix(test.labels, predicted))
-    assert found.accuracy == metrics.accuracy_score(test.labels, predicted)
     recalls = metrics.recall_score(test.labels, predicted, average=None)
     np.testing.assert_allclose([one.recall for one in found.classes], recalls)
     assert found.loss == pytest.approx(metrics.log_loss(test.labels, shares), rel=1e-5)
@@ -151,7 +148,6 @@ def test_pictures_have_the_size_of_the_model_and_none_is_guessed(photos: Path) -
     with pytest.raises(ChoiceError, match=r"Net .*--image-size"):
         prepare_audit(photos, model=network, progress=silent)
     assert prepare_audit(photos, model=seefar.adapt(network, image_size=48), progress=silent)[1].image_size == 48
-    assert prepare_audit(photos, model=network, image_size=40, progress=silent)[1].image_size == 40
 
 
 @pytest.mark.slow
@@ -198,11 +194,11 @@ def test_a_folder_is_about_one_thing(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{}", '{"classes": 3, "fingerprint": 1, "image_size": []}', "x"])
-def test_a_damaged_audit_is_refused(photos: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_audit_is_refused(in_folder: Path, content: str) -> None:
     Path("runs/audit").mkdir(parents=True)
     Path("runs/audit/audit.json").write_text(content)
-    assert main(["report", "audit", "--quiet"]) == 2
-    assert "audit.json" in capsys.readouterr().err
+    with pytest.raises(RunError, match=r"audit\.json"):
+        open_finished("audit")
 
 
 @pytest.mark.slow
@@ -226,22 +222,13 @@ def test_other_pictures_are_judged_in_a_folder_of_their_own(
     assert "nowhere" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore")  # the model is at chance
 def test_near_duplicates_are_found_without_a_model(few: Data, in_folder: Path, coarse: None) -> None:
-    train = few.train
     images = few.test.images.copy()
-    images[3] = train.images[5, :, ::-1]
-    data = Data("mine", train, Split(images, few.test.labels, few.classes))
-    predicted = np.eye(10)[(few.test.labels + 1) % 10]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = audit(data, predicted).neighbours
-    assert found is not None
+    images[3] = few.train.images[5, :, ::-1]
+    data = Data("mine", few.train, Split(images, few.test.labels, few.classes))
+    found = audit(data, np.eye(10)[(few.test.labels + 1) % 10]).neighbours
     assert [(one.index, one.training, one.mirrored) for one in found.duplicates] == [(3, 5, True)]
     assert (found.of_true == -1).all()
-
-
-def test_predictions_of_other_pictures_are_refused(few: Data, in_folder: Path) -> None:
-    other = Predictions.of(np.eye(10)[few.train.labels], few.train)
     with pytest.raises(DataError, match="other images"):
-        audit(few.test, other)
-    assert not list(in_folder.iterdir())
+        audit(few.test, Predictions.of(np.eye(10)[few.train.labels], few.train))

@@ -20,10 +20,10 @@ from torch import nn
 from seefar import artifacts as table
 from seefar.artifacts import Calibrations, Job, page_content, read_store
 from seefar.choices import Choices, DeviceName, Fit, InferencePrecision, PrecisionName
-from seefar.data import Data
+from seefar.data import Data, load_data
 from seefar.data.images import ImageSize, Labels, Split, differing_names
 from seefar.errors import ChoiceError, DataError, RunError, printable
-from seefar.evaluation.audit import PREDICTED_SIZE, Audit, load_audit, load_pictures, prepare_audit
+from seefar.evaluation.audit import PREDICTED_SIZE, Audit, load_audit, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.given import SUFFIXES, find_predictions, read_predictions
@@ -419,16 +419,15 @@ def open_finished(
 ) -> tuple[Run | Audit, Data]:
     """A finished training or an audit, and its data: those that it was made with, or the data set called `data`."""
     folder = find_run(name)
-    common: dict[str, Any] = {"data_dir": data_dir, "progress": progress}
     if not folder.audit.exists():
         run = load_run(folder, device, precision)
-        return run, load_for(run.recipe, name=data, **common)
+        return run, load_for(run.recipe, data_dir, data, progress=progress)
     if precision == "bfloat16":
         raise ChoiceError(f"precision must be float32 for {folder}, an audit (got bfloat16): leave it out.")
     audited = load_audit(folder, device)
     source = audited.source
-    pictures = load_pictures(data or source.pictures, source.image_size, source.fit, classes=source.classes, **common)
-    return audited, pictures
+    options: dict[str, Any] = {"classes": source.classes, "to_judge": True, "progress": progress}
+    return audited, load_data(data or source.pictures, data_dir, source.image_size, source.fit, **options)
 
 
 # ---- Comparison of runs ----
@@ -493,7 +492,7 @@ def _test_images(
         return open_finished(folders[0], data, data_dir=data_dir, progress=progress)[1].test
     if data is None:
         raise DataError("A file of predictions does not contain the images: pass data (--data cifar10).")
-    return load_pictures(data, PREDICTED_SIZE, data_dir=data_dir, progress=progress).test
+    return load_data(data, data_dir, PREDICTED_SIZE, to_judge=True, progress=progress).test
 
 
 def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progress | None = None) -> Labels:

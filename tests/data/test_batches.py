@@ -1,22 +1,29 @@
-"""What a batch consists of, and the thread that makes one ahead."""
+"""What a batch consists of, the thread that makes one ahead, and both augmentations against numbers by hand."""
 
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from seefar.choices import Flip
+from seefar.choices import Border, Flip
 from seefar.data import Data, Split
-from seefar.data.batches import AugmentedBatches, Batch, BatchAugmentation, DeviceBatches, pipeline, training_batches
-from seefar.seeds import Stream
+from seefar.data.batches import (
+    AugmentedBatches,
+    Batch,
+    BatchAugmentation,
+    DeviceBatches,
+    crop,
+    pipeline,
+    training_batches,
+)
 from seefar.training import loop
 from seefar.training.loop import build_batches
-from seefar.training.recipe import recipe
+from seefar.training.recipe import RECIPES, recipe
 
 CPU = torch.device("cpu")
 KINDS = pytest.mark.parametrize("kind", ["albumentations", "torch"])
@@ -57,15 +64,6 @@ def test_an_epoch_shows_every_image_once_with_its_own_label(kind: str) -> None:
     assert not np.array_equal(dataset.order(0), dataset.order(1))
 
 
-def test_order_mirroring_and_batches_are_drawn_apart() -> None:
-    """With seed, epoch and batch all 0, numpy's generator for (0,), (0, 0) and (0, 0, 0) would be the same one."""
-    drawn = [np.random.default_rng((stream, 0)).random() for stream in Stream]
-    assert len({round(number, 9) for number in drawn}) == len(Stream)
-    dataset = batches_of("torch", numbered(2000), PLAIN, "alternating", 1000)
-    mirrored = [(dataset[0, number].images[:, 0, 0, 0] == 0).float().mean().item() for number in range(2)]
-    assert mirrored == pytest.approx([0.5, 0.5], abs=0.08)  # those shown first are mirrored as often as the others
-
-
 @KINDS
 def test_a_batch_depends_on_seed_epoch_and_number_only(kind: str) -> None:
     dataset = batches_of(kind, numbered(48))
@@ -100,18 +98,14 @@ def test_a_gpu_augments_what_fits_into_its_memory(shapes: Data, monkeypatch: pyt
 
 
 @KINDS
-@pytest.mark.parametrize("name", ["fast", "seed"])
-def test_the_thread_changes_no_batch(shapes: Data, name: str, kind: str) -> None:
+def test_the_thread_changes_no_batch(shapes: Data, kind: str) -> None:
     """The 27th batch of an epoch has 2 of the 600 images left."""
-    plan = recipe(name, batch_size=23)
-    settings = plan.crop_padding, plan.cutout, plan.cutout_probability, (1, 2, 3), plan.crop_border
     positions = [(0, 1), (0, 25), (0, 26), (1, 1), (3, 2)]
-    dataset = batches_of(kind, shapes.train, settings, plan.flip, 23)
+    dataset, alone = (batches_of(kind, shapes.train, size=23) for _ in range(2))
     with training_batches(dataset, positions, pin_memory=False) as batches:
         found = list(batches)
     assert [(batch.epoch, batch.number) for batch in found] == positions
     assert [len(batch.labels) for batch in found] == [23, 23, 2, 23, 23]
-    alone = batches_of(kind, shapes.train, settings, plan.flip, 23)
     assert all(same(batch, alone[position]) for batch, position in zip(found, positions, strict=True))
 
 
@@ -133,24 +127,11 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
-def test_one_batch_is_made_ahead_and_not_more() -> None:
-    dataset = Counted()
-    with training_batches(dataset, [(0, number) for number in range(3)], pin_memory=False) as batches:
-        next(batches)
-        for _ in range(100):
-            if len(dataset.made) == 2:
-                break
-            time.sleep(0.01)
-        time.sleep(0.05)
-        assert dataset.made == [0, 1]
-        assert len(threads()) == 1
-    assert threads() == []
-
-
 def read(dataset: AugmentedBatches, count: int, error: type[BaseException] | None = None) -> None:
     """Read so many batches of ten, and end as a training does."""
     with training_batches(dataset, [(0, number) for number in range(10)], pin_memory=False) as batches:
         assert [next(batches).number for _ in range(count)] == list(range(count))
+        assert len(threads()) == 1
         if error:
             raise error
 
@@ -165,3 +146,74 @@ def test_the_thread_ends_with_an_error_of_the_reader_or_of_its_own(
         read(dataset, count, error)
     assert threads() == []
     assert len(dataset.made) <= count + 1
+
+
+# ---- Augmentation ----
+
+WHITE = np.full((32, 32, 3), 255, np.uint8)
+
+
+def augmented(
+    kind: str, image: np.ndarray, count: int, padding: int = 0, hole: int = 0, probability: float = 1.0
+) -> np.ndarray:
+    """The image so many times, each augmented by itself, uint8 (count, H, W, 3)."""
+    settings = padding, hole, probability, (0, 0, 0)
+    if kind == "torch":
+        batch = torch.from_numpy(image).expand(count, *image.shape)
+        return BatchAugmentation(*settings)(batch, np.random.default_rng(0)).numpy()
+    transform = pipeline(len(image), *settings)
+    transform.set_random_seed(0)
+    return np.stack([transform(image=image)["image"] for _ in range(count)])
+
+
+@KINDS
+def test_cutout_hides_each_pixel_as_often_as_the_paper_says(kind: str) -> None:
+    """DeVries & Taylor: a 16x16 square centred on a pixel drawn evenly; 16 of 32 rows as centre hide the middle row.
+
+    Centre row c hides rows c - 8 to c + 7: 8 to 15 of them for c = 0 to 7, 16 for 8 to 24, 15 to 9 for 25 to 31. That
+    is 92 + 17 * 16 + 84 = 448 in 32 places, so 14 rows and 14 * 14 = 196 pixels in the mean.
+    """
+    hidden = augmented(kind, WHITE, 1500, hole=16)[..., 0] == 0  # (N, H, W)
+    assert hidden[:, 16, 16].mean() == pytest.approx(0.25, abs=0.05)  # 4.5 standard errors
+    assert hidden.sum((1, 2)).mean() == pytest.approx(196, abs=5)  # of 50 pixels deviation: 3.9 standard errors
+    rows = np.array([len([c for c in range(32) if r - 7 <= c <= r + 8]) / 32 for r in range(32)])
+    np.testing.assert_allclose(hidden.mean(0), np.outer(rows, rows), atol=0.055)
+    half = augmented(kind, WHITE, 500, hole=16, probability=0.5)[..., 0] == 0
+    assert half.any((1, 2)).mean() == pytest.approx(0.5, abs=0.09)
+
+
+@KINDS
+def test_the_crop_of_a_padded_image_moves_it_by_up_to_the_padding(kind: str) -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[4, 4] = 255
+    places = [np.argwhere(one[..., 0])[0] - 2 for one in augmented(kind, image, 1250, padding=2)]
+    counts = np.zeros((5, 5))
+    np.add.at(counts, tuple(np.transpose(places)), 1)
+    chi_square = ((counts - 50) ** 2 / 50).sum()
+    assert chi_square < 51.2  # of 24 degrees of freedom, in 999 of 1000 cases
+
+
+@pytest.mark.parametrize(("border", "mode"), [("black", cv2.BORDER_CONSTANT), ("reflected", cv2.BORDER_REFLECT_101)])
+def test_a_crop_is_that_of_the_image_padded_by_opencv(border: Border, mode: int) -> None:
+    """Not square, and padded by more than its size, so that it is reflected more than once."""
+    height, width, padding = 5, 9, 20
+    image = np.random.default_rng(0).integers(1, 256, (height, width, 3), dtype=np.uint8)
+    padded = cv2.copyMakeBorder(image, padding, padding, padding, padding, mode)
+    top, left = np.mgrid[0 : 2 * padding + 1, 0 : 2 * padding + 1].reshape(2, -1)
+    images = torch.from_numpy(image).expand(len(top), -1, -1, -1)
+    found = crop(images, *(torch.from_numpy(corner - padding) for corner in (top, left)), border).numpy()
+    expected = [padded[row : row + height, column : column + width] for row, column in zip(top, left, strict=True)]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["seed", "fast", "demo"])
+def test_recipes_crop_where_there_is_padding_and_seed_hides_half_of_the_images(shapes: Data, name: str) -> None:
+    changes = {} if name == "seed" else {"cutout": 0, "flip": "none"}
+    batches = build_batches(recipe(name, batch_size=200, **changes), shapes)
+    images, originals = batches[0, 0].images.numpy(), shapes.train.images[batches.order(0)[:200]]
+    touched = (images != originals).any(-1)  # (N, H, W)
+    if name == "seed":
+        assert touched.any((1, 2)).mean() == pytest.approx(0.5, abs=0.12)
+        assert (images[touched] == 127).all()
+    else:
+        assert 1 - touched.any((1, 2)).mean() < 3 / (2 * RECIPES[name].crop_padding + 1) ** 2

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import requests
 from tiny_host import CONTENT, MD5, Host
 from tiny_job import Lines
 
@@ -92,19 +91,6 @@ def test_when_every_address_fails_each_answer_is_told_and_a_damaged_file_is_kept
     assert (tmp_path / "file").read_bytes() == b"rubbish"  # it may be worth something to its owner
 
 
-def test_a_host_that_is_silent_is_waited_for_3_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def get(*_: object, timeout: tuple[float, float], **__: object) -> None:
-        asked.append(timeout)
-        raise requests.ConnectTimeout
-
-    monkeypatch.setattr(requests, "get", get)
-    with pytest.raises(DataError, match="no connection"):
-        download(Remote(("http://127.0.0.1/",), MD5, 1), tmp_path / "file", SILENT)
-    assert [connect for connect, _ in asked] == [pytest.approx(3, abs=0.1)]
-
-
 @pytest.fixture
 def dripping() -> Iterator[tuple[str, list[bytes]]]:
     """A host that sends what is in the list, then a byte in 0.05 s for ever."""
@@ -145,19 +131,6 @@ def test_a_host_that_drips_is_given_up_in_time(
     with pytest.raises(OSError):  # noqa: PT011  # each way to fail has its own message
         transfer(url, tmp_path / "part", 1000, SILENT)
     assert time.monotonic() - began < 5
-
-
-def test_what_came_from_a_slow_host_is_kept_for_the_next_try(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", (0.1, 0.4))
-    monkeypatch.setattr(module, "SLOWEST", 10_000_000)
-    with pytest.raises(DataError, match="slow"):
-        fetch(host, tmp_path / "file", "slow")
-    have = (tmp_path / "file.part").stat().st_size
-    assert 0 < have < len(CONTENT)
-    fetch(host, tmp_path / "file", "good")
-    assert host.asked[1:] == [("good", have)]
 
 
 # ---- Several at once ----

@@ -18,7 +18,8 @@ from tiny_job import Lines
 
 from seefar.data import folder as module
 from seefar.data import load_data
-from seefar.data.folder import cache_folder, load_folder, load_split
+from seefar.data.folder import load_folder, load_split
+from seefar.data.images import Data
 from seefar.errors import DataError
 from seefar.progress import SILENT
 
@@ -30,12 +31,8 @@ def picture(path: Path, colour: tuple[int, int, int] = (1, 2, 3)) -> None:
     Image.new("RGB", (40, 30), colour).save(path)
 
 
-def tree(root: Path, *folders: str) -> Path:
-    """Five pictures in each folder."""
-    for place in folders:
-        for number in range(5):
-            picture(root / place / f"{number}.png", (number, 0, 0))
-    return root
+def load(folder: Path, *size_and_fit: Any, **options: Any) -> Data:
+    return load_folder(folder, *size_and_fit, progress=SILENT, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -65,26 +62,17 @@ def flat(tmp_path: Path) -> Path:
     return tmp_path / "flat"
 
 
-def test_classes_are_the_folder_names_in_order(folder: Path) -> None:
-    data = load_data(str(folder), image_size=24, progress=SILENT)
-    assert data.classes == ("blue", "red")
-    assert data.train.labels.tolist() == [0, 1, 1]
-    assert data.test.labels.tolist() == [0, 1]
-    assert data.train.images.shape == (3, 24, 24, 3)
-    np.testing.assert_array_equal(data.train.images[0], np.broadcast_to([0, 0, 255], (24, 24, 3)))
-    assert data.train.files == ("train/blue/b.PNG", "train/red/a.png", "train/red/c.bmp")
-    assert data.test.files == ("test/blue/b.PNG", "test/red/a.png")
-
-
-def test_notes_in_the_folder_correct_labels_of_test_images(folder: Path) -> None:
-    before = load_data(folder, progress=SILENT)
-    (folder / "notes.csv").write_text("index,tag,new_label,note\n0,,red,\n1,odd,,\n", encoding="utf-8")
-    data = load_data(folder, progress=SILENT)
-    assert data.test.labels.tolist() == [1, 1]
+@pytest.mark.parametrize("parts", [True, False])
+def test_notes_in_the_folder_correct_labels_of_test_images(folder: Path, flat: Path, parts: bool) -> None:
+    place = folder if parts else flat
+    before = load(place)
+    (place / "notes.csv").write_text("index,tag,new_label,note\n0,,red,\n1,odd,,\n", encoding="utf-8")
+    data = load(place)
+    assert data.test.labels.tolist() == [1, *before.test.labels[1:]]
     assert set(data.notes) - set(before.notes) == {"1 label of test images corrected by notes.csv"}
-    (folder / "notes.csv").write_text("index,tag,new_label,note\n2,,red,\n", encoding="utf-8")
+    (place / "notes.csv").write_text("index,tag,new_label,note\n9,,red,\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"notes\.csv, line 2"):
-        load_data(folder, progress=SILENT)
+        load(place)
 
 
 def test_every_format_and_folders_within_a_class_are_read_and_the_rest_is_counted(folder: Path) -> None:
@@ -102,8 +90,15 @@ def test_every_format_and_folders_within_a_class_are_read_and_the_rest_is_counte
     assert shown.found == [f"{folder}: {note}" for note in data.notes]
     reasons = "1 .heic, 1 .txt, 1 broken links or not regular files, 1 outside the class folders, 1 without an ending"
     assert data.notes[0] == f"skipped 5 files: {reasons}"
-    assert data.notes[1].startswith("9 of 9 pictures have another shape")
     assert "25% of their pixels are cut off (at most 25%" in data.notes[1]  # 30 of 40 columns stay
+
+
+def tree(root: Path, folders: list[str]) -> Path:
+    """Five pictures in each folder."""
+    for place in folders:
+        for number in range(5):
+            picture(root / place / f"{number}.png", (number, 0, 0))
+    return root
 
 
 @pytest.mark.parametrize(
@@ -125,9 +120,9 @@ def test_every_format_and_folders_within_a_class_are_read_and_the_rest_is_counte
 def test_parts_and_classes(
     folders: list[str], classes: tuple[str, ...], train: int, test: int, note: str, tmp_path: Path
 ) -> None:
-    tree(tmp_path, *folders)
+    tree(tmp_path, folders)
     (tmp_path / "loop").symlink_to("loop")
-    data = load_folder(tmp_path, progress=SILENT)
+    data = load(tmp_path)
     assert (data.classes, len(data.train), len(data.test)) == (classes, train, test)
     assert any(note in line for line in data.notes)
 
@@ -147,86 +142,66 @@ def test_parts_and_classes(
 )
 def test_folders_of_no_clear_classes_are_refused(folders: list[str], named: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=named):
-        load_folder(tree(tmp_path, *folders), progress=SILENT)
+        load(tree(tmp_path, folders))
 
 
 def test_a_class_of_no_or_one_picture_is_named(flat: Path) -> None:
     (flat / "green").mkdir()
     with pytest.raises(DataError, match=r"green in .* holds no picture"):
-        load_folder(flat, progress=SILENT)
+        load(flat)
     picture(flat / "green" / "a.png")
     with pytest.raises(DataError, match="green has one picture"):
-        load_folder(flat, progress=SILENT)
+        load(flat)
     with pytest.raises(DataError, match="16 to 512 pixels"):
-        load_folder(flat, (32, 15), progress=SILENT)
+        load(flat, (32, 15))
     with pytest.raises(DataError, match=r"no data set 'cifar11'.*cifar10, cifar100, fashion_mnist, shapes"):
         load_data("cifar11")
 
 
 def test_without_test_a_fifth_of_each_class_is_set_aside(flat: Path) -> None:
-    data = load_folder(flat, progress=SILENT)
+    data = load(flat)
     assert np.bincount(data.test.labels).tolist() == [1, 2]  # of 5 and 10
     assert np.bincount(data.train.labels).tolist() == [4, 8]
-    assert data.train.files is not None
-    assert data.test.files is not None
-    assert len({*data.train.files, *data.test.files}) == 15
+    train, test = data.train.files or (), data.test.files or ()
+    assert len({*train, *test}) == 15
     # The pictures are those of the names, and a further one moves at most one.
-    number = int(data.test.files[-1].split("/")[1].removesuffix(".png"))
+    number = int(test[-1].split("/")[1].removesuffix(".png"))
     assert data.test.images[-1, 0, 0].tolist() == [200 + number, 0, 0]
     picture(flat / "red" / "00.png")
-    assert len({*data.test.files} - {*(load_folder(flat, progress=SILENT).test.files or ())}) <= 1
+    assert len({*test} - {*(load(flat).test.files or ())}) <= 1
 
 
-def test_bad_files_are_named_all_at_once(folder: Path) -> None:
-    for number in range(3):
-        (folder / "train" / "red" / f"broken{number}.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    with pytest.raises(DataError, match=r"(?s)3 of 8 files .*broken0\.jpg cannot.*broken1\.jpg.*broken2\.jpg"):
-        load_data(str(folder), progress=SILENT)
-
-
-def test_file_names_are_data(folder: Path) -> None:
+def test_bad_files_are_named_all_at_once_and_names_are_data(folder: Path) -> None:
     """Markup stays as it is; what would act on a terminal is spelled out wherever it is printed."""
     for part in ("train", "test"):
         picture(folder / part / "<i>\x1b[31mx" / "<b>\x1b[2J.png")
-    data = load_data(str(folder), progress=SILENT)
+    data = load(folder)
     assert data.classes[0] == r"<i>\x1b[31mx"
-    assert data.train.files is not None
-    assert data.train.files[0] == "train/<i>\x1b[31mx/<b>\x1b[2J.png"
-    (folder / "train" / "red" / "\x1b[2J.png").write_bytes(b"")
-    with pytest.raises(DataError) as error:
-        load_data(str(folder), progress=SILENT)
+    assert (data.train.files or ())[0] == "train/<i>\x1b[31mx/<b>\x1b[2J.png"
+    for name in ("\x1b[2J.png", "broken0.jpg", "broken1.jpg"):
+        (folder / "train" / "red" / name).write_bytes(b"\xff\xd8\xff no picture")
+    with pytest.raises(DataError, match=r"(?s)3 of 10 files .*\\x1b\[2J\.png cannot.*broken0\.jpg.*broken1") as error:
+        load(folder)
     assert "\x1b" not in str(error.value)
-    assert r"\x1b[2J.png cannot be read" in str(error.value)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_a_name_that_is_no_unicode_can_be_written_to_a_table(folder: Path) -> None:
-    picture(folder / "train" / "red" / "z.png")
-    (folder / "train" / "red" / "z.png").rename(os.fsdecode(os.fsencode(folder / "train" / "red") + b"/\xff.png"))
-    files = load_data(str(folder), progress=SILENT).train.files
-    assert files is not None
-    assert files[-1].encode("utf-8") == "train/red/\ufffd.png".encode()
 
 
 # ---- The cache ----
 
 
 def test_decoded_pictures_are_kept(folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = load_data(folder, progress=SILENT)
-    assert cache_folder() == own_cache
+    first = load(folder)
     assert len(list(own_cache.iterdir())) == 2
     monkeypatch.setattr(module, "read_all", lambda *_: pytest.fail("decoded again"))
-    second = load_data(folder, progress=SILENT)
-    np.testing.assert_array_equal(second.train.images, first.train.images)
+    second = load(folder)
     assert (second.fingerprint, second.notes) == (first.fingerprint, first.notes)
     second.train.images[0] = 0  # its own memory, not the file
-    np.testing.assert_array_equal(load_data(folder, progress=SILENT).train.images, first.train.images)
+    np.testing.assert_array_equal(load(folder).train.images, first.train.images)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not keep when a file was changed")
 @pytest.mark.parametrize("change", ["content", "name", "size", "gone"])
 def test_changed_files_are_decoded_again(folder: Path, own_cache: Path, change: str) -> None:
-    load_data(folder, progress=SILENT)
+    load(folder)
     path = folder / "train" / "red" / "c.bmp"
     if change == "content":  # of the same size and time
         about = path.stat()
@@ -238,27 +213,26 @@ def test_changed_files_are_decoded_again(folder: Path, own_cache: Path, change: 
         path.rename(path.with_name("d.bmp"))
     elif change == "gone":
         path.unlink()
-    data = load_folder(folder, 24 if change == "size" else 32, progress=SILENT)
+    data = load(folder, 24 if change == "size" else 32)
     assert len(list(own_cache.glob("*.raw"))) == 2
     assert len(data.train) == (2 if change == "gone" else 3)
     if change == "content":
         assert data.train.images[-1, 0, 0].tolist() == [0, 200, 0]
 
 
-def test_a_damaged_or_unwritable_cache_does_no_harm(folder: Path, own_cache: Path) -> None:
-    images = load_data(folder, progress=SILENT).train.images
+def test_a_damaged_or_unwritable_cache_does_no_harm_and_only_the_last_few_are_kept(
+    folder: Path, own_cache: Path
+) -> None:
+    images = load(folder).train.images
     (kept,) = own_cache.glob("*.raw")
     kept.write_bytes(kept.read_bytes()[:-100])
-    np.testing.assert_array_equal(load_data(folder, progress=SILENT).train.images, images)
+    np.testing.assert_array_equal(load(folder).train.images, images)
+    for size in range(20, 32):
+        load(folder, size)
+    assert len(list(own_cache.glob("*.raw"))) == len(list(own_cache.glob("*.json"))) == module.CACHED
     shutil.rmtree(own_cache)
     own_cache.write_text("a file where the folder should be")
-    np.testing.assert_array_equal(load_data(folder, progress=SILENT).train.images, images)
-
-
-def test_only_the_last_few_are_kept(folder: Path, own_cache: Path) -> None:
-    for size in range(20, 32):
-        load_folder(folder, size, progress=SILENT)
-    assert len(list(own_cache.glob("*.raw"))) == len(list(own_cache.glob("*.json"))) == module.CACHED
+    np.testing.assert_array_equal(load(folder).train.images, images)
 
 
 # ---- Sizes and scales ----
@@ -277,7 +251,7 @@ def test_pictures_are_cropped_padded_or_stretched(tmp_path: Path) -> None:
     """Three stripes of a picture that is thrice as wide as high."""
     stripes = np.repeat(np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]), 32, axis=1).repeat(32, axis=0)
     save_tiffs(tmp_path, a=stripes, b=stripes)
-    found = {fit: load_folder(tmp_path, (24, 48), fit, progress=SILENT) for fit in ("crop", "pad", "stretch")}
+    found = {fit: load(tmp_path, (24, 48), fit) for fit in ("crop", "pad", "stretch")}
     crop, pad, stretch = (data.train.images[0] for data in found.values())
     assert crop[12, [2, 24, 45]].tolist() == pad[12, [2, 24, 45]].tolist() == stripes[0, [0, 40, 80]].tolist()
     assert pad[[3, 20], 24].tolist() == [[128] * 3] * 2  # 48 x 16 pixels on grey
@@ -290,50 +264,35 @@ def test_pictures_are_cropped_padded_or_stretched(tmp_path: Path) -> None:
 def test_white_is_chosen_for_the_data_set(tmp_path: Path, white: int) -> None:
     """A dark picture is not made brighter because it is dark."""
     bright, dark = (np.full((32, 32), value, np.uint16) for value in (white, white // 100))
-    data = load_folder(save_tiffs(tmp_path, a=bright, b=dark), progress=SILENT)
+    data = load(save_tiffs(tmp_path, a=bright, b=dark))
     assert sorted({*data.train.images.ravel().tolist()}) == [round(white // 100 * 255 / white), 255]
     assert any(f"4 pictures: {white.bit_length()} bits" in note for note in data.notes)
-
-
-def test_floats_to_255_are_not_stretched_one_by_one(tmp_path: Path) -> None:
-    wide, narrow = (np.tile(np.float32(values).repeat(16), (32, 1)) for values in ([0, 255], [100, 101]))
-    images = load_folder(save_tiffs(tmp_path, a=wide, b=narrow), progress=SILENT).train.images
-    assert images[:, 0, [2, 29], 0].tolist() == [[0, 255], [100, 101]]
 
 
 # ---- Pictures to judge, and tables ----
 
 
-def test_all_pictures_to_judge_are_test_images(flat: Path, folder: Path) -> None:
-    judged = load_folder(flat, to_judge=True, progress=SILENT)
-    assert (len(judged.train), len(judged.test), judged.classes) == (0, 15, ("blue", "red"))
-    parts = load_folder(folder, to_judge=True, progress=SILENT)
-    assert (len(parts.train), len(parts.test)) == (3, 2)
-    shutil.rmtree(folder / "train")
-    alone = load_folder(folder, to_judge=True, progress=SILENT)
-    assert (len(alone.train), len(alone.test)) == (0, 2)
-
-
-def test_the_classes_of_a_model_give_the_labels_their_numbers(flat: Path) -> None:
-    classes = ("red", "green", "blue")
-    found = load_folder(flat, to_judge=True, classes=classes, progress=SILENT)
-    assert found.classes == classes
-    assert np.bincount(found.test.labels).tolist() == [10, 0, 5]
+def test_all_pictures_to_judge_are_test_images_with_the_numbers_of_a_model(flat: Path, folder: Path) -> None:
+    judged = load(flat, to_judge=True, classes=("red", "green", "blue"))
+    assert (len(judged.train), judged.classes) == (0, ("red", "green", "blue"))
+    assert np.bincount(judged.test.labels).tolist() == [10, 0, 5]
     with pytest.raises(DataError, match="blue"):
-        load_folder(flat, to_judge=True, classes=("red", "green"), progress=SILENT)
+        load(flat, to_judge=True, classes=("red", "green"))
+    parts = load(folder, to_judge=True)
+    shutil.rmtree(folder / "train")
+    alone = load(folder, to_judge=True)
+    assert [len(part) for part in (parts.train, parts.test, alone.train, alone.test)] == [3, 2, 0, 2]
 
 
 @pytest.mark.parametrize("head", ["", "name,label\n", "number;class;path\n"])
 def test_paths_and_labels_in_a_table(flat: Path, head: str) -> None:
     names = [f"red/{number}.png" for number in range(10)] + [f"blue/{number}.png" for number in range(5)]
-    labels = ["10"] * 10 + ["9"] * 5  # numbers are in the order of numbers
-    rows = list(zip(names, labels, strict=True))
+    rows = [(name, "10" if "red" in name else "9") for name in names]  # numbers are in the order of numbers
     lines = [f"0;{label};{name}\n" if ";" in head else f"{name},{label}\n" for name, label in rows]
     (flat / "labels.csv").write_text(head + "".join(lines))
-    found = load_folder(flat / "labels.csv", to_judge=True, progress=SILENT)
-    assert found.classes == ("9", "10")
+    found = load(flat / "labels.csv", to_judge=True)
+    assert (found.classes, found.test.files) == (("9", "10"), tuple(names))
     assert found.test.labels.tolist() == [1] * 10 + [0] * 5
-    assert found.test.files == tuple(names)
     split = load_data(flat / "labels.csv", progress=SILENT)
     assert (len(split.train), len(split.test)) == (12, 3)
 
@@ -352,7 +311,7 @@ def test_paths_and_labels_in_a_table(flat: Path, head: str) -> None:
 def test_a_table_that_names_no_pictures_is_refused(flat: Path, text: str, named: str) -> None:
     (flat / "labels.csv").write_text(text)
     with pytest.raises(DataError, match=named):
-        load_folder(flat / "labels.csv", progress=SILENT)
+        load(flat / "labels.csv")
 
 
 # ---- Data sets in memory ----
@@ -404,10 +363,8 @@ SOURCES = {
 @pytest.mark.parametrize("kind", SOURCES)
 def test_every_data_set_gives_the_same(kind: str) -> None:
     found = load_split(SOURCES[kind], 16, progress=SILENT)
-    assert found.classes == CLASSES
-    assert found.labels.tolist() == LABELS
+    assert (found.classes, found.labels.tolist(), found.images.shape) == (CLASSES, LABELS, (3, 16, 16, 3))
     np.testing.assert_array_equal(found.images[:, 3, 3], [array[0, 0] for array in ARRAYS])
-    assert found.images.shape == (3, 16, 16, 3)
 
 
 def test_a_folder_a_split_and_labels_without_names(flat: Path) -> None:

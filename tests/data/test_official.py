@@ -91,23 +91,6 @@ def test_the_archive_is_downloaded_and_nothing_else_of_it_is_unpacked(
     np.testing.assert_array_equal(data.train.images[-2, 5, 7], row[5 * 32 + 7 :: 1024])
 
 
-@pytest.mark.parametrize("damage", ["cut off", "swapped", "missing"])
-def test_a_batch_that_is_not_the_official_one_is_named(damage: str, tmp_path: Path) -> None:
-    small, path = write_batches(tmp_path / "x", CIFAR10), tmp_path / "x" / "data_batch_3"
-    content = path.read_bytes()
-    if damage == "cut off":
-        path.write_bytes(content[:-40])
-    elif damage == "swapped":
-        path.write_bytes((tmp_path / "x" / "test_batch").read_bytes())
-    else:
-        path.unlink()
-    with pytest.raises(DataError, match="data_batch_3") as error:
-        read_batches(tmp_path / "x", small)
-    assert "seefar data cifar10" in str(error.value)
-    assert damage == "missing" or small.files[path.name] in str(error.value)
-    assert damage == "missing" or md5(path) in str(error.value)
-
-
 class Hostile:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -132,15 +115,9 @@ def test_the_official_files() -> None:
     if not (default_folder() / CIFAR10.folder / "batches.meta").exists():
         pytest.skip("the official CIFAR-10 batches are not on this machine: set SEEFAR_DATA to their folder")
     data = load_data("cifar10")
-    assert data.train.images.shape == (50_000, 32, 32, 3)
     assert np.bincount(data.train.labels).tolist() == [5000] * 10
     assert np.bincount(data.test.labels).tolist() == [1000] * 10
-    mean, deviation = data.statistics
-    np.testing.assert_allclose(mean, (0.4914, 0.4822, 0.4465), atol=5e-5)
-    np.testing.assert_allclose(deviation, (0.2470, 0.2435, 0.2616), atol=5e-5)
-    # The often copied constants are the mean deviation within single images, which is another thing.
-    within = (data.train.images[:2000] / 255).std((1, 2)).mean(0)
-    np.testing.assert_allclose(within, (0.2023, 0.1994, 0.2010), atol=5e-3)
+    np.testing.assert_allclose(data.statistics, ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)), atol=5e-5)
 
 
 def test_fashion_mnist_is_fetched_from_the_mirror_and_read(served: tuple[Path, str], tmp_path: Path) -> None:

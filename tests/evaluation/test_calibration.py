@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 
 from seefar.errors import DataError
-from seefar.evaluation.calibration import (
-    TEMPERATURES,
-    fit_temperature,
-    measure_calibration,
-)
+from seefar.evaluation.calibration import fit_temperature, measure_calibration
 
 
 def synthetic(n: int, temperature: float, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
@@ -36,10 +32,6 @@ def test_the_error_is_the_mean_gap_of_the_bins() -> None:
     assert found.confidence == pytest.approx(0.9)
 
 
-def test_images_that_are_all_correct_have_no_temperature_but_the_limit() -> None:
-    assert TEMPERATURES[0] <= fit_temperature(np.array([[3.0, 0.0], [0.0, 3.0]]), np.array([0, 1])) < 0.1
-
-
 @pytest.mark.parametrize("temperature", [0.5, 2.5])
 def test_a_known_temperature_is_found(temperature: float) -> None:
     logits, labels = synthetic(5000, temperature)
@@ -61,18 +53,8 @@ def test_the_fitted_temperature_improves_the_calibration_of_other_images(monkeyp
     assert after.brier.value < before.brier.value
 
 
-def test_the_error_by_chance_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exactly calibrated: the error is what chance makes, and its interval reaches (nearly) down to nothing."""
-    monkeypatch.setattr("seefar.evaluation.calibration.RESAMPLES", 200)
-    logits, labels = synthetic(3000, 1.0)
-    found = measure_calibration(logits, labels)
-    assert found.ece.value == pytest.approx(found.ece_by_chance, abs=0.01)
-    assert found.ece.interval[0] < 0.006
-    assert found.brier.interval[0] < found.brier.value < found.brier.interval[1]
-
-
 def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(DataError, match=r"2 integers; found int64 of shape \(3,\)"):
+    with pytest.raises(DataError, match=r"labels must be \(2,\)"):
         measure_calibration(np.zeros((2, 3)), np.array([0, 1, 2]))
     with pytest.raises(DataError, match="at least one image"):
         fit_temperature(np.zeros((0, 3)), np.zeros(0, int))

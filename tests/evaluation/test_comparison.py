@@ -43,9 +43,7 @@ def test_two_runs_worked_out_by_hand() -> None:
 
 def test_a_mistake_of_the_first_is_luck_if_any_other_run_gets_it_right() -> None:
     found = compare({"a": A, "b": B, "c": C}, LABELS, CLASSES)
-    assert found.luck == (1, 3, 8, 9)
-    assert found.settled == (2, 7)
-    assert found.shared == 2
+    assert (found.luck, found.settled, found.shared) == ((1, 3, 8, 9), (2, 7), 2)
     # cats: 3/4 * 2/4 * 1/4 of 4; dogs: 3/6 * 3/6 * 1/6 of 6
     assert found.shared_by_chance == pytest.approx(4 * 6 / 64 + 6 * 9 / 216)
     assert [(pair.first, pair.second) for pair in found.pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
@@ -91,19 +89,15 @@ def test_two_seeds_of_one_recipe_pass_and_a_damaged_network_fails_20_times_each(
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [
-        ("broken == 2", True),
-        ("0 < broken <= 2 and not (repaired != 1)", True),
-        ("new < 0.75 or n > 4", True),
-        ("shared >= 1 or kappa > -1", True),
-        ("p < 0.01", False),
+        ("broken == 1", True),
+        ("0 < broken and repaired>=2 and  5 != old_mistakes", True),
+        ("new <= .5 and n > 9.5 and kappa > -1e-3", True),
+        ("new < old", False),
+        ("new > old and p < 0.01", False),
     ],
 )
 def test_conditions_by_hand(condition: str, expected: bool) -> None:
-    labels = np.zeros(10, np.int64)
-    old, new = labels.copy(), labels.copy()
-    old[[0, 1]], new[[1, 2, 3]] = 1, 1  # image 0 is repaired, 2 and 3 are broken, 1 is shared
-    found = compare({"old": old, "new": new}, labels, ("cat", "dog"))
-    assert holds(condition, found) is expected
+    assert holds(condition, compare({"a": A, "b": B}, LABELS, CLASSES)) is expected
 
 
 @pytest.mark.parametrize(
@@ -113,11 +107,8 @@ def test_conditions_by_hand(condition: str, expected: bool) -> None:
         "broken",
         "worse > 3",
         "old_mistakes + 0 > 1",
-        "__import__('os')",
-        "p.real > 1",
+        "broken > 3 or p < 1",
         "broken > '3'",
-        "p < 1 if 1 else 0",
-        "(" * 400 + "1" + ")" * 400,
     ],
 )
 def test_nothing_else_is_a_condition(condition: str) -> None:

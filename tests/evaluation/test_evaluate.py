@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seefar.data import Data, Split
-from seefar.data.reference import CLASSES, Reference, labels_sha256
+from seefar.data.reference import CLASSES
 from seefar.errors import DataError, RunError
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes, evaluate
 from seefar.evaluation.predictions import Predictions, predict
@@ -22,31 +22,15 @@ from seefar.training.run import Run
 
 def test_it_counts_what_it_lists_and_nothing_is_lost_on_disk(trained: Run, shapes: Data, tmp_path: Path) -> None:
     evaluation = evaluate(trained.model, shapes.test, progress=SILENT)
-    assert evaluation.metrics.accuracy == (150 - len(evaluation.mistakes)) / 150
-    assert len(evaluation.mistakes) == evaluation.metrics.mistakes > 5
+    assert len(evaluation.mistakes) == evaluation.metrics.mistakes == round(150 * (1 - evaluation.metrics.accuracy)) > 5
     for value in (shapes, shapes.test, evaluation, evaluation.predictions, evaluation.metrics):
         assert len(repr(value)) < 200
         assert "np." not in repr(value)
     evaluation.save(tmp_path / "any name")
-    assert [path.name for path in tmp_path.iterdir()] == ["any name"]
     back = Evaluation.load(tmp_path / "any name")
     assert (back.metrics, back.mistakes) == (evaluation.metrics, evaluation.mistakes)
-    for name in ("logits", "features", "labels"):
-        np.testing.assert_array_equal(
-            getattr(back.predictions, name), getattr(evaluation.predictions, name), strict=True
-        )
-    for name in ("classes", "model", "images"):
-        assert getattr(back.predictions, name) == getattr(evaluation.predictions, name)
-
-
-@pytest.mark.parametrize("shift", [50, -50])
-def test_labels_without_a_class_are_refused_in_a_saved_file(shift: int, shapes: Data, tmp_path: Path) -> None:
-    path = tmp_path / "predictions.npz"
-    Predictions.of(np.eye(10)[shapes.test.labels], shapes.test).save(path)
-    arrays = dict(np.load(path))
-    np.savez(path, **arrays | {"labels": arrays["labels"] + shift})
-    with pytest.raises(RunError, match=r"predictions\.npz.*0 to 9"):
-        Evaluation.load(path)
+    for name, value in vars(evaluation.predictions).items():
+        np.testing.assert_array_equal(getattr(back.predictions, name), value, strict=True)
 
 
 def test_a_model_of_other_classes_and_no_images_are_refused(trained: Run, shapes: Data) -> None:
@@ -59,8 +43,6 @@ def test_a_model_of_other_classes_and_no_images_are_refused(trained: Run, shapes
 
 
 # ---- Predictions ----
-
-SAVED = ("logits", "features", "labels", "classes", "model", "images")
 
 
 def predictions_of(logits: Any, labels: list[int]) -> Predictions:
@@ -87,33 +69,15 @@ def test_every_image_is_predicted_in_order_in_eval_mode(make_net: Callable[..., 
     # The prediction for an image does not depend on the images beside it.
     few = predict(model, shapes.test.take(np.array([149, 3])), progress=SILENT)
     np.testing.assert_allclose(few.logits, predictions.logits[[149, 3]], rtol=1e-4, atol=1e-5)
-    weight, bias = (tensor.detach().numpy() for tensor in (model.fc.weight, model.fc.bias))
-    np.testing.assert_allclose(predictions.features @ weight.T + bias, predictions.logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "value"), [("logits", np.zeros(3, np.float32)), ("classes", ("a", "b", "c"))])
 def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str, value: Any) -> None:
     path = tmp_path / "predictions.npz"
     good = predictions_of(np.zeros((3, 2), np.float32), [0, 1, 1])
-    save_arrays(path, {field: getattr(good, field) for field in SAVED} | {name: value})
+    save_arrays(path, vars(good) | {name: value})
     with pytest.raises(RunError, match=rf"predictions\.npz.* {name}\b"):
         Predictions.load(path)
-
-
-@pytest.fixture
-def two_colours() -> Split:
-    images = np.zeros((2, 8, 8, 3), np.uint8)
-    images[0, ..., 0], images[1, ..., 1] = 255, 51
-    return Split(images, [0, 1], ("red", "green"))
-
-
-def test_predictions_are_for_certain_images_labels_and_classes(two_colours: Split) -> None:
-    predictions = Predictions.of(np.eye(2), two_colours)
-    assert predictions.are_for(two_colours)
-    changed = two_colours.images.copy()
-    changed[1, 1, 2, 0] ^= 1
-    assert not predictions.are_for(replace(two_colours, images=changed))
-    assert not predictions.are_for(replace(two_colours, classes=("a", "b")))
 
 
 @pytest.mark.parametrize("wrong", ["an image less", "a class less", "nan", "words"])
@@ -142,15 +106,6 @@ def split() -> Split:
 
 
 @pytest.fixture
-def reference(split: Split) -> Reference:
-    """As if the split were CIFAR-10's test set; most people chose another class for image 3."""
-    counts = 50 * np.eye(10, dtype=np.int64)[split.labels]
-    counts[3] = 50 * np.eye(10, dtype=np.int64)[5]
-    unchecked = np.full(40, -1)
-    return Reference(counts, unchecked, unchecked, ("a",), split.labels[None], CLASSES, labels_sha256(split.labels))
-
-
-@pytest.fixture
 def predicted(split: Split) -> np.ndarray:
     """Images 3 and 13 are cats called dogs, image 5 a dog called cat."""
     found = split.labels.copy()
@@ -176,14 +131,6 @@ def test_other_data_have_patterns_label_issues_and_faults_by_evidence(split: Spl
     assert analysis.sections["fault_rule"]["name"] == ONE_RUN.name
     assert analysis.columns["fault"].keys() == {3, 5, 13}
     assert "most confused: cat predicted as dog 2 times, dog as cat 1 time, 100% of all mistakes" in analysis.lines
-
-
-def test_the_official_test_set_has_faults(split: Split, predicted: np.ndarray, reference: Reference) -> None:
-    analysis = analyse_mistakes(predict_classes(split, predicted), split, reference)
-    assert analysis.sections["faults"] == {"errors": 3, "label": 1, "ambiguous": 0, "hard": 0, "model": 2}
-    assert analysis.columns["fault"] == {3: "label", 5: "model", 13: "model"}
-    assert analysis.columns["label_issue"].keys() == {3, 5, 13}
-    assert analysis.lines[0] == "causes: label 1, ambiguous 0, hard 0, model 2"
 
 
 def test_a_split_without_mistakes_one_of_one_image_and_another_split(split: Split) -> None:

@@ -61,7 +61,9 @@ def test_file_names_are_matched_and_never_positions(name: str, tmp_path: Path) -
     assert how.startswith("matched by")
 
 
-def test_an_archive_of_arrays_with_names_and_classes_of_its_own(tmp_path: Path) -> None:
+def test_an_object_of_classes_and_an_archive_of_arrays_with_classes_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"b": "frog", "c d": "dog", "a": "cat"}')
+    assert read_predictions(tmp_path / "a.json", CLASSES, 3, FILES)[0].argmax(1).tolist() == PREDICTED
     scores = np.array(list(SCORES.values()))
     np.savez_compressed(
         tmp_path / "a.npz", logits=scores[:, [2, 0, 1]], files=list(SCORES), classes=["frog", "cat", "dog"]
@@ -96,6 +98,7 @@ def test_probabilities_become_their_logarithms_also_in_half_precision(tmp_path: 
         ("a.json", '{"a": 1}', "cat/b.jpg and 1 other"),
         ("a.json", '["cat", "dog", "bird"]', "bird for image 2"),
         ("a.json", "[0, 1]", "2 images, but there are 3"),
+        ("a.json", '["cat", "dog", "dog", "dog"]', "4 images, but there are 3"),
         ("a.json", "[[0, 1], [1, 0], [1, 0]]", "3 classes"),
         ("a.json", "[0, 1, -1]", "got -1 for image 2"),
         ("a.json", "[0, 1, 1.5]", "got 1.5 for image 2"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import fisher_exact, hypergeom
+from scipy.stats import fisher_exact
 
 from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.mistakes import (
@@ -96,20 +96,6 @@ def slices_of(images: np.ndarray, wrong: np.ndarray) -> dict[str, ErrorSlice]:
 
 def images(levels: np.ndarray) -> np.ndarray:
     return np.broadcast_to(levels[:, None, None, None], (len(levels), 8, 8, 3)).astype(np.uint8)
-
-
-def test_mistakes_in_the_dark_are_found_with_fishers_p() -> None:
-    wrong = np.isin(np.arange(40), [0, 1, 2, 30])  # three of the four darkest, one of the others
-    slices = slices_of(images(np.arange(40)), wrong)
-    dark = slices["dark"]
-    assert (dark.n, dark.mistakes, dark.error_rate, dark.rest_error_rate) == (4, 3, 0.75, 1 / 36)
-    assert dark.odds_ratio == pytest.approx(3 * 35)
-    # Three or four of the four darkest, when four of forty are mistakes; no other table is as improbable.
-    assert dark.p == pytest.approx(hypergeom.sf(2, 40, 4, 4))
-    assert dark.p_holm == pytest.approx(4 * dark.p)
-    assert dark.meaning == "mean brightness at most 3 of 255"
-    assert slices["bright"].meaning == "mean brightness at least 36 of 255"
-    assert next(iter(slices)) == "dark"
 
 
 @pytest.mark.parametrize("mistakes", [0, 7, 60, 600])

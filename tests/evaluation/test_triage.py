@@ -94,14 +94,13 @@ def test_a_network_is_compared_with_others_above_90_percent(reference: Reference
 def test_wrong_input_is_refused(reference: Reference) -> None:
     for labels, predicted, message in (
         (LABELS[::-1], judged(0), "official order"),
-        (LABELS, np.zeros(3, dtype=np.int64), r"60 integers; found int64 of shape \(3,\)"),
-        (LABELS, np.zeros(60), "found float64"),
+        (LABELS[:9], judged(0), "official order"),
+        (LABELS, np.zeros(3, dtype=np.int64), r"predicted must be \(60,\)"),
+        (LABELS, np.zeros(60), "integers"),
+        (LABELS, np.where(judged(0) == 1, 2, 0), "predicted must be 0 to 1"),
     ):
-        for function in (triage, accuracy_views):
-            with pytest.raises(DataError, match=message):
-                function(labels, predicted, reference)
-    with pytest.raises(DataError, match="found 0 to 2"):
-        triage(LABELS, np.where(judged(0) == 1, 2, 0), reference)
+        with pytest.raises(DataError, match=message):
+            triage(labels, predicted, reference)
 
 
 # ---- Accuracy views ----
@@ -136,8 +135,7 @@ def test_each_view_has_its_own_images() -> None:
 
 
 def test_without_a_reference_there_is_one_view_and_one_without_images_is_left_out() -> None:
-    (view,) = accuracy_views(FEW, np.array([0, 7, 1, 1]))  # no image is labelled 7
-    assert (view.name, view.right) == ("as labelled", 3)
+    assert [view.right for view in accuracy_views(FEW, np.array([0, 7, 1, 1]))] == [3]  # no image is labelled 7
     nobody_agrees = replace(VOTES, counts=np.array([[3, 1], [3, 1], [1, 3], [4, 0]]))  # on 3 about the other class
     names = [view.name for view in accuracy_views(FEW, FEW, nobody_agrees)]
     assert names == ["as labelled", "without label errors", "people"]
@@ -168,17 +166,6 @@ def test_thresholds_and_rank_by_hand() -> None:
     assert issue_columns(found) == {"label_issue": {2: 1, 4: 2}, "label_margin": {2: -0.6, 4: -0.2}}
 
 
-def test_a_confident_class_is_no_issue_where_the_label_is_more_probable() -> None:
-    # Class 1 is rarely confident, so 0.4 is much for it; the label's 0.6 is more.
-    shares = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.6, 0.4]])
-    found = find_label_issues(np.array([0, 0, 0, 1, 1]), shares)
-    np.testing.assert_allclose(found.thresholds, [0.8, 0.35])
-    assert found.issues == ()
-    found = find_label_issues(np.array([0, 1]), np.array([[0.1, 0.0, 0.9], [0.2, 0.7, 0.1]]))
-    assert np.isnan(found.thresholds[2])  # a class without images is never suggested
-    assert 2 not in [one.suggested for one in found.issues]
-
-
 @pytest.mark.parametrize("name", list(CASES))
 def test_the_issues_are_those_of_cleanlab(name: str) -> None:
     labels, shares = CASES[name]()
@@ -193,8 +180,8 @@ def test_the_issues_are_those_of_cleanlab(name: str) -> None:
     [
         (GIVEN, 2 * SHARES, "sum to 1"),
         (GIVEN, np.where(SHARES == 1, np.nan, SHARES), "sum to 1"),
-        (GIVEN[:5], SHARES, r"6 integers; found int64 of shape \(5,\)"),
-        (GIVEN + (GIVEN == 2), SHARES, "0 to 2; found 0 to 3"),
+        (GIVEN[:5], SHARES, r"labels must be \(6,\)"),
+        (GIVEN + (GIVEN == 2), SHARES, "labels must be 0 to 2"),
         (GIVEN, SHARES[:, 0], r"must be \(N, K\)"),
     ],
 )

@@ -14,7 +14,6 @@ from seefar.evaluation.verdict import (
     RUNS,
     Rule,
     count_faults,
-    decide,
     judge,
 )
 
@@ -66,12 +65,6 @@ def test_an_inaccurate_model_is_no_evidence_against_a_label() -> None:
     labels = np.tile([1, 0], 20)
     found = judge(Predictions(logits, np.zeros((40, 0), np.float32), labels, ("cat", "dog", "frog"), "", ""))
     assert {one.fault for one in found} == {"unknown"}
-
-
-@pytest.mark.parametrize(("share", "fault"), [(DOUBTFUL, "unknown"), (CLOSE, "model"), (float("nan"), "unknown")])
-def test_the_thresholds_themselves(share: float, fault: str) -> None:
-    assert decide(share, 0, 0) == fault
-    assert (decide(0.05, 1, 1), decide(0.05, 0, 1)) == ("unknown", "model")  # one other run makes no image hard
 
 
 @pytest.mark.parametrize(("rule", "network"), [(ONE_RUN, "fast"), (RUNS, "fast with two others")])

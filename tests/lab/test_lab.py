@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import entropy
 from torch import Tensor, nn
 
-from lab.baselines import BASELINES, sobel_edges
-from lab.cifar10_1 import FILES, load_cifar10_1
-from lab.evidence import doubt, neighbour_shares
+from lab.baselines import BASELINES
+from lab.evidence import neighbour_shares
 from lab.gradient_free import GRADIENT_FREE, eigencam, scorecam
 from lab.placed import placed_contrast
 from lab.removal_scores import CURVE_SHARES, deletion, impute, insertion, road
@@ -29,7 +27,7 @@ from seefar.errors import DataError
 from seefar.evaluation.predictions import predict
 from seefar.explanation.occlusion import occlude
 from seefar.maps.grid import rank_pixels
-from seefar.maps.sanity import evidence_inside, pointing_hits, randomized, rank_correlation
+from seefar.maps.sanity import evidence_inside, pointing_hits
 from seefar.model.adapt import adapt
 from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
@@ -77,15 +75,6 @@ def test_gradient_free_maps_by_hand() -> None:
     first, second = np.exp([1 / 6, -5 / 36]) / np.exp([1 / 6, -5 / 36]).sum()
     expected[0, 1, 2], expected[0, 4, 5] = 3 * first, 5 * second
     np.testing.assert_allclose(scorecam(Toy(), inputs, 0, layer="cells"), expected, atol=1e-6)
-
-
-def test_edges_ignore_the_weights(make_net: MakeNet) -> None:
-    """An edge detector fails Adebayo's sanity check, as it must."""
-    net = make_net(width=1)
-    inputs = torch.rand(2, 3, 32, 32)
-    edges = sobel_edges(net, inputs)
-    _, changed = list(randomized(net))[-1]
-    assert rank_correlation(edges, sobel_edges(changed, inputs)) == pytest.approx(1)
 
 
 # ---- Removal scores ----
@@ -141,9 +130,6 @@ def test_imputation_agrees_with_a_dense_solver() -> None:
         expected = np.linalg.solve(matrix, right).reshape(16, 16, 3)
         np.testing.assert_allclose(result, expected, atol=0.501)
     assert (impute(images, np.ones((2, 16, 16), bool), noise=0) == 128).all()  # no visible pixel
-    noise = impute(images, hidden, noise=5).astype(float) - found
-    assert 4 < noise[hidden].std() < 6
-    assert not noise[~hidden].any()
 
 
 # ---- Evidence ----
@@ -158,26 +144,6 @@ def test_shares_of_the_nearest_worked_out_by_hand() -> None:
     shares = neighbour_shares(asked, classes, bank, labels, count=3)
     np.testing.assert_allclose(shares, [[1, 0], [2 / 3, 1 / 3]])
     assert neighbour_shares(asked, classes, bank, labels, count=50).tolist() == [[0.6, 0.4], [0.6, 0.4]]
-
-
-def test_weighted_neighbours_are_those_of_scikit_learn() -> None:
-    neighbors = pytest.importorskip("sklearn.neighbors")
-
-    random = np.random.default_rng(0)
-    bank, asked = (random.random((n, 6), np.float32) for n in (300, 40))
-    labels, classes = random.integers(0, 3, 300), random.integers(0, 3, (40, 2))
-    weight = random.random(6, np.float32)
-    found = neighbour_shares(asked, classes, bank, labels, weights=np.tile(weight, (40, 1)), count=7)
-    plain = neighbors.NearestNeighbors(n_neighbors=7, metric="cosine").fit(bank * np.sqrt(weight))
-    near = plain.kneighbors(asked * np.sqrt(weight), return_distance=False)
-    expected = (labels[near][:, None, :] == classes[:, :, None]).mean(2)
-    np.testing.assert_allclose(found, expected)
-
-
-def test_margin_and_entropy_after_temperature() -> None:
-    logits = 2 * np.log(np.array([[0.5, 0.5, 1e-9], [0.6, 0.3, 0.1]])).astype(np.float32)
-    found = doubt(logits, np.array([1]), np.array([0, 1]), temperature=2.0)
-    np.testing.assert_allclose(found, [[0.3, entropy([0.6, 0.3, 0.1], base=2)]], atol=1e-6)
 
 
 # ---- Two views ----
@@ -202,49 +168,12 @@ def test_the_probabilities_of_image_and_mirror_image_are_averaged() -> None:
     test = Split(images, np.array([1, 0]), ("dark", "bright"))
     model = LeftPixel().eval()
     single = predict(model, test, progress=SILENT)
-    assert single.predicted.tolist() == [0, 0]
     found = predict_two_views(model, test, single, progress=SILENT)
     mean = (1 / (1 + np.exp(3)) + 1 / (1 + np.exp(-7))) / 2
     np.testing.assert_allclose(np.exp(found.log_probabilities[0]), [1 - mean, mean], atol=1e-6)
-    np.testing.assert_allclose(np.exp(found.log_probabilities).sum(1), 1)
-    assert found.predicted.tolist() == [1, 0]
-    assert found.accuracy == 1.0
+    assert (single.predicted.tolist(), found.predicted.tolist(), found.accuracy) == ([0, 0], [1, 0], 1.0)
     with pytest.raises(DataError, match="other weights or images"):
         predict_two_views(model, test, replace(single, images="others"), progress=SILENT)
-
-
-# ---- CIFAR-10.1 ----
-
-IMAGES, LABELS = np.zeros((2000, 32, 32, 3), np.uint8), np.arange(2000, dtype=np.int32) % 10
-
-
-def save(folder: Path, images: np.ndarray | None = IMAGES, labels: np.ndarray | None = LABELS) -> Path:
-    for name, array in zip(FILES, (images, labels), strict=True):
-        if array is not None:
-            np.save(folder / name, array)
-    return folder
-
-
-def test_its_images_come_with_cifar10s_classes(tmp_path: Path) -> None:
-    split = load_cifar10_1(save(tmp_path))
-    assert split is not None
-    assert split.images.shape == (2000, 32, 32, 3)
-    assert split.labels.dtype == np.int64
-    assert split.classes[9] == "truck"
-    assert load_cifar10_1(tmp_path / "nowhere") is None
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "message"),
-    [
-        (IMAGES, None, r"cifar10\.1_v6_labels\.npy"),
-        (IMAGES[:2], LABELS[:2], r"\(2, 32, 32, 3\)"),
-        (IMAGES, LABELS % 9, "another set than v6"),
-    ],
-)
-def test_other_files_are_refused(images: np.ndarray, labels: np.ndarray | None, message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=message):
-        load_cifar10_1(save(tmp_path, images, labels))
 
 
 # ---- Planted shortcuts ----
@@ -253,16 +182,10 @@ def test_other_files_are_refused(images: np.ndarray, labels: np.ndarray | None, 
 def test_a_planted_shortcut_is_a_magenta_patch_where_the_mask_is(few: Data) -> None:
     planted = plant_shortcut(few.train, 0.25, label=3)
     assert planted.masks is not None
-    assert few.train.masks is not None
     patched = planted.masks.any((1, 2))
-    assert patched.sum() == 10
-    assert (planted.masks[patched].sum((1, 2)) == 64).all()
-    assert (planted.images[planted.masks] == (255, 0, 255)).all()
-    np.testing.assert_array_equal(planted.images[~planted.masks], few.train.images[~planted.masks])
-    assert (planted.labels[patched] == 3).all()
-    np.testing.assert_array_equal(planted.labels[~patched], few.train.labels[~patched])
-    covered = (planted.masks & few.train.masks).sum((1, 2))[patched]
-    assert covered.max() < 32  # the shape stays visible
+    assert planted.masks[patched].sum((1, 2)).tolist() == [64] * 10
+    np.testing.assert_array_equal(planted.images, np.where(planted.masks[..., None], (255, 0, 255), few.train.images))
+    np.testing.assert_array_equal(planted.labels, np.where(patched, 3, few.train.labels))
     np.testing.assert_array_equal(plant_shortcut(few.train, 1.0).labels, few.train.labels)
 
 
@@ -280,15 +203,12 @@ def test_a_planted_shortcut_is_found_and_hiding_it_repairs_the_mistake(tmp_path:
     images, true = planted.images[fooled], planted.labels[fooled]
     assert planted.masks is not None
     masks = planted.masks[fooled]
-    fine, place = placed_contrast(model, images, 0, true, 32)
-    assert pointing_hits(fine, masks, place).mean() > 0.95
     contrast, place = placed_contrast(model, images, 0, true, 8)
     assert pointing_hits(contrast, masks, place).mean() > 0.95
     assert evidence_inside(contrast, masks, place).mean() > 4 * masks.mean()
     found = occlude(adapt(model).logits, images, np.zeros(len(images), np.int64), true, contrast, grid=place)
     assert (found.top.predicted == true).mean() > 0.95
     assert (found.shifted.predicted == true).mean() < 0.2
-    assert (found.least.predicted == true).mean() < 0.02
     # With the patch absent there is nothing to find at its place.
     absent = class_maps(model, plain.test.images[fooled]).contrast(0, true)
     assert pointing_hits(absent, masks, place).mean() < 0.15

@@ -11,7 +11,7 @@ from seefar.data import Data
 from seefar.evaluation.predictions import predict
 from seefar.maps.formulas import class_maps, gradcam
 from seefar.model.adapt import adapt
-from seefar.model.inference import true_float32, weights_fingerprint
+from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
 
 MakeNet = Callable[..., ResNet18]
@@ -28,25 +28,11 @@ def test_the_fingerprint_is_of_the_values_alone(make_net: MakeNet) -> None:
         assert weights_fingerprint(other) != weights_fingerprint(net)
 
 
-class Scaled(torch.nn.Linear):
-    """A layer with state that is no tensor, as quantised layers have."""
-
-    scale = 1.0
-
-    def get_extra_state(self) -> dict[str, float]:
-        return {"scale": self.scale}
-
-    def set_extra_state(self, state: dict[str, float]) -> None:
-        self.scale = state["scale"]
-
-
 def test_the_fingerprint_takes_any_state() -> None:
-    torch.manual_seed(0)
-    layer = Scaled(2, 2)
-    before = weights_fingerprint(layer)
-    assert before == weights_fingerprint(layer)
-    layer.scale = 2.0
-    assert weights_fingerprint(layer) != before
+    """As of quantised layers, see torch.nn.Module.get_extra_state."""
+    states = [{"weight": torch.ones(2), "_extra_state": {"scale": scale}} for scale in (1.0, 1.0, 2.0)]
+    one, same, other = (weights_fingerprint(SimpleNamespace(state_dict=lambda s=state: s)) for state in states)
+    assert one == same != other
 
 
 def precisions() -> list[str]:
@@ -69,18 +55,6 @@ def rounding() -> Iterator[list[str]]:
 NEW_FLAGS = pytest.mark.skipif(
     not hasattr(torch.backends.cudnn, "conv"), reason="before torch 2.9 the flags had other names"
 )
-
-
-@NEW_FLAGS
-def test_true_float32_takes_rounding_away_and_gives_it_back(rounding: list[str]) -> None:
-    assert rounding == ["tf32", "tf32", "none", "bf16"]  # the first is torch's own default
-    with true_float32():
-        assert precisions() == ["ieee", "ieee", "none", "ieee"]
-    assert precisions() == rounding
-    with pytest.raises(ValueError, match="mine"), true_float32():
-        raise ValueError("mine")
-    assert precisions() == rounding
-    assert torch.backends.cudnn.allow_tf32  # the older flag can still be read
 
 
 @NEW_FLAGS

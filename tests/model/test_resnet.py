@@ -8,7 +8,7 @@ import torch
 
 from seefar.errors import ChoiceError, DataError
 from seefar.model.inference import weights_fingerprint
-from seefar.model.resnet import STAGES, BasicBlock, Normalize, Projection, ResNet18, stem_stride_for
+from seefar.model.resnet import BasicBlock, Projection, ResNet18, dense_twin, stem_stride_for
 
 MakeNet = Callable[..., ResNet18]
 
@@ -43,58 +43,8 @@ def test_the_stem_for_large_images() -> None:
         size: tuple(net.features(torch.zeros(1, 3, *size)).shape[2:]) for size in ((224, 224), (160, 96), (65, 70))
     }
     assert cells == {(224, 224): (7, 7), (160, 96): (5, 3), (65, 70): (3, 3)}
-    inputs = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    expected = torch.relu(net.bn1(torch.conv2d(inputs, net.conv1.weight, stride=2, padding=3)))
-    expected = torch.nn.MaxPool2d(3, 2, 1)(expected)
-    for stage in STAGES:
-        expected = net.get_submodule(stage)(expected)
-    torch.testing.assert_close(net.features(inputs), expected)
     with pytest.raises(ChoiceError):
         ResNet18(stem_stride=2)
-
-
-def naive_convolution(inputs: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:
-    """A convolution by its definition, in float64: inputs (C, H, W), weight (D, C, k, k), padding k // 2."""
-    k = weight.shape[-1]
-    padded = np.pad(inputs, ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
-    size = (inputs.shape[1] - 1) // stride + 1
-    result = np.zeros((len(weight), size, size))
-    for row in range(size):
-        for column in range(size):
-            window = padded[:, row * stride : row * stride + k, column * stride : column * stride + k]
-            result[:, row, column] = (weight * window).sum((1, 2, 3))
-    return result
-
-
-def naive_logits(state: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    """The network by its definition, from its weights alone, in float64."""
-
-    def norm(features: np.ndarray, name: str) -> np.ndarray:
-        mean, var, weight, bias = (
-            state[f"{name}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
-        )
-        return (features - mean) / np.sqrt(var + 1e-5) * weight + bias
-
-    features = norm(naive_convolution(inputs, state["conv1.weight"], 1), "bn1").clip(0)
-    for stage, stride in zip(STAGES, (1, 2, 2, 2), strict=True):
-        for block in (0, 1):
-            name, step = f"{stage}.{block}", stride if block == 0 else 1
-            residual = norm(naive_convolution(features, state[f"{name}.conv1.weight"], step), f"{name}.bn1").clip(0)
-            residual = norm(naive_convolution(residual, state[f"{name}.conv2.weight"], 1), f"{name}.bn2")
-            if f"{name}.downsample.0.weight" in state:
-                shortcut = naive_convolution(features, state[f"{name}.downsample.0.weight"], step)
-                features = norm(shortcut, f"{name}.downsample.1")
-            features = (residual + features).clip(0)
-    return state["fc.weight"] @ features.mean((1, 2)) + state["fc.bias"]
-
-
-def test_logits_equal_an_independent_calculation_on_weights_set_by_hand(make_net: MakeNet) -> None:
-    net = make_net(num_classes=3, width=2)
-    inputs = np.random.default_rng(1).normal(size=(3, 16, 16))
-    state = {name: tensor.double().numpy() for name, tensor in net.state_dict().items()}
-    expected = naive_logits(state, inputs)
-    found = net.classify(torch.from_numpy(inputs).float()[None])[0].detach().numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_block_adds_its_shortcut_out_of_place() -> None:
@@ -125,13 +75,6 @@ def test_a_projection_has_the_gradient_of_its_definition(in_channels: int) -> No
     np.testing.assert_allclose(projection.weight.grad[:, :, 0, 0], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_normalisation_of_hand_worked_pixels() -> None:
-    normalize = Normalize((0.5, 0.2, 0.0), (0.5, 0.4, 1.0))
-    images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)
-    # 0 / 255 -> (0 - 0.5) / 0.5; 51 / 255 = 0.2 -> 0; 255 / 255 -> 1.
-    torch.testing.assert_close(normalize(images).flatten(), torch.tensor([-1.0, 0.0, 1.0]))
-
-
 def test_a_network_takes_pictures_in_either_form(make_net: MakeNet) -> None:
     net, stored = make_net(), torch.randint(0, 256, (2, 20, 20, 3), dtype=torch.uint8)
     floats = stored.permute(0, 3, 1, 2) / 255
@@ -159,9 +102,49 @@ def test_what_is_no_picture_is_refused(make_net: MakeNet, images: torch.Tensor, 
         make_net()(images)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch calls its own tracing old
-def test_exports_carry_the_normalisation(make_net: MakeNet) -> None:
-    net, images = make_net(width=1), torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
-    for copy in (torch.jit.trace(net, (images,)), torch.export.export(net, (images,)).module()):
-        torch.testing.assert_close(copy(images), net(images))
+# ---- The dense twin ----
+
+
+@pytest.mark.parametrize("doublings", [0, 1, 2, 3])
+@pytest.mark.parametrize(("size", "stem_stride"), [((16, 16), 1), ((48, 48), 1), ((96, 160), 4)])
+def test_every_other_cell_is_the_networks_own_and_so_are_the_logits(
+    make_net: MakeNet, doublings: int, size: tuple[int, int], stem_stride: int
+) -> None:
+    net, scale = make_net(num_classes=5, width=3, stem_stride=stem_stride), 2**doublings
+    twin = dense_twin(net, doublings)
+    inputs = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        own, fine = net.features(inputs), twin.features(inputs)
+        assert tuple(fine.shape[2:]) == (own.shape[2] * scale, own.shape[3] * scale)
+        torch.testing.assert_close(fine[:, :, ::scale, ::scale], own, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(twin.classify(inputs), net.classify(inputs), rtol=1e-5, atol=1e-5)
+        if doublings:  # the cells between are new
+            assert not torch.allclose(fine[:, :, 1::scale, 1::scale], own)
+
+
+def test_a_cell_between_is_what_the_network_sees_of_the_shifted_image(make_net: MakeNet) -> None:
+    """Its odd cells stand where the network's cells would, were the image 4 pixels further up and left.
+
+    The image is black but for its centre and the net answers black with zeros, so that no border is felt.
+    """
+    net = make_net(width=3)
+    inputs = torch.zeros(1, 3, 160, 160)
+    inputs[:, :, 72:88, 72:88] = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        for name, tensor in net.state_dict().items():
+            if name.endswith(("running_mean", "bias")):
+                tensor.zero_()
+        fine = dense_twin(net).features(inputs)
+        shifted = net.features(inputs.roll((-4, -4), (2, 3)))
+    assert shifted.abs().max() > 0.01
+    torch.testing.assert_close(fine[:, :, 1::2, 1::2], shifted, rtol=1e-5, atol=1e-6)
+
+
+def test_parameters_are_shared_and_the_network_is_left_as_it_was(make_net: MakeNet) -> None:
+    net = make_net()
+    before = repr(net)
+    twin = dense_twin(net, 2)
+    assert repr(net) == before
+    assert net.cell_stride == 1
+    pairs = list(zip(net.state_dict(keep_vars=True).values(), twin.state_dict(keep_vars=True).values(), strict=True))
+    assert all(one is other for one, other in pairs)

@@ -21,7 +21,7 @@ import seefar
 from seefar.data import Data
 from seefar.data.official import CIFAR10, find_batches, read_batches
 from seefar.data.pictures import read_picture
-from seefar.data.reference import SOURCES, find_files
+from seefar.data.reference import find_files, reference_sources
 from seefar.errors import SeefarError
 from seefar.evaluation.audit import load_audit
 from seefar.evaluation.given import read_predictions
@@ -69,7 +69,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "audit.json": lambda path: load_audit(RunFolder(path.parent)),
     "batches.meta": lambda path: read_batches(path.parent),
     ARCHIVE: lambda path: find_batches(path.parent, replace(CIFAR10, hosts=("http://127.0.0.1:9",))),
-    "cifar10h/cifar10h-counts.npy": lambda path: find_files(path.parents[1], sources=SOURCES[:1]),
+    "cifar10h/cifar10h-counts.npy": lambda path: find_files(path.parents[1], sources=reference_sources()[:1]),
 }
 """Files that are not made by a training, each with a function that reads it."""
 
@@ -159,9 +159,9 @@ def test_the_frames_of_a_picture_are_not_counted(kind: str, tmp_path: Path, monk
 @pytest.mark.parametrize("kind", ["JPEG", "MPO"])
 def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(kind: str, tmp_path: Path) -> None:
     """100 KB of them would take a minute at 50 megapixels; a film behind a photograph is none."""
-    Image.new("L", (64, 64), 128).save(tmp_path / "a", kind, progressive=True)
+    Image.new("L", (1000, 1000), 128).save(tmp_path / "a", kind, progressive=True)
     content = (tmp_path / "a").read_bytes()
-    assert read_picture(content + np.random.default_rng(0).bytes(20_000_000), 8).original == (64, 64)
+    assert read_picture(content + np.random.default_rng(0).bytes(20_000_000), 8).original == (1000, 1000)
     scan = content[content.rindex(b"\xff\xda") : content.rindex(b"\xff\xd9")]
     with pytest.raises(SeefarError, match="2,00"):
         read_picture(content[:-2] + 2000 * scan + content[-2:], 8)

@@ -196,11 +196,11 @@ def print_triage_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView]
 
 def print_reference(data_dir: Path | None, progress: Progress | None) -> None:
     """Download the reference data if they are missing; print sources, licences and folders."""
-    from seefar.data.reference import SOURCES, find_files, read_reference
+    from seefar.data.reference import find_files, load_reference, reference_sources
 
     paths = find_files(data_dir, progress=progress)
-    reference = read_reference(paths)
-    for source in SOURCES:
+    reference = load_reference(data_dir)
+    for source in reference_sources():
         print(f"{source.credit}\n  {paths[next(iter(source.files))].parent}")
     print(
         f"{len(reference.counts):,} test images, {reference.counts.sum():,} choices by people, "

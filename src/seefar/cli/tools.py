@@ -103,9 +103,9 @@ class Audit:
     """Run folder: a path, or a bare name under runs/. Default: audit, numbered if that is taken."""
     classes: tuple[str, ...] = ()
     """Names of the classes in the order of the model. Default: those of the pictures, in alphabetical order."""
-    image_size: int | None = None
-    """Height and width in pixels to which pictures are resized. Default: the model's; a model without a recorded
-    size needs this flag. Without a model: 128."""
+    image_size: int | tuple[int, int] | None = None
+    """Height and width in pixels to which pictures are resized, or one number for both. Default: the model's; a model
+    without a recorded size needs this flag. Without a model: 128."""
     fit: FitName = "crop"
     data_dir: DataDir = None
     device: Device = "auto"
@@ -245,7 +245,7 @@ class Triage:
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        from seefar.data.notes import correct_labels, read_notes
+        from seefar.data.notes import correct_labels
         from seefar.data.reference import CLASSES
         from seefar.evaluation.given import read_predictions
         from seefar.evaluation.triage import accuracy_views
@@ -261,7 +261,7 @@ class Triage:
         verdicts = seefar.triage(test.labels, predicted, reference)
         views = accuracy_views(test.labels, predicted, reference)
         if self.notes is not None:
-            corrected = correct_labels(test, read_notes(self.notes, CLASSES, TEST_IMAGES)).labels
+            corrected = correct_labels(test, self.notes).labels
             meaning = f"with {(corrected != test.labels).sum()} labels corrected by {self.notes.name}"
             views.append(replace(accuracy_views(corrected, predicted)[0], name="corrected labels", meaning=meaning))
         same = [net for net, is_same in zip(reference.nets, reference.same_answers(predicted), strict=True) if is_same]

@@ -38,8 +38,8 @@ def load_data(
         image_size: height and width in pixels, 16 to 512, to which the pictures of a folder are resized, or one
             number for both.
         fit: how pictures of another shape are made to fit, see `seefar.data.pictures.read_picture`.
-        to_judge: see `seefar.data.folder.load_folder`.
-        classes: likewise.
+        to_judge: of a folder without a part named `test`, all pictures are test images and none is a training image.
+        classes: names of the classes in the order of a model; a class may have no picture. Default: those found.
         create: create `folder` if it does not exist, and download the data set into it.
         progress: see `seefar.progress`.
 

@@ -36,13 +36,8 @@ def pipeline(
 ) -> A.Compose:
     """The albumentations pipeline of a recipe, for one uint8 image (H, W, 3) at a time.
 
-    Args:
-        size: height and width, or one number for both.
-        crop_padding: pixels around the image before the crop; 0: no crop.
-        hole: side of Cutout's square in pixels; 0: no cutout.
-        cutout_probability: share of the images that have the square.
-        cutout_fill: its colour.
-        border: content of the padding.
+    `crop_padding` is in pixels around the image before the crop, `border` its content. Cutout's square has the side
+    `hole` in pixels and the colour `cutout_fill`, in a share `cutout_probability` of the images.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tqdm's, which it may import, in notebooks without widgets
@@ -118,13 +113,9 @@ class BatchAugmentation:
 
 
 def crop(images: Tensor, top: Tensor, left: Tensor, border: Border) -> Tensor:
-    """Each image moved so that (top, left) is its new corner; pixels outside the image are black or reflected.
+    """Images (B, H, W, C), each moved so that row `top` and column `left`, int64 (B,), are its first.
 
-    Args:
-        images: (B, H, W, C), of any type.
-        top: int64 (B,), the row that becomes the first; may be negative.
-        left: int64 (B,), the column that becomes the first.
-        border: `black`, or `reflected` without repeating the pixel at the edge (cv2.BORDER_REFLECT_101).
+    Pixels outside are black, or `reflected` without repeating the pixel at the edge (cv2.BORDER_REFLECT_101).
     """
     height, width = images.shape[1:3]
     rows = top[:, None] + torch.arange(height, device=images.device)  # (B, H)
@@ -138,14 +129,9 @@ def crop(images: Tensor, top: Tensor, left: Tensor, border: Border) -> Tensor:
 
 
 def cut_out(images: Tensor, top: Tensor, left: Tensor, hole: int, fill: Tensor) -> Tensor:
-    """Each image with a square of `hole` pixels filled, cut off at the image's edge.
+    """Images (B, H, W, C) with a square of side `hole` from row `top` and column `left` on, int64 (B,), filled.
 
-    Args:
-        images: (B, H, W, C), of any type.
-        top: int64 (B,), the square's first row; may be negative.
-        left: int64 (B,), the square's first column.
-        hole: side of the square in pixels.
-        fill: (C,), of the images' type.
+    The square is cut off at the image's edge; `fill` is (C,), of the images' type.
     """
     rows = torch.arange(images.shape[1], device=images.device) - top[:, None]  # (B, H), counted from the square's first
     columns = torch.arange(images.shape[2], device=images.device) - left[:, None]  # (B, W)
@@ -188,13 +174,8 @@ class Batch:
 class AugmentedBatches:
     """Batch number b of epoch e, for any (e, b): the same in whichever order they are read.
 
-    Args:
-        split: the training images.
-        transform: an albumentations pipeline, applied to each image.
-        flip: `random`: mirrored with probability 1/2; `alternating`: as random in epoch 0, then every epoch the other
-            way (Jordan 2024, arXiv 2404.00498), so that two epochs show every image both ways round.
-        batch_size: images in a batch; the last batch of an epoch may be smaller.
-        seed: the run's seed.
+    An albumentations pipeline is applied to each image. `flip`: `random` mirrors with probability 1/2; `alternating`
+    does so in epoch 0, then every epoch the other way (Jordan 2024, arXiv 2404.00498).
     """
 
     def __init__(self, split: Split, transform: Any, flip: Flip, batch_size: int, seed: int) -> None:

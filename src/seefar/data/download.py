@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from seefar.errors import DataError
 from seefar.progress import Progress
-from seefar.runs.files import expanded, open_regular, open_to_append, read_bytes
+from seefar.runs.files import open_regular, open_to_append, read_bytes
 from seefar.runs.store import locked
 
 if TYPE_CHECKING:
@@ -49,19 +49,6 @@ def user_cache() -> Path:
         import pooch
 
         return Path(pooch.os_cache("seefar"))
-
-
-def data_place(folder: str | Path | None, name: str, holds: str, size: int, create: bool) -> Path:
-    """The folder of a data set, also for a download; a chosen one must exist, or be created by `create`."""
-    chosen = folder or os.environ.get("SEEFAR_DATA")
-    place = expanded(folder) if folder else default_folder()
-    if chosen and not create and not place.is_dir():
-        named = "" if folder else ", set by SEEFAR_DATA,"
-        raise DataError(
-            f"The folder {place}{named} does not exist: choose the one that holds {holds}, or create it and "
-            f"download {size // 10**6} MB: create=True, or `seefar data {name} --data-dir {place}`."
-        )
-    return place
 
 
 def read_checked(path: Path, checksum: str, name: str) -> bytes:
@@ -100,11 +87,8 @@ def download_all(files: Mapping[str, Remote], home: Path, progress: Progress) ->
 def download(file: Remote, path: Path, progress: Progress) -> None:
     """Download `path` from the first address that has the right file, unless it exists already.
 
-    A transfer that breaks off leaves `<path>.part`, and the next try of any address fetches only the rest. The file
-    gets its name when its checksum is right.
-
-    Raises:
-        DataError: no address has the file; the message lists the failure of each, and whether `path` is a damaged file.
+    A transfer that breaks off leaves `<path>.part`, and the next try of any address fetches only the rest. A
+    `DataError` lists the failure of each address, and whether `path` is a damaged file.
     """
     damaged = ""
     if path.exists():

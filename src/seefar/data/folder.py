@@ -8,7 +8,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ import numpy as np
 from seefar.choices import Fit
 from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, ImageSize, Split, both
-from seefar.data.notes import correct_labels, read_notes
+from seefar.data.notes import correct_labels
 from seefar.data.pictures import (
     FOREIGN,
     OTHER_PROGRAMS,
@@ -54,8 +54,7 @@ CACHED = 8
 class File(NamedTuple):
     """One picture file: its name relative to the data folder, the name of its class, its bytes, and two times in ns.
 
-    The times are of the last change of its content, and of any change, which no program can set; on Windows the second
-    is its creation.
+    These are of the last change of its content, and of any change, which no program can set (on Windows its creation).
     """
 
     name: str
@@ -84,23 +83,10 @@ def load_folder(
 ) -> Data:
     """Read a folder of pictures by class; every picture becomes RGB of `image_size` pixels.
 
-    The folder holds `train/<class>/` and `test/<class>/` (or `val/<class>/`, see `PARTS`), or only class folders,
-    of which a fifth of the pictures is set aside for the test. A CSV file names the path, from its own folder, and the
-    label of each picture, see `read_labels`. Every format that Pillow reads is read, see `read_picture`. White in
-    pictures of more than 8 bits is one value for all of them. The decoded images are cached, and mapped into memory
-    the next time if names, sizes and times of the files are the same. A `notes.csv` in the folder, as the report
-    exports it, corrects labels of test images.
-
-    Args:
-        folder: the data folder, or a CSV file of paths and labels.
-        image_size: height and width in pixels, 16 to 512 each, or one number for both.
-        fit: how pictures of another shape are made to fit, see `read_picture`.
-        to_judge: where no part is named `test`, all pictures are test images and none is a training image.
-        classes: names of the K classes in the order of a model; a class may have no picture. Default: those found.
-        progress: see `seefar.progress`. Each of the data's `notes` is a line.
-
-    Raises:
-        DataError: classes or pictures are missing, or some files cannot be read; all of them are named.
+    The arguments are those of `seefar.load_data`; names of the parts are in `PARTS`, tables in `read_labels`. White in
+    pictures of more than 8 bits is one value for all of them. The decoded images are cached, and mapped into memory the
+    next time if names, sizes and times of the files are the same. A `notes.csv` in the folder, as the report exports
+    it, corrects labels of test images. A `DataError` names all files that cannot be read.
     """
     if not all(SMALLEST <= side <= LARGEST for side in both(image_size)):
         raise DataError(f"image_size must be {SMALLEST} to {LARGEST} pixels (got {image_size}).")
@@ -124,8 +110,9 @@ def load_folder(
         odd = [printable(name) for name in sorted(trained ^ tested)]
         raise DataError(f"{folder}: both parts must have the same classes; they differ in {', '.join(odd)}.")
     files = (*layout.train, *layout.test)
+    cache = Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
     with showing(progress) as shown:
-        images, done = _decoded(folder.parent if is_table else folder, files, image_size, fit, cache_folder(), shown)
+        images, done = _decoded(folder.parent if is_table else folder, files, image_size, fit, cache, shown)
         parts = []
         for own, start in ((layout.train, 0), (layout.test, len(layout.train))):
             paths = tuple(os.fsencode(file.name).decode("utf-8", "replace") for file in own)
@@ -135,7 +122,7 @@ def load_folder(
         notes = [*layout.notes, *done]
         if (corrections := folder / CORRECTIONS).is_file():
             labels = test.labels
-            test = correct_labels(test, read_notes(corrections, names, len(test)))
+            test = correct_labels(test, corrections)
             changed = int((test.labels != labels).sum())
             notes.append(f"{counted(changed, 'label')} of test images corrected by {CORRECTIONS}")
         for note in notes:
@@ -143,16 +130,8 @@ def load_folder(
     return Data(str(folder), train, test, tuple(notes))
 
 
-def cache_folder() -> Path:
-    """The folder of decoded pictures: the environment variable SEEFAR_CACHE, else the user's cache folder."""
-    return Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
-
-
 def read_layout(folder: Path, to_judge: bool = False) -> Layout:
-    """Find the classes and pictures of a folder, without opening any of them; layouts are those of `load_folder`.
-
-    Hidden files and folders are ignored.
-    """
+    """Find the classes and the visible pictures of a folder of `load_folder`, without opening any of them."""
     skipped: Counter[str] = Counter()
     beside: Counter[str] = Counter()
     inside = _class_folders(folder, beside)
@@ -265,7 +244,8 @@ def _class_folders(folder: Path, skipped: Counter[str]) -> list[Path]:
 
 def _part_files(folder: Path, part: Path, skipped: Counter[str]) -> list[File]:
     """The pictures of all classes; names in composed Unicode form (NFC), since macOS decomposes them."""
-    skipped["outside the class folders"] += sum(path.name[0] != "." and path.is_file() for path in part.iterdir())
+    beside = (path for path in part.iterdir() if path.name[0] != "." and path != folder / CORRECTIONS)
+    skipped["outside the class folders"] += sum(path.is_file() for path in beside)
     files: list[File] = []
     for label, place in sorted((unicodedata.normalize("NFC", p.name), p) for p in _class_folders(part, skipped)):
         found = find_pictures(place, skipped)
@@ -280,10 +260,7 @@ def _part_files(folder: Path, part: Path, skipped: Counter[str]) -> list[File]:
 
 
 def _divide(files: Sequence[File], to_judge: bool) -> tuple[Sequence[File], Sequence[File], str]:
-    """Training and test images where no part is named `test`, in their order, and a line about it.
-
-    A fifth of each class is set aside for the test, at least one picture.
-    """
+    """Training and test images, a fifth of each class, where no part is named `test`, and a line about it."""
     if to_judge:
         return (), files, f"all are test images: {counted(len(files), 'picture')}"
 
@@ -431,15 +408,18 @@ def load_split(
             f"A {type(source).__name__} is not a source of labelled pictures: pass a path, or a data set with a length "
             "that gives (picture, label)."
         )
+    picture, label, named = _described(source)
     images = np.empty((len(source), *both(image_size), 3), np.uint8)
     labels = []
     with showing(progress) as shown:
-        for number, (picture, label) in enumerate(_pairs(source)):
-            images[number] = read_picture(_in_memory(picture, number), image_size, fit).image
-            labels.append(label)
+        for number in range(len(source)):  # not by iteration, which of a torch data set ends at an IndexError only
+            row = source[number]
+            images[number] = read_picture(_in_memory(row[picture], number), image_size, fit).image
+            labels.append(row[label].item() if hasattr(row[label], "item") else row[label])
             shown.update("reading pictures", number + 1, len(images))
-    names = classes or _class_names(source) or [str(label) for label in sorted(set(labels))]
-    if not isinstance(labels[0], int | np.integer) or not (classes or _class_names(source)):
+    named = classes or named
+    names = [str(name) for name in named or sorted(set(labels))]
+    if not named or not isinstance(labels[0], int | np.integer):
         number_of = {name: number for number, name in enumerate(names)}
         if odd := {str(label) for label in labels} - number_of.keys():
             raise DataError(f"The labels must be {', '.join(names)} (got {', '.join(sorted(odd)[:5])}).")
@@ -447,28 +427,16 @@ def load_split(
     return Split(images, labels, tuple(names))  # type: ignore[arg-type]  # a list becomes an array
 
 
-def _pairs(source: Any) -> Iterator[tuple[Any, Any]]:
-    """Pictures and labels, by position or by the columns of a Hugging Face data set."""
+def _described(source: Any) -> tuple[Any, Any, Sequence[str] | None]:
+    """The keys of picture and label in a row of a data set, and the names of its classes, if it has them."""
     features = getattr(source, "features", None)
-    picture: Any = 0
-    label: Any = 1
-    if isinstance(features, dict):
-        kinds = {name: type(feature).__name__ for name, feature in features.items()}
-        picture = next((name for name, kind in kinds.items() if kind == "Image"), None)
-        label = next((name for name, kind in kinds.items() if kind == "ClassLabel"), "label")
-        if picture is None or label not in kinds:
-            raise DataError(f"The data set must have columns of pictures and labels (got {kinds}).")
-    for number in range(len(source)):  # not by iteration, which of a torch data set ends at an IndexError only
-        row = source[number]
-        yield row[picture], row[label].item() if hasattr(row[label], "item") else row[label]
-
-
-def _class_names(source: Any) -> list[str] | None:
-    """The names that a torchvision data set has as `classes`, and a Hugging Face one in its features."""
-    features = getattr(source, "features", None)
-    named = [feature.names for feature in features.values() if hasattr(feature, "names")] if features else []
-    names = getattr(source, "classes", None) or (named[0] if named else None)
-    return None if names is None else [str(name) for name in names]
+    if not isinstance(features, dict):
+        return 0, 1, getattr(source, "classes", None)
+    of_kind = {type(features[name]).__name__: name for name in reversed(features)}
+    label = of_kind.get("ClassLabel", "label")
+    if "Image" not in of_kind or label not in features:
+        raise DataError(f"The data set must have columns of pictures and labels (got {', '.join(features)}).")
+    return of_kind["Image"], label, getattr(features[label], "names", None)
 
 
 def _in_memory(picture: Any, number: int) -> Any:

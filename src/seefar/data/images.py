@@ -29,9 +29,7 @@ images do not fit into memory."""
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """One part of a data set.
-
-    It is checked when it is created. Lists, other integer types and strided views become plain arrays.
+    """One part of a data set, checked when it is created. Lists, other integer types and views become plain arrays.
 
     Attributes:
         images: uint8 (N, H, W, 3), RGB, at least 8 pixels on a side.
@@ -70,7 +68,7 @@ class Split:
             files = tuple(os.fspath(name) for name in files)
             if len(files) != len(images):
                 raise DataError(f"files must be one name for each of the {len(images)} images (got {len(files)}).")
-        labels = check_labels(self.labels, len(images), classes)
+        labels = check_labels(self.labels, len(images), len(classes))
         checked = {"images": images, "labels": labels, "classes": classes, "masks": masks, "files": files}
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # frozen for everyone else
@@ -90,11 +88,7 @@ class Split:
         return digest.hexdigest()
 
     def take(self, indices: Any) -> Split:
-        """The images at these positions, in this order: integers, booleans (N,), or a slice.
-
-        Raises:
-            DataError: a position is outside 0..N-1.
-        """
+        """The images at these positions, in this order: integers (0..N-1, else a `DataError`), booleans, a slice."""
         try:
             rows = np.arange(len(self))[indices]
         except IndexError as error:
@@ -106,16 +100,9 @@ class Split:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
-    """A training split and a test split of the same K classes and the same image size.
+    """A training split and a test split of the same K classes and the same image size; else a `DataError`.
 
-    Attributes:
-        name: `cifar10`, `shapes`, or the path of a folder.
-        train: the training images.
-        test: the test images.
-        notes: remarks on the reading, such as the number of skipped files; one line each.
-
-    Raises:
-        DataError: the two splits differ in their classes or in the size of their images.
+    `name` is that of the data set, or the path of a folder; `notes` are remarks on the reading, one line each.
 
     Examples:
         >>> split = Split(np.zeros((2, 8, 8, 3), np.uint8), [0, 1], ["cat", "dog"])
@@ -169,11 +156,7 @@ class Data:
         return self.train.fingerprint
 
     def hold_out(self, count: int, seed: int) -> tuple[Data, Split]:
-        """The data without `count` training images, chosen by `seed`, and those images.
-
-        Raises:
-            DataError: `count` leaves no training image.
-        """
+        """The data without `count` training images, chosen by `seed`, and those; a `DataError` if none is left."""
         if not 0 <= count < len(self.train):
             raise DataError(
                 f"{self.name} has {len(self.train)} training images, so {count} cannot be held out: "
@@ -200,10 +183,9 @@ def as_image_size(value: Any) -> ImageSize:
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels of images (N, H, W, 3), on the scale 0 to 1.
 
-    The deviation is over pixels (0.2470, 0.2435, 0.2616 for CIFAR-10); the often copied 0.2023, 0.1994, 0.2010 is
-    the average deviation within single images. Counting the 256 values is exact and needs no float copy; some images
-    at a time, because numpy counts on a copy of eight times their size.
+    The deviation is over pixels; the often copied 0.2023, 0.1994, 0.2010 of CIFAR-10 is the average within images.
     """
+    # Counting the 256 values is exact and needs no float copy; numpy counts on a copy of eight times their size.
     values = np.arange(256) / 255
     means, deviations = [], []
     step = max(1, 500 * 32 * 32 // (images.shape[1] * images.shape[2]))
@@ -219,17 +201,14 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 def check_images(images: Any) -> NDArray[np.uint8]:
     """Images as uint8 (N, H, W, 3), contiguous and writable, so that torch can share the memory."""
     array = _as_array("images", images)
-    required = "images must be uint8 (N, H, W, 3), RGB"
-    if array.dtype.kind in "iu" and array.dtype != np.uint8:
-        if array.size and (array.min() < 0 or array.max() > 255):
-            raise DataError(
-                f"{required}, 0 to 255 (got {array.dtype} from {array.min()} to {array.max()}): scale them."
-            )
-        array = array.astype(np.uint8)
+    if array.dtype.kind in "iu" and (not array.size or 0 <= array.min() <= array.max() <= 255):
+        array = array.astype(np.uint8, copy=False)
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+        extent = f", {array.min()} to {array.max()}" if array.size else ""
         raise DataError(
-            f"{required} (got {array.dtype} {array.shape}): numbers from 0 to 1 become uint8 with "
-            "(255 * images).round().astype('uint8'), channels move last with images.transpose(0, 2, 3, 1)."
+            f"images must be uint8 (N, H, W, 3), RGB (got {array.dtype} {array.shape}{extent}): numbers from 0 to 1 "
+            "become uint8 with (255 * images).round().astype('uint8'), channels move last with "
+            "images.transpose(0, 2, 3, 1)."
         )
     if min(array.shape[1:3]) < SMALLEST:
         raise DataError(
@@ -239,26 +218,26 @@ def check_images(images: Any) -> NDArray[np.uint8]:
     return np.require(array, requirements=["C", "W"])
 
 
-def check_labels(labels: Any, count: int, classes: tuple[str, ...]) -> NDArray[np.int64]:
+def check_labels(labels: Any, count: int, num_classes: int, name: str = "labels") -> NDArray[np.int64]:
     """Labels as int64 (N,), each in 0..K-1."""
-    array = _as_array("labels", labels)
+    array = _as_array(name, labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.size and array.dtype.kind not in "iub":
         raise DataError(
-            f"labels must be integers, the index of each image's class (got {array.dtype}): "
+            f"{name} must be integers, the index of each image's class (got {array.dtype}): "
             "number the classes in the order of `classes`."
         )
     if array.shape != (count,):
         raise DataError(
-            f"labels must be ({count},), one per image (got the shape {array.shape}): for one-hot labels, pass "
+            f"{name} must be ({count},), one per image (got the shape {array.shape}): for one-hot labels, pass "
             "argmax(1)."
         )
-    outside = np.flatnonzero((array < 0) | (array >= len(classes)))
+    outside = np.flatnonzero((array < 0) | (array >= num_classes))
     if len(outside):
         raise DataError(
-            f"labels must be 0 to {len(classes) - 1} for {len(classes)} classes; "
-            f"labels[{outside[0]}] is {array[outside[0]]} ({len(outside)} of {count} are out of range)."
+            f"{name} must be 0 to {num_classes - 1} for {num_classes} classes; "
+            f"{name}[{outside[0]}] is {array[outside[0]]} ({len(outside)} of {count} are out of range)."
         )
     return np.require(array.astype(np.int64, copy=False), requirements=["C", "W"])
 

@@ -17,19 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.download import Remote, data_place, download_all, read_checked
+from seefar.data.download import Remote, default_folder, download_all, read_checked
 from seefar.data.images import Data, Split
 from seefar.errors import DataError
 from seefar.progress import SILENT, Progress, showing
+from seefar.runs.files import expanded
 
 
 @dataclass(frozen=True)
 class Official:
-    """A public data set.
+    """A public data set, by its name in `load_data`; `folder` is where its files are in the data folder.
 
     Attributes:
-        name: as `load_data` takes it.
-        folder: of its files, in the data folder.
         hosts: addresses of what is downloaded, best first.
         downloads: MD5 and bytes of each file on the hosts.
         files: MD5 of each file that is read.
@@ -40,11 +39,6 @@ class Official:
     hosts: tuple[str, ...]
     downloads: Mapping[str, tuple[str, int]]
     files: Mapping[str, str]
-
-    @property
-    def size(self) -> int:
-        """Bytes of all downloads."""
-        return sum(size for _, size in self.downloads.values())
 
     def fetch(self, folder: Path, progress: Progress) -> None:
         """Download what `folder` lacks."""
@@ -110,15 +104,18 @@ OFFICIAL = {official.name: official for official in (CIFAR10, CIFAR100, FASHION_
 def load_official(
     official: Official, folder: str | Path | None = None, *, create: bool = False, progress: Progress | None = None
 ) -> Data:
-    """A public data set of 32x32 pixels, downloaded if it is missing; the arguments are those of `load_data`.
+    """A public data set of 32x32 pixels, downloaded if it is missing; arguments and errors are those of `load_data`.
 
-    `folder` may also be the folder of CIFAR's own files. Fashion-MNIST gets a black border of 2 pixels and three equal
-    channels.
-
-    Raises:
-        DataError: the data can be neither found nor downloaded, or a file is not the official one.
+    `folder` may also be that of CIFAR's own files. Fashion-MNIST gets a black border and three equal channels.
     """
-    home = data_place(folder, official.name, official.folder, official.size, create)
+    home = expanded(folder) if folder else default_folder()
+    if (folder or os.environ.get("SEEFAR_DATA")) and not create and not home.is_dir():
+        size = sum(size for _, size in official.downloads.values())
+        raise DataError(
+            f"The folder {home}{'' if folder else ', set by SEEFAR_DATA,'} does not exist: choose the one that holds "
+            f"{official.folder}, or create it and download {size // 10**6} MB: create=True, or `seefar data "
+            f"{official.name} --data-dir {home}`."
+        )
     with showing(progress) as shown:
         if official.name == "fashion_mnist":
             return read_fashion(home / official.folder, official, shown)
@@ -156,10 +153,7 @@ def find_batches(folder: Path, official: Official = CIFAR10, progress: Progress 
 
 
 def unpack(archive: Path, place: Path, official: Official = CIFAR10) -> None:
-    """Write the batch files of a checked archive into `place`; its other members are not read.
-
-    The files are written into a temporary folder that is renamed at the end, so a crash leaves no partial result.
-    """
+    """Write the batch files of a checked archive, and no other, into a folder that gets its name at the end."""
     beside = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
     try:
         beside.mkdir(parents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -34,6 +35,8 @@ NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG", "BLP", "ICNS", "ICO", 
 the picture inside."""
 LARGEST_PIXELS = 50_000_000
 """A compressed file of less than a megabyte can hold as many; decoded, each takes up to 8 bytes."""
+SCANNED_PIXELS = 40 * LARGEST_PIXELS
+"""Pixels of all scans of a progressive JPEG: about two seconds. Usual ones have 10 scans."""
 LARGEST_BYTES = 1 << 29
 """Bytes of a file, which is read at once: enough for as many pixels without compression."""
 PART = 200
@@ -48,6 +51,8 @@ OTHER_PROGRAMS = {
 }  # fmt: skip
 """Folders that macOS, Python, network disks and Windows create, in lower case: thumbnails and deleted files."""
 FOREIGN = "folders of other programs"
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
+"""Markers of a JPEG that have a length, and those of its end."""
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error)
 """Exceptions of Pillow for a damaged file."""
 Place: TypeAlias = Union[str, "os.PathLike[str]", "Image", NDArray[np.uint8]]
@@ -66,15 +71,10 @@ class Values(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Picture:
-    """A picture as the network sees it, and its conversion.
+    """A picture as the network sees it, uint8 (H, W, 3) RGB, and its conversion.
 
-    Attributes:
-        image: uint8 (H, W, 3), RGB.
-        original: width and height of the upright picture, in pixels.
-        crop: left, top, right and bottom of the part that was used, in pixels of the upright picture.
-        fit: how that part was made to fit H x W pixels.
-        notes: other steps, such as `transparency laid on grey`.
-        values: those of the file, if it has more than 8 bits.
+    `original` is width and height of the upright picture; `crop` left, top, right and bottom of the part of it that was
+    used; `fit` how that part was made to fit H x W pixels; `notes` other steps; `values` those of more than 8 bits.
     """
 
     image: NDArray[np.uint8]
@@ -176,11 +176,20 @@ def _decoded(content: bytes, size: ImageSize, fit: Fit, scale: tuple[float, floa
 
     # In memory, since Pillow asks for as many bytes as a file declares, which a file would reserve before reading.
     with Image.open(io.BytesIO(content), formats=sorted(_formats())) as picture:
-        if picture.format in ("JPEG", "MPO") or picture.info.get("compression") == "jpeg":
-            scans = content.count(b"\xff\xda")  # each may have 75 bytes, and takes the time of a complete picture
-            if scans > 100 + (len(content) >> 15):  # no camera writes so many; random bytes have one in 64 KB
+        if picture.format in ("JPEG", "MPO"):  # each scan may have 75 bytes, and takes the time of a complete picture
+            scans = _count_scans(content)
+            if scans * (picture.width * picture.height + 10**5) > SCANNED_PIXELS:
                 raise ValueError(f"it has {scans:,} scans")
         return _converted(picture, size, fit, scale)
+
+
+def _count_scans(content: bytes) -> int:
+    """Scans of a JPEG, from marker to marker up to its end: thumbnails before and films behind it are none."""
+    scans, at = 0, 2
+    while (found := _MARKER.search(content, at)) and found[0] != b"\xff\xd9":
+        scans += found[0] == b"\xff\xda"
+        at = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+    return scans
 
 
 def _converted(picture: Image, size: ImageSize, fit: Fit, scale: tuple[float, float] | None) -> Picture:
@@ -232,15 +241,10 @@ def _inside(size: tuple[int, int], target: tuple[int, int], fit: Fit) -> tuple[i
 def read_pictures(
     places: Places, size: ImageSize = 32, fit: Fit = "crop", *, progress: Progress = SILENT
 ) -> PictureFiles:
-    """Read files, and all pictures in folders, each once; a bad file does not stop the others.
+    """Read files, all pictures in folders, and pictures in memory, also uint8 (N, H, W, 3), each once.
 
-    A listed file is read whatever its ending. Pictures in memory are named by their position, such as `picture 1`.
-
-    Args:
-        places: files, folders and pictures in memory, or uint8 (N, H, W, 3).
-        size: see `read_picture`.
-        fit: see `read_picture`.
-        progress: see `seefar.progress`.
+    A listed file is read whatever its ending; a bad one does not stop the others. Pictures in memory are named by their
+    position, such as `picture 1`. The other arguments are those of `read_picture`.
 
     Raises:
         DataError: nothing is listed, or an entry is neither a path nor a picture.
@@ -382,8 +386,7 @@ def _to_rgb(
 ) -> Image:
     """The picture in mode RGB; each conversion is added to `notes`; the grey value `clear` is transparent.
 
-    Pictures with transparency or of more than 8 bits are reduced first if `least` pixels remain, since their
-    conversion takes several copies.
+    Where the conversion takes several copies, the picture is reduced first if `least` pixels remain.
     """
     from PIL import Image
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from seefar.data.download import Remote, default_folder, download_all, read_checked
 from seefar.data.images import Labels, Split
-from seefar.errors import DataError, RunError
+from seefar.errors import DataError, RunError, counted
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array
 from seefar.runs.files import expanded, read_json
@@ -34,47 +36,10 @@ PEOPLE = "cifar10h/cifar10h-counts.npy"
 CHECKS = "label-errors/cifar10_mturk.json"
 NETS = "published-predictions"
 
-_NETS_SHA256 = {
-    "alexnet_tf_ben": "3c5251a7033db81bcb653062c57471d04713d9bb34b0668d8c79fd5332b41f94",
-    "cudaconvnet": "87045a28e8f6ba958c1a7278c3bff74f59e725707d45a55bd9647e315438783b",
-    "darc": "15fb4c7eb37658aac399c27874c542638ff871f726442321ee635f85bca35336",
-    "densenet_BC_100_12": "6ae63cd25bda2cb1a0b1bbe156f48a262fed899a2b4fdfde4d8872babbe74e93",
-    "nas": "a21130caf330f4f5a1a0871b3ba67ca8b60b8904c4ca74cfab3c5988725b6c56",
-    "pyramidnet_basic_110_270": "a7bc0ceb9aaa3e3a388e876d941bccdb3637a33d1b17687b2822bdac76d80b8e",
-    "pyramidnet_basic_110_84": "e188b9201d21885ad71344b76fe99fc4eedb87c608d62ca1999f7f1f09bbdb82",
-    "random_features_256k_aug": "c6db9dfa9a54874b9652dd3e80628aaf0a4f51f28a8595e703333653b3a59f7c",
-    "random_features_256k_no_aug": "ae234adaa5fec4a9be3b17b81f4bb6d6ce8468fa1f7259ebce05f9453aa296c0",
-    "random_features_32k_aug": "4306ca5563a7d805298b56bb1a50e1265247a1144abd643119a3e59b1f4d3009",
-    "random_features_32k_no_aug": "9fbeebf8a5821a46a6bafa8c96e33a97346ea6ddf835a6deb9686f9ab44e5c68",
-    "resnet_basic_110": "784c647488d151fa56fa248cf1292373756c2cd0a18cd949366a477a44f7eb70",
-    "resnet_basic_32": "e14b921e88fbdee79deb797314bbe70d094594f56c0d6174af209c6d5963ae44",
-    "resnet_basic_44": "489f00f0a424f25d0ceb4e51665ac9c785d1875e6d8b138af9651a0dcdcebbed",
-    "resnet_basic_56": "db6bce01824ce3238c1c17eb2a5bb56aaec5e545fb7c8df54a3f4e828d9fb0c1",
-    "resnet_preact_basic_110": "4bfa980ebad632079b651afc1fc3da8e175e1285f00761172bdb64fc2393aac8",
-    "resnet_preact_bottleneck_164": "e6224ea8a3e1e62b42d4fcde734ea1a7bc9154993eea085e66d8d6534b0362cc",
-    "resnetv2_tf": "d19d05a7cfb4dce7c897023dc6bb2fafe92ee0e8b726e7e3ad01ef719d8f0c59",
-    "resnext_29_4x64d": "00e97fbd7243cf4fa448061c1ceb764dbafd0c8372e8a78bf99d98de90cf4b06",
-    "resnext_29_8x64d": "92dc72a0d29aad475134c5c2945ae84226936966d66ddb3a56daa3d25e7d8844",
-    "shake_drop": "e81b312535dd92b6076e8d905182103dbab0a78b79c7cbbaa0e6984e09892792",
-    "shake_shake_26_2x32d_SSI": "050f8d2132ff32fd4d096329d2bac8d250ed8fb27e52763d9d198eac41c3d827",
-    "shake_shake_26_2x64d_SSI_cutout16": "3718b7f57eed8724d06db390d1b0d6994b69f0d90318e0b5337d629aa0c2b822",
-    "shake_shake_26_2x64d_SSI": "a773bb42b22093463ed6f9ba174cf09a9597ec28f5da3c55e62551964f313f7e",
-    "shake_shake_26_2x96d_SSI": "4ff82506a22cd9e2e0423d06cb4d6ad960492fddb9351ddcdc4cb6b00ec5d16d",
-    "vgg16_keras": "c87168134ecea8e382e412a535c6014ef1157d660d1cfe6a6688742d50e7bbf3",
-    "vgg_15_BN_64": "02f684971c8aef83c3a1b097acc7990d946549f79f4491f677fd2dab70e6002d",
-    "wide_resnet_tf": "2394c013c1eef59ecb27383de09aee4e71c72bfd303fbe7b19f1138077d966e9",
-    "wrn_28_10_cutout16": "0884875039bab87745570ac9fd98464a917cdde62f0df6a18484e6c8ae1c11c9",
-    "wrn_28_10": "c7260326039cfa44365fa763108acad43e0817d4a0b787e18254ee8e4c241683",
-}
-
 
 @dataclass(frozen=True)
 class Source:
-    """A public repository on GitHub at a fixed commit.
-
-    Attributes:
-        files: path below the data folder -> path in the repository, and SHA-256 of the file.
-    """
+    """A GitHub repository at a fixed commit; `files`: path below the data folder -> path in it, and SHA-256."""
 
     title: str
     licence: str
@@ -88,49 +53,47 @@ class Source:
         return f"{self.title}; licence {self.licence}; github.com/{self.repository}"
 
 
-SOURCES = (
-    Source(
-        "CIFAR-10H, the choices of about 51 people for each test image (Peterson et al. 2019)",
-        "CC BY-NC-SA 4.0 (not for commercial use)",
-        "jcpeterson/cifar-10h",
-        "48da312b193b82e6939ec20f23d1f09cbdd849c8",
-        {PEOPLE: ("data/cifar10h-counts.npy", "9b36b4550349af56c79083356312eb4af856cc5fd3caf1f669d40b9d0bbb69ff")},
-    ),
-    Source(
-        "Label errors checked by five people each (Northcutt et al. 2021)",
-        "Apache-2.0",
-        "cleanlab/label-errors",
-        "6d5d6b31a13216290afc40e5c6319399c4d15c06",
-        {CHECKS: ("mturk/cifar10_mturk.json", "81b2c16c9eee060d6cc2390f6bbce1e0e7be0a050574be5177c9428f3596b5b5")},
-    ),
-    Source(
-        "Test predictions of 30 published networks, with CIFAR-10.1 (Recht et al. 2018)",
-        "MIT",
-        "modestyachts/CIFAR-10.1",
-        "d9982abb0bfc4846b8d13a11e66b887d946205d0",
-        {
-            f"{NETS}/{name}_predictions.json": (
-                f"model_predictions/original_predictions/{name}_predictions.json",
-                sha256,
-            )
-            for name, sha256 in _NETS_SHA256.items()
-        },
-    ),
-)
+@cache
+def reference_sources() -> tuple[Source, Source, Source]:
+    """Where people's choices, checked label errors and published predictions are from."""
+    listed = (resources.files("seefar.data") / "published_predictions.sha256").read_text(encoding="utf-8")
+    folder = "model_predictions/original_predictions"
+    published = {f"{NETS}/{name}": (f"{folder}/{name}", sha) for sha, name in map(str.split, listed.splitlines())}
+    return (
+        Source(
+            "CIFAR-10H, the choices of about 51 people for each test image (Peterson et al. 2019)",
+            "CC BY-NC-SA 4.0 (not for commercial use)",
+            "jcpeterson/cifar-10h",
+            "48da312b193b82e6939ec20f23d1f09cbdd849c8",
+            {PEOPLE: ("data/cifar10h-counts.npy", "9b36b4550349af56c79083356312eb4af856cc5fd3caf1f669d40b9d0bbb69ff")},
+        ),
+        Source(
+            "Label errors checked by five people each (Northcutt et al. 2021)",
+            "Apache-2.0",
+            "cleanlab/label-errors",
+            "6d5d6b31a13216290afc40e5c6319399c4d15c06",
+            {CHECKS: ("mturk/cifar10_mturk.json", "81b2c16c9eee060d6cc2390f6bbce1e0e7be0a050574be5177c9428f3596b5b5")},
+        ),
+        Source(
+            "Test predictions of 30 published networks, with CIFAR-10.1 (Recht et al. 2018)",
+            "MIT",
+            "modestyachts/CIFAR-10.1",
+            "d9982abb0bfc4846b8d13a11e66b887d946205d0",
+            published,
+        ),
+    )
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Choices of people and predictions of other networks for N test images of K classes.
+    """Choices of people and predictions of M published networks, `nets`, for N test images of K classes.
 
     Attributes:
         counts: int64 (N, K), how many people chose each class.
         confirmed: int64 (N,), how many of five checkers confirmed the given label and no other; -1: nobody checked it.
         suggested: int64 (N,), the other class that the checkers were offered; -1: nobody checked it.
-        nets: names of the M published networks.
-        answers: int64 (M, N), the class each of them predicts.
-        classes: names of the K classes.
-        labels_sha256: SHA-256 of the labels (int64, little-endian) in the order that the arrays are in.
+        answers: int64 (M, N), the class each network predicts.
+        labels_sha256: see the function `labels_sha256`; of the labels in the order that the arrays are in.
     """
 
     counts: NDArray[np.int64]
@@ -200,11 +163,7 @@ def load_reference(
         ...     seefar.load_reference(folder).counts.shape  # doctest: +SKIP
         (10000, 10)
     """
-    return read_reference(find_files(expanded(folder) if folder else None, fetch=fetch, progress=progress))
-
-
-def read_reference(paths: Mapping[str, Path]) -> Reference:
-    """The arrays in the checked files."""
+    paths = find_files(expanded(folder) if folder else None, fetch=fetch, progress=progress)
     counts = load_array(paths[PEOPLE]).astype(np.int64)
     confirmed, suggested = (np.full(len(counts), -1, dtype=np.int64) for _ in range(2))
     for check in read_json(paths[CHECKS]):
@@ -227,7 +186,7 @@ def find_files(
     folder: Path | None = None,
     *,
     fetch: bool = True,
-    sources: Sequence[Source] = SOURCES,
+    sources: Sequence[Source] | None = None,
     host: str = HOST,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
@@ -238,34 +197,26 @@ def find_files(
     home = default_folder() if folder is None else folder
     home = home.parent if home.name == "cifar-10-batches-py" else home
     found: dict[str, Path] = {}
-    for name in (name for source in sources for name in source.files):
-        found[name] = next((place / name for place in (home, default_folder()) if (place / name).exists()), home / name)
-    missing = [name for name, path in found.items() if not path.exists()]
-    if missing and not fetch:
-        raise DataError(_how_to_get(found, home))
-    for source in sources:
-        files = {
-            name: Remote((f"{host}/{source.repository}/{source.commit}/{origin}",), sha256, LARGEST_BYTES)
-            for name, (origin, sha256) in source.files.items()
-        }
-        wanted = {name: file for name, file in files.items() if name in missing}
-        if wanted:
+    for source in sources or reference_sources():
+        address = f"{host}/{source.repository}/{source.commit}"
+        files = {name: Remote((f"{address}/{at}",), sha, LARGEST_BYTES) for name, (at, sha) in source.files.items()}
+        for name in files:
+            places = [home / name, default_folder() / name]
+            found[name] = next((place for place in places if place.exists()), places[0])
+        missing = {name: file for name, file in files.items() if not found[name].exists()}
+        if missing:
+            lacks = (
+                f"{home} lacks {counted(len(missing), 'file')} of the reference data, such as {next(iter(missing))}: "
+                "`seefar data reference` downloads them; without a network, copy the folder from another machine."
+            )
+            if not fetch:
+                raise DataError(lacks)
             try:
                 with showing(progress) as shown:
                     shown.line(f"downloading {source.credit}")
-                    download_all(wanted, home, shown)
+                    download_all(missing, home, shown)
             except (DataError, RunError) as error:
-                raise DataError(f"{error} {_how_to_get(found, home)}") from error
+                raise DataError(f"{error} {lacks}") from error
         for name, file in files.items():
             read_checked(found[name], file.checksum, "reference")
     return found
-
-
-def _how_to_get(found: Mapping[str, Path], home: Path) -> str:
-    names = [name for name, path in found.items() if not path.exists()]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    files = "file is" if len(names) == 1 else "files are"
-    return (
-        f"{len(names)} {files} missing from the reference data in {home} ({shown}): "
-        "`seefar data reference` downloads them; without a network, copy the folder from another machine."
-    )

@@ -64,13 +64,7 @@ SHAPES: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def load_shapes(train: int = 4000, test: int = 1000, seed: int = 0) -> Data:
-    """The data set `shapes`: 10 classes, 32x32 RGB, with masks of the deciding pixels; the same for the same seed.
-
-    Args:
-        train: number of training images.
-        test: number of test images.
-        seed: that of position, size, rotation, colours, background and noise.
-    """
+    """The data set `shapes`: numbers of training and test images of 10 classes, 32x32 RGB, with masks of the shapes."""
     splits = [_draw_split(count, np.random.default_rng((seed, part))) for part, count in enumerate((train, test))]
     return Data("shapes", train=splits[0], test=splits[1])
 

@@ -35,11 +35,10 @@ PREDICTED_SIZE = 128
 
 @dataclass(frozen=True)
 class Source:
-    """What an audit evaluates; the same sources have the same folder.
+    """What an audit evaluates; the same sources have the same folder. What there is none of is empty.
 
-    `pictures` is the name of the data set, or the path of its folder or table; `model` the classifier in words, since
-    no code is loaded from here; `run` the run folder whose network it is; `predictions` their file or a description.
-    What there is none of is empty.
+    `pictures` is the name or path of the data set; `model` the classifier in words, since no code is loaded from here;
+    `run` the run folder whose network it is; `predictions` their file or a description.
     """
 
     pictures: str
@@ -55,9 +54,8 @@ class Source:
 class Audit:
     """A classifier that was not trained in this folder. It takes the place of a `Run` in everything after training.
 
-    `fingerprint` is that of the weights, or of the predictions that were given; `model` the classifier, None if there
-    is none or it is not available; `given` the predictions, None if the classifier makes them, or they are not
-    available.
+    `fingerprint` is that of the weights, or of the predictions that were given. `model` and `given` are the classifier
+    and the predictions, None if there are none or they are not available.
     """
 
     folder: RunFolder
@@ -107,10 +105,9 @@ class Audit:
 
 
 def audit_folder(source: Source, name: str | Path | None) -> RunFolder:
-    """The folder for an audit; nothing is written.
+    """The folder for an audit: by default the first of `audit`, `audit-2`, ... that is free or has the same source.
 
-    Without a name it is the first of `audit`, `audit-2` and so on that is free or has the same source. A `RunError` if
-    the named folder has another source.
+    A `RunError` if the named folder has another source. Nothing is written.
     """
     if name is not None:
         folder = find_run(name)
@@ -152,22 +149,6 @@ def load_audit(folder: RunFolder, device: DeviceName = "auto", with_model: bool 
     return Audit(folder, source, fingerprint, model)
 
 
-def load_pictures(
-    source: str | Path,
-    image_size: ImageSize,
-    fit: Fit = "crop",
-    *,
-    classes: Sequence[str] | None = None,
-    data_dir: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Data:
-    """The data of an audit: all pictures of a folder or table are test images, except a `train/` beside `test/`.
-
-    Arguments and errors as `seefar.load_data`.
-    """
-    return load_data(source, data_dir, image_size, fit, to_judge=True, classes=classes, progress=progress)
-
-
 def prepare_audit(
     pictures: Data | Split | str | Path,
     predictions: Predictions | NDArray[Any] | str | Path | None = None,
@@ -202,7 +183,7 @@ def prepare_audit(
                 "--image-size 224, or image_size= to seefar.adapt."
             )
         size = image_size or PREDICTED_SIZE
-        pictures = load_pictures(pictures, size, fit, classes=classes, data_dir=data_dir, progress=progress)
+        pictures = load_data(pictures, data_dir, size, fit, to_judge=True, classes=classes, progress=progress)
     given, how = _given(predictions, pictures.test)
     with showing(progress) as shown:
         if how:

@@ -1,8 +1,4 @@
-"""Evaluation and analysis of one model on one split.
-
-`evaluate` gives predictions, metrics and mistakes; `analyse_mistakes` adds everything that follows from predictions and
-reference data: verdicts, accuracy views, label issues, confused pairs, slices.
-"""
+"""Evaluation of one model on one split, and everything that follows from its predictions and reference data."""
 
 from __future__ import annotations
 
@@ -195,10 +191,10 @@ def analyse_mistakes(
     copies: Mapping[int, int] | None = None,
     others: Sequence[Labels] = (),
 ) -> MistakeAnalysis:
-    """Everything about the mistakes that needs no model: verdicts and patterns.
+    """Verdicts and patterns of the mistakes.
 
-    Verdicts are from human labels if there is a reference, see `seefar.load_reference`; else from evidence, for which
-    `copies` and `others` are passed on to `seefar.evaluation.verdict.judge`.
+    Verdicts are from human labels if there is a reference, see `seefar.load_reference`; else from evidence, see
+    `seefar.evaluation.verdict.judge`, which also explains `copies` and `others`.
 
     Raises:
         DataError: the predictions are not of this split.

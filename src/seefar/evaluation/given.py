@@ -5,9 +5,8 @@ from __future__ import annotations
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +28,13 @@ LEAST_PROBABILITY = 1e-12
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class _Table:
-    """M rows of a file: cells (M, C), text or numbers; titles of the columns and names of the images, if it has them.
-
-    `has_titles`: the first row may be titles.
-    """
+class _Table(NamedTuple):
+    """M rows of a file: cells (M, C), text or numbers; titles of the columns and names of the images, if there are."""
 
     cells: NDArray[Any]
     titles: Sequence[str] | None = None
     names: Sequence[str] | None = None
-    has_titles: bool = False
+    has_titles: bool = False  # perhaps, in the first row
 
 
 def find_predictions(path: str | Path) -> Path:
@@ -60,9 +55,8 @@ def read_predictions(
     A `.csv` has a line for each image: a predicted class, by name or from 0 to K-1, or a column for each class, titled
     with its name or in the order of the classes; and, in any column, the name of its file. A `.json` is a list of
     these, or an object from file names to them. A `.npy` is an array; a `.npz` has one called `logits`,
-    `probabilities` or `predicted`, and may have `files` and `classes`. Rows that are not negative and sum to 1 are
-    probabilities, of which the logarithm is taken. Predicted classes become rows of 0 and a single 1, since nothing
-    else is known: `Predictions.has_probabilities` is then false.
+    `probabilities` or `predicted`, and may have `files` and `classes`. If all rows are not negative and sum to 1, their
+    logarithms are taken. Predicted classes become rows of 0 and a single 1, without `has_probabilities`.
 
     `files` are the names of the files of the N images (`count`). Where the file of predictions has names, these are
     matched, never positions: full paths, else last parts, else these without their endings; by default the numbers from

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.special import bdtr
 
+from seefar.data.images import check_labels
 from seefar.errors import DataError
 
 NORMAL_QUANTILE = 1.959964  # of 97.5%
@@ -18,11 +18,7 @@ NORMAL_QUANTILE = 1.959964  # of 97.5%
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class of n test images.
-
-    `recall` is the share of them that is predicted as this class, `precision` the share of the predictions of this
-    class that is correct; None without any.
-    """
+    """One class of n test images: recall and precision, None without any image or prediction."""
 
     name: str
     n: int
@@ -62,33 +58,18 @@ class Metrics:
             return [
                 f"{self.accuracy:.1%} of {self.n:,} predictions are correct, not measurably more than by predicting "
                 f"{largest.name} for every image ({largest.n / self.n:.1%}), so the mistakes carry no information: are "
-                f"classes and files in the same order?{self._order_hint()}"
+                "classes and files in the same order?"
             ]
         names = ", ".join(f"{one.name} ({one.n} images)" for one in never[:5])
         more = f" and {len(never) - 5} more" if len(never) > 5 else ""
         return [f"never predicted: {names}{more}"] if never else []
 
-    def _order_hint(self) -> str:
-        """Whether the predictions would be correct with the classes in another order, as a sentence or nothing."""
-        confusion = np.array(self.confusion)
-        rows, columns = linear_sum_assignment(-confusion)
-        best = confusion[rows, columns].sum() / self.n
-        if best <= 0.75:
-            return ""
-        names = [one.name for one in self.classes]
-        pairs = [f"{names[c]} means {names[r]}" for r, c in zip(rows, columns, strict=True) if r != c]
-        return f" With the classes in another order it would be {best:.1%} ({', '.join(pairs[:3])}, ...)."
 
-
-def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
-    """Refuse, with a `DataError`, anything but scores (N, K), N >= 1, K >= 2, and labels (N,) from 0 to K-1."""
+def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The labels, (N,) from 0 to K-1, of scores (N, K), N >= 1, K >= 2; a `DataError` if they are anything else."""
     if scores.ndim != 2 or len(scores) == 0 or scores.shape[1] < 2:
         raise DataError(f"Scores must be (N, K) for at least one image and two classes; found {scores.shape}.")
-    n, num_classes = scores.shape
-    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"Labels must be {n:,} integers; found {labels.dtype} of shape {labels.shape}.")
-    if not 0 <= labels.min() <= labels.max() < num_classes:
-        raise DataError(f"Labels must be 0 to {num_classes - 1}; found {labels.min()} to {labels.max()}.")
+    return check_labels(labels, *scores.shape)
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:

@@ -97,10 +97,7 @@ def find_mistakes(
 def chosen_classes(
     classes: Sequence[str], true: str | int | None, predicted: str | int | None
 ) -> tuple[int | None, int | None]:
-    """The indices of the classes that mistakes are filtered by; None where any class is accepted.
-
-    A `DataError` if there is no such class, or both are the same.
-    """
+    """The indices of the classes that mistakes are filtered by, None for any; a `DataError` if they are not two."""
     one, other = (None if name is None else find_class(classes, name) for name in (true, predicted))
     if one is not None and one == other:
         raise DataError(
@@ -116,10 +113,7 @@ def chosen_classes(
 class ConfusedPair:
     """Two classes that are confused with each other; `first` is the one whose images are misclassified more often.
 
-    Attributes:
-        first_as_second, second_as_first: images of one that are predicted as the other.
-        share: of all mistakes, both directions together.
-        first_share, second_share: of the images of the class, those that are predicted as the other.
+    `share` is of all mistakes, both directions together; `first_share` and `second_share` are of the class's images.
     """
 
     first: int
@@ -160,9 +154,8 @@ def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[
 class ErrorSlice:
     """The mistakes among n images with one property, compared with all other images.
 
-    `odds_ratio` is the odds of a mistake in the slice over those elsewhere, None where that divides by zero; `p`
-    Fisher's exact two-sided p that the slice makes no difference; `p_holm` is corrected for the number of slices (Holm
-    1979).
+    `odds_ratio` is None where it divides by zero; `p` is Fisher's exact two-sided p; `p_holm` is corrected for the
+    number of slices (Holm 1979).
     """
 
     name: str

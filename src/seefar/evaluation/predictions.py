@@ -26,8 +26,7 @@ class Predictions:
 
     Attributes:
         logits: float32 (N, K).
-        features: float32 (N, C), the input of the linear layer that makes the logits, `features @ weight.T + bias`.
-            (N, 0) for a network without such a last layer.
+        features: float32 (N, C), the input of the linear layer that makes the logits; (N, 0) without such a layer.
         labels: int64 (N,), the true classes.
         model: fingerprint of the weights, `seefar.model.inference.weights_fingerprint`.
         images: fingerprint of the images and labels, `Split.fingerprint`.
@@ -82,10 +81,7 @@ class Predictions:
     def of(cls, logits: NDArray[np.floating], split: Split) -> Predictions:
         """Predictions of a network that is not available, from logits (N, K) in the order of images and classes.
 
-        They have no features, and the fingerprint of the weights is that of the logits.
-
-        Raises:
-            DataError: there is not one finite logit for each image and class.
+        The fingerprint of the weights is that of the logits. A `DataError` if not every logit is there and finite.
         """
         logits = np.asarray(logits)
         expected = len(split), len(split.classes)
@@ -109,7 +105,7 @@ class Predictions:
         arrays = load_arrays(path, _FORM)
         try:  # a file that was copied from elsewhere has no manifest to check it against
             classes = check_classes(arrays["classes"])
-            labels = check_labels(arrays["labels"], len(arrays["logits"]), classes)
+            labels = check_labels(arrays["labels"], len(arrays["logits"]), len(classes))
         except DataError as error:
             raise RunError(f"{path}: {error} Delete it and compute it again.") from error
         return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
@@ -137,13 +133,10 @@ def predict(
     progress: Progress | None = None,
     stage: str = "evaluation",
 ) -> Predictions:
-    """Logits and last-layer features of every image.
-
-    Always in float32, so that predictions do not depend on the precision that is fastest on a machine.
+    """Logits and last-layer features of every image, always in float32.
 
     Args:
-        model: a `ResNet18`, or what else `seefar.adapt` takes or returns. It is used in eval mode, and its mode is
-            restored afterwards.
+        model: a `ResNet18`, or what else `seefar.adapt` takes or returns, which is used in eval mode.
         split: the images.
         progress: see `seefar.progress`.
         stage: what the progress is called.
@@ -164,14 +157,7 @@ def predict(
     classifier = adapt(model)
     classifier.check_repeats(split.images[0])
     with showing(progress) as shown:
-        done = 0
-
-        def advance(images: int) -> None:
-            nonlocal done
-            done += images
-            shown.update(stage, done, len(split))
-
-        logits, features = classifier.outputs(split.images, advance)
+        logits, features = classifier.outputs(split.images, lambda done: shown.update(stage, done, len(split)))
     if logits.shape[1] != len(split.classes):
         raise DataError(
             f"The model gives {logits.shape[1]} logits for an image, but the data has {len(split.classes)} classes "

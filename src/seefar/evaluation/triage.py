@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.images import Labels
+from seefar.data.images import Labels, check_labels
 from seefar.data.reference import CHECKERS, Reference
 from seefar.errors import DataError
 from seefar.evaluation.metrics import NORMAL_QUANTILE, check_scores, wilson_interval
@@ -24,12 +24,11 @@ GOOD_ACCURACY = 0.9
 
 
 def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verdict]:
-    """One verdict for each mistake, in order of index.
+    """One verdict for each mistake, in order of index: the first that applies.
 
-    The first that applies: `label`, if fewer than three of five checkers confirmed the given label, or most people
-    chose another class; `ambiguous`, if the entropy of people's choices is above 0.5 bits; `hard`, if at least 12 of
-    the other published networks above 90% get it wrong too; else `model`: worth working on. A published network
-    whose predictions are the given ones is not among the others.
+    `label`, if fewer than three of five checkers confirmed the label, or most people chose another class; `ambiguous`,
+    if the entropy of people's choices is above 0.5 bits; `hard`, if at least 12 of the other published networks above
+    90% get it wrong too; else `model`. A network whose predictions are the given ones is not among the others.
 
     Sources: CIFAR-10H (Peterson et al. 2019, arXiv 1908.07086), checked label errors (Northcutt et al. 2021, arXiv
     2103.14749), published predictions (Recht et al. 2018, arXiv 1806.00451).
@@ -53,10 +52,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
         'people disagree: 20 of 51 people chose cat, 31 chose dog (the label); 0 of 1 network misses it'
     """
     reference.check_labels(labels)
-    _check_predicted(predicted, len(labels))
-    if not 0 <= predicted.min(initial=0) <= predicted.max(initial=0) < len(reference.classes):
-        last = len(reference.classes) - 1
-        raise DataError(f"Predicted classes must be 0 to {last}; found {predicted.min()} to {predicted.max()}.")
+    predicted = check_labels(predicted, len(labels), len(reference.classes), "predicted")
     others = (reference.answers == labels).mean(1) > GOOD_ACCURACY
     others &= ~reference.same_answers(predicted)
     nets, nets_wrong = int(others.sum()), (reference.answers[others] != labels).sum(0)  # (N,)
@@ -101,24 +97,15 @@ def _reasons(reference: Reference, index: int, true: int, predicted: int) -> lis
     return reasons
 
 
-def _check_predicted(predicted: Labels, count: int) -> None:
-    if predicted.shape != (count,) or not np.issubdtype(predicted.dtype, np.integer):
-        raise DataError(
-            f"Predicted classes must be {count:,} integers; found {predicted.dtype} of shape {predicted.shape}."
-        )
-
-
 # ---- Accuracy views ----
 
 
 @dataclass(frozen=True)
 class AccuracyView:
-    """One accuracy. Each view has its own images, so views must not be compared as if they were of one test set.
+    """One accuracy on n images of its own, so views must not be compared as if they were of one test set.
 
-    Attributes:
-        meaning: which n images, whose predictions.
-        right: how many of them are predicted as labelled; None for people, of whom many classified each image.
-        interval: 95% interval: Wilson's, for people that of a mean over images.
+    `right` of them are predicted as labelled; None for people, of whom many classified each image. `interval` is
+    Wilson's 95% interval, for people that of a mean over images.
     """
 
     name: str
@@ -134,13 +121,12 @@ class AccuracyView:
 
 
 def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | None = None) -> list[AccuracyView]:
-    """The accuracy on different images, each with its 95% interval. A view without any image is left out.
+    """The accuracy on different images, if there are any. Arguments as `triage`.
 
-    `as labelled`: all images. With a reference also `without label errors`: without the images whose label fewer than
-    three of five checkers confirmed; `where people agree`: only images for which everybody chose one class, and that
-    class is the label; and `people`: the mean share of people who chose the label. Arguments and errors as `triage`.
+    `as labelled`: all images. With a reference also `without label errors`: without the labels that fewer than three of
+    five checkers confirmed; `where people agree`: only images for which everybody chose the label; and `people`: the
+    mean share of people who chose the label.
     """
-    _check_predicted(predicted, len(labels))
     chosen = {"as labelled": ("all test images, as labelled", np.full(len(labels), True))}
     people = []
     if reference is not None:
@@ -165,9 +151,8 @@ def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | Non
 
 # ---- Label issues ----
 #
-# Confident learning, with thresholds by class, ranked by normalised margin: Northcutt, Jiang and Chuang 2021,
-# "Confident Learning: Estimating Uncertainty in Dataset Labels" (JAIR 70, arXiv 1911.00068). Written from the paper; it
-# needs only labels, and probabilities from a model that was not trained on these images.
+# Confident learning, with thresholds by class, ranked by normalised margin (Northcutt et al. 2021, JAIR 70, arXiv
+# 1911.00068). Written from the paper.
 
 TIE = 1e-6
 """Probabilities that differ by less are equal, as in cleanlab: a mean of equal numbers can be larger than each."""
@@ -175,9 +160,9 @@ TIE = 1e-6
 
 @dataclass(frozen=True)
 class LabelIssue:
-    """An image whose label may be wrong: the label that is given, and the predicted class that is suggested.
+    """An image whose label may be wrong, and the predicted class that is suggested.
 
-    The normalised margin is the probability of the label minus the largest of the other classes; -1 is worst.
+    `margin` is the probability of the label minus the largest of the other classes; -1 is worst.
     """
 
     index: int
@@ -221,9 +206,8 @@ def find_label_issues(
         >>> seefar.find_label_issues(np.array([0, 0, 1, 1]), shares, ("cat", "dog")).issues[0].sentence
         'labelled cat (10%), rather dog (90%)'
     """
-    labels = np.asarray(labels)
     shares = np.asarray(probabilities, dtype=np.float64)
-    check_scores(shares, labels)
+    labels = check_scores(shares, labels)
     if not (shares >= 0).all() or not np.allclose(shares.sum(1), 1, atol=1e-4):
         raise DataError("Each row of probabilities should sum to 1 with none below 0: pass the softmax of the logits.")
     rows, num_classes = np.arange(len(labels)), shares.shape[1]

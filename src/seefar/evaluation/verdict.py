@@ -1,9 +1,6 @@
 """Verdicts: why a mistake happened, the rules behind them, and the rule from evidence that any data set has.
 
-Without human labels (`judge`), a label is doubtful if its probability, after temperature scaling, is below 1%, or if a
-near-duplicate among the training images has another label. A mistake is the model's own if all other runs predict the
-image correctly, or with a single run, if the label has 15% or more. It is hard if at least two other runs all predict
-it wrongly too; the cause of any other mistake is unknown. `docs/mistakes.md` reports how reliable that is.
+`ONE_RUN` and `RUNS` define it, `docs/mistakes.md` reports how reliable it is.
 """
 
 from __future__ import annotations
@@ -64,12 +61,11 @@ HUMAN = Rule(
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why one mistake, with label `true`, happened.
+    """Why one mistake, with label `true`, happened: `fault`, and the numbers in words.
+
+    The other fields are only of the rule `HUMAN`.
 
     Attributes:
-        fault: `label`, `ambiguous`, `hard`, `model`, or `unknown`, which human labels never give.
-        sentence: the numbers in words.
-        rule: the rule of the verdict; the following are only of `HUMAN`.
         people, people_true, people_predicted: how many people classified the image, and chose either class.
         entropy: of their choices, in bits.
         confirmed: how many of five checkers confirmed the label; None if nobody checked it.
@@ -175,10 +171,11 @@ RUNS = Rule(
 def judge(
     predictions: Predictions, *, copies: Mapping[int, int] | None = None, others: Sequence[Labels] = ()
 ) -> list[Verdict]:
-    """One verdict for each mistake, in order of index, without human labels; see this module's documentation.
+    """One verdict for each mistake, in order of index, without human labels, by the rule `ONE_RUN` or `RUNS`.
 
-    `copies` is the label of the training image that a test image nearly equals, by index of the test image; `others`
-    are the predicted classes of runs of the same recipe with other seeds, each int (N,).
+    Probabilities are those after temperature scaling. `copies` is the label of the training image that a test image
+    nearly equals, by index of the test image; `others` are the predicted classes of runs of the same recipe with other
+    seeds, each int (N,).
     """
     labels = predictions.labels
     index = np.flatnonzero(predictions.predicted != labels)

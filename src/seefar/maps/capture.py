@@ -106,7 +106,7 @@ def capture(classifier: Classifier, inputs: Tensor, classes: Tensor, layer: str)
         activations, gradients = (classifier.to_cells(part.detach(), inputs, layer) for part in (taken[0], gradient))
     if len(inputs) and not gradients.any():
         probed = classifier.probe(inputs.shape[1:])
-        others = [other for other, cells in probed.items() if cells.reaches]
+        others = [other for other, (_, reaches) in probed.items() if reaches]
         if others and layer not in others:
             raise ChoiceError(
                 f"The gradient of {name}'s logits is zero in all cells of layer {layer}: pass layer {others[-1]!r}, "

@@ -11,7 +11,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import gcd, isqrt
 from typing import Any
 
@@ -51,6 +51,7 @@ class Classifier:
         layer: name of the layer to map; None: chosen by `map_layer`.
         channels_last: whether that layer gives (N, h, w, C); None: inferred from the shape of its activations.
         classes: names of the K classes, if the model has them.
+        decisions: whether the network gives `probabilities`, once it was used: a later batch does not decide again.
     """
 
     network: nn.Module
@@ -60,6 +61,7 @@ class Classifier:
     layer: str | None = None
     channels_last: bool | None = None
     classes: tuple[str, ...] | None = None
+    decisions: dict[str, bool] = field(default_factory=dict, init=False)
 
     def __repr__(self) -> str:
         size = "pictures as they are" if self.image_size is None else "{}x{} pixels".format(*self.image_size)
@@ -97,8 +99,8 @@ class Classifier:
     def inputs(self, images: Pictures) -> Tensor:
         """The network's input, on its device and in its float type: pictures resized and normalised, (N, C, H, W).
 
-        Images are uint8 (N, H, W, 3), or float (N, C, H, W) in 0 to 1; one picture is a batch of one. Floats outside 0
-        to 1 are taken as they are by a network without `mean`, else they are a `DataError`, as are other forms.
+        Images are uint8 (N, H, W, 3), or float (N, C, H, W); one picture is a batch of one. Floats outside 0 to 1 are a
+        `DataError` where there is a `mean`, as are other forms.
         """
         batch, device, own = to_batch(images), device_of(self.network), float_type(self.network)
         exact = torch.promote_types(own, torch.float32)  # half types would round the pixels before they are normalised
@@ -125,7 +127,7 @@ class Classifier:
         """Logits (N, K) of the network's input; a `ChoiceError` if it returns something else.
 
         `.logits` of a Hugging Face output are taken, one logit z (N, 1) becomes (0, z), and probabilities become their
-        logarithms: rows that are not negative and sum to 1.
+        logarithms: those of a network whose rows for the first inputs are not negative and sum to 1.
         """
         output = self.network(inputs)
         output = getattr(output, "logits", output)
@@ -138,11 +140,12 @@ class Classifier:
             return output
         if output.shape[1] == 1:
             return torch.cat((torch.zeros_like(output), output), 1)
-        if _are_shares(output):
-            message = f"{type(self.network).__name__} returns probabilities, not logits: their logarithms are used."
-            warnings.warn(message, stacklevel=2)
-            return output.clamp(min=torch.finfo(output.dtype).tiny).log()
-        return output
+        if not self.decisions and len(output):
+            self.decisions["probabilities"] = _are_shares(output)
+            if self.decisions["probabilities"]:
+                message = f"{type(self.network).__name__} returns probabilities, not logits: their logarithms are used."
+                warnings.warn(message, stacklevel=2)
+        return output.clamp(min=torch.finfo(output.dtype).tiny).log() if self.decisions.get("probabilities") else output
 
     def logits(self, images: Images) -> NDArray[np.float32]:
         """Logits, float32 (N, K), of stored images, uint8 (N, H, W, 3)."""
@@ -154,7 +157,7 @@ class Classifier:
         """Logits, float32 (N, K), and the input of the linear layer that makes them, float32 (N, C); else (N, 0).
 
         The network is used in eval mode and in true float32 (or its own type), and left in its mode. `done` is called
-        after each batch with its number of images.
+        after each batch with the number of images so far.
         """
         logits, features = [], []
         entering: list[tuple[Tensor, Tensor]] = []
@@ -172,7 +175,7 @@ class Classifier:
                 ours = last and entering[-1][1].shape[1] in (found.shape[1], 1)
                 features.append(last[0].float().cpu().numpy() if ours else np.zeros((len(inputs), 0), np.float32))
                 if done is not None:
-                    done(len(inputs))
+                    done(start + len(inputs))
         joined = np.concatenate(logits)
         if not np.isfinite(joined).all():
             raise DataError(
@@ -182,10 +185,9 @@ class Classifier:
         return joined, np.concatenate(features)
 
     def check_repeats(self, image: Images) -> None:
-        """Refuse a network whose logits for an image (H, W, 3) depend on more than the image.
+        """Refuse a network whose logits for an image (H, W, 3) depend on more than the image, with the layer that does.
 
-        It is classified twice in a batch with its negative, and once in a batch with itself. The `ChoiceError` names
-        the layer from which on they differ.
+        It is classified twice in a batch with its negative, and once in a batch with itself.
         """
         names = {module: name for name, module in self.network.named_modules()}
         seen: list[dict[str, Tensor]] = []
@@ -216,8 +218,8 @@ class Classifier:
     def to_cells(self, activations: object, inputs: Tensor, layer: str) -> Tensor:
         """A layer's activations as (N, C, h, w): from (N, C, h, w), (N, h, w, C), or tokens (N, T, C) without prefix.
 
-        No shape is guessed: the first axis is the images', and the rows and columns have the input's ratio, within one
-        cell. Where both orders of axes fit, `channels_last` decides. A `ChoiceError` if no reading fits, or two do.
+        The first axis must be the images', and the cells have the input's ratio, within one cell. A `ChoiceError` if no
+        reading fits, or if two do and `channels_last` does not decide.
         """
         fits: list[Tensor] = []
         if isinstance(activations, Tensor) and len(activations) == len(inputs) and not _are_shares(activations):
@@ -246,19 +248,15 @@ class Classifier:
     def map_layer(self, layer: str | nn.Module | None, shape: Sequence[int]) -> str | None:
         """The name of the layer to map: the one passed, else the classifier's own, else the one found by noise.
 
-        Found is the last layer with at least 6x6 cells whose activations reach the logits, in the order of computation:
-        of CNNs the last stage that is fine enough, of transformers with a class token the norm before the last
-        attention. None for a `ResNet18`, whose dense twin is mapped.
-
-        Args:
-            layer: a submodule, its name, or None.
-            shape: channels, height and width of the pictures.
+        That is the last layer with at least 6x6 cells whose activations reach the logits: of CNNs the last stage that
+        is fine enough, of transformers with a class token the norm before the last attention. None for a `ResNet18`,
+        whose dense twin is mapped. `shape`: channels, height and width of the pictures.
         """
         chosen = self.layer if layer is None else self.layer_name(layer)
         if chosen is not None or isinstance(self.network, ResNet18):
             return chosen
         probed = self.probe(shape)
-        enough = {name: one.reaches for name, one in probed.items() if min(one.shape) >= SMALLEST_MAP}
+        enough = {name: reaches for name, (cells, reaches) in probed.items() if cells >= SMALLEST_MAP}
         if not enough:
             raise ChoiceError(
                 f"No layer of {type(self.network).__name__} gives at least {SMALLEST_MAP}x{SMALLEST_MAP} cells of a "
@@ -266,10 +264,11 @@ class Classifier:
             )
         return ([name for name, reaches in enough.items() if reaches] or list(enough))[-1]
 
-    def probe(self, shape: Sequence[int]) -> dict[str, Cells]:
-        """The layers that can be mapped, in the order of computation, from one pass forwards and back over noise.
+    def probe(self, shape: Sequence[int]) -> dict[str, tuple[int, bool]]:
+        """Layers that can be mapped, in the order of computation: cells on the shorter side, if any reaches a logit.
 
-        Left out are layers that are used more than once or do nothing, and those that mix cells.
+        They are found by one pass forwards and back over noise. Left out are layers that are used more than once or do
+        nothing, and those that mix cells.
         """
         noise = torch.from_numpy(np.random.default_rng(0).random((1, *shape), dtype=np.float32))
         names = {module: name for name, module in self.layers.items() if not isinstance(module, _NO_STAGE)}
@@ -297,19 +296,11 @@ class Classifier:
         probed = {}
         for (name, (_, cells)), gradient in zip(found.items(), gradients, strict=True):
             reaches = gradient is not None and bool(self.to_cells(gradient, inputs, name).any())
-            probed[name] = Cells((cells.shape[2], cells.shape[3]), reaches)
+            probed[name] = min(cells.shape[2:]), reaches
         return probed
 
 
 _NO_STAGE = nn.Linear | nn.Identity | nn.Dropout | nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The output of a layer for one image: rows and columns, and whether any cell reaches the logits."""
-
-    shape: tuple[int, int]
-    reaches: bool
 
 
 def adapt(
@@ -361,7 +352,8 @@ def adapt(
         "channels_last": channels_last,
         "classes": None if classes is None else tuple(classes),
     }
-    adapted = replace(known, **{name: value for name, value in passed.items() if value is not None})
+    changed = {name: value for name, value in passed.items() if value is not None}
+    adapted = replace(known, **changed) if changed else known
     mean, std, size = adapted.mean, adapted.std, adapted.image_size
     if (mean is None) != (std is None) or len(mean or ()) != len(std or ()) or not all(one > 0 for one in std or ()):
         raise ChoiceError(f"mean and std must have one number a channel each, std above 0 (got {mean} and {std}).")
@@ -391,10 +383,7 @@ def _to_module(model: object) -> nn.Module:
 
 
 def _described(network: nn.Module, processor: object, own: bool) -> Classifier:
-    """The settings that a module carries, in the attributes of models of timm, Hugging Face and torchvision.
-
-    `own`: the caller passes mean and std.
-    """
+    """The settings in the attributes of models of timm, Hugging Face, torchvision; `own`: mean and std are passed."""
     config: Any = getattr(network, "config", None)
     if isinstance(getattr(network, "pretrained_cfg", None), Mapping):  # timm
         settings: Any = network.pretrained_cfg
@@ -408,7 +397,7 @@ def _described(network: nn.Module, processor: object, own: bool) -> Classifier:
                 "mean= and std= to seefar.adapt."
             )
         given = (getattr(processor, name, None) for name in ("image_mean", "image_std"))
-        mean, std = (None if values is None else tuple(values) for values in given)
+        mean, std = (values and tuple(values) for values in given)
         size = getattr(config, "image_size", None) or getattr(processor, "crop_size", None)
         size = _to_size(size or getattr(processor, "size", None))
         names = tuple(str(config.id2label[k]) for k in sorted(config.id2label))
@@ -438,10 +427,9 @@ def _to_size(size: Any) -> tuple[int, int] | None:
 
 
 def to_batch(images: Pictures) -> Tensor:
-    """Images as one tensor: from an array, a tensor, a PIL image, or a list of them; one picture is a batch of one.
+    """Images as one tensor: from an array, a tensor, a PIL image, or a list of them of one size; else a `ChoiceError`.
 
-    Raises:
-        ChoiceError: `images` is something else, or a list of different sizes.
+    One picture is a batch of one.
     """
     try:
         if isinstance(images, Tensor):
@@ -469,8 +457,7 @@ def first_tensor(output: object) -> Tensor | None:
 def _token_grid(tokens: int, pixels: tuple[int, int]) -> tuple[int, int] | None:
     """Rows and columns of the patches among T tokens: the largest grid of the input's own ratio, (14, 14) of 197.
 
-    Patches tile the input, so their rows and columns are multiples of its ratio in lowest terms. Grids of that ratio
-    are so far apart that at most one leaves only a few prefix tokens.
+    Grids of that ratio are so far apart that at most one leaves only a few prefix tokens.
     """
     common = gcd(*pixels)
     rows, columns = pixels[0] // common, pixels[1] // common

@@ -32,10 +32,9 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
 
 class Normalize(nn.Module):
-    """Normalisation: images become the network's input only here.
+    """Normalisation: images become the network's input only here. Its constants are saved with the weights.
 
-    The constants are buffers of the network, so they are saved with the weights. A channel that is constant in all
-    training images has a standard deviation of 0; 1 is used instead, so that the channel becomes 0.
+    A channel that is constant in all training images has a standard deviation of 0; 1 is used instead.
     """
 
     mean: Tensor
@@ -59,26 +58,24 @@ class Normalize(nn.Module):
 
 
 def _check_images(images: object) -> None:
-    if not isinstance(images, Tensor):
-        found = f"a {type(images).__name__}"
-    elif images.dtype == torch.uint8 and images.ndim == 4 and images.shape[3] == 3:
-        return
-    elif images.is_floating_point() and images.ndim == 4 and images.shape[1] == 3:
-        low, high = images.aminmax() if images.numel() else (0.0, 1.0)
-        if low >= 0 and high <= 1:  # false for NaN
-            return
-        found = f"floats from {low:.3g} to {high:.3g}: pass images without normalisation, which is the network's"
-    else:
+    found = f"a {type(images).__name__}"
+    if isinstance(images, Tensor):
         found = f"{images.dtype} {tuple(images.shape)}"
+        if images.dtype == torch.uint8 and images.ndim == 4 and images.shape[3] == 3:
+            return
+        if images.is_floating_point() and images.ndim == 4 and images.shape[1] == 3:
+            low, high = images.aminmax() if images.numel() else (0.0, 1.0)
+            if 0 <= low <= high <= 1:  # false for NaN
+                return
+            found = f"floats from {low:.3g} to {high:.3g}: pass images without normalisation, which is the network's"
     raise DataError(f"Images must be a tensor, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1, found {found}.")
 
 
 class Projection(nn.Conv2d):
     """The 1x1 convolution of a shortcut, (N, C_in, H, W) to (N, C, H / stride, W / stride).
 
-    With fewer than 16 channels it selects every stride-th cell first and convolves those, which gives the same
-    numbers: with the stride, oneDNN 3 writes past its memory in the gradient of the weights, channels last in float32
-    (uxlfoundation/oneDNN issue 6035). With more channels the stride is correct, and saves 5% of a training step.
+    With fewer than 16 channels it selects every stride-th cell first: with the stride, oneDNN 3 writes past its memory
+    in the gradient of the weights (uxlfoundation/oneDNN issue 6035). With more, the stride saves 5% of a training step.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -114,8 +111,7 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """ResNet-18: a stem, four stages of two BasicBlocks (strides 1, 2, 2, 2), global average, linear head.
 
-    11,173,962 parameters at width 64 and 10 classes with the 3x3 stem; 0.556 GMAC for a 32x32 image. It normalises
-    images itself, with constants that are part of its state.
+    11,173,962 parameters at width 64 and 10 classes; 0.556 GMAC for a 32x32 image. It normalises images itself.
 
     Args:
         num_classes: K, at least 2.
@@ -184,19 +180,13 @@ class ResNet18(nn.Module):
 
 
 def dense_twin(model: ResNet18, doublings: int = 1) -> ResNet18:
-    """The network without its last `doublings` strides: 8x8, 16x16 or 32x32 cells for a 32x32 image.
-
-    The stem keeps its strides: 14x14, 28x28 or 56x56 cells for a 224x224 image.
+    """The network without its last `doublings` strides, 0 to 3: 4x4, 8x8, 16x16 or 32x32 cells for a 32x32 image.
 
     A convolution that halved its input now keeps every position, and those after it are dilated (Holschneider et al.
     1989, Yu & Koltun 2015, arXiv 1511.07122). So every 2 ** doublings-th cell, from the first, equals a cell of the
     network, and only these enter the logits. The cells between are the activations of the network on a shifted grid.
 
     Parameters and buffers are shared, not copied: training the network trains the twin.
-
-    Args:
-        model: the network, which is not changed.
-        doublings: 1, 2 or 3 strides removed, the last stage first; 0 gives the network's own cells.
     """
     if doublings not in range(4):
         raise ChoiceError(f"doublings must be 0 to 3, since the network has three strides (got {doublings}).")
