@@ -61,7 +61,7 @@ class Classifier:
     layer: str | None = None
     channels_last: bool | None = None
     classes: tuple[str, ...] | None = None
-    decisions: dict[str, bool] = field(default_factory=dict, init=False)
+    decisions: dict[str, bool] = field(default_factory=dict, init=False, compare=False)
 
     def __repr__(self) -> str:
         size = "pictures as they are" if self.image_size is None else "{}x{} pixels".format(*self.image_size)
