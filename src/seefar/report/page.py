@@ -159,7 +159,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "has_neighbours": content.neighbours is not None,
         "causes": rule_of(content.verdicts).definition,
         "has_verdicts": bool(content.verdicts),
-        "rows": payload["mistakes"],
+        "rows": payload["mistakes"][: len(content.mistakes)],
         "origin": origin_of(content),
         "settings": [
             (name.replace("_", " "), str(value)) for name, value in (asdict(recipe) if recipe else {}).items()
