@@ -125,7 +125,7 @@ function showAnswers(mistake, { probabilities: row, predicted, other }) {
     if (people) line.append(amount(asked[one] / people, `${asked[one]}`, "people"));
     return line;
   });
-  byId("answers-title").parentElement.hidden = !row.length && !people;
+  byId("part-answers").hidden = !row.length && !people;
   byId("answers-title").textContent = people ? "Probabilities and votes of people" : "Probabilities";
   byId("net-head").textContent = after ? "when hidden" : "network";
   byId("people-head").hidden = !people;

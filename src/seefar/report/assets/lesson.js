@@ -64,7 +64,7 @@ function ask() {
   lesson.classList.remove("with-map");
   drawLesson();
   showScore();
-  buttons[0].focus();
+  byId("lesson-title").focus();
 }
 
 function drawLesson() {
@@ -84,6 +84,7 @@ function guess(number) {
   if (question.guess !== null || question.step) return;
   question.guess = question.choices[number];
   byId("lesson-choices").children[number].classList.add("guess");
+  byId("lesson-next").focus();
   forward();
 }
 

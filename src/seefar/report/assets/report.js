@@ -321,7 +321,7 @@ function showUpTo(count) {
 /** How much of the top of the screen the bars cover: scrolled and focused elements must stay below. */
 function measureBars() {
   const covered = TOP + (getComputedStyle(form).position === "sticky" ? form.offsetHeight : 0);
-  document.documentElement.style.scrollPaddingTop = `${covered + 8}px`;
+  document.documentElement.style.scrollPaddingTop = `${covered}px`;
   return covered;
 }
 
@@ -435,6 +435,8 @@ addEventListener("resize", measureBars);
 
 const links = new Map([...document.querySelectorAll(".top nav a")].map((link) => [link.hash.slice(1), link]));
 const reading = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
-  links.get(target.id).toggleAttribute("aria-current", isIntersecting);
+  const link = links.get(target.id);
+  link.toggleAttribute("aria-current", isIntersecting);
+  if (isIntersecting) link.closest("nav").scrollTo({ left: link.offsetLeft - link.closest("nav").offsetLeft });
 }), { rootMargin: "-40% 0px -59% 0px" });
 links.forEach((_, id) => reading.observe(byId(id)));
