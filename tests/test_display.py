@@ -30,8 +30,8 @@ def test_lines_of_the_log_are_shown_at_once_but_for_silence(capsys: pytest.Captu
 
 def test_messages_fit_a_terminal_and_json_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
-    text = "one two three four five\n\n  /a/path/of/twenty-four/letters is long"
-    wrapped = "one two three four\nfive\n\n  /a/path/of/twenty-four/letters\n    is long"
+    text = "one two three four five\n\n  /a/path is one word"
+    wrapped = "one two three four\nfive\n\n  /a/path is one\n    word"
     json = '{"one": "two three four five"}'
     for is_terminal, shown in ((True, wrapped + json), (False, text + json)):
         stream = io.StringIO()

@@ -84,7 +84,7 @@ class ReportContent:
 
     @cached_property
     def broken(self) -> list[int]:
-        """Images that only the other run predicts wrongly: those that it explains first, as many as there is room for."""
+        """Images that only the other run predicts wrongly, as many as a page has room for: those it explains first."""
         beside, labels, ours = self.beside, self.test.labels, self.evaluation.predictions.predicted
         if beside is None:
             return []

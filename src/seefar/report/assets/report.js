@@ -320,7 +320,7 @@ function showUpTo(count) {
 
 /** How much of the top of the screen the bars cover: scrolled and focused elements must stay below. */
 function measureBars() {
-  const covered = TOP + (getComputedStyle(form).position === "sticky" ? form.offsetHeight : 0);
+  const covered = TOP + (getComputedStyle(form).position === "sticky" ? Math.ceil(form.getBoundingClientRect().height) : 0);
   document.documentElement.style.scrollPaddingTop = `${covered}px`;
   return covered;
 }
