@@ -318,11 +318,11 @@ function showUpTo(count) {
   byId("show-all").textContent = `Show all ${shown.length}`;
 }
 
-/** How much of the top of the screen the bars cover: scrolled and focused elements must stay below. */
+/** How much of the top of the screen the bars cover: tiles that are scrolled to or focused must stay below. */
 function measureBars() {
-  const covered = TOP + (getComputedStyle(form).position === "sticky" ? Math.ceil(form.getBoundingClientRect().height) : 0);
-  document.documentElement.style.scrollPaddingTop = `${covered}px`;
-  return covered;
+  const covered = getComputedStyle(form).position === "sticky" ? Math.ceil(form.getBoundingClientRect().height) : 0;
+  document.documentElement.style.setProperty("--filters", `${covered}px`);
+  return TOP + covered;
 }
 
 /** If the gallery was scrolled past, a new selection begins at its top. */
