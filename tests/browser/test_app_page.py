@@ -123,6 +123,13 @@ def test_the_prediction_for_a_painted_image_is_the_networks(page: Any, live: Liv
     page.click("#clear")
     assert settled(page) == before
     assert page.is_disabled("#clear")
+    page.click("#cover")
+    settled(page)
+    page.check("#hide")
+    assert page.is_disabled("#undo")
+    assert page.inner_text("#net-head") == "when hidden"
+    page.click("#cover")
+    assert not page.is_checked("#hide")
 
 
 def test_strokes_of_the_brush_change_the_prediction_and_are_undone(page: Any, live: Live) -> None:
@@ -183,22 +190,15 @@ def test_a_picture_that_is_dropped_gets_a_card_and_is_painted_over(page: Any, li
     assert page.eval_on_selector_all("#own img, dialog img", "images => images.length") == 0
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(page: Any, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
-    for part in ("#card", "#own"):
-        assert page.locator(part).evaluate("part => part.getBoundingClientRect().right") <= width
-        assert page.locator(part).evaluate("part => part.scrollWidth - part.clientWidth") <= 0
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(page: Any) -> None:
     page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    assert [one["id"] for one in found["violations"]] == []
-
-
-def test_hiding_the_evidence_takes_the_paint_away(page: Any) -> None:
-    page.click("#cover")
-    settled(page)
-    page.check("#hide")
-    assert page.is_disabled("#undo")
-    assert page.inner_text("#net-head") == "when hidden"
-    page.click("#cover")
-    assert not page.is_checked("#hide")
+    for width in (360, 1280):
+        page.set_viewport_size({"width": width, "height": 760})
+        for part in ("#card", "#own"):
+            assert page.locator(part).evaluate("part => part.getBoundingClientRect().right") <= width
+            assert page.locator(part).evaluate("part => part.scrollWidth - part.clientWidth") <= 0
+        image, answer = (page.locator(part).bounding_box() for part in ("#card-picture", "#live-status"))
+        assert image["y"] > 0
+        assert answer["y"] + answer["height"] < 760  # the prediction is seen while painting
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        assert [one["id"] for one in found["violations"]] == []
