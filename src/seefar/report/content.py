@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import shlex
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -205,7 +206,7 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
     if explanation is not None:
         explained = zip(explanation.mistakes, explanation.repairs, explanation.health, strict=True)
         for number, (mistake, repair, health) in enumerate(explained):
-            sentence = repair.sentence(mistake.predicted, content.test.classes)
+            sentence = isolate(repair.sentence(mistake.predicted, content.test.classes), content.test.classes)
             effects[mistake.index] = {"map": number, **effect_values(repair, health, sentence)}
     rows = []
     for mistake in content.mistakes:
@@ -222,7 +223,7 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
             row["file"] = content.test.files[mistake.index]
         if mistake.index in verdicts:
             verdict = verdicts[mistake.index]
-            row |= {"fault": verdict.fault, "why": verdict.sentence}
+            row |= {"fault": verdict.fault, "why": isolate(verdict.sentence, content.test.classes)}
             if verdict.entropy is not None:
                 row["disagreement"] = round(verdict.entropy, 4)
         if mistake.index in copies:
@@ -311,6 +312,14 @@ def findings_of(content: ReportContent) -> list[Finding]:
         kind = f"repaired by {other.name}"
         found.append(Finding(text, {"set": kind} if kind in kinds else {}))
     return [*found, *(content.analysis.findings if content.analysis else ())]
+
+
+def isolate(text: str, names: Sequence[str]) -> str:
+    """The text in which names that are written from right to left do not turn the words around them."""
+    for name in names:
+        if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name):
+            text = text.replace(name, f"\u2068{name}\u2069")
+    return text
 
 
 def pack(array: NDArray[Any]) -> str:
