@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import StringIO
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsing import becomes, violations
 from report_content import CLASSES, make_content
 
 from seefar.data.notes import Note, read_notes
@@ -23,24 +23,9 @@ from seefar.report.content import Beside, ReportContent
 from seefar.report.figures import DARKEST, tint
 from seefar.report.page import ReportFrame, render_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no Chromium on this machine", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip("axe_core_python.base", reason="axe-core-python is not installed")
-
 pytestmark = pytest.mark.slow
 HOSTILE = ('"><script>alert(1)</script>', "</script><img src=x onerror=alert(2)>", "a=b&c#d %", "=1+1")
 TILES = "#tiles > li"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        arguments = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 class Opened:
@@ -79,15 +64,6 @@ def file(content: ReportContent, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def image_of(content: ReportContent, number: int) -> np.ndarray:
     """The image of a mistake, uint8 (H, W, 3)."""
     return content.test.images[content.mistakes[number].index]
-
-
-def becomes(page: Any, expression: str, value: object) -> None:
-    """Wait until a value of the page is this one. Playwright's own waiting needs `eval`, which the policy refuses."""
-    for _ in range(250):
-        if page.evaluate(expression) == value:
-            return
-        page.wait_for_timeout(20)
-    assert page.evaluate(expression) == value
 
 
 @pytest.fixture
@@ -491,7 +467,6 @@ def test_axe_finds_nothing(show: Callable[..., Opened], scheme: str, width: int)
     size = {"width": width, "height": 900}
     page = show(make_content(8), color_scheme=scheme, reduced_motion="reduce", viewport=size).page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    script = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
     for key, element in (("", ""), ("", TILES), ("p", ""), ("", "#show-landscape")):
         page.keyboard.press("Escape")
         becomes(page, "document.getElementById('card').open", False)
@@ -499,9 +474,7 @@ def test_axe_finds_nothing(show: Callable[..., Opened], scheme: str, width: int)
             page.keyboard.press(key)
         elif element:
             page.click(element)
-        page.evaluate(script)
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found["violations"]] == []
+        assert violations(page) == []
 
 
 def test_hostile_names_are_text(show: Callable[..., Opened], tmp_path: Path) -> None:
