@@ -456,6 +456,7 @@ def test_another_run_is_beside_the_mistakes(show: Callable[..., Opened], content
             page.text_content("#beside-words") == f"other predicts {predicted}. This run predicts {label}, the label."
         )
         assert page.is_visible("#card-contrast") == bool(number)
+        assert page.text_content("#predicted-name").endswith("the prediction of other")
         page.keyboard.press("Escape")
         becomes(page, "document.getElementById('card').open || Boolean(history.state?.card)", False)
     page.keyboard.press("p")

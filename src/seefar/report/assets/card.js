@@ -25,7 +25,7 @@ function showCard() {
   byId("next").disabled = place < 0 || place === shown.length - 1;
   dialog.classList.toggle("without-maps", !view.maps);
   byId("contrast-name").replaceChildren("Why ", bdi(answer), ", not ", bdi(other));
-  byId("predicted-name").replaceChildren("For ", bdi(answer), ", the prediction");
+  byId("predicted-name").replaceChildren("For ", bdi(answer), mistake.broken ? `, the prediction of ${beside.name}` : ", the prediction");
   byId("true-name").replaceChildren("For ", bdi(other), view.other === mistake.true ? ", the label" : "");
   if (tested) showFacts(mistake);
   byId("card-fault").replaceChildren(element("b", mistake.fault ? page.faults[mistake.fault][0] : "", { className: `fault fault-${mistake.fault}` }), `: ${mistake.why ?? ""}`);
@@ -116,7 +116,7 @@ function showAnswers(mistake, { probabilities: row, predicted, other }) {
   const rows = classesShown.map((one) => {
     const line = element("tr"), head = element("th", "", { scope: "row" });
     head.append(bdi(classes[one]));
-    const answer = mistake.broken ? `of ${beside.name}` : "prediction";
+    const answer = mistake.broken ? `by ${beside.name}` : "prediction";
     const roles = [[mistake.true, "label"], [predicted, answer], [mistake.predicted, "before"], [mistake.answer, "when hidden"]];
     const role = roles.find(([owner]) => owner === one)?.[1];
     if (role) head.append(" ", element("small", role));
