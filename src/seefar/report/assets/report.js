@@ -321,7 +321,7 @@ function showUpTo(count) {
 /** How much of the top of the screen the bars cover: tiles that are scrolled to or focused must stay below. */
 function measureBars() {
   const covered = getComputedStyle(form).position === "sticky" ? Math.ceil(form.getBoundingClientRect().height) : 0;
-  document.documentElement.style.setProperty("--filters", `${covered}px`);
+  list.style.setProperty("--filters", `${covered}px`);
   return TOP + covered;
 }
 
