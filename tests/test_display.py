@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
 
 import pytest
 
 from seefar import progress
-from seefar.progress import SILENT, Display, showing
+from seefar.progress import SILENT, Display, LastingOutput, showing
 
 
 def test_a_line_is_due_after_a_while_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,3 +26,16 @@ def test_lines_of_the_log_are_shown_at_once_but_for_silence(capsys: pytest.Captu
             display.line("[1,  2000] loss: 1.061")
             display.update("maps", 1, 1)
     assert capsys.readouterr().err == "[1,  2000] loss: 1.061\n"
+
+
+def test_messages_fit_a_terminal_and_json_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    text = "one two three four five\n\n  /a/path is one word"
+    wrapped = "one two three four\nfive\n\n  /a/path is one\n    word"
+    json = '{"one": "two three four five"}'
+    for is_terminal, shown in ((True, wrapped + json), (False, text + json)):
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        for part in (text, json):
+            LastingOutput(stream).write(part)
+        assert stream.getvalue() == shown

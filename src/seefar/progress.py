@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import html
 import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,9 +55,9 @@ class LastingOutput:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write the text, or drop it."""
+        """Write the text, wrapped to a terminal, or drop it."""
         try:
-            self.stream.write(text)
+            self.stream.write(_wrapped(text) if self.stream.isatty() else text)
         except OSError as error:
             self._drop(error)
         return len(text)
@@ -78,6 +80,19 @@ class LastingOutput:
                 f"Standard output cannot be written to ({error.strerror}): make room for it, and run the same command "
                 "again."
             ) from error
+
+
+def _wrapped(text: str) -> str:
+    """Text with no line wider than the terminal; JSON, tables and bars stay as they are laid out."""
+    width = shutil.get_terminal_size().columns
+    if len(text) <= width or text.startswith(("{", "[")) or "\x1b" in text:
+        return text
+    lines = []
+    for line in text.split("\n"):
+        indent = "    " if line.startswith(" ") else ""
+        wrapped = textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        lines += wrapped or [""]
+    return "\n".join(lines)
 
 
 class Display(Progress):

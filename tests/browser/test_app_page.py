@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import becomes, violations
 from PIL import Image
 from report_content import make_content
 
@@ -25,11 +24,6 @@ from seefar.model.resnet import ResNet18
 from seefar.report.content import ReportContent
 from seefar.report.page import render_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no Chromium on this machine", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip("axe_core_python.base", reason="axe-core-python is not installed")
 pytest.importorskip("uvicorn")
 
 pytestmark = pytest.mark.slow
@@ -49,7 +43,7 @@ def live(content: ReportContent, make_net: Callable[..., ResNet18]) -> Live:
 
 
 @pytest.fixture
-def page(live: Live) -> Iterator[Any]:
+def page(browser: Any, live: Live) -> Iterator[Any]:
     """The page with the card of the first mistake; at the end nothing was complained of, and nobody else asked."""
     listening = listen("127.0.0.1", 0)
     server = make_server(live)
@@ -58,33 +52,22 @@ def page(live: Live) -> Iterator[Any]:
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
     complaints: list[str] = []
     urls: list[str] = []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 1000})
-        page.set_default_timeout(20_000)
-        page.on("console", lambda one: one.type == "error" and complaints.append(one.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append("a dialog") or dialog.dismiss())
-        page.on("request", lambda request: urls.append(request.url))
-        page.goto(address)
-        page.wait_for_selector("html[data-ready]", state="attached")
-        page.locator("#tiles li button").first.click()
-        yield page
-        browser.close()
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.set_default_timeout(20_000)
+    page.on("console", lambda one: one.type == "error" and complaints.append(one.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append("a dialog") or dialog.dismiss())
+    page.on("request", lambda request: urls.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]", state="attached")
+    page.locator("#tiles li button").first.click()
+    yield page
+    page.close()
     server.should_exit = True
     thread.join()
     listening.close()
     assert [url for url in urls if not url.startswith((address, "data:"))] == []
     assert [text for text in complaints if "400 (Bad Request)" not in text] == []
-
-
-def becomes(page: Any, what: Callable[[], object], value: object) -> None:
-    """Wait until a value of the page is this one. Playwright's own waiting needs `eval`, which the policy refuses."""
-    for _ in range(250):
-        if what() == value:
-            return
-        page.wait_for_timeout(40)
-    assert what() == value
 
 
 def settled(page: Any) -> dict[str, str]:
@@ -123,6 +106,13 @@ def test_the_prediction_for_a_painted_image_is_the_networks(page: Any, live: Liv
     page.click("#clear")
     assert settled(page) == before
     assert page.is_disabled("#clear")
+    page.click("#cover")
+    settled(page)
+    page.check("#hide")
+    assert page.is_disabled("#undo")
+    assert page.inner_text("#net-head") == "when hidden"
+    page.click("#cover")
+    assert not page.is_checked("#hide")
 
 
 def test_strokes_of_the_brush_change_the_prediction_and_are_undone(page: Any, live: Live) -> None:
@@ -183,22 +173,13 @@ def test_a_picture_that_is_dropped_gets_a_card_and_is_painted_over(page: Any, li
     assert page.eval_on_selector_all("#own img, dialog img", "images => images.length") == 0
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(page: Any, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
-    for part in ("#card", "#own"):
-        assert page.locator(part).evaluate("part => part.getBoundingClientRect().right") <= width
-        assert page.locator(part).evaluate("part => part.scrollWidth - part.clientWidth") <= 0
-    page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    assert [one["id"] for one in found["violations"]] == []
-
-
-def test_hiding_the_evidence_takes_the_paint_away(page: Any) -> None:
-    page.click("#cover")
-    settled(page)
-    page.check("#hide")
-    assert page.is_disabled("#undo")
-    assert page.inner_text("#net-head") == "when hidden"
-    page.click("#cover")
-    assert not page.is_checked("#hide")
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(page: Any) -> None:
+    for width in (360, 1280):
+        page.set_viewport_size({"width": width, "height": 760})
+        for part in ("#card", "#own"):
+            assert page.locator(part).evaluate("part => part.getBoundingClientRect().right") <= width
+            assert page.locator(part).evaluate("part => part.scrollWidth - part.clientWidth") <= 0
+        image, answer = (page.locator(part).bounding_box() for part in ("#card-picture", "#live-status"))
+        assert image["y"] > 0
+        assert answer["y"] + answer["height"] < 760  # the prediction is seen while painting
+        assert violations(page) == []

@@ -71,6 +71,13 @@ def test_names_that_are_markup_are_text() -> None:
     assert "&lt;b&gt;0&lt;/b&gt;.png" in page
 
 
+def test_names_from_right_to_left_do_not_turn_the_words_around_them() -> None:
+    page = render_report(make_content(12, ("שלום", "cat")))
+    text = re.search(r'<div class="findings".*?</div>', page, re.S)[0]
+    assert set(re.findall("\u2068(.*?)\u2069", text)) == {"שלום"}
+    assert re.search("[^\u2068]שלום", text) is None
+
+
 def test_the_page_is_readable_without_script(content: ReportContent, page: str) -> None:
     body = page.split("<body>")[1].split("<dialog")[0]
     assert f"{100 * content.evaluation.metrics.accuracy:.2f}" in body

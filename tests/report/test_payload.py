@@ -12,7 +12,8 @@ from PIL import Image
 from report_content import make_content
 
 from seefar.report import content as content_of_page
-from seefar.report.content import make_payload, make_sheet
+from seefar.report.content import Beside, make_payload, make_sheet
+from seefar.report.page import render_report
 
 
 def unpack(text: str, kind: str) -> np.ndarray:
@@ -73,3 +74,27 @@ def test_neighbours_are_in_the_order_of_the_mistakes_and_each_image_occurs_once(
     for row, training in enumerate((0, 2, 5, 7, 9)):
         y, x = 8 * (row // values["columns"]), 8 * (row % values["columns"])
         assert sheet[y + 4, x + 4].astype(int) == pytest.approx([10 * training] * 3, abs=3)
+
+
+def test_what_only_the_other_run_gets_wrong_comes_last_and_is_counted_with_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seefar.report.page.page_charts", lambda _content: [])
+    content = make_content(4)
+    labels, ours = content.test.labels, content.evaluation.predictions.predicted
+    theirs = np.where(np.isin(np.arange(12), [5, 7]), (labels + 1) % 4, ours)  # 4 to 11 are correct predictions
+    alone = replace(content.explanation.mistakes[0], index=7)
+    explanation = replace(content.explanation, mistakes=[alone, *content.mistakes[1:]])
+    both = replace(content, beside=Beside("other", theirs, explanation))
+    values = make_payload(both)
+    assert [row["index"] for row in values["mistakes"][:4]] == [one.index for one in content.mistakes]
+    assert [(row["index"], row["true"], row["predicted"]) for row in values["mistakes"][4:]] == [
+        (index, labels[index], labels[index])
+        for index in (7, 5)  # the explained one first
+    ]
+    assert values["beside"]["predicted"] == theirs[[row["index"] for row in values["mistakes"]]].tolist()
+    assert values["beside"]["index"] == [7, *(one.index for one in content.mistakes[1:])]
+    assert len(unpack(values["votes"], "<u2")) == 4 * (4 + 2)
+    body = render_report(both).split("<dialog")[0]
+    assert body.count("<tr><td>") == render_report(content).split("<dialog")[0].count("<tr><td>")
+    assert "breaks 2 correct predictions" in body

@@ -180,8 +180,4 @@ def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def _print_error(error: BaseException) -> None:
     """Print an error to standard error; file names in it may hold escape sequences."""
-    lines = [printable(line) for line in f"seefar: {error}".split("\n")]
-    if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns
-        lines = [fill(line, width, break_long_words=False, break_on_hyphens=False) for line in lines]
-    print("\n".join(lines), file=sys.stderr)
+    print("\n".join(printable(line) for line in f"seefar: {error}".split("\n")), file=sys.stderr)

@@ -109,9 +109,9 @@ def print_comparison(comparison: Comparison) -> None:
 
     console = Console(highlight=False, markup=False, emoji=False)
     for names, rows in (_runs(comparison), _pairs(comparison), _classes(comparison)):
-        table = Table(names[0], box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in names[1:]:
-            table.add_column(name, justify="right")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column, name in enumerate(names):
+            table.add_column(name, justify="right" if column else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         console.print(table)

@@ -26,7 +26,7 @@ from seefar.cli.printing import (
     print_result,
     print_triage_json,
 )
-from seefar.errors import ChoiceError
+from seefar.errors import ChoiceError, counted
 
 TEST_IMAGES = 10_000  # of CIFAR-10
 
@@ -262,7 +262,7 @@ class Triage:
         views = accuracy_views(test.labels, predicted, reference)
         if self.notes is not None:
             corrected = correct_labels(test, self.notes).labels
-            meaning = f"with {(corrected != test.labels).sum()} labels corrected by {self.notes.name}"
+            meaning = f"with {counted(int((corrected != test.labels).sum()), 'label')} corrected by {self.notes.name}"
             views.append(replace(accuracy_views(corrected, predicted)[0], name="corrected labels", meaning=meaning))
         same = [net for net, is_same in zip(reference.nets, reference.same_answers(predicted), strict=True) if is_same]
         if self.output.json:

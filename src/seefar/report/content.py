@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import shlex
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -82,6 +83,16 @@ class ReportContent:
         indices = {mistake.index for mistake in chosen}
         return [mistake for mistake in mistakes if mistake.index in indices]
 
+    @cached_property
+    def broken(self) -> list[int]:
+        """Images that only the other run predicts wrongly, as many as a page has room for: those it explains first."""
+        beside, labels, ours = self.beside, self.test.labels, self.evaluation.predictions.predicted
+        if beside is None:
+            return []
+        explained = set() if beside.explanation is None else {mistake.index for mistake in beside.explanation.mistakes}
+        broken = np.flatnonzero((ours == labels) & (beside.predicted != labels)).tolist()
+        return sorted(broken, key=lambda index: index not in explained)[: MOST_MISTAKES - len(self.mistakes)]
+
 
 MOST_CORRECT = 120
 """Correct predictions in the quiz of the page."""
@@ -97,7 +108,8 @@ LONGEST_SIDE = 16_383
 
 def make_payload(content: ReportContent) -> dict[str, Any]:
     """Everything that the script of the page reads, as values for JSON."""
-    index = np.array([mistake.index for mistake in content.mistakes], dtype=np.int64)
+    own = np.array([mistake.index for mistake in content.mistakes], dtype=np.int64)
+    index = np.concatenate([own, np.array(content.broken, dtype=np.int64)])
     predictions, explanation = content.evaluation.predictions, content.explanation
     known = predictions.has_probabilities
     if explanation is not None and len(content.mistakes) < len(content.evaluation.mistakes):  # those on the page
@@ -105,7 +117,7 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         explanation = explanation.of([mistake for mistake in content.mistakes if mistake.index in explained])
     near = None
     if content.neighbours is not None and content.train is not None:
-        near = _neighbour_values(content.neighbours, index, content.train.images)
+        near = _neighbour_values(content.neighbours, own, content.train.images)
     return {
         "run": content.name,
         "data": content.data,
@@ -119,26 +131,26 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
             fault: [FAULT_NAMES[fault], meaning] for fault, meaning in rule_of(content.verdicts).meaning.items()
         },
         "sets": {one.name: [one.group, one.meaning] for one in subsets_of(content)},
-        "mistakes": _mistake_rows(content, explanation),
+        "mistakes": [*_mistake_rows(content, explanation), *_broken_rows(content)],
         "probabilities": pack(np.exp(predictions.log_probabilities[index]).astype("<f4")) if known else None,
         "pictures": make_sheet(content.test.images[index], exact=True),
         "maps": None if explanation is None else _map_values(explanation),
         "votes": None if content.votes is None else pack(content.votes[index].astype("<u2")),
         "neighbours": near,
-        "beside": None if content.beside is None else _beside_values(content.beside, index, content.test.labels),
+        "beside": None if content.beside is None else _beside_values(content.beside, index),
     }
 
 
-def _beside_values(beside: Beside, index: NDArray[np.int64], labels: Labels) -> dict[str, Any]:
-    """What the other run predicts for the mistakes at `index`, and its maps of those that both runs make."""
+def _beside_values(beside: Beside, index: NDArray[np.int64]) -> dict[str, Any]:
+    """What the other run predicts for the images at `index`, and its maps of those that it predicts wrongly."""
     explanation = beside.explanation
     if explanation is not None:
-        shared = set(index[beside.predicted[index] != labels[index]].tolist())
-        explanation = explanation.of([one for one in explanation.mistakes if one.index in shared])
+        on_page = set(index.tolist())
+        explanation = explanation.of([mistake for mistake in explanation.mistakes if mistake.index in on_page])
     return {
         "name": beside.name,
         "predicted": beside.predicted[index].tolist(),
-        "index": [] if explanation is None else [one.index for one in explanation.mistakes],
+        "index": [] if explanation is None else [mistake.index for mistake in explanation.mistakes],
         "maps": None if explanation is None else _map_values(explanation),
     }
 
@@ -194,7 +206,7 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
     if explanation is not None:
         explained = zip(explanation.mistakes, explanation.repairs, explanation.health, strict=True)
         for number, (mistake, repair, health) in enumerate(explained):
-            sentence = repair.sentence(mistake.predicted, content.test.classes)
+            sentence = isolate(repair.sentence(mistake.predicted, content.test.classes), content.test.classes)
             effects[mistake.index] = {"map": number, **effect_values(repair, health, sentence)}
     rows = []
     for mistake in content.mistakes:
@@ -211,7 +223,7 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
             row["file"] = content.test.files[mistake.index]
         if mistake.index in verdicts:
             verdict = verdicts[mistake.index]
-            row |= {"fault": verdict.fault, "why": verdict.sentence}
+            row |= {"fault": verdict.fault, "why": isolate(verdict.sentence, content.test.classes)}
             if verdict.entropy is not None:
                 row["disagreement"] = round(verdict.entropy, 4)
         if mistake.index in copies:
@@ -222,6 +234,19 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
                 f"their fine detail is {copy.likeness:.2f}."
             )
         rows.append(row | effects.get(mistake.index, {}))
+    return rows
+
+
+def _broken_rows(content: ReportContent) -> list[dict[str, Any]]:
+    """Likewise for the images that only the other run predicts wrongly: `predicted` is the label."""
+    predictions, files, rows = content.evaluation.predictions, content.test.files, []
+    for index in content.broken:
+        label = int(content.test.labels[index])
+        row: dict[str, Any] = {"index": index, "true": label, "predicted": label}
+        if predictions.has_probabilities:
+            loss = -float(predictions.log_probabilities[index, label])
+            row |= {"confidence": round(math.exp(-loss), 6), "loss": round(loss, 6)}
+        rows.append(row if files is None else row | {"file": files[index]})
     return rows
 
 
@@ -259,15 +284,17 @@ def subsets_of(content: ReportContent) -> list[Subset]:
     if (other := content.beside) is not None:
         ours = content.evaluation.predictions.predicted
         right, same = other.predicted == content.test.labels, other.predicted == ours
+        broken = ~right & (ours == content.test.labels)
         kinds = {
             f"repaired by {other.name}": ("the other run predicts the label (luck)", right),
-            "same wrong class": ("both runs predict the same wrong class", same),
-            "other wrong class": ("the runs predict two different wrong classes", ~right & ~same),
+            f"broken by {other.name}": ("only the other run predicts another class than the label", broken),
+            "shared, same class": ("both runs predict the same wrong class", same),
+            "shared, two classes": ("the runs predict two different wrong classes", ~right & ~same),
         }
         for name, (meaning, chosen) in kinds.items():
             subsets.append(Subset(name, f"Beside {other.name}", meaning, set(np.flatnonzero(chosen).tolist())))
-    mistakes = {mistake.index for mistake in content.mistakes}
-    return [one for one in subsets if not mistakes.isdisjoint(one.indices)]
+    on_page = {mistake.index for mistake in content.mistakes}.union(content.broken)
+    return [one for one in subsets if not on_page.isdisjoint(one.indices)]
 
 
 def findings_of(content: ReportContent) -> list[Finding]:
@@ -285,6 +312,14 @@ def findings_of(content: ReportContent) -> list[Finding]:
         kind = f"repaired by {other.name}"
         found.append(Finding(text, {"set": kind} if kind in kinds else {}))
     return [*found, *(content.analysis.findings if content.analysis else ())]
+
+
+def isolate(text: str, names: Sequence[str]) -> str:
+    """The text in which names that are written from right to left do not turn the words around them."""
+    for name in names:
+        if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name):
+            text = text.replace(name, f"\u2068{name}\u2069")
+    return text
 
 
 def pack(array: NDArray[Any]) -> str:

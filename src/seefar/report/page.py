@@ -30,6 +30,7 @@ from seefar.explanation.explanation import Explanation
 from seefar.report.content import (
     ReportContent,
     findings_of,
+    isolate,
     make_payload,
     make_sheet,
     origin_of,
@@ -123,7 +124,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
     script = '"use strict";\n(() => {\n' + "".join(map(_asset, (*SCRIPTS, *(("live.js",) if live else ())))) + "})();\n"
     style += _asset("live.css") if live else ""
     payload, subsets = make_payload(content), {one.name for one in subsets_of(content)}
-    metrics, recipe = content.evaluation.metrics, content.recipe
+    metrics, recipe, classes = content.evaluation.metrics, content.recipe, content.test.classes
     pairs = _pair_bars(metrics)
     page = {
         "policy": _policy([style], [first, script]) + ("; connect-src 'self'" if live else ""),
@@ -133,7 +134,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "payload": Markup(_json_in_html(payload)),
         "name": content.name,
         "data": DATA_NAMES.get(content.data, content.data),
-        "classes": content.test.classes,
+        "classes": classes,
         "n": f"{metrics.n:,}",
         "mistakes": f"{metrics.mistakes:,}",
         "accuracy": f"{100 * metrics.accuracy:.2f}",
@@ -145,7 +146,10 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "charts": page_charts(content),
         "charts_title": "Training" if content.history else "Calibration",
         "on_page": f"{len(content.mistakes):,}",
-        "findings": [(one.text[:1].upper() + one.text[1:], _link(**one.filters)) for one in findings_of(content)],
+        "findings": [
+            (isolate(one.text[:1].upper() + one.text[1:], classes), _link(**one.filters))
+            for one in findings_of(content)
+        ],
         "views": content.analysis.views if content.analysis else (),
         "slices": [
             (one, _link(set=one.name) if one.name in subsets else "")
@@ -159,7 +163,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "has_neighbours": content.neighbours is not None,
         "causes": rule_of(content.verdicts).definition,
         "has_verdicts": bool(content.verdicts),
-        "rows": payload["mistakes"],
+        "rows": payload["mistakes"][: len(content.mistakes)],
         "origin": origin_of(content),
         "settings": [
             (name.replace("_", " "), str(value)) for name, value in (asdict(recipe) if recipe else {}).items()

@@ -15,24 +15,25 @@ function showCard() {
     dialog.showModal();
     byId("card-title").focus();
   }
-  const place = shown.indexOf(mistake), view = viewOf(mistake), explained = mistake.outcome !== undefined;
+  const place = shown.indexOf(mistake), view = viewOf(mistake), tested = mistake.outcome !== undefined;
   const [label, answer, other] = [classes[mistake.true], classes[view.predicted], classes[view.other]];
   byId("card-title").replaceChildren(bdi(label), element("span", " predicted as "), bdi(answer));
+  if (mistake.broken) byId("card-title").append(element("span", " by "), bdi(beside.name));
   const where = place < 0 ? "hidden by the filters" : `${place + 1} of ${shown.length}, ${ORDERS[state.order][0]}`;
   byId("card-place").replaceChildren(`Test image ${mistake.index} · `, ...(mistake.file ? [bdi(mistake.file), " · "] : []), where);
   byId("previous").disabled = place <= 0;
   byId("next").disabled = place < 0 || place === shown.length - 1;
   dialog.classList.toggle("without-maps", !view.maps);
   byId("contrast-name").replaceChildren("Why ", bdi(answer), ", not ", bdi(other));
-  byId("predicted-name").replaceChildren("For ", bdi(answer), ", the prediction");
+  byId("predicted-name").replaceChildren("For ", bdi(answer), mistake.broken ? `, the prediction of ${beside.name}` : ", the prediction");
   byId("true-name").replaceChildren("For ", bdi(other), view.other === mistake.true ? ", the label" : "");
-  if (explained) showFacts(mistake);
+  if (tested) showFacts(mistake);
   byId("card-fault").replaceChildren(element("b", mistake.fault ? page.faults[mistake.fault][0] : "", { className: `fault fault-${mistake.fault}` }), `: ${mistake.why ?? ""}`);
   byId("card-badge").textContent = mistake.health ?? "";
   byId("card-badge").dataset.dots = DOTS[mistake.health] ?? "";
   const reasons = mistake.reasons?.length ? mistake.reasons : ["Passed every check."];
   byId("card-reasons").replaceChildren(...reasons.map((reason) => element("li", reason)));
-  byId("part-test").hidden = byId("part-health").hidden = !explained;
+  byId("part-test").hidden = byId("part-health").hidden = !tested;
   byId("part-fault").hidden = !mistake.fault;
   paintCard(mistake, view);
   showAnswers(mistake, view);
@@ -115,7 +116,8 @@ function showAnswers(mistake, { probabilities: row, predicted, other }) {
   const rows = classesShown.map((one) => {
     const line = element("tr"), head = element("th", "", { scope: "row" });
     head.append(bdi(classes[one]));
-    const roles = [[mistake.true, "label"], [predicted, "prediction"], [mistake.predicted, "before"], [mistake.answer, "when hidden"]];
+    const answer = mistake.broken ? `by ${beside.name}` : "prediction";
+    const roles = [[mistake.true, "label"], [predicted, answer], [mistake.predicted, "before"], [mistake.answer, "when hidden"]];
     const role = roles.find(([owner]) => owner === one)?.[1];
     if (role) head.append(" ", element("small", role));
     const share = after ? known.get(one) : row[one];
@@ -123,7 +125,7 @@ function showAnswers(mistake, { probabilities: row, predicted, other }) {
     if (people) line.append(amount(asked[one] / people, `${asked[one]}`, "people"));
     return line;
   });
-  byId("answers-title").parentElement.hidden = !row.length && !people;
+  byId("part-answers").hidden = !row.length && !people;
   byId("answers-title").textContent = people ? "Probabilities and votes of people" : "Probabilities";
   byId("net-head").textContent = after ? "when hidden" : "network";
   byId("people-head").hidden = !people;
@@ -131,17 +133,18 @@ function showAnswers(mistake, { probabilities: row, predicted, other }) {
   byId("card-answers").replaceChildren(...rows);
 }
 
-/** The prediction and the map of the other run. */
+/** The prediction and the map of the other run; those of a broken mistake are shown large already. */
 function showBeside(mistake) {
-  const beside = mistake.number < 0 ? null : page.beside, predicted = beside?.predicted[mistake.number];
-  byId("part-beside").hidden = !beside;
-  if (!beside) return;
+  const isKnown = beside && mistake.number >= 0, row = besideRows.get(mistake.index), canvas = byId("card-beside");
+  byId("part-beside").hidden = !isKnown;
+  canvas.hidden = mistake.broken || row === undefined;
+  if (!isKnown) return;
+  const predicted = beside.predicted[mistake.number];
   const kind = predicted === mistake.true ? "the label (luck)" : predicted === mistake.predicted ? "the same wrong class" : "another wrong class";
-  byId("beside-words").replaceChildren(bdi(beside.name), " predicts ", bdi(classes[predicted]), `, ${kind}.`);
-  const row = beside.index.indexOf(mistake.index), canvas = byId("card-beside");
-  canvas.hidden = row < 0;
-  if (row < 0) return;
-  const view = { ...viewOf(mistake), maps: mapsOf({ map: row }, beside.maps) };
+  byId("beside-words").replaceChildren(bdi(beside.name), " predicts ", bdi(classes[predicted]), mistake.broken ? "." : `, ${kind}.`);
+  if (mistake.broken) byId("beside-words").append(" This run predicts ", bdi(classes[mistake.true]), ", the label.");
+  if (canvas.hidden) return;
+  const view = { ...viewOf(mistake), maps: mapsOf(row, beside.maps) };
   paintMap(sized(canvas, view.sheet), view, view.maps.contrast);
   canvas.setAttribute("aria-label", `Why ${classes[predicted]}, not ${classes[mistake.true]}, in ${beside.name}`);
   byId("beside-words").append(" Its map shows why ", bdi(classes[predicted]), ", not ", bdi(classes[mistake.true]), ".");
@@ -156,7 +159,7 @@ function amount(share, text, kind) {
 }
 
 function showNear(mistake) {
-  byId("part-near").hidden = !near || !trainingPictures || mistake.number < 0;
+  byId("part-near").hidden = !near || !trainingPictures || mistake.number < 0 || mistake.broken;
   if (byId("part-near").hidden) return;
   byId("card-copy").textContent = mistake.copy ?? "";
   byId("card-copy").hidden = !mistake.copy;

@@ -25,6 +25,8 @@ function places() {
   return mistakes.map((_, number) => [x[number], y[number]]);
 }
 
+const onMap = () => mistakes.filter((mistake) => !mistake.broken || shown[0]?.broken);
+
 /** Where a mistake is on the canvas, in its dots. */
 function spot([x, y]) {
   const at = (share, side, moved) => (MARGIN + share * (side - 2 * MARGIN) - side / 2) * sight.zoom + side / 2 + moved;
@@ -36,7 +38,7 @@ function drawLandscape() {
   const side = SIDE * devicePixelRatio * Math.sqrt(sight.zoom), style = getComputedStyle(document.documentElement), context = ground.getContext("2d");
   Object.assign(ground, { width: ground.clientWidth * devicePixelRatio, height: ground.clientHeight * devicePixelRatio });
   const inView = new Set(shown), { width, height, columns, picture } = pictures;
-  for (const mistake of [...mistakes].sort((a, b) => inView.has(a) - inView.has(b))) {
+  for (const mistake of onMap().sort((a, b) => inView.has(a) - inView.has(b))) {
     const [x, y] = spot(landscape.places[mistake.number]), i = mistake.number;
     context.globalAlpha = inView.has(mistake) ? 1 : 0.12;
     context.fillStyle = style.getPropertyValue(`--${mistake.fault ?? "neutral"}`) || style.getPropertyValue("--neutral");
@@ -54,7 +56,7 @@ function drawLandscape() {
 function setLasso(points) {
   drawnLasso = points;
   const area = points && new Path2D(`M${points.map(([x, y]) => `${x} ${y}`).join("L")}Z`), context = ground.getContext("2d");
-  lasso = points && new Set(mistakes.filter(({ number }) => context.isPointInPath(area, ...spot(landscape.places[number]))));
+  lasso = points && new Set(onMap().filter(({ number }) => context.isPointInPath(area, ...spot(landscape.places[number]))));
   showTiles();
 }
 

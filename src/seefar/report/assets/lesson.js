@@ -9,10 +9,10 @@ let correctPictures = null, deck = [], question = null, score = { asked: 0, you:
 function questionOf(mistake) {
   const k = classes.length, at = mistake.number * k, shares = probabilities.subarray(at, at + k);
   const asked = votes?.subarray(at, at + k), most = (one) => (asked ? asked[one] : 0) + shares[one];
-  const others = [...shares.keys()].filter((one) => one !== mistake.true && one !== mistake.predicted).sort((a, b) => most(b) - most(a));
-  const choices = [mistake.true, mistake.predicted, ...others].slice(0, LESSON_CHOICES).sort((a, b) => a - b);
+  const others = [...shares.keys()].filter((one) => one !== mistake.true && one !== wrongClass(mistake)).sort((a, b) => most(b) - most(a));
+  const choices = [mistake.true, wrongClass(mistake), ...others].slice(0, LESSON_CHOICES).sort((a, b) => a - b);
   return {
-    mistake, index: mistake.index, label: mistake.true, predicted: mistake.predicted, choices,
+    mistake: mistake.broken ? null : mistake, index: mistake.index, label: mistake.true, predicted: mistake.predicted, choices,
     shares: choices.map((one) => shares[one]), votes: asked && choices.map((one) => asked[one]), asked: asked?.reduce((a, b) => a + b, 0),
     draw: (context) => pictures.draw(context, mistake.number),
   };
@@ -64,7 +64,7 @@ function ask() {
   lesson.classList.remove("with-map");
   drawLesson();
   showScore();
-  buttons[0].focus();
+  byId("lesson-title").focus();
 }
 
 function drawLesson() {
@@ -84,6 +84,7 @@ function guess(number) {
   if (question.guess !== null || question.step) return;
   question.guess = question.choices[number];
   byId("lesson-choices").children[number].classList.add("guess");
+  byId("lesson-next").focus();
   forward();
 }
 

@@ -211,6 +211,6 @@
   picture.closest("figure").parentElement.after(group("div", { id: "live", className: "controls" },
     status, label("Brush", size), label("Colour", colour), label("Why not", against),
     group("span", { className: "buttons" }, cover, undo, clear)));
-  byId("mistakes").querySelector("h2").closest("#mistakes > *").after(group("div", { id: "own" },
+  document.querySelector(".origin-line").after(group("div", { id: "own" },
     group("p", {}, element("b", "Your own picture: "), "drop it anywhere on this page, paste it, or ", choose, chosen, ownStatus), ownList));
 }

@@ -5,10 +5,9 @@
 
 const byId = (id) => document.getElementById(id);
 const page = JSON.parse(byId("values").textContent);
-const { classes, mistakes, maps, neighbours } = page;
+const { classes, mistakes, maps, neighbours, beside } = page;
 const probabilities = page.probabilities && unpack(page.probabilities, Float32Array); // null: only classes are known
 const votes = page.votes && unpack(page.votes, Uint16Array);
-const hiddenBits = maps && unpack(maps.hidden, Uint8Array);
 const near = neighbours && {
   indices: unpack(neighbours.indices, Int32Array),
   rows: unpack(neighbours.rows, Int32Array),
@@ -42,7 +41,15 @@ const element = (tag, text = "", more = {}) => Object.assign(document.createElem
 /** A name of any script within a sentence: its direction does not turn the words around it. */
 const bdi = (name) => element("bdi", name);
 const isolated = (name) => `\u2068${name}\u2069`;
-mistakes.forEach((mistake, number) => { mistake.number = number; });
+const besideRows = new Map(beside?.index.map((index, row) => [index, row]));
+// Mistakes of this run come first. `broken` are those that only the other run makes: they are no mistakes here, and
+// are shown only if their subset is chosen.
+mistakes.forEach((mistake, number) => Object.assign(mistake, { number, broken: mistake.true === mistake.predicted }));
+const own = mistakes.filter(({ broken }) => !broken).length;
+/** The wrong class of a mistake, which this run predicts, or of a broken one the other. */
+const wrongClass = (mistake) => (mistake.broken ? beside.predicted[mistake.number] : mistake.predicted);
+/** Row and array of the maps for the wrong class; the row is undefined of what is not explained. */
+const explained = (mistake) => (mistake.broken ? [besideRows.get(mistake.index), beside.maps] : [mistake.map, maps]);
 
 // Maps
 
@@ -52,22 +59,26 @@ mistakes.forEach((mistake, number) => { mistake.number = number; });
  * are null of a mistake that is not explained.
  */
 function viewOf(mistake) {
+  const [row, of] = explained(mistake), isExplained = row !== undefined;
   return views.get(mistake) ?? {
     sheet: pictures,
     at: mistake.number,
-    predicted: mistake.predicted,
+    predicted: wrongClass(mistake),
     other: mistake.true,
     probabilities: probabilities ? probabilities.subarray(mistake.number * classes.length, (mistake.number + 1) * classes.length) : [],
-    mask: mistake.map === undefined ? null : maskOf(hiddenBits, mistake.map, pictures.width * pictures.height),
-    maps: mistake.map === undefined ? null : mapsOf(mistake),
+    mask: isExplained ? maskOf(unpacked(of).hidden, row, pictures.width * pictures.height) : null,
+    maps: isExplained ? mapsOf(row, of) : null,
   };
 }
 
-/** The maps of one mistake, of this run or another. */
-function mapsOf(mistake, of = maps) {
-  of.unpacked ??= { values: unpack(of.values, of.bits === 8 ? Int8Array : Int16Array), scales: unpack(of.scales, Float32Array) };
-  const { values, scales } = of.unpacked, count = of.cells[0] * of.cells[1], start = 2 * mistake.map * count;
-  const cut = (from) => Float32Array.from(values.subarray(from, from + count), (value) => value * scales[mistake.map]);
+const unpacked = (of) => (of.unpacked ??= {
+  values: unpack(of.values, of.bits === 8 ? Int8Array : Int16Array), scales: unpack(of.scales, Float32Array), hidden: unpack(of.hidden, Uint8Array),
+});
+
+/** One row of the maps of this run or another. */
+function mapsOf(row, of) {
+  const { values, scales } = unpacked(of), count = of.cells[0] * of.cells[1], start = 2 * row * count;
+  const cut = (from) => Float32Array.from(values.subarray(from, from + count), (value) => value * scales[row]);
   return contrasted(cut(start), cut(start + count), of);
 }
 
@@ -94,20 +105,21 @@ const observer = new IntersectionObserver((entries) => entries.forEach(({ target
 
 function makeTile(mistake) {
   const item = byId("tile").content.firstElementChild.cloneNode(true), part = (name) => item.querySelector(`.${name}`);
-  const label = classes[mistake.true], answer = classes[mistake.predicted];
+  const label = classes[mistake.true], answer = classes[wrongClass(mistake)], owner = mistake.broken ? `by ${beside.name}` : "";
   part("label").append(bdi(label));
   part("answer").append(bdi(answer));
   part("names").title = `${isolated(label)} → ${isolated(answer)}`;
-  if (probabilities) part("sure").append(percent(mistake.confidence), element("span", " confident"));
-  part("fault").textContent = mistake.fault ?? OUTCOMES[mistake.outcome] ?? "";
+  const sure = probabilities && !mistake.broken && percent(mistake.confidence);
+  if (sure) part("sure").append(sure, element("span", " confident"));
+  part("fault").textContent = mistake.fault ?? OUTCOMES[mistake.outcome] ?? owner;
   part("fault").classList.add(mistake.fault ? `fault-${mistake.fault}` : "no-fault");
   item.classList.toggle("noted", notes.has(String(mistake.index)));
   part("words").textContent = mistake.sentence ?? "";
   part("number").textContent = mistake.file ?? `Test image ${mistake.index}`;
   const cause = mistake.fault && page.faults[mistake.fault][0];
   part("tile").setAttribute("aria-label", `${isolated(label)} → ${isolated(answer)}, ` +
-    [probabilities && `${percent(mistake.confidence)} confident`, cause, OUTCOMES[mistake.outcome], `test image ${mistake.index}`].filter(Boolean).join(", "));
-  if (mistake.map === undefined) part("map").remove();
+    [sure && `${sure} confident`, owner, cause, OUTCOMES[mistake.outcome], `test image ${mistake.index}`].filter(Boolean).join(", "));
+  if (explained(mistake)[0] === undefined) part("map").remove();
   item.mistake = mistake;
   mistake.tile = item;
   observer.observe(item);
@@ -119,8 +131,9 @@ function paintTile(item) {
   const { mistake } = item;
   item.querySelectorAll("canvas").forEach((canvas) => Object.assign(canvas, { width: pictures.width, height: pictures.height }));
   pictures.draw(item.querySelector(".picture").getContext("2d"), mistake.number);
-  if (mistake.map !== undefined) {
-    const found = { sheet: pictures, at: mistake.number, maps: mapsOf(mistake) };
+  const [row, of] = explained(mistake);
+  if (row !== undefined) {
+    const found = { sheet: pictures, at: mistake.number, maps: mapsOf(row, of) };
     paintMap(item.querySelector(".map"), found, found.maps.contrast);
   }
   item.painted = true;
@@ -147,10 +160,10 @@ addEventListener("afterprint", () => {
 /** What a mistake has of each menu. */
 const VALUES = {
   true: (mistake) => [classes[mistake.true]],
-  predicted: (mistake) => [classes[mistake.predicted]],
+  predicted: (mistake) => [classes[wrongClass(mistake)]],
   fault: (mistake) => [mistake.fault],
   outcome: (mistake) => [mistake.outcome],
-  set: (mistake) => [...(mistake.sets ?? []), ...noteSets(mistake)],
+  set: (mistake) => [...(mistake.broken ? [`broken by ${beside.name}`] : mistake.sets ?? []), ...noteSets(mistake)],
 };
 
 function fits(mistake, key) {
@@ -165,10 +178,11 @@ function countValues(some, key) {
   return found;
 }
 
-/** The mistakes that fit all filters but one. */
+/** The mistakes that fit all filters but one; broken ones only if their subset is, or could be, chosen. */
 function matching(except = "") {
   const used = FILTERS.filter((key) => key !== except && state[key]);
-  return mistakes.filter((mistake) => (!lasso || lasso.has(mistake)) && used.every((key) => fits(mistake, key)));
+  const some = except === "set" || state.set ? mistakes : mistakes.slice(0, own);
+  return some.filter((mistake) => (!lasso || lasso.has(mistake)) && used.every((key) => fits(mistake, key)));
 }
 
 /** The options of each menu: groups of values, each with its text. */
@@ -280,16 +294,16 @@ function showTiles() {
   form.elements.order.value = state.order;
   byId("show").value = state.show;
   if (form.elements.search.value !== state.search) form.elements.search.value = state.search;
-  const all = shown.length === mistakes.length;
-  byId("count").textContent = all ? `${mistakes.length}` : `${shown.length} of ${mistakes.length}`;
-  byId("reset").disabled = !FILTERS.some((key) => state[key]) && !lasso;
+  const filtered = FILTERS.some((key) => state[key]) || Boolean(lasso), isOurs = !shown[0]?.broken;
+  byId("count").textContent = filtered && isOurs ? `${shown.length} of ${own}` : `${shown.length}`;
+  byId("reset").disabled = !filtered;
   const elsewhere = /^\d+$/.test(state.search) && Number(state.search) < page.images && !byIndex.has(state.search);
   byId("none").textContent = elsewhere ? `Test image ${state.search} is not among the mistakes on this page.` : "No mistake matches these filters.";
   byId("none").hidden = shown.length > 0;
   byId("download").disabled = byId("print").disabled = !shown.length;
   const used = FILTERS.filter((key) => state[key]).map((key) => `${NAMES[key]}: ${chipText(key)}`);
-  byId("printed").textContent = [`${tilesInPage().length} of ${counted(mistakes.length, "mistake")}`, ...used, ORDERS[state.order][0]].join(" · ");
-  document.documentElement.classList.toggle("selection", tilesInPage().length < mistakes.length && (!all || state.show !== NONE.show));
+  byId("printed").textContent = [page.run, `${tilesInPage().length} of ${counted(shown.length, "mistake")}`, ...used, ORDERS[state.order][0]].join(" · ");
+  document.documentElement.classList.toggle("selection", filtered || (tilesInPage().length < own && state.show !== NONE.show));
   keepInView();
   drawLandscape();
 }
@@ -304,11 +318,11 @@ function showUpTo(count) {
   byId("show-all").textContent = `Show all ${shown.length}`;
 }
 
-/** How much of the top of the screen the bars cover: scrolled and focused elements must stay below. */
+/** How much of the top of the screen the bars cover: tiles that are scrolled to or focused must stay below. */
 function measureBars() {
-  const covered = TOP + (getComputedStyle(form).position === "sticky" ? form.offsetHeight : 0);
-  document.documentElement.style.scrollPaddingTop = `${covered + 8}px`;
-  return covered;
+  const covered = getComputedStyle(form).position === "sticky" ? Math.ceil(form.getBoundingClientRect().height) : 0;
+  list.style.setProperty("--filters", `${covered}px`);
+  return TOP + covered;
 }
 
 /** If the gallery was scrolled past, a new selection begins at its top. */
@@ -421,6 +435,8 @@ addEventListener("resize", measureBars);
 
 const links = new Map([...document.querySelectorAll(".top nav a")].map((link) => [link.hash.slice(1), link]));
 const reading = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
-  links.get(target.id).toggleAttribute("aria-current", isIntersecting);
+  const link = links.get(target.id);
+  link.toggleAttribute("aria-current", isIntersecting);
+  if (isIntersecting) link.closest("nav").scrollTo({ left: link.offsetLeft - link.closest("nav").offsetLeft });
 }), { rootMargin: "-40% 0px -59% 0px" });
 links.forEach((_, id) => reading.observe(byId(id)));

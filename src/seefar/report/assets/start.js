@@ -3,7 +3,7 @@
 Object.keys(MENUS).forEach(fillMenu);
 const judged = mistakes.some((mistake) => mistake.disagreement !== undefined);
 for (const [name, [text]] of Object.entries(ORDERS)) if (name !== "like" && (judged || name !== "people")) form.elements.order.append(new Option(text.replace(" first", ""), name));
-const longest = Math.max(0, ...mistakes.map((mistake) => classes[mistake.true].length + classes[mistake.predicted].length));
+const longest = Math.max(0, ...mistakes.map((mistake) => classes[mistake.true].length + classes[wrongClass(mistake)].length));
 list.classList.toggle("long-names", longest > 20);
 form.elements.order.append(new Option("", "like"));
 state = { ...readAddress(location.hash), card: "" };
