@@ -124,9 +124,9 @@ def test_another_method_layer_and_number_of_cells(trained: Run, split: Split, pr
     model, some = trained.model, find_mistakes(predictions)[:3]
     found = explain(model, split, predictions, some, method="layercam", layer=model.layer2, progress=SILENT)
     assert (found.layer, found.contrast.shape) == ("layer2", (3, 16, 16))
-    assert (found.cell_stride, found.grid) == (1, Grid((16, 16), 2.0, 0.5))
+    assert found.grid == Grid((16, 16), 2.0, 0.5)
     fine = explain(model, split, predictions, some, cells=16, progress=SILENT)
-    assert (fine.cell_stride, fine.grid.spacing) == (4, 2.0)
+    assert fine.grid.spacing == 2.0
     expected = class_maps(model, split.images[[m.index for m in fine.mistakes]], 16)
     np.testing.assert_allclose(fine.predicted, expected.of([m.predicted for m in fine.mistakes]), atol=1e-4)
 
@@ -154,7 +154,7 @@ def test_settings_are_normalised() -> None:
     """The default number of cells, given as a number, is the default."""
     net = ResNet18(3, width=1)
     default = normalise_map_settings(net, 32)
-    assert default == MapSettings("gradcam", None, None, "blur", Grid((8, 8), 4.0, 1.5))
+    assert default == MapSettings("gradcam", None, None, "blur", grid=Grid((8, 8), 4.0, 1.5))
     assert default == normalise_map_settings(net, 32, MapChoices(cells=8))
     assert normalise_map_settings(net, 32, MapChoices(cells=16)).cells == 16
     assert normalise_map_settings(net, 50, MapChoices(cells=13)).cells is None

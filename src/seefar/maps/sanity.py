@@ -19,8 +19,8 @@ from seefar.model.inference import device_of, plain_torch
 FEWEST_MAPS, MOST_MAPS = 30, 200
 """Fewer maps cannot determine the position of the cells, and more are not needed."""
 
-BLOCK = 8
-"""Pixels on a side of the block of one cell of the network's last stage: it has three strides of 2."""
+LAST_IN_BLOCK = 7
+"""Last pixel on a side of the block of one cell of the network's last stage: it has three strides of 2."""
 
 Badge = Literal["good", "fair", "poor"]
 
@@ -87,11 +87,10 @@ def find_origin(maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int]
     where the mirrored image's map, mirrored back, agrees best with the map; with fewer than `FEWEST_MAPS` maps it is
     assumed to be halfway. Arguments as `flip_agreement`; the spacing is that of `grid`, see `grid_of`.
     """
-    last = BLOCK - 1  # of the block's pixels
     if len(maps) < FEWEST_MAPS:
-        return replace(grid, origin=last / 4)
+        return replace(grid, origin=LAST_IN_BLOCK / 4)
     maps, of_mirrored = maps[:MOST_MAPS], of_mirrored[:MOST_MAPS]
-    candidates = [replace(grid, origin=float(origin)) for origin in np.linspace(0, last, 15)]
+    candidates = [replace(grid, origin=float(origin)) for origin in np.linspace(0, LAST_IN_BLOCK, 15)]
     agreement = [flip_agreement(maps, of_mirrored, image_size, candidate).mean() for candidate in candidates]
     return candidates[int(np.argmax(agreement))]
 

@@ -60,11 +60,10 @@ def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
         _note(axes, rule.meaning[fault], (0, number - 0.24), 4, SMALL, colour=QUIET, va="bottom")
         share = f"{count:,}  ({count / total:.0%})" if total else "0"
         _note(axes, share, (count, number), 6)
-    axes.set(xlim=(0, most * 1.22), ylim=(len(counts) - 0.5, -0.6), xticks=[], yticks=range(len(counts)))
-    axes.set_yticklabels(names, fontsize=NORMAL, color=INK)
+    axes.set(xlim=(0, most * 1.22), ylim=(len(counts) - 0.5, -0.6), xticks=[])
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_color(PALE)
-    axes.tick_params(length=0)
+    _name_rows(axes, names)
     return figure
 
 
