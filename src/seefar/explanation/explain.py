@@ -31,7 +31,7 @@ from seefar.model.adapt import Classifier, adapt
 from seefar.progress import Progress, showing
 from seefar.seeds import Stream
 
-PART_PIXELS = 128 * 32 * 32
+PART_PIXELS = 6 * BATCH * 32 * 32
 """Pixels of the mistakes that are explained together: batches are full, and large pictures do not fill the memory."""
 
 Classes = tuple[Labels, Labels]
@@ -101,8 +101,9 @@ class Explainer:
 
     def two_maps(self, images: Images, classes: Classes) -> tuple[Maps, Maps]:
         """Maps of two classes for each of n images, float32 (n, h, w) each, from full batches."""
-        chosen, parts = self.settings, []
-        for rows in slices(len(images)) or [slice(0)]:
+        chosen = self.settings
+        parts = [np.zeros((2, 0, *chosen.grid.cells), np.float32)]  # not every network takes an empty batch
+        for rows in slices(len(images)):
             stored, *both_classes = (fill(part[rows], chosen.batch) for part in (images, *classes))
             if chosen.layer is None and chosen.method in ("gradcam", "hirescam"):
                 # The same maps, from one forward pass.
@@ -120,6 +121,10 @@ class Explainer:
         first, second = self.two_maps(images, classes)
         return first - second
 
+    def three_maps(self, images: Images, classes: Classes) -> Maps:
+        """The two maps, and the contrast map of the mirrored image, float32 (3, n, h, w)."""
+        return np.stack((*self.two_maps(images, classes), self.contrast(images[:, :, ::-1], classes)))
+
     def explain_part(
         self,
         images: Images,
@@ -127,6 +132,8 @@ class Explainer:
         before: NDArray[np.float64],
         index: NDArray[np.int64],
         masks: Pixels | None = None,
+        *,
+        maps: Maps | None = None,
     ) -> tuple[Maps, Maps, Pixels, list[Repair], list[Health]]:
         """Explain why the first class rather than the second, for n images, uint8 (n, H, W, 3).
 
@@ -134,13 +141,13 @@ class Explainer:
         of hiding them; and how far the difference of the maps can be trusted.
 
         `before` are the probabilities of the two classes, float64 (n, 2); `index`, int64 (n,), the data set indices
-        from which control masks are drawn; `masks` the pixels that decide, bool (n, H, W), where the data set has them.
+        from which control masks are drawn; `masks` the pixels that decide, bool (n, H, W), where the data set has them;
+        `maps` what `three_maps` gives, if it is known already.
         """
-        first, second = self.two_maps(images, classes)
+        first, second, mirrored = self.three_maps(images, classes) if maps is None else maps
         contrast, grid, how = first - second, self.settings.grid, self.settings.hide
         occlusion = occlude(self.logits, images, *classes, contrast, grid=grid, how=how, index=index)
         repairs = find_repairs(occlusion, *classes, before, contrast, grid=grid)
-        mirrored = self.contrast(images[:, :, ::-1], classes)
         random = self.with_random_weights.contrast(images, classes)
         changes = occlusion.top.first_change, occlusion.shifted.first_change
         size = images.shape[1], images.shape[2]
@@ -243,12 +250,12 @@ def explain_in_parts(
     ranked = find_mistakes(predictions)
     todo = _not_yet_known(ranked, mistakes, known)
     with showing(progress) as shown:
-        explainer = Explainer(classifier, settings)
-        grid = _measure_grid(explainer, split, ranked, shown) if known is None else known.grid
+        explainer, done = Explainer(classifier, settings), dict[int, Maps]()
+        grid = _measure_grid(explainer, split, ranked, done, shown) if known is None else known.grid
         explainer = replace(explainer, settings=replace(settings, grid=grid))
-        explanation = _explain_part(explainer, split, predictions, []) if known is None else known
+        explanation = _explain_part(explainer, split, predictions, [], done) if known is None else known
         for rows in _parts(len(todo), split):
-            more = _explain_part(explainer, split, predictions, todo[rows])
+            more = _explain_part(explainer, split, predictions, todo[rows], done)
             explanation = _join(explanation, more, ranked)
             shown.update("explaining mistakes", len(explanation) - len(known or ()), len(todo))
             yield explanation
@@ -259,12 +266,15 @@ def explain_in_parts(
         yield explanation
 
 
-def _explain_part(explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake]) -> Explanation:
-    """The explanation of mistakes that are explained together, in their order."""
+def _explain_part(
+    explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake], done: dict[int, Maps]
+) -> Explanation:
+    """The explanation of mistakes that are explained together, in their order; `done` as `_three_maps`."""
     index, classes = _arrays_of(mistakes)
     before = np.array([(one.confidence, one.true_probability) for one in mistakes]).reshape(-1, 2)
     masks = None if split.masks is None else split.masks[index]
-    found = explainer.explain_part(split.images[index], classes, before, index, masks)
+    maps = _three_maps(explainer, split, mistakes, done)
+    found = explainer.explain_part(split.images[index], classes, before, index, masks, maps=maps)
     predicted, true, hidden, repairs, health = found
     settings = explainer.settings
     return Explanation(
@@ -318,20 +328,27 @@ def _arrays_of(mistakes: list[Mistake]) -> tuple[NDArray[np.int64], Classes]:
     return rows[:, 0], (rows[:, 1], rows[:, 2])
 
 
-def _measure_grid(explainer: Explainer, split: Split, ranked: list[Mistake], shown: Progress) -> Grid:
+def _three_maps(explainer: Explainer, split: Split, mistakes: list[Mistake], done: dict[int, Maps]) -> Maps:
+    """`Explainer.three_maps` of mistakes; `done` has those that are computed already, by index, and gets the others."""
+    index, classes = _arrays_of([one for one in mistakes if one.index not in done])
+    new = explainer.three_maps(split.images[index], classes)
+    done |= zip(index.tolist(), new.swapaxes(0, 1), strict=True)
+    return np.stack([done[one.index] for one in mistakes], axis=1) if mistakes else new
+
+
+def _measure_grid(
+    explainer: Explainer, split: Split, ranked: list[Mistake], done: dict[int, Maps], shown: Progress
+) -> Grid:
     """Where the cells are: measured for the dense twin, on the mistakes of highest loss, whichever are explained."""
     if explainer.settings.layer is not None or not ranked:
         return explainer.settings.grid
     measured = ranked[:MOST_MAPS]
-    contrast, mirrored = [], []
     for rows in _parts(len(measured), split):
-        index, classes = _arrays_of(measured[rows])
-        images = split.images[index]
-        contrast.append(explainer.contrast(images, classes))
-        mirrored.append(explainer.contrast(images[:, :, ::-1], classes))
-        shown.update("measuring the positions of cells", sum(map(len, contrast)), len(measured))
+        _three_maps(explainer, split, measured[rows], done)
+        shown.update("measuring the positions of cells", len(done), len(measured))
+    first, second, mirrored = _three_maps(explainer, split, measured, done)
     size = split.images.shape[1], split.images.shape[2]
-    return find_origin(np.concatenate(contrast), np.concatenate(mirrored), size, explainer.settings.grid)
+    return find_origin(first - second, mirrored, size, explainer.settings.grid)
 
 
 def _not_yet_known(
