@@ -15,8 +15,6 @@ trained on the changed labels, and the issues among the test labels are compared
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import seefar
+from lab.measuring import arguments, print_result
 from seefar.data import Data, Split
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.predictions import Predictions
-from seefar.runs.provenance import provenance
 from seefar.training.recipe import Recipe
 
 SHARES = (0.05, 0.10, 0.20)
@@ -109,20 +107,15 @@ def planted_noise(demo: Recipe, clean: Predictions) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", default="runs/fast")
-    parser.add_argument("--demo", default="runs/demo")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, run="runs/fast", demo="runs/demo")
     predictions, clean = (Predictions.load(Path(run) / "predictions.npz") for run in (chosen.run, chosen.demo))
     reference = seefar.load_reference(fetch=False)
     reference.check_labels(predictions.labels)
     result = {
-        "command": "python benchmarks/label_issues.py",
-        **provenance(),
         "cifar10": score(predictions, predictions.labels, reference.label_errors),
         "shapes": planted_noise(seefar.recipe("demo"), clean),
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

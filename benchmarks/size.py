@@ -1,6 +1,6 @@
 """What size costs: seconds and peak memory of loading, evaluating and reporting very many pictures or classes.
 
-    nice python benchmarks/size.py [--home DIR] > results/size.json
+    nice python benchmarks/size.py [--home DIR] > results/size.json  # on a disk with a million free inodes
     nice python benchmarks/size.py --only load_1000000x10 --home DIR
 
 Folders of hard links to a few small pictures: what is measured is the number of files and of mistakes, not their
@@ -12,8 +12,6 @@ files do not depend on what else the machine does; seconds do.
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
 import shutil
@@ -28,10 +26,10 @@ import numpy as np
 from PIL import Image
 
 import seefar
+from lab.measuring import arguments, print_result
 from seefar.pipeline import evaluate_run, report_run
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
-from seefar.runs.provenance import provenance
 from seefar.training.history import HistoryRow, to_csv
 from seefar.training.loop import build_model
 from seefar.training.run import load_run, save_weights, training_in
@@ -151,19 +149,16 @@ def case(home: Path, train: int, test: int, classes: int, evaluated: bool) -> di
 
 def main() -> None:
     """Measure all cases, and print the result as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--home", type=Path, help="a folder on a disk with a million free inodes")
-    parser.add_argument("--only", choices=CASES, nargs="*")
-    arguments = parser.parse_args()
+    chosen = arguments(__doc__, home=str, only=str)
     found = {}
     for name, numbers in CASES.items():
-        if arguments.only is None or name in arguments.only:
-            home = Path(tempfile.mkdtemp(dir=arguments.home))
+        if chosen.only in (None, name):
+            home = Path(tempfile.mkdtemp(dir=chosen.home))
             try:
                 found[name] = case(home, *numbers)
             finally:
                 shutil.rmtree(home)
-    print(json.dumps({"cases": found, "image_size": SIZE, "provenance": provenance()}, indent=2))
+    print_result({"cases": found, "image_size": SIZE})
 
 
 if __name__ == "__main__":

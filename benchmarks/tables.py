@@ -2,19 +2,17 @@
 
     python benchmarks/tables.py NAME
 
-NAME is that of a file in results/; --help lists those that have tables.
-
-The tests compare them with the pages.
+NAME is that of a file in results/, one of TABLES below. The tests compare the tables with the pages.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lab.measuring import arguments
 from seefar.training.history import read_history
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -341,9 +339,7 @@ TABLES = {
 
 def main() -> None:
     """Print the tables of one result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=list(TABLES))
-    name = parser.parse_args().name
+    name = arguments(__doc__, "name").name
     print(TABLES[name](json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))))
 
 

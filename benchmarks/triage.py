@@ -9,9 +9,7 @@ correct predictions, since only those are mapped. `seconds` is the best of five 
 
 from __future__ import annotations
 
-import argparse
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ import numpy as np
 
 import seefar
 from lab.border import border_slice, evidence_off_centre
+from lab.measuring import arguments, print_result, seconds
 from seefar.data import Split, load_data
 from seefar.data.images import Labels
 from seefar.evaluation.metrics import confusion_matrix, wilson_interval
@@ -31,7 +30,6 @@ from seefar.evaluation.verdict import HUMAN, Verdict, count_faults
 from seefar.maps.capture import grid_of
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
-from seefar.runs.provenance import provenance
 
 EVALUATE = Path(__file__).parents[1] / "results" / "evaluate.json"
 EXAMPLES = 3
@@ -82,12 +80,7 @@ def two_views() -> AccuracyView:
 
 def best_seconds(call: Callable[[], object], rounds: int = 5) -> float:
     """The shortest of some calls, in seconds."""
-    seconds = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return min(seconds(call) for _ in range(rounds))
 
 
 @dataclass(frozen=True)
@@ -130,9 +123,7 @@ def mistakes_by_class(labels: Labels, predicted: Labels, num_classes: int) -> li
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", default="runs/fast")
-    run = seefar.load_run(parser.parse_args().run)
+    run = seefar.load_run(arguments(__doc__, run="runs/fast").run)
     test, reference = load_data("cifar10").test, seefar.load_reference(fetch=False)
     labels, classes = test.labels, test.classes
     predictions = Predictions.load(run.folder.predictions)
@@ -150,8 +141,6 @@ def main() -> None:
     pairs = confused_pairs(labels, predicted, len(classes))[:5]
     by_class = mistakes_by_class(labels, predicted, len(classes))
     result = {
-        "command": "python benchmarks/triage.py",
-        **provenance(),
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed},
         **count_faults(verdicts),
         "faults": shares(verdicts),
@@ -174,7 +163,7 @@ def main() -> None:
             "mistakes_among_them": sum(bool(predicted[one.index] != labels[one.index]) for one in issues.issues),
         },
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":
