@@ -103,7 +103,11 @@ def test_rates_are_those_of_the_mistakes_that_are_chosen(all_of_them: Explanatio
     assert rates.damaged.share == all_of_them.damaged.mean()
     repaired = [m for m, r in zip(all_of_them.mistakes, all_of_them.repairs, strict=True) if r.outcome == "repaired"]
     assert rates.repaired.share == len(repaired) / 24
-    assert all_of_them.of(repaired).rates.repaired.share == 1.0
+    some = all_of_them.of(repaired[::-1])  # in their order
+    assert (some.mistakes, some.rates.repaired.share) == (repaired[::-1], 1.0)
+    other = next(mistake for mistake in all_of_them.mistakes if mistake not in repaired)
+    with pytest.raises(RunError, match=rf"Test image {other.index} is not among the {len(repaired)} mistakes"):
+        some.of([other])
 
 
 def test_it_comes_back_from_its_file_to_the_bit(tmp_path: Path, all_of_them: Explanation) -> None:
@@ -189,15 +193,6 @@ def test_predictions_of_something_else_are_refused(trained: Run, split: Split, p
     right = int(np.flatnonzero(predictions.predicted == predictions.labels)[0])
     with pytest.raises(DataError, match=f"Test image {right} is not a mistake of these predictions"):
         explain(trained.model, split, predictions, [Mistake(right, 0, 1, 0.5, 0.1, 2.0)], progress=SILENT)
-
-
-def test_some_are_chosen_in_their_order_and_others_are_refused(all_of_them: Explanation) -> None:
-    some = all_of_them.of([all_of_them.mistakes[4], all_of_them.mistakes[1]])
-    assert some.mistakes == [all_of_them.mistakes[4], all_of_them.mistakes[1]]
-    np.testing.assert_array_equal(some.hidden, all_of_them.hidden[[4, 1]])
-    assert some.repairs == [all_of_them.repairs[4], all_of_them.repairs[1]]
-    with pytest.raises(RunError, match=rf"Test image {all_of_them.mistakes[0].index} is not among the 2 mistakes"):
-        some.of(all_of_them.mistakes[:1])
 
 
 def test_a_network_without_mistakes_has_no_maps(trained: Run, split: Split) -> None:
