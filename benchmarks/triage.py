@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ import seefar
 from lab.border import border_slice, evidence_off_centre
 from lab.measuring import arguments, print_result, seconds
 from seefar.data import Split, load_data
-from seefar.data.images import Labels
-from seefar.evaluation.metrics import confusion_matrix, wilson_interval
+from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.mistakes import confused_pairs, measure_slices, tenths
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import GOOD_ACCURACY, AccuracyView, accuracy_views
@@ -83,44 +82,6 @@ def best_seconds(call: Callable[[], object], rounds: int = 5) -> float:
     return min(seconds(call) for _ in range(rounds))
 
 
-@dataclass(frozen=True)
-class ClassMistakes:
-    """The mistakes of one class.
-
-    Attributes:
-        index: the class.
-        n: its images.
-        missed: those of them that are predicted as another class.
-        wrongly_named: images of other classes that are predicted as this one.
-        share: of all mistakes, those that miss it.
-    """
-
-    index: int
-    n: int
-    missed: int
-    wrongly_named: int
-    share: float
-
-
-def mistakes_by_class(labels: Labels, predicted: Labels, num_classes: int) -> list[ClassMistakes]:
-    """Each class's mistakes, the most missed class first.
-
-    Args:
-        labels: int (N,).
-        predicted: int (N,).
-        num_classes: K.
-    """
-    confusion = confusion_matrix(labels, predicted, num_classes)
-    right = confusion.diagonal()
-    missed, named = confusion.sum(1) - right, confusion.sum(0) - right
-    total = max(1, int(missed.sum()))
-    by_class = [
-        ClassMistakes(k, int(confusion[k].sum()), int(missed[k]), int(named[k]), int(missed[k]) / total)
-        for k in range(num_classes)
-    ]
-    return sorted(by_class, key=lambda one: -one.missed)
-
-
 def main() -> None:
     """Measure and print one JSON object."""
     run = seefar.load_run(arguments(__doc__, run="runs/fast").run)
@@ -139,7 +100,6 @@ def main() -> None:
         if accuracy > GOOD_ACCURACY
     }
     pairs = confused_pairs(labels, predicted, len(classes))[:5]
-    by_class = mistakes_by_class(labels, predicted, len(classes))
     result = {
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed},
         **count_faults(verdicts),
@@ -149,7 +109,6 @@ def main() -> None:
         "confused_pairs": [
             {**asdict(pair), "first": classes[pair.first], "second": classes[pair.second]} for pair in pairs
         ],
-        "by_class": [{**asdict(one), "index": classes[one.index]} for one in by_class],
         "slices": [asdict(one) for one in measure_slices(tenths(test.images), predicted != labels)],
         "border": {"mapped_right_answers": MAPPED_RIGHT, **border(run.model, test, predicted)},
         "seconds": {

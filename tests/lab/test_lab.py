@@ -14,7 +14,6 @@ from scipy.stats import entropy
 from torch import Tensor, nn
 
 from lab.baselines import BASELINES, sobel_edges
-from lab.cifar10_1 import FILES, load_cifar10_1
 from lab.evidence import doubt, neighbour_shares
 from lab.gradient_free import GRADIENT_FREE, eigencam, scorecam
 from lab.placed import placed_contrast
@@ -211,40 +210,6 @@ def test_the_probabilities_of_image_and_mirror_image_are_averaged() -> None:
     assert found.accuracy == 1.0
     with pytest.raises(DataError, match="other weights or images"):
         predict_two_views(model, test, replace(single, images="others"), progress=SILENT)
-
-
-# ---- CIFAR-10.1 ----
-
-IMAGES, LABELS = np.zeros((2000, 32, 32, 3), np.uint8), np.arange(2000, dtype=np.int32) % 10
-
-
-def save(folder: Path, images: np.ndarray | None = IMAGES, labels: np.ndarray | None = LABELS) -> Path:
-    for name, array in zip(FILES, (images, labels), strict=True):
-        if array is not None:
-            np.save(folder / name, array)
-    return folder
-
-
-def test_its_images_come_with_cifar10s_classes(tmp_path: Path) -> None:
-    split = load_cifar10_1(save(tmp_path))
-    assert split is not None
-    assert split.images.shape == (2000, 32, 32, 3)
-    assert split.labels.dtype == np.int64
-    assert split.classes[9] == "truck"
-    assert load_cifar10_1(tmp_path / "nowhere") is None
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "message"),
-    [
-        (IMAGES, None, r"cifar10\.1_v6_labels\.npy"),
-        (IMAGES[:2], LABELS[:2], r"\(2, 32, 32, 3\)"),
-        (IMAGES, LABELS % 9, "another set than v6"),
-    ],
-)
-def test_other_files_are_refused(images: np.ndarray, labels: np.ndarray | None, message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=message):
-        load_cifar10_1(save(tmp_path, images, labels))
 
 
 # ---- Planted shortcuts ----
