@@ -329,11 +329,11 @@ def _arrays_of(mistakes: list[Mistake]) -> tuple[NDArray[np.int64], Classes]:
 
 
 def _three_maps(explainer: Explainer, split: Split, mistakes: list[Mistake], done: dict[int, Maps]) -> Maps:
-    """`Explainer.three_maps` of mistakes; `done` has those that are computed already, by index, and gets the others."""
+    """`Explainer.three_maps` of mistakes; `done` has those that are computed already, (3, h, w), by index."""
     index, classes = _arrays_of([one for one in mistakes if one.index not in done])
     new = explainer.three_maps(split.images[index], classes)
-    done |= zip(index.tolist(), new.swapaxes(0, 1), strict=True)
-    return np.stack([done[one.index] for one in mistakes], axis=1) if mistakes else new
+    maps = {**done, **dict(zip(index.tolist(), new.swapaxes(0, 1), strict=True))}
+    return np.stack([maps[one.index] for one in mistakes], axis=1) if mistakes else new
 
 
 def _measure_grid(
@@ -344,7 +344,8 @@ def _measure_grid(
         return explainer.settings.grid
     measured = ranked[:MOST_MAPS]
     for rows in _parts(len(measured), split):
-        _three_maps(explainer, split, measured[rows], done)
+        index, classes = _arrays_of(measured[rows])
+        done |= zip(index.tolist(), explainer.three_maps(split.images[index], classes).swapaxes(0, 1), strict=True)
         shown.update("measuring the positions of cells", len(done), len(measured))
     first, second, mirrored = _three_maps(explainer, split, measured, done)
     size = split.images.shape[1], split.images.shape[2]
