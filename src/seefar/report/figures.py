@@ -86,24 +86,19 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     begin = MARGIN + text_height(1, NORMAL) + GRID_BETWEEN
     figure = new_figure(width, begin + rows * (GRID_WORDS + PANEL + GRID_BETWEEN) - GRID_BETWEEN * bool(rows) + MARGIN)
     text(figure, MARGIN, MARGIN, "true \N{RIGHTWARDS ARROW} predicted class, each with its probability", color=QUIET)
+    most, line = PANEL + GRID_GAP - 0.1, text_height(1, NORMAL)
     for number, mistake in enumerate(mistakes):
         row, column = divmod(number, columns)
         left, top = MARGIN + column * (PANEL + GRID_GAP), begin + row * (GRID_WORDS + PANEL + GRID_BETWEEN)
-        _grid_words(figure, left, top, mistake, split)
+        ends = [f" {share:.1%}".replace(" nan%", "") for share in (mistake.true_probability, mistake.confidence)]
+        true, predicted = (split.classes[number] for number in (mistake.true, mistake.predicted))
+        named = shorten(f"\N{RIGHTWARDS ARROW} {predicted}", most, bold=True, end=ends[1])
+        text(figure, left, top, shorten(true, most, end=ends[0]))
+        text(figure, left, top + line, named, weight="bold")
+        text(figure, left, top + 2 * line, shorten(where(mistake, split), most, SMALL), SMALL, color=QUIET)
         image = split.images[mistake.index]
         show_image(canvas(figure), image, inside(left, top + GRID_WORDS, PANEL, image.shape))
     return figure
-
-
-def _grid_words(figure: Figure, left: float, top: float, mistake: Mistake, split: Split) -> None:
-    """Three lines above an image, each shortened to its column."""
-    most, line = PANEL + GRID_GAP - 0.1, text_height(1, NORMAL)
-    true, predicted = split.classes[mistake.true], f"\N{RIGHTWARDS ARROW} {split.classes[mistake.predicted]}"
-    shares = [f" {share:.1%}".replace(" nan%", "") for share in (mistake.true_probability, mistake.confidence)]
-    text(figure, left, top, shorten(true, most, end=shares[0]))
-    named = shorten(predicted, most, bold=True, end=shares[1])
-    text(figure, left, top + line, named, weight="bold")
-    text(figure, left, top + 2 * line, shorten(where(mistake, split), most, SMALL), SMALL, color=QUIET)
 
 
 MAPS_TEXT, MAPS_BETWEEN = 2.85, 0.3  # inches
