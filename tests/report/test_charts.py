@@ -14,6 +14,7 @@ from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.comparison import compare
 from seefar.evaluation.verdict import FAULT_NAMES
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
+from seefar.report.embedded import reliability_chart
 from seefar.report.page import page_charts
 from seefar.training.history import HistoryRow
 
@@ -131,8 +132,8 @@ def test_curves_are_where_the_numbers_are() -> None:
 
 def test_a_temperature_has_a_curve_of_its_own() -> None:
     content = make_content(60)
-    alone = page_charts(content)[-1]
-    both = page_charts(replace(content, calibration_after=replace(content.calibration, temperature=1.5)))[-1]
+    before, confidence = content.calibration, content.evaluation.predictions.confidence
+    alone, both = (reliability_chart(before, confidence, one) for one in (None, replace(before, temperature=1.5)))
     assert not curves(alone.svg, "second")
     np.testing.assert_allclose(curves(both.svg, "second")[-1], curves(both.svg, "accent")[-1], atol=1e-6)
     assert "1.50" in both.summary
