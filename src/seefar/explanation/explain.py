@@ -26,7 +26,7 @@ from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, oc
 from seefar.maps.capture import default_cells, grid_of
 from seefar.maps.formulas import METHODS, class_maps, gradcam
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
-from seefar.maps.sanity import MOST_MAPS, Health, check_health, find_origin, randomized
+from seefar.maps.sanity import MOST_MAPS, Health, check_health, find_origin, randomize
 from seefar.model.adapt import Classifier, adapt
 from seefar.progress import Progress, showing
 from seefar.seeds import Stream
@@ -92,8 +92,7 @@ class Explainer:
     @cached_property
     def with_random_weights(self) -> Explainer:
         """The same for the network with random weights throughout."""
-        *_, (_, classifier) = randomized(self.classifier)
-        return replace(self, classifier=classifier)
+        return replace(self, classifier=randomize(self.classifier))
 
     def logits(self, images: Images) -> NDArray[np.float32]:
         """Logits, (n, K), of at most `BATCH` images."""

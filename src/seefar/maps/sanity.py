@@ -39,20 +39,28 @@ def randomized(model: nn.Module | Classifier) -> Iterator[tuple[str, Classifier]
     Yields the name of a part, and the network in which it and all above it have random weights: the network's children,
     the last one first.
     """
+    for number, name in enumerate(_parts(model), start=1):
+        yield name, randomize(model, number)
+
+
+def randomize(model: nn.Module | Classifier, count: int | None = None) -> Classifier:
+    """A copy in which so many of the last parts, by default all, have random weights."""
     classifier = adapt(model)
-    with plain_torch(gradients=False):
-        changed = copy.deepcopy(classifier.network).cpu()  # where the same seed gives the same weights everywhere
-    children = [name for name, child in changed.named_children() if any(True for _ in child.parameters())]
-    with torch.random.fork_rng(devices=[]):
+    with plain_torch(gradients=False), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        for name in reversed(children):
-            with plain_torch(gradients=False):
-                for module in changed.get_submodule(name).modules():
-                    reset = getattr(module, "reset_parameters", None)
-                    if callable(reset):
-                        reset()
-                random = copy.deepcopy(changed).to(device_of(classifier.network))
-            yield name, replace(classifier, network=random)
+        network = copy.deepcopy(classifier.network).cpu()  # where the same seed gives the same weights everywhere
+        for name in _parts(model)[:count]:
+            for module in network.get_submodule(name).modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+    return replace(classifier, network=network.to(device_of(classifier.network)))
+
+
+def _parts(model: nn.Module | Classifier) -> list[str]:
+    """The network's children with weights, the last one first."""
+    children = adapt(model).network.named_children()
+    return [name for name, child in children if any(True for _ in child.parameters())][::-1]
 
 
 def rank_correlation(first: Maps, second: Maps) -> Scores:
