@@ -1,26 +1,31 @@
 """Near-duplicates that are found of planted ones, on CIFAR-10; and how many are found where none was planted.
 
-    python benchmarks/leaks.py --planted 200 > results/leaks.json
+    python benchmarks/leaks.py --planted 200 --cifair duplicates_cifar10.csv > results/leaks.json
 
 `--planted` training images are copied, changed, and looked for among all 50,000: copies, re-encoded, resized, mirrored
 and cropped ones. `test_set` is what is found among the official test images;
 those whose training image has another label are counted. `--pairs` writes all of them to a file, for inspection.
+`--cifair` is the list that Barz & Denzler (2019) annotated by hand, `meta/duplicates_cifar10.csv` of their repository
+https://github.com/cvjena/cifair: near-duplicates from one photograph (judgment 1), and very similar photographs (2).
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from lab.measuring import arguments, count_of, print_result, timed
 from seefar.data import load_data
-from seefar.explanation.leaks import find_duplicates, find_leaks
+from seefar.explanation.leaks import Duplicate, find_duplicates, find_leaks
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
@@ -71,9 +76,26 @@ PLANTED: dict[str, Change] = {
 }
 
 
+def compared(found: list[Duplicate], list_of_cifair: Path) -> dict[str, Any]:
+    """How many of the test images of a list, by its judgment, are found; and with the same training image."""
+    partner = {one.index: one.training for one in found}
+    with list_of_cifair.open(encoding="utf-8", newline="") as file:
+        rows = [tuple(int(row[name]) for name in ("TestID", "TrainID", "Judgment")) for row in csv.DictReader(file)]
+    judged: dict[str, Any] = {"source": "https://github.com/cvjena/cifair, meta/duplicates_cifar10.csv"}
+    for judgment, name in ((0, "exact"), (1, "near_duplicate"), (2, "very_similar")):
+        listed = [(test, training) for test, training, how in rows if how == judgment]
+        judged[name] = {
+            "listed": len(listed),
+            "found": sum(test in partner for test, _ in listed),
+            "with_the_same_training_image": sum(partner.get(test) == training for test, training in listed),
+        }
+    judged["found_and_not_listed"] = len(partner.keys() - {test for test, _, _ in rows})
+    return judged
+
+
 def main() -> None:
     """Measure and print one JSON object."""
-    chosen = arguments(__doc__, planted=1000, test=int, pairs=str)
+    chosen = arguments(__doc__, planted=1000, test=int, cifair=Path, pairs=str)
     data = load_data("cifar10")
     random = np.random.default_rng(0)
     originals = random.choice(len(data.train), chosen.planted, replace=False)
@@ -101,6 +123,7 @@ def main() -> None:
             "least_likeness_of_other_label": min((one.likeness for one in leaks.other_label), default=None),
             "seconds": seconds,
             "processor_seconds": processor,
+            "cifair": compared(duplicates, chosen.cifair) if chosen.cifair else None,
         },
     }
     print_result(result)

@@ -162,7 +162,7 @@ def quick(measured: dict[str, Any]) -> str:
         low, high = run["interval"]
         minutes, seconds = divmod(round(run["seconds"]), 60)
         rows.append(f"{run['seed']} | {run['accuracy']:.2%} | {low:.2%} to {high:.2%} | {minutes}:{seconds:02} min")
-    return table("seed | test accuracy | 95 % interval | training", rows)
+    return table("seed | test accuracy | 95% interval | training", rows)
 
 
 def triage(measured: dict[str, Any]) -> str:
@@ -190,8 +190,8 @@ def triage(measured: dict[str, Any]) -> str:
         rates = f"{one['error_rate']:.1%} | {one['rest_error_rate']:.1%}"
         slices.append(f"{one['name']}: {one['meaning']} | {rates} | {one['p_holm']:.2g}")
     tables = {
-        "fault | mistakes | share | 95 % interval": faults,
-        "accuracy | 95 % interval | images | which": views,
+        "fault | mistakes | share | 95% interval": faults,
+        "accuracy | 95% interval | images | which": views,
         "net | mistakes | `label` | `ambiguous` | `hard` | `model`": nets,
         "confused | one way | the other | of all mistakes": pairs,
         "a tenth of the images | mistakes in it | elsewhere | p, corrected": slices,
@@ -200,7 +200,7 @@ def triage(measured: dict[str, Any]) -> str:
 
 
 def percent(rate: dict[str, Any] | None) -> str:
-    """A share with its 95 % interval."""
+    """A share with its 95% interval."""
     return "-" if rate is None else "{:.0%} ({:.0%} to {:.0%})".format(rate["share"], *rate["interval"])
 
 
@@ -277,7 +277,7 @@ def seed(published: dict[str, Any]) -> str:
         loss = sum(row.loss for row in rows[: len(losses)]) / len(losses)
         published_loss = sum(losses) / len(losses)
         accuracy = 100 * rows[-1].epoch_accuracy
-        accuracies = f"{accuracy:.2f} % | {their['accuracy']:.2f} %"
+        accuracies = f"{accuracy:.2f}% | {their['accuracy']:.2f}%"
         lines.append(f"{their['epoch']} | {loss:.3f} | {published_loss:.3f} | {accuracies}")
     return table("epoch | loss, ours | published | training accuracy, ours | published", lines)
 
@@ -301,8 +301,7 @@ def gpu_tuning(measured: dict[str, Any]) -> str:
             continue
         short = runs.get((name, 5))
         first = f"{short['held_out_accuracy'][-1]:.2%}" if short else "not run"
-        row = f"{name} | {first} | {run['held_out_accuracy'][-1]:.2%} | {run['training_accuracy']:.1%}"
-        lines.append(row.replace("%", " %"))
+        lines.append(f"{name} | {first} | {run['held_out_accuracy'][-1]:.2%} | {run['training_accuracy']:.1%}")
     return table("bundle | 5 epochs at 32 px | 20 epochs | on its own augmented training images", lines)
 
 

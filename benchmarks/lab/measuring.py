@@ -77,17 +77,17 @@ def spread(values: Sequence[float], best: Callable[[Sequence[float]], float] = m
 
 
 def share(part: int, whole: int) -> dict[str, Any] | None:
-    """A share with its 95 % Wilson interval; None of nothing."""
+    """A share with its 95% Wilson interval; None of nothing."""
     return {"share": part / whole, "interval": wilson_interval(part, whole)} if whole else None
 
 
 def count_of(part: int, whole: int) -> dict[str, Any]:
-    """A count, of how many, and its share with the 95 % interval."""
+    """A count, of how many, and its share with the 95% interval."""
     return {"count": part, "n": whole, **(share(part, whole) or {})}
 
 
 def rate_of(hits: NDArray[np.bool_]) -> dict[str, Any]:
-    """How often, of how many, with the 95 % interval."""
+    """How often, of how many, with the 95% interval."""
     return {"n": len(hits), **(share(int(hits.sum()), len(hits)) or {})}
 
 
