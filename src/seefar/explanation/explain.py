@@ -88,6 +88,7 @@ class Explainer:
 
     classifier: Classifier
     settings: MapSettings
+    done: dict[int, Maps] = field(default_factory=dict)  # what `three_maps` gave, (3, h, w), for some mistakes by index
 
     @cached_property
     def with_random_weights(self) -> Explainer:
@@ -131,7 +132,6 @@ class Explainer:
         before: NDArray[np.float64],
         index: NDArray[np.int64],
         masks: Pixels | None = None,
-        *,
         maps: Maps | None = None,
     ) -> tuple[Maps, Maps, Pixels, list[Repair], list[Health]]:
         """Explain why the first class rather than the second, for n images, uint8 (n, H, W, 3).
@@ -249,12 +249,12 @@ def explain_in_parts(
     ranked = find_mistakes(predictions)
     todo = _not_yet_known(ranked, mistakes, known)
     with showing(progress) as shown:
-        explainer, done = Explainer(classifier, settings), dict[int, Maps]()
-        grid = _measure_grid(explainer, split, ranked, done, shown) if known is None else known.grid
+        explainer = Explainer(classifier, settings)
+        grid = _measure_grid(explainer, split, ranked, shown) if known is None else known.grid
         explainer = replace(explainer, settings=replace(settings, grid=grid))
-        explanation = _explain_part(explainer, split, predictions, [], done) if known is None else known
+        explanation = _explain_part(explainer, split, predictions, []) if known is None else known
         for rows in _parts(len(todo), split):
-            more = _explain_part(explainer, split, predictions, todo[rows], done)
+            more = _explain_part(explainer, split, predictions, todo[rows])
             explanation = _join(explanation, more, ranked)
             shown.update("explaining mistakes", len(explanation) - len(known or ()), len(todo))
             yield explanation
@@ -265,15 +265,13 @@ def explain_in_parts(
         yield explanation
 
 
-def _explain_part(
-    explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake], done: dict[int, Maps]
-) -> Explanation:
-    """The explanation of mistakes that are explained together, in their order; `done` as `_three_maps`."""
+def _explain_part(explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake]) -> Explanation:
+    """The explanation of mistakes that are explained together, in their order."""
     index, classes = _arrays_of(mistakes)
     before = np.array([(one.confidence, one.true_probability) for one in mistakes]).reshape(-1, 2)
     masks = None if split.masks is None else split.masks[index]
-    maps = _three_maps(explainer, split, mistakes, done)
-    found = explainer.explain_part(split.images[index], classes, before, index, masks, maps=maps)
+    maps = _three_maps(explainer, split, mistakes)
+    found = explainer.explain_part(split.images[index], classes, before, index, masks, maps)
     predicted, true, hidden, repairs, health = found
     settings = explainer.settings
     return Explanation(
@@ -327,26 +325,25 @@ def _arrays_of(mistakes: list[Mistake]) -> tuple[NDArray[np.int64], Classes]:
     return rows[:, 0], (rows[:, 1], rows[:, 2])
 
 
-def _three_maps(explainer: Explainer, split: Split, mistakes: list[Mistake], done: dict[int, Maps]) -> Maps:
-    """`Explainer.three_maps` of mistakes; `done` has those that are computed already, (3, h, w), by index."""
-    index, classes = _arrays_of([one for one in mistakes if one.index not in done])
+def _three_maps(explainer: Explainer, split: Split, mistakes: list[Mistake]) -> Maps:
+    """`Explainer.three_maps` of mistakes, without computing again what is done."""
+    index, classes = _arrays_of([one for one in mistakes if one.index not in explainer.done])
     new = explainer.three_maps(split.images[index], classes)
-    maps = {**done, **dict(zip(index.tolist(), new.swapaxes(0, 1), strict=True))}
+    maps = {**explainer.done, **dict(zip(index.tolist(), new.swapaxes(0, 1), strict=True))}
     return np.stack([maps[one.index] for one in mistakes], axis=1) if mistakes else new
 
 
-def _measure_grid(
-    explainer: Explainer, split: Split, ranked: list[Mistake], done: dict[int, Maps], shown: Progress
-) -> Grid:
+def _measure_grid(explainer: Explainer, split: Split, ranked: list[Mistake], shown: Progress) -> Grid:
     """Where the cells are: measured for the dense twin, on the mistakes of highest loss, whichever are explained."""
     if explainer.settings.layer is not None or not ranked:
         return explainer.settings.grid
     measured = ranked[:MOST_MAPS]
     for rows in _parts(len(measured), split):
         index, classes = _arrays_of(measured[rows])
-        done |= zip(index.tolist(), explainer.three_maps(split.images[index], classes).swapaxes(0, 1), strict=True)
-        shown.update("measuring the positions of cells", len(done), len(measured))
-    first, second, mirrored = _three_maps(explainer, split, measured, done)
+        maps = explainer.three_maps(split.images[index], classes)
+        explainer.done.update(zip(index.tolist(), maps.swapaxes(0, 1), strict=True))
+        shown.update("measuring the positions of cells", len(explainer.done), len(measured))
+    first, second, mirrored = _three_maps(explainer, split, measured)
     size = split.images.shape[1], split.images.shape[2]
     return find_origin(first - second, mirrored, size, explainer.settings.grid)
 
