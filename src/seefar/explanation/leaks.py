@@ -124,9 +124,8 @@ def _thumbnails(images: Tensor, crop: float = 0.0) -> NDArray[np.float32]:
 
 
 def _grey(images: Tensor) -> Tensor:
-    """The mean of the colours, float (N, H, W)."""
-    thirds = torch.full((3,), 1 / 3)
-    return torch.cat([block.float() @ thirds for block in torch.split(images, BLOCK)])
+    """The sum of the colours, float (N, H, W): whole numbers stay equal in mirrored and smaller images."""
+    return torch.cat([block.float() @ torch.ones(3) for block in torch.split(images, BLOCK)])
 
 
 def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: float) -> NDArray[np.float64]:
