@@ -8,10 +8,7 @@ network. `server_ms` is the part of the server without the way to it. Run it on 
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,10 +23,10 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 import seefar
+from lab.measuring import arguments, print_result, seconds, spread
 from seefar.app import make_live
 from seefar.pipeline import report_content
 from seefar.progress import SILENT
-from seefar.runs.provenance import provenance
 from seefar.training.run import load_for
 
 WATCH = """() => {
@@ -98,24 +95,19 @@ def without_browser(run: Path, rounds: int) -> list[float]:
     """Milliseconds of the server alone, for a painted image."""
     trained = seefar.load_run(run)
     content = report_content(trained, load_for(trained.recipe, progress=SILENT), progress=SILENT)
-    live, waits = make_live(trained.model, content), []
+    live = make_live(trained.model, content)
     images = np.random.default_rng(0).integers(0, 256, (rounds + 1, *live.image_size, 3), dtype=np.uint8)
-    for image in images:
-        started = time.perf_counter()
-        live.predict(image.tobytes(), 0)
-        waits.append(1000 * (time.perf_counter() - started))
+    waits = [1000 * seconds(lambda image=image: live.predict(image.tobytes(), "0")) for image in images]
     return waits[1:]  # the first makes the twin
 
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--rounds", type=int, default=25)
-    options = parser.parse_args()
+    options = arguments(__doc__, "run", rounds=25)
+    run = Path(options.run)
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(options.run) as (address, start),
+        served(run) as (address, start),
         sync_playwright() as browsers,
     ):
         browser = browsers.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -126,23 +118,13 @@ def main() -> None:
         waits = measure(page, Path(folder), options.rounds)
         version = browser.version
         browser.close()
-    waits["server"] = without_browser(options.run, options.rounds)
+    waits["server"] = without_browser(run, options.rounds)
     result = {
-        "command": f"python benchmarks/app.py {options.run}",
-        **provenance(),
         "chromium": version,
         "seconds_to_start": round(start, 1),
-        **{
-            f"{name}_ms": {
-                "best": round(min(some)),
-                "median": round(statistics.median(some)),
-                "most": round(max(some)),
-                "n": len(some),
-            }
-            for name, some in waits.items()
-        },
+        **{f"{name}_ms": {**spread(some), "most": max(some)} for name, some in waits.items()},
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

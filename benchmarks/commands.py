@@ -9,18 +9,15 @@ of `seefar explain fast` until there is a page of all mistakes, before the first
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from seefar.runs.provenance import provenance
+from lab.measuring import arguments, print_result, spread
 
 SHIPPED = Path(__file__).parents[1] / "results" / "fast"
 SEEFAR = [sys.executable, "-m", "seefar"]
@@ -50,25 +47,18 @@ def processor_seconds(words: list[str]) -> float:
 
 def main() -> None:
     """Run all commands in each round and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    rounds = arguments(__doc__, rounds=3).rounds
+    found: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             copy = shutil.copytree(SHIPPED, Path(folder) / "fast")
             for name, words in COMMANDS.items():
-                seconds[name].append(processor_seconds([str(copy) if word == "COPY" else word for word in words]))
+                found[name].append(processor_seconds([str(copy) if word == "COPY" else word for word in words]))
     result = {
-        "command": "python benchmarks/commands.py",
-        **provenance(),
         "load": os.getloadavg(),
-        "processor_seconds": {
-            name: {"best": min(values), "median": statistics.median(values), "n": rounds}
-            for name, values in seconds.items()
-        },
+        "processor_seconds": {name: spread(values) for name, values in found.items()},
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,16 @@ training is a process of its own, since torch keeps what it has compiled.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from typing import Any
 
 import seefar
-from seefar.runs.provenance import provenance
+from lab.measuring import arguments, print_result, take_turns
 from seefar.training.device import choose_compute, keep_freed_memory
 
 EPOCH = 50_000  # images
@@ -38,21 +38,18 @@ def train(images: int, width: int, compiles: bool) -> dict[str, float]:
 
 def main() -> None:
     """Train plain and compiled in turn, and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=EPOCH)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--worker", choices=["plain", "compiled"])
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, rounds=3, images=EPOCH, width=64, worker=str)
     if chosen.worker:
         print(json.dumps(train(chosen.images, chosen.width, chosen.worker == "compiled")))
         return
-    found: dict[str, list[dict[str, float]]] = {"plain": [], "compiled": []}
-    for _ in range(chosen.rounds):
-        for name, values in found.items():
-            words = [sys.executable, __file__, "--worker", name, "--images", str(chosen.images)]
-            done = subprocess.run([*words, "--width", str(chosen.width)], stdout=subprocess.PIPE, check=True)
-            values.append(json.loads(done.stdout))
+
+    def started(name: str) -> dict[str, float]:
+        words = [sys.executable, __file__, "--worker", name, "--images", str(chosen.images)]
+        done = subprocess.run([*words, "--width", str(chosen.width)], stdout=subprocess.PIPE, check=True)
+        rates: dict[str, float] = json.loads(done.stdout)
+        return rates
+
+    found = take_turns({name: partial(started, name) for name in ("plain", "compiled")}, chosen.rounds)
     median = {
         name: {key: statistics.median(one[key] for one in values) for key in ("rate", "start")}
         for name, values in found.items()
@@ -60,8 +57,6 @@ def main() -> None:
     saved = EPOCH / median["plain"]["rate"] - EPOCH / median["compiled"]["rate"]  # seconds in each epoch
     cost = median["compiled"]["start"] - median["plain"]["start"]
     result: dict[str, Any] = {
-        "command": "python benchmarks/compiling.py",
-        **provenance(),
         "compute": str(choose_compute()),
         "images": chosen.images,
         "width": chosen.width,
@@ -70,7 +65,7 @@ def main() -> None:
         "seconds_to_compile": cost,
         "worth_it_from_epochs": cost / saved if saved > 0 else None,
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,10 @@ measurement: the loop does the same for each image.
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-from typing import Any
+from functools import partial
 
 import seefar
-from seefar.runs.provenance import provenance
+from lab.measuring import arguments, print_result, spread, take_turns
 from seefar.training.device import choose_compute, keep_freed_memory
 from throughput import bare_step, noise
 
@@ -24,22 +21,17 @@ CHANGES = {"size": (16, 20, 24, 28, 48, 64), "width": (16, 32, 128), "batch": (4
 
 def main() -> None:
     """Time all rows in turn and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    rounds = arguments(__doc__, rounds=3).rounds
     keep_freed_memory()
     rows = [USUAL] + [{**USUAL, name: value} for name, values in CHANGES.items() for value in values]
-    measured: list[list[float]] = [[] for _ in rows]
-    for _ in range(rounds):
-        for row, found in zip(rows, measured, strict=True):
-            recipe = seefar.recipe("fast", width=row["width"], batch_size=row["batch"])
-            found.append(bare_step(noise(row["batch"], row["size"]), recipe))
-    results: list[dict[str, Any]] = [
-        {**row, "images_per_second": {"best": max(found), "median": statistics.median(found), "n": rounds}}
-        for row, found in zip(rows, measured, strict=True)
-    ]
-    about = {"command": "python benchmarks/cost.py", **provenance(), "compute": str(choose_compute())}
-    print(json.dumps({**about, "results": results}, indent=2))
+
+    def rate(row: dict[str, int]) -> float:
+        recipe = seefar.recipe("fast", width=row["width"], batch_size=row["batch"])
+        return bare_step(noise(row["batch"], row["size"]), recipe)
+
+    measured = take_turns({str(row): partial(rate, row) for row in rows}, rounds)
+    results = [{**row, "images_per_second": spread(measured[str(row)], max)} for row in rows]
+    print_result({"compute": str(choose_compute()), "results": results})
 
 
 if __name__ == "__main__":

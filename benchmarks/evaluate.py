@@ -8,54 +8,39 @@ its mirror image, which costs twice as much; its accuracy is reported here and n
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
-import time
-
 import numpy as np
 
 import seefar
+from lab.measuring import arguments, peak_memory, print_result, share, spread, timed
 from lab.views import predict_two_views
-from seefar.data import load_data
-from seefar.evaluation.metrics import wilson_interval
-from seefar.runs.provenance import provenance
 from seefar.training.device import keep_freed_memory
+from seefar.training.run import load_for
 
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", default="runs/fast")
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, run="runs/fast", rounds=3)
     keep_freed_memory()
     run = seefar.load_run(chosen.run)
-    test = load_data(run.recipe.data, None, run.recipe.image_size).test
-    seconds = []
-    for _ in range(chosen.rounds):
-        started = time.perf_counter()
-        single = seefar.predict(run.model, test)
-        seconds.append(time.perf_counter() - started)
+    test = load_for(run.recipe).test
+    measured = [timed(lambda: seefar.predict(run.model, test)) for _ in range(chosen.rounds)]
+    single, seconds = measured[0][0], spread([taken for _, taken in measured])
     two_views = predict_two_views(run.model, test, single).log_probabilities
 
     def accuracy(answers: np.ndarray) -> dict[str, object]:
-        right = int((answers.argmax(1) == test.labels).sum())
-        return {"accuracy": right / len(test), "interval": wilson_interval(right, len(test))}
+        accuracy, interval = share(int((answers.argmax(1) == test.labels).sum()), len(test)).values()
+        return {"accuracy": accuracy, "interval": interval}
 
     result = {
-        "command": f"python benchmarks/evaluate.py --run {chosen.run}",
-        **provenance(),
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed},
         "images": len(test),
         "single": accuracy(single.logits),
         "two_views": accuracy(two_views),
-        "seconds": {"best": min(seconds), "median": statistics.median(seconds), "n": chosen.rounds},
-        "images_per_second": len(test) / statistics.median(seconds),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "seconds": seconds,
+        "images_per_second": len(test) / seconds["median"],
+        "peak_memory_mib": peak_memory(),
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import inspect
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -88,11 +87,9 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, int]:
 
 def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """Best and median seconds of a contender, its peak memory, passes and counts."""
-    seconds = {
-        name: {"best": min(values), "median": statistics.median(values), "n": len(values)}
-        for name in ("predict", "explain")
-        for values in [[one["seconds"][name] for one in rounds]]
-    }
+    from lab.measuring import spread  # not above, since the old commit has another package
+
+    seconds = {name: spread([one["seconds"][name] for one in rounds]) for name in ("predict", "explain")}
     outcomes = list(rounds[0]["outcomes"].values())
     return {
         "seconds": seconds,
@@ -119,7 +116,7 @@ def main() -> None:
         run_folder, data, precision, images, threads = chosen.worker
         print(json.dumps(worker(run_folder, data, precision, int(images), int(threads))))
         return
-    from seefar.runs.provenance import provenance
+    from lab.measuring import print_result
     from seefar.training.device import has_native_bfloat16
 
     contenders = {"old": "float32", "float32": "float32"}
@@ -139,8 +136,6 @@ def main() -> None:
             subprocess.run([*git, "remove", "--force", str(old)], check=True)
     measured = {name: summary(rounds) for name, rounds in found.items()}
     result = {
-        "command": "python benchmarks/explaining.py",
-        **provenance(),
         "load": os.getloadavg(),
         "old": chosen.old,
         "run": chosen.run,
@@ -159,7 +154,7 @@ def main() -> None:
             name: differences(found["float32"][0], found[name][0]) for name in contenders if name != "float32"
         },
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ twice.
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import sys
 import tempfile
@@ -22,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 import seefar
+from lab.measuring import arguments, print_result
 from seefar.model.adapt import adapt
 from seefar.model.export import export_onnx
-from seefar.runs.provenance import provenance
 from seefar.training.run import load_for
 
 BATCH = 250
@@ -32,9 +30,7 @@ BATCH = 250
 
 def main() -> None:
     """Export, predict the whole test set with onnxruntime, and print one JSON result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("results/fast"))
-    options = parser.parse_args()
+    options = arguments(__doc__, run=Path("results/fast"))
     run = seefar.load_run(options.run, "cpu")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     test = load_for(run.recipe).test
@@ -48,8 +44,6 @@ def main() -> None:
     logits = predict(session, test.images)
     exported_maps = session.run(["maps"], {"images": test.images[:BATCH]})[0]
     result = {
-        "command": f"python benchmarks/export.py --run {options.run}",
-        **provenance(),
         "onnxruntime": onnxruntime.__version__,
         "n": len(test),
         "torch": {
@@ -66,7 +60,7 @@ def main() -> None:
             "answers_that_differ": int((logits.argmax(1) != expected.argmax(1)).sum()),
         },
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 def load(path: Path) -> onnxruntime.InferenceSession:

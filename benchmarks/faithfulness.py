@@ -13,8 +13,6 @@ It takes an hour on two cores. What is measured is kept in runs/faithfulness-COM
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -29,9 +27,9 @@ import torch
 import seefar
 from lab.baselines import BASELINES
 from lab.gradient_free import GRADIENT_FREE
+from lab.measuring import arguments, print_result
 from lab.placed import placed_contrast
 from lab.removal_scores import bootstrap_interval, deletion, insertion, road
-from seefar.data import load_data
 from seefar.data.images import Images, Labels, Split
 from seefar.evaluation.evaluate import evaluate
 from seefar.maps.formulas import METHODS, MapMethod
@@ -43,6 +41,7 @@ from seefar.runs.files import written_beside
 from seefar.runs.provenance import provenance
 from seefar.seeds import Stream
 from seefar.training.device import keep_freed_memory
+from seefar.training.run import load_for
 
 SCORES = {"deletion": deletion, "insertion": insertion, "road": road}
 DEFAULT = "gradcam, twin 8x8"
@@ -100,8 +99,7 @@ def scores(
 
 def load_test(run: str) -> Split:
     """The test images of a run."""
-    recipe = seefar.load_run(run).recipe
-    return load_data(recipe.data, None, recipe.image_size).test
+    return load_for(seefar.load_run(run).recipe).test
 
 
 def precision_check(model: ResNet18, images: Images, classes: Labels, grid: Grid) -> dict[str, dict[str, float]]:
@@ -139,10 +137,7 @@ def summary(found: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", default="runs/fast")
-    parser.add_argument("--images", type=int, help="of each group at most; default: all mistakes, and as many others")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, run="runs/fast", images=int)
     keep_freed_memory()
     run, test = seefar.load_run(chosen.run), load_test(chosen.run)
     evaluation = evaluate(run.model, test)
@@ -156,8 +151,6 @@ def main() -> None:
     some = mistakes[:MOST_MAPS]
     grids = [placed_contrast(run.model, test.images[some], named[some], test.labels[some], n)[1] for n in (8, 16)]
     about = {
-        "command": f"python benchmarks/faithfulness.py --run {chosen.run}",
-        **provenance(),
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed, "accuracy": evaluation.metrics.accuracy},
         "all_mistakes": len(mistakes),
         "images": count,
@@ -165,7 +158,7 @@ def main() -> None:
         "precision": precision_check(run.model, test.images[mistakes], named[mistakes], grids[0]),
     }
     # The two groups side by side, each on half of the cores: small equations are slower on several.
-    kept = Path("runs") / f"faithfulness-{str(about['commit'])[:8]}-{count}"
+    kept = Path("runs") / f"faithfulness-{str(provenance()['commit'])[:8]}-{count}"
     os.environ["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // 2))
     groups = {"mistakes": mistakes[:count], "right": right[:count]}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
@@ -173,7 +166,7 @@ def main() -> None:
             group: pool.submit(scores, chosen.run, index, named[index], grids, kept / group)
             for group, index in groups.items()
         }
-        print(json.dumps({**about, **{group: summary(future.result()) for group, future in found.items()}}, indent=2))
+        print_result({**about, **{group: summary(future.result()) for group, future in found.items()}})
 
 
 if __name__ == "__main__":

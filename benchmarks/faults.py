@@ -12,12 +12,10 @@ operations, since drawing takes longest. Linux only.
 
 from __future__ import annotations
 
-import argparse
 import builtins
 import csv
 import hashlib
 import io
-import json
 import os
 import shutil
 import signal
@@ -35,9 +33,9 @@ from matplotlib.figure import Figure
 
 import seefar
 import seefar.report.page
+from lab.measuring import arguments, print_result
 from seefar.data.shapes import load_shapes
 from seefar.runs.folder import RunFolder, verify
-from seefar.runs.provenance import provenance
 
 TINY = seefar.recipe("demo", width=2, epochs=1, batch_size=18, log_every=1, held_out=4)
 DATA = load_shapes(40, 20)
@@ -211,11 +209,9 @@ def run_all(home: Path, moments: int | None) -> dict[str, Any]:
 
 def main() -> None:
     """Kill and resume, and print the result as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--moments", type=int, help="at most so many; default: all")
+    moments = arguments(__doc__, moments=int).moments
     with tempfile.TemporaryDirectory() as home:
-        result = run_all(Path(home), parser.parse_args().moments)
-    print(json.dumps({**result, **provenance()}, indent=2))
+        print_result(run_all(Path(home), moments))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,11 @@ With --run, the weights are those of a run, and the images test images; else bot
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import os
-import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,10 +23,10 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import seefar
+from lab.measuring import arguments, print_result, seconds, spread, take_turns
 from seefar.data import load_data
 from seefar.model.inference import true_float32
 from seefar.model.resnet import BasicBlock, ResNet18, memory_format
-from seefar.runs.provenance import provenance
 from seefar.training.device import keep_freed_memory
 
 IMAGES = 200
@@ -58,11 +56,7 @@ def logits(model: nn.Module, images: torch.Tensor, batch: int) -> torch.Tensor:
 
 def main() -> None:
     """Run all contenders in turn and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--run")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, rounds=5, threads=1, run=str)
     keep_freed_memory()
     torch.set_num_threads(chosen.threads)
     if chosen.run:
@@ -79,28 +73,21 @@ def main() -> None:
         "both": lambda: logits(fold, images, LARGE),
     }
     found = {name: call() for name, call in timed.items()}  # once without a clock: first calls allocate
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(chosen.rounds):
-        for name, call in timed.items():
-            started = time.process_time()
-            call()
-            seconds[name].append(time.process_time() - started)
-    median = {name: statistics.median(values) for name, values in seconds.items()}
+    clocked = {name: partial(seconds, call, time.process_time) for name, call in timed.items()}
+    taken = {name: spread(values) for name, values in take_turns(clocked, chosen.rounds).items()}
     result: dict[str, Any] = {
-        "command": "python benchmarks/folding.py" + (f" --run {chosen.run}" if chosen.run else ""),
-        **provenance(),
         "load": os.getloadavg(),
         "images": IMAGES,
         "batches": {"today": SMALL, "large": LARGE},
-        "processor_seconds": {
-            name: {"best": min(values), "median": median[name], "n": chosen.rounds} for name, values in seconds.items()
+        "processor_seconds": taken,
+        "shares": {name: one["median"] / taken["today"]["median"] for name, one in taken.items() if name != "today"},
+        "shares_of_best": {
+            name: one["best"] / taken["today"]["best"] for name, one in taken.items() if name != "today"
         },
-        "shares": {name: median[name] / median["today"] for name in timed if name != "today"},
-        "shares_of_best": {name: min(seconds[name]) / min(seconds["today"]) for name in timed if name != "today"},
         "largest_difference": {name: float((found[name] - found["today"]).abs().max()) for name in found},
         "other_predictions": {name: int((found[name].argmax(1) != found["today"].argmax(1)).sum()) for name in found},
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Mutation fuzzing of the files that users bring: no traceback, hang, memory bomb, wrong data or code run.
 
-    nice python benchmarks/fuzz.py [--count 1000] [--seed 0] [--targets weights recipe ...] > results/fuzz.json
+    nice python benchmarks/fuzz.py [--count 1000] [--seed 0] [--targets "weights recipe"] > results/fuzz.json
 
 Pictures, prediction files, and recipe, weights and manifest of a run folder are mutated `count` times each and read as
 seefar reads them, in a child process with 1 GiB beyond what Python and torch have mapped, and 5 s of processor time for
@@ -9,7 +9,6 @@ one input. Allowed are the right result and a SeefarError that names the file. E
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import os
@@ -34,6 +33,7 @@ import torch
 from PIL import Image
 
 import seefar
+from lab.measuring import arguments, print_result
 from seefar.data.pictures import read_picture
 from seefar.data.shapes import load_shapes
 from seefar.errors import SeefarError
@@ -41,7 +41,6 @@ from seefar.evaluation.given import read_predictions
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import SILENT
 from seefar.runs.folder import verify
-from seefar.runs.provenance import provenance
 from seefar.training.run import load_run
 
 MEMORY = 1 << 30  # bytes
@@ -340,17 +339,13 @@ def run_all(home: Path, count: int, seed: int, only: list[str] | None = None) ->
 
 def main() -> None:
     """Fuzz, and print the result as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=1000, help="mutated inputs for each target")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--targets", nargs="*")
-    arguments = parser.parse_args()
+    chosen = arguments(__doc__, count=1000, seed=0, targets="")
     with tempfile.TemporaryDirectory() as home:
         os.chdir(home)
-        result = run_all(Path(home), arguments.count, arguments.seed, arguments.targets)
+        result = run_all(Path(home), chosen.count, chosen.seed, chosen.targets.split())
         os.chdir("/")
     limits = {"memory_bytes": MEMORY, "processor_seconds": SECONDS}
-    print(json.dumps({"seed": arguments.seed, **result, "limits": limits, **provenance()}, indent=2))
+    print_result({"seed": chosen.seed, **result, "limits": limits})
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ second training is repeated with several seeds, since another training gives ano
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +19,13 @@ from matplotlib.figure import Figure
 
 from lab.baselines import BASELINES
 from lab.gradient_free import GRADIENT_FREE
+from lab.measuring import arguments, print_result, rate_of
 from lab.placed import placed_contrast
 from lab.shortcut import plant_shortcut
 from seefar import class_maps, recipe, train
 from seefar.data import Data
 from seefar.data.images import Labels, Split
 from seefar.data.shapes import load_shapes
-from seefar.evaluation.metrics import wilson_interval
 from seefar.explanation.occlusion import hide, occlude
 from seefar.maps.capture import grid_of
 from seefar.maps.formulas import METHODS
@@ -41,16 +39,10 @@ from seefar.maps.sanity import (
 )
 from seefar.model.adapt import adapt
 from seefar.model.resnet import ResNet18
-from seefar.report.figures import show_map
+from seefar.report.figures import over_image
 from seefar.report.style import DPI, NotebookFigure
-from seefar.runs.provenance import provenance
 
 CIRCLE = 0
-
-
-def share(hits: np.ndarray) -> dict[str, Any]:
-    """How often, of how many, with the 95 % interval."""
-    return {"n": len(hits), "share": float(hits.mean()), "interval": wilson_interval(int(hits.sum()), len(hits))}
 
 
 def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
@@ -72,7 +64,7 @@ def on_shapes(model: ResNet18, test: Split) -> dict[str, Any]:
         # Smooth maps of a few cells agree by chance: what the map says of another image is what "nothing left" means.
         by_chance = float(np.abs(rank_correlation(maps, np.roll(maps, 1, axis=0))).mean())
         scores["methods"][name] = {
-            "pointing": share(pointing_hits(maps, masks[some], grid)),
+            "pointing": rate_of(pointing_hits(maps, masks[some], grid)),
             "evidence_inside": float(evidence_inside(maps, masks[some], grid).mean()),
             "rank_correlation_after_randomising": cascade,
             "rank_correlation_with_another_image": by_chance,
@@ -102,14 +94,14 @@ def on_shortcut(model: ResNet18, plain: Split, planted: Split, cells: int) -> di
         "answers_circle_with_patch": float((with_patch == CIRCLE).mean()),
         "chance": float(masks.mean()),
         "first_cell": grid.origin,
-        "pointing": share(pointing_hits(contrast, masks, grid)),
-        "pointing_if_cells_shared_the_image_evenly": share(pointing_hits(contrast, masks)),
+        "pointing": rate_of(pointing_hits(contrast, masks, grid)),
+        "pointing_if_cells_shared_the_image_evenly": rate_of(pointing_hits(contrast, masks)),
         "evidence_inside": float(evidence_inside(contrast, masks, grid).mean()),
-        "repaired": share(found.top.predicted == true),
-        "shifted_control": share(found.shifted.predicted == true),
-        "least_relevant_control": share(found.least.predicted == true),
+        "repaired": rate_of(found.top.predicted == true),
+        "shifted_control": rate_of(found.shifted.predicted == true),
+        "least_relevant_control": rate_of(found.least.predicted == true),
         "without_patch": {
-            "pointing_at_its_place": share(pointing_hits(absent, masks, grid)),
+            "pointing_at_its_place": rate_of(pointing_hits(absent, masks, grid)),
             "evidence_inside": float(evidence_inside(absent, masks, grid).mean()),
         },
     }
@@ -137,20 +129,17 @@ def draw(model: ResNet18, plain: Split, planted: Split, rows: int = 4) -> Figure
         for one, (contrast, grid) in zip(axes[2:5], maps, strict=True):
             cells, scale = contrast.shape[1], float(np.abs(contrast[row]).max())
             title = f"why circle, not {name}: {cells}x{cells}"
-            show_map(one, images[row], contrast[row], scale, grid)
+            one.imshow(over_image(images[row], contrast[row], scale, grid))
             one.set_title(title, fontsize=8)
+            one.set_axis_off()
     return figure
 
 
 def main() -> None:
     """Train the nets and print the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="trainings with the shortcut")
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--figure", type=Path, help="also draw a few of the planted images and their maps")
-    arguments = parser.parse_args()
+    options = arguments(__doc__, seeds=5, epochs=6, figure=Path)
     # Cutout, so that the network knows images with a hole: what is tested is the map, not its fear of holes.
-    chosen = recipe("demo", epochs=arguments.epochs, cutout=8)
+    chosen = recipe("demo", epochs=options.epochs, cutout=8)
     plain = load_shapes(train=8000)
     planted = plant_shortcut(plain.test, 1.0)
     shortcut = Data("shortcut", plant_shortcut(plain.train, 0.5, CIRCLE), planted)
@@ -158,13 +147,12 @@ def main() -> None:
         run = train(chosen, plain, Path(folder) / "plain")
         shapes = on_shapes(run.model, plain.test)
         found = []
-        for seed in range(arguments.seeds):
+        for seed in range(options.seeds):
             run = train(replace(chosen, seed=seed), shortcut, Path(folder) / f"shortcut-{seed}")
             found.append({cells: on_shortcut(run.model, plain.test, planted, cells) for cells in (8, 16, 32)})
-            if arguments.figure and seed == 0:
-                draw(run.model, plain.test, planted).savefig(arguments.figure, metadata={"Software": None})
-    about = {"command": "python benchmarks/ground_truth.py", **provenance(), "epochs": chosen.epochs}
-    print(json.dumps({**about, "shapes": shapes, "shortcut": found}, indent=2))
+            if options.figure and seed == 0:
+                draw(run.model, plain.test, planted).savefig(options.figure, metadata={"Software": None})
+    print_result({"epochs": chosen.epochs, "shapes": shapes, "shortcut": found})
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ trained on the changed labels, and the issues among the test labels are compared
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -26,21 +24,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 import seefar
+from lab.measuring import arguments, print_result, share
 from seefar.data import Data, Split
 from seefar.data.shapes import load_shapes
-from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.predictions import Predictions
-from seefar.runs.provenance import provenance
 from seefar.training.recipe import Recipe
 
 SHARES = (0.05, 0.10, 0.20)
 
 
-def plant(split: Split, share: float, seed: int) -> tuple[Split, NDArray[np.bool_]]:
+def plant(split: Split, part: float, seed: int) -> tuple[Split, NDArray[np.bool_]]:
     """Change this share of the labels to another class, each of the others alike; and which were changed."""
     random = np.random.default_rng(seed)
     chosen = np.zeros(len(split), dtype=bool)
-    chosen[random.permutation(len(split))[: round(share * len(split))]] = True
+    chosen[random.permutation(len(split))[: round(part * len(split))]] = True
     others = random.integers(1, len(split.classes), len(split))
     labels = np.where(chosen, (split.labels + others) % len(split.classes), split.labels)
     return replace(split, labels=labels), chosen
@@ -67,20 +64,10 @@ def hits(wrong: NDArray[np.bool_], count: int) -> dict[str, Any]:
     return {
         "listed": len(wrong),
         "found": found,
-        "precision": rate(found, len(wrong)),
-        "recall": rate(found, count),
+        "precision": share(found, len(wrong)),
+        "recall": share(found, count),
         "found_at_the_top": {"listed": min(count, len(wrong)), "found": top},
     }
-
-
-def rate(part: int, whole: int) -> dict[str, Any]:
-    """A share with its 95 % Wilson interval."""
-    return {"share": part / whole, "interval": wilson_interval(part, whole)}
-
-
-def accuracy(predictions: Predictions, labels: NDArray[np.int64]) -> float:
-    """Share of correct predictions."""
-    return float((predictions.predicted == labels).mean())
 
 
 def planted_noise(demo: Recipe, clean: Predictions) -> dict[str, Any]:
@@ -90,13 +77,13 @@ def planted_noise(demo: Recipe, clean: Predictions) -> dict[str, Any]:
         raise SystemExit("the run of --demo is not of `shapes`")
     scores: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for number, share in enumerate(SHARES):
-            train, _ = plant(shapes.train, share, seed=2 * number)
-            test, wrong = plant(shapes.test, share, seed=2 * number + 1)
+        for number, part in enumerate(SHARES):
+            train, _ = plant(shapes.train, part, seed=2 * number)
+            test, wrong = plant(shapes.test, part, seed=2 * number + 1)
             run = seefar.train(demo, Data("shapes", train, test), Path(folder) / str(number))
-            scores[f"{share:.0%}"] = {
+            scores[f"{part:.0%}"] = {
                 name: {
-                    "accuracy_on_clean_labels": accuracy(predictions, shapes.test.labels),
+                    "accuracy_on_clean_labels": float((predictions.predicted == shapes.test.labels).mean()),
                     **score(predictions, test.labels, wrong),
                 }
                 for name, predictions in (
@@ -109,20 +96,15 @@ def planted_noise(demo: Recipe, clean: Predictions) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", default="runs/fast")
-    parser.add_argument("--demo", default="runs/demo")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, run="runs/fast", demo="runs/demo")
     predictions, clean = (Predictions.load(Path(run) / "predictions.npz") for run in (chosen.run, chosen.demo))
     reference = seefar.load_reference(fetch=False)
     reference.check_labels(predictions.labels)
     result = {
-        "command": "python benchmarks/label_issues.py",
-        **provenance(),
         "cifar10": score(predictions, predictions.labels, reference.label_errors),
         "shapes": planted_noise(seefar.recipe("demo"), clean),
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ https://github.com/cvjena/cifair: near-duplicates from one photograph (judgment 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lab.measuring import arguments, count_of, print_result, timed
 from seefar.data import load_data
-from seefar.evaluation.metrics import wilson_interval
 from seefar.explanation.leaks import Duplicate, find_duplicates, find_leaks
-from seefar.runs.provenance import provenance
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
@@ -77,11 +76,6 @@ PLANTED: dict[str, Change] = {
 }
 
 
-def share(count: int, n: int) -> dict[str, Any]:
-    """A count, its share and the 95 % Wilson interval."""
-    return {"count": count, "n": n, "share": count / n, "interval": wilson_interval(count, n)}
-
-
 def compared(found: list[Duplicate], list_of_cifair: Path) -> dict[str, Any]:
     """How many of the test images of a list, by its judgment, are found; and with the same training image."""
     partner = {one.index: one.training for one in found}
@@ -101,12 +95,7 @@ def compared(found: list[Duplicate], list_of_cifair: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--planted", type=int, default=1000)
-    parser.add_argument("--test", type=int)
-    parser.add_argument("--cifair", type=Path, help="the list of Barz & Denzler, a CSV file")
-    parser.add_argument("--pairs", help="where to write the pairs of the test set, for inspection")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, planted=1000, test=int, cifair=Path, pairs=str)
     data = load_data("cifar10")
     random = np.random.default_rng(0)
     originals = random.choice(len(data.train), chosen.planted, replace=False)
@@ -115,33 +104,29 @@ def main() -> None:
         images = [np.asarray(change(Image.fromarray(data.train.images[index]), random)) for index in originals]
         found = {one.index: one.training for one in find_duplicates(np.stack(images), data.train.images)}
         right = sum(found.get(number) == index for number, index in enumerate(originals.tolist()))
-        planted[name] = {"found": share(len(found), len(images)), "of_the_original": right}
+        planted[name] = {"found": count_of(len(found), len(images)), "of_the_original": right}
     test = data.test.take(np.arange(len(data.test))[: chosen.test])
-    started, used = time.perf_counter(), time.process_time()
-    duplicates = find_duplicates(test.images, data.train.images)
-    seconds, processor = time.perf_counter() - started, time.process_time() - used
+    work = partial(find_duplicates, test.images, data.train.images)
+    (duplicates, processor), seconds = timed(lambda: timed(work, time.process_time))
     leaks = find_leaks(test, data.train, duplicates=duplicates)
     if chosen.pairs:
         rows = [[one.likeness, one.index, one.training, one.mirrored] for one in duplicates]
         with open(chosen.pairs, "w", encoding="utf-8") as file:
             json.dump(sorted(rows), file)
     result = {
-        "command": f"python benchmarks/leaks.py --planted {chosen.planted}"
-        + (" --cifair duplicates_cifar10.csv" if chosen.cifair else ""),
-        **provenance(),
         "planted": planted,
         "test_set": {
             "images": len(test),
             "training_images": len(data.train),
-            "found": share(len(duplicates), len(test)),
-            "other_label": share(len(leaks.other_label), len(test)),
+            "found": count_of(len(duplicates), len(test)),
+            "other_label": count_of(len(leaks.other_label), len(test)),
             "least_likeness_of_other_label": min((one.likeness for one in leaks.other_label), default=None),
             "seconds": seconds,
             "processor_seconds": processor,
             "cifair": compared(duplicates, chosen.cifair) if chosen.cifair else None,
         },
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

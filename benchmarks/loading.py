@@ -20,13 +20,11 @@ that does nothing else, so the ways are compared and not a training. `worker_pro
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +35,11 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
 import seefar
+from lab.measuring import arguments, print_result, seconds, take_turns
 from seefar.data.batches import AugmentedBatches, BatchAugmentation, DeviceBatches, training_batches
 from seefar.data.folder import load_folder
 from seefar.data.images import Data
 from seefar.progress import SILENT
-from seefar.runs.provenance import provenance
 from seefar.training.loop import build_batches
 from seefar.training.recipe import Recipe
 from throughput import noise
@@ -115,10 +113,8 @@ def measure_batches(rounds: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, count in IMAGES.items():
         ways = contenders(seefar.recipe(name), noise(count))
-        rates: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(rounds):
-            for way, work in ways.items():
-                rates[way].append(count / seconds(work))
+        taken = take_turns({way: partial(seconds, work) for way, work in ways.items()}, rounds)
+        rates = {way: [count / one for one in values] for way, values in taken.items()}
         median = {way: statistics.median(values) for way, values in rates.items()}
         found[name] = {
             "images_per_second": rates,
@@ -127,27 +123,17 @@ def measure_batches(rounds: int) -> dict[str, Any]:
     return found
 
 
-def seconds(work: Callable[[], int]) -> float:
-    """How long it takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+    chosen = arguments(__doc__, pictures=10_000, rounds=3)
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
     found: dict[str, list[float]] = {"plain_pil_loop": [], "first_start": [], "second_start": []}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "pictures")
-        make_pictures(folder, arguments.pictures)
+        make_pictures(folder, chosen.pictures)
         size = sum(path.stat().st_size for path in Path(place, "stored").iterdir()) / REAL
-        for number in range(arguments.rounds):
+        for number in range(chosen.rounds):
             cache = Path(place, f"cache{number}")
             found["plain_pil_loop"].append(seconds(lambda: plain_loop(folder)))
             found["first_start"].append(seconds(lambda cache=cache: through_seefar(folder, cache)))
@@ -155,10 +141,8 @@ def main() -> None:
     median = {name: statistics.median(values) for name, values in found.items()}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     result = {
-        "command": f"python benchmarks/loading.py --pictures {arguments.pictures} --rounds {arguments.rounds}",
-        **provenance(),
         "pictures": {
-            "names": arguments.pictures,
+            "names": chosen.pictures,
             "files": REAL,
             "size": [WIDTH, HEIGHT],
             "pillow": PIL.__version__,
@@ -169,9 +153,9 @@ def main() -> None:
         "machine_was_busy": load > 0.5 * cores,
         "seconds": found,
         "times_the_plain_loop": {name: round(median["plain_pil_loop"] / value, 2) for name, value in median.items()},
-        "batches": measure_batches(arguments.rounds),
+        "batches": measure_batches(chosen.rounds),
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

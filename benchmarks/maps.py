@@ -14,12 +14,9 @@ With --run, also the seconds that `seefar.explain` takes for all mistakes of tha
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,12 +24,12 @@ import torch
 from captum.attr import LayerGradCam
 
 import seefar
-from seefar.data import load_data
+from lab.measuring import arguments, peak_memory, print_result, seconds, spread, take_turns
 from seefar.model.inference import true_float32
 from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
-from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute, keep_freed_memory
+from seefar.training.run import load_for
 from throughput import synchronize
 
 IMAGES = 1000
@@ -71,48 +68,36 @@ def contenders() -> dict[str, Callable[[], object]]:
 def explain_all(name: str) -> dict[str, Any]:
     """Seconds for explaining all mistakes of a run."""
     run = seefar.load_run(name)
-    test = load_data(run.recipe.data, None, run.recipe.image_size).test
+    test = load_for(run.recipe).test
     predictions = seefar.predict(run.model, test)
-    started = time.perf_counter()
-    explanation = seefar.explain(run.model, test, predictions, progress=SILENT)
-    seconds = time.perf_counter() - started
-    return {"recipe": run.recipe.name, "mistakes": len(explanation), "seconds": seconds}
+    mistakes = len(seefar.find_mistakes(predictions))
+    taken = seconds(lambda: seefar.explain(run.model, test, predictions, progress=SILENT))
+    return {"recipe": run.recipe.name, "mistakes": mistakes, "seconds": taken}
 
 
 def main() -> None:
     """Run all contenders in turn and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--run")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, rounds=3, run=str)
     keep_freed_memory()
     timed = contenders()
-    measured: dict[str, list[float]] = {name: [] for name in timed}
+
+    def take(call: Callable[[], object]) -> float:
+        return seconds(lambda: (call(), synchronize()))
+
     for call in timed.values():
-        call()  # once for nothing: first calls allocate
-        synchronize()
-    for _ in range(chosen.rounds):
-        for name, call in timed.items():
-            started = time.perf_counter()
-            call()
-            synchronize()
-            measured[name].append(time.perf_counter() - started)
-    median = {name: statistics.median(seconds) for name, seconds in measured.items()}
+        take(call)  # once for nothing: first calls allocate
+    measured = take_turns({name: partial(take, call) for name, call in timed.items()}, chosen.rounds)
+    median = {name: statistics.median(values) for name, values in measured.items()}
     result: dict[str, Any] = {
-        "command": "python benchmarks/maps.py",
-        **provenance(),
         "device": choose_compute().device.type,
         "images": IMAGES,
-        "seconds": {
-            name: {"best": min(seconds), "median": median[name], "n": chosen.rounds}
-            for name, seconds in measured.items()
-        },
+        "seconds": {name: spread(values) for name, values in measured.items()},
         "shares": {"twin / net": median["twin"] / median["net"], "captum / twin": median["captum"] / median["twin"]},
     }
     if chosen.run:
         result["explain"] = explain_all(chosen.run)
-    result["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(result, indent=2))
+    result["peak_memory_mib"] = peak_memory()
+    print_result(result)
 
 
 if __name__ == "__main__":

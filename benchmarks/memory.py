@@ -8,8 +8,6 @@ pictures, which the system drops when other programs need memory. Read from /pro
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -18,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 import seefar
-from seefar.runs.provenance import provenance
+from lab.measuring import arguments, print_result
 
 
 def resident() -> dict[str, int]:
@@ -30,10 +28,7 @@ def resident() -> dict[str, int]:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=5000)
-    parser.add_argument("--side", type=int, default=224)
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, pictures=5000, side=224)
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as home:
         os.environ["SEEFAR_CACHE"] = f"{home}/cache"
@@ -55,14 +50,12 @@ def main() -> None:
         _ = data.fingerprint
         stages["every picture used"] = resident()
     result = {
-        "command": "python benchmarks/memory.py",
-        **provenance(),
         "pictures": chosen.pictures,
         "side": chosen.side,
         "bytes": chosen.pictures * chosen.side**2 * 3,
         "mebibytes": stages,
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ torchvision, timm, transformers and grad-cam:
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
@@ -19,6 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from lab.measuring import print_result
 
 FAKE = torch.library.register_fake
 
@@ -41,7 +42,6 @@ from torchvision.models.convnext import CNBlockConfig  # noqa: E402
 
 import seefar  # noqa: E402
 from seefar.model.adapt import Classifier  # noqa: E402
-from seefar.runs.provenance import provenance  # noqa: E402
 
 vision = torchvision.models
 CLASSES = 10
@@ -173,8 +173,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     rows = [compare(name, *rest) for name, rest in MODELS.items()]
     versions = {name: version(name) for name in ("torchvision", "timm", "transformers", "grad-cam")}
-    about = {"command": "python benchmarks/other_models.py", **provenance(), **versions}
-    print(json.dumps({**about, "models": rows}, indent=2))
+    print_result({**versions, "models": rows})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Trainings are kept in runs/planted-*, and read if they are there.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 import seefar
 from lab.evidence import doubt
+from lab.measuring import arguments, print_result, share
 from label_issues import plant
 from seefar.data import Data, Split
 from seefar.data.images import Labels
@@ -35,8 +35,7 @@ from seefar.data.shapes import load_shapes
 from seefar.evaluation.calibration import fit_temperature
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import judge
-from seefar.runs.provenance import provenance
-from verdicts import auc, rate
+from verdicts import auc
 
 SHARES, SEEDS, BLENDED = (0.05, 0.10, 0.20), (0, 1, 2), 0.1
 RECIPE = seefar.recipe("demo")
@@ -65,8 +64,8 @@ def score(predictions: Predictions, others: Sequence[Labels], bad: NDArray[np.bo
         "mistakes": len(index),
         "bad_mistakes": int(planted.sum()),
         "by_chance": float(planted.mean()),
-        "precision": rate(int((planted & label).sum()), int(label.sum())),
-        "recall": rate(int((planted & label).sum()), int(bad.sum())),
+        "precision": share(int((planted & label).sum()), int(label.sum())),
+        "recall": share(int((planted & label).sum()), int(bad.sum())),
         "given": {
             name: {fault: int((given[rows] == fault).sum()) for fault in ("label", "hard", "model", "unknown")}
             for name, rows in (("bad", planted), ("other", ~planted))
@@ -108,23 +107,21 @@ def both(predictions: Sequence[Predictions], bad: NDArray[np.bool_]) -> dict[str
 
 def main() -> None:
     """Train, judge and print one JSON object."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    arguments(__doc__)
     shapes = load_shapes()
     labels = {}
-    for number, share in enumerate(SHARES):
-        train, _ = plant(shapes.train, share, seed=2 * number)
-        test, changed = plant(shapes.test, share, seed=2 * number + 1)
-        labels[f"{share:.0%}"] = both(predictions_of(train, test, f"{share:.0%}"), changed)
+    for number, noise in enumerate(SHARES):
+        train, _ = plant(shapes.train, noise, seed=2 * number)
+        test, changed = plant(shapes.test, noise, seed=2 * number + 1)
+        labels[f"{noise:.0%}"] = both(predictions_of(train, test, f"{noise:.0%}"), changed)
     test, blended = blend(shapes.test, BLENDED)
     predictions = predictions_of(shapes.train, test, "intact")
     result = {
-        "command": "python benchmarks/planted.py",
-        **provenance(),
         "recipe": json.loads(RECIPE.to_json()),
         "labels": labels,
         "blends": {**both(predictions, blended), "evidence": worth(predictions[0], blended)},
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

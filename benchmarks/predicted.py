@@ -8,7 +8,6 @@ the file, uint8 (N,).
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 from pathlib import Path
@@ -16,19 +15,18 @@ from pathlib import Path
 import numpy as np
 
 import seefar
+from lab.measuring import arguments
 
 
 def main() -> None:
     """Write the file, after its accuracy agrees with the run's metrics."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("file", type=Path)
-    chosen = parser.parse_args()
-    about = json.loads((chosen.run / "data.json").read_text(encoding="utf-8"))
-    accuracy = json.loads((chosen.run / "metrics.json").read_text(encoding="utf-8"))["test"]["accuracy"]
+    chosen = arguments(__doc__, "run", "file")
+    run = Path(chosen.run)
+    about = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    accuracy = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]["accuracy"]
     labels = seefar.load_data(about["name"], progress=seefar.SILENT).test.labels
     predicted = labels.astype(np.uint8)
-    with (chosen.run / "mistakes.csv").open(newline="", encoding="utf-8") as file:
+    with (run / "mistakes.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             predicted[int(row["index"])] = about["classes"].index(row["predicted"])
     if abs((predicted == labels).mean() - accuracy) > 1e-9:

@@ -9,7 +9,6 @@ time is that of its kernels, and what the GPU waits for is in `rest`.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections import Counter
@@ -24,8 +23,8 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 import seefar
+from lab.measuring import print_result
 from seefar.data.batches import AugmentedBatches, Batch
-from seefar.runs.provenance import provenance
 from seefar.training import loop
 from seefar.training.device import Compute, choose_compute
 from throughput import FAST, noise
@@ -109,8 +108,8 @@ def main() -> None:
         part: {"milliseconds": 1000 * seconds, "share": seconds / whole}
         for part, seconds in sorted(step.items(), key=lambda item: -item[1])
     }
-    about = {"command": "python benchmarks/profile_steps.py", **provenance(), "compute": str(choose_compute())}
-    print(json.dumps({**about, "n": MANY - FEW, "milliseconds": 1000 * whole, "parts": parts}, indent=2))
+    about = {"compute": str(choose_compute()), "n": MANY - FEW}
+    print_result({**about, "milliseconds": 1000 * whole, "parts": parts})
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ with the maps of other methods at layer 2, whose removal scores come near the de
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import asdict
 from typing import Any, get_args
 
@@ -18,16 +16,15 @@ import numpy as np
 
 import seefar
 from lab.baselines import BASELINES
+from lab.measuring import arguments, print_result
 from seefar.choices import HideName, MethodName
-from seefar.data import load_data
 from seefar.data.images import Split
 from seefar.evaluation.metrics import Rate, mcnemar
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.occlusion import occlude_progressively
 from seefar.maps.grid import rank_pixels, to_pixels
 from seefar.model.adapt import adapt
-from seefar.runs.provenance import provenance
-from seefar.training.run import Run
+from seefar.training.run import Run, load_for
 
 OTHERS: tuple[MethodName, ...] = ("hirescam", "layercam")
 
@@ -52,11 +49,9 @@ def rates_and_rivals(run: Run, test: Split, predictions: Predictions, how: HideN
 
 def main() -> None:
     """Explain the mistakes and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", default="runs/fast")
-    name = parser.parse_args().run
+    name = arguments(__doc__, run="runs/fast").run
     run = seefar.load_run(name)
-    test = load_data(run.recipe.data, None, run.recipe.image_size).test
+    test = load_for(run.recipe).test
     evaluation = seefar.evaluate(run.model, test)
     predictions = evaluation.predictions
     rates = {how: rates_and_rivals(run, test, predictions, how) for how in get_args(HideName)}
@@ -65,11 +60,9 @@ def main() -> None:
         for method in OTHERS
     }
     about = {
-        "command": f"python benchmarks/repair.py --run {name}",
-        **provenance(),
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed, "accuracy": evaluation.metrics.accuracy},
     }
-    print(json.dumps({**about, "hide": rates, "layer2": layer2}, indent=2))
+    print_result({**about, "hide": rates, "layer2": layer2})
 
 
 if __name__ == "__main__":

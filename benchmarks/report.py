@@ -8,18 +8,14 @@ value to the second animation frame after it, when what is shown then has been d
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
-import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
+from lab.measuring import arguments, print_result, spread, timed
 from seefar.pipeline import report_run
-from seefar.runs.provenance import provenance
 from seefar.training.run import load_for, load_run
 
 FILTER = """() => new Promise((done) => {
@@ -55,37 +51,26 @@ def open_once(browser: Browser, report: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
+    options = arguments(__doc__, "run", rounds=15)
     run = load_run(options.run)
     data = load_for(run.recipe)
-    started = time.perf_counter()
-    report = report_run(run, data)
-    seconds = time.perf_counter() - started
+    report, seconds = timed(lambda: report_run(run, data))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         rounds = [open_once(browser, report) for _ in range(options.rounds)]
         version = browser.version
         browser.close()
-    names: Any = rounds[0]
     result = {
-        "command": "python benchmarks/report.py runs/fast",
-        **provenance(),
         "chromium": version,
         "write_seconds": round(seconds, 2),
         "size_mb": round(report.stat().st_size / 1e6, 3),
         **{
-            name: {
-                "median": round(statistics.median(one[name] for one in rounds), 4),
-                "most": round(max(one[name] for one in rounds), 4),
-                "n": len(rounds),
-            }
-            for name in names
+            name: {**spread(values), "most": max(values)}
+            for name in rounds[0]
+            for values in [[one[name] for one in rounds]]
         },
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

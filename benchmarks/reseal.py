@@ -8,25 +8,23 @@ what it was computed from. A folder without a manifest gets one of checksums onl
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
+from lab.measuring import arguments
 from seefar.runs.files import write_text
 from seefar.runs.store import MANIFEST, file_entry
 
 
 def main() -> None:
     """Write the manifest again."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--note")
-    chosen = parser.parse_args()
-    path = chosen.folder / MANIFEST
+    chosen = arguments(__doc__, "folder", note=str)
+    folder = Path(chosen.folder)
+    path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"files": {}}
     files = {}
-    for file in sorted(chosen.folder.rglob("*")):
-        name, entry = file.relative_to(chosen.folder).as_posix(), file_entry(file)
+    for file in sorted(folder.rglob("*")):
+        name, entry = file.relative_to(folder).as_posix(), file_entry(file)
         if entry is not None and name != MANIFEST and not name.startswith("."):
             recorded = manifest["files"].get(name, {})
             files[name] = recorded if entry.items() <= recorded.items() else entry

@@ -15,7 +15,6 @@ kept in runs/retraining-*, and read if they are there.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -28,13 +27,13 @@ import torch
 from numpy.typing import NDArray
 
 import seefar
+from lab.measuring import arguments, print_result
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.metrics import mcnemar
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.neighbours import nearest
 from seefar.explanation.occlusion import Rate
-from seefar.runs.provenance import provenance
 from seefar.training.run import Run
 
 TRAIN, TEST = 2000, 1000
@@ -120,7 +119,7 @@ def bootstrap_mean(values: Floats) -> dict[str, Any]:
 
 def main() -> None:
     """Train, leave out, train again, and print one JSON object."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    arguments(__doc__)
     run, first = trained(0, NONE, "nothing")
     index = np.flatnonzero(first.predicted != first.labels)[:MISTAKES]
     train = load_shapes(TRAIN, TEST).train
@@ -130,8 +129,6 @@ def main() -> None:
     right = {name: (one.argmax(2) == true).reshape(-1) for name, one in found.items()}
     gain = (found["nearest"] - found["random"])[:, np.arange(len(index)), true].mean(0)  # (M,), mean over the seeds
     result = {
-        "command": "python benchmarks/retraining.py",
-        **provenance(),
         "recipe": json.loads(RECIPE.to_json()),
         "accuracy": float((first.predicted == first.labels).mean()),
         "mistakes": len(index),
@@ -145,7 +142,7 @@ def main() -> None:
             "true_probability": bootstrap_mean(gain),
         },
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

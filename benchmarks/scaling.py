@@ -10,7 +10,6 @@ show what more GPUs bring. For those there is a model of the cost, from numbers 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import socket
@@ -18,13 +17,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 import seefar
-from seefar.runs.provenance import provenance
+from lab.measuring import arguments, print_result, seconds, take_turns
 from seefar.training.distributed import all_reduce, any_rank, joined, world_size
 from throughput import FAST, noise
 
@@ -67,8 +67,8 @@ def measure(width: int, batches: int) -> dict[str, float]:
     with joined(), tempfile.TemporaryDirectory() as folder:
         if world_size() > 1:
             content = torch.zeros(gradients)
-            found["all_reduce_ms"] = 1000 * seconds(lambda: all_reduce(content))
-            found["agree_ms"] = 1000 * seconds(lambda: any_rank(False, False))
+            found["all_reduce_ms"] = 1000 * median_seconds(lambda: all_reduce(content))
+            found["agree_ms"] = 1000 * median_seconds(lambda: any_rank(False, False))
         data = noise(recipe.batch_size * batches)
         history = seefar.train(recipe, data, f"{folder}/run", device="cpu", progress=seefar.SILENT).history
         first, last = history[0], history[-1]
@@ -80,15 +80,9 @@ def measure(width: int, batches: int) -> dict[str, float]:
     return found
 
 
-def seconds(call: object) -> float:
+def median_seconds(call: Callable[[], object]) -> float:
     """Median time of a call, without the first."""
-    assert callable(call)
-    times = []
-    for _ in range(CALLS + 1):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+    return statistics.median([seconds(call) for _ in range(CALLS + 1)][1:])
 
 
 def run(size: int, threads: int, width: int, batches: int) -> dict[str, float]:
@@ -112,26 +106,19 @@ def run(size: int, threads: int, width: int, batches: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure in turns; print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--batches", type=int, default=12)
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(measure(arguments.width, arguments.batches)))
+    chosen = arguments(__doc__, rounds=3, width=64, batches=12, one=False)
+    if chosen.one:
+        print(json.dumps(measure(chosen.width, chosen.batches)))
         return
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    for _ in range(arguments.rounds):
-        for name, (size, threads) in CONTENDERS.items():
-            rounds[name].append(run(size, threads, arguments.width, arguments.batches))
+    contenders = {name: partial(run, *sizes, chosen.width, chosen.batches) for name, sizes in CONTENDERS.items()}
+    rounds = take_turns(contenders, chosen.rounds)
     medians = {
         name: {key: statistics.median(one[key] for one in found) for key in found[0]} for name, found in rounds.items()
     }
-    settings = {"width": arguments.width, "batches": arguments.batches, "rounds": arguments.rounds}
+    settings = {"width": chosen.width, "batches": chosen.batches, "rounds": chosen.rounds}
     predicted = [{"gpus": gpus, "images": images, **predict(gpus, images)} for gpus, images in PREDICTED]
     model = {"assumed": ASSUMED, "predicted": predicted}
-    print(json.dumps({**settings, "median": medians, "all": rounds, "model": model, **provenance()}, indent=2))
+    print_result({**settings, "median": medians, "all": rounds, "model": model})
 
 
 if __name__ == "__main__":

@@ -9,26 +9,21 @@ such an epoch is what 50,000 images take at the bare step's rate, taken before e
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 
 import seefar
+from lab.measuring import arguments, print_result
 from seefar.data import load_data
 from seefar.evaluation.evaluate import evaluate
-from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute, keep_freed_memory
 from seefar.training.loop import image_cost
-from seefar.training.recipe import RECIPES
 from throughput import bare_step, noise
 
 
 def main() -> None:
     """Train, evaluate and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", choices=list(RECIPES))
-    parser.add_argument("--seeds", type=int, default=3)
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, "recipe", seeds=3)
     runs = []
     for seed in range(chosen.seeds):
         recipe = seefar.recipe(chosen.recipe, seed=seed)
@@ -49,8 +44,6 @@ def main() -> None:
         )
     accuracies = [one["accuracy"] for one in runs]
     result = {
-        "command": f"python benchmarks/seeds.py {chosen.recipe} --seeds {chosen.seeds}",
-        **provenance(),
         "compute": str(choose_compute()),
         "recipe": json.loads(recipe.to_json()),
         "full_size_epochs": {
@@ -62,7 +55,7 @@ def main() -> None:
         "n": len(runs),
         "runs": runs,
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

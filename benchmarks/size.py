@@ -1,6 +1,6 @@
 """What size costs: seconds and peak memory of loading, evaluating and reporting very many pictures or classes.
 
-    nice python benchmarks/size.py [--home DIR] > results/size.json
+    nice python benchmarks/size.py [--home DIR] > results/size.json  # on a disk with a million free inodes
     nice python benchmarks/size.py --only load_1000000x10 --home DIR
 
 Folders of hard links to a few small pictures: what is measured is the number of files and of mistakes, not their
@@ -12,14 +12,11 @@ files do not depend on what else the machine does; seconds do.
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,10 +25,10 @@ import numpy as np
 from PIL import Image
 
 import seefar
+from lab.measuring import arguments, print_result, seconds
 from seefar.pipeline import evaluate_run, report_run
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
-from seefar.runs.provenance import provenance
 from seefar.training.history import HistoryRow, to_csv
 from seefar.training.loop import build_model
 from seefar.training.run import load_run, save_weights, training_in
@@ -67,19 +64,15 @@ def make_folder(home: Path, train: int, test: int, classes: int) -> Path:
     return folder
 
 
-def load(home: Path) -> None:
+def load(home: Path) -> seefar.Data:
     """Read the layout and all pictures, or what is kept of them."""
     os.environ["SEEFAR_CACHE"] = str(home / "cache")
-    seefar.load_data(str(home / "data"), image_size=SIZE, progress=seefar.SILENT)
+    return seefar.load_data(str(home / "data"), image_size=SIZE, progress=seefar.SILENT)
 
 
 def begin(home: Path) -> None:
     """A run folder as a training leaves it, without training."""
-    os.environ["SEEFAR_CACHE"] = str(home / "cache")
-    data, folder = (
-        seefar.load_data(str(home / "data"), image_size=SIZE, progress=seefar.SILENT),
-        RunFolder(home / "run"),
-    )
+    data, folder = load(home), RunFolder(home / "run")
     session = {"device": "cpu", "precision": "float32"}
     with training_in(folder, RECIPE, data, session, ["benchmarks/size.py"], seefar.SILENT):
         save_weights(folder, build_model(RECIPE, data), RECIPE, data)
@@ -88,23 +81,19 @@ def begin(home: Path) -> None:
 
 def evaluate(home: Path) -> None:
     """Predictions, metrics, mistakes, tables and figures."""
-    os.environ["SEEFAR_CACHE"] = str(home / "cache")
-    data = seefar.load_data(str(home / "data"), image_size=SIZE, progress=seefar.SILENT)
-    evaluate_run(load_run(home / "run", "cpu"), data, progress=seefar.SILENT)
+    evaluate_run(load_run(home / "run", "cpu"), load(home), progress=seefar.SILENT)
 
 
 def report(home: Path) -> None:
     """The page."""
-    os.environ["SEEFAR_CACHE"] = str(home / "cache")
-    data = seefar.load_data(str(home / "data"), image_size=SIZE, progress=seefar.SILENT)
-    report_run(load_run(home / "run", "cpu"), data, progress=seefar.SILENT)
+    report_run(load_run(home / "run", "cpu"), load(home), progress=seefar.SILENT)
 
 
 def start(_home: Path) -> None:
     """Nothing."""
 
 
-def measured(step: Callable[[Path], None], home: Path) -> dict[str, float]:
+def measured(step: Callable[[Path], object], home: Path) -> dict[str, float]:
     """Seconds and peak memory of a step in a process of its own."""
     receiver, sender = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_child, args=(step, home, sender))
@@ -118,20 +107,17 @@ def measured(step: Callable[[Path], None], home: Path) -> dict[str, float]:
     return found or {"exit_code": float(process.exitcode or 0)}
 
 
-def _child(step: Callable[[Path], None], home: Path, sender: Any) -> None:
-    began = time.perf_counter()
-    step(home)
-    seconds = time.perf_counter() - began
+def _child(step: Callable[[Path], object], home: Path, sender: Any) -> None:
+    taken = seconds(lambda: step(home))
     lines = Path("/proc/self/status").read_text().splitlines()
     (peak,) = [line.split()[1] for line in lines if line.startswith("VmHWM")]
-    sender.send({"seconds": round(seconds, 1), "peak_mib": round(int(peak) / 1024)})
+    sender.send({"seconds": round(taken, 1), "peak_mib": round(int(peak) / 1024)})
 
 
 def case(home: Path, train: int, test: int, classes: int, evaluated: bool) -> dict[str, Any]:
     """All steps of one folder."""
-    began = time.perf_counter()
     make_folder(home, train, test, classes)
-    print(f"{train + test} links in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    print(f"{train + test} links", file=sys.stderr, flush=True)
     steps = {"start": start, "load": load, "load_again": load}
     if evaluated:
         steps |= {"begin": begin, "evaluate": evaluate, "report": report}
@@ -151,19 +137,16 @@ def case(home: Path, train: int, test: int, classes: int, evaluated: bool) -> di
 
 def main() -> None:
     """Measure all cases, and print the result as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--home", type=Path, help="a folder on a disk with a million free inodes")
-    parser.add_argument("--only", choices=CASES, nargs="*")
-    arguments = parser.parse_args()
+    chosen = arguments(__doc__, home=str, only=str)
     found = {}
     for name, numbers in CASES.items():
-        if arguments.only is None or name in arguments.only:
-            home = Path(tempfile.mkdtemp(dir=arguments.home))
+        if chosen.only in (None, name):
+            home = Path(tempfile.mkdtemp(dir=chosen.home))
             try:
                 found[name] = case(home, *numbers)
             finally:
                 shutil.rmtree(home)
-    print(json.dumps({"cases": found, "image_size": SIZE, "provenance": provenance()}, indent=2))
+    print_result({"cases": found, "image_size": SIZE})
 
 
 if __name__ == "__main__":

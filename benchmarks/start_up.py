@@ -8,17 +8,14 @@ log says each step here, so that the first one is seen as soon as it is done; th
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from seefar.runs.provenance import provenance
+from lab.measuring import arguments, print_result, spread
 
 STEPS = 20
 COMMAND = (sys.executable, "-m", "seefar", "train", "fast", "--scales", "1", "--log-every", "1")
@@ -43,17 +40,12 @@ def first_step() -> float:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    seconds = [first_step() for _ in range(rounds)]
+    rounds = arguments(__doc__, rounds=3).rounds
     result = {
-        "command": "python benchmarks/start_up.py",
-        **provenance(),
-        "seconds_to_first_step": {"best": min(seconds), "median": statistics.median(seconds), "n": rounds},
+        "seconds_to_first_step": spread([first_step() for _ in range(rounds)]),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

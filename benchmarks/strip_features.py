@@ -7,11 +7,11 @@ Features are 98 % of `predictions.npz`; only the neighbours need them, and compu
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 
 import numpy as np
 
+from lab.measuring import arguments
 from seefar.artifacts import ARTIFACTS, PREDICTIONS, Job
 from seefar.progress import SILENT
 from seefar.runs.store import opened
@@ -20,9 +20,7 @@ from seefar.training.run import load_for, load_run
 
 def main() -> None:
     """Save the predictions again, without features."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    run = load_run(parser.parse_args().run, "cpu")
+    run = load_run(arguments(__doc__, "run").run, "cpu")
     job = Job(run, load_for(run.recipe, progress=SILENT), None, None, SILENT)
     with opened(run.folder.path, job.fact, job, ARTIFACTS, ["benchmarks/strip_features.py"]) as job.store:
         evaluation = job.evaluation

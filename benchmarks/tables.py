@@ -2,19 +2,17 @@
 
     python benchmarks/tables.py NAME
 
-NAME is that of a file in results/; --help lists those that have tables.
-
-The tests compare them with the pages.
+NAME is that of a file in results/, one of TABLES below. The tests compare the tables with the pages.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from lab.measuring import arguments
 from seefar.training.history import read_history
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -30,22 +28,25 @@ QUESTIONS = {
 }
 
 
+def table(head: str, rows: Iterable[str]) -> str:
+    """A table in Markdown: the head and each row without their outer bars."""
+    rule = "|" + "---|" * (head.count(" | ") + 1)
+    return "\n".join([f"| {head} |", rule, *(f"| {row} |" for row in rows)])
+
+
 def ground_truth(measured: dict[str, Any]) -> str:
     """The methods on `shapes`, then the planted shortcut at three finenesses."""
     shapes, trainings = measured["shapes"], measured["shortcut"]
-    lines = [
-        "| method | n | pointing game | evidence inside | after fc | layer4 | layer3 | all random | another image "
-        "| mirrored |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    methods = []
     for name, found in shapes["methods"].items():
         after = found["rank_correlation_after_randomising"]
         correlations = " | ".join(f"{after[part]:.2f}" for part in ("fc", "layer4", "layer3", "conv1"))
         pointing, inside = found["pointing"], found["evidence_inside"]
-        start = f"| {name} | {pointing['n']} | {pointing['share']:.0%} | {inside:.0%} |"
+        start = f"{name} | {pointing['n']} | {pointing['share']:.0%} | {inside:.0%}"
         other = found["rank_correlation_with_another_image"]
-        lines.append(f"{start} {correlations} | {other:.2f} | {found['flip_agreement']:.2f} |")
-    lines.append(f"| by chance | | {shapes['chance']:.0%} | {shapes['chance']:.0%} | | | | | | |")
+        methods.append(f"{start} | {correlations} | {other:.2f} | {found['flip_agreement']:.2f}")
+    methods.append(f"by chance | | {shapes['chance']:.0%} | {shapes['chance']:.0%} | | | | | |")
+    head = "method | n | pointing game | evidence inside | after fc | layer4 | layer3 | all random | another image"
 
     def over_trainings(share: Callable[[dict[str, Any]], float]) -> str:
         cells = []
@@ -69,24 +70,19 @@ def ground_truth(measured: dict[str, Any]) -> str:
         ]["share"],
     }
     finenesses = " | ".join(f"{fineness} cells" for fineness in trainings[0])
-    lines += ["", f"| planted shortcut | {finenesses} |", "|---|" + "---|" * len(trainings[0])]
-    lines += [f"| {label} | {over_trainings(share)} |" for label, share in rows.items()]
-    return "\n".join(lines)
+    planted_rows = (f"{label} | {over_trainings(share)}" for label, share in rows.items())
+    return f"{table(f'{head} | mirrored', methods)}\n\n{table(f'planted shortcut | {finenesses}', planted_rows)}"
 
 
 def faithfulness(measured: dict[str, Any]) -> str:
     """One row a contender, the scores on mistakes and on correct predictions; then the questions."""
     scores = ("deletion", "insertion", "road")
-    lines = [
-        "| method, cells | deletion ↓ mistakes | right | insertion ↑ mistakes | right | ROAD ↑ mistakes | right |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    contenders, answers = [], []
     for name, on_mistakes in measured["mistakes"].items():
         on_right = measured["right"][name]
         values = [f"{part[score]['mean']:.3f}" for score in scores for part in (on_mistakes, on_right)]
         few = f" (n = {on_mistakes['n']})" if on_mistakes["n"] < measured["images"] else ""
-        lines.append(f"| {name}{few} | {' | '.join(values)} |")
-    lines += ["", "| question | on | deletion | insertion | ROAD |", "|---|---|---|---|---|"]
+        contenders.append(f"{name}{few} | {' | '.join(values)}")
     for question, rival in QUESTIONS.items():
         for group in ("mistakes", "right"):
             of_rival = measured[group][rival]
@@ -95,8 +91,9 @@ def faithfulness(measured: dict[str, Any]) -> str:
                 low, high = of_rival[score]["lead_interval"]
                 verdict = "yes" if low > 0 else "no" if high < 0 else "not clear"
                 cells.append(f"{verdict}, {of_rival[score]['default_leads_by']:+.3f} ({low:+.3f} to {high:+.3f})")
-            lines.append(f"| {question} | {group} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            answers.append(f"{question} | {group} | {' | '.join(cells)}")
+    head = "method, cells | deletion ↓ mistakes | right | insertion ↑ mistakes | right | ROAD ↑ mistakes | right"
+    return f"{table(head, contenders)}\n\n{table('question | on | deletion | insertion | ROAD', answers)}"
 
 
 def repair(measured: dict[str, Any]) -> str:
@@ -123,55 +120,49 @@ def repair(measured: dict[str, Any]) -> str:
         "pixels at random": rival("random"),
         f"hiding the evidence breaks a correct prediction (n = {right})": lambda rates: cell(rates["damaged"]),
     }
-    lines = [f"| hidden pixels become | {' | '.join(fills)} |", "|---|" + "---|" * len(fills)]
-    lines += [f"| {label} | {' | '.join(map(show, fills.values()))} |" for label, show in rows.items()]
+    of_fills = (f"{label} | {' | '.join(map(show, fills.values()))}" for label, show in rows.items())
     by = {"Grad-CAM, twin 8x8": first} | {f"{name}, layer2": rates for name, rates in measured["layer2"].items()}
-    lines += ["", f"| evidence by | {' | '.join(by)} |", "|---|" + "---|" * len(by)]
     shared = {
         "hiding it repairs the answer": "repaired",
         "hiding the control mask does": "shifted",
         "hiding its least relevant pixels does": "least",
         "hiding it breaks a correct prediction": "damaged",
     }
-    for label, key in shared.items():
-        lines.append(f"| {label} | {' | '.join(cell(rates[key]) for rates in by.values())} |")
-    return "\n".join(lines)
+    of_maps = (f"{label} | {' | '.join(cell(rates[key]) for rates in by.values())}" for label, key in shared.items())
+    heads = f"hidden pixels become | {' | '.join(fills)}", f"evidence by | {' | '.join(by)}"
+    return f"{table(heads[0], of_fills)}\n\n{table(heads[1], of_maps)}"
 
 
 def throughput(measured: dict[str, Any]) -> str:
     """Best and median rate of each contender."""
-    lines = ["| what runs | unit | best | median | n |", "|---|---|---|---|---|"]
-    for name, found in measured["results"].items():
-        lines.append(f"| `{name}` | {found['unit']} | {found['best']:.0f} | {found['median']:.0f} | {found['n']} |")
-    return "\n".join(lines)
+    rows = (
+        f"`{name}` | {found['unit']} | {found['best']:.0f} | {found['median']:.0f} | {found['n']}"
+        for name, found in measured["results"].items()
+    )
+    return table("what runs | unit | best | median | n", rows)
 
 
 def cost(measured: dict[str, Any]) -> str:
     """Rate of the bare step, and time of an image beside that of the usual step, which comes first."""
     rows = measured["results"]
     usual = rows[0]
-    lines = [
-        "| image size | width | batch | images/s | time of an image | FLOPs of an image |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = []
     for row in rows:
         rate = row["images_per_second"]["median"]
         time = usual["images_per_second"]["median"] / rate
         flop = (row["size"] / usual["size"]) ** 2 * (row["width"] / usual["width"]) ** 2
-        lines.append(f"| {row['size']} | {row['width']} | {row['batch']} | {rate:.0f} | {time:.2f} | {flop:.2f} |")
-    return "\n".join(lines)
+        lines.append(f"{row['size']} | {row['width']} | {row['batch']} | {rate:.0f} | {time:.2f} | {flop:.2f}")
+    return table("image size | width | batch | images/s | time of an image | FLOPs of an image", lines)
 
 
 def quick(measured: dict[str, Any]) -> str:
     """The test accuracy of each seed."""
-    lines = ["| seed | test accuracy | 95% interval | training |", "|---|---|---|---|"]
+    rows = []
     for run in measured["runs"]:
         low, high = run["interval"]
         minutes, seconds = divmod(round(run["seconds"]), 60)
-        lines.append(
-            f"| {run['seed']} | {run['accuracy']:.2%} | {low:.2%} to {high:.2%} | {minutes}:{seconds:02} min |"
-        )
-    return "\n".join(lines)
+        rows.append(f"{run['seed']} | {run['accuracy']:.2%} | {low:.2%} to {high:.2%} | {minutes}:{seconds:02} min")
+    return table("seed | test accuracy | 95% interval | training", rows)
 
 
 def triage(measured: dict[str, Any]) -> str:
@@ -180,27 +171,32 @@ def triage(measured: dict[str, Any]) -> str:
     def per_cent(share: float, interval: list[float]) -> str:
         return f"{share:.2%} | {interval[0]:.2%} to {interval[1]:.2%}"
 
-    lines = ["| fault | mistakes | share | 95% interval |", "|---|---|---|---|"]
+    faults, nets, pairs, slices = [], [], [], []
     for fault, found in measured["faults"].items():
         low, high = found["interval"]
-        lines.append(f"| `{fault}` | {found['mistakes']} | {found['share']:.0%} | {low:.0%} to {high:.0%} |")
-    lines += ["", "| accuracy | 95% interval | images | which |", "|---|---|---|---|"]
-    for view in measured["accuracy"]:
-        lines.append(f"| {per_cent(view['accuracy'], view['interval'])} | {view['n']:,} | {view['meaning']} |")
-    lines += ["", "| net | mistakes | `label` | `ambiguous` | `hard` | `model` |", "|---|---|---|---|---|---|"]
-    nets = {"`fast`": measured} | measured["published"]
-    for name, found in sorted(nets.items(), key=lambda item: -item[1]["errors"]):
+        faults.append(f"`{fault}` | {found['mistakes']} | {found['share']:.0%} | {low:.0%} to {high:.0%}")
+    views = (
+        f"{per_cent(view['accuracy'], view['interval'])} | {view['n']:,} | {view['meaning']}"
+        for view in measured["accuracy"]
+    )
+    judged = {"`fast`": measured} | measured["published"]
+    for name, found in sorted(judged.items(), key=lambda item: -item[1]["errors"]):
         counts = (f"{found[fault]}" for fault in measured["faults"])
-        lines.append(f"| {name} | {found['errors']} | {' | '.join(counts)} |")
-    lines += ["", "| confused | one way | the other | of all mistakes |", "|---|---|---|---|"]
+        nets.append(f"{name} | {found['errors']} | {' | '.join(counts)}")
     for pair in measured["confused_pairs"]:
         ways = f"{pair['first_as_second']} | {pair['second_as_first']}"
-        lines.append(f"| {pair['first']} taken for {pair['second']} | {ways} | {pair['share']:.0%} |")
-    lines += ["", "| a tenth of the images | mistakes in it | elsewhere | p, corrected |", "|---|---|---|---|"]
+        pairs.append(f"{pair['first']} taken for {pair['second']} | {ways} | {pair['share']:.0%}")
     for one in (*measured["slices"], measured["border"]):
         rates = f"{one['error_rate']:.1%} | {one['rest_error_rate']:.1%}"
-        lines.append(f"| {one['name']}: {one['meaning']} | {rates} | {one['p_holm']:.2g} |")
-    return "\n".join(lines)
+        slices.append(f"{one['name']}: {one['meaning']} | {rates} | {one['p_holm']:.2g}")
+    tables = {
+        "fault | mistakes | share | 95% interval": faults,
+        "accuracy | 95% interval | images | which": views,
+        "net | mistakes | `label` | `ambiguous` | `hard` | `model`": nets,
+        "confused | one way | the other | of all mistakes": pairs,
+        "a tenth of the images | mistakes in it | elsewhere | p, corrected": slices,
+    }
+    return "\n\n".join(table(head, rows) for head, rows in tables.items())
 
 
 def percent(rate: dict[str, Any] | None) -> str:
@@ -214,59 +210,53 @@ def label_issues(measured: dict[str, Any]) -> str:
     trained = {"noisy_training": "trained on labels with the same noise", "clean_training": "trained on clean labels"}
     for share, nets in measured["shapes"].items():
         rows |= {f"`shapes`, {share} changed, {trained[name]}": found for name, found in nets.items()}
-    lines = [
-        "| labels | wrong | listed | precision | recall | precision by loss | recall by loss |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     for name, found in rows.items():
         issues, loss = found["issues"], found["by_loss"]
         rates = " | ".join(percent(part[key]) for part in (issues, loss) for key in ("precision", "recall"))
-        lines.append(f"| {name} | {found['wrong_labels']} | {issues['listed']} | {rates} |")
-    return "\n".join(lines)
+        lines.append(f"{name} | {found['wrong_labels']} | {issues['listed']} | {rates}")
+    return table("labels | wrong | listed | precision | recall | precision by loss | recall by loss", lines)
 
 
 def verdicts(measured: dict[str, Any]) -> str:
     """What each kind of evidence is worth; and the rule beside its baselines, on the mistakes with odd index."""
     faults = list(next(iter(measured["evidence"].values())))
-    lines = [f"| evidence | {' | '.join(f'`{fault}`' for fault in faults)} |", "|---" * (1 + len(faults)) + "|"]
+    kinds, rows = [], []
     for name, found in measured["evidence"].items():
         cells = ("{:.2f} ({:.2f} to {:.2f})".format(found[f]["auc"], *found[f]["interval"]) for f in faults)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += [
-        "",
-        "| mistakes of | verdict | by chance | given | precision | recall | precision by loss alone |",
-        "|---|---|---|---|---|---|---|",
-    ]
+        kinds.append(f"{name} | {' | '.join(cells)}")
     for network, found in measured["networks"].items():
         for fault, row in found["rule"]["verdicts"].items():
             if row["given"]:
                 by_loss = percent(found["by_loss"]["verdicts"][fault]["precision"]) if "by_loss" in found else "-"
                 cells = f"{row['by_chance']:.0%} | {row['given']} of {found['rule']['n']}"
                 cells = f"{cells} | {percent(row['precision'])} | {percent(row['recall'])} | {by_loss}"
-                lines.append(f"| {network} | `{fault}` | {cells} |")
-    return "\n".join(lines)
+                rows.append(f"{network} | `{fault}` | {cells}")
+    evidence = table(f"evidence | {' | '.join(f'`{fault}`' for fault in faults)}", kinds)
+    head = "mistakes of | verdict | by chance | given | precision | recall | precision by loss alone"
+    return f"{evidence}\n\n{table(head, rows)}"
 
 
 def planted(measured: dict[str, Any]) -> str:
     """Verdicts `label` on changed labels, and the verdicts on blended images."""
-    lines = ["| labels changed | runs | by chance | precision | recall |", "|---|---|---|---|---|"]
+    changed, blended = [], []
     for share, runs in measured["labels"].items():
         for found in runs.values():
             cells = f"{found['by_chance']:.0%} | {percent(found['precision'])} | {percent(found['recall'])}"
-            lines.append(f"| {share} | {found['runs']} | {cells} |")
+            changed.append(f"{share} | {found['runs']} | {cells}")
     names = ("label", "hard", "model", "unknown")
-    lines += ["", f"| mistakes | runs | {' | '.join(f'`{name}`' for name in names)} |", "|---|---|---|---|---|---|"]
     for runs in ("one_run", "three_runs"):
         found = measured["blends"][runs]
         for rows, meaning in (("bad", "on blended images"), ("other", "on other images")):
             counts = " | ".join(str(found["given"][rows][name]) for name in names)
-            lines.append(f"| {meaning} | {found['runs']} | {counts} |")
-    return "\n".join(lines)
+            blended.append(f"{meaning} | {found['runs']} | {counts}")
+    head = f"mistakes | runs | {' | '.join(f'`{name}`' for name in names)}"
+    return f"{table('labels changed | runs | by chance | precision | recall', changed)}\n\n{table(head, blended)}"
 
 
 def retraining(measured: dict[str, Any]) -> str:
     """How many mistakes are repaired when training images are left out."""
-    lines = ["| left out | repaired | of each seed | mean probability of the true class |", "|---|---|---|---|"]
+    rows = []
     for name, words in (
         ("nearest", "the nearest of the predicted class"),
         ("random", "as many of the same classes, by chance"),
@@ -274,50 +264,45 @@ def retraining(measured: dict[str, Any]) -> str:
     ):
         found = measured[name]
         seeds = ", ".join(map(str, found["repaired_by_seed"]))
-        lines.append(f"| {words} | {percent(found['repaired'])} | {seeds} | {found['true_probability']:.1%} |")
-    return "\n".join(lines)
+        rows.append(f"{words} | {percent(found['repaired'])} | {seeds} | {found['true_probability']:.1%}")
+    return table("left out | repaired | of each seed | mean probability of the true class", rows)
 
 
 def seed(published: dict[str, Any]) -> str:
     """The asked-for recipe epoch by epoch, ours and the published log: mean of six lines' losses, training accuracy."""
     history = read_history(RESULTS / "seed" / "history.csv")
-    lines = ["| epoch | loss, ours | published | training accuracy, ours | published |", "|---|---|---|---|---|"]
+    lines = []
     for their in published["epochs"]:
         losses, rows = their["losses"], [row for row in history if row.epoch == their["epoch"]]
         loss = sum(row.loss for row in rows[: len(losses)]) / len(losses)
         published_loss = sum(losses) / len(losses)
         accuracy = 100 * rows[-1].epoch_accuracy
-        lines.append(
-            f"| {their['epoch']} | {loss:.3f} | {published_loss:.3f} | {accuracy:.2f}% | {their['accuracy']:.2f}% |"
-        )
-    return "\n".join(lines)
+        accuracies = f"{accuracy:.2f}% | {their['accuracy']:.2f}%"
+        lines.append(f"{their['epoch']} | {loss:.3f} | {published_loss:.3f} | {accuracies}")
+    return table("epoch | loss, ours | published | training accuracy, ours | published", lines)
 
 
 def gpu_steps(measured: dict[str, Any]) -> str:
     """Milliseconds of a step on a GPU, as it is and replayed."""
-    lines = ["| batch | the step itself | replayed |", "|---|---|---|"]
+    rows = []
     for batch in (128, 4):
         times = measured[f"batch_{batch}"]
         itself, replayed = (", ".join(f"{time:.{n}f}" for time in times[k]) for k, n in (("eager", 1), ("replayed", 2)))
-        lines.append(f"| {batch} | {itself} | {replayed} |")
-    return "\n".join(lines)
+        rows.append(f"{batch} | {itself} | {replayed}")
+    return table("batch | the step itself | replayed", rows)
 
 
 def gpu_tuning(measured: dict[str, Any]) -> str:
     """Held-out accuracy of each bundle after 5 and after 20 epochs, and its end on the training images."""
     runs = {(run["name"], run["epochs"]): run for run in measured["held_out"]}
-    lines = [
-        "| bundle | 5 epochs at 32 px | 20 epochs | on its own augmented training images |",
-        "|---|---|---|---|",
-    ]
+    lines = []
     for (name, epochs), run in runs.items():
         if epochs == 5:
             continue
         short = runs.get((name, 5))
         first = f"{short['held_out_accuracy'][-1]:.2%}" if short else "not run"
-        row = f"| {name} | {first} | {run['held_out_accuracy'][-1]:.2%} | {run['training_accuracy']:.1%} |"
-        lines.append(row)
-    return "\n".join(lines)
+        lines.append(f"{name} | {first} | {run['held_out_accuracy'][-1]:.2%} | {run['training_accuracy']:.1%}")
+    return table("bundle | 5 epochs at 32 px | 20 epochs | on its own augmented training images", lines)
 
 
 TABLES = {
@@ -341,9 +326,7 @@ TABLES = {
 
 def main() -> None:
     """Print the tables of one result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=list(TABLES))
-    name = parser.parse_args().name
+    name = arguments(__doc__, "name").name
     print(TABLES[name](json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))))
 
 

@@ -21,9 +21,6 @@ of `fast`'s network, width 64, at 32x32 pixels:
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -36,9 +33,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import seefar
+from lab.measuring import arguments, print_result, spread, take_turns
 from seefar.data import Data, Split
 from seefar.data.batches import pipeline
-from seefar.runs.provenance import provenance
 from seefar.training.device import WARM_UP, RecordedStep, choose_compute, core_count, keep_freed_memory
 from seefar.training.loop import build_model, build_optimizer
 from seefar.training.recipe import Recipe
@@ -159,9 +156,7 @@ def synchronize() -> None:
 
 def main() -> None:
     """Run all contenders in turn and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    rounds = arguments(__doc__, rounds=5).rounds
     keep_freed_memory()
     data = noise(BATCH * (STEPS + 2))
     contenders: dict[str, Callable[[], float]] = {
@@ -178,28 +173,18 @@ def main() -> None:
             "bare_4": lambda: bare_step(data, four),
             "replayed_4": lambda: bare_step(data, four, replayed=True),
         }
-    measured: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, contender in contenders.items():
-            measured[name].append(contender())
+    found = {name: spread(values, max) for name, values in take_turns(contenders, rounds).items()}
     results = {
-        name: {
-            "unit": "GFLOP/s" if name == "convolution_peak" else "images/s",
-            "best": max(values),
-            "median": statistics.median(values),
-            "n": rounds,
-        }
-        for name, values in measured.items()
+        name: {"unit": "GFLOP/s" if name == "convolution_peak" else "images/s", **rates}
+        for name, rates in found.items()
     }
+    peak = found["bare_step"]["best"] * GFLOP_AN_IMAGE / found["convolution_peak"]["best"]
     shares = {
-        "loop / bare_step": statistics.median(measured["loop"]) / statistics.median(measured["bare_step"]),
-        "bare_step / convolution_peak": max(measured["bare_step"]) * GFLOP_AN_IMAGE / max(measured["convolution_peak"]),
-        "loop / plain_128": statistics.median(measured["loop"]) / statistics.median(measured["plain_128"]),
-        "loop / plain_4": statistics.median(measured["loop"]) / statistics.median(measured["plain_4"]),
+        f"loop / {name}": found["loop"]["median"] / found[name]["median"]
+        for name in ("bare_step", "plain_128", "plain_4")
     }
-    print(
-        json.dumps({**provenance(), "compute": str(choose_compute()), "results": results, "shares": shares}, indent=2)
-    )
+    shares["bare_step / convolution_peak"] = peak
+    print_result({"compute": str(choose_compute()), "results": results, "shares": shares})
 
 
 if __name__ == "__main__":

@@ -9,13 +9,11 @@ FLOPs are those of the convolutions, forward and backward, at the size the image
 
 from __future__ import annotations
 
-import argparse
-import json
 from typing import Any
 
 import seefar
+from lab.measuring import arguments, print_result
 from seefar.data import Data, load_data
-from seefar.runs.provenance import provenance
 from seefar.training.device import choose_compute
 from seefar.training.history import HistoryRow
 from seefar.training.loop import image_cost
@@ -47,20 +45,16 @@ def curve(history: list[HistoryRow], recipe: Recipe, data: Data) -> list[dict[st
 
 def main() -> None:
     """Train the recipe if it is not there yet, and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", choices=list(RECIPES))
-    name = parser.parse_args().recipe
+    name = arguments(__doc__, "recipe").recipe
     epochs = FIRST_EPOCHS.get(name, RECIPES[name].epochs)
     recipe = seefar.recipe(name, held_out=HELD_OUT, epochs=epochs)
     data = load_data(recipe.data, None, recipe.image_size)
     run = seefar.train(recipe, data, f"{name}-held-out")
     about = {
-        "command": f"python benchmarks/time_to_accuracy.py {name}",
-        **provenance(),
         "compute": str(choose_compute()),
         "held_out": HELD_OUT,
     }
-    print(json.dumps({**about, "recipe": name, "points": curve(run.history, recipe, data)}, indent=2))
+    print_result({**about, "recipe": name, "points": curve(run.history, recipe, data)})
 
 
 if __name__ == "__main__":

@@ -9,11 +9,9 @@ correct predictions, since only those are mapped. `seconds` is the best of five 
 
 from __future__ import annotations
 
-import argparse
 import json
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,9 @@ import numpy as np
 
 import seefar
 from lab.border import border_slice, evidence_off_centre
+from lab.measuring import arguments, print_result, seconds
 from seefar.data import Split, load_data
-from seefar.data.images import Labels
-from seefar.evaluation.metrics import confusion_matrix, wilson_interval
+from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.mistakes import confused_pairs, measure_slices, tenths
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.triage import GOOD_ACCURACY, AccuracyView, accuracy_views
@@ -31,7 +29,6 @@ from seefar.evaluation.verdict import HUMAN, Verdict, count_faults
 from seefar.maps.capture import grid_of
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
-from seefar.runs.provenance import provenance
 
 EVALUATE = Path(__file__).parents[1] / "results" / "evaluate.json"
 EXAMPLES = 3
@@ -82,57 +79,12 @@ def two_views() -> AccuracyView:
 
 def best_seconds(call: Callable[[], object], rounds: int = 5) -> float:
     """The shortest of some calls, in seconds."""
-    seconds = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
-
-
-@dataclass(frozen=True)
-class ClassMistakes:
-    """The mistakes of one class.
-
-    Attributes:
-        index: the class.
-        n: its images.
-        missed: those of them that are predicted as another class.
-        wrongly_named: images of other classes that are predicted as this one.
-        share: of all mistakes, those that miss it.
-    """
-
-    index: int
-    n: int
-    missed: int
-    wrongly_named: int
-    share: float
-
-
-def mistakes_by_class(labels: Labels, predicted: Labels, num_classes: int) -> list[ClassMistakes]:
-    """Each class's mistakes, the most missed class first.
-
-    Args:
-        labels: int (N,).
-        predicted: int (N,).
-        num_classes: K.
-    """
-    confusion = confusion_matrix(labels, predicted, num_classes)
-    right = confusion.diagonal()
-    missed, named = confusion.sum(1) - right, confusion.sum(0) - right
-    total = max(1, int(missed.sum()))
-    by_class = [
-        ClassMistakes(k, int(confusion[k].sum()), int(missed[k]), int(named[k]), int(missed[k]) / total)
-        for k in range(num_classes)
-    ]
-    return sorted(by_class, key=lambda one: -one.missed)
+    return min(seconds(call) for _ in range(rounds))
 
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", default="runs/fast")
-    run = seefar.load_run(parser.parse_args().run)
+    run = seefar.load_run(arguments(__doc__, run="runs/fast").run)
     test, reference = load_data("cifar10").test, seefar.load_reference(fetch=False)
     labels, classes = test.labels, test.classes
     predictions = Predictions.load(run.folder.predictions)
@@ -148,10 +100,7 @@ def main() -> None:
         if accuracy > GOOD_ACCURACY
     }
     pairs = confused_pairs(labels, predicted, len(classes))[:5]
-    by_class = mistakes_by_class(labels, predicted, len(classes))
     result = {
-        "command": "python benchmarks/triage.py",
-        **provenance(),
         "run": {"recipe": run.recipe.name, "seed": run.recipe.seed},
         **count_faults(verdicts),
         "faults": shares(verdicts),
@@ -160,7 +109,6 @@ def main() -> None:
         "confused_pairs": [
             {**asdict(pair), "first": classes[pair.first], "second": classes[pair.second]} for pair in pairs
         ],
-        "by_class": [{**asdict(one), "index": classes[one.index]} for one in by_class],
         "slices": [asdict(one) for one in measure_slices(tenths(test.images), predicted != labels)],
         "border": {"mapped_right_answers": MAPPED_RIGHT, **border(run.model, test, predicted)},
         "seconds": {
@@ -174,7 +122,7 @@ def main() -> None:
             "mistakes_among_them": sum(bool(predicted[one.index] != labels[one.index]) for one in issues.issues),
         },
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

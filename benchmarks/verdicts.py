@@ -16,11 +16,10 @@ its accuracy, for the others two of the same family. They are left out of the ne
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +29,14 @@ from scipy.stats import rankdata
 
 import seefar
 from lab.evidence import doubt, neighbour_shares
+from lab.measuring import arguments, print_result, share, timed
 from seefar.data import load_data
 from seefar.data.images import Labels, Split
 from seefar.data.reference import Reference
 from seefar.evaluation.calibration import fit_temperature
-from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import judge
 from seefar.explanation.neighbours import find_duplicates
-from seefar.runs.provenance import provenance
 
 FAULTS = ("label", "ambiguous", "hard", "model")
 STAND_INS = ("resnet_basic_110", "vgg_15_BN_64")
@@ -91,7 +89,8 @@ def all_evidence(
     weights = np.abs(last_layer[other] - last_layer[true])  # (M, C)
     for name, weight in (("neighbours", None), ("neighbours by what decided", weights)):
         asked = predictions.features[index], np.stack([other, true], 1), training.features, training.labels
-        seconds[name], shares = cpu_seconds(neighbour_shares, *asked, weights=weight)
+        call = partial(neighbour_shares, *asked, weights=weight)
+        shares, seconds[name] = timed(call, time.process_time)
         found[f"{name}, predicted class"], found[f"{name}, true class"] = shares.T
     return found, seconds
 
@@ -141,16 +140,11 @@ def score(given: Faults, faults: Faults) -> dict[str, Any]:
         rows[fault] = {
             "given": many,
             "right": right,
-            "precision": rate(right, many),
-            "recall": rate(right, true),
+            "precision": share(right, many),
+            "recall": share(right, true),
             "by_chance": true / len(faults),
         }
     return {"n": len(faults), "unknown": int((given == "unknown").sum()), "verdicts": rows}
-
-
-def rate(part: int, whole: int) -> dict[str, Any] | None:
-    """A share with its 95 % Wilson interval; None of nothing."""
-    return {"share": part / whole, "interval": wilson_interval(part, whole)} if whole else None
 
 
 def by_loss(loss: NDArray[np.float64], given: Faults) -> Faults:
@@ -192,19 +186,9 @@ def published(fast: Predictions, reference: Reference, loss: NDArray[np.float64]
     return found
 
 
-def cpu_seconds(call: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[float, Any]:
-    """Processor time of one call, of all threads together, and what it returns."""
-    started = time.process_time()
-    value = call(*arguments, **options)
-    return time.process_time() - started, value
-
-
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", default="runs/fast")
-    parser.add_argument("--features", help="predictions of the training images, read if the file exists, else written")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, run="runs/fast", features=str)
     run = seefar.load_run(chosen.run)
     data, reference = load_data("cifar10"), seefar.load_reference(fetch=False)
     test, labels = data.test, data.test.labels
@@ -216,19 +200,17 @@ def main() -> None:
     predictions = replace(predictions, features=features)
     faults = human_verdicts(labels, predictions.predicted, reference)
     kinds, seconds = all_evidence(predictions, training, run.model.fc.weight.detach().cpu().numpy())
-    seconds["near-duplicates"], _ = cpu_seconds(find_duplicates, test.images, data.train.images)
-    seconds["rule"], _ = cpu_seconds(judge, predictions)
+    _, seconds["near-duplicates"] = timed(partial(find_duplicates, test.images, data.train.images), time.process_time)
+    _, seconds["rule"] = timed(partial(judge, predictions), time.process_time)
     even, loss = index % 2 == 0, kinds["loss"]
     result = {
-        "command": "python benchmarks/verdicts.py",
-        **provenance(),
         "mistakes": len(index),
         "evidence": {name: worth(values, faults) for name, values in kinds.items()},
         "chosen": choose(loss[even], faults[even]),
         "networks": {"fast": score_network(predictions, [], faults, loss), **published(predictions, reference, loss)},
         "cpu_seconds": seconds,
     }
-    print(json.dumps(result, indent=2))
+    print_result(result)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ attention; `first` is the norm before the first one, where no token has seen ano
 
 from __future__ import annotations
 
-import argparse
-import json
 from typing import Any
 
 import numpy as np
 
-from ground_truth import CIRCLE, share
+from ground_truth import CIRCLE, ask
+from lab.measuring import arguments, print_result, rate_of
 from lab.shortcut import plant_shortcut
 from lab.vit import TinyVit, train_vit
 from seefar.data.images import Split
@@ -24,7 +23,6 @@ from seefar.explanation.occlusion import occlude
 from seefar.maps.formulas import METHODS, contrast_map
 from seefar.maps.sanity import evidence_inside, pointing_hits
 from seefar.model.adapt import adapt
-from seefar.runs.provenance import provenance
 
 LAYERS = {"last": None, "first": "blocks.0.norm1"}
 MAPS = {
@@ -41,7 +39,7 @@ def on_shapes(network: TinyVit, test: Split) -> dict[str, Any]:
     for name, (method, layer) in MAPS.items():
         maps = method(network, images, labels, layer)
         found["methods"][name] = {
-            "pointing": share(pointing_hits(maps, masks)),
+            "pointing": rate_of(pointing_hits(maps, masks)),
             "evidence_inside": float(evidence_inside(maps, masks).mean()),
         }
     return found
@@ -49,8 +47,7 @@ def on_shapes(network: TinyVit, test: Split) -> dict[str, Any]:
 
 def on_shortcut(network: TinyVit, plain: Split, planted: Split) -> dict[str, Any]:
     """The contrast maps of images that are right without the patch and `circle` with it, and the occlusion test."""
-    without, with_patch = (adapt(network).logits(split.images).argmax(1) for split in (plain, planted))
-    fooled = np.flatnonzero((without == plain.labels) & (with_patch == CIRCLE) & (plain.labels != CIRCLE))
+    without, with_patch, fooled = ask(network, plain, planted)
     images, true, masks = planted.images[fooled], planted.labels[fooled], planted.masks[fooled]
     found: dict[str, Any] = {
         "accuracy_without_patch": float((without == plain.labels).mean()),
@@ -62,27 +59,24 @@ def on_shortcut(network: TinyVit, plain: Split, planted: Split) -> dict[str, Any
         contrast = contrast_map(network, images, CIRCLE, true, layer, method=method)
         hidden = occlude(adapt(network).logits, images, np.full(len(images), CIRCLE), true, contrast)
         found["methods"][name] = {
-            "pointing": share(pointing_hits(contrast, masks)),
+            "pointing": rate_of(pointing_hits(contrast, masks)),
             "evidence_inside": float(evidence_inside(contrast, masks).mean()),
-            "repaired": share(hidden.top.predicted == true),
-            "shifted_control": share(hidden.shifted.predicted == true),
+            "repaired": rate_of(hidden.top.predicted == true),
+            "shifted_control": rate_of(hidden.shifted.predicted == true),
         }
     return found
 
 
 def main() -> None:
     """Train both networks and print the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=20)
-    epochs = parser.parse_args().epochs
+    epochs = arguments(__doc__, epochs=20).epochs
     plain = load_shapes(train=8000)
     planted = plant_shortcut(plain.test, 1.0)
     network = train_vit(plain.train, epochs)
     layer = adapt(network).map_layer(None, (3, 32, 32))
     shapes = on_shapes(network, plain.test)
     shortcut = on_shortcut(train_vit(plant_shortcut(plain.train, 0.5, CIRCLE), epochs), plain.test, planted)
-    about = {"command": "python benchmarks/vit.py", **provenance(), "epochs": epochs, "layer": layer}
-    print(json.dumps({**about, "shapes": shapes, "shortcut": shortcut}, indent=2))
+    print_result({"epochs": epochs, "layer": layer, "shapes": shapes, "shortcut": shortcut})
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 def live() -> Live:
     net = adapt(ResNet18(10, 4).eval())
     settings = replace(normalise_map_settings(net, 32), batch=1)
-    return Live(render_report(make_content(4), live=True), Explainer(net, settings, settings.grid), CLASSES, (32, 32))
+    return Live(render_report(make_content(4), live=True), Explainer(net, settings), CLASSES, (32, 32))
 
 
 class Visitor(requests.Session):
@@ -127,7 +127,7 @@ def test_maps_are_those_of_the_page(live: Live) -> None:
     settings = replace(
         normalise_map_settings(live.explainer.classifier, 32, MapChoices("gradcam++", "layer3")), batch=1
     )
-    other = replace(live, explainer=Explainer(live.explainer.classifier, settings, settings.grid))
+    other = replace(live, explainer=Explainer(live.explainer.classifier, settings))
     answer = other.predict(IMAGE.tobytes(), None)
     wanted = seefar.gradcam_plus_plus(live.explainer.classifier, IMAGE[None], answer["predicted"], "layer3")
     np.testing.assert_allclose(numbers(answer["maps"], "<f4").reshape(2, 8, 8)[:1], wanted, atol=1e-4)
@@ -278,7 +278,7 @@ def test_the_page_of_a_run_is_made_from_what_it_has(tiny: Run, few: Data) -> Non
     assert "alert(1)" not in live.page
     payload = json.loads(live.page.split('id="values">')[1].split("</script>")[0])
     assert len(payload["mistakes"]) == content.evaluation.metrics.mistakes > 0
-    assert payload["maps"]["cells"] == list(live.explainer.grid.cells)
+    assert payload["maps"]["cells"] == list(live.explainer.settings.grid.cells)
     assert tiny.folder.predictions.exists()
 
 

@@ -68,9 +68,7 @@ class Live:
         first, second = (int(index) for index in np.argsort(-logits[0], kind="stable")[:2])
         if other is not None and int(other) != first:
             second = int(other)
-        pair = self.explainer.settings.two_maps(
-            self.explainer.classifier, image, (np.array([first]), np.array([second]))
-        )
+        pair = self.explainer.two_maps(image, (np.array([first]), np.array([second])))
         return self._values(first, second, np.exp(log_softmax(logits))[0], np.concatenate(pair))
 
     def explain(self, upload: bytes) -> dict[str, Any]:
@@ -93,7 +91,7 @@ class Live:
     def _values(
         self, predicted: int, other: int, probabilities: NDArray[np.float64], maps: NDArray[np.float32]
     ) -> dict[str, Any]:
-        settings, grid = self.explainer.settings, self.explainer.grid
+        settings, grid = self.explainer.settings, self.explainer.settings.grid
         return {
             "predicted": predicted,
             "other": other,
@@ -113,8 +111,9 @@ def make_live(model: nn.Module | Classifier, content: ReportContent) -> Live:
     """The live report of the model that the content is about; its maps are computed as those in the content."""
     maps, size, classifier = content.explanation, content.test.images.shape[1:3], adapt(model)
     choices = MapChoices() if maps is None else MapChoices(maps.method, maps.layer, maps.cells, maps.hide)
-    settings = replace(normalise_map_settings(classifier, size, choices, force=True), batch=1)
-    explainer = Explainer(classifier, settings, settings.grid if maps is None else maps.grid)
+    settings = normalise_map_settings(classifier, size, choices, force=True)
+    grid = settings.grid if maps is None else maps.grid
+    explainer = Explainer(classifier, replace(settings, grid=grid, batch=1))
     fit = content.recipe.fit if content.recipe else "crop"
     return Live(render_report(content, live=True), explainer, content.test.classes, size, fit)
 

@@ -39,7 +39,7 @@ def content() -> ReportContent:
 def live(content: ReportContent, make_net: Callable[..., ResNet18]) -> Live:
     net = adapt(make_net(4))
     settings = replace(normalise_map_settings(net, 32), batch=1)
-    return Live(render_report(content, live=True), Explainer(net, settings, settings.grid), HOSTILE, (32, 32))
+    return Live(render_report(content, live=True), Explainer(net, settings), HOSTILE, (32, 32))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
@@ -11,26 +12,8 @@ from seefar.errors import DataError
 from seefar.explanation.leaks import Duplicate, find_duplicates, find_leaks, find_shared_names
 
 
-def exact(images: np.ndarray) -> np.ndarray:
-    return images
-
-
-def mirrored(images: np.ndarray) -> np.ndarray:
-    return images[:, :, ::-1]
-
-
 def moved(images: np.ndarray) -> np.ndarray:
     return np.pad(images, ((0, 0), (1, 0), (0, 1), (0, 0)), mode="edge")[:, :32, 1:]
-
-
-def recoloured(images: np.ndarray) -> np.ndarray:
-    """Brighter, paler and with another tint."""
-    return (images * np.array([0.7, 0.75, 0.65]) + 40).astype(np.uint8)
-
-
-def noisy(images: np.ndarray) -> np.ndarray:
-    noise = np.random.default_rng(0).normal(0, 4, images.shape)
-    return (images + noise).clip(0, 255).astype(np.uint8)
 
 
 def compressed(images: np.ndarray) -> np.ndarray:
@@ -53,15 +36,31 @@ def cropped(images: np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(image).resize((32, 32), box=box)) for image in images])
 
 
-@pytest.mark.parametrize("change", [exact, mirrored, moved, recoloured, noisy, compressed, resized, cropped])
-def test_all_planted_near_duplicates_are_found(shapes: Data, change: object) -> None:
+def noisy(images: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, 4, images.shape)
+    return (images + noise).clip(0, 255).astype(np.uint8)
+
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "exact": lambda images: images,
+    "mirrored": lambda images: images[:, :, ::-1],
+    "brighter, paler and with another tint": lambda images: (images * (0.7, 0.75, 0.65) + 40).astype(np.uint8),
+    **{change.__name__: change for change in (moved, noisy, compressed, resized, cropped)},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_all_planted_near_duplicates_are_found(shapes: Data, name: str) -> None:
     planted = np.arange(0, 200, 10)
-    copies = change(shapes.train.images[planted])  # type: ignore[operator]
+    copies = CHANGES[name](shapes.train.images[planted])
     found = find_duplicates(np.concatenate([shapes.test.images[:10], copies]), shapes.train.images[:200])
     assert [(one.index, one.training) for one in found] == list(enumerate(planted.tolist(), start=10))
-    assert {one.mirrored for one in found} == {change is mirrored}
-    if change in (exact, mirrored):
+    assert {one.mirrored for one in found} == {name == "mirrored"}
+    if name in ("exact", "mirrored"):
         assert {one.likeness for one in found} == {1.0}
+    if name == "cropped":  # a training image may be the cropped one
+        turned = find_duplicates(shapes.train.images[planted], copies)
+        assert [one.training for one in turned] == list(range(20))
 
 
 def test_hardly_any_other_image_is_one(shapes: Data) -> None:
@@ -75,13 +74,6 @@ def test_exact_copies_of_flat_images_and_of_tiny_ones_and_no_images() -> None:
     tiny = np.random.default_rng(0).integers(0, 256, (3, 5, 5, 3), dtype=np.uint8)
     assert [one.training for one in find_duplicates(tiny[::-1], tiny)] == [2, 1, 0]
     assert find_duplicates(tiny[:0], tiny) == find_duplicates(tiny, tiny[:0]) == []
-
-
-def test_a_training_image_may_be_the_cropped_one(shapes: Data) -> None:
-    training = shapes.train.images[:60].copy()
-    training[::10] = cropped(training[::10])
-    found = find_duplicates(shapes.train.images[:60:10], training)
-    assert [one.training for one in found] == list(range(0, 60, 10))
 
 
 def test_large_images_are_compared_at_a_small_size(shapes: Data) -> None:
@@ -140,12 +132,8 @@ def test_the_accuracy_without_leaks() -> None:
     leaks = find_leaks(test, training, predicted, duplicates=duplicates)
     assert leaks.other_label == (duplicates[0],)
     assert leaks.indices == [0, 1, 2]
-    assert leaks.with_leaks is not None
-    assert leaks.without_duplicates is not None
-    assert leaks.without_leaks is not None
-    assert (leaks.with_leaks.n, leaks.with_leaks.share) == (10, 0.7)
-    assert (leaks.without_duplicates.n, leaks.without_duplicates.share) == (8, 5 / 8)
-    assert (leaks.without_leaks.n, leaks.without_leaks.share) == (7, 5 / 7)
+    rates = [(one.n, one.share) for one in (leaks.with_leaks, leaks.without_duplicates, leaks.without_leaks) if one]
+    assert rates == [(10, 0.7), (8, 5 / 8), (7, 5 / 7)]
     assert [leaks.summary[name] for name in ("near_duplicates", "with_another_label", "shared_names")] == [2, 1, 2]
     assert leaks.summary["without_duplicates"]["accuracy"] == 5 / 8
     copies, names = leaks.findings["near-duplicate"], leaks.findings["shared name"]

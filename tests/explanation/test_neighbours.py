@@ -84,8 +84,7 @@ def test_without_features_or_training_predictions_nothing_is_near() -> None:
         find_neighbours(replace(asked, features=np.empty((3, 0), np.float32)), known, data),
         find_neighbours(asked, None, data),
     ):
-        assert len(found.index) == 2
-        assert (found.of_true == -1).all()
+        assert found.of_true.tolist() == [[-1] * 3] * 2
         assert np.isnan(found.distance_predicted).all()
 
 
@@ -107,17 +106,14 @@ def test_it_equals_brute_force_whatever_the_size_of_the_blocks(monkeypatch: pyte
     np.testing.assert_allclose(distances, np.take_along_axis(expected, order, 1), atol=1e-15)
 
 
-def test_distances_are_one_minus_the_cosine_and_the_first_of_equal_ones_comes_first() -> None:
+def test_the_nearest_by_hand() -> None:
+    """Distances are one minus the cosine, the first of equal ones comes first, and banks may be small or empty."""
     bank = np.array([[10, 0], [0, 0.1], [-1, 0], [0, 0]], np.float32)
     indices, distances = nearest(np.array([[3, 4]], np.float32), bank, 4)
     assert indices.tolist() == [[1, 0, 3, 2]]
     np.testing.assert_allclose(distances, [[0.2, 0.4, 1.0, 1.6]], atol=1e-7)
     equal = np.tile(np.array([[1, 2, 3]], np.float32), (6, 1))
     assert nearest(equal[:1], equal, 3)[0].tolist() == [[0, 1, 2]]
-
-
-def test_a_bank_may_be_smaller_than_the_count_or_empty() -> None:
-    queries = np.ones((2, 3), np.float32)
-    assert nearest(queries, queries[:1], 3)[0].tolist() == [[0], [0]]
-    assert nearest(queries, queries[:0], 3)[0].shape == (2, 0)
-    assert nearest(queries[:0], queries, 3)[0].shape == (0, 2)
+    assert nearest(equal[:2], equal[:1], 3)[0].tolist() == [[0], [0]]
+    assert nearest(equal[:2], equal[:0], 3)[0].shape == (2, 0)
+    assert nearest(equal[:0], equal[:2], 3)[0].shape == (0, 2)

@@ -79,15 +79,6 @@ def test_a_prediction_worked_out_by_hand(patch: Path) -> None:
     assert (row["original"], row["crop"], row["notes"]) == ([32, 32], [0, 0, 32, 32], [])
 
 
-def test_a_prediction_that_hiding_does_not_change(tmp_path: Path) -> None:
-    Image.new("RGB", (32, 32), (255, 0, 0)).save(tmp_path / "red.png")
-    (found,) = predict(tmp_path / "red.png")
-    assert (found.repair.share, found.repair.answer, found.repair.control_share) == (0.3, 0, None)
-    assert found.sentence() == "30% hidden: still red, 100% → 100%. Control mask: no change."
-    assert found.health.badge == "poor"
-    assert found.health.reasons[0] == "the map is flat"
-
-
 def test_a_picture_does_not_depend_on_the_others(patch: Path, tmp_path: Path) -> None:
     for number in range(22):  # more than are explained at once
         noise = np.random.default_rng(number).integers(0, 256, (40, 32, 3), dtype=np.uint8)

@@ -8,7 +8,6 @@ from torch import nn
 from seefar.errors import ChoiceError
 from seefar.maps.capture import fine_twin, grid_of
 from seefar.maps.grid import Grid, map_status, rank_pixels, to_pixels
-from seefar.maps.sanity import pointing_hits
 from seefar.model.resnet import ResNet18, dense_twin
 
 
@@ -56,19 +55,6 @@ def test_a_resnets_cells_are_powers_of_two_apart_at_every_image_size(size: int, 
         seen = gradient[0].abs().sum(0).nonzero().tolist()
         assert seen == [[row * grid.spacing, column * grid.spacing]]
     assert fine_twin(twin, size, cells[0], force=True).cell_stride * grid.spacing == 8
-
-
-def test_where_the_cells_of_50_pixels_are_drawn_and_pointed_at() -> None:
-    grid = grid_of(ResNet18(2, width=1), (13, 13), 50)
-    assert grid == Grid((13, 13), 4.0, 1.5)
-    maps = np.zeros((1, 13, 13), np.float32)
-    maps[0, 11, 11] = 1  # the block of pixels 44 to 47, centred at 1.5 + 11 * 4 = 45.5
-    drawn = np.argwhere(to_pixels(maps, 50, grid, smooth=False)[0])
-    assert (drawn.min(0).tolist(), drawn.max(0).tolist()) == ([44, 44], [47, 47])
-    mask = np.zeros((1, 50, 50), bool)
-    mask[0, 45:47, 45:47] = True
-    assert pointing_hits(maps, mask, grid).tolist() == [True]
-    assert pointing_hits(maps, mask).tolist() == [False]  # cells that share 50 pixels evenly: centred at 43.7
 
 
 def test_cells_of_other_networks_share_the_image_evenly_and_need_not_be_square() -> None:

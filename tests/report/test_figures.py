@@ -37,22 +37,20 @@ def mistakes(count: int) -> list[Mistake]:
     return [Mistake(index, 1, 2, 0.876, 0.1, 2.3) for index in range(count)]
 
 
+def on_canvas(figure: Figure, *labels: str) -> list[AxesImage]:
+    """What is drawn on the canvas, or what of it has one of these labels."""
+    drawn = [image for axes in figure.axes if axes.get_label() == "canvas" for image in axes.images]
+    return [image for image in drawn if not labels or image.get_label() in labels]
+
+
 def pictures(figure: Figure) -> list[AxesImage]:
     """All that is drawn on the canvas but the colour bars."""
     return [image for image in on_canvas(figure) if image.get_label() != "scale"]
 
 
-def on_canvas(figure: Figure) -> list[AxesImage]:
-    return [image for axes in figure.axes if axes.get_label() == "canvas" for image in axes.images]
-
-
 def places(figure: Figure) -> list[tuple[float, ...]]:
-    """Where pictures stand: left, right, bottom and top in inches from the upper left corner."""
+    """Where pictures are: left, right, bottom and top in inches from the upper left corner."""
     return [tuple(image.get_extent()) for image in pictures(figure)]
-
-
-def maps_of(figure: Figure) -> list[AxesImage]:
-    return [image for image in pictures(figure) if image.get_label() == "map"]
 
 
 def painted(image: np.ndarray, share: float) -> np.ndarray:
@@ -71,17 +69,13 @@ def assert_nothing_overlaps(figure: Figure) -> None:
     drawn(figure)
     boxes = [text.get_window_extent() for text in figure.texts if text.get_text().strip()]
     images = [box_of(figure, place) for place in places(figure)]
-    scales = [axes.get_window_extent() for axes in figure.axes if axes.images and axes.get_label() != "canvas"]
-    scales += [box_of(figure, tuple(bar.get_extent())) for bar in on_canvas(figure) if bar.get_label() == "scale"]
+    scales = [box_of(figure, tuple(bar.get_extent())) for bar in on_canvas(figure, "scale")]
     for one, other in [*combinations(boxes, 2), *((box, image) for box in boxes for image in [*images, *scales])]:
         wide = min(one.x1, other.x1) - max(one.x0, other.x0)
         high = min(one.y1, other.y1) - max(one.y0, other.y0)
         assert wide <= 0.5 or high <= 0.5, (one, other)
     for box in [*boxes, *images, *scales]:
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= figure.bbox.x1
-        assert box.y1 <= figure.bbox.y1
+        assert min(box.x0, box.y0, figure.bbox.x1 - box.x1, figure.bbox.y1 - box.y1) >= 0
     assert len({(round(image.width), round(image.height)) for image in images}) <= 1
 
 
@@ -169,8 +163,9 @@ def test_a_row_shows_the_image_three_maps_on_one_scale_and_the_image_without_its
     figure = plot_maps(explanation(predicted - true, predicted, true), shapes.test)
     assert len(places(figure)) == 2 * 5
     # As it is, signed, on a scale to 7; cell 5 lies on the pixels 20 to 23.
-    assert len(maps_of(figure)) == 2 * 3
-    for_predicted, for_true = (np.asarray(image.get_array(), float) for image in maps_of(figure)[1:3])
+    maps = [np.asarray(image.get_array(), float) for image in on_canvas(figure, "map")]
+    assert len(maps) == 2 * 3
+    for_predicted, for_true = maps[1:3]
     wanted = np.broadcast_to(painted(shapes.test.images[0], 0.0), (32, 32, 3)).copy()
     wanted[8:12, 20:24] = painted(shapes.test.images[0, 8:12, 20:24], 4 / 7)
     np.testing.assert_allclose(for_predicted, wanted, atol=0.51)
@@ -208,39 +203,27 @@ def test_the_border_of_the_hidden_pixels_is_drawn_on_the_image(shapes: Data) -> 
     assert ((19.5, 11.5), (19.5, 10.5)) in {line[::-1] for line in lines}
 
 
-def test_flat_maps_and_no_mistakes_are_drawn_too(shapes: Data) -> None:
-    flat, none = np.zeros((1, 8, 8)), np.zeros((0, 8, 8))
-    for figure in (
-        plot_maps(explanation(flat, flat, flat), shapes.test),
-        plot_maps(explanation(none, none, none), shapes.test),
-        plot_mistakes([], shapes.test),
-    ):
-        assert_nothing_overlaps(figure)
-
-
 LONG = "bernese mountain dog of the northern valleys, long-haired, grey"
 NAMES = ["$a_b$", "a_{$", "<b>", "Dachshündin", LONG, "w" * 60, "two\nlines", "\\x", "%s {0}", "german shepherd"]
 
 
 @pytest.mark.parametrize("first", [0, 4])
 def test_any_class_name_is_drawn_and_none_overlaps(shapes: Data, first: int) -> None:
-    test = replace(shapes.test, classes=tuple(NAMES[first:] + NAMES[:first]))
+    files = tuple(f"test/cat/{number:04}.jpg" for number in range(150))
+    test = replace(shapes.test, classes=tuple(NAMES[first:] + NAMES[:first]), files=files)
     maps = np.random.default_rng(0).normal(size=(1, 8, 8))
     for figure in (plot_maps(explanation(maps, maps, maps), test), plot_mistakes(mistakes(2), test)):
         assert_nothing_overlaps(figure)
+    assert words_of(figure)[-1] == "test/cat/0001.jpg, test image 1"
 
 
-def test_the_ground_is_opaque_white(shapes: Data, tmp_path: Path) -> None:
-    save_figure(plot_mistakes(mistakes(1), shapes.test), tmp_path / "figure.png")
+def test_flat_maps_and_no_mistakes_are_drawn_too(shapes: Data, tmp_path: Path) -> None:
+    flat, none = np.zeros((1, 8, 8)), np.zeros((0, 8, 8))
+    for maps in (flat, none):
+        assert_nothing_overlaps(plot_maps(explanation(maps, maps, maps), shapes.test))
+    save_figure(plot_mistakes([], shapes.test), tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as picture:
-        assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
-        assert min(picture.size) >= 300
-
-
-def test_a_picture_of_ones_own_is_named_by_its_file(shapes: Data) -> None:
-    test = replace(shapes.test, files=tuple(f"test/cat/{number:04}.jpg" for number in range(150)))
-    cut = [words for words in words_of(plot_mistakes(mistakes(2), test)) if words.startswith("test/cat")]
-    assert cut == ["test/cat/0000.jpg, test image 0", "test/cat/0001.jpg, test image 1"]
+        assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)  # opaque
 
 
 @pytest.mark.parametrize(("scale", "end"), [(0.034, "0.034"), (112.3, "112"), (1e-12, "1e-12")])
@@ -272,18 +255,14 @@ def test_the_outline_and_the_colours_are_where_the_evidence_is(shape: tuple[int,
     map_ = np.zeros((shape[0] // 4, shape[1] // 4), np.float32)
     map_[1:4, 1:3], map_[-3:, -3:] = 1.0, -1.0
     figure = plot_map(picture, map_, title="cat")
-    axes = figure.axes[0]
-    (shown,) = [image for image in axes.images if image.get_label() == "map"]
+    (shown,) = on_canvas(figure, "map")
     pixels = np.asarray(shown.get_array(), dtype=np.int64)
     assert pixels.shape == (*shape, 3)
-    for_class, against = pixels[8, 8], pixels[-4, -4]
-    assert for_class[0] > for_class[2] + 50  # red
-    assert against[2] > against[0] + 50  # blue
+    assert pixels[8, 8, 0] > pixels[8, 8, 2] + 50  # red
+    assert pixels[-4, -4, 2] > pixels[-4, -4, 0] + 50  # blue
     left, right, bottom, top = shown.get_extent()
     assert (right - left) / (bottom - top) == pytest.approx(shape[1] / shape[0])
-    width, height = figure.get_size_inches()
-    assert 0 < left < right < width
-    assert 0 < top < bottom < height
+    assert_nothing_overlaps(figure)
 
 
 @pytest.mark.parametrize(("picture", "map_"), [((1, 32, 32, 3), (8, 8)), ((32, 32, 3), (1, 8, 8))])

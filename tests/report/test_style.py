@@ -8,15 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from seefar.report import style
 from seefar.report.style import MISSING, drawable, new_figure, place, shorten, text, text_width, wrap
 
-NAMES = ("$a_b$", "a_{$", r"$\x$", "two\nlines", "%s {0} ^")
 
-
-@pytest.fixture
-def fresh_fonts() -> None:
-    style._fonts.cache_clear()
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["$a_b$", "a_{$", r"$\x$", "two\nlines", "%s {0} ^"])
 def test_names_are_drawn_as_they_are(name: str) -> None:
     """`a_{$` and `$\\x$` were errors of matplotlib's mathematics, `$a_b$` became a formula."""
     figure = new_figure(4, 2)
@@ -26,7 +19,8 @@ def test_names_are_drawn_as_they_are(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["\udcff", "\x07", "\U0010fffd"])
-def test_letters_that_no_font_has_are_boxes_and_warned_of_once(name: str, fresh_fonts: None) -> None:
+def test_letters_that_no_font_has_are_boxes_and_warned_of_once(name: str) -> None:
+    style._fonts.cache_clear()
     figure = new_figure(4, 2)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("default")  # as for users; and matplotlib itself has nothing to warn of

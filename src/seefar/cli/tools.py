@@ -57,7 +57,7 @@ class Predict:
         folder = self.out or Path("predictions") / run.folder.path.resolve().name
         check_place(folder)
         settings = normalise_map_settings(run.model, run.image_size, self.maps)
-        explainer = Explainer(seefar.adapt(run.model), settings, measured_grid(run, settings))
+        explainer = Explainer(seefar.adapt(run.model), replace(settings, grid=measured_grid(run, settings)))
         with showing(self.output.progress) as shown:
             read = read_pictures(self.pictures, run.image_size, run.recipe.fit, progress=shown)
             found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)

@@ -1,15 +1,14 @@
 """Explain mistakes: maps of both classes and their contrast, occlusion test, health badges.
 
-`explain` explains the mistakes in batches, and measures how often hiding the evidence breaks correct predictions.
-`Explainer` explains one batch. The two classes of a mistake are the predicted and the true one; those of a picture
-without a label are the predicted one and the runner-up.
+The two classes of a mistake are the predicted and the true one; those of a picture without a label are the predicted
+one and the runner-up.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,12 +26,12 @@ from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, oc
 from seefar.maps.capture import default_cells, grid_of
 from seefar.maps.formulas import METHODS, class_maps, gradcam
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
-from seefar.maps.sanity import MOST_MAPS, Health, check_health, find_origin, randomized
+from seefar.maps.sanity import MOST_MAPS, Health, check_health, find_origin, randomize
 from seefar.model.adapt import Classifier, adapt
 from seefar.progress import Progress, showing
 from seefar.seeds import Stream
 
-PART_PIXELS = 128 * 32 * 32
+PART_PIXELS = 6 * BATCH * 32 * 32
 """Pixels of the mistakes that are explained together: batches are full, and large pictures do not fill the memory."""
 
 Classes = tuple[Labels, Labels]
@@ -40,43 +39,18 @@ Classes = tuple[Labels, Labels]
 
 
 @dataclass(frozen=True)
-class MapSettings:
+class MapSettings(MapChoices):
     """How mistakes are explained, normalised: equal settings have one form.
 
+    `cells` is None for the default number, and `layer` for the last stage of the dense twin.
+
     Attributes:
-        method: one of `seefar.maps.formulas.METHODS`.
-        layer: name of a submodule; None: the last stage of the dense twin.
-        cells: cells on a side of the default layer; None: the default number, also where it was given as a number.
-        grid: positions of the cells, as far as the network's architecture determines them.
+        grid: positions of the cells, as far as they are known.
         batch: least number of images that the network runs on, see `Explainer`; 1 is fastest for a single image.
     """
 
-    method: MethodName
-    layer: str | None
-    cells: int | None
-    hide: HideName
-    grid: Grid
-    batch: int = BATCH
-
-    def two_maps(self, classifier: Classifier, images: Images, classes: Classes) -> tuple[Maps, Maps]:
-        """Maps of two classes for each of n images, float32 (n, h, w) each, from full batches."""
-        parts = []
-        for rows in slices(len(images)):
-            stored, *both_classes = (fill(part[rows], self.batch) for part in (images, *classes))
-            if self.layer is None and self.method in ("gradcam", "hirescam"):
-                found = class_maps(classifier, stored, self.cells, force=True)  # the same maps, from one forward pass
-                maps = [found.of(of) for of in both_classes]
-            else:
-                method = METHODS[self.method]
-                maps = [method(classifier, stored, of, self.layer, cells=self.cells, force=True) for of in both_classes]
-            parts.append(np.stack(maps)[:, : len(images[rows])])
-        first, second = np.concatenate(parts, axis=1)
-        return first, second
-
-    def contrast(self, classifier: Classifier, images: Images, classes: Classes) -> Maps:
-        """The difference of the two maps."""
-        first, second = self.two_maps(classifier, images, classes)
-        return first - second
+    grid: Grid = field(kw_only=True)
+    batch: int = field(default=BATCH, kw_only=True)
 
 
 def normalise_map_settings(
@@ -101,12 +75,12 @@ def normalise_map_settings(
     is_default = layer is None and choices.cells == default_cells((height, width), stem_stride)
     cells = None if is_default else choices.cells
     grid = grid_of(classifier, (rows, columns), (height, width))
-    return MapSettings(choices.method, layer, cells, choices.hide, grid)
+    return MapSettings(choices.method, layer, cells, choices.hide, grid=grid)
 
 
 @dataclass(frozen=True, eq=False)
 class Explainer:
-    """Explains why a network predicts one class rather than another, with a grid that is measured or `settings.grid`.
+    """Explains why a network predicts one class rather than another.
 
     The network runs on full batches of `BATCH` images, filled up with copies of the last one: the last bits of its
     numbers for an image can depend on how many images are in the batch, but not on which.
@@ -114,17 +88,42 @@ class Explainer:
 
     classifier: Classifier
     settings: MapSettings
-    grid: Grid
+    done: dict[int, Maps] = field(default_factory=dict)  # what `three_maps` gave, (3, h, w), for some mistakes by index
 
     @cached_property
-    def random_classifier(self) -> Classifier:
-        """The classifier with random weights throughout."""
-        *_, (_, classifier) = randomized(self.classifier)
-        return classifier
+    def with_random_weights(self) -> Explainer:
+        """The same for the network with random weights throughout."""
+        return replace(self, classifier=randomize(self.classifier))
 
     def logits(self, images: Images) -> NDArray[np.float32]:
         """Logits, (n, K), of at most `BATCH` images."""
         return self.classifier.logits(fill(images, self.settings.batch))[: len(images)]
+
+    def two_maps(self, images: Images, classes: Classes) -> tuple[Maps, Maps]:
+        """Maps of two classes for each of n images, float32 (n, h, w) each, from full batches."""
+        chosen = self.settings
+        parts = [np.zeros((2, 0, *chosen.grid.cells), np.float32)]  # not every network takes an empty batch
+        for rows in slices(len(images)):
+            stored, *both_classes = (fill(part[rows], chosen.batch) for part in (images, *classes))
+            if chosen.layer is None and chosen.method in ("gradcam", "hirescam"):
+                # The same maps, from one forward pass.
+                found = class_maps(self.classifier, stored, chosen.cells, force=True)
+                maps = [found.of(of) for of in both_classes]
+            else:
+                places = {"layer": chosen.layer, "cells": chosen.cells, "force": True}
+                maps = [METHODS[chosen.method](self.classifier, stored, of, **places) for of in both_classes]
+            parts.append(np.stack(maps)[:, : len(images[rows])])
+        first, second = np.concatenate(parts, axis=1)
+        return first, second
+
+    def contrast(self, images: Images, classes: Classes) -> Maps:
+        """The difference of the two maps."""
+        first, second = self.two_maps(images, classes)
+        return first - second
+
+    def three_maps(self, images: Images, classes: Classes) -> Maps:
+        """The two maps, and the contrast map of the mirrored image, float32 (3, n, h, w)."""
+        return np.stack((*self.two_maps(images, classes), self.contrast(images[:, :, ::-1], classes)))
 
     def explain_part(
         self,
@@ -133,6 +132,7 @@ class Explainer:
         before: NDArray[np.float64],
         index: NDArray[np.int64],
         masks: Pixels | None = None,
+        maps: Maps | None = None,
     ) -> tuple[Maps, Maps, Pixels, list[Repair], list[Health]]:
         """Explain why the first class rather than the second, for n images, uint8 (n, H, W, 3).
 
@@ -140,19 +140,17 @@ class Explainer:
         of hiding them; and how far the difference of the maps can be trusted.
 
         `before` are the probabilities of the two classes, float64 (n, 2); `index`, int64 (n,), the data set indices
-        from which control masks are drawn; `masks` the pixels that decide, bool (n, H, W), where the data set has them.
+        from which control masks are drawn; `masks` the pixels that decide, bool (n, H, W), where the data set has them;
+        `maps` what `three_maps` gives, if it is known already.
         """
-        first, second = self.settings.two_maps(self.classifier, images, classes)
-        contrast = first - second
-        occlusion = occlude(
-            self.logits, images, *classes, contrast, grid=self.grid, how=self.settings.hide, index=index
-        )
-        mirrored = self.settings.contrast(self.classifier, images[:, :, ::-1], classes)
-        random = self.settings.contrast(self.random_classifier, images, classes)
+        first, second, mirrored = self.three_maps(images, classes) if maps is None else maps
+        contrast, grid, how = first - second, self.settings.grid, self.settings.hide
+        occlusion = occlude(self.logits, images, *classes, contrast, grid=grid, how=how, index=index)
+        repairs = find_repairs(occlusion, *classes, before, contrast, grid=grid)
+        random = self.with_random_weights.contrast(images, classes)
         changes = occlusion.top.first_change, occlusion.shifted.first_change
         size = images.shape[1], images.shape[2]
-        repairs = find_repairs(occlusion, *classes, before, contrast, grid=self.grid)
-        health = check_health(contrast, mirrored, random, changes, image_size=size, grid=self.grid, masks=masks)
+        health = check_health(contrast, mirrored, random, changes, image_size=size, grid=grid, masks=masks)
         return first, second, occlusion.top.pixels, repairs, health
 
 
@@ -251,8 +249,9 @@ def explain_in_parts(
     ranked = find_mistakes(predictions)
     todo = _not_yet_known(ranked, mistakes, known)
     with showing(progress) as shown:
-        grid = _measure_grid(classifier, settings, split, ranked, shown) if known is None else known.grid
-        explainer = Explainer(classifier, settings, grid)
+        explainer = Explainer(classifier, settings)
+        grid = _measure_grid(explainer, split, ranked, shown) if known is None else known.grid
+        explainer = replace(explainer, settings=replace(settings, grid=grid))
         explanation = _explain_part(explainer, split, predictions, []) if known is None else known
         for rows in _parts(len(todo), split):
             more = _explain_part(explainer, split, predictions, todo[rows])
@@ -269,13 +268,11 @@ def explain_in_parts(
 def _explain_part(explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake]) -> Explanation:
     """The explanation of mistakes that are explained together, in their order."""
     index, classes = _arrays_of(mistakes)
-    images, repairs, health = split.images[index], list[Repair](), list[Health]()
-    predicted = true = np.zeros((0, *explainer.grid.cells), np.float32)
-    hidden = np.zeros(images.shape[:3], bool)
-    if mistakes:
-        before = np.array([[mistake.confidence, mistake.true_probability] for mistake in mistakes])
-        masks = None if split.masks is None else split.masks[index]
-        predicted, true, hidden, repairs, health = explainer.explain_part(images, classes, before, index, masks)
+    before = np.array([(one.confidence, one.true_probability) for one in mistakes]).reshape(-1, 2)
+    masks = None if split.masks is None else split.masks[index]
+    maps = _three_maps(explainer, split, mistakes)
+    found = explainer.explain_part(split.images[index], classes, before, index, masks, maps)
+    predicted, true, hidden, repairs, health = found
     settings = explainer.settings
     return Explanation(
         mistakes=mistakes,
@@ -286,7 +283,7 @@ def _explain_part(explainer: Explainer, split: Split, predictions: Predictions, 
         hidden=hidden,
         repairs=repairs,
         health=health,
-        grid=explainer.grid,
+        grid=settings.grid,
         method=settings.method,
         layer=settings.layer,
         cells=settings.cells,
@@ -308,8 +305,8 @@ def _measure_damage(
         index = chosen[rows]
         images, labels = split.images[index], predictions.labels[index]
         _, runner_up = two_best(predictions.logits[index])
-        margin = explainer.settings.contrast(explainer.classifier, images, (labels, runner_up))
-        ranks = rank_pixels(to_pixels(margin, (images.shape[1], images.shape[2]), explainer.grid))
+        margin = explainer.contrast(images, (labels, runner_up))
+        ranks = rank_pixels(to_pixels(margin, (images.shape[1], images.shape[2]), explainer.settings.grid))
         trial = occlude_progressively(explainer.logits, images, labels, ranks, how=explainer.settings.hide)
         damaged.append(trial.changed)
         shown.update("occlusion test of correct predictions", sum(map(len, damaged)), len(chosen))
@@ -328,22 +325,27 @@ def _arrays_of(mistakes: list[Mistake]) -> tuple[NDArray[np.int64], Classes]:
     return rows[:, 0], (rows[:, 1], rows[:, 2])
 
 
-def _measure_grid(
-    classifier: Classifier, settings: MapSettings, split: Split, ranked: list[Mistake], shown: Progress
-) -> Grid:
+def _three_maps(explainer: Explainer, split: Split, mistakes: list[Mistake]) -> Maps:
+    """`Explainer.three_maps` of mistakes, without computing again what is done."""
+    index, classes = _arrays_of([one for one in mistakes if one.index not in explainer.done])
+    new = explainer.three_maps(split.images[index], classes)
+    maps = {**explainer.done, **dict(zip(index.tolist(), new.swapaxes(0, 1), strict=True))}
+    return np.stack([maps[one.index] for one in mistakes], axis=1) if mistakes else new
+
+
+def _measure_grid(explainer: Explainer, split: Split, ranked: list[Mistake], shown: Progress) -> Grid:
     """Where the cells are: measured for the dense twin, on the mistakes of highest loss, whichever are explained."""
-    if settings.layer is not None or not ranked:
-        return settings.grid
+    if explainer.settings.layer is not None or not ranked:
+        return explainer.settings.grid
     measured = ranked[:MOST_MAPS]
-    contrast, mirrored = [], []
     for rows in _parts(len(measured), split):
         index, classes = _arrays_of(measured[rows])
-        images = split.images[index]
-        contrast.append(settings.contrast(classifier, images, classes))
-        mirrored.append(settings.contrast(classifier, images[:, :, ::-1], classes))
-        shown.update("measuring the positions of cells", sum(map(len, contrast)), len(measured))
+        maps = explainer.three_maps(split.images[index], classes)
+        explainer.done.update(zip(index.tolist(), maps.swapaxes(0, 1), strict=True))
+        shown.update("measuring the positions of cells", len(explainer.done), len(measured))
+    first, second, mirrored = _three_maps(explainer, split, measured)
     size = split.images.shape[1], split.images.shape[2]
-    return find_origin(np.concatenate(contrast), np.concatenate(mirrored), size, settings.grid)
+    return find_origin(first - second, mirrored, size, explainer.settings.grid)
 
 
 def _not_yet_known(

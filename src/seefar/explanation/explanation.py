@@ -16,7 +16,7 @@ from seefar.errors import RunError, counted
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.occlusion import Pixels, Repair, RepairRates, repair_rates
 from seefar.maps.grid import Grid, Maps
-from seefar.maps.sanity import BLOCK, Health
+from seefar.maps.sanity import Health
 from seefar.runs.arrays import load_arrays, save_arrays
 from seefar.runs.files import parse_json
 
@@ -67,11 +67,6 @@ class Explanation:
     def rates(self) -> RepairRates:
         """The rate of repaired mistakes, with the rates of the two controls and the damage rate."""
         return repair_rates(self.repairs, self.damaged)
-
-    @property
-    def cell_stride(self) -> int:
-        """Every how many-th cell of a map, in each direction, enters the logits."""
-        return 1 if self.layer is not None else round(BLOCK / self.grid.spacing)
 
     def of(self, mistakes: Sequence[Mistake]) -> Explanation:
         """The same for some of the mistakes, in their order; its rates are of these.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ def predict_pictures(
     classifier = adapt(model)
     choices = MapChoices(method, None if layer is None else classifier.layer_name(layer), cells, hide)
     settings = normalise_map_settings(classifier, image_size, choices)
-    explainer = Explainer(classifier, settings, grid or settings.grid)
+    explainer = Explainer(classifier, settings if grid is None else replace(settings, grid=grid))
     with showing(progress) as shown:
         read = read_pictures(pictures, image_size, fit, progress=shown)
         if read.bad:
@@ -189,7 +189,7 @@ def explain_pictures(
                     contrast=maps[i] - others[i],
                     predicted_map=maps[i],
                     runner_up_map=others[i],
-                    grid=explainer.grid,
+                    grid=explainer.settings.grid,
                     hidden=hidden[i],
                     repair=repairs[i],
                     health=health[i],

@@ -269,7 +269,14 @@ def compute_maps(
         name = classifier.map_layer(layer, inputs.shape[1:])
         if cells is not None and name is not None:
             raise ChoiceError("Cells can be chosen for a ResNet18's default layer only: pass either layer or cells.")
-        source, name = (classifier, name) if name is not None else _twin(classifier, inputs, cells, force)
+        source = classifier
+        if name is None:
+            twin = fine_twin(classifier.network, (inputs.shape[-2], inputs.shape[-1]), cells, force)
+            # The twin's head averages only those cells that the network has too, so only they would get a gradient.
+            # Here it averages all of them: each cell gets the same gradient, and its sum over the cells, which weighs
+            # the channels, is still the network's. The logits of this twin are not the network's and not used.
+            twin.cell_stride = 1
+            source, name = replace(classifier, network=twin), STAGES[-1]
         maps = []
         for part, of in zip(torch.split(inputs, BATCH_SIZE), torch.split(target, BATCH_SIZE), strict=True):
             at = capture(source, part, of, name)
@@ -295,16 +302,6 @@ def _to_classes(classifier: Classifier, inputs: Tensor, classes: ArrayLike | Non
             f"(got {chosen.dtype} {chosen.shape})."
         )
     return torch.from_numpy(np.broadcast_to(chosen, len(inputs)).astype(np.int64)).to(inputs.device)
-
-
-def _twin(classifier: Classifier, inputs: Tensor, cells: int | None, force: bool) -> tuple[Classifier, str]:
-    """What to run for the default layer of a `ResNet18`, and its layer: the twin's last stage."""
-    twin = fine_twin(classifier.network, (inputs.shape[-2], inputs.shape[-1]), cells, force)
-    # The twin's head averages only those cells that the network has too, so only they would get a gradient. Here it
-    # averages all of them: each cell gets the same gradient, and its sum over the cells, which weighs the channels, is
-    # still the network's. The logits of this twin are not the network's; they are not used.
-    twin.cell_stride = 1
-    return replace(classifier, network=twin), STAGES[-1]
 
 
 def _check_size(activations: Tensor, network: nn.Module, layer: str, force: bool) -> None:

@@ -19,8 +19,8 @@ from seefar.model.inference import device_of, plain_torch
 FEWEST_MAPS, MOST_MAPS = 30, 200
 """Fewer maps cannot determine the position of the cells, and more are not needed."""
 
-BLOCK = 8
-"""Pixels on a side of the block of one cell of the network's last stage: it has three strides of 2."""
+LAST_IN_BLOCK = 7
+"""Last pixel on a side of the block of one cell of the network's last stage: it has three strides of 2."""
 
 Badge = Literal["good", "fair", "poor"]
 
@@ -39,32 +39,47 @@ def randomized(model: nn.Module | Classifier) -> Iterator[tuple[str, Classifier]
     Yields the name of a part, and the network in which it and all above it have random weights: the network's children,
     the last one first.
     """
+    for number, name in enumerate(_parts(model), start=1):
+        yield name, randomize(model, number)
+
+
+def randomize(model: nn.Module | Classifier, count: int | None = None) -> Classifier:
+    """A copy in which so many of the last parts, by default all, have random weights."""
     classifier = adapt(model)
-    with plain_torch(gradients=False):
-        changed = copy.deepcopy(classifier.network).cpu()  # where the same seed gives the same weights everywhere
-    children = [name for name, child in changed.named_children() if any(True for _ in child.parameters())]
-    with torch.random.fork_rng(devices=[]):
+    with plain_torch(gradients=False), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        for name in reversed(children):
-            with plain_torch(gradients=False):
-                for module in changed.get_submodule(name).modules():
-                    reset = getattr(module, "reset_parameters", None)
-                    if callable(reset):
-                        reset()
-                random = copy.deepcopy(changed).to(device_of(classifier.network))
-            yield name, replace(classifier, network=random)
+        network = copy.deepcopy(classifier.network).cpu()  # where the same seed gives the same weights everywhere
+        for name in _parts(model)[:count]:
+            for module in network.get_submodule(name).modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+    return replace(classifier, network=network.to(device_of(classifier.network)))
+
+
+def _parts(model: nn.Module | Classifier) -> list[str]:
+    """The network's children with weights, the last one first."""
+    children = adapt(model).network.named_children()
+    return [name for name, child in children if any(True for _ in child.parameters())][::-1]
 
 
 def rank_correlation(first: Maps, second: Maps) -> Scores:
     """Spearman's rank correlation of each pair of maps, (N, h, w) each: float64 (N,); 0 where a map is flat."""
-    from scipy.stats import rankdata  # here: it takes 0.3 s, which commands without maps need not wait
-
-    ranks = [rankdata(_flat(maps), axis=1) for maps in (first, second)]
+    ranks = [_ranks(maps) for maps in (first, second)]
     centred = [rank - rank.mean(1, keepdims=True) for rank in ranks]
     scale = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))
     product: Scores = (centred[0] * centred[1]).sum(1)
     correlation: Scores = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
     return correlation
+
+
+def _ranks(maps: Maps) -> Scores:
+    """The rank of each cell in its map, the mean for equal ones, (N, h * w); importing `scipy.stats` takes 0.5 s."""
+    ranks = np.empty(_flat(maps).shape)
+    for own, values in zip(ranks, _flat(maps), strict=True):
+        _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
+        own[:] = (np.cumsum(counts) - (counts - 1) / 2)[number]
+    return ranks
 
 
 def flip_agreement(
@@ -87,11 +102,10 @@ def find_origin(maps: Maps, of_mirrored: Maps, image_size: int | tuple[int, int]
     where the mirrored image's map, mirrored back, agrees best with the map; with fewer than `FEWEST_MAPS` maps it is
     assumed to be halfway. Arguments as `flip_agreement`; the spacing is that of `grid`, see `grid_of`.
     """
-    last = BLOCK - 1  # of the block's pixels
     if len(maps) < FEWEST_MAPS:
-        return replace(grid, origin=last / 4)
+        return replace(grid, origin=LAST_IN_BLOCK / 4)
     maps, of_mirrored = maps[:MOST_MAPS], of_mirrored[:MOST_MAPS]
-    candidates = [replace(grid, origin=float(origin)) for origin in np.linspace(0, last, 15)]
+    candidates = [replace(grid, origin=float(origin)) for origin in np.linspace(0, LAST_IN_BLOCK, 15)]
     agreement = [flip_agreement(maps, of_mirrored, image_size, candidate).mean() for candidate in candidates]
     return candidates[int(np.argmax(agreement))]
 

@@ -60,11 +60,10 @@ def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
         _note(axes, rule.meaning[fault], (0, number - 0.24), 4, SMALL, colour=QUIET, va="bottom")
         share = f"{count:,}  ({count / total:.0%})" if total else "0"
         _note(axes, share, (count, number), 6)
-    axes.set(xlim=(0, most * 1.22), ylim=(len(counts) - 0.5, -0.6), xticks=[], yticks=range(len(counts)))
-    axes.set_yticklabels(names, fontsize=NORMAL, color=INK)
+    axes.set(xlim=(0, most * 1.22), ylim=(len(counts) - 0.5, -0.6), xticks=[])
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_color(PALE)
-    axes.tick_params(length=0)
+    _name_rows(axes, names)
     return figure
 
 
@@ -176,8 +175,14 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     image = axes.imshow(mistakes, cmap=shades, norm=PowerNorm(0.5, 0, most), interpolation="nearest")
     for c in range(k):
         axes.add_patch(Rectangle((c - 0.5, c - 0.5), 1, 1, facecolor="#e8eaed", edgecolor="none"))
-    if k <= MOST_NUMBERS:
-        _write_cells(axes, matrix, most)
+    for row, column in np.ndindex(k, k) if k <= MOST_NUMBERS else ():
+        count, of_class = int(matrix[row, column]), int(matrix[row].sum())
+        if row == column:
+            words, colour = (f"{count / of_class:.0%}" if of_class else "-"), QUIET
+        else:
+            words, colour = (str(count) if count else ""), ("white" if count > 0.3 * most else INK)
+        if words:
+            axes.text(column, row, words, ha="center", va="center", fontsize=SMALL, color=colour)
     axes.xaxis.tick_top()
     axes.set_xticks(named, map(drawable, names), rotation=40, ha="left", rotation_mode="anchor")
     axes.set_yticks(named, map(drawable, names))
@@ -200,17 +205,6 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     words = "images; grey: recall of the class"
     text(figure, left, top + side + 0.55, words, SMALL, color=QUIET)
     return figure
-
-
-def _write_cells(axes: Axes, matrix: NDArray[np.int64], most: int) -> None:
-    for row, counts in enumerate(matrix.tolist()):
-        for column, count in enumerate(counts):
-            if row == column:
-                words, colour = (f"{count / sum(counts):.0%}" if sum(counts) else "-"), QUIET
-            else:
-                words, colour = (str(count) if count else ""), ("white" if count > 0.3 * most else INK)
-            if words:
-                axes.text(column, row, words, ha="center", va="center", fontsize=SMALL, color=colour)
 
 
 MOST_OTHERS = 3
@@ -335,7 +329,15 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
     draw_loss(figure, (left, top, width, height), history)
     second = (left + width + gap, top, width, height)
     axes = draw_accuracy(figure, second, history, test_accuracy)
-    _name_curves(figure, second, any(row.held_out_accuracy is not None for row in history))
+    names = {"training, as augmented": ACCENT}
+    if any(row.held_out_accuracy is not None for row in history):
+        names["held out"] = ORANGE
+    right = second[0] + width
+    for name, colour in reversed(names.items()):  # the legend is above the axes, where no data are
+        words = f"\N{EM DASH} {name}"
+        right -= text_width(words, SMALL)
+        text(figure, right, top - 0.23, words, SMALL, color=colour)
+        right -= 0.15
     if test_accuracy is not None:
         at = _epochs(history)[-1], 100 * test_accuracy
         _note(axes, f"test\n{at[1]:.2f}%", at, 8, SMALL, colour=RED)
@@ -361,7 +363,8 @@ def draw_accuracy(figure: Figure, box: Box, history: Sequence[HistoryRow], test_
     if changes:
         # A row has the size of the steps up to it, so the line steps before the point.
         below = _draw_curve(figure, lower, "Image size (pixels)", history, sizes, drawstyle="steps")
-        below.set_yticks(_at_most_four(sorted(set(sizes))))
+        ticks = sorted(set(sizes))
+        below.set_yticks(sorted({ticks[round(k * (len(ticks) - 1) / 3)] for k in range(4)}))  # at most four of them
     axes = _draw_curve(figure, upper, "Accuracy (%)", history, [100 * row.accuracy for row in history])
     (below if changes else axes).set_xlabel("epoch", fontsize=SMALL, color=QUIET)
     held_out = [(row.epoch, 100 * row.held_out_accuracy) for row in history if row.held_out_accuracy is not None]
@@ -407,21 +410,3 @@ def _draw_curve(
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     text(figure, box[0], box[1] - 0.24, title, weight="bold")
     return axes
-
-
-def _name_curves(figure: Figure, box: Box, held_out: bool) -> None:
-    """The legend of the accuracies: names in their colours above the axes, where no data are."""
-    left, top, width, _ = box
-    right = left + width
-    names = [("training, as augmented", ACCENT), *([("held out", ORANGE)] if held_out else [])]
-    for name, colour in reversed(names):
-        words = f"\N{EM DASH} {name}"
-        right -= text_width(words, SMALL)
-        text(figure, right, top - 0.23, words, SMALL, color=colour)
-        right -= 0.15
-
-
-def _at_most_four(values: Sequence[float]) -> list[float]:
-    """At most four of the values, the first and the last among them."""
-    places = {round(k * (len(values) - 1) / 3) for k in range(4)}
-    return [values[place] for place in sorted(places)]

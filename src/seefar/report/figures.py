@@ -86,24 +86,19 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     begin = MARGIN + text_height(1, NORMAL) + GRID_BETWEEN
     figure = new_figure(width, begin + rows * (GRID_WORDS + PANEL + GRID_BETWEEN) - GRID_BETWEEN * bool(rows) + MARGIN)
     text(figure, MARGIN, MARGIN, "true \N{RIGHTWARDS ARROW} predicted class, each with its probability", color=QUIET)
+    most, line = PANEL + GRID_GAP - 0.1, text_height(1, NORMAL)
     for number, mistake in enumerate(mistakes):
         row, column = divmod(number, columns)
         left, top = MARGIN + column * (PANEL + GRID_GAP), begin + row * (GRID_WORDS + PANEL + GRID_BETWEEN)
-        _grid_words(figure, left, top, mistake, split)
+        ends = [f" {share:.1%}".replace(" nan%", "") for share in (mistake.true_probability, mistake.confidence)]
+        true, predicted = (split.classes[number] for number in (mistake.true, mistake.predicted))
+        named = shorten(f"\N{RIGHTWARDS ARROW} {predicted}", most, bold=True, end=ends[1])
+        text(figure, left, top, shorten(true, most, end=ends[0]))
+        text(figure, left, top + line, named, weight="bold")
+        text(figure, left, top + 2 * line, shorten(where(mistake, split), most, SMALL), SMALL, color=QUIET)
         image = split.images[mistake.index]
         show_image(canvas(figure), image, inside(left, top + GRID_WORDS, PANEL, image.shape))
     return figure
-
-
-def _grid_words(figure: Figure, left: float, top: float, mistake: Mistake, split: Split) -> None:
-    """Three lines above an image, each shortened to its column."""
-    most, line = PANEL + GRID_GAP - 0.1, text_height(1, NORMAL)
-    true, predicted = split.classes[mistake.true], f"\N{RIGHTWARDS ARROW} {split.classes[mistake.predicted]}"
-    shares = [f" {share:.1%}".replace(" nan%", "") for share in (mistake.true_probability, mistake.confidence)]
-    text(figure, left, top, shorten(true, most, end=shares[0]))
-    named = shorten(predicted, most, bold=True, end=shares[1])
-    text(figure, left, top + line, named, weight="bold")
-    text(figure, left, top + 2 * line, shorten(where(mistake, split), most, SMALL), SMALL, color=QUIET)
 
 
 MAPS_TEXT, MAPS_BETWEEN = 2.85, 0.3  # inches
@@ -289,7 +284,7 @@ def _draw_panels(
     axes = canvas(figure)
     show_image(axes, image, extents[0])
     for map_, extent in zip(maps, extents[1:4], strict=True):
-        show_map(axes, image, map_, scale, made.grid, extent)
+        show_image(axes, over_image(image, map_, scale, made.grid), extent, "map")
     for extent in extents[:2]:
         draw_outline(axes, hidden, extent)
     show_image(axes, hide(image[None], hidden[None], made.hide)[0], extents[4])
@@ -311,28 +306,16 @@ def _draw_panels(
     text(figure, bar, top + text_height(1, SMALL), unit, SMALL, color=QUIET)
 
 
-def show_map(
-    axes: Axes,
-    image: Images,
-    map_: NDArray[np.float32],
-    scale: float,
-    grid: Grid | None = None,
-    extent: Extent | None = None,
-) -> None:
-    """Draw one map, (h, w) cells coloured from -scale to scale, over a grey copy of its image, uint8 (H, W, 3)."""
+def over_image(image: Images, map_: NDArray[np.float32], scale: float, grid: Grid | None = None) -> Images:
+    """One map, (h, w) cells coloured from -scale to scale, over a grey copy of its image, uint8 (H, W, 3)."""
     values = to_pixels(map_[None], image.shape[:2], grid, smooth=False)[0]
     # Light grey, because dark parts of the image would look like strong evidence.
-    grey = (image.mean(2) - DARKEST) / (255 - DARKEST)
-    axes.imshow(tint(grey, values, scale), interpolation="nearest", extent=extent, label="map")
-    axes.set_aspect("equal" if extent is None else "auto")
-    axes.set_axis_off()
+    return tint((image.mean(2) - DARKEST) / (255 - DARKEST), values, scale)
 
 
 def tint(grey: NDArray[np.floating], values: NDArray[np.floating], scale: float) -> Images:
-    """A grey image, 0 to 1, tinted by values from -scale to scale, (H, W) both; where these are 0 it stays grey.
-
-    Mixing the colours here, to uint8 (H, W, 3), is faster than two overlaid images of matplotlib.
-    """
+    """A grey image, 0 to 1, tinted by values from -scale to scale, (H, W) both; where these are 0 it stays grey."""
+    # Mixing the colours here, to uint8 (H, W, 3), is faster than two overlaid images of matplotlib.
     cover = (STRONGEST * np.sqrt(np.abs(values) / scale))[..., None]
     colours = colormaps[SIGNED_COLOURS](0.5 + values / (2 * scale))[..., :3]
     mixed: Images = (255 * (cover * colours + (1 - cover) * grey[..., None])).round().astype(np.uint8)
@@ -370,9 +353,9 @@ def draw_outline(axes: Axes, hidden: NDArray[np.bool_], extent: Extent) -> None:
         axes.add_collection(lines, autolim=False)
 
 
-def show_image(axes: Axes, image: Images, extent: Extent) -> None:
+def show_image(axes: Axes, image: Images, extent: Extent, label: str | None = None) -> None:
     """Draw one image, uint8 (H, W, 3), without interpolation, into a part of the axes."""
-    axes.imshow(image, interpolation="nearest", extent=extent, aspect="auto")
+    axes.imshow(image, interpolation="nearest", extent=extent, aspect="auto", label=label)
 
 
 def where(mistake: Mistake, split: Split) -> str:
@@ -420,7 +403,7 @@ def plot_map(picture: Images, map_: NDArray[np.floating], grid: Grid | None = No
     axes, left = canvas(figure), MARGIN + shape[1] + GRID_GAP
     show_image(axes, picture, (MARGIN, MARGIN + shape[1], top + shape[0], top))
     extent = left, left + shape[1], top + shape[0], top
-    show_map(axes, picture, map_, scale, grid or Grid.even((map_.shape[0], map_.shape[1]), size), extent)
+    show_image(axes, over_image(picture, map_, scale, grid), extent, "map")
     draw_outline(axes, rank_pixels(values)[0] < values[0].size // 5, extent)
     show_scale(figure, left + shape[1] + 0.15, top, shape[0], scale)
     return figure
