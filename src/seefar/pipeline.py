@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,13 +39,12 @@ from seefar.progress import Progress, showing
 from seefar.report.content import Beside, ReportContent
 from seefar.runs.files import check_place, read_bytes
 from seefar.runs.folder import RunFolder, find_run
-from seefar.runs.store import Store, locked, opened
-from seefar.training.device import plan_training
-from seefar.training.distributed import is_main, load_in_turn, world_size
+from seefar.runs.store import Store, opened
+from seefar.training.distributed import world_size
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
-from seefar.training.run import Run, describe_choice, load_for, load_run, open_run, read_recipe
+from seefar.training.run import Run, load_for, load_run, read_recipe
 
 MOST_SEEDS = 100
 
@@ -129,31 +127,23 @@ def run(
         recipe = replace(recipe, data=data.name, image_size=data.image_size)
     elif data is not None:
         recipe = replace(recipe, data=str(data))
-    images = data if isinstance(data, Data) else load_in_turn(lambda: load_for(recipe, data_dir, progress=progress))
+    images = data if isinstance(data, Data) else load_for(recipe, data_dir, progress=progress)
     check_choices(chosen, images)
     if not 1 <= seeds <= MOST_SEEDS or (seeds > 1 and world_size() > 1):
         raise ChoiceError(f"seeds must be 1 to {MOST_SEEDS}, and 1 in several processes (got {seeds}).")
     machine: dict[str, Any] = {"device": device, "precision": precision}
     machine |= {"checkpoint_minutes": checkpoint_minutes, "compile": compile}
-    if not is_main():  # it takes part in the steps, and exits
-        train(recipe, images, **machine)
-    plan_training(**machine)
-    folder = open_run(recipe, images, name)
-    # A finished run is shown also where nothing can be written.
-    writes = os.access(folder.path, os.W_OK | os.X_OK) or not folder.weights.exists()
-    with showing(progress) as shown, locked(folder.path, shown) if writes else nullcontext():
-        if name is None and (line := describe_choice(folder, recipe, images)):
-            shown.line(line)
+    with showing(progress) as shown:
         common: dict[str, Any] = {"progress": shown, "command": command}
-        trained = train(recipe, images, folder.path, **machine, **common)
+        trained = train(recipe, images, name, **machine, **common)  # of several processes the others exit here
         result = explain_run(trained, images, data_dir=data_dir, evaluated=evaluated, **common, **choices)
         if seeds == 1:
             return result
         others = {}
         for seed in range(recipe.seed + 1, recipe.seed + seeds):
-            name = f"{folder.path.name}-seed-{seed}"
-            other = train(replace(recipe, seed=seed), images, folder.path.with_name(name), **machine, **common)
-            others[name] = evaluate_run(other, images, data_dir=data_dir, **common).predictions.predicted
+            own = trained.folder.path.with_name(f"{trained.folder.path.name}-seed-{seed}")
+            other = train(replace(recipe, seed=seed), images, own, **machine, **common)
+            others[own.name] = evaluate_run(other, images, data_dir=data_dir, **common).predictions.predicted
         joined = OtherRuns(tuple(others), np.stack(list(others.values())))
         return explain_run(trained, images, data_dir=data_dir, others=joined, **common, **choices)
 
@@ -228,7 +218,7 @@ def explain_run(
         job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE, table.PAGE)
         if job.evaluation.mistakes and not job.shown:
             job.progress.line("No mistake has the chosen classes: the figures mistakes and maps are left out.")
-        if table.PAGE.name in job.store.written and job.store.overlay is None:
+        if table.PAGE.name in job.store.written and job.store.root == run.folder.path:
             job.progress.line(f"{run.folder.report} has all mistakes; maps follow")
         job.store.ensure(*table.SHOWN, table.PAGE)
         job.explains_all = chosen.explain == "all"
@@ -419,16 +409,22 @@ def open_finished(
 ) -> tuple[Run | Audit, Data]:
     """A finished training or an audit, and its data: those that it was made with, or the data set called `data`."""
     folder = find_run(name)
-    common: dict[str, Any] = {"data_dir": data_dir, "progress": progress}
     if not folder.audit.exists():
-        run = load_run(folder, device, precision)
-        return run, load_for(run.recipe, name=data, **common)
-    if precision == "bfloat16":
+        run: Run | Audit = load_run(folder, device, precision)
+    elif precision == "bfloat16":
         raise ChoiceError(f"precision must be float32 for {folder}, an audit (got bfloat16): leave it out.")
-    audited = load_audit(folder, device)
-    source = audited.source
-    pictures = load_pictures(data or source.pictures, source.image_size, source.fit, classes=source.classes, **common)
-    return audited, pictures
+    else:
+        run = load_audit(folder, device)
+    return run, _data_of(folder, data, data_dir, progress)
+
+
+def _data_of(folder: RunFolder, name: str | None, data_dir: str | Path | None, progress: Progress | None) -> Data:
+    """The data that a run or an audit was made with, or the data set called `name`."""
+    if not folder.audit.exists():
+        return load_for(read_recipe(folder), data_dir, name, progress=progress)
+    source = load_audit(folder, with_model=False).source
+    common: dict[str, Any] = {"classes": source.classes, "data_dir": data_dir, "progress": progress}
+    return load_pictures(name or source.pictures, source.image_size, source.fit, **common)
 
 
 # ---- Comparison of runs ----
@@ -477,23 +473,17 @@ def compare_runs(
             raise RunError(f"{source} is named twice: name each run once.")
         sources[path] = source
     folders = [source for source in sources.values() if isinstance(source, RunFolder)]
-    test = _test_images(folders, data, data_dir, progress)
+    for folder in folders:  # each must be a run, before data is downloaded
+        if not folder.audit.exists():
+            read_recipe(folder)
+    if folders:
+        test = _data_of(folders[0], data, data_dir, progress).test
+    elif data is not None:
+        test = load_pictures(data, PREDICTED_SIZE, data_dir=data_dir, progress=progress).test
+    else:
+        raise DataError("A file of predictions does not contain the images: pass data (--data cifar10).")
     predicted = {str(one): predicted_classes(one, test, progress=progress) for one in sources.values()}
     return compare(predicted, test.labels, test.classes)
-
-
-def _test_images(
-    folders: Sequence[RunFolder], data: str | None, data_dir: str | Path | None, progress: Progress | None
-) -> Split:
-    """The images that runs are compared on: those of the first folder, or the data set called `data`."""
-    recipes = [None if folder.audit.exists() else read_recipe(folder) for folder in folders]  # each must be a run
-    if recipes and recipes[0]:
-        return load_for(recipes[0], data_dir, data, progress=progress).test
-    if folders:
-        return open_finished(folders[0], data, data_dir=data_dir, progress=progress)[1].test
-    if data is None:
-        raise DataError("A file of predictions does not contain the images: pass data (--data cifar10).")
-    return load_pictures(data, PREDICTED_SIZE, data_dir=data_dir, progress=progress).test
 
 
 def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progress | None = None) -> Labels:

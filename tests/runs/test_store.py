@@ -233,7 +233,6 @@ def test_a_look_at_a_file_of_other_settings_does_not_make_it_the_value(folder: P
         assert job.store.peek(scaled) == "raw of w, t x 1"
         assert job.store.get(scaled) == job.store.peek(scaled) == "raw of w, t x 2"
     assert content(folder)["scaled.txt"] == b"raw of w, t x 2"
-    assert visit(folder, artifacts=[replace(RAW, fits=lambda job, value: False)]).computed == ["raw"]
 
 
 @pytest.mark.parametrize(
@@ -410,7 +409,7 @@ def test_a_second_process_is_refused_or_waits_until_the_first_has_ended(tmp_path
         pass
 
 
-def test_a_second_thread_is_refused_and_the_same_thread_enters_again(tmp_path: Path) -> None:
+def test_a_second_thread_is_refused(tmp_path: Path) -> None:
     refused: list[RunError] = []
 
     def enter() -> None:
@@ -427,10 +426,8 @@ def test_a_second_thread_is_refused_and_the_same_thread_enters_again(tmp_path: P
         return len(refused)
 
     with locked(tmp_path):
-        with locked(tmp_path):
-            assert enter_in_a_thread() == 1
-        assert enter_in_a_thread() == 2  # not unlocked by the inner one
-    assert enter_in_a_thread() == 2
+        assert enter_in_a_thread() == 1
+    assert enter_in_a_thread() == 1
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ def test_without_a_name_the_folder_is_that_of_the_same_training_or_the_next_free
     assert open_run(longer, few) == open_run(TINY, other) == free
     assert train(longer, few, progress=SILENT).folder == free
     assert (open_run(longer, few), open_run(longer, other)) == (free, RunFolder(Path("runs/demo-3")))
-    assert describe_choice(demo, TINY, few) is None
+    assert describe_choice(demo, TINY, few, {}) is None
     for recipe, data, reason in ((longer, few, "epochs 3, not 2"), (TINY, other, "other images")):
-        line = describe_choice(free, recipe, data)
+        line = describe_choice(free, recipe, data, {})
         assert line is not None
         assert all(part in line for part in (reason, "runs/demo ", "runs/demo-2"))
         with pytest.raises(RunError, match=reason):

@@ -45,7 +45,7 @@ class Predict:
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        from seefar.artifacts import measured_grid
+        from seefar.artifacts import MAPS, read_store
         from seefar.data.pictures import read_pictures, unreadable
         from seefar.explanation.explain import Explainer, normalise_map_settings
         from seefar.explanation.pictures import explain_pictures
@@ -57,7 +57,10 @@ class Predict:
         folder = self.out or Path("predictions") / run.folder.path.resolve().name
         check_place(folder)
         settings = normalise_map_settings(run.model, run.image_size, self.maps)
-        explainer = Explainer(seefar.adapt(run.model), settings, measured_grid(run, settings))
+        maps, grid = read_store(run).peek(MAPS), settings.grid
+        if maps is not None and (maps.layer, maps.cells) == (settings.layer, settings.cells):
+            grid = maps.grid  # as measured on the mistakes
+        explainer = Explainer(seefar.adapt(run.model), settings, grid)
         with showing(self.output.progress) as shown:
             read = read_pictures(self.pictures, run.image_size, run.recipe.fit, progress=shown)
             found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)

@@ -38,7 +38,7 @@ from seefar.training import distributed
 from seefar.training.device import Compute, RecordedStep, plan_training
 from seefar.training.history import HistoryRow, TrainingLog, duration, read_history, to_csv
 from seefar.training.recipe import Recipe, few_steps_warning
-from seefar.training.run import Run, finish_training, load_run, open_run, save_weights, training_in
+from seefar.training.run import Run, describe_choice, finish_training, load_run, open_run, save_weights, training_in
 from seefar.training.state import Interrupts, Tally, TrainingState, identify
 
 CPU = torch.device("cpu")
@@ -124,6 +124,8 @@ def train(
         sys.exit(0)  # `joined` leaves the group on the way
     interrupted = False
     with showing(progress) as shown:
+        if folder is None and (line := describe_choice(run_folder, recipe, data, changes.names)):
+            shown.line(line)
         if unfinished:
             session = {"device": compute.device_name, "precision": compute.precision_name}
             with training_in(run_folder, recipe, data, session, command, shown, changes.names), device_errors():
