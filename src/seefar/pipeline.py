@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,9 +35,9 @@ from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18, stem_stride_for
 from seefar.progress import Progress, showing
 from seefar.report.content import Beside, ReportContent
-from seefar.runs.files import check_place, read_bytes
+from seefar.runs.files import check_place
 from seefar.runs.folder import RunFolder, find_run
-from seefar.runs.store import Store, opened
+from seefar.runs.store import opened
 from seefar.training.distributed import world_size
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
@@ -489,14 +487,10 @@ def compare_runs(
 def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progress | None = None) -> Labels:
     """The classes that a run, or a file of predictions, predicts for the test images, int64 (N,).
 
-    From `predictions.npz` if it is of these weights and images, else from the network. A folder without weights, as
-    published results are, must be intact and have `mistakes.csv`; all other predictions are correct.
+    From `predictions.npz` if it is of these weights and images, else from the network.
     """
     if isinstance(folder, Path):
         return Predictions.of(read_predictions(folder, test.classes, len(test), test.files)[0], test).predicted
-    published = Store(folder.path, fact=lambda name: None)
-    if not folder.weights.exists() and published.intact(folder.mistakes.name):
-        return _from_mistakes(folder, test)
     run = load_audit(folder) if folder.audit.exists() else load_run(folder)
     if run.classes != test.classes:
         raise RunError(f"{folder} was trained on other classes than the test images have: choose other runs.")
@@ -506,19 +500,3 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
     if run.model is None:
         raise RunError(f"{folder} is an audit of other test images: only runs on the same images are compared.")
     return predict(run.model, test, progress=progress).predicted
-
-
-def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
-    predicted = test.labels.copy()
-    rows = csv.DictReader(io.StringIO(read_bytes(folder.mistakes, follow=False).decode("utf-8")))
-    try:
-        for row in rows:
-            index, classes = int(row["index"]), test.classes
-            if row["true"] != classes[test.labels[index]]:
-                raise ValueError(f"image {index} is not labelled {row['true']}")
-            predicted[index] = classes.index(row["predicted"])
-    except (KeyError, TypeError, ValueError, IndexError, csv.Error) as error:
-        raise RunError(
-            f"{folder.mistakes} is for other test images ({error}): only runs on the same images are compared."
-        ) from error
-    return predicted

@@ -18,14 +18,7 @@ import tyro
 import seefar
 from seefar.choices import Choices, MapChoices
 from seefar.cli.options import DataDir, Device, Finished, FitName, JsonOutput, Output, RunName, Switch
-from seefar.cli.printing import (
-    print_comparison,
-    print_evaluation,
-    print_faults,
-    print_prediction,
-    print_result,
-    print_triage_json,
-)
+from seefar.cli.printing import print_comparison, print_evaluation, print_prediction, print_result, print_triage
 from seefar.errors import ChoiceError
 
 TEST_IMAGES = 10_000  # of CIFAR-10
@@ -268,10 +261,7 @@ class Triage:
             meaning = f"with {(corrected != test.labels).sum()} labels corrected by {self.notes.name}"
             views.append(replace(accuracy_views(corrected, predicted)[0], name="corrected labels", meaning=meaning))
         same = [net for net, is_same in zip(reference.nets, reference.same_answers(predicted), strict=True) if is_same]
-        if self.output.json:
-            print_triage_json(verdicts, views, same)
-        else:
-            print_faults(self.file, verdicts, views, same)
+        print_triage(self.file, verdicts, views, same, self.output.json)
         if self.name is not None:
             common: dict[str, Any] = {"data_dir": self.data_dir, "progress": progress, "command": ["seefar", *words]}
             kept = seefar.audit(data, self.file, name=self.name, neighbours=False, **common)

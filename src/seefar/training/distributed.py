@@ -54,11 +54,6 @@ def launched() -> bool:
     return _variable("WORLD_SIZE", 1) > 1 and bool(os.environ.get("RANK")) and bool(os.environ.get("MASTER_ADDR"))
 
 
-def local_size() -> int:
-    """Processes of this training on this machine."""
-    return _variable("LOCAL_WORLD_SIZE", 1) if launched() else 1
-
-
 @contextmanager
 def joined() -> Iterator[None]:
     """Within `with`, this process is one of the group that its launcher started; without a launcher nothing happens.
@@ -165,9 +160,10 @@ def check_processes(device: str, batch_size: int) -> None:
     """Refuse more processes than GPUs or images in a batch."""
     if world_size() == 1:
         return
-    most = {"mps": 1, "cuda": torch.cuda.device_count()}.get(device, local_size())
-    if local_size() > most:
-        raise ChoiceError(f"{local_size()} processes need as many GPUs (got {most}): choose fewer, or --device cpu.")
+    here = _variable("LOCAL_WORLD_SIZE", 1)  # on this machine
+    most = {"mps": 1, "cuda": torch.cuda.device_count()}.get(device, here)
+    if here > most:
+        raise ChoiceError(f"{here} processes need as many GPUs (got {most}): choose fewer, or --device cpu.")
     if world_size() > batch_size:
         raise ChoiceError(f"{world_size()} processes need a batch_size of at least {world_size()} (got {batch_size}).")
 
