@@ -32,11 +32,7 @@ PATIENCE = 10.0
 def launch(choice: Launch, words: Sequence[str]) -> bool:
     """Run the command in as many processes as `--processes`; False if this process must do it.
 
-    Raises:
-        ChoiceError: a number is too small.
-        Interrupted: a signal ended them; the state is saved.
-        ProcessError: one of them died.
-        SystemExit: one of them has reported an error.
+    `Interrupted` if a signal ended them, `ProcessError` if one died; if one has reported an error, this process exits.
     """
     for flag, value, least in (("--processes", choice.processes, 1), ("--max-restarts", choice.max_restarts, 0)):
         if value < least:

@@ -100,19 +100,14 @@ class Store:
 
     def present(self, artifact: Artifact[Any]) -> bool:
         """Whether the file is intact and was computed from the current inputs, with any settings."""
-        entry = self.files.get(artifact.name)
-        if entry is None or "from" not in entry or not self.intact(artifact.name):
+        entry, actual = self.files.get(artifact.name, {}), self._entry(artifact.name)
+        if actual is None or "from" not in entry or not actual.items() <= entry.items():
             return False
         if entry["version"] != artifact.version or entry["from"].keys() != {_name(source) for source in artifact.of}:
             return False
         if not all(self.present(source) for source in artifact.of if isinstance(source, Artifact)):
             return False
         return bool(entry["shows"] == self._shown(artifact)) and not self._differs(artifact)
-
-    def intact(self, name: str) -> bool:
-        """Whether a file is in the manifest with the same bytes, whatever its inputs."""
-        entry = self._entry(name)
-        return entry is not None and entry.items() <= self.files.get(name, {}).items()
 
     def get(self, artifact: Artifact[T]) -> T:
         """The value: read from a fresh file, or computed and saved; None if there is no such file for this job."""
@@ -295,10 +290,8 @@ def opened(
 def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iterator[None]:
     """Lock a folder, created if it is missing; the system frees the lock whenever the process ends.
 
-    Another process is waited for so many seconds, with a line. Where there are no locks, a line says so.
-
-    Raises:
-        RunError: another process or thread has locked it, or it cannot be written to.
+    Another process is waited for so many seconds, with a line; then a `RunError`. Where there are no locks, a line says
+    so.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

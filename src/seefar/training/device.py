@@ -95,10 +95,8 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
     """The given device and precision; `auto` is the best on this machine.
 
     CUDA in bfloat16 where its cores have it, else float16 with a loss scaler; MPS in float32; the CPU in bfloat16
-    only where it has it natively (emulated bfloat16 is slower than float32), else float32.
-
-    Raises:
-        ChoiceError: the device is not available, or cannot compute in that precision.
+    only where it has it natively (emulated bfloat16 is slower than float32), else float32. A `ChoiceError` if the
+    device is not available, or cannot compute in that precision.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     kind = next(name for name, usable in available.items() if usable) if device == "auto" else device

@@ -58,10 +58,8 @@ def launched() -> bool:
 def joined() -> Iterator[None]:
     """Within `with`, this process is one of the group that its launcher started; without a launcher nothing happens.
 
-    gloo connects the CPUs, nccl the GPUs. Each process has the GPU of its number on its machine.
-
-    Raises:
-        ProcessError: another process of the group ended early.
+    gloo connects the CPUs, nccl the GPUs. Each process has the GPU of its number on its machine. A `ProcessError` if
+    another process ends early.
     """
     global _group
     if _group is not None or not launched():

@@ -85,7 +85,6 @@ class Recipe:
     """Steps between two lines of the log and the history."""
 
     def __post_init__(self) -> None:
-        """Check types and ranges; NumPy numbers become Python numbers."""
         for field in dataclasses.fields(self):
             value = self._checked_type(field.name, getattr(self, field.name), field.default)
             object.__setattr__(self, field.name, value)
@@ -120,11 +119,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """The recipe that `to_json` wrote; a missing field, as in older runs, has its default.
-
-        Raises:
-            RecipeError: the text is not a recipe.
-        """
+        """The recipe that `to_json` wrote; a missing field, as in older runs, has its default. Else a `RecipeError`."""
         try:
             fields = parse_json(text)
         except ValueError as error:
@@ -241,10 +236,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 def read_recipe(path: str | Path) -> Recipe:
     """A recipe from a `.toml` or `.json` file: fields of `Recipe`, and `base`, the recipe for the other fields.
 
-    Defaults: `base` is `fast`, and `name` is the name of the file.
-
-    Raises:
-        RecipeError: the file is missing, is neither TOML nor JSON, or a field does not exist or is out of range.
+    Defaults: `base` is `fast`, and `name` is the name of the file. A `RecipeError` if it is not a recipe.
     """
     path = expanded(path)
     try:

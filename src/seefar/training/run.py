@@ -72,10 +72,8 @@ def open_run(
 ) -> RunFolder:
     """The folder for a training of this recipe on these images; nothing is written.
 
-    Without a name: the recipe's name, or the first of that with `-2`, `-3`, ... that is free or has this training.
-
-    Raises:
-        RunError: the named folder belongs to another training.
+    Without a name: the recipe's name, or the first of that with `-2`, `-3`, ... that is free or has this training. A
+    `RunError` if the named folder belongs to another training.
     """
     if name is not None:
         folder = find_run(name)
@@ -191,8 +189,7 @@ def read_recipe(folder: RunFolder) -> Recipe:
         return Recipe.from_json(read_bytes(folder.recipe, follow=False).decode("utf-8"))
     except FileNotFoundError as error:
         others = sorted(path.parent.name for path in folder.path.parent.glob("*/recipe.json"))
-        more = f" and {len(others) - 10} more" if len(others) > 10 else ""
-        known = f"runs in {folder.path.parent}: {', '.join(others[:10])}{more}" if others else "no runs beside it"
+        known = f"runs in {folder.path.parent}: {', '.join(others)}" if others else "no runs beside it"
         raise RunError(f"{folder} has no recipe.json ({known}): choose another run, or train one.") from error
     except OSError as error:
         raise not_read(folder.recipe, error) from error
