@@ -126,7 +126,10 @@ def run(
     elif data is not None:
         recipe = replace(recipe, data=str(data))
     images = data if isinstance(data, Data) else load_for(recipe, data_dir, progress=progress)
-    check_choices(chosen, images)
+    chosen_classes(images.classes, chosen.true, chosen.predicted)
+    with torch.random.fork_rng(devices=[]):  # its weights are drawn
+        narrow = ResNet18(len(images.classes), 1, stem_stride=stem_stride_for(images.image_size)).eval()
+    normalise_map_settings(narrow, images.image_size, chosen)  # layers and cells have no width
     if not 1 <= seeds <= MOST_SEEDS or (seeds > 1 and world_size() > 1):
         raise ChoiceError(f"seeds must be 1 to {MOST_SEEDS}, and 1 in several processes (got {seeds}).")
     machine: dict[str, Any] = {"device": device, "precision": precision}
@@ -205,7 +208,7 @@ def explain_run(
     """
     chosen = Choices(**choices)
     if run.model is not None:
-        check_choices(chosen, data, run.model)
+        normalise_map_settings(run.model, data.image_size, chosen)
     chosen_classes(data.classes, chosen.true, chosen.predicted)
     common: dict[str, Any] = {"data_dir": data_dir, "progress": progress, "command": command}
     with _opened_job(run, data, chosen, others, **common) as job:
@@ -302,16 +305,6 @@ def _opened_job(
             if isinstance(run, Audit):
                 run.save(job.store, command)
             yield job
-
-
-def check_choices(choices: Choices, data: Data, model: nn.Module | Classifier | None = None) -> None:
-    """Refuse, before anything is computed, classes, layers and cells that do not exist."""
-    chosen_classes(data.classes, choices.true, choices.predicted)
-    if model is None:
-        stem_stride = stem_stride_for(data.image_size)
-        with torch.random.fork_rng(devices=[]):  # its weights are drawn
-            model = ResNet18(len(data.classes), 1, stem_stride=stem_stride).eval()  # layers and cells have no width
-    normalise_map_settings(model, data.image_size, choices)
 
 
 # ---- Models that were trained elsewhere ----
