@@ -13,13 +13,16 @@ from seefar.training.loop import (
     resize,
     set_rate,
 )
-from seefar.training.recipe import RECIPES, recipe
+from seefar.training.recipe import recipe
 
 
 def test_one_cycle_by_hand() -> None:
     """8 steps, a quarter of them rising to 0.4: 0.2, 0.4, then down in seven equal parts to one part above 0."""
     rates = [learning_rate(recipe("fast", learning_rate=0.4, warm_up=0.25), step, 8) for step in range(1, 9)]
     assert rates == pytest.approx([0.2, 0.4] + [0.4 * part / 7 for part in (6, 5, 4, 3, 2, 1)])
+    rates = [learning_rate(recipe("fast", warm_up=0.0), step, 5) for step in range(1, 6)]
+    assert rates == pytest.approx([0.2 * part / 6 for part in (5, 4, 3, 2, 1)])
+    assert {learning_rate(recipe("seed"), step, 9) for step in range(1, 10)} == {0.001}
 
 
 def test_decay_is_for_kernels_only_and_the_biases_of_norms_have_a_rate_of_their_own(shapes: Data) -> None:
@@ -55,26 +58,14 @@ def test_fused_sgd_takes_the_same_steps(shapes: Data) -> None:
     assert float(there) == pytest.approx(plain) == 3.2  # 16 times the rate of the others
 
 
-def test_one_cycle_without_warm_up_only_falls_and_a_constant_rate_is_constant() -> None:
-    rates = [learning_rate(recipe("fast", warm_up=0.0), step, 5) for step in range(1, 6)]
-    assert rates == pytest.approx([0.2 * part / 6 for part in (5, 4, 3, 2, 1)])
-    assert {learning_rate(recipe("seed"), step, 9) for step in range(1, 10)} == {0.001}
-
-
 def test_sizes_share_the_epochs_evenly(shapes: Data) -> None:
     def sizes(epochs: int, *scales: float) -> list[int]:
         changed = recipe("fast", epochs=epochs, scales=scales)
         return [image_size(changed, shapes, epoch) for epoch in range(epochs)]
 
     assert sizes(5, 0.5, 0.625, 0.75, 0.875, 1.0) == [16, 20, 24, 28, 32]
-    assert sizes(4, 0.5, 0.75) == [16, 16, 24, 24]
     assert sizes(3, 0.5, 0.75) == [16, 16, 24]
-    assert sizes(7, 0.5, 1.0) == [16, 16, 16, 16, 32, 32, 32]
     assert sizes(2, 0.5, 0.625, 1.0) == [20, 32]  # the last epoch is at the last scale
-    assert sizes(1, 0.5, 0.625, 1.0) == [32]
-    quick = RECIPES["quick"].scales
-    assert [sizes(epochs, *quick)[-1] for epochs in range(1, 12)] == [32] * 11
-    assert sizes(4, *quick) == [16, 16, 20, 32]
     assert sizes(3, 0.25, 0.375, 0.5) == [12, 12, 16]  # 8 would leave the last stage one cell
     growing = recipe("fast", epochs=4, scales=(0.5, 1.0))
     assert [image_cost(growing, shapes, epoch) for epoch in range(4)] == [0.25, 0.25, 1, 1]  # convolutions, by pixels
@@ -90,12 +81,7 @@ def test_resize_averages_when_it_halves_and_leaves_its_own_size_alone() -> None:
     torch.testing.assert_close(resize(stripes, 16)[..., 2:-2], torch.full((1, 3, 16, 12), 0.5))
 
 
-def test_first_weights_depend_on_the_recipes_seed_and_not_on_the_global_state(
-    shapes: Data, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seeded: list[int] = []
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
-    monkeypatch.setattr(torch.mps, "manual_seed", seeded.append)
+def test_first_weights_depend_on_the_recipes_seed_and_not_on_the_global_state(shapes: Data) -> None:
     one = build_model(recipe("fast", width=2), shapes)
     torch.default_generator.manual_seed(2)
     state = torch.random.get_rng_state()
@@ -103,4 +89,3 @@ def test_first_weights_depend_on_the_recipes_seed_and_not_on_the_global_state(
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(one.conv1.weight, same.conv1.weight)
     assert not torch.equal(one.conv1.weight, other.conv1.weight)
-    assert seeded == []
