@@ -76,14 +76,6 @@ def test_a_folder_in_the_place_of_a_file_is_named(
     assert str(path) in printed
 
 
-def test_names_with_escape_sequences_are_printed_as_text(tiny: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    (tiny.folder.path / "\x1b[31mred").touch()
-    assert main(["verify", str(tiny.folder)]) == 2
-    printed = capsys.readouterr().err
-    assert "\x1b" not in printed
-    assert "\\x1b[31mred" in printed
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "words"), [("faults", ["--moments", "6"]), ("fuzz", ["--seed", "3", "--count", "20"])]

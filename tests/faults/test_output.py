@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 from io import StringIO
@@ -14,7 +13,6 @@ import pytest
 
 from seefar.errors import RunError
 from seefar.progress import Display, LastingOutput
-from seefar.runs.arrays import load_tensors
 from seefar.runs.folder import RunFolder, verify
 
 SEEFAR = (sys.executable, "-m", "seefar")
@@ -37,25 +35,21 @@ class Broken(StringIO):
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO])
 def test_what_nobody_reads_is_dropped(number: int) -> None:
     stream = Broken(number)
-    out = LastingOutput(stream)
     for words in ("one", "two", "three"):
-        out.write(words)
-        out.flush()
+        LastingOutput(stream).write(words)
     assert stream.getvalue() == "one"
 
 
 def test_results_that_a_full_disk_has_no_room_for_are_an_error_and_progress_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    out = LastingOutput(Broken(errno.ENOSPC))
-    out.write("one")
-    with pytest.raises(RunError, match="No space left on device"):
-        out.write("two")
     stream = Broken(errno.ENOSPC)
     monkeypatch.setattr(sys, "stderr", stream)
     for line in ("one", "two"):
         Display().line(line)
     assert stream.getvalue() == "one"
+    with pytest.raises(RunError, match="No space left on device"):
+        LastingOutput(stream).write("two")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
@@ -86,23 +80,3 @@ def test_a_job_whose_reader_has_seen_enough_is_done_to_its_end(tmp_path: Path) -
         assert process.wait(300) == 0
     assert run.report.exists()
     assert verify(run) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
-def test_a_training_without_a_reader_is_saved_when_it_is_stopped(tmp_path: Path, terminal: bool) -> None:
-    """As Ctrl-C does where `| tee` gets it too, and a terminal that is closed."""
-    from test_interruptions import wait_for_rows
-
-    run = RunFolder(tmp_path / "run")
-    reader, writer = os.openpty() if terminal else os.pipe()
-    words = [*SEEFAR, "train", *DEMO, "--epochs", "500", "--name", str(run)]
-    with subprocess.Popen(words, stdout=writer, stderr=writer) as process:
-        os.close(writer)
-        wait_for_rows(run, process, 2)
-        os.close(reader)
-        wait_for_rows(run, process, 3)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
-    about = load_tensors(run.checkpoint)[1]
-    assert about["step"] == about["rows"] == run.history.read_bytes().count(b"\n") - 1

@@ -27,17 +27,9 @@ def test_packages_threads_and_instructions_are_named() -> None:
     assert found["machine"]["instructions"] in torch.__config__.show()  # "CPU capability usage: AVX2"
 
 
-def test_a_gpu_is_named_with_its_driver_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = SimpleNamespace(name="NVIDIA H100", total_memory=80 << 30, major=9, minor=0)
+def test_a_gpu_is_named_with_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _number: gpu)
-
-    def run(_words: list[str], **_options: object) -> SimpleNamespace:
-        return SimpleNamespace(stdout="550.54\n")
-
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stdout="550.54\n"))
     found = provenance()["machine"]["gpu"]
-    about = [found[name] for name in ("name", "memory_mib", "capability", "driver")]
-    assert about == ["NVIDIA H100", 80 * 1024, "9.0", "550.54"]
-    assert found["float32_convolutions"] in ("tf32", "ieee")
+    assert (found["name"], found["driver"]) == ("NVIDIA H100", "550.54")

@@ -18,7 +18,6 @@ import seefar
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import ChoiceError, SeefarError
-from seefar.evaluation.given import read_predictions
 from seefar.runs.folder import verify
 from seefar.training import distributed
 
@@ -51,9 +50,8 @@ def test_figures_follow_no_backend_and_no_matplotlibrc_of_the_current_folder(bac
 
 
 def test_the_home_of_nobody_is_a_path_that_is_missing() -> None:
-    for use in (verify, lambda path: read_predictions(path, "abc", 3), seefar.load_data):
-        with pytest.raises(SeefarError, match="nobody-here"):
-            use("~nobody-here/p.csv")
+    with pytest.raises(SeefarError, match="nobody-here"):
+        verify("~nobody-here/p.csv")
 
 
 @pytest.mark.parametrize("empty", ["WORLD_SIZE", "RANK", "MASTER_ADDR"])
