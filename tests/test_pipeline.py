@@ -280,7 +280,9 @@ def test_what_cannot_be_done_is_refused_before_the_training(
     assert not (tmp_path / "run").exists()
 
 
-def test_data_of_other_classes_or_of_another_size_are_refused(tiny: Run, few: Data, finished: Path) -> None:
+def test_data_of_other_classes_or_of_another_size_and_other_layers_are_refused(
+    tiny: Run, few: Data, finished: Path
+) -> None:
     def changed(split: seefar.Split, **values: Any) -> seefar.Split:
         return replace(split, masks=None, **values)
 
@@ -290,6 +292,8 @@ def test_data_of_other_classes_or_of_another_size_are_refused(tiny: Run, few: Da
     for data, named in ((renamed, "new circle"), (small, "16")):
         with pytest.raises(DataError, match=named):
             seefar.evaluate_run(tiny, data, progress=SILENT)
+    with pytest.raises(ChoiceError, match="layer9"):
+        explain(tiny, few, layer="layer9")
     assert content(tiny.folder.path) == content(finished)
 
 

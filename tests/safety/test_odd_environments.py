@@ -15,7 +15,6 @@ import pytest
 from tiny_job import TINY
 
 import seefar
-from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import ChoiceError, SeefarError
 from seefar.runs.folder import verify
@@ -27,17 +26,6 @@ main(["--version"])
 import matplotlib
 print(matplotlib.get_backend(), matplotlib.rcParams["text.usetex"], matplotlib.rcParams["font.size"])
 """
-
-
-@pytest.mark.parametrize("columns", ["1", "-5", "abc"])
-def test_the_help_ends_in_any_terminal(
-    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", columns)
-    with pytest.raises(SystemExit) as stop:
-        main(["verify", "--help"])
-    assert stop.value.code == 0
-    assert "Run folder" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("backend", ["nonsense", ""])
