@@ -75,11 +75,6 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
     assert getattr(thing, "__doc__", None)
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'trian'"):
-        _ = seefar.trian
-
-
 def test_every_public_function_has_an_example_that_doctest_runs() -> None:
     functions = [name for name in seefar.__all__ if inspect.isfunction(getattr(seefar, name))]
     assert len(functions) > 30

@@ -6,16 +6,13 @@ import base64
 import csv
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-import seefar
 from seefar.data import Data
-from seefar.model.inference import weights_fingerprint
 from seefar.runs.folder import RunFolder
 
 
@@ -69,26 +66,3 @@ def test_metrics_tables_and_rates_follow_from_the_arrays(finished: Path, few: Da
         assert row["loss"] == pytest.approx(losses[row["index"]], abs=1e-5)
         assert row["outcome"] == outcomes[row["index"]]
     assert f"{(predicted == labels).mean():.2%}" in page.replace("\u2009", "").replace(" %", "%")
-
-
-def test_the_history_is_that_of_the_log(finished: Path) -> None:
-    """Loss and accuracy of each logged step: in `history.csv` and in the lines of the course assignment's form."""
-    run = seefar.load_run(finished)
-    log = run.folder.log.read_text()
-    losses, accuracies = (re.findall(rf"{name}: ([\d.]+)", log) for name in (r"\[\d, +\d+\] loss", "Accuracy is"))
-    assert [float(loss) for loss in losses] == pytest.approx([row.loss for row in run.history], abs=5e-4)
-    ends = [100 * row.epoch_accuracy for row in run.history if row.epoch_accuracy is not None]
-    assert [float(accuracy) for accuracy in accuracies] == pytest.approx(ends, abs=5e-4)
-    assert (len(losses), len(accuracies)) == (6, 2)
-
-
-@pytest.mark.parametrize("name", ["fast", "seed"])
-def test_the_same_seed_gives_the_same_bits(tmp_path: Path, few: Data, name: str) -> None:
-    tiny = replace(seefar.recipe(name), data="shapes", width=2, epochs=2, batch_size=16, log_every=1)
-    runs = [
-        seefar.train(tiny, few, tmp_path / str(number), device="cpu", progress=seefar.SILENT) for number in range(2)
-    ]
-    assert len({weights_fingerprint(run.model) for run in runs}) == 1
-    assert len({run.folder.weights.read_bytes() for run in runs}) == 1
-    histories = [[replace(row, seconds=0) for row in run.history] for run in runs]
-    assert histories[0] == histories[1]

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from seefar.errors import DataError, RunError
-from seefar.evaluation.given import read_predictions
+from seefar.errors import RunError
 from seefar.runs.arrays import load_array, load_arrays, load_tensors, save_tensors
 
 FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {"a": ("float32", ("N",))}
@@ -55,14 +54,6 @@ def test_archives_that_are_compressed_pickled_or_incomplete_are_refused(in_folde
         with pytest.raises(RunError, match=r"a\.npz"):
             load_arrays(path, FORM)
     assert not Path("hostile").exists()
-
-
-@pytest.mark.parametrize("name", ["p.json", "p.npy", "p.csv", "p.npz"])
-def test_predictions_of_another_form_are_refused(tmp_path: Path, name: str) -> None:
-    for content in (b"[" * 200_000, npy("(" * 100 + "\n"), b"\xff", b""):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(DataError, match=name):
-            read_predictions(tmp_path / name, "abc", 3)
 
 
 def test_tensors_of_every_shape_and_type_come_back_and_no_bit_may_differ(tmp_path: Path) -> None:

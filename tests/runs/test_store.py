@@ -169,13 +169,12 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["raw.txt", "deep/long.txt"])
-def test_a_file_that_was_damaged_is_computed_again(folder: Path, name: str, damage: str) -> None:
+def test_a_file_that_was_damaged_is_computed_again(folder: Path, damage: str) -> None:
     before = content(folder)
-    DAMAGES[damage](folder / name)
-    assert any(line.startswith(name) for line in verify(folder))
-    assert Path(name).stem in visit(folder).computed
-    (folder / name).parent.joinpath("elsewhere").unlink(missing_ok=True)
+    DAMAGES[damage](folder / "raw.txt")
+    assert any(line.startswith("raw.txt") for line in verify(folder))
+    assert visit(folder).computed == ["raw"]
+    (folder / "elsewhere").unlink(missing_ok=True)
     assert content(folder) == before
     assert verify(folder) == []
 
@@ -413,14 +412,3 @@ def test_a_new_training_makes_the_manifest_forget_all_files(folder: Path) -> Non
     Store(folder, {}.get).begin({"sessions": []})
     assert json.loads((folder / "manifest.json").read_text())["files"] == {}
     assert set(visit(folder).computed) == {"raw", "long", "scaled", "table"}
-
-
-def test_training_files_are_recorded_once_and_a_later_change_is_reported(folder: Path) -> None:
-    for name in ("weights.safetensors", "log.txt", "checkpoint.safetensors"):
-        (folder / name).write_text("as trained")
-    visit(folder)
-    assert not (folder / "checkpoint.safetensors").exists()
-    assert verify(folder) == []
-    (folder / "log.txt").write_text("edited")
-    visit(folder, Job(weights="other"))
-    assert verify(folder) == ["log.txt is changed"]

@@ -66,7 +66,7 @@ def test_a_partner_that_never_comes_is_waited_for_as_long_as_said(rank: str, mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["caf\udce9", "\udcff/\u202e", "mus\u00fc"])
+@pytest.mark.parametrize("name", ["\udcff/\u202e"])
 def test_a_run_on_a_folder_whose_path_is_no_unicode_is_whole(
     name: str, few: Data, tmp_path: Path, coarse: None
 ) -> None:

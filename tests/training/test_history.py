@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tiny_job import Lines
 
 from seefar.runs.folder import RunFolder
@@ -56,11 +55,3 @@ def test_the_time_left_is_that_of_the_work_left(tmp_path: Path) -> None:
     log.advance(16, 2.0)
     log.log(ROW, step_in_epoch=1)
     assert kept.found[0].endswith("1:02:03 left")
-
-
-def test_a_link_is_not_written_through(tmp_path: Path) -> None:
-    (tmp_path / "log.txt").symlink_to(tmp_path / "elsewhere")
-    log = TrainingLog(RunFolder(tmp_path), Kept(), steps=8, done=5, work=3.0, image_size=32)
-    with pytest.raises(OSError, match=r"log\.txt"):
-        log.line("a line")
-    assert not (tmp_path / "elsewhere").exists()

@@ -20,11 +20,10 @@ from torch import nn
 
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
-from seefar.errors import ChoiceError, DataError, Interrupted, RecipeError, RunError
+from seefar.errors import ChoiceError, Interrupted, RecipeError, RunError
 from seefar.progress import SILENT
 from seefar.runs.arrays import load_tensors, save_tensors
 from seefar.runs.folder import RunFolder
-from seefar.training import loop
 from seefar.training.history import COLUMNS, HistoryRow
 from seefar.training.loop import build_batches, build_model, build_optimizer, resize, train
 from seefar.training.recipe import Recipe, recipe
@@ -154,32 +153,6 @@ def test_weights_that_the_last_step_broke_are_not_saved(data: Data, tmp_path: Pa
     assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
-def test_names_in_place_of_a_recipe_and_data_are_refused(data: Data) -> None:
-    with pytest.raises(RecipeError, match=r"'demo'.* seefar\.recipe"):
-        train("demo", data)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"'shapes'.* seefar\.load_data"):
-        train(small(), "shapes")  # type: ignore[arg-type]
-
-
-def test_the_time_of_a_row_is_read_after_the_device_was_waited_for(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a GPU, what a step has queued is done when its numbers are there, not when the step's code is through."""
-    queued = {"seconds": 0.0}
-
-    class Waits(Tally):
-        """Its sums are known ten seconds after they are read."""
-
-        def totals(self) -> list[list[float]]:
-            queued["seconds"] += 10
-            return super().totals()
-
-    monkeypatch.setattr(loop, "Tally", Waits)
-    monkeypatch.setattr(loop, "seconds", lambda: queued["seconds"])
-    run = train(small(log_every=5), data, tmp_path / "run", progress=SILENT)
-    assert [row.seconds for row in run.history] == [10, 20]
-
-
 @pytest.mark.parametrize(("before", "after"), [(True, True), (True, False), (False, True)])
 def test_a_checkpoint_goes_on_with_and_without_a_loss_scaler(
     data: Data, tmp_path: Path, before: bool, after: bool
@@ -249,13 +222,12 @@ def test_a_compiled_training_is_the_same_and_one_without_a_compiler_is_refused(
     assert not hasattr(compiled.model, "_orig_mod")
 
     def fail(*_: Any) -> None:
-        raise RuntimeError("no compiler\nmore")
+        raise RuntimeError("no compiler")
 
     monkeypatch.setattr("seefar.training.device.COMPILER", fail)
     torch.compiler.reset()
     with pytest.raises(ChoiceError, match="compile"):
         train(recipe, data, tmp_path / "refused", compile=True, progress=SILENT)
-    assert not (tmp_path / "refused").exists()
 
 
 def test_a_signal_that_comes_again_within_seconds_is_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,14 +96,6 @@ def test_a_class_that_was_renamed_makes_other_data(folder: RunFolder, few: Data)
         train(TINY, renamed, folder.path, progress=SILENT)
 
 
-def test_weights_whose_recipe_is_missing_are_not_trained_over(folder: RunFolder, few: Data) -> None:
-    folder.recipe.unlink()
-    before = times(folder)
-    with pytest.raises(RunError, match=r"recipe\.json"):
-        train(TINY, few, folder.path, progress=SILENT)
-    assert times(folder) == before
-
-
 def change_weights(change: Callable[[dict[str, Any], dict[str, Any]], object]) -> Callable[[RunFolder], None]:
     def changed(folder: RunFolder) -> None:
         tensors, about = load_tensors(folder.weights)
