@@ -56,12 +56,7 @@ class MapChoices:
 
 @dataclass(frozen=True)
 class Choices(MapChoices):
-    """Which mistakes to show, and how mistakes are explained.
-
-    Examples:
-        >>> Choices(top=20, order="confidence").method
-        'gradcam'
-    """
+    """Which mistakes to show, and how mistakes are explained."""
 
     top: int = 10
     """How many mistakes to show, 1 to 100."""

@@ -51,15 +51,8 @@ MOST_SEEDS = 100
 class Result:
     """What the pipeline returns.
 
-    Attributes:
-        run: the trained network and its history, or an audit.
-        evaluation: predictions, metrics and all mistakes.
-        analysis: faults, accuracy views, label issues, confused pairs, slices.
-        calibrations: how well the probabilities agree with the accuracy.
-        explanation: of the mistakes that are explained; None for an audit of predictions without a model.
-        shown: the mistakes in the figures, in their order.
-        neighbours: the nearest training images of all mistakes; None if they were not computed.
-        leaks: what the test images share with the training images; likewise None.
+    `explanation` is None for an audit without a model; `shown` are the mistakes in the figures, in their order;
+    `neighbours` and `leaks` are None if they were not computed.
     """
 
     run: Run | Audit

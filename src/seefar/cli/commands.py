@@ -15,17 +15,7 @@ import tyro
 
 import seefar
 from seefar.choices import BUILT_IN, Choices, InferencePrecision
-from seefar.cli.options import (
-    Elsewhere,
-    Finished,
-    FitName,
-    JsonOutput,
-    Launch,
-    Machine,
-    Output,
-    Place,
-    RunName,
-)
+from seefar.cli.options import Elsewhere, Finished, FitName, JsonOutput, Launch, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
 from seefar.errors import RunError
 from seefar.progress import SILENT, Progress, showing

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from seefar.progress import Progress
     from seefar.runs.folder import RunFolder
 
-CONFUSED_PAIRS = 3
-EXAMPLES = 3  # of clear model errors
-
 
 def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     """Accuracy with its interval, recall of each class, number of mistakes, most confused pairs."""
@@ -40,7 +37,7 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     for one in metrics.classes:
         print(f"  {one.name:12s} {'-' if one.recall is None else f'{one.recall:6.1%}'} of {one.n}")
     names = [one.name for one in metrics.classes]
-    most = count_confusions(metrics.confusion)[:CONFUSED_PAIRS]
+    most = count_confusions(metrics.confusion)[:3]
     confused = "; ".join(f"{names[true]} predicted as {names[predicted]} {n}" for true, predicted, n in most)
     if confused:
         confused = f", most frequent: {confused}"
@@ -173,7 +170,7 @@ def print_triage(
     print("Accuracy, with its 95% interval:")
     for view in views:
         print(f"  {view}")
-    clearest = sorted((one for one in verdicts if one.fault == "model"), key=lambda one: one.nets_wrong or 0)[:EXAMPLES]
+    clearest = sorted((one for one in verdicts if one.fault == "model"), key=lambda one: one.nets_wrong or 0)[:3]
     if clearest:
         print("Worth a look first:")
     for verdict in clearest:

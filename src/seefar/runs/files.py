@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
@@ -103,11 +102,6 @@ def read_table(path: str | Path) -> list[list[str]]:
         if len(row) != len(rows[0]):
             raise DataError(f"{path} has {counted(len(row), 'cell')} in line {number} and {len(rows[0])} in its first.")
     return rows
-
-
-def is_finite_number(value: object) -> bool:
-    """Whether a value of JSON is a number that a float holds; `math.isfinite` fails at an integer that is too large."""
-    return (type(value) is int or type(value) is float) and abs(value) <= sys.float_info.max  # false for NaN
 
 
 @contextmanager

@@ -1,7 +1,6 @@
-"""The store: the files of a run folder, the inputs of each, and whether each is still valid.
+"""The store: a file is *fresh* if its bytes match the manifest and its recorded inputs match the current ones.
 
-A file is *fresh* if its bytes match the manifest and its recorded inputs match the current ones. Fresh files are read;
-everything else is computed again. No other module checks whether a file is still valid.
+Fresh files are read; everything else is computed again. No other module checks whether a file is still valid.
 """
 
 from __future__ import annotations
@@ -73,14 +72,10 @@ class Artifact(Generic[T]):
 
 
 class Store:
-    """The artifacts of one run folder.
+    """The artifacts of one run folder; `root` is where to write instead, if `folder` cannot be written to.
 
-    Args:
-        folder: the run folder.
-        fact: the current value of a fact, such as the fingerprint of the weights; None if it is unknown now, which
-            counts as unchanged.
-        job: the argument of `compute`, `settings` and `enough` of the artifacts.
-        root: where to write instead, if `folder` cannot be written to.
+    `fact` gives the current value of a fact, such as the fingerprint of the weights; None if it is unknown now, which
+    counts as unchanged. `job` is the argument of `compute`, `settings` and `enough` of the artifacts.
     """
 
     def __init__(

@@ -1,8 +1,7 @@
-"""Distributed training: several processes, each with its part of every batch, over torch.distributed.
+"""Distributed training: several processes, each with its part of every batch; only the training step is distributed.
 
-Only the training step is distributed. Rank 0, the main process, alone opens the run folder, prints, and evaluates what
-was trained. Within `joined()` the processes that a launcher started are one group; without a launcher each function
-here does nothing. All ranks must call the collective ones in the same order, or they wait for each other.
+Rank 0, the main process, alone opens the run folder, prints, and evaluates. Within `joined()` the processes are one
+group, and must call these functions in the same order; without a launcher each function does nothing.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import tyro
 
 from seefar.choices import Border, Fit, Flip, one_spelling
 from seefar.errors import RecipeError, counted
-from seefar.runs.files import expanded, is_finite_number, parse_json, read_bytes
+from seefar.runs.files import expanded, parse_json, read_bytes
 
 Schedule = Literal["one-cycle", "constant"]
 
@@ -103,7 +104,7 @@ class Recipe:
             return first if first == second else (first, second)
         if isinstance(default, tuple) and isinstance(value, Iterable):
             return tuple(self._checked_type(name, part, 0.0) for part in value)
-        if isinstance(default, float) and is_finite_number(value):
+        if isinstance(default, float) and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # not NaN
             return float(value)
         if type(value) is not type(default) or isinstance(default, float):
             kinds = {str: "a string", bool: "True or False", int: "an integer", float: "a finite number"}
