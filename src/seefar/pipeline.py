@@ -44,8 +44,6 @@ from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
 from seefar.training.run import Run, load_for, load_run, read_recipe
 
-MOST_SEEDS = 100
-
 
 @dataclass(frozen=True, repr=False)
 class Result:
@@ -123,8 +121,8 @@ def run(
     with torch.random.fork_rng(devices=[]):  # its weights are drawn
         narrow = ResNet18(len(images.classes), 1, stem_stride=stem_stride_for(images.image_size)).eval()
     normalise_map_settings(narrow, images.image_size, chosen)  # layers and cells have no width
-    if not 1 <= seeds <= MOST_SEEDS or (seeds > 1 and world_size() > 1):
-        raise ChoiceError(f"seeds must be 1 to {MOST_SEEDS}, and 1 in several processes (got {seeds}).")
+    if not 1 <= seeds <= 100 or (seeds > 1 and world_size() > 1):
+        raise ChoiceError(f"seeds must be 1 to 100, and 1 in several processes (got {seeds}).")
     machine: dict[str, Any] = {"device": device, "precision": precision}
     machine |= {"checkpoint_minutes": checkpoint_minutes, "compile": compile}
     with showing(progress) as shown:
