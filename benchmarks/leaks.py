@@ -1,19 +1,23 @@
 """Near-duplicates that are found of planted ones, on CIFAR-10; and how many are found where none was planted.
 
-    python benchmarks/leaks.py --planted 200 > results/leaks.json
+    python benchmarks/leaks.py --planted 200 --cifair duplicates_cifar10.csv > results/leaks.json
 
 `--planted` training images are copied, changed, and looked for among all 50,000: copies, re-encoded, resized, mirrored
 and cropped ones. `test_set` is what is found among the official test images;
 those whose training image has another label are counted. `--pairs` writes all of them to a file, for inspection.
+`--cifair` is the list that Barz & Denzler (2019) annotated by hand, `meta/duplicates_cifar10.csv` of their repository
+https://github.com/cvjena/cifair: near-duplicates from one photograph (judgment 1), and very similar photographs (2).
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import time
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +25,7 @@ from PIL import Image
 
 from seefar.data import load_data
 from seefar.evaluation.metrics import wilson_interval
-from seefar.explanation.leaks import find_duplicates, find_leaks
+from seefar.explanation.leaks import Duplicate, find_duplicates, find_leaks
 from seefar.runs.provenance import provenance
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -78,11 +82,29 @@ def share(count: int, n: int) -> dict[str, Any]:
     return {"count": count, "n": n, "share": count / n, "interval": wilson_interval(count, n)}
 
 
+def compared(found: list[Duplicate], list_of_cifair: Path) -> dict[str, Any]:
+    """How many of the test images of a list, by its judgment, are found; and with the same training image."""
+    partner = {one.index: one.training for one in found}
+    with list_of_cifair.open(encoding="utf-8", newline="") as file:
+        rows = [tuple(int(row[name]) for name in ("TestID", "TrainID", "Judgment")) for row in csv.DictReader(file)]
+    judged: dict[str, Any] = {"source": "https://github.com/cvjena/cifair, meta/duplicates_cifar10.csv"}
+    for judgment, name in ((0, "exact"), (1, "near_duplicate"), (2, "very_similar")):
+        listed = [(test, training) for test, training, how in rows if how == judgment]
+        judged[name] = {
+            "listed": len(listed),
+            "found": sum(test in partner for test, _ in listed),
+            "with_the_same_training_image": sum(partner.get(test) == training for test, training in listed),
+        }
+    judged["found_and_not_listed"] = len(partner.keys() - {test for test, _, _ in rows})
+    return judged
+
+
 def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--planted", type=int, default=1000)
     parser.add_argument("--test", type=int)
+    parser.add_argument("--cifair", type=Path, help="the list of Barz & Denzler, a CSV file")
     parser.add_argument("--pairs", help="where to write the pairs of the test set, for inspection")
     chosen = parser.parse_args()
     data = load_data("cifar10")
@@ -104,7 +126,8 @@ def main() -> None:
         with open(chosen.pairs, "w", encoding="utf-8") as file:
             json.dump(sorted(rows), file)
     result = {
-        "command": f"python benchmarks/leaks.py --planted {chosen.planted}",
+        "command": f"python benchmarks/leaks.py --planted {chosen.planted}"
+        + (" --cifair duplicates_cifar10.csv" if chosen.cifair else ""),
         **provenance(),
         "planted": planted,
         "test_set": {
@@ -115,6 +138,7 @@ def main() -> None:
             "least_likeness_of_other_label": min((one.likeness for one in leaks.other_label), default=None),
             "seconds": seconds,
             "processor_seconds": processor,
+            "cifair": compared(duplicates, chosen.cifair) if chosen.cifair else None,
         },
     }
     print(json.dumps(result, indent=2))

@@ -3,7 +3,7 @@
     python benchmarks/retraining.py > results/retraining.json
 
 `demo`, of half its width, is trained on 2,000 images of `shapes`. Its labels are right and its shapes visible, so every
-mistake is the model's own. For each of the first 40 mistakes the 10 nearest training images of the predicted class are
+mistake is the model's own. For each of the first 100 mistakes the 10 nearest training images of the predicted class are
 left out, for 20 mistakes at once, since a training each would take 20 times as long. Beside it as many images of the
 same classes are left out by chance, and none. Each is trained with three seeds that differ from the first training's:
 that alone repairs mistakes, so only the difference to `random` counts.
@@ -38,7 +38,7 @@ from seefar.runs.provenance import provenance
 from seefar.training.run import Run
 
 TRAIN, TEST = 2000, 1000
-MISTAKES, LEFT_OUT, GROUP, SEEDS = 40, 10, 20, (1, 2, 3)
+MISTAKES, LEFT_OUT, GROUP, SEEDS = 100, 10, 20, (1, 2, 3)
 RECIPE = seefar.recipe("demo", width=8, batch_size=64)
 RESAMPLES = 2000
 

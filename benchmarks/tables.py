@@ -164,7 +164,7 @@ def cost(measured: dict[str, Any]) -> str:
 
 def quick(measured: dict[str, Any]) -> str:
     """The test accuracy of each seed."""
-    lines = ["| seed | test accuracy | 95 % interval | training |", "|---|---|---|---|"]
+    lines = ["| seed | test accuracy | 95% interval | training |", "|---|---|---|---|"]
     for run in measured["runs"]:
         low, high = run["interval"]
         minutes, seconds = divmod(round(run["seconds"]), 60)
@@ -180,11 +180,11 @@ def triage(measured: dict[str, Any]) -> str:
     def per_cent(share: float, interval: list[float]) -> str:
         return f"{share:.2%} | {interval[0]:.2%} to {interval[1]:.2%}"
 
-    lines = ["| fault | mistakes | share | 95 % interval |", "|---|---|---|---|"]
+    lines = ["| fault | mistakes | share | 95% interval |", "|---|---|---|---|"]
     for fault, found in measured["faults"].items():
         low, high = found["interval"]
         lines.append(f"| `{fault}` | {found['mistakes']} | {found['share']:.0%} | {low:.0%} to {high:.0%} |")
-    lines += ["", "| accuracy | 95 % interval | images | which |", "|---|---|---|---|"]
+    lines += ["", "| accuracy | 95% interval | images | which |", "|---|---|---|---|"]
     for view in measured["accuracy"]:
         lines.append(f"| {per_cent(view['accuracy'], view['interval'])} | {view['n']:,} | {view['meaning']} |")
     lines += ["", "| net | mistakes | `label` | `ambiguous` | `hard` | `model` |", "|---|---|---|---|---|---|"]
@@ -204,7 +204,7 @@ def triage(measured: dict[str, Any]) -> str:
 
 
 def percent(rate: dict[str, Any] | None) -> str:
-    """A share with its 95 % interval."""
+    """A share with its 95% interval."""
     return "-" if rate is None else "{:.0%} ({:.0%} to {:.0%})".format(rate["share"], *rate["interval"])
 
 
@@ -288,7 +288,7 @@ def seed(published: dict[str, Any]) -> str:
         published_loss = sum(losses) / len(losses)
         accuracy = 100 * rows[-1].epoch_accuracy
         lines.append(
-            f"| {their['epoch']} | {loss:.3f} | {published_loss:.3f} | {accuracy:.2f} % | {their['accuracy']:.2f} % |"
+            f"| {their['epoch']} | {loss:.3f} | {published_loss:.3f} | {accuracy:.2f}% | {their['accuracy']:.2f}% |"
         )
     return "\n".join(lines)
 
@@ -316,7 +316,7 @@ def gpu_tuning(measured: dict[str, Any]) -> str:
         short = runs.get((name, 5))
         first = f"{short['held_out_accuracy'][-1]:.2%}" if short else "not run"
         row = f"| {name} | {first} | {run['held_out_accuracy'][-1]:.2%} | {run['training_accuracy']:.1%} |"
-        lines.append(row.replace("%", " %"))
+        lines.append(row)
     return "\n".join(lines)
 
 

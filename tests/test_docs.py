@@ -49,7 +49,7 @@ def test_tables_are_those_of_the_results(name: str) -> None:
 def test_the_ends_of_the_curves_are_told_and_linked(path: Path) -> None:
     *_, end = json.loads(path.read_text(encoding="utf-8"))["points"]
     (story,) = re.findall(r"## How fast the recipes learn\n(.*?)\n## ", page("docs/performance.md"), flags=re.DOTALL)
-    assert f"{100 * end['held_out_accuracy']:.1f} %" in story
+    assert f"{100 * end['held_out_accuracy']:.1f}%" in story
     assert f"[`{path.stem}`](../results/time_to_accuracy/{path.name})" in story
 
 
@@ -80,7 +80,7 @@ def test_what_exported_files_reach_is_that_of_the_results() -> None:
     found, text = measured("export"), page("docs/elsewhere.md")
     assert f"on the {found['n']:,} test images" in text
     onnx = found["float32"]
-    row = f"{onnx['bytes'] / 1e6:.1f} MB | {onnx['accuracy']:.2%} | {onnx['answers_that_differ']}".replace("%", " %")
+    row = f"{onnx['bytes'] / 1e6:.1f} MB | {onnx['accuracy']:.2%} | {onnx['answers_that_differ']}"
     assert f"| `model.onnx` | {row} | {onnx['largest_difference_of_a_logit']:.6f} |" in text
     assert f"reach {found['torch']['largest_logit']:.1f}." in text
 
@@ -107,13 +107,13 @@ def test_the_tables_of_scaling_are_those_of_the_results() -> None:
         times = "| | |"
         if "all_reduce_ms" in one:
             times = f"{one['all_reduce_ms']:.1f} | {one['agree_ms']:.2f} | {one['communication_share']:.1%} |"
-        assert f"| {name} | {one['images_per_second']:.1f} | {times.replace('%', ' %')}".rstrip() in text
+        assert f"| {name} | {one['images_per_second']:.1f} | {times}".rstrip() in text
     single = found["model"]["predicted"][0]
     for one in found["model"]["predicted"][1:4]:
         share = one["images_per_second"] / one["gpus"] / single["images_per_second"]
         cells = [f"{one['gpus']} | {one['images']} | {one['compute_ms']:.1f} | {one['all_reduce_ms']:.1f}"]
         cells += [f"{one['agree_ms']:.1f}", f"{round(one['images_per_second'], -3):,.0f}", f"{share:.0%}"]
-        assert f"| {' | '.join(cells).replace('%', ' %')} |" in text
+        assert f"| {' | '.join(cells)} |" in text
 
 
 def test_what_bfloat16_costs_is_that_of_the_results() -> None:
@@ -122,7 +122,7 @@ def test_what_bfloat16_costs_is_that_of_the_results() -> None:
     assert one["accuracy"] == measured("quick")["runs"][0]["accuracy"]
     assert abs(one["accuracy"] - other["accuracy"]) < 0.003
     alone = len(pair["repaired"]), len(pair["broken"])
-    for figure in (f"{other['accuracy']:.2%}".replace("%", " %"), f"{one['mistakes'] - alone[0]:,} mistakes"):
+    for figure in (f"{other['accuracy']:.2%}", f"{one['mistakes'] - alone[0]:,} mistakes"):
         assert figure in page("results/performance.md")
     assert f"on {sum(alone)} images" in " ".join(page("docs/comparison.md").split())
 
@@ -142,7 +142,7 @@ def test_the_measured_speed_is_that_of_the_results() -> None:
     assert f"{shares['loop / plain_128']:.1f} times as fast" in page("docs/performance.md")
     views = measured("evaluate")
     assert views["single"]["accuracy"] == measured("fast/metrics")["test"]["accuracy"]
-    assert f"{100 * views['two_views']['accuracy']:.2f} %" in text
+    assert f"{100 * views['two_views']['accuracy']:.2f}%" in text
 
 
 def test_the_table_of_recipes_is_that_of_the_code() -> None:

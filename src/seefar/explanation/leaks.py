@@ -70,7 +70,8 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
     if not len(images) or not len(training):
         return []
     small, bank = _small(images), _small(training)
-    coarse, coarse_bank = _halved(small), _halved(bank)
+    grey, grey_bank = _grey(small), _grey(bank)
+    coarse, coarse_bank = F.avg_pool2d(grey, 2), F.avg_pool2d(grey_bank, 2)
     found: dict[int, Duplicate] = {}
     for crop in (0.0, -CROPS[-1], CROPS[-1]):  # of neither, of the training image, of the test image
         known = _thumbnails(bank, max(0.0, -crop))
@@ -81,7 +82,7 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
             pairs = np.stack((rows, near[rows, columns]), axis=1)  # (P, 2)
             flipped = coarse.flip(2) if mirrored else coarse
             pairs = pairs[_likeness(flipped, coarse_bank, pairs, crop) >= SMALLEST_COARSE_LIKENESS]
-            likeness = _likeness(turned, bank, pairs, crop)
+            likeness = _likeness(grey.flip(2) if mirrored else grey, grey_bank, pairs, crop)
             for (index, other), how in zip(pairs.tolist(), likeness.tolist(), strict=True):
                 if how >= SMALLEST_LIKENESS and (index not in found or how > found[index].likeness):
                     found[index] = Duplicate(index, other, how, mirrored)
@@ -122,18 +123,16 @@ def _thumbnails(images: Tensor, crop: float = 0.0) -> NDArray[np.float32]:
     return thumbnails
 
 
-def _halved(images: Tensor) -> Tensor:
-    """Images of half the height and width, (N, h / 2, w / 2, 3), float."""
-    parts = [
-        F.avg_pool2d(block.permute(0, 3, 1, 2).float(), 2).permute(0, 2, 3, 1) for block in torch.split(images, BLOCK)
-    ]
-    return torch.cat(parts)
+def _grey(images: Tensor) -> Tensor:
+    """The mean of the colours, float (N, H, W)."""
+    thirds = torch.full((3,), 1 / 3)
+    return torch.cat([block.float() @ thirds for block in torch.split(images, BLOCK)])
 
 
 def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: float) -> NDArray[np.float64]:
     """The largest correlation of the fine detail of pairs of images, (P, 2), over shifts and crops by some pixels.
 
-    Images (N, H, W, 3), bank (M, H, W, 3). `crop` is the largest share of the side that the images are cropped by, or
+    Grey images (N, H, W), bank (M, H, W). `crop` is the largest share of the side that the images are cropped by, or
     with a minus those of the bank.
     """
     height, width = images.shape[1:3]
@@ -144,23 +143,26 @@ def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: floa
         largest = likeness[start : start + BLOCK]
         for share in [share for share in CROPS if share <= abs(crop)] or [0.0]:
             a, b = _detail(first, share if crop > 0 else 0.0), _detail(second, share if crop < 0 else 0.0)
-            window = a[:, up : height - up, across : width - across].flatten(1)
-            norm = window.square().sum(1)
-            for down in range(2 * up + 1):
-                for right in range(2 * across + 1):
-                    other = b[:, down : height - 2 * up + down, right : width - 2 * across + right].flatten(1)
-                    norms = norm * other.square().sum(1)
-                    largest.copy_(torch.maximum(largest, (window * other).sum(1) / norms.sqrt().clamp(min=1e-6)))
+            window = a[:, up : height - up, across : width - across]
+            # The sums of products at every shift at once, by the convolution theorem.
+            spectrum = torch.fft.rfft2(window, s=(height, width)).conj() * torch.fft.rfft2(b)
+            products = torch.fft.irfft2(spectrum, s=(height, width))[:, : 2 * up + 1, : 2 * across + 1]
+            rows = F.avg_pool2d(b.square(), (window.shape[1], 1), 1)
+            squares = F.avg_pool2d(rows, (1, window.shape[2]), 1) * window[0].numel()
+            norms = (window.square().sum((1, 2))[:, None, None] * squares).sqrt()
+            # Where `b` is nearly flat, the products are only rounding errors.
+            flat = 1e-3 * window.norm(dim=(1, 2)) * b.norm(dim=(1, 2)) + 1e-6
+            largest.copy_(torch.maximum(largest, (products / norms.maximum(flat[:, None, None])).amax((1, 2))))
         largest[(first == second).flatten(1).all(1)] = 1.0  # flat images too, which have no detail
     return likeness.clamp(max=1.0).double().numpy()
 
 
-def _detail(images: Tensor, crop: float) -> Tensor:
+def _detail(grey: Tensor, crop: float) -> Tensor:
     """Brightness minus the mean of its surroundings, (N, H, W)."""
-    grey = _cropped(images.float().mean(3)[:, None], crop)
-    side = 2 * (round(images.shape[1] * BLUR) // 2) + 1
+    grey = _cropped(grey[:, None], crop)
+    side = 2 * (round(grey.shape[2] * BLUR) // 2) + 1
     padded = F.pad(grey, (side // 2,) * 4, mode="replicate")
-    return (grey - F.avg_pool2d(padded, side, stride=1))[:, 0]
+    return (grey - F.avg_pool2d(F.avg_pool2d(padded, (side, 1), 1), (1, side), 1))[:, 0]
 
 
 # ---- The nearest of many vectors ----
