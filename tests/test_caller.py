@@ -58,20 +58,17 @@ def predict_pictures(run: Run, data: Data, folder: Path) -> object:
 
 
 USES: dict[str, Callable[[Run, Data, Path], object]] = {
-    "train": lambda _run, data, folder: seefar.train(TINY, data, folder, progress=SILENT),
     "run": lambda _run, data, folder: seefar.run(TINY, data, folder, top=2, progress=SILENT),
     "load_run": lambda run, _data, _folder: seefar.load_run(run.folder.path),
     "verify": lambda run, _data, _folder: seefar.verify(run.folder.path),
     "predict_pictures": predict_pictures,
-    "evaluate_run": lambda run, data, _folder: seefar.evaluate_run(run, data, progress=SILENT),
-    "explain_run": lambda run, data, _folder: seefar.explain_run(run, data, top=1, explain="shown", progress=SILENT),
     "report_run": lambda run, data, _folder: seefar.report_run(run, data, progress=SILENT),
     "gradcam": lambda run, data, _folder: seefar.gradcam(run.model, data.test.images[:2], data.test.labels[:2]),
     "plot_history": lambda run, _data, _folder: seefar.plot_history(run.history),
 }
 
 
-LONG = ("train", "run", "explain_run", "evaluate_run", "report_run")
+LONG = ("run", "report_run")
 
 
 @pytest.mark.parametrize("use", [pytest.param(use, marks=pytest.mark.slow) if use in LONG else use for use in USES])

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from seefar import progress
-from seefar.progress import SILENT, Display, LastingOutput, showing
+from seefar.progress import SILENT, LastingOutput, showing
 
 
 def test_a_line_is_due_after_a_while_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 29.0, 31.0, 31.0, 32.0, 62.0, 62.0])  # a line reads it too
     monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(clock)))  # not everybody's clock
-    with Display() as display:
+    with showing(None) as display:
         for done in range(1, 6):
             display.update("maps", done, 10, "note")
     assert capsys.readouterr().err.splitlines() == ["maps: 3 of 10, note", "maps: 5 of 10, note"]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-import seefar
 from seefar.data import Data
 from seefar.runs.folder import RunFolder
 
@@ -67,14 +66,3 @@ def test_metrics_tables_and_rates_follow_from_the_arrays(finished: Path, few: Da
         assert row["loss"] == pytest.approx(losses[row["index"]], abs=1e-5)
         assert row["outcome"] == outcomes[row["index"]]
     assert f"{(predicted == labels).mean():.2%}" in page.replace("\u2009", "").replace(" %", "%")
-
-
-def test_the_history_is_that_of_the_log(finished: Path) -> None:
-    """Loss and accuracy of each logged step: in `history.csv` and in the lines of the course assignment's form."""
-    run = seefar.load_run(finished)
-    log = run.folder.log.read_text()
-    losses, accuracies = (re.findall(rf"{name}: ([\d.]+)", log) for name in (r"\[\d, +\d+\] loss", "Accuracy is"))
-    assert [float(loss) for loss in losses] == pytest.approx([row.loss for row in run.history], abs=5e-4)
-    ends = [100 * row.epoch_accuracy for row in run.history if row.epoch_accuracy is not None]
-    assert [float(accuracy) for accuracy in accuracies] == pytest.approx(ends, abs=5e-4)
-    assert (len(losses), len(accuracies)) == (6, 2)

@@ -80,17 +80,12 @@ def test_the_commands_work_in_the_order_printed(in_folder: Path, monkeypatch: py
     assert cli.main(["verify", "quick"]) == 0
 
 
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """40 shapes and a narrow net in place of CIFAR-10 and the whole recipe."""
-    original = seefar.recipe
-    monkeypatch.setattr(seefar, "load_data", lambda _name: load_shapes(40, 20), raising=False)
-    monkeypatch.setattr(seefar, "recipe", lambda name: original(name, width=2, batch_size=16, epochs=1), raising=False)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("narrow", "coarse")
-def test_the_python_example_runs(in_folder: Path) -> None:
+@pytest.mark.usefixtures("coarse")
+def test_the_python_example_runs(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 40 shapes, with a narrow network."""
+    monkeypatch.setattr(seefar, "load_data", lambda _name: load_shapes(40, 20), raising=False)
+    monkeypatch.setattr(seefar, "recipe", lambda name: replace(RECIPES[name], width=2, epochs=1), raising=False)
     (example,) = blocks("python")
     exec(example, {})
     assert (in_folder / "mistakes.png").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ import pytest
 import seefar
 from seefar.cli.printing import print_evaluation, print_result
 from seefar.data.shapes import load_shapes
-from seefar.pipeline import Result
 from seefar.training.recipe import recipe
 
 TINY = recipe("demo", width=2, epochs=6, batch_size=8, learning_rate=0.03)
@@ -29,15 +29,10 @@ EASY = load_shapes(40, 20)
 EASY = replace(EASY, train=dark_or_light(EASY.train), test=dark_or_light(EASY.test))
 
 
-@pytest.fixture(scope="module")
-def faultless(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seefar.report.style.DPI", 30)
-        return seefar.run(TINY, EASY, tmp_path_factory.mktemp("runs") / "easy", progress=seefar.SILENT)
-
-
 @pytest.mark.slow
-def test_a_run_without_mistakes_is_complete_and_stays_as_it_is(faultless: Result) -> None:
+@pytest.mark.usefixtures("coarse")
+def test_a_run_without_mistakes_is_complete_printed_and_stays_as_it_is(tmp_path: Path, capsys: Any) -> None:
+    faultless = seefar.run(TINY, EASY, tmp_path / "easy", progress=seefar.SILENT)
     folder = faultless.run.folder
     assert (faultless.evaluation.metrics.mistakes, len(faultless.explanation), faultless.shown) == (0, 0, [])
     assert seefar.verify(folder) == []
@@ -47,28 +42,12 @@ def test_a_run_without_mistakes_is_complete_and_stays_as_it_is(faultless: Result
     page, maps = folder.report.read_text(encoding="utf-8"), folder.maps.stat().st_mtime_ns
     assert "<h2>No mistakes</h2>" in page
     assert page.index("<div hidden>") < page.index('id="filters"') < page.index('id="tiles"')
-    again = seefar.explain_run(seefar.load_run(folder.path), EASY, true="dark", progress=seefar.SILENT)
-    assert again.explanation.rates.repaired.n == 0
-    assert folder.maps.stat().st_mtime_ns == maps
-    assert seefar.verify(folder) == []
-
-
-@pytest.mark.slow
-def test_an_explanation_of_nothing_is_saved_drawn_and_shown(faultless: Result, tmp_path: Path) -> None:
-    evaluation = faultless.evaluation
-    none = seefar.explain(faultless.run.model, EASY.test, evaluation.predictions, progress=seefar.SILENT)
-    none.save(tmp_path / "maps.npz")
-    read = seefar.Explanation.load(tmp_path / "maps.npz")
-    assert (len(read), read.contrast.shape, read.of([]).hidden.shape) == (0, (0, 8, 8), (0, 32, 32))
-    for figure in (seefar.plot_maps(read, EASY.test), seefar.plot_mistakes([], EASY.test)):
-        figure.savefig(tmp_path / "a.png")
-    page = seefar.write_report(tmp_path / "a.html", EASY.test, evaluation, read, name="a", data="b")
-    assert "<h2>No mistakes</h2>" in page.read_text(encoding="utf-8")
-
-
-def test_what_is_printed_of_no_mistakes(faultless: Result, capsys: pytest.CaptureFixture[str]) -> None:
     print_evaluation(faultless.evaluation)
     print_result(faultless, as_json=False)
     printed = capsys.readouterr().out
     assert "\n0 mistakes\n" in printed
     assert "seefar explain" not in printed
+    again = seefar.explain_run(seefar.load_run(folder.path), EASY, true="dark", progress=seefar.SILENT)
+    assert again.explanation.rates.repaired.n == 0
+    assert folder.maps.stat().st_mtime_ns == maps
+    assert seefar.verify(folder) == []

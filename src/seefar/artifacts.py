@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_
 from seefar.explanation.explanation import Explanation
 from seefar.explanation.leaks import Leaks, find_leaks
 from seefar.explanation.neighbours import Neighbours, find_neighbours
-from seefar.maps.grid import Grid
 from seefar.progress import Progress
 from seefar.report.charts import plot_confusion, plot_faults, plot_history, plot_reliability
 from seefar.report.content import Beside, ReportContent
@@ -57,6 +56,9 @@ class Job:
     explains_all: bool = False  # whether all mistakes are explained now, or only those shown
     store: Store = field(init=False)  # set when the folder is opened
     unread: str = field(default="", init=False)  # why the reference data cannot be read
+    _analyses: dict[tuple[Neighbours | None, OtherRuns | None], tuple[MistakeAnalysis, Leaks | None]] = field(
+        default_factory=dict, init=False
+    )
 
     def fact(self, name: str) -> str | None:
         """The inputs of the artifacts that are no artifacts themselves; None if an input is unknown now."""
@@ -75,7 +77,9 @@ class Job:
         if name == "other seeds":
             return None if self.others is None else _hash([self.others.names, self.others.predicted.tolist()])
         assert name == "reference"
-        return None if self.reference is None else _reference_hash(self.reference)
+        if self.reference is None:
+            return "unread" if self.unread else None
+        return _reference_hash(self.reference)
 
     @property
     def model(self) -> Any:
@@ -130,31 +134,28 @@ class Job:
     @property
     def analysis(self) -> MistakeAnalysis:
         """Faults, accuracy views, label issues, confused pairs, slices; faults from evidence without human labels."""
-        return self._analyse(self.store.peek(NEIGHBOURS), self.store.peek(SEEDS))[0]
+        return self._analyse()[0]
 
     @property
     def leaks(self) -> Leaks | None:
         """The images that test and training set share; None until the neighbours are computed."""
-        return self._analyse(self.store.peek(NEIGHBOURS), self.store.peek(SEEDS))[1]
+        return self._analyse()[1]
 
-    @cached_property
-    def _analyse(self) -> Callable[[Neighbours | None, OtherRuns | None], tuple[MistakeAnalysis, Leaks | None]]:
-        """Analysis and leaks, computed again only when neighbours or other seeds have arrived."""
-        reference = self.reference
-        if self.unread:
-            self.progress.line(f"causes are judged by evidence, not by people: {self.unread}")
-
-        @lru_cache(1)
-        def analyse(neighbours: Neighbours | None, seeds: OtherRuns | None) -> tuple[MistakeAnalysis, Leaks | None]:
+    def _analyse(self) -> tuple[MistakeAnalysis, Leaks | None]:
+        neighbours, seeds = known = self.store.peek(NEIGHBOURS), self.store.peek(SEEDS)
+        if known not in self._analyses:
+            reference = self.reference
+            if self.unread and not self._analyses:
+                self.progress.line(f"causes are judged by evidence, not by people: {self.unread}")
             predictions, test, train = self.evaluation.predictions, self.data.test, self.data.train
             leaks = None
             if neighbours is not None:
                 leaks = find_leaks(test, train, predictions.predicted, duplicates=neighbours.duplicates)
             copies = {one.index: int(train.labels[one.training]) for one in leaks.other_label} if leaks else {}
             others = () if seeds is None else tuple(seeds.predicted)
-            return analyse_mistakes(predictions, test, reference, copies=copies, others=others), leaks
-
-        return analyse
+            analysis = analyse_mistakes(predictions, test, reference, copies=copies, others=others)
+            self._analyses[known] = analysis, leaks
+        return self._analyses[known]
 
     @property
     def calibrations(self) -> Calibrations:
@@ -297,17 +298,6 @@ def _figure(
     return Artifact(f"figures/{name}.png", compute, save_figure, of=of, **more)
 
 
-def _are_near(job: Job, found: Neighbours) -> bool:
-    """Whether they are neighbours of these mistakes, and all indices those of images."""
-    training = [*found.of_predicted.flat, *found.of_true.flat, *(one.training for one in found.duplicates)]
-    test = [one.index for one in found.duplicates]
-    return (
-        sorted(one.index for one in job.evaluation.mistakes) == found.index.tolist()
-        and all(-1 <= index < len(job.data.train) for index in training)
-        and all(0 <= index < len(job.data.test) for index in test)
-    )
-
-
 def _neighbours(job: Job) -> Neighbours | None:
     predictions = job.evaluation.predictions
     if not len(job.data.train):
@@ -366,7 +356,6 @@ NEIGHBOURS = Artifact(
     compute=_neighbours,
     save=Neighbours.save,
     load=Neighbours.load,
-    fits=_are_near,
     of=(PREDICTIONS, "weights", "train"),
     version=3,
 )
@@ -453,14 +442,6 @@ SHOWN = (MAPS_FIGURE, ASSIGNMENT_FIGURE)
 EXPLAINED = (MAPS, *SHOWN, SUMMARY, TABLE, PAGE)
 """What a command computes in turn, the most useful files first; each page shows what is computed so far."""
 ARTIFACTS: Sequence[Artifact[Any]] = (*EVALUATED, MISTAKES_FIGURE, MAPS, *SHOWN, SUMMARY, NEIGHBOURS, SEEDS, PAGE)
-
-
-def measured_grid(run: Run | Audit, settings: MapSettings) -> Grid:
-    """Positions of the cells of a run's maps: as measured on its mistakes, if these are explained by such maps."""
-    maps = read_store(run).peek(MAPS)
-    if maps is not None and (maps.layer, maps.cells) == (settings.layer, settings.cells):
-        return maps.grid
-    return settings.grid
 
 
 def read_store(run: Run | Audit, test: Split | None = None) -> Store:

@@ -45,7 +45,6 @@ class MapChoices:
     """Replacement of the hidden pixels in the occlusion test: the blurred surroundings, grey, or the image's mean."""
 
     def __post_init__(self) -> None:
-        """Refuse names that do not exist; classes, layers and cells depend on the data, see `seefar.pipeline`."""
         self._check("method", MethodName)
         self._check("hide", HideName)
 
@@ -57,12 +56,7 @@ class MapChoices:
 
 @dataclass(frozen=True)
 class Choices(MapChoices):
-    """Which mistakes to show, and how mistakes are explained.
-
-    Examples:
-        >>> Choices(top=20, order="confidence").method
-        'gradcam'
-    """
+    """Which mistakes to show, and how mistakes are explained."""
 
     top: int = 10
     """How many mistakes to show, 1 to 100."""
@@ -79,7 +73,6 @@ class Choices(MapChoices):
     as five evaluations of the test set."""
 
     def __post_init__(self) -> None:
-        """Refuse names that do not exist, and a number of mistakes that one figure cannot show."""
         super().__post_init__()
         self._check("order", Order)
         self._check("explain", Explained)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,30 +39,20 @@ from seefar.progress import Progress, showing
 from seefar.report.content import Beside, ReportContent
 from seefar.runs.files import check_place, read_bytes
 from seefar.runs.folder import RunFolder, find_run
-from seefar.runs.store import Store, locked, opened
-from seefar.training.device import plan_training
-from seefar.training.distributed import is_main, load_in_turn, world_size
+from seefar.runs.store import Store, opened
+from seefar.training.distributed import world_size
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
-from seefar.training.run import Run, describe_choice, load_for, load_run, open_run, read_recipe
-
-MOST_SEEDS = 100
+from seefar.training.run import Run, load_for, load_run, read_recipe
 
 
 @dataclass(frozen=True, repr=False)
 class Result:
     """What the pipeline returns.
 
-    Attributes:
-        run: the trained network and its history, or an audit.
-        evaluation: predictions, metrics and all mistakes.
-        analysis: faults, accuracy views, label issues, confused pairs, slices.
-        calibrations: how well the probabilities agree with the accuracy.
-        explanation: of the mistakes that are explained; None for an audit of predictions without a model.
-        shown: the mistakes in the figures, in their order.
-        neighbours: the nearest training images of all mistakes; None if they were not computed.
-        leaks: what the test images share with the training images; likewise None.
+    `explanation` is None for an audit without a model; `shown` are the mistakes in the figures, in their order;
+    `neighbours` and `leaks` are None if they were not computed.
     """
 
     run: Run | Audit
@@ -129,31 +118,26 @@ def run(
         recipe = replace(recipe, data=data.name, image_size=data.image_size)
     elif data is not None:
         recipe = replace(recipe, data=str(data))
-    images = data if isinstance(data, Data) else load_in_turn(lambda: load_for(recipe, data_dir, progress=progress))
-    check_choices(chosen, images)
-    if not 1 <= seeds <= MOST_SEEDS or (seeds > 1 and world_size() > 1):
-        raise ChoiceError(f"seeds must be 1 to {MOST_SEEDS}, and 1 in several processes (got {seeds}).")
+    images = data if isinstance(data, Data) else load_for(recipe, data_dir, progress=progress)
+    chosen_classes(images.classes, chosen.true, chosen.predicted)
+    with torch.random.fork_rng(devices=[]):  # its weights are drawn
+        narrow = ResNet18(len(images.classes), 1, stem_stride=stem_stride_for(images.image_size)).eval()
+    normalise_map_settings(narrow, images.image_size, chosen)  # layers and cells have no width
+    if not 1 <= seeds <= 100 or (seeds > 1 and world_size() > 1):
+        raise ChoiceError(f"seeds must be 1 to 100, and 1 in several processes (got {seeds}).")
     machine: dict[str, Any] = {"device": device, "precision": precision}
     machine |= {"checkpoint_minutes": checkpoint_minutes, "compile": compile}
-    if not is_main():  # it takes part in the steps, and exits
-        train(recipe, images, **machine)
-    plan_training(**machine)
-    folder = open_run(recipe, images, name)
-    # A finished run is shown also where nothing can be written.
-    writes = os.access(folder.path, os.W_OK | os.X_OK) or not folder.weights.exists()
-    with showing(progress) as shown, locked(folder.path, shown) if writes else nullcontext():
-        if name is None and (line := describe_choice(folder, recipe, images)):
-            shown.line(line)
+    with showing(progress) as shown:
         common: dict[str, Any] = {"progress": shown, "command": command}
-        trained = train(recipe, images, folder.path, **machine, **common)
+        trained = train(recipe, images, name, **machine, **common)  # of several processes the others exit here
         result = explain_run(trained, images, data_dir=data_dir, evaluated=evaluated, **common, **choices)
         if seeds == 1:
             return result
         others = {}
         for seed in range(recipe.seed + 1, recipe.seed + seeds):
-            name = f"{folder.path.name}-seed-{seed}"
-            other = train(replace(recipe, seed=seed), images, folder.path.with_name(name), **machine, **common)
-            others[name] = evaluate_run(other, images, data_dir=data_dir, **common).predictions.predicted
+            own = trained.folder.path.with_name(f"{trained.folder.path.name}-seed-{seed}")
+            other = train(replace(recipe, seed=seed), images, own, **machine, **common)
+            others[own.name] = evaluate_run(other, images, data_dir=data_dir, **common).predictions.predicted
         joined = OtherRuns(tuple(others), np.stack(list(others.values())))
         return explain_run(trained, images, data_dir=data_dir, others=joined, **common, **choices)
 
@@ -217,7 +201,7 @@ def explain_run(
     """
     chosen = Choices(**choices)
     if run.model is not None:
-        check_choices(chosen, data, run.model)
+        normalise_map_settings(run.model, data.image_size, chosen)
     chosen_classes(data.classes, chosen.true, chosen.predicted)
     common: dict[str, Any] = {"data_dir": data_dir, "progress": progress, "command": command}
     with _opened_job(run, data, chosen, others, **common) as job:
@@ -228,7 +212,7 @@ def explain_run(
         job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE, table.PAGE)
         if job.evaluation.mistakes and not job.shown:
             job.progress.line("No mistake has the chosen classes: the figures mistakes and maps are left out.")
-        if table.PAGE.name in job.store.written and job.store.overlay is None:
+        if table.PAGE.name in job.store.written and job.store.root == run.folder.path:
             job.progress.line(f"{run.folder.report} has all mistakes; maps follow")
         job.store.ensure(*table.SHOWN, table.PAGE)
         job.explains_all = chosen.explain == "all"
@@ -314,16 +298,6 @@ def _opened_job(
             if isinstance(run, Audit):
                 run.save(job.store, command)
             yield job
-
-
-def check_choices(choices: Choices, data: Data, model: nn.Module | Classifier | None = None) -> None:
-    """Refuse, before anything is computed, classes, layers and cells that do not exist."""
-    chosen_classes(data.classes, choices.true, choices.predicted)
-    if model is None:
-        stem_stride = stem_stride_for(data.image_size)
-        with torch.random.fork_rng(devices=[]):  # its weights are drawn
-            model = ResNet18(len(data.classes), 1, stem_stride=stem_stride).eval()  # layers and cells have no width
-    normalise_map_settings(model, data.image_size, choices)
 
 
 # ---- Models that were trained elsewhere ----
@@ -420,14 +394,21 @@ def open_finished(
     """A finished training or an audit, and its data: those that it was made with, or the data set called `data`."""
     folder = find_run(name)
     if not folder.audit.exists():
-        run = load_run(folder, device, precision)
-        return run, load_for(run.recipe, data_dir, data, progress=progress)
-    if precision == "bfloat16":
+        run: Run | Audit = load_run(folder, device, precision)
+    elif precision == "bfloat16":
         raise ChoiceError(f"precision must be float32 for {folder}, an audit (got bfloat16): leave it out.")
-    audited = load_audit(folder, device)
-    source = audited.source
+    else:
+        run = load_audit(folder, device)
+    return run, _data_of(folder, data, data_dir, progress)
+
+
+def _data_of(folder: RunFolder, name: str | None, data_dir: str | Path | None, progress: Progress | None) -> Data:
+    """The data that a run or an audit was made with, or the data set called `name`."""
+    if not folder.audit.exists():
+        return load_for(read_recipe(folder), data_dir, name, progress=progress)
+    source = load_audit(folder, with_model=False).source
     options: dict[str, Any] = {"classes": source.classes, "to_judge": True, "progress": progress}
-    return audited, load_data(data or source.pictures, data_dir, source.image_size, source.fit, **options)
+    return load_data(name or source.pictures, data_dir, source.image_size, source.fit, **options)
 
 
 # ---- Comparison of runs ----
@@ -476,23 +457,17 @@ def compare_runs(
             raise RunError(f"{source} is named twice: name each run once.")
         sources[path] = source
     folders = [source for source in sources.values() if isinstance(source, RunFolder)]
-    test = _test_images(folders, data, data_dir, progress)
+    for folder in folders:  # each must be a run, before data is downloaded
+        if not folder.audit.exists():
+            read_recipe(folder)
+    if folders:
+        test = _data_of(folders[0], data, data_dir, progress).test
+    elif data is not None:
+        test = load_data(data, data_dir, PREDICTED_SIZE, to_judge=True, progress=progress).test
+    else:
+        raise DataError("A file of predictions does not contain the images: pass data (--data cifar10).")
     predicted = {str(one): predicted_classes(one, test, progress=progress) for one in sources.values()}
     return compare(predicted, test.labels, test.classes)
-
-
-def _test_images(
-    folders: Sequence[RunFolder], data: str | None, data_dir: str | Path | None, progress: Progress | None
-) -> Split:
-    """The images that runs are compared on: those of the first folder, or the data set called `data`."""
-    recipes = [None if folder.audit.exists() else read_recipe(folder) for folder in folders]  # each must be a run
-    if recipes and recipes[0]:
-        return load_for(recipes[0], data_dir, data, progress=progress).test
-    if folders:
-        return open_finished(folders[0], data, data_dir=data_dir, progress=progress)[1].test
-    if data is None:
-        raise DataError("A file of predictions does not contain the images: pass data (--data cifar10).")
-    return load_data(data, data_dir, PREDICTED_SIZE, to_judge=True, progress=progress).test
 
 
 def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progress | None = None) -> Labels:
@@ -503,8 +478,7 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
     """
     if isinstance(folder, Path):
         return Predictions.of(read_predictions(folder, test.classes, len(test), test.files)[0], test).predicted
-    published = Store(folder.path, fact=lambda name: None)
-    if not folder.weights.exists() and published.intact(folder.mistakes.name):
+    if not folder.weights.exists() and Store(folder.path, fact=lambda name: None).intact(folder.mistakes.name):
         return _from_mistakes(folder, test)
     run = load_audit(folder) if folder.audit.exists() else load_run(folder)
     if run.classes != test.classes:

@@ -96,7 +96,7 @@ def _wrapped(text: str) -> str:
 
 
 class Display(Progress):
-    """Shows progress where it runs, within `with`: in a notebook, in a terminal (on standard error), or as lines."""
+    """Shows progress where it runs: in a notebook, in a terminal (on standard error), or as lines."""
 
     def __init__(self) -> None:
         self.stage, self.started, self.shown = "", 0.0, 0.0
@@ -104,12 +104,6 @@ class Display(Progress):
         self.terminal = not self.notebook and sys.stderr is not None and sys.stderr.isatty()
         self.bar: Bar | None = None
         self.handle: Any = None
-
-    def __enter__(self) -> Display:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._end_stage()
 
     def line(self, text: str) -> None:
         """Print a line: above the bar in a terminal, to standard output in a notebook."""
@@ -124,7 +118,7 @@ class Display(Progress):
         """Move the bar, or print a line if the last one is a while ago."""
         now = time.perf_counter()
         if stage != self.stage:
-            self._end_stage()
+            self.end_stage()
             self.stage, self.started, self.shown = stage, now, now
         over = done >= total
         if self.notebook:
@@ -136,7 +130,7 @@ class Display(Progress):
             self.shown = now
             self.line(", ".join(filter(None, (f"{stage}: {done} of {total}", note))))
         if over:
-            self._end_stage()
+            self.end_stage()
 
     def _draw_in_terminal(self, done: int, total: int, note: str, now: float) -> None:
         if self.bar is None and now - self.started > SECONDS_BEFORE_BAR:
@@ -165,7 +159,8 @@ class Display(Progress):
         else:
             self.handle.update(picture)
 
-    def _end_stage(self) -> None:
+    def end_stage(self) -> None:
+        """Remove the bar."""
         if self.bar:
             self.bar.stop()
         self.stage, self.bar, self.handle = "", None, None
@@ -174,11 +169,11 @@ class Display(Progress):
 @contextmanager
 def showing(progress: Progress | None) -> Iterator[Progress]:
     """The progress that was passed, or a `Display` that lives within `with` if it is None."""
-    if progress is not None:
-        yield progress
-    else:
-        with Display() as display:
-            yield display
+    display = Display()
+    try:
+        yield progress or display
+    finally:
+        display.end_stage()
 
 
 def _in_notebook() -> bool:

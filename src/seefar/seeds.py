@@ -8,9 +8,8 @@ from enum import IntEnum
 class Stream(IntEnum):
     """What random numbers are drawn for: the first part of each seed.
 
-    Without it, numpy would draw the same numbers for the seeds 0, (0, 0) and (0, 0, 0). For the same reason each
-    stream is used in one place only. The images of `shapes` alone are drawn from (seed, part) without a stream: they
-    came first, and with one they would be other images.
+    Without it, numpy would draw the same numbers for the seeds 0, (0, 0) and (0, 0, 0), so each stream is used in one
+    place only. The images of `shapes`, which came first, are drawn without a stream.
     """
 
     ORDER = 1

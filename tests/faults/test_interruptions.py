@@ -1,18 +1,22 @@
-"""Kills, signals, two commands at once, hostile inputs: the same command resumes, to the same bits."""
+"""Kills, signals, two commands at once, and output that nobody reads: the same command resumes, to the same bits."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from seefar.cli.main import main
 from seefar.data import Data
+from seefar.errors import RunError
+from seefar.progress import Display, LastingOutput
 from seefar.runs.folder import RunFolder, verify
 from seefar.training.run import Run
 
@@ -76,14 +80,6 @@ def test_a_folder_in_the_place_of_a_file_is_named(
     assert str(path) in printed
 
 
-def test_names_with_escape_sequences_are_printed_as_text(tiny: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    (tiny.folder.path / "\x1b[31mred").touch()
-    assert main(["verify", str(tiny.folder)]) == 2
-    printed = capsys.readouterr().err
-    assert "\x1b" not in printed
-    assert "\\x1b[31mred" in printed
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "words"), [("faults", ["--moments", "6"]), ("fuzz", ["--seed", "3", "--count", "20"])]
@@ -94,3 +90,72 @@ def test_the_benchmarks_of_kills_and_of_mutated_files_find_nothing(script: str, 
     found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert found.returncode == 0, found.stderr
     assert '"losses": []' in found.stdout or '"escapes": []' in found.stdout, found.stdout
+
+
+SEEFAR = (sys.executable, "-m", "seefar")
+WORDS = ("demo", "--width", "1", "--batch-size", "128", "--log-every", "1", "--device", "cpu")
+
+
+class Broken(StringIO):
+    """A stream whose reader is gone after some letters."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def write(self, text: str) -> int:
+        if self.getvalue():
+            raise OSError(self.number, os.strerror(self.number))
+        return super().write(text)
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO])
+def test_what_nobody_reads_is_dropped(number: int) -> None:
+    stream = Broken(number)
+    for words in ("one", "two", "three"):
+        LastingOutput(stream).write(words)
+    assert stream.getvalue() == "one"
+
+
+def test_results_that_a_full_disk_has_no_room_for_are_an_error_and_progress_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = Broken(errno.ENOSPC)
+    monkeypatch.setattr(sys, "stderr", stream)
+    for line in ("one", "two"):
+        Display().line(line)
+    assert stream.getvalue() == "one"
+    with pytest.raises(RunError, match="No space left on device"):
+        LastingOutput(stream).write("two")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    "words",
+    [("--version",), *(pytest.param(w, marks=pytest.mark.slow) for w in (("run", "--help"), ("data", "shapes")))],
+)
+def test_a_result_that_cannot_be_written_is_named(words: tuple[str, ...], buffered: bool) -> None:
+    """Python flushes what is buffered once more at its end, which would give exit code 120."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment |= {} if buffered else {"PYTHONUNBUFFERED": "1"}
+    with open("/dev/full", "w") as full:
+        found = subprocess.run([*SEEFAR, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+    assert "No space left on device" in found.stderr
+
+
+@pytest.mark.slow
+def test_a_job_whose_reader_has_seen_enough_is_done_to_its_end(tmp_path: Path) -> None:
+    """As `seefar run demo 2>&1 | head -1` does."""
+    run = RunFolder(tmp_path / "run")
+    flags = ("--epochs", "1", "--top", "1", "--explain", "shown", "--no-neighbours", "--name", str(run))
+    with subprocess.Popen(
+        [*SEEFAR, "run", *WORDS, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(300) == 0
+    assert run.report.exists()
+    assert verify(run) == []

@@ -1,15 +1,25 @@
-"""Files are written atomically, durably, and never through a link."""
+"""Files are written atomically and durably; hostile arrays are refused; provenance names code and machine."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import secrets
+import struct
+import subprocess
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from seefar.errors import RunError
+from seefar.runs.arrays import load_array, load_arrays, load_tensors, save_tensors
 from seefar.runs.files import write_text, written_beside
+from seefar.runs.folder import verify
+from seefar.runs.provenance import provenance
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -51,3 +61,84 @@ def test_content_and_rename_are_on_the_disk_when_writing_ends(tmp_path: Path, mo
     monkeypatch.setattr(os, "replace", lambda *paths: (calls.append("rename"), replace(*paths)))
     write_text(tmp_path / "a.txt", "text")
     assert calls == ["file", "rename", "folder"]
+
+
+FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {"a": ("float32", ("N",))}
+
+
+def npy(header: str, body: bytes = b"") -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + body
+
+
+@pytest.mark.parametrize("shape", ["(99999999999,)", "(4611686018427387904,)", "(-1,)", "(2, -2)"])
+def test_an_array_is_not_larger_than_its_file(tmp_path: Path, shape: str) -> None:
+    content = npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n", bytes(16))
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(ValueError, match="16"):
+        load_array(tmp_path / "a.npy")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", content)
+    with pytest.raises(RunError, match=r"a\.npz"):
+        load_arrays(tmp_path / "a.npz", FORM)
+
+
+class Trap:
+    """Unpickled without care it makes the file `hostile` in the working folder."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, ("open('hostile', 'w')",)
+
+
+def test_archives_that_are_compressed_pickled_or_incomplete_are_refused(in_folder: Path) -> None:
+    path = in_folder / "a.npz"
+    np.savez_compressed(path, a=np.zeros(10**6, np.float32))
+    contents = [path.read_bytes(), b"", b"no zip"]
+    for member in (pickle.dumps(Trap()), npy("(" * 100 + "\n"), None):
+        with zipfile.ZipFile(path, "w") as archive:
+            if member is not None:
+                archive.writestr("a.npy", member)
+        contents.append(path.read_bytes())
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=r"a\.npz"):
+            load_arrays(path, FORM)
+    assert not Path("hostile").exists()
+
+
+def test_tensors_of_every_shape_and_type_come_back_and_no_bit_may_differ(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    tensors = {"a": torch.tensor(3), "b": torch.zeros(0, 4), "c": torch.ones(2, 3).bfloat16().T}
+    save_tensors(path, tensors, {"x": 1.5})
+    found, about = load_tensors(path)
+    assert about == {"x": 1.5}
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    content = path.read_bytes()
+    for position in (0, 20, content.index(b"1.5"), len(content) - 1):
+        changed = bytearray(content)
+        changed[position] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(RunError, match=r"a\.safetensors"):
+            load_tensors(path)
+
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*/manifest.json")), ids=lambda path: path.parent.name)
+def test_what_results_ship_is_what_their_manifests_say(path: Path) -> None:
+    assert verify(path.parent) == []
+
+
+def test_packages_threads_and_instructions_are_named() -> None:
+    found = provenance()
+    assert found["packages"]["torch"] == torch.__version__
+    assert found["machine"]["threads"] == torch.get_num_threads()
+    assert found["machine"]["instructions"] in torch.__config__.show()  # "CPU capability usage: AVX2"
+
+
+def test_a_gpu_is_named_with_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stdout="550.54\n"))
+    found = provenance()["machine"]["gpu"]
+    assert (found["name"], found["driver"]) == ("NVIDIA H100", "550.54")

@@ -15,17 +15,7 @@ import tyro
 
 import seefar
 from seefar.choices import BUILT_IN, Choices, InferencePrecision
-from seefar.cli.options import (
-    Elsewhere,
-    Finished,
-    FitName,
-    JsonOutput,
-    Launch,
-    Machine,
-    Output,
-    Place,
-    RunName,
-)
+from seefar.cli.options import Elsewhere, Finished, FitName, JsonOutput, Launch, Machine, Output, Place, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
 from seefar.errors import RunError
 from seefar.progress import SILENT, Progress, showing
@@ -90,23 +80,15 @@ class Train:
 
     def __call__(self, words: Sequence[str]) -> None:
         from seefar.cli.launch import launch
-        from seefar.training.distributed import is_main, joined, load_in_turn
-        from seefar.training.run import describe_choice, load_for, open_run
+        from seefar.training.distributed import joined
+        from seefar.training.run import load_for
 
         if launch(self.launch, words):
             return
-        name, command = self.place.name, ["seefar", *words]
-        with joined():
-            progress = begin(self.output)
-            with showing(progress) as shown:
-                data = load_in_turn(lambda: load_for(self.recipe, self.place.data_dir, progress=shown))
-                if not is_main():  # it takes part in the steps, and exits
-                    seefar.train(self.recipe, data, **asdict(self.machine))
-                folder = open_run(self.recipe, data, name)
-                if name is None and (line := describe_choice(folder, self.recipe, data)):
-                    shown.line(line)
-                machine = asdict(self.machine)
-                run = seefar.train(self.recipe, data, folder.path, **machine, progress=shown, command=command)
+        with joined(), showing(begin(self.output)) as shown:
+            data = load_for(self.recipe, self.place.data_dir, progress=shown)
+            common: dict[str, Any] = {**asdict(self.machine), "progress": shown, "command": ["seefar", *words]}
+            run = seefar.train(self.recipe, data, self.place.name, **common)
             print(run.folder.weights)
             print_next("evaluate", run.folder)
 

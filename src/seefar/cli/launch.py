@@ -1,8 +1,6 @@
 """Run a command in several processes on this machine, and turn their outcome into an exit code.
 
-They find each other through torch's `env://` variables. They listen on the loopback interface only (see
-`seefar.training.distributed`), and nothing is pickled. torch's own launcher unpickles what it receives on a port that
-is open to the network.
+They listen on the loopback interface only, and nothing is pickled; torch's launcher unpickles what anybody sends it.
 """
 
 from __future__ import annotations
@@ -32,11 +30,7 @@ PATIENCE = 10.0
 def launch(choice: Launch, words: Sequence[str]) -> bool:
     """Run the command in as many processes as `--processes`; False if this process must do it.
 
-    Raises:
-        ChoiceError: a number is too small.
-        Interrupted: a signal ended them; the state is saved.
-        ProcessError: one of them died.
-        SystemExit: one of them has reported an error.
+    `Interrupted` if a signal ended them, `ProcessError` if one died; if one has reported an error, this process exits.
     """
     for flag, value, least in (("--processes", choice.processes, 1), ("--max-restarts", choice.max_restarts, 0)):
         if value < least:
@@ -62,10 +56,9 @@ def launch(choice: Launch, words: Sequence[str]) -> bool:
 
 
 def run_ranks(size: int, words: Sequence[str]) -> tuple[list[int | None], bool]:
-    """Run the command in `size` processes, and forward signals to them; exit codes by rank, and whether a signal came.
+    """Run the command in `size` processes, and forward signals; exit codes by rank, and whether a signal came.
 
-    When one fails the others lose their connection to it and end too; those that do not get SIGTERM, then SIGKILL, and
-    have the exit code None.
+    When one fails, the others lose their connection to it. Those that do not end get SIGTERM, then SIGKILL: None.
     """
     ranks: list[subprocess.Popen[bytes]] = []
     signals = []

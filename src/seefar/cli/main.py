@@ -61,12 +61,9 @@ COMMANDS: dict[str, type[Any]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line.
+    """The command line; `arguments` are what follows the program's name, by default the process's own.
 
     Exit codes: 0 done, 1 the condition of `compare --fail-if` holds, 2 wrong input or data, 130 interrupted.
-
-    Args:
-        arguments: what follows the program's name; default: the process's own.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_printing_safe()

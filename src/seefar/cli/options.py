@@ -11,10 +11,13 @@ import tyro
 from seefar.choices import DeviceName, Fit, PrecisionName
 from seefar.progress import SILENT, Progress
 
-RUN_FOLDER = "Run folder: a path, or a bare name under runs/."
 CIFAR10_FOLDER = "Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."
 FITS = "How images of another shape are made to fit: crop the centre, pad with grey, or stretch."
-RunName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN", help=RUN_FOLDER)]
+RunName = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(name="run", metavar="RUN", help="Run folder: a path, or a bare name under runs/."),
+]
 DataDir = Annotated[Path | None, tyro.conf.arg(help=CIFAR10_FOLDER)]
 FitName = Annotated[Fit, tyro.conf.arg(help=FITS)]
 Device = Annotated[DeviceName, tyro.conf.arg(help="Device to compute on.")]

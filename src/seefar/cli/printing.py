@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from seefar.progress import Progress
     from seefar.runs.folder import RunFolder
 
-CONFUSED_PAIRS = 3
-EXAMPLES = 3  # of clear model errors
-
 
 def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     """Accuracy with its interval, recall of each class, number of mistakes, most confused pairs."""
@@ -40,7 +37,7 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     for one in metrics.classes:
         print(f"  {one.name:12s} {'-' if one.recall is None else f'{one.recall:6.1%}'} of {one.n}")
     names = [one.name for one in metrics.classes]
-    most = count_confusions(metrics.confusion)[:CONFUSED_PAIRS]
+    most = count_confusions(metrics.confusion)[:3]
     confused = "; ".join(f"{names[true]} predicted as {names[predicted]} {n}" for true, predicted, n in most)
     if confused:
         confused = f", most frequent: {confused}"
@@ -108,60 +105,61 @@ def print_comparison(comparison: Comparison) -> None:
     from rich.table import Table
 
     console = Console(highlight=False, markup=False, emoji=False)
-    for names, rows in (_runs(comparison), _pairs(comparison), _classes(comparison)):
+
+    def print_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column, name in enumerate(names):
             table.add_column(name, justify="right" if column else "left", overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(str, row))
         console.print(table)
-    first, count = comparison.runs[0], len(comparison.runs)
+
+    runs, pairs = comparison.runs, comparison.pairs
+    intervals = (f"{low:.2%} to {high:.2%}" for low, high in (run.interval for run in runs))
+    rows: Iterable[Sequence[object]] = (
+        (run.name, f"{run.accuracy:.2%}", interval, run.mistakes) for run, interval in zip(runs, intervals, strict=True)
+    )
+    print_table(["run", "accuracy", "95% interval", "mistakes"], rows)
+    rows = (
+        (
+            f"{Path(pair.first).name}, {Path(pair.second).name}",
+            *(len(pair.repaired), len(pair.broken), f"{pair.p:.2g}" if pair.p >= 0.001 else "< 0.001"),
+            *(pair.shared, f"{pair.shared_by_chance:.1f}", f"{pair.kappa:.3f}", f"{pair.error_kappa:.3f}"),
+        )
+        for pair in pairs
+    )
+    print_table(["first, second", "repaired", "broken", "p", "shared", "by chance", "kappa", "kappa of errors"], rows)
+    changes = [("repaired", pairs[0].repaired_by_class), ("broken", pairs[0].broken_by_class)] if len(runs) == 2 else []
+    rows = (
+        (
+            name,
+            *("-" if run.recall[k] is None else f"{run.recall[k]:.1%}" for run in runs),
+            *(counts[k] for _, counts in changes),
+        )
+        for k, name in enumerate(comparison.classes)
+    )
+    print_table(["class", *(run.name for run in runs), *(name for name, _ in changes)], rows)
+    mistakes = counted(runs[0].mistakes, "mistake")
     console.print(
-        f"{counted(first.mistakes, 'mistake')} of {first.name}: {len(comparison.luck)} luck (right in another run), "
-        f"{len(comparison.settled)} settled ({'both' if count == 2 else 'all'} wrong; "
+        f"{mistakes} of {runs[0].name}: {len(comparison.luck)} luck (right in another run), "
+        f"{len(comparison.settled)} settled ({'both' if len(runs) == 2 else 'all'} wrong; "
         f"{comparison.shared_by_chance:.0f} by chance)",
         soft_wrap=True,
     )
 
 
-Rows = tuple[list[str], list[list[str]]]
-"""A table: names of its columns, and its rows."""
-
-
-def _runs(comparison: Comparison) -> Rows:
-    rows = []
-    for run in comparison.runs:
-        low, high = run.interval
-        rows.append([run.name, f"{run.accuracy:.2%}", f"{low:.2%} to {high:.2%}", str(run.mistakes)])
-    return ["run", "accuracy", "95% interval", "mistakes"], rows
-
-
-def _pairs(comparison: Comparison) -> Rows:
-    rows = []
-    for pair in comparison.pairs:
-        p = f"{pair.p:.2g}" if pair.p >= 0.001 else "< 0.001"
-        row = [f"{Path(pair.first).name}, {Path(pair.second).name}", str(len(pair.repaired)), str(len(pair.broken)), p]
-        shared = [str(pair.shared), f"{pair.shared_by_chance:.1f}", f"{pair.kappa:.3f}", f"{pair.error_kappa:.3f}"]
-        rows.append(row + shared)
-    return ["first, second", "repaired", "broken", "p", "shared", "by chance", "kappa", "kappa of errors"], rows
-
-
-def _classes(comparison: Comparison) -> Rows:
-    """Recall of each class in each run; for two runs also how many images the second repairs and breaks."""
-    two = comparison.pairs[0] if len(comparison.runs) == 2 else None
-    rows = []
-    for k, name in enumerate(comparison.classes):
-        recalls = ["-" if run.recall[k] is None else f"{run.recall[k]:.1%}" for run in comparison.runs]
-        changes = [str(two.repaired_by_class[k]), str(two.broken_by_class[k])] if two else []
-        rows.append([name, *recalls, *changes])
-    return ["class", *(run.name for run in comparison.runs), *(("repaired", "broken") if two else ())], rows
-
-
-def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
-    """Print one line for each cause and each accuracy, and the clearest model errors."""
+def print_triage(
+    file: Path, verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str], as_json: bool
+) -> None:
+    """One line for each cause and each accuracy, and the clearest model errors; as JSON, every verdict."""
     from seefar.evaluation.verdict import count_faults, rule_of
 
     counts, rule = count_faults(verdicts), rule_of(verdicts)
+    if as_json:
+        found = {**counts, "same_as": list(same), "accuracy": [asdict(view) for view in views], "rule": asdict(rule)}
+        found["verdicts"] = [{**asdict(verdict), "rule": verdict.rule.name} for verdict in verdicts]
+        print(json.dumps(found, indent=2))
+        return
     print(f"{file}: {counted(counts['errors'], 'mistake')}")
     if same:
         print(f"These are the predictions of {', '.join(same)}, which is not counted among the other networks.")
@@ -172,26 +170,12 @@ def print_faults(file: Path, verdicts: Sequence[Verdict], views: Sequence[Accura
     print("Accuracy, with its 95% interval:")
     for view in views:
         print(f"  {view}")
-    clearest = sorted((one for one in verdicts if one.fault == "model"), key=lambda one: one.nets_wrong or 0)[:EXAMPLES]
+    clearest = sorted((one for one in verdicts if one.fault == "model"), key=lambda one: one.nets_wrong or 0)[:3]
     if clearest:
         print("Worth a look first:")
     for verdict in clearest:
         print(f"  image {verdict.index}: {verdict.sentence}")
     print("next: --json prints every verdict")
-
-
-def print_triage_json(verdicts: Sequence[Verdict], views: Sequence[AccuracyView], same: Sequence[str]) -> None:
-    """The counts, the accuracies, the published networks with the same predictions, and every verdict."""
-    from seefar.evaluation.verdict import count_faults, rule_of
-
-    result = {
-        **count_faults(verdicts),
-        "same_as": list(same),
-        "accuracy": [asdict(view) for view in views],
-        "rule": asdict(rule_of(verdicts)),
-        "verdicts": [{**asdict(verdict), "rule": verdict.rule.name} for verdict in verdicts],
-    }
-    print(json.dumps(result, indent=2))
 
 
 def print_reference(data_dir: Path | None, progress: Progress | None) -> None:

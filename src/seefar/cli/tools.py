@@ -18,14 +18,7 @@ import tyro
 import seefar
 from seefar.choices import Choices, MapChoices
 from seefar.cli.options import DataDir, Device, Finished, FitName, JsonOutput, Output, RunName, Switch
-from seefar.cli.printing import (
-    print_comparison,
-    print_evaluation,
-    print_faults,
-    print_prediction,
-    print_result,
-    print_triage_json,
-)
+from seefar.cli.printing import print_comparison, print_evaluation, print_prediction, print_result, print_triage
 from seefar.errors import ChoiceError, counted
 
 TEST_IMAGES = 10_000  # of CIFAR-10
@@ -45,7 +38,7 @@ class Predict:
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        from seefar.artifacts import measured_grid
+        from seefar.artifacts import MAPS, read_store
         from seefar.data.pictures import read_pictures, unreadable
         from seefar.explanation.explain import Explainer, normalise_map_settings
         from seefar.explanation.pictures import explain_pictures
@@ -57,7 +50,10 @@ class Predict:
         folder = self.out or Path("predictions") / run.folder.path.resolve().name
         check_place(folder)
         settings = normalise_map_settings(run.model, run.image_size, self.maps)
-        explainer = Explainer(seefar.adapt(run.model), replace(settings, grid=measured_grid(run, settings)))
+        maps, grid = read_store(run).peek(MAPS), settings.grid
+        if maps is not None and (maps.layer, maps.cells) == (settings.layer, settings.cells):
+            grid = maps.grid  # as measured on the mistakes
+        explainer = Explainer(seefar.adapt(run.model), replace(settings, grid=grid))
         with showing(self.output.progress) as shown:
             read = read_pictures(self.pictures, run.image_size, run.recipe.fit, progress=shown)
             found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
@@ -138,11 +134,7 @@ class Audit:
 
 
 def load_model(place: str) -> Any:
-    """What a function of a Python file returns, `FILE.py:FUNCTION`; the file is run as a module of its own.
-
-    Raises:
-        ChoiceError: there is no such file or function.
-    """
+    """What a function of a Python file returns, `FILE.py:FUNCTION`; the file is run as a module of its own."""
     path, _, function = place.rpartition(":")
     file = Path(path).expanduser()
     spec = importlib.util.spec_from_file_location(file.stem, file) if file.suffix == ".py" and file.is_file() else None
@@ -265,10 +257,7 @@ class Triage:
             meaning = f"with {counted(int((corrected != test.labels).sum()), 'label')} corrected by {self.notes.name}"
             views.append(replace(accuracy_views(corrected, predicted)[0], name="corrected labels", meaning=meaning))
         same = [net for net, is_same in zip(reference.nets, reference.same_answers(predicted), strict=True) if is_same]
-        if self.output.json:
-            print_triage_json(verdicts, views, same)
-        else:
-            print_faults(self.file, verdicts, views, same)
+        print_triage(self.file, verdicts, views, same, self.output.json)
         if self.name is not None:
             common: dict[str, Any] = {"data_dir": self.data_dir, "progress": progress, "command": ["seefar", *words]}
             kept = seefar.audit(data, self.file, name=self.name, neighbours=False, **common)

@@ -93,7 +93,7 @@ class Audit:
     def save(self, store: Store, command: Sequence[str]) -> None:
         """Write `audit.json` into a folder that is locked, if it differs; a new folder gets its manifest."""
         path, text = self.folder.audit, json.dumps(asdict(self.source) | {"fingerprint": self.fingerprint}, indent=2)
-        if store.overlay is not None:
+        if store.root != store.folder:
             return
         if not path.exists():
             store.begin({"command": list(command), **provenance()})

@@ -30,15 +30,10 @@ def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
 
 
 def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str, ...]]]) -> dict[str, NDArray[Any]]:
-    """Read what `save_arrays` wrote.
+    """Read what `save_arrays` wrote; a `RunError` if the file is missing, damaged, or holds arrays of another form.
 
-    Args:
-        path: the file.
-        form: for each array its type, such as `float32` or `str`, and its shape. A letter stands for any length, the
-            same one wherever it appears.
-
-    Raises:
-        RunError: the file is missing, is damaged, or holds arrays of another form.
+    `form` has for each array its type, such as `float32` or `str`, and its shape. A letter stands for any length, the
+    same one wherever it appears.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
@@ -109,11 +104,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a safetensors file, and its metadata; empty if another program wrote the file.
-
-    Raises:
-        RunError: the file is missing or damaged, even by one bit.
-    """
+    """The tensors and the metadata of a safetensors file; a `RunError` if it is missing or damaged, even by one bit."""
     try:
         open_regular(path, follow=False).close()  # safetensors reports "not found" for every error of the system
     except FileNotFoundError as error:
@@ -140,11 +131,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put weights that came from `path` into `model`; one on torch's device `meta`, without memory, takes them over.
-
-    Raises:
-        RunError: names or shapes are not those of `model`.
-    """
+    """Put weights from `path` into `model`, also into one on torch's device `meta`; a `RunError` if they do not fit."""
     copies = {name: tensor.clone() for name, tensor in weights.items()}  # they may be mapped from the file
     on_meta = any(tensor.is_meta for tensor in model.state_dict().values())
     try:

@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
@@ -38,10 +37,8 @@ def expanded(path: str | Path) -> Path:
 def open_regular(path: str | Path, limit: int = FILE_LIMIT, *, follow: bool = True) -> BufferedReader:
     """Open a regular file for reading; every file from a run folder or an argument is opened here.
 
-    No file inside a run folder may be a link (`follow`), since an untrusted folder could name any file of this machine.
-
-    Raises:
-        OSError: it is missing, no regular file, a link, or larger than `limit` bytes.
+    An `OSError` if it is missing, no regular file, or larger than `limit` bytes. No file inside a run folder may be a
+    link (`follow`), since an untrusted folder could name any file of this machine.
     """
     return os.fdopen(_open(path, os.O_RDONLY | (0 if follow else _NO_FOLLOW), limit), "rb")
 
@@ -49,8 +46,7 @@ def open_regular(path: str | Path, limit: int = FILE_LIMIT, *, follow: bool = Tr
 def open_to_append(path: str | Path) -> BinaryIO:
     """Open a regular file to write at its end, or create it.
 
-    Raises:
-        OSError: it is a link, no regular file, or has a second name, which may be that of any file of this machine.
+    An `OSError` if it is a link, or has a second name, which may be that of any file of this machine.
     """
     return os.fdopen(_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_FOLLOW, names=1), "ab")
 
@@ -93,11 +89,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_table(path: str | Path) -> list[list[str]]:
-    """The lines of a CSV file without the empty ones; separated by comma, semicolon or tab.
-
-    Raises:
-        DataError: the file cannot be read, or its lines have different numbers of cells.
-    """
+    """The lines of a CSV file without the empty ones; separated by comma, semicolon or tab. Else a `DataError`."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
         first = text.split("\n", 1)[0]
@@ -112,20 +104,12 @@ def read_table(path: str | Path) -> list[list[str]]:
     return rows
 
 
-def is_finite_number(value: object) -> bool:
-    """Whether a value of JSON is a number that a float holds; `math.isfinite` fails at an integer that is too large."""
-    return (type(value) is int or type(value) is float) and abs(value) <= sys.float_info.max  # false for NaN
-
-
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it replaces `path` at the end, and is removed on an error.
 
     A crash or a power cut at any moment leaves either the old file or the new one: the content is on the disk before
-    the rename, and the rename before this returns.
-
-    Raises:
-        RunError: the file cannot be written, such as on a full disk.
+    the rename, and the rename before this returns. A `RunError` if it cannot be written, such as on a full disk.
     """
     # A random name that must be new: nothing in the folder already, such as a link, is written through.
     # The suffix stays, since numpy and matplotlib choose the format by it.

@@ -34,33 +34,19 @@ class RunFolder:
     path: Path
 
     recipe = _File("recipe.json")
-    """All hyperparameters."""
     data = _File("data.json")
-    """Description of the data set, with a fingerprint of its training images."""
     audit = _File("audit.json")
-    """The source of an audit; a training has none."""
     history = _File("history.csv")
-    """One row for each logged step."""
     log = _File("log.txt")
-    """The lines of the training log."""
     checkpoint = _File("checkpoint.safetensors")
-    """The state of an unfinished training; removed at its end."""
     weights = _File("weights.safetensors")
-    """The finished network."""
     predictions = _File("predictions.npz")
-    """Logits and features of the test images, with the fingerprints of weights and images."""
     metrics = _File("metrics.json")
-    """Accuracy, per class, confusion."""
     mistakes = _File("mistakes.csv")
-    """One line for each mistake."""
     maps = _File("maps.npz")
-    """The explanation of the mistakes: maps, hidden pixels, effect of hiding."""
     explanation = _File("explanation.json")
-    """How the maps were made, and the repair rates."""
     report = _File("report.html")
-    """The HTML page."""
     manifest = _File(MANIFEST)
-    """The command behind the files, and for each file its hash and the hashes of its inputs."""
 
     def __str__(self) -> str:
         return str(self.path)

@@ -56,40 +56,27 @@ def _processor() -> str:
 
 
 def _torch_uses() -> dict[str, Any]:
-    """The widest vector instructions, such as AVX2, the threads of torch, and the GPU.
-
-    Processors of one name differ in their instructions, and so threefold in speed.
-    """
+    """The widest vector instructions, such as AVX2, the threads of torch, and the GPU."""
     import torch  # here: it takes two seconds, which `seefar verify` need not wait for
 
     return {
-        "instructions": str(torch.backends.cpu.get_cpu_capability()),
+        "instructions": str(torch.backends.cpu.get_cpu_capability()),  # of one processor name, speed differs threefold
         "threads": int(torch.get_num_threads()),
         "gpu": _gpu() if torch.cuda.is_available() else None,
     }
 
 
 def _gpu() -> dict[str, Any]:
-    """Name and memory of the GPU, its driver, CUDA and cuDNN, and in which precision float32 convolutions compute."""
     import torch
 
-    convolutions = torch.backends.cudnn
     words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]  # all GPUs have one driver
     try:
         driver = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         driver = None
-    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     return {
-        "name": str(properties.name),
-        "memory_mib": int(properties.total_memory) >> 20,
-        "capability": f"{properties.major}.{properties.minor}",
+        "name": torch.cuda.get_device_name(),
         "driver": driver,
         "cuda": torch.version.cuda,
-        "cudnn": convolutions.version(),  # type: ignore[no-untyped-call]
-        "float32_convolutions": (
-            str(convolutions.conv.fp32_precision)
-            if hasattr(convolutions, "conv")
-            else ("tf32" if convolutions.allow_tf32 else "ieee")
-        ),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
     }

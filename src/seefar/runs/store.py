@@ -1,7 +1,6 @@
-"""The store: the files of a run folder, the inputs of each, and whether each is still valid.
+"""The store: a file is *fresh* if its bytes match the manifest and its recorded inputs match the current ones.
 
-A file is *fresh* if its bytes match the manifest and its recorded inputs match the current ones. Fresh files are read;
-everything else is computed again. No other module checks whether a file is still valid.
+Fresh files are read; everything else is computed again. No other module checks whether a file is still valid.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from filelock import FileLock, Timeout
 
@@ -54,7 +53,6 @@ class Artifact(Generic[T]):
         of: its inputs: other artifacts, and facts of the job by name, such as `weights`.
         shows: artifacts that it shows if they are present.
         settings: other values that its content depends on, as plain values for JSON.
-        fits: whether a loaded value belongs to the other files: the manifest shows damage, not forgery.
         enough: whether a saved value has everything that this job needs.
         version: raise it when the same inputs give other content.
         always: compute it each time, and keep the file only if its bytes are the same: for files that a browser or a
@@ -68,33 +66,27 @@ class Artifact(Generic[T]):
     of: tuple[Artifact[Any] | str, ...] = ()
     shows: tuple[Artifact[Any], ...] = ()
     settings: Callable[[Any], Any] = lambda job: None
-    fits: Callable[[Any, T], bool] = lambda job, value: True
     enough: Callable[[Any, T], bool] = lambda job, value: True
     version: int = 1
     always: bool = False
 
 
 class Store:
-    """The artifacts of one run folder.
+    """The artifacts of one run folder; `root` is where to write instead, if `folder` cannot be written to.
 
-    Args:
-        folder: the run folder.
-        fact: the current value of a fact, such as the fingerprint of the weights; None if it is unknown now, which
-            counts as unchanged.
-        job: the argument of `compute`, `settings` and `enough` of the artifacts.
-        overlay: where to write instead, if `folder` cannot be written to.
+    `fact` gives the current value of a fact, such as the fingerprint of the weights; None if it is unknown now, which
+    counts as unchanged. `job` is the argument of `compute`, `settings` and `enough` of the artifacts.
     """
 
     def __init__(
-        self, folder: Path, fact: Callable[[str], str | None], job: Any = None, overlay: Path | None = None
+        self, folder: Path, fact: Callable[[str], str | None], job: Any = None, root: Path | None = None
     ) -> None:
-        self.folder, self.job, self.overlay = folder, job, overlay
+        self.folder, self.job, self.root = folder, job, root or folder
         self.fact = cache(fact)
         self.manifest = _read_manifest(folder)
         self.files: dict[str, dict[str, Any]] = self.manifest["files"]
         self.written: list[str] = []
-        self._values: dict[str, Any] = {}
-        self._loaded: dict[str, Any] = {}  # from a file, with any settings
+        self._values: dict[str, Any] = {}  # of the files as they are, with any settings
         self._entries: dict[str, dict[str, Any] | None] = {}
 
     def fresh(self, artifact: Artifact[Any]) -> bool:
@@ -103,8 +95,8 @@ class Store:
 
     def present(self, artifact: Artifact[Any]) -> bool:
         """Whether the file is intact and was computed from the current inputs, with any settings."""
-        entry = self.files.get(artifact.name)
-        if entry is None or "from" not in entry or not self.intact(artifact.name):
+        entry, actual = self.files.get(artifact.name, {}), self._entry(artifact.name)
+        if actual is None or "from" not in entry or not actual.items() <= entry.items():
             return False
         if entry["version"] != artifact.version or entry["from"].keys() != {_name(source) for source in artifact.of}:
             return False
@@ -112,35 +104,22 @@ class Store:
             return False
         return bool(entry["shows"] == self._shown(artifact)) and not self._differs(artifact)
 
-    def intact(self, name: str) -> bool:
-        """Whether a file is in the manifest with the same bytes, whatever its inputs."""
-        entry = self._entry(name)
-        return entry is not None and entry.items() <= self.files.get(name, {}).items()
-
     def get(self, artifact: Artifact[T]) -> T:
-        """The value: in memory, read from a fresh file, or computed and saved."""
-        value = self._get(artifact)
-        assert value is not None
-        return value
-
-    def _get(self, artifact: Artifact[T]) -> T | None:
-        if artifact.name not in self._values and self.fresh(artifact):
-            self._values[artifact.name] = self._load(artifact)
-        value: T | None = self._values.get(artifact.name)
-        return self._compute(artifact) if value is None or not artifact.enough(self.job, value) else value
+        """The value: read from a fresh file, or computed and saved; None if there is no such file for this job."""
+        value = self._load(artifact) if self.fresh(artifact) else None
+        if value is None or not artifact.enough(self.job, value):
+            value = self._compute(artifact)
+        return cast(T, value)
 
     def peek(self, artifact: Artifact[T]) -> T | None:
         """The value if the file is present, with any settings; else None. Nothing is computed."""
-        if artifact.name in self._values:
-            found: T | None = self._values[artifact.name]
-            return found
         return self._load(artifact) if self.present(artifact) else None
 
     def ensure(self, *artifacts: Artifact[Any]) -> None:
         """Compute and save those that are not fresh."""
         for artifact in artifacts:
             if artifact.load is not None:
-                self._get(artifact)
+                self.get(artifact)
             elif not self.fresh(artifact) or (artifact.always and artifact.name not in self._values):
                 self._compute(artifact)
 
@@ -150,8 +129,6 @@ class Store:
 
     def finish(self, artifacts: Sequence[Artifact[Any]], command: Sequence[str]) -> None:
         """Remove the files of other inputs, and complete the manifest with the `command` that wrote the others."""
-        if self.overlay is not None:
-            return
         for artifact in artifacts:
             orphan = artifact.name not in self.files and (self.folder / artifact.name).is_file()
             if orphan or self._differs(artifact):
@@ -178,42 +155,38 @@ class Store:
         self._write_manifest()
 
     def _load(self, artifact: Artifact[T]) -> T | None:
-        """The value in the file; None if it cannot be read, such as that of an older version, or does not fit."""
+        """The value in the file, read once; None if it cannot be read, such as that of an older version."""
         assert artifact.load is not None
-        if artifact.name not in self._loaded:
+        if artifact.name not in self._values:
             with suppress(Exception):
-                loaded = artifact.load(self._path(artifact.name))
-                self._loaded[artifact.name] = loaded if artifact.fits(self.job, loaded) else None
-        value: T | None = self._loaded.get(artifact.name)
+                self._values[artifact.name] = artifact.load(self._path(artifact.name))
+        value: T | None = self._values.get(artifact.name)
         return value
 
     def _compute(self, artifact: Artifact[T]) -> T | None:
         for source in artifact.of:
             if isinstance(source, Artifact):
-                self._get(source)
+                self.get(source)
         found = artifact.compute(self.job)
         if not isinstance(found, Iterator):
             return self.save(artifact, found)
-        saved, value, waits = time.monotonic(), None, False
+        saved, value = time.monotonic(), None
         for value in found:
-            waits = time.monotonic() - saved < SAVE_SECONDS
-            self._values[artifact.name] = value
-            if not waits:
+            if time.monotonic() - saved >= SAVE_SECONDS:
                 self.save(artifact, value)
                 saved = time.monotonic()
-        return self.save(artifact, value) if waits else value
+        return self.save(artifact, value)
 
     def save(self, artifact: Artifact[T], value: T | None) -> T | None:
         """Save a value and add the file to the manifest."""
-        self._values[artifact.name] = value
         if value is None:
             self._remove(artifact.name)
             return None
+        self._values[artifact.name] = value
         if artifact.always and self.fresh(artifact) and self._is_saved(artifact, value):
             return value
-        root = self.overlay or self.folder
-        path = root / artifact.name
-        if path.parent.is_symlink() and path.parent != root:
+        path = self.root / artifact.name
+        if path.parent.is_symlink() and path.parent != self.root:
             raise RunError(
                 f"{path.parent} is a link to {os.readlink(path.parent)}: delete the link, since a folder belongs there."
             )
@@ -241,12 +214,14 @@ class Store:
             return file_entry(copy) == self._entry(artifact.name)
 
     def _remove(self, name: str) -> None:
-        if self.overlay is None and ((self.folder / name).is_file() or (self.folder / name).is_symlink()):
-            (self.folder / name).unlink()
+        path = self.root / name
+        if path.is_file() or path.is_symlink():
+            path.unlink()
             self.written.append(name)
         if self.files.pop(name, None) is not None:
             self.written.append(name)
         self._entries.pop(name, None)
+        self._values.pop(name, None)
 
     def _input(self, source: Artifact[Any] | str) -> str | None:
         if isinstance(source, str):
@@ -270,13 +245,12 @@ class Store:
         return self._entries[name]
 
     def _path(self, name: str) -> Path:
-        if self.overlay is not None and (self.overlay / name).exists():
-            return self.overlay / name
-        return self.folder / name
+        own = self.root / name
+        return own if own.exists() else self.folder / name
 
     def _write_manifest(self) -> None:
         self.manifest["files"] = self.files = dict(sorted(self.files.items()))
-        write_text((self.overlay or self.folder) / MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
+        write_text(self.root / MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
 
 
 @contextmanager
@@ -290,7 +264,7 @@ def opened(
 ) -> Iterator[Store]:
     """The store of a folder, locked within `with` and finished at its end.
 
-    If the folder cannot be written to, new files go into a temporary overlay, and one line at the end names them.
+    If the folder cannot be written to, new files go into a temporary folder, and one line at the end names them.
     After an error the manifest stays unfinished if anything was written.
     """
     if os.access(folder, os.W_OK | os.X_OK):
@@ -299,8 +273,8 @@ def opened(
             yield store
             store.finish(artifacts, command)
         return
-    with tempfile.TemporaryDirectory(prefix="seefar-") as overlay:
-        store = Store(folder, fact, job, Path(overlay))
+    with tempfile.TemporaryDirectory(prefix="seefar-") as root:
+        store = Store(folder, fact, job, Path(root))
         yield store
         if store.written:
             names = ", ".join(dict.fromkeys(store.written))
@@ -309,17 +283,14 @@ def opened(
 
 @contextmanager
 def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iterator[None]:
-    """Lock a folder, created if it is missing, for this thread; the system frees the lock whenever the process ends.
+    """Lock a folder, created if it is missing; the system frees the lock whenever the process ends.
 
-    Another process is waited for so many seconds, with a line. Where there are no locks, a line says so.
-
-    Raises:
-        RunError: another process or thread has locked it, or it cannot be written to.
+    Another process is waited for so many seconds, with a line; then a `RunError`. Where there are no locks, a line says
+    so.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A singleton counts how often one thread has locked it, so that `run` can hold the lock over all its steps.
-        lock = FileLock(folder.resolve() / ".lock", timeout=0, is_singleton=True, fallback_to_soft=False)
+        lock = FileLock(folder.resolve() / ".lock", timeout=0, fallback_to_soft=False)
         try:
             lock.acquire()
         except Timeout:

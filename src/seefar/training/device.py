@@ -25,13 +25,7 @@ COMPILER = "inductor"
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and how to compute.
-
-    Attributes:
-        device: `cpu`, `cuda` or `mps`.
-        precision: of matrix products and convolutions; weights, norms and the loss stay float32.
-        compiles: whether forward and backward pass are compiled by `torch.compile`.
-    """
+    """Where and how to compute; `precision` is that of matrix products and convolutions, all else is float32."""
 
     device: torch.device
     precision: torch.dtype
@@ -95,10 +89,8 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
     """The given device and precision; `auto` is the best on this machine.
 
     CUDA in bfloat16 where its cores have it, else float16 with a loss scaler; MPS in float32; the CPU in bfloat16
-    only where it has it natively (emulated bfloat16 is slower than float32), else float32.
-
-    Raises:
-        ChoiceError: the device is not available, or cannot compute in that precision.
+    only where it has it natively (emulated bfloat16 is slower than float32), else float32. A `ChoiceError` if the
+    device is not available, or cannot compute in that precision.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     kind = next(name for name, usable in available.items() if usable) if device == "auto" else device
@@ -168,11 +160,8 @@ class RecordedStep:
     """A training step as a CUDA graph, recorded once for each number of images and each image size, then replayed.
 
     A step is a few hundred kernels of a few microseconds each, and starting a kernel takes the host longer than that.
-    The arithmetic is the same.
-
-    Args:
-        step: takes images (B, H, W, 3) and labels (B,) on the GPU, and the image size; changes tensors in place, never
-            waits for the GPU, and returns nothing.
+    `step` takes images (B, H, W, 3) and labels (B,) on the GPU, and the image size; it changes tensors in place, never
+    waits for the GPU, and returns nothing.
     """
 
     def __init__(self, step: Callable[[Tensor, Tensor, ImageSize], None]) -> None:

@@ -1,8 +1,7 @@
-"""Distributed training: several processes, each with its part of every batch, over torch.distributed.
+"""Distributed training: several processes, each with its part of every batch; only the training step is distributed.
 
-Only the training step is distributed. Rank 0, the main process, alone opens the run folder, prints, and evaluates what
-was trained. Within `joined()` the processes that a launcher started are one group; without a launcher each function
-here does nothing. All ranks must call the collective ones in the same order, or they wait for each other.
+Rank 0, the main process, alone opens the run folder, prints, and evaluates. Within `joined()` the processes are one
+group, and must call these functions in the same order; without a launcher each function does nothing.
 """
 
 from __future__ import annotations
@@ -54,19 +53,12 @@ def launched() -> bool:
     return _variable("WORLD_SIZE", 1) > 1 and bool(os.environ.get("RANK")) and bool(os.environ.get("MASTER_ADDR"))
 
 
-def local_size() -> int:
-    """Processes of this training on this machine."""
-    return _variable("LOCAL_WORLD_SIZE", 1) if launched() else 1
-
-
 @contextmanager
 def joined() -> Iterator[None]:
     """Within `with`, this process is one of the group that its launcher started; without a launcher nothing happens.
 
-    gloo connects the CPUs, nccl the GPUs. Each process has the GPU of its number on its machine.
-
-    Raises:
-        ProcessError: another process of the group ended early.
+    gloo connects the CPUs, nccl the GPUs. Each process has the GPU of its number on its machine. A `ProcessError` if
+    another process ends early.
     """
     global _group
     if _group is not None or not launched():
@@ -165,9 +157,10 @@ def check_processes(device: str, batch_size: int) -> None:
     """Refuse more processes than GPUs or images in a batch."""
     if world_size() == 1:
         return
-    most = {"mps": 1, "cuda": torch.cuda.device_count()}.get(device, local_size())
-    if local_size() > most:
-        raise ChoiceError(f"{local_size()} processes need as many GPUs (got {most}): choose fewer, or --device cpu.")
+    here = _variable("LOCAL_WORLD_SIZE", 1)  # on this machine
+    most = {"mps": 1, "cuda": torch.cuda.device_count()}.get(device, here)
+    if here > most:
+        raise ChoiceError(f"{here} processes need as many GPUs (got {most}): choose fewer, or --device cpu.")
     if world_size() > batch_size:
         raise ChoiceError(f"{world_size()} processes need a batch_size of at least {world_size()} (got {batch_size}).")
 

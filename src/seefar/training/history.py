@@ -79,8 +79,7 @@ def _row(texts: dict[str, str]) -> HistoryRow:
 class TrainingLog:
     """Writes the history and the log of a training, if it has a folder, and shows its progress.
 
-    `work` is what is left to do, in any unit that takes the same time throughout, such as multiply-adds; `done` are the
-    steps before this session.
+    `work` is what is left to do, in any unit that takes the same time throughout; `done` are the steps before.
     """
 
     def __init__(

@@ -38,12 +38,10 @@ from seefar.training import distributed
 from seefar.training.device import Compute, RecordedStep, plan_training
 from seefar.training.history import HistoryRow, TrainingLog, duration, read_history, to_csv
 from seefar.training.recipe import Recipe, few_steps_warning
-from seefar.training.run import Run, finish_training, load_run, open_run, save_weights, training_in
+from seefar.training.run import Run, describe_choice, finish_training, load_run, open_run, save_weights, training_in
 from seefar.training.state import Interrupts, Tally, TrainingState, identify
 
 CPU = torch.device("cpu")
-SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 60.0
-"""A GPU needs seconds for an epoch; a checkpoint of 90 MB after each would take much of its time."""
 
 
 def train(
@@ -73,8 +71,7 @@ def train(
             next free number if the folder belongs to another recipe or other data.
         device: the device to compute on; `auto`: CUDA, else MPS, else the CPU.
         precision: of convolutions and matrix products; `auto`: the best for the device.
-        checkpoint_minutes: time between two checkpoints. There is one at the end of each epoch too, unless the last is
-            less than a minute old.
+        checkpoint_minutes: time between two checkpoints.
         compile: compile the network with `torch.compile`; changes a training by rounding only.
         transform: instead of the recipe's augmentation: an albumentations pipeline, or a function of an image, uint8
             (H, W, 3), and a `numpy.random.Generator` that returns another image of this size.
@@ -122,17 +119,16 @@ def train(
             with device_errors():
                 _train(None, recipe, data, compute, checkpoint_minutes, changes, SILENT)
         sys.exit(0)  # `joined` leaves the group on the way
-    interrupted = False
     with showing(progress) as shown:
+        if folder is None and (line := describe_choice(run_folder, recipe, data, changes.names)):
+            shown.line(line)
         if unfinished:
             session = {"device": compute.device_name, "precision": compute.precision_name}
             with training_in(run_folder, recipe, data, session, command, shown, changes.names), device_errors():
-                interrupted = _train(run_folder, recipe, data, compute, checkpoint_minutes, changes, shown)
+                _train(run_folder, recipe, data, compute, checkpoint_minutes, changes, shown)
         else:
             finish_training(run_folder, shown)
     distributed.leave()  # rank 0 continues alone
-    if interrupted:
-        raise Interrupted(f"{run_folder}: trained and saved. The same command resumes.")
     return load_run(run_folder, device)
 
 
@@ -175,12 +171,8 @@ def _train(
     checkpoint_minutes: float,
     changes: Changes,
     progress: Progress,
-) -> bool:
-    """The loop, from the state in the folder to the weights in it; only rank 0 has a folder.
-
-    Returns:
-        Whether an interrupt came in the last step.
-    """
+) -> None:
+    """The loop, from the state in the folder to the weights in it; only rank 0 has a folder."""
     complete, (data, held_out) = data, data.hold_out(recipe.held_out, recipe.seed)
     dataset = build_batches(recipe, data, compute.device, changes.transform)
     steps = recipe.epochs * len(dataset)
@@ -234,9 +226,8 @@ def _train(
 
             epoch_ends = batch.number + 1 == len(dataset)
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
-            age = seconds() - saved
-            due = age > 60 * checkpoint_minutes or (epoch_ends and age > SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
-            stops, due = distributed.any_rank(interrupts.asked and step < steps, due)
+            due = seconds() - saved > 60 * checkpoint_minutes
+            stops, due = distributed.any_rank(interrupts.asked, due)
             saves = stops or due
             if logs or saves:
                 (loss, correct, seen), (_, epoch_correct, epoch_seen) = tally.totals()
@@ -276,10 +267,8 @@ def _train(
                 f"{learning_rate(recipe, steps, steps):.3g}): choose a lower learning_rate, and a new name for the run."
             )
         log.line(f"Finished Training in {duration(seconds() - started)}")
-        (interrupted,) = distributed.any_rank(interrupts.asked)  # in the last step
     if folder is not None:
         save_weights(folder, model, recipe, complete)
-    return interrupted
 
 
 def build_model(recipe: Recipe, data: Data) -> ResNet18:
@@ -376,8 +365,7 @@ def prepare(
 
 def accuracy(model: ResNet18, split: Split) -> float:
     """Share of a split's images that the network classifies correctly, in float32, without augmentation."""
-    correct = adapt(model).logits(split.images).argmax(1) == split.labels
-    return int(correct.sum()) / len(split)
+    return float((adapt(model).logits(split.images).argmax(1) == split.labels).mean())
 
 
 SMALLEST = 12  # pixels

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import tyro
 
 from seefar.choices import Border, Fit, Flip, one_spelling
 from seefar.errors import RecipeError, counted
-from seefar.runs.files import expanded, is_finite_number, parse_json, read_bytes
+from seefar.runs.files import expanded, parse_json, read_bytes
 
 Schedule = Literal["one-cycle", "constant"]
 
@@ -85,7 +86,6 @@ class Recipe:
     """Steps between two lines of the log and the history."""
 
     def __post_init__(self) -> None:
-        """Check types and ranges; NumPy numbers become Python numbers."""
         for field in dataclasses.fields(self):
             value = self._checked_type(field.name, getattr(self, field.name), field.default)
             object.__setattr__(self, field.name, value)
@@ -104,7 +104,7 @@ class Recipe:
             return first if first == second else (first, second)
         if isinstance(default, tuple) and isinstance(value, Iterable):
             return tuple(self._checked_type(name, part, 0.0) for part in value)
-        if isinstance(default, float) and is_finite_number(value):
+        if isinstance(default, float) and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # not NaN
             return float(value)
         if type(value) is not type(default) or isinstance(default, float):
             kinds = {str: "a string", bool: "True or False", int: "an integer", float: "a finite number"}
@@ -120,11 +120,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """The recipe that `to_json` wrote; a missing field, as in older runs, has its default.
-
-        Raises:
-            RecipeError: the text is not a recipe.
-        """
+        """The recipe that `to_json` wrote; a missing field, as in older runs, has its default. Else a `RecipeError`."""
         try:
             fields = parse_json(text)
         except ValueError as error:
@@ -241,10 +237,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 def read_recipe(path: str | Path) -> Recipe:
     """A recipe from a `.toml` or `.json` file: fields of `Recipe`, and `base`, the recipe for the other fields.
 
-    Defaults: `base` is `fast`, and `name` is the name of the file.
-
-    Raises:
-        RecipeError: the file is missing, is neither TOML nor JSON, or a field does not exist or is out of range.
+    Defaults: `base` is `fast`, and `name` is the name of the file. A `RecipeError` if it is not a recipe.
     """
     path = expanded(path)
     try:

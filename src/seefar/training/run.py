@@ -27,6 +27,7 @@ from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
 from seefar.runs.store import TRAINING_FILES, Store, locked
 from seefar.training.device import choose_compute
+from seefar.training.distributed import load_in_turn
 from seefar.training.history import HistoryRow, read_history
 from seefar.training.recipe import Recipe
 
@@ -71,10 +72,8 @@ def open_run(
 ) -> RunFolder:
     """The folder for a training of this recipe on these images; nothing is written.
 
-    Without a name: the recipe's name, or the first of that with `-2`, `-3`, ... that is free or has this training.
-
-    Raises:
-        RunError: the named folder belongs to another training.
+    Without a name: the recipe's name, or the first of that with `-2`, `-3`, ... that is free or has this training. A
+    `RunError` if the named folder belongs to another training.
     """
     if name is not None:
         folder = find_run(name)
@@ -93,18 +92,16 @@ def load_for(
     name = name or recipe.data
     if name in BUILT_IN and recipe.image_size != 32:
         raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
-    return load_data(name, data_dir, recipe.image_size, recipe.fit, progress=progress)
+    return load_in_turn(lambda: load_data(name, data_dir, recipe.image_size, recipe.fit, progress=progress))
 
 
-def describe_choice(folder: RunFolder, recipe: Recipe, data: Data) -> str | None:
+def describe_choice(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[str, str] | None) -> str | None:
     """One line: the reason why `open_run` did not choose the folder of the recipe's name; None if it did."""
     named = find_run(recipe.name)
-    if folder == named:
-        return None
-    return f"{_conflict(named, recipe, data)} This run goes into {folder}."
+    return None if folder == named else f"{_conflict(named, recipe, data, changes)} This run goes into {folder}."
 
 
-def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[str, str] | None = None) -> str | None:
+def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[str, str] | None) -> str | None:
     """Why a folder cannot be used for this training, as a sentence; None if it is free or belongs to it."""
     if not folder.recipe.exists():
         trained = next((path.name for path in (folder.weights, folder.checkpoint) if path.exists()), None)
@@ -192,8 +189,7 @@ def read_recipe(folder: RunFolder) -> Recipe:
         return Recipe.from_json(read_bytes(folder.recipe, follow=False).decode("utf-8"))
     except FileNotFoundError as error:
         others = sorted(path.parent.name for path in folder.path.parent.glob("*/recipe.json"))
-        more = f" and {len(others) - 10} more" if len(others) > 10 else ""
-        known = f"runs in {folder.path.parent}: {', '.join(others[:10])}{more}" if others else "no runs beside it"
+        known = f"runs in {folder.path.parent}: {', '.join(others)}" if others else "no runs beside it"
         raise RunError(f"{folder} has no recipe.json ({known}): choose another run, or train one.") from error
     except OSError as error:
         raise not_read(folder.recipe, error) from error

@@ -56,10 +56,8 @@ class Tally:
 class TrainingState:
     """Everything that a training resumes from.
 
-    Attributes:
-        scaler: the loss scaler, which has an effect in float16 only.
-        training: identity of the training, which a checkpoint must match, see `identify`.
-        step, seconds, rows: steps done, time spent in training, and rows of the history, over all sessions.
+    `training` is the identity of the training, see `identify`. Steps, seconds and rows of the history are those of all
+    sessions. The loss scaler has an effect in float16 only.
     """
 
     model: ResNet18
