@@ -38,8 +38,8 @@ from seefar.model.resnet import ResNet18, stem_stride_for
 from seefar.progress import Progress, showing
 from seefar.report.content import Beside, ReportContent
 from seefar.runs.files import check_place, read_bytes
-from seefar.runs.folder import RunFolder, find_run
-from seefar.runs.store import Store, opened
+from seefar.runs.folder import RunFolder, find_run, verify
+from seefar.runs.store import opened
 from seefar.training.distributed import world_size
 from seefar.training.loop import train
 from seefar.training.recipe import Recipe
@@ -478,7 +478,7 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
     """
     if isinstance(folder, Path):
         return Predictions.of(read_predictions(folder, test.classes, len(test), test.files)[0], test).predicted
-    if not folder.weights.exists() and Store(folder.path, fact=lambda name: None).intact(folder.mistakes.name):
+    if not folder.weights.exists() and folder.mistakes.exists() and not verify(folder.path):
         return _from_mistakes(folder, test)
     run = load_audit(folder) if folder.audit.exists() else load_run(folder)
     if run.classes != test.classes:

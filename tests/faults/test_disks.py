@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, and too few open files: refused by name, nothing lost, resumed by the same call."""
+"""Full disks and too few open files: refused by name, nothing lost, resumed by the same call."""
 
 from __future__ import annotations
 
