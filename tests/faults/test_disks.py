@@ -1,21 +1,22 @@
-"""Full disks and too few open files: refused by name, nothing lost, resumed by the same call."""
+"""Disks that are full or read-only, and too few open files: refused by name, nothing lost, resumed by the same call."""
 
 from __future__ import annotations
 
 import os
 import re
 import resource
+import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_job import TINY, content
+from tiny_job import TINY, At, content
 
 import seefar
 from seefar.data import Data
-from seefar.errors import RunError
+from seefar.errors import Interrupted, RunError
 from seefar.pipeline import Result
 from seefar.runs.arrays import load_tensors
 from seefar.runs.folder import RunFolder, verify
@@ -89,3 +90,33 @@ def test_with_too_few_open_files_weights_are_not_called_damaged(finished: Path) 
                 load_tensors(RunFolder(finished).weights)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.fixture
+def read_only(disk: Path) -> Iterator[Callable[[], None]]:
+    """Makes the disk read-only for all, also for root, whom permissions do not bind."""
+    yield lambda: mount("-o", "remount,ro", str(disk))
+    mount("-o", "remount,rw", str(disk))
+
+
+@pytest.mark.slow
+def test_on_a_read_only_disk_a_training_is_refused_and_a_finished_run_is_shown(
+    few: Data, disk: Path, read_only: Callable[[], None], finished: Path
+) -> None:
+    run = RunFolder(disk / "tiny")
+    with pytest.raises(Interrupted):
+        seefar.train(
+            TINY, few, run.path, precision="float32", progress=At(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        )
+    before = {path: path.read_bytes() for path in run.path.rglob("*")}
+    read_only()
+    with pytest.raises(RunError, match="tiny"):
+        job(few, run.path)
+    assert {path: path.read_bytes() for path in run.path.rglob("*")} == before
+    mount("-o", "remount,rw", str(disk))
+    job(few, run.path)
+    assert content(run.path) == content(finished)
+    run.maps.unlink()
+    read_only()
+    assert len(job(few, run.path).shown) == 2
+    assert not run.maps.exists()
