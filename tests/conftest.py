@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -128,3 +129,15 @@ class Brightness(ResNet18):
 @pytest.fixture
 def brightness() -> ResNet18:
     return Brightness().eval()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Not of the session: Playwright keeps an event loop running, which other tests would find."""
+    from browsing import CHROMIUM, playwright
+
+    with playwright.sync_playwright() as started:
+        arguments = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
