@@ -50,7 +50,7 @@ def score(predictions: Predictions, labels: NDArray[np.int64], wrong: NDArray[np
     by_loss = np.argsort(-losses, kind="stable")
     issues = np.array([issue.index for issue in found.issues])
     return {
-        "n": found.n,
+        "n": len(labels),
         "wrong_labels": int(wrong.sum()),
         "by_chance": float(wrong.mean()),
         "issues": hits(wrong[issues], int(wrong.sum())),

@@ -30,10 +30,9 @@ import seefar
 from lab.measuring import arguments, print_result
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
-from seefar.evaluation.metrics import mcnemar
+from seefar.evaluation.metrics import Rate, mcnemar
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation.neighbours import nearest
-from seefar.explanation.occlusion import Rate
+from seefar.explanation.leaks import nearest
 from seefar.training.run import Run
 
 TRAIN, TEST = 2000, 1000

@@ -36,7 +36,7 @@ from seefar.data.reference import Reference
 from seefar.evaluation.calibration import fit_temperature
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import judge
-from seefar.explanation.neighbours import find_duplicates
+from seefar.explanation.leaks import find_duplicates
 
 FAULTS = ("label", "ambiguous", "hard", "model")
 STAND_INS = ("resnet_basic_110", "vgg_15_BN_64")
