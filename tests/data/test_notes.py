@@ -28,6 +28,8 @@ def test_labels_are_corrected_without_the_mark_of_a_formula(tmp_path: Path) -> N
         ("", "columns"),
         (HEAD + "4,,,\n", "line 2"),
         (HEAD + "-1,,,\n", "line 2"),
+        (HEAD + "9" * 5000 + ",,,\n", "line 2"),
+        (HEAD + f"1,{'x' * 200_000},,\n", "notes.csv"),
         (HEAD + "1,,\n", "line 2"),
         (HEAD + "1,,frog,\n", "frog"),
         (HEAD + "1,,=dog,\n1,,cat,\n", "image 1"),

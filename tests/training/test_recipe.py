@@ -92,6 +92,8 @@ def test_a_recipe_of_a_file(in_folder: Path) -> None:
     [
         ("a.toml", "epochs = ", "a.toml"),
         ("a.json", "[1]", "a list"),
+        ("a.toml", f"x = {'[' * 5000}", "a.toml"),
+        ("a.toml", ".".join("a" * 9000) + " = 1", "a.toml"),
         ("a.toml", "epoch = 3", "epoch"),
         ("a.toml", "epochs = 0", "epochs"),
         ("a.toml", 'base = "slow"', "slow"),

@@ -10,7 +10,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from itertools import pairwise
 from textwrap import fill
 from typing import Annotated, Any, Union
@@ -68,10 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_printing_safe()
     os.environ["MPLBACKEND"] = "agg"  # figures go into files only, so no other backend is loaded
-    if os.path.exists("matplotlibrc"):  # an untrusted file of the current folder; it may turn LaTeX on
-        import matplotlib
-
-        matplotlib.rcdefaults()
+    if os.path.lexists("matplotlibrc"):  # of the current folder: untrusted, it may turn LaTeX on or be a FIFO
+        with chdir(os.sep):
+            import matplotlib  # noqa: F401  # it reads the file on import
     if shutil.get_terminal_size().columns < NARROWEST:
         os.environ["COLUMNS"] = str(NARROWEST)
     gc.set_threshold(10_000)  # not 700: imports create many objects, and garbage collection among them takes 0.2 s

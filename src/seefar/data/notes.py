@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 from pathlib import Path
 
 from seefar.data.images import Split
 from seefar.errors import DataError
-from seefar.runs.files import read_bytes
+from seefar.runs.files import read_table
 
 COLUMNS = ["index", "tag", "new_label", "note"]
 
@@ -19,18 +17,16 @@ def correct_labels(split: Split, notes: str | Path) -> Split:
 
     Raises:
         DataError: the columns differ, an index or a class does not exist, or an image occurs twice.
-        OSError: the file cannot be read.
     """
-    text = read_bytes(Path(notes)).decode("utf-8-sig", "replace")
-    rows = csv.reader(io.StringIO(text, newline=""))
-    if next(rows, None) != COLUMNS:
+    rows = read_table(notes)
+    if rows[:1] != [COLUMNS]:
         raise DataError(f"{notes} must have the columns {','.join(COLUMNS)}: export the notes from the report.")
-    labels, seen = split.labels.copy(), set()
-    for row in filter(None, rows):
-        where = f"{notes}, line {rows.line_num}"
-        if len(row) != len(COLUMNS) or not (row[0].isascii() and row[0].isdigit() and int(row[0]) < len(split)):
-            raise DataError(f"{where}: an index from 0 to {len(split) - 1} and three more columns are required.")
-        index, name = int(row[0]), row[2]
+    labels, seen, numbers = split.labels.copy(), set(), {str(index): index for index in range(len(split))}
+    for number, row in enumerate(rows[1:], 2):
+        where = f"{notes}, line {number}"
+        if row[0] not in numbers:
+            raise DataError(f"{where}: an index from 0 to {len(split) - 1} is required (got {row[0][:20]!r}).")
+        index, name = numbers[row[0]], row[2]
         if name[:1] == "'" and name[1:].startswith(("=", "+", "-", "@", "\t", "\r")):
             name = name[1:]  # without the apostrophe that keeps spreadsheets from evaluating it as a formula
         if name and name not in split.classes:

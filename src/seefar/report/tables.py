@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
@@ -133,5 +134,6 @@ def model_card(recipe: Recipe, classes: Sequence[str], metrics: Metrics | None, 
 
 
 def _markdown_cell(text: str) -> str:
-    """A class name inside Markdown: as text, never as HTML or the end of a table cell."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+    """A class name inside Markdown: as text, never as HTML, a link, a picture, or the end of a table cell."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
+    return re.sub(r"([\\`\[\]|])", r"\\\1", text)

@@ -135,9 +135,9 @@ def _connect(rank: int, size: int) -> Store:
 def _variable(name: str, default: int | str = "", below: int = 1 << 16) -> int:
     """An integer that a launcher puts into the environment."""
     text = os.environ.get(name) or str(default)
-    if not text.isdecimal() or int(text) >= below:
+    if not text.isdecimal() or len(text) > 9 or int(text) >= below:
         raise ChoiceError(
-            f"The environment variable {name} must be an integer below {below} (got {text!r}); a launcher such as "
+            f"The environment variable {name} must be an integer below {below} (got {text[:20]!r}); a launcher such as "
             "torchrun sets it."
         )
     return int(text)

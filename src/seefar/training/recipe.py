@@ -234,6 +234,10 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     return replace(recipe, **changes)
 
 
+LARGEST_FILE = 1 << 14
+"""Bytes of a file of a recipe. The time and the memory that TOML takes grow with the square of a key's length."""
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """A recipe from a `.toml` or `.json` file: fields of `Recipe`, and `base`, the recipe for the other fields.
 
@@ -241,11 +245,11 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     path = expanded(path)
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        text = read_bytes(path, LARGEST_FILE).decode("utf-8-sig")
         fields = tomllib.loads(text) if path.suffix.lower() == ".toml" else parse_json(text)
     except FileNotFoundError as error:
         raise RecipeError(f"There is no file {path}: choose one of {', '.join(RECIPES)}, or a file.") from error
-    except (OSError, ValueError) as error:  # tomllib's error is a ValueError
+    except (OSError, ValueError, RecursionError) as error:  # tomllib's error is a ValueError
         raise RecipeError(f"{path} cannot be read as TOML or JSON ({error}).") from error
     if not isinstance(fields, dict):
         raise RecipeError(f"{path} must hold the fields of a recipe (got a {type(fields).__name__}).")
