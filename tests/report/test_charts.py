@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from report_content import make_content
 
 from seefar import plot_comparison
+from seefar.errors import ChoiceError
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.comparison import compare
 from seefar.evaluation.verdict import FAULT_NAMES
@@ -61,6 +62,11 @@ def test_the_reliability_diagram_shows_each_bin_and_counts_every_image() -> None
         "temperature 9.00",
     ]
     words(figure)
+
+
+def test_a_matrix_of_other_classes_is_refused() -> None:
+    with pytest.raises(ChoiceError, match=r"\(2, 2\)"):
+        plot_confusion(np.eye(3, dtype=int), ("cat", "dog"))
 
 
 def test_the_colours_of_the_confusion_matrix_are_of_the_mistakes_alone() -> None:

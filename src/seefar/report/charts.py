@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from seefar.errors import RunError, counted
+from seefar.errors import ChoiceError, RunError, counted
 from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.comparison import Comparison, RunPair
 from seefar.evaluation.verdict import FAULT_NAMES, HUMAN, Rule
@@ -155,10 +155,11 @@ def _draw_bins(axes: Axes, calibration: Calibration, colour: str, marker: str, *
 def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """Confusion matrix as a heat map: mistakes by colour and number, recall of each class on the grey diagonal.
 
-    `confusion` is (K, K): row the true class, column the predicted one.
+    `confusion` is (K, K): row the true class, column the predicted one; else a `ChoiceError`.
     """
-    matrix = np.asarray(confusion)
-    k = len(classes)
+    matrix, k = np.asarray(confusion), len(classes)
+    if matrix.shape != (k, k):
+        raise ChoiceError(f"confusion must be ({k}, {k}) (got the shape {matrix.shape}): pass metrics.confusion.")
     cell = 0.52 if k <= MOST_NUMBERS else 10.4 / k
     named = range(0, k, 1 if k <= MOST_NUMBERS else -(-k // 40))
     names = [shorten(classes[number], 1.3, NORMAL) for number in named]
