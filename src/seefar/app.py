@@ -39,7 +39,7 @@ MOST_REQUESTS = 16
 MOST_CONNECTIONS = 100
 SECONDS_TO_SEND = 10
 """Seconds in which the body of a request must arrive: a picture of 4 MB at 3 Mbit/s."""
-SECONDS_IDLE = 30
+SECONDS_IDLE = 15
 """A connection is closed after one to two times as long without progress: no complete request, or nothing received."""
 SECONDS_TO_END = 2
 """Seconds for open requests to finish when the process is interrupted."""
