@@ -1,4 +1,4 @@
-"""Train on your own pictures, and predict new ones: folders by class, any size, any format that Pillow reads.
+"""Train on your own pictures, and predict new ones: folders by class, any size, any usual format.
 
 python examples/own_pictures.py my_pictures/      # my_pictures/<class>/*.jpg, or train/<class>/ and test/<class>/
 """

@@ -72,14 +72,18 @@ def test_odd_pictures_are_predicted_and_bad_ones_named_after_them(
     assert "gone.png" in gone
 
 
+@pytest.mark.parametrize(
+    ("name", "printed", "figure"),
+    [("\x1b[31mred\n", r"\x1b[31mred\n", "_[31mred_"), (245 * "a", 245 * "a", 180 * "a")],
+)
 def test_what_is_printed_of_a_picture_cannot_be_obeyed_by_a_terminal(
-    run: Run, shapes: Data, in_folder: Path, capsys: Capture
+    run: Run, shapes: Data, in_folder: Path, capsys: Capture, name: str, printed: str, figure: str
 ) -> None:
-    Image.fromarray(shapes.test.images[0]).save("\x1b[31mred\n.png")
-    assert main(["predict", str(run.folder), "\x1b[31mred\n.png", "--out", "here"]) == 0
+    Image.fromarray(shapes.test.images[0]).save(f"{name}.png")
+    assert main(["predict", str(run.folder), f"{name}.png", "--out", "here"]) == 0
     first, *_, last = capsys.readouterr().out.splitlines()
-    assert first.startswith(r"\x1b[31mred\n.png: ")
-    assert last == r"  here/\x1b[31mred\n.png"
+    assert first.startswith(f"{printed}.png: ")
+    assert last == f"  here/{figure}.png"
 
 
 def test_the_grid_that_was_measured_on_the_mistakes_is_used(

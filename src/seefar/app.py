@@ -35,9 +35,12 @@ from seefar.report.page import render_report
 LARGEST_UPLOAD = 32 << 20
 """Bytes: about the size of a JPEG of 50 megapixels, the most that is decoded."""
 MOST_REQUESTS = 16
-"""Requests that are read at the same time, since their bodies are in memory; others wait."""
+"""Pictures that are received at the same time, since they are in memory; others wait."""
 MOST_CONNECTIONS = 100
-SECONDS_TO_SEND = 30
+SECONDS_TO_SEND = 10
+"""Seconds in which the body of a request must arrive: a picture of 4 MB at 3 Mbit/s."""
+SECONDS_IDLE = 15
+"""A connection is closed after one to two times as long without progress: no complete request, or nothing received."""
 SECONDS_TO_END = 2
 """Seconds for open requests to finish when the process is interrupted."""
 
@@ -151,9 +154,8 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
 
     async def compute(request: Any, most: int, answer: Callable[..., dict[str, Any]], *more: Any) -> Response:
         _check_origin(request, names)
-        async with slots:
-            body = await _read_body(request, most)
-            values = await asyncio.get_running_loop().run_in_executor(worker, answer, body, *more)
+        body = await _read_body(request, most)
+        values = await asyncio.get_running_loop().run_in_executor(worker, answer, body, *more)
         return JSONResponse(values, headers=headers)
 
     async def page(request: Any) -> Response:
@@ -165,7 +167,8 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
         return await compute(request, most, live.predict, request.query_params.get("other") or None)
 
     async def picture(request: Any) -> Response:
-        return await compute(request, LARGEST_UPLOAD, live.explain)
+        async with slots:
+            return await compute(request, LARGEST_UPLOAD, live.explain)
 
     def refused(_: Any, error: Exception) -> Response:
         status, text = 500, "The server has failed: see its output in the terminal."
@@ -181,9 +184,29 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
         exception_handlers={HTTPException: refused, SeefarError: refused, Exception: refused},
     )
     quiet: dict[str, Any] = {"log_level": "error", "lifespan": "off", "ws": "none", "server_header": False}
-    return uvicorn.Server(
-        uvicorn.Config(site, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=SECONDS_TO_END, **quiet)
-    )
+    idle: dict[Any, Any] = {}
+
+    async def close_idle() -> None:
+        nonlocal idle
+        idle = _close_idle(server.server_state.connections, idle)
+
+    limits = {"limit_concurrency": MOST_CONNECTIONS, "timeout_graceful_shutdown": SECONDS_TO_END}
+    config = uvicorn.Config(site, callback_notify=close_idle, timeout_notify=SECONDS_IDLE, **limits, **quiet)
+    server = uvicorn.Server(config)
+    return server
+
+
+def _close_idle(connections: set[Any], before: dict[Any, Any]) -> dict[Any, Any]:
+    """Close connections without progress since the last call, which returned `before`; uvicorn would keep them."""
+    idle = {
+        one: (one.cycle, one.transport.get_write_buffer_size())
+        for one in connections
+        if one.cycle is None or one.cycle.response_complete  # between two requests
+    }
+    for one, state in idle.items():
+        if before.get(one) == state:
+            one.transport.abort()
+    return idle
 
 
 def _check_origin(request: Any, names: set[str]) -> None:

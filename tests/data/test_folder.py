@@ -93,6 +93,14 @@ def test_every_format_and_folders_within_a_class_are_read_and_the_rest_is_counte
     assert "25% of their pixels are cut off (at most 25%" in data.notes[1]  # 30 of 40 columns stay
 
 
+def test_links_to_folders_are_no_classes_and_counted(flat: Path, tmp_path: Path) -> None:
+    picture(tmp_path / "private" / "a.png", (0, 0, 0))
+    (flat / "green").symlink_to(tmp_path / "private")
+    data = load(flat)
+    assert data.classes == ("blue", "red")
+    assert "skipped 1 file: 1 links to folders" in data.notes
+
+
 def tree(root: Path, folders: list[str]) -> Path:
     """Five pictures in each folder."""
     for place in folders:

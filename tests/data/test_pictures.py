@@ -169,11 +169,16 @@ def test_a_large_picture_is_made_small_before_it_is_converted(tmp_path: Path, mo
         b"\xff\xd8\xff no picture",
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
         struct.pack("<HHHBBBBHHII", 0, 1, 1, 32, 32, 0, 0, 1, 32, 40, 22),  # an icon may hold a PNG of any size
+        # Formats and variants that Pillow decodes in Python, pixel by pixel
+        b"P2 2 2 255 1 2 3 4",
+        b"P5 2 2 99 1234",
+        b"qoif" + struct.pack(">IIBB", 2, 2, 3, 0) + b"\xc3" + bytes(7) + b"\x01",
+        b"BM" + struct.pack("<IHHIIiiHHIIIIII", 64, 0, 0, 58, 40, 2, 1, 1, 8, 1, 6, 0, 0, 1, 0) + b"\0\0\0\0\2\0\0\1",
     ],
 )
 def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture \(its content has no picture format\)"):
+    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture \(its content is none of"):
         read_picture(tmp_path / "a.png", 32)
 
 

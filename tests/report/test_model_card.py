@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import yaml
 
@@ -31,7 +29,7 @@ def test_front_matter_holds_the_accuracy() -> None:
 
 
 def test_without_metrics_no_accuracy_is_claimed() -> None:
-    text = model_card(replace(recipe("demo"), name='my: "own"'), CLASSES, None, [])
+    text = model_card(recipe("demo"), CLASSES, None, [])
     assert "model-index" not in yaml.safe_load(text.split("---")[1])
     assert "not evaluated" in text
     assert "%" not in text

@@ -76,7 +76,8 @@ def _figure_paths(folder: Path, names: Sequence[str]) -> list[Path]:
     taken: set[str] = set()
     paths = []
     for name in names:
-        stem, number = Path(name).stem, 1
+        plain = "".join(c if c.isprintable() else "_" for c in Path(name).stem)
+        stem, number = plain.encode()[:180].decode(errors="ignore"), 1  # file systems allow 255 bytes in all
         while (own := stem if number == 1 else f"{stem}-{number}").lower() in taken:
             number += 1
         taken.add(own.lower())

@@ -102,8 +102,8 @@ def load_folder(
     if len(names) < 2 or not layout.test:
         found = ", ".join(map(printable, layout.classes)) or "none"
         raise DataError(
-            f"{folder} must have pictures of at least two classes, in one folder for each or with a label for each "
-            f"(got {found})."
+            f"{folder} must have pictures of at least two classes, in one folder (not a link) for each or with a "
+            f"label for each (got {found})."
         )
     trained, tested = ({file.label for file in part} for part in (layout.train, layout.test))
     if classes is None and trained and trained != tested:
@@ -232,12 +232,14 @@ def _names(paths: Sequence[Path]) -> str:
 
 
 def _class_folders(folder: Path, skipped: Counter[str]) -> list[Path]:
-    """The folders in it that can be classes or parts, sorted; those of other programs are counted in `skipped`."""
+    """The folders in it that can be classes or parts, sorted; links and those of other programs are counted."""
     if not folder.is_dir():
         return []
     inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
-    folders = [path for path in inside if os.path.isdir(path)]  # false for a link to itself
+    inside = [path for path in inside if os.path.isdir(path)]  # false for a link to itself
+    folders = [path for path in inside if not path.is_symlink()]
     found = [path for path in folders if path.name.lower() not in OTHER_PROGRAMS]
+    skipped["links to folders"] += len(inside) - len(folders)
     skipped[FOREIGN] += len(folders) - len(found)
     return found
 

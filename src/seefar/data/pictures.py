@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 GREY = (128, 128, 128)
 """The colour behind transparent pixels: the middle of the scale, which is evidence for no class."""
-NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG", "BLP", "ICNS", "ICO", "IPTC"}
-"""Formats for which Pillow starts another program, which it cannot decode, or whose header does not give the size of
-the picture inside."""
+FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
+"""The formats that are read: their header gives the size of the picture, and Pillow decodes them in C, outside of
+Python's lock. Variants with a decoder in Python, such as plain PPM, are refused: a small file could take minutes."""
 LARGEST_PIXELS = 50_000_000
 """A compressed file of less than a megabyte can hold as many; decoded, each takes up to 8 bytes."""
 SCANNED_PIXELS = 40 * LARGEST_PIXELS
@@ -160,7 +160,10 @@ def read_picture(
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise DataError(f"{name} has too many pixels to be read safely ({error}).") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{name} cannot be read as a picture (its content has no picture format).") from error
+        raise DataError(
+            f"{name} cannot be read as a picture (its content is none of {', '.join(sorted(_formats()))}, or of a "
+            "variant that is decoded slowly): convert it to PNG."
+        ) from error
     except _BROKEN as error:
         reason = getattr(error, "strerror", None) or printable(str(error)) or type(error).__name__
         raise DataError(f"{name} cannot be read as a picture ({reason}).") from error
@@ -172,10 +175,13 @@ def is_in_memory(place: object) -> bool:
 
 
 def _decoded(content: bytes, size: ImageSize, fit: Fit, scale: tuple[float, float] | None) -> Picture:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     # In memory, since Pillow asks for as many bytes as a file declares, which a file would reserve before reading.
     with Image.open(io.BytesIO(content), formats=sorted(_formats())) as picture:
+        for tile in getattr(picture, "tile", ()):
+            if tile[0] in Image.DECODERS:  # those in Python
+                raise UnidentifiedImageError(tile[0])
         if picture.format in ("JPEG", "MPO"):  # each scan may have 75 bytes, and takes the time of a complete picture
             scans = _count_scans(content)
             if scans * (picture.width * picture.height + 10**5) > SCANNED_PIXELS:
@@ -312,7 +318,7 @@ def _formats() -> frozenset[str]:
     from PIL import Image
 
     Image.init()
-    return frozenset(set(Image.OPEN) - NOT_READ)
+    return frozenset(FORMATS & set(Image.OPEN))  # Pillow may lack AVIF
 
 
 def _turn(picture: Image) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable
@@ -136,6 +137,10 @@ class Recipe:
 
 
 ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (  # it names the run folder, so a file from elsewhere must not choose a path
+        lambda name: bool(re.fullmatch(r"\w[\w.-]{0,99}", name)),
+        "letters, digits, hyphens, underscores and dots, at most 100, not starting with a dot or hyphen",
+    ),
     "image_size": (
         lambda size: all(16 <= side <= 512 for side in (size if isinstance(size, tuple) else (size,))),
         "16 to 512, as one number or two",

@@ -17,7 +17,7 @@ import torch
 from seefar.choices import BUILT_IN, DeviceName, InferencePrecision
 from seefar.data import load_data
 from seefar.data.images import LARGEST, SMALLEST, Data, ImageSize, as_image_size, both, check_classes, differing_names
-from seefar.errors import ChoiceError, DataError, RecipeError, RunError, next_step, not_read, printable
+from seefar.errors import ChoiceError, DataError, RecipeError, RunError, next_step, not_read
 from seefar.model.inference import plain_torch, weights_fingerprint
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
@@ -64,7 +64,7 @@ class Run:
 
     def __repr__(self) -> str:
         epochs = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs > 1 else ''}"
-        return f"Run({str(self.folder)!r}: {printable(self.recipe.name)}, {epochs}, {len(self.classes)} classes)"
+        return f"Run({str(self.folder)!r}: {self.recipe.name}, {epochs}, {len(self.classes)} classes)"
 
 
 def open_run(
