@@ -2,9 +2,9 @@
 
     python benchmarks/gate.py > results/gate.json
 
-`demo`, of half its width, is trained on 2,000 images of `shapes` with seven seeds: the 21 pairs of them must pass. Then
-a tenth of one convolution's weights, drawn at random, is set to zero, three times in each network: each must fail
-beside the network that it was. Trainings are kept in runs/gate-*, and read if they are there.
+`demo` is trained with seven seeds: the 21 pairs of them must pass. Then half of the weights of one convolution, drawn at
+random, are set to zero, three times in each network: each must fail beside the network that it was. Trainings are kept
+in runs/gate-*, and read if they are there.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from torch import nn
 
 import seefar
 from lab.measuring import arguments, print_result
-from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.evaluation.comparison import compare, holds
 
 CONDITION = "broken > 30 and p < 0.01"
-SEEDS, DAMAGES, SHARE = range(7), 3, 0.1
-RECIPE = seefar.recipe("demo", width=8, batch_size=64)
+SEEDS, DAMAGES, SHARE = range(7), 3, 0.5
+RECIPE = seefar.recipe("demo")
 
 
 def damaged(network: nn.Module, seed: int) -> nn.Module:
@@ -43,14 +42,9 @@ def damaged(network: nn.Module, seed: int) -> nn.Module:
 def main() -> None:
     """Measure and print one JSON object."""
     arguments(__doc__)
-    data = load_shapes(2000, 1000)
+    data = load_shapes()
     test = data.test
-    runs = [
-        seefar.train(
-            replace(RECIPE, seed=seed), Data("shapes", data.train, test), f"gate-{seed}", progress=seefar.SILENT
-        )
-        for seed in SEEDS
-    ]
+    runs = [seefar.train(replace(RECIPE, seed=seed), data, f"gate-{seed}", progress=seefar.SILENT) for seed in SEEDS]
     answers = [seefar.predict(run.model, test, progress=seefar.SILENT).predicted for run in runs]
 
     def outcome(old: Any, new: Any) -> dict[str, Any]:
