@@ -2,9 +2,9 @@
 
     python benchmarks/gate.py > results/gate.json
 
-`demo` is trained with seven seeds: the 21 pairs of them must pass. Then half of the weights of one convolution, drawn at
-random, are set to zero, three times in each network: each must fail beside the network that it was. Trainings are kept
-in runs/gate-*, and read if they are there.
+`demo` is trained with seven seeds: the 21 pairs of them must pass. Then half of the weights of one convolution, drawn
+at random, are set to zero, three times in each network: each must fail beside the network that it was. Trainings are
+kept in runs/gate-*, and read if they are there.
 """
 
 from __future__ import annotations
