@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -133,6 +134,16 @@ def test_an_archive_that_unpacks_to_a_bomb_takes_no_memory(tmp_path: Path) -> No
     np.savez_compressed(tmp_path / "p.npz", logits=np.zeros((10, 2_000_000), np.float32))
     with little_memory(), pytest.raises(SeefarError, match="80,000"):
         read_predictions(tmp_path / "p.npz", CLASSES, 10)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_is_only_unpacked_by_a_method_with_a_limit(method: int, tmp_path: Path) -> None:
+    """4 KB of bzip2 can be gigabytes, whatever size the archive declares."""
+    np.savez(tmp_path / "stored.npz", predicted=np.zeros(3, np.int64))
+    with zipfile.ZipFile(tmp_path / "stored.npz") as stored, zipfile.ZipFile(tmp_path / "p.npz", "w", method) as packed:
+        packed.writestr("predicted.npy", stored.read("predicted.npy"))
+    with pytest.raises(SeefarError, match=str(method)):
+        read_predictions(tmp_path / "p.npz", CLASSES, 3)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG"])
