@@ -136,6 +136,15 @@ def test_an_archive_that_unpacks_to_a_bomb_takes_no_memory(tmp_path: Path) -> No
         read_predictions(tmp_path / "p.npz", CLASSES, 10)
 
 
+@pytest.mark.parametrize("name", ["p.csv", "p.json"])
+def test_one_long_cell_does_not_multiply_the_memory(name: str, tmp_path: Path) -> None:
+    rows = [100_000 * "x", *1000 * ["cat"]]
+    (tmp_path / name).write_text("\n".join(rows) if name == "p.csv" else json.dumps(rows))
+    with little_memory(), pytest.raises(SeefarError, match="xxx") as caught:
+        read_predictions(tmp_path / name, CLASSES, 1001)
+    assert len(str(caught.value)) < 2000
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_an_archive_is_only_unpacked_by_a_method_with_a_limit(method: int, tmp_path: Path) -> None:
     """4 KB of bzip2 can be gigabytes, whatever size the archive declares."""
