@@ -25,9 +25,12 @@ from seefar.data.reference import find_files, reference_sources
 from seefar.errors import SeefarError
 from seefar.evaluation.audit import load_audit
 from seefar.evaluation.given import read_predictions
+from seefar.evaluation.predictions import Predictions
+from seefar.report.content import _similar_values
 from seefar.runs.arrays import load_array, load_arrays, load_tensors
 from seefar.runs.files import open_to_append
 from seefar.runs.folder import RunFolder, verify
+from seefar.training.history import HistoryRow, read_history, to_csv
 from seefar.training.run import Run, load_run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
@@ -143,6 +146,19 @@ def test_one_long_cell_does_not_multiply_the_memory(name: str, tmp_path: Path) -
     with little_memory(), pytest.raises(SeefarError, match="xxx") as caught:
         read_predictions(tmp_path / name, CLASSES, 1001)
     assert len(str(caught.value)) < 2000
+
+
+def test_curves_of_too_many_rows_and_features_of_too_many_columns_are_left_out(tmp_path: Path) -> None:
+    row = HistoryRow(1, 1, 1.0, 32, 0.1, 1.0, 0.5)
+    (tmp_path / "history.csv").write_text(to_csv(3 * [row]))
+    assert read_history(tmp_path / "history.csv", limit=3) == 3 * [row]
+    with pytest.raises(SeefarError, match=r"2 rows \(got 3\)"):
+        read_history(tmp_path / "history.csv", limit=2)
+    labels = np.array([0, 1])
+    wide = Predictions(np.eye(2, 3, dtype=np.float32), np.ones((2, 5000), np.float32), labels, CLASSES, "", "")
+    values = _similar_values(wide, labels)
+    assert values is not None
+    assert values["of"] == "logits"
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
