@@ -123,6 +123,15 @@ def test_verify_opens_nothing_outside_of_the_folder(
     assert opened == [str(run.folder.manifest)]
 
 
+def test_verify_reads_no_file_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "holes").touch()
+    os.truncate(tmp_path / "holes", 2 << 30)
+    entry = {"bytes": 1, "sha256": ""}
+    (tmp_path / "manifest.json").write_text(json.dumps({"finished": True, "files": {"holes": entry}}))
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read"))
+    assert verify(tmp_path) == ["holes is changed"]
+
+
 @contextmanager
 def little_memory() -> Iterator[None]:
     tracemalloc.start()

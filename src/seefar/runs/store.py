@@ -315,10 +315,15 @@ def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iter
         lock.release()
 
 
-def file_entry(path: Path) -> dict[str, Any] | None:
-    """Size and SHA-256 of a file for the manifest; None if it is missing, a link, too large, or no regular file."""
+def file_entry(path: Path, recorded: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """Size and SHA-256 of a file for the manifest; None if it is missing, a link, too large, or no regular file.
+
+    Also None if its size is not the `recorded` one: then nothing is read.
+    """
     try:
         with open_regular(path, follow=False) as file:
+            if recorded is not None and os.fstat(file.fileno()).st_size != recorded.get("bytes"):
+                return None
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return {"bytes": file.tell(), "sha256": digest}
     except (OSError, ValueError):  # ValueError: a name that is no path, in an untrusted manifest
