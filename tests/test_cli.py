@@ -166,6 +166,17 @@ def test_debug_shows_the_traceback_and_unknown_flags_end_with_exit_code_2(capsys
     assert stop.value.code == 2
 
 
+def test_an_unexpected_exception_is_one_line_without_debug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "parse", lambda _words: lambda _words: [][1])
+    assert call("report") == 2
+    printed = capsys.readouterr().err
+    assert (printed.count("\n"), "IndexError" in printed) == (1, True)
+    with pytest.raises(IndexError):
+        call("report", "--debug")
+
+
 def test_letters_that_the_output_cannot_show_and_a_closed_output_are_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -71,6 +71,7 @@ CLASSES = ("cat", "dog")
         ({"classes": "cat"}, "names of at least two classes"),
         ({"classes": ("cat",)}, "names of at least two classes"),
         ({"classes": (0, 1)}, "names of at least two classes"),
+        ({"classes": [*map(str, range(1001))]}, r"1,000 names \(got 1,001\)"),
         ({"classes": ("cat", "cat")}, "cat appears more than once"),
         ({"masks": np.zeros((2, 4, 4), bool)}, r"masks must .*\(2, 8, 8\).*\(2, 4, 4\)"),
         ({"masks": np.full((2, 8, 8), 7)}, "masks must be bool"),

@@ -72,7 +72,7 @@ RAW = Artifact(
     of=("weights", "test"),
 )
 LONG = Artifact(
-    "deep/long.txt",
+    "figures/long.txt",
     compute=count,
     save=save,
     load=load,
@@ -129,7 +129,7 @@ def test_each_file_is_computed_once_and_has_its_inputs_in_the_manifest(tmp_path:
     assert job.computed == ["raw", "long", "long", "long", "long", "scaled", "table"]
     assert content(tmp_path / "run") == {
         "raw.txt": b"raw of w, t",
-        "deep/long.txt": b"0123",
+        "figures/long.txt": b"0123",
         "scaled.txt": b"raw of w, t x 1",
         "table.csv": b"raw of w, t | 0123",
     }
@@ -140,7 +140,7 @@ def test_each_file_is_computed_once_and_has_its_inputs_in_the_manifest(tmp_path:
     assert files["raw.txt"]["from"] == {"weights": "w", "test": "t"}
     assert files["scaled.txt"]["from"] == {"raw.txt": files["raw.txt"]["sha256"]}
     assert [files["scaled.txt"][name] for name in ("bytes", "shows", "settings", "version")] == [15, {}, 1, 1]
-    assert files["table.csv"]["shows"] == {"deep/long.txt": files["deep/long.txt"]["sha256"]}
+    assert files["table.csv"]["shows"] == {"figures/long.txt": files["figures/long.txt"]["sha256"]}
     assert verify(tmp_path / "run") == []
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"}
     assert visit(tmp_path / "run").computed == []
@@ -179,14 +179,16 @@ def test_a_file_that_was_damaged_is_computed_again(folder: Path, damage: str) ->
     assert verify(folder) == []
 
 
-def test_a_folder_of_files_that_is_a_link_is_not_written_through(folder: Path, tmp_path: Path) -> None:
-    (folder / "deep" / "long.txt").unlink()
-    (folder / "deep").rmdir()
-    (folder / "deep").symlink_to(tmp_path / "outside")
-    (tmp_path / "outside").mkdir()
-    with pytest.raises(RunError, match="deep"):
-        visit(folder)
-    assert list((tmp_path / "outside").iterdir()) == []
+def test_nothing_is_written_or_removed_through_a_link_to_a_folder(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (folder / "figures").rename(outside)
+    (outside / f".part-{'0b' * 8}-letter.txt").write_text("mine")
+    (folder / "figures").symlink_to(outside)
+    before = content(outside)
+    for job in (Job(), Job(parts=0), Job(test="other")):
+        with pytest.raises(RunError, match="figures"):
+            visit(folder, job)
+    assert content(outside) == before
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_another_version_of_an_artifact_or_other_inputs_are_computed_again(folde
 
 
 def test_what_is_shown_may_appear_and_disappear(folder: Path) -> None:
-    (folder / "deep" / "long.txt").unlink()
+    (folder / "figures" / "long.txt").unlink()
     for artifacts, shown in (((RAW, TABLE), "None"), (ALL, "0123")):
         visit(folder, artifacts=artifacts)
         assert load(folder / "table.csv") == f"raw of w, t | {shown}"
@@ -303,13 +305,13 @@ def test_what_a_folder_lacks_that_cannot_be_written_to_goes_elsewhere(
 
 def test_what_is_outdated_is_removed_at_the_end_and_nothing_of_the_user(folder: Path) -> None:
     (folder / "notes.txt").write_text("mine")
-    (folder / "deep" / "notes.txt").write_text("mine")
+    (folder / "figures" / "notes.txt").write_text("mine")
     visit(folder, Job(weights="other"), artifacts=(RAW,))
-    assert sorted(content(folder)) == ["deep/notes.txt", "notes.txt", "raw.txt"]
+    assert sorted(content(folder)) == ["figures/notes.txt", "notes.txt", "raw.txt"]
     (folder / "scaled.txt").write_text("left by a kill between two renames")
     visit(folder, Job(weights="other"), artifacts=(RAW,))
-    assert sorted(content(folder)) == ["deep/notes.txt", "notes.txt", "raw.txt"]
-    assert [line.split(" is ")[0] for line in verify(folder)] == ["deep/notes.txt", "notes.txt"]
+    assert sorted(content(folder)) == ["figures/notes.txt", "notes.txt", "raw.txt"]
+    assert [line.split(" is ")[0] for line in verify(folder)] == ["figures/notes.txt", "notes.txt"]
 
 
 STRANGE = {

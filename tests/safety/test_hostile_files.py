@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,9 +25,12 @@ from seefar.data.reference import find_files, reference_sources
 from seefar.errors import SeefarError
 from seefar.evaluation.audit import load_audit
 from seefar.evaluation.given import read_predictions
+from seefar.evaluation.predictions import Predictions
+from seefar.report.content import _similar_values
 from seefar.runs.arrays import load_array, load_arrays, load_tensors
 from seefar.runs.files import open_to_append
 from seefar.runs.folder import RunFolder, verify
+from seefar.training.history import HistoryRow, read_history, to_csv
 from seefar.training.run import Run, load_run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
@@ -122,6 +126,15 @@ def test_verify_opens_nothing_outside_of_the_folder(
     assert opened == [str(run.folder.manifest)]
 
 
+def test_verify_reads_no_file_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "holes").touch()
+    os.truncate(tmp_path / "holes", 2 << 30)
+    entry = {"bytes": 1, "sha256": ""}
+    (tmp_path / "manifest.json").write_text(json.dumps({"finished": True, "files": {"holes": entry}}))
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read"))
+    assert verify(tmp_path) == ["holes is changed"]
+
+
 @contextmanager
 def little_memory() -> Iterator[None]:
     tracemalloc.start()
@@ -136,6 +149,38 @@ def test_an_archive_that_unpacks_to_a_bomb_takes_no_memory(tmp_path: Path) -> No
     np.savez_compressed(tmp_path / "p.npz", logits=np.zeros((10, 2_000_000), np.float32))
     with little_memory(), pytest.raises(SeefarError, match="80,000"):
         read_predictions(tmp_path / "p.npz", CLASSES, 10)
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.json"])
+def test_one_long_cell_does_not_multiply_the_memory(name: str, tmp_path: Path) -> None:
+    rows = [100_000 * "x", *1000 * ["cat"]]
+    (tmp_path / name).write_text("\n".join(rows) if name == "p.csv" else json.dumps(rows))
+    with little_memory(), pytest.raises(SeefarError, match="xxx") as caught:
+        read_predictions(tmp_path / name, CLASSES, 1001)
+    assert len(str(caught.value)) < 2000
+
+
+def test_curves_of_too_many_rows_and_features_of_too_many_columns_are_left_out(tmp_path: Path) -> None:
+    row = HistoryRow(1, 1, 1.0, 32, 0.1, 1.0, 0.5)
+    (tmp_path / "history.csv").write_text(to_csv(3 * [row]))
+    assert read_history(tmp_path / "history.csv", limit=3) == 3 * [row]
+    with pytest.raises(SeefarError, match=r"2 rows \(got 3\)"):
+        read_history(tmp_path / "history.csv", limit=2)
+    labels = np.array([0, 1])
+    wide = Predictions(np.eye(2, 3, dtype=np.float32), np.ones((2, 5000), np.float32), labels, CLASSES, "", "")
+    values = _similar_values(wide, labels)
+    assert values is not None
+    assert values["of"] == "logits"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_is_only_unpacked_by_a_method_with_a_limit(method: int, tmp_path: Path) -> None:
+    """4 KB of bzip2 can be gigabytes, whatever size the archive declares."""
+    np.savez(tmp_path / "stored.npz", predicted=np.zeros(3, np.int64))
+    with zipfile.ZipFile(tmp_path / "stored.npz") as stored, zipfile.ZipFile(tmp_path / "p.npz", "w", method) as packed:
+        packed.writestr("predicted.npy", stored.read("predicted.npy"))
+    with pytest.raises(SeefarError, match=str(method)):
+        read_predictions(tmp_path / "p.npz", CLASSES, 3)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG"])

@@ -106,6 +106,14 @@ def _call(words: list[str]) -> int:
         if os.environ.get("RANK", "0") == "0" or not (isinstance(error, RunError) or code in (1, 130)):
             _print_error(error)
         return code
+    except Exception as error:  # an untrusted run folder can hold any value, and no loader checks all of them
+        if "--debug" in words:
+            raise
+        _print_error(
+            f"This command failed ({type(error).__name__}: {str(error)[:300]}). Files that you did not make "
+            "yourself may hold values that seefar does not write: choose others. Else report the traceback of --debug."
+        )
+        return 2
     except KeyboardInterrupt:
         print("seefar: interrupted; the same command resumes from the saved state", file=sys.stderr)
         return 130
@@ -174,6 +182,6 @@ def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(printable(f"seefar: {message}"), file=sys.stderr)
 
 
-def _print_error(error: BaseException) -> None:
+def _print_error(error: BaseException | str) -> None:
     """Print an error to standard error; file names in it may hold escape sequences."""
     print("\n".join(printable(line) for line in f"seefar: {error}".split("\n")), file=sys.stderr)

@@ -22,6 +22,8 @@ Labels = NDArray[np.int64]  # (N,)
 ImageSize = int | tuple[int, int]
 """Height and width in pixels, or one number for both."""
 
+MOST_CLASSES = 1_000
+"""As many as ImageNet has: the confusion matrix of 10,000 has 100 million cells, more than 64 MiB of JSON."""
 SMALLEST, LARGEST = 8, 4096
 """Sides of an image in pixels. The last stage of the network sees an eighth of them; beyond 4096 the activations of two
 images do not fit into memory."""
@@ -34,7 +36,7 @@ class Split:
     Attributes:
         images: uint8 (N, H, W, 3), RGB, at least 8 pixels on a side.
         labels: int64 (N,), each in 0..K-1.
-        classes: names of the K classes, at least two, no two alike.
+        classes: names of the K classes, 2 to 1,000, no two alike.
         masks: bool (N, H, W), the pixels that decide the class, if the data set has them.
         files: names of the N files that the images were read from, relative to the data folder, or None.
 
@@ -257,6 +259,8 @@ def check_classes(classes: Any) -> tuple[str, ...]:
     names = () if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__") else tuple(classes)
     if len(names) < 2 or not all(isinstance(name, str) and name for name in names):
         raise DataError(f"classes must be the names of at least two classes, in order (got {_short(classes)}).")
+    if len(names) > MOST_CLASSES:
+        raise DataError(f"classes must be at most {MOST_CLASSES:,} names (got {len(names):,}): merge or omit classes.")
     names = tuple(map(printable, names))  # numpy's strings become str
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:

@@ -70,7 +70,7 @@ def read_predictions(
         cells, how = _match(_read(path), count, files, len(classes))
         scores = _scores(*cells, classes)
     except Exception as error:  # the file may hold anything anywhere
-        raise DataError(f"{path} cannot be used: {printable(str(error) or type(error).__name__)}") from error
+        raise DataError(f"{path} cannot be used: {printable(str(error) or type(error).__name__)[:1000]}") from error
     if (scores >= 0).all() and np.abs(scores.sum(1) - 1).max() < 0.01 and not is_one_hot(scores):
         scores = np.log(np.maximum(scores / scores.sum(1, keepdims=True), LEAST_PROBABILITY))
         how += "; its rows sum to 1, so they are probabilities"
@@ -83,12 +83,12 @@ def _read(path: Path) -> _Table:
             rows = read_table(path)
             if not rows:
                 raise ValueError("it is empty.")
-            return _Table(np.array(rows, dtype=str).reshape(len(rows), -1), has_titles=True)
+            return _Table(_columns(np.array(rows, dtype=object)), has_titles=True)
         case ".json":
             value = parse_json(read_bytes(path).decode("utf-8-sig"))
             if isinstance(value, dict):
-                return _Table(_columns(np.array(list(value.values()))), names=list(value))
-            return _Table(_columns(np.array(value)))
+                return _Table(_columns(np.array(list(value.values()), dtype=object)), names=list(value))
+            return _Table(_columns(np.array(value, dtype=object)))
         case ".npy":
             return _Table(_columns(load_array(path)))
     return _from_archive(path)
@@ -111,7 +111,9 @@ def _from_archive(path: Path) -> _Table:
 
 
 def _columns(array: NDArray[Any]) -> NDArray[Any]:
-    if array.ndim not in (1, 2) or array.dtype.kind not in "iufU":
+    # Text is in objects, since an array of str gives every cell the length of the longest one.
+    plain = all(type(cell) in (str, int, float) for cell in array.flat) if array.dtype == object else True
+    if array.ndim not in (1, 2) or array.dtype.kind not in "iufUO" or not plain:
         raise ValueError(f"it must hold a class or K numbers for each image (got {array.dtype.name} {array.shape}).")
     return array.reshape(len(array), -1)
 

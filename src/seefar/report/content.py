@@ -97,6 +97,7 @@ class ReportContent:
 MOST_CORRECT = 120
 """Correct predictions in the quiz of the page."""
 QUIZ_CHOICES = 4
+MOST_FEATURES = 4096
 COMPONENTS = 16
 MANY_CELLS = 256
 """Maps with more cells than this have 8 bits a cell, smaller ones 16."""
@@ -159,7 +160,8 @@ def _similar_values(predictions: Predictions, index: NDArray[np.int64]) -> dict[
     """The M mistakes at `index` in the first principal components of their features, int8: near ones are similar."""
     if len(index) < 2:
         return None
-    of = "features" if predictions.features.shape[1] > 1 else "logits"  # a published run has no features
+    # A published run has no features; the principal components of wider ones take minutes.
+    of = "features" if 1 < predictions.features.shape[1] <= MOST_FEATURES else "logits"
     vectors = getattr(predictions, of)[index].astype(np.float64)  # (M, C)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     vectors -= vectors.mean(0)

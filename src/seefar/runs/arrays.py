@@ -66,11 +66,13 @@ def load_array(path: str | Path) -> NDArray[Any]:
 def read_member(archive: zipfile.ZipFile, name: str, *, packed: bool = True) -> NDArray[Any]:
     """An array of an archive without pickle; it takes no more memory than the archive declares.
 
-    KeyError or ValueError: it is missing, is no array, or is compressed without `packed`.
+    KeyError or ValueError: it is missing, is no array, or is compressed without `packed` or by bzip2 or LZMA.
     """
     about = archive.getinfo(name)
     if about.compress_type != zipfile.ZIP_STORED and not packed:  # so that nothing in it is larger than the file
         raise ValueError(f"{name} is compressed")
+    if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile unpacks others without a limit
+        raise ValueError(f"{name} must be stored or deflated (got method {about.compress_type}): use np.savez")
     with archive.open(about) as file:
         return _read(file, about.file_size)
 

@@ -119,7 +119,7 @@ def verify(folder: RunFolder | str | Path) -> list[str]:
         elif name not in names:  # also the path of a file elsewhere, in an untrusted manifest
             lines.append(f"{printable(name)} is missing")
         else:
-            entry = file_entry(folder / name)
+            entry = file_entry(folder / name, recorded[name])
             if entry is None or not entry.items() <= recorded[name].items():
                 lines.append(f"{printable(name)} is changed")
     return lines

@@ -186,10 +186,6 @@ class Store:
         if artifact.always and self.fresh(artifact) and self._is_saved(artifact, value):
             return value
         path = self.root / artifact.name
-        if path.parent.is_symlink() and path.parent != self.root:
-            raise RunError(
-                f"{path.parent} is a link to {os.readlink(path.parent)}: delete the link, since a folder belongs there."
-            )
         if self.manifest.get("finished", True):
             self.manifest["finished"] = False
             self._write_manifest()
@@ -310,16 +306,24 @@ def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iter
             ) from error
         progress.line(f"{folder} is on a file system without locks: start no second command on this folder.")
     try:
-        remove_temporary(folder, folder / "figures")
+        figures = folder / "figures"
+        if figures.is_symlink():  # before any removal, since it may lead to any folder of this machine
+            raise RunError(f"{figures} must be a folder (got a link to {os.readlink(figures)}): delete the link.")
+        remove_temporary(folder, figures)
         yield
     finally:
         lock.release()
 
 
-def file_entry(path: Path) -> dict[str, Any] | None:
-    """Size and SHA-256 of a file for the manifest; None if it is missing, a link, too large, or no regular file."""
+def file_entry(path: Path, recorded: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """Size and SHA-256 of a file for the manifest; None if it is missing, a link, too large, or no regular file.
+
+    Also None if its size is not the `recorded` one: then nothing is read.
+    """
     try:
         with open_regular(path, follow=False) as file:
+            if recorded is not None and os.fstat(file.fileno()).st_size != recorded.get("bytes"):
+                return None
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return {"bytes": file.tell(), "sha256": digest}
     except (OSError, ValueError):  # ValueError: a name that is no path, in an untrusted manifest

@@ -40,6 +40,8 @@ class HistoryRow:
     held_out_accuracy: float | None = None
 
 
+MOST_DRAWN = 100_000
+"""Rows of a history whose curves are drawn; a training can resume with more."""
 COLUMNS = tuple(field.name for field in fields(HistoryRow))
 
 
@@ -53,13 +55,18 @@ def to_csv(rows: Sequence[HistoryRow], *, header: bool = True) -> str:
     return text.getvalue()
 
 
-def read_history(path: Path) -> list[HistoryRow]:
-    """The rows of a `history.csv`, but for an incomplete last line, as after a crash; a `RunError` if it is damaged."""
+def read_history(path: Path, limit: int | None = None) -> list[HistoryRow]:
+    """The rows of a `history.csv`, but for an incomplete last line, as after a crash.
+
+    A `RunError` if it is damaged, or has more than `limit` rows.
+    """
     try:
         lines = read_bytes(path, follow=False).decode("utf-8").splitlines(keepends=True)
         first = "".join(lines[:1]).strip()
         if first != ",".join(COLUMNS):
             raise ValueError(f"its first line is {first!r}")
+        if limit is not None and len(lines) - 1 > limit:
+            raise RunError(f"{path} must have at most {limit:,} rows (got {len(lines) - 1:,}): delete some of them.")
         rows = [_row(row) for row in csv.DictReader(line for line in lines if line.endswith("\n"))]
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: restore it from a copy, or choose another run.") from error

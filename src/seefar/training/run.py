@@ -28,7 +28,7 @@ from seefar.runs.provenance import provenance
 from seefar.runs.store import TRAINING_FILES, Store, locked
 from seefar.training.device import choose_compute
 from seefar.training.distributed import load_in_turn
-from seefar.training.history import HistoryRow, read_history
+from seefar.training.history import MOST_DRAWN, HistoryRow, read_history
 from seefar.training.recipe import Recipe
 
 
@@ -38,7 +38,7 @@ class Run:
 
     Attributes:
         model: the trained network, in eval mode, float32.
-        history: one row for each logged step; empty if the file is damaged.
+        history: one row for each logged step; empty if the file is damaged or has more than 100,000.
         folder: its run folder.
         recipe: that of the training.
         classes: names of the K classes.
@@ -257,7 +257,7 @@ def load_run(
     model.in_bfloat16 = precision == "bfloat16"
     history = []
     try:
-        history = read_history(folder.history)
+        history = read_history(folder.history, limit=MOST_DRAWN)
     except RunError as error:  # it is only drawn
         warnings.warn(f"The training curves are left out: {error}", stacklevel=2)
     return Run(model, history, folder, recipe, classes, size, trained_on)
