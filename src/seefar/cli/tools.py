@@ -180,6 +180,7 @@ class App:
             address = f"[{self.host}]" if ":" in self.host else self.host
             print(f"http://{address}:{listening.getsockname()[1]} shows {self.run}; Ctrl-C stops it", flush=True)
             make_server(live, self.host).run(sockets=[listening])
+            raise KeyboardInterrupt  # as uvicorn does, but where a shell has started this with the signal ignored
 
 
 @dataclass(frozen=True)
