@@ -22,7 +22,7 @@ from seefar.choices import Choices, DeviceName, Fit, InferencePrecision, Precisi
 from seefar.data import Data, load_data
 from seefar.data.images import ImageSize, Labels, Split, differing_names
 from seefar.errors import ChoiceError, DataError, RunError, printable
-from seefar.evaluation.audit import PREDICTED_SIZE, Audit, load_audit, prepare_audit
+from seefar.evaluation.audit import PREDICTED_SIZE, Audit, Source, load_audit, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.given import SUFFIXES, find_predictions, read_predictions
@@ -399,16 +399,15 @@ def open_finished(
         raise ChoiceError(f"precision must be float32 for {folder}, an audit (got bfloat16): leave it out.")
     else:
         run = load_audit(folder, device)
-    return run, _data_of(folder, data, data_dir, progress)
+    return run, _data_of(run.source if isinstance(run, Audit) else run.recipe, data, data_dir, progress)
 
 
-def _data_of(folder: RunFolder, name: str | None, data_dir: str | Path | None, progress: Progress | None) -> Data:
-    """The data that a run or an audit was made with, or the data set called `name`."""
-    if not folder.audit.exists():
-        return load_for(read_recipe(folder), data_dir, name, progress=progress)
-    source = load_audit(folder, with_model=False).source
-    options: dict[str, Any] = {"classes": source.classes, "to_judge": True, "progress": progress}
-    return load_data(name or source.pictures, data_dir, source.image_size, source.fit, **options)
+def _data_of(origin: Recipe | Source, name: str | None, data_dir: str | Path | None, progress: Progress | None) -> Data:
+    """The data of a training or an audit, or the data set called `name`."""
+    if isinstance(origin, Recipe):
+        return load_for(origin, data_dir, name, progress=progress)
+    options: dict[str, Any] = {"classes": origin.classes, "to_judge": True, "progress": progress}
+    return load_data(name or origin.pictures, data_dir, origin.image_size, origin.fit, **options)
 
 
 # ---- Comparison of runs ----
@@ -457,11 +456,12 @@ def compare_runs(
             raise RunError(f"{source} is named twice: name each run once.")
         sources[path] = source
     folders = [source for source in sources.values() if isinstance(source, RunFolder)]
-    for folder in folders:  # each must be a run, before data is downloaded
-        if not folder.audit.exists():
-            read_recipe(folder)
-    if folders:
-        test = _data_of(folders[0], data, data_dir, progress).test
+    origins = [  # each must be a run, before data is downloaded
+        load_audit(folder, with_model=False).source if folder.audit.exists() else read_recipe(folder)
+        for folder in folders
+    ]
+    if origins:
+        test = _data_of(origins[0], data, data_dir, progress).test
     elif data is not None:
         test = load_data(data, data_dir, PREDICTED_SIZE, to_judge=True, progress=progress).test
     else:
