@@ -72,17 +72,16 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
     small, bank = _small(images), _small(training)
     grey, grey_bank = _grey(small), _grey(bank)
     coarse, coarse_bank = F.avg_pool2d(grey, 2), F.avg_pool2d(grey_bank, 2)
+    known = {share: _thumbnails(bank, share) for share in (0.0, CROPS[-1])}
     found: dict[int, Duplicate] = {}
     for crop in (0.0, -CROPS[-1], CROPS[-1]):  # of neither, of the training image, of the test image
-        known = _thumbnails(bank, max(0.0, -crop))
         for mirrored in (False, True):
-            turned = small.flip(2) if mirrored else small
-            near, distances = nearest(_thumbnails(turned, max(0.0, crop)), known, CANDIDATES)
+            turned, fine, half = (part.flip(2) if mirrored else part for part in (small, grey, coarse))
+            near, distances = nearest(_thumbnails(turned, max(0.0, crop)), known[max(0.0, -crop)], CANDIDATES)
             rows, columns = np.nonzero(1 - distances >= SMALLEST_THUMBNAIL)
             pairs = np.stack((rows, near[rows, columns]), axis=1)  # (P, 2)
-            flipped = coarse.flip(2) if mirrored else coarse
-            pairs = pairs[_likeness(flipped, coarse_bank, pairs, crop) >= SMALLEST_COARSE_LIKENESS]
-            likeness = _likeness(grey.flip(2) if mirrored else grey, grey_bank, pairs, crop)
+            pairs = pairs[_likeness(half, coarse_bank, pairs, crop) >= SMALLEST_COARSE_LIKENESS]
+            likeness = _likeness(fine, grey_bank, pairs, crop)
             for (index, other), how in zip(pairs.tolist(), likeness.tolist(), strict=True):
                 if how >= SMALLEST_LIKENESS and (index not in found or how > found[index].likeness):
                     found[index] = Duplicate(index, other, how, mirrored)
