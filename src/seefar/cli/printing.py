@@ -180,10 +180,10 @@ def print_triage(
 
 def print_reference(data_dir: Path | None, progress: Progress | None) -> None:
     """Download the reference data if they are missing; print sources, licences and folders."""
-    from seefar.data.reference import find_files, load_reference, reference_sources
+    from seefar.data.reference import find_files, read_reference, reference_sources
 
     paths = find_files(data_dir, progress=progress)
-    reference = load_reference(data_dir)
+    reference = read_reference(paths)
     for source in reference_sources():
         print(f"{source.credit}\n  {paths[next(iter(source.files))].parent}")
     print(

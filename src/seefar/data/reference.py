@@ -163,7 +163,11 @@ def load_reference(
         ...     seefar.load_reference(folder).counts.shape  # doctest: +SKIP
         (10000, 10)
     """
-    paths = find_files(expanded(folder) if folder else None, fetch=fetch, progress=progress)
+    return read_reference(find_files(expanded(folder) if folder else None, fetch=fetch, progress=progress))
+
+
+def read_reference(paths: Mapping[str, Path]) -> Reference:
+    """The arrays in the checked files of `find_files`."""
     counts = load_array(paths[PEOPLE]).astype(np.int64)
     confirmed, suggested = (np.full(len(counts), -1, dtype=np.int64) for _ in range(2))
     for check in read_json(paths[CHECKS]):
