@@ -30,7 +30,7 @@ def correct_labels(split: Split, notes: str | Path) -> Split:
         if name[:1] == "'" and name[1:].startswith(("=", "+", "-", "@", "\t", "\r")):
             name = name[1:]  # without the apostrophe that keeps spreadsheets from evaluating it as a formula
         if name and name not in split.classes:
-            raise DataError(f"{where}: there is no class {name!r}; the classes are {', '.join(split.classes)}.")
+            raise DataError(f"{where}: {name!r} is not a class; the classes are {', '.join(split.classes)}.")
         if index in seen:
             raise DataError(f"{where}: image {index} occurs twice: keep one of its lines.")
         seen.add(index)

@@ -84,7 +84,7 @@ def measure_calibration(
     The bins hold equally many images (Nguyen & O'Connor 2015, arXiv 1508.05154), since most confidences of a good
     model are just below 1; the error over them is that of Naeini et al. 2015 (AAAI). Intervals are reflected bootstrap
     intervals: resampling adds as much to the error as sampling did, so the plain percentiles are too high. A
-    `DataError` if the shapes do not fit, or there is no image, or the temperature is not positive.
+    `DataError` if the shapes do not fit, no image is given, or the temperature is not positive.
     """
     logits = np.asarray(logits)
     labels = check_scores(logits, labels)

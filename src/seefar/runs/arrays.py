@@ -66,7 +66,7 @@ def load_array(path: str | Path) -> NDArray[Any]:
 def read_member(archive: zipfile.ZipFile, name: str, *, packed: bool = True) -> NDArray[Any]:
     """An array of an archive without pickle; it takes no more memory than the archive declares.
 
-    KeyError or ValueError: it is missing, is no array, or is compressed without `packed` or by bzip2 or LZMA.
+    KeyError or ValueError: it is missing, is not an array, or is compressed without `packed` or by bzip2 or LZMA.
     """
     about = archive.getinfo(name)
     if about.compress_type != zipfile.ZIP_STORED and not packed:  # so that nothing in it is larger than the file

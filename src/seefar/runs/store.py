@@ -105,7 +105,7 @@ class Store:
         return bool(entry["shows"] == self._shown(artifact)) and not self._differs(artifact)
 
     def get(self, artifact: Artifact[T]) -> T:
-        """The value: read from a fresh file, or computed and saved; None if there is no such file for this job."""
+        """The value: read from a fresh file, or computed and saved; None if this job has no such file."""
         value = self._load(artifact) if self.fresh(artifact) else None
         if value is None or not artifact.enough(self.job, value):
             value = self._compute(artifact)
