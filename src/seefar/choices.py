@@ -33,7 +33,7 @@ def one_spelling(data: str) -> str:
 
 @dataclass(frozen=True)
 class MapChoices:
-    """How maps are made, and what takes the place of hidden evidence."""
+    """How maps are computed, and what replaces hidden evidence."""
 
     method: MethodName = "gradcam"
     """Which class activation map to compute."""

@@ -213,7 +213,7 @@ def explain_run(
         if job.evaluation.mistakes and not job.shown:
             job.progress.line("No mistake has the chosen classes: the figures mistakes and maps are left out.")
         if table.PAGE.name in job.store.written and job.store.root == run.folder.path:
-            job.progress.line(f"{run.folder.report} has all mistakes; maps follow")
+            job.progress.line(f"{run.folder.report} has all mistakes; later results are added to it")
         job.store.ensure(*table.SHOWN, table.PAGE)
         job.explains_all = chosen.explain == "all"
         job.store.ensure(*table.EXPLAINED)

@@ -135,7 +135,7 @@ class Audit:
 
 
 def load_model(place: str) -> Any:
-    """What a function of a Python file returns, `FILE.py:FUNCTION`; the file is run as a module of its own."""
+    """The model that a function of a Python file returns, `FILE.py:FUNCTION`; the file is executed as a module."""
     path, _, function = place.rpartition(":")
     file = Path(path).expanduser()
     spec = importlib.util.spec_from_file_location(file.stem, file) if file.suffix == ".py" and file.is_file() else None
