@@ -88,7 +88,7 @@ class Comparison:
 
 
 def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[str, ...]) -> Comparison:
-    """Compare two or more runs, by name their predicted classes, int (N,), with the labels, int (N,), of K classes.
+    """Compare two or more runs: predicted classes by name of the run, int (N,), and labels, int (N,), of K classes.
 
     A `DataError` if there are fewer than two runs, no image, or predictions of another number of images.
     """
