@@ -114,7 +114,7 @@ def test_what_cannot_be_made_is_refused_before_pictures_are_read(
 @pytest.fixture
 def other(tiny: Run, few: Data, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """`other.npy` repairs the first mistake of ./tiny, and breaks its first correct prediction; both indices."""
-    monkeypatch.setattr("seefar.pipeline.load_for", lambda *_, **__: few)
+    monkeypatch.setattr("seefar.evaluation.audit.load_for", lambda *_, **__: few)
     predicted, labels = predicted_classes(tiny.folder, few.test), few.test.labels
     repaired, broken = (int(np.flatnonzero(found)[0]) for found in (predicted != labels, predicted == labels))
     predicted[repaired], predicted[broken] = labels[repaired], (labels[broken] + 1) % 10

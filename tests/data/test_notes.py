@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seefar.data.folder import correct_labels
 from seefar.data.images import Split
-from seefar.data.notes import correct_labels
 from seefar.errors import DataError
 
 HEAD = "index,tag,new_label,note\n"
