@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import signal
 import statistics
 from dataclasses import replace
@@ -98,22 +97,6 @@ def test_all_that_was_damaged_is_made_again_to_the_same_bytes(tiny: Run, few: Da
     explain(tiny, few)
     assert content(tiny.folder.path) == content(finished)
     assert seefar.verify(tiny.folder) == []
-
-
-def test_what_is_missing_from_a_folder_that_cannot_be_written_to_is_computed_and_named(
-    tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = {"explanation.json", "figures/history.png"}
-    for name in names:
-        delete(tiny.folder.path / name)
-    before, lines = content(tiny.folder.path), Lines()
-    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
-    result = seefar.run(TINY, few, tiny.folder.path, top=2, progress=lines)
-    assert len(result.explanation) == result.evaluation.metrics.mistakes
-    (line,) = lines.found
-    assert str(tiny.folder) in line
-    assert names <= set(re.split("[ ,]+", line))
-    assert content(tiny.folder.path) == before
 
 
 @pytest.mark.slow

@@ -217,11 +217,10 @@ def explain_run(
             job.progress.line("No mistake has the chosen classes: the figures mistakes and maps are left out.")
         if table.PAGE.name in job.store.written and job.store.root == run.folder.path:
             job.progress.line(f"{run.folder.report} has all mistakes; maps follow")
-        job.store.ensure(*table.SHOWN, table.PAGE)
-        job.explains_all = chosen.explain == "all"
-        job.store.ensure(*table.EXPLAINED)
+        for job.explains_all in (False, chosen.explain == "all"):  # those that are shown come first
+            job.store.ensure(*table.EXPLAINED)
         if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
-            job.store.ensure(table.NEIGHBOURS, table.METRICS, table.FAULTS_FIGURE, table.TABLE, table.PAGE)
+            job.store.ensure(table.NEIGHBOURS, *table.EVALUATED, table.PAGE)
         maps, near = job.store.peek(table.MAPS), job.store.peek(table.NEIGHBOURS)
         return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, near, job.leaks)
 

@@ -55,14 +55,6 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_each_is_called_like_gradcam(make_net: MakeNet, images: np.ndarray, name: str) -> None:
-    net, method = make_net(width=1), METHODS[name]
-    maps = method(net, images, [0, 1, 2])
-    assert (maps.shape, maps.dtype) == ((3, 8, 8), np.float32)
-    assert method(net, images, 1, layer="layer2").shape == (3, 16, 16)
-
-
 def test_gradient_free_maps_by_hand() -> None:
     """Eigen-CAM: the channels do not overlap, so the stronger one alone is the first singular vector.
 
