@@ -339,9 +339,7 @@ def test_labels_are_corrected_without_the_mark_of_a_formula(tmp_path: Path) -> N
     ("text", "named"),
     [
         ("index,label\n", "index,tag,new_label,note"),
-        ("", "columns"),
         (HEAD + "4,,,\n", "line 2"),
-        (HEAD + "-1,,,\n", "line 2"),
         (HEAD + "9" * 5000 + ",,,\n", "line 2"),
         (HEAD + f"1,{'x' * 200_000},,\n", "notes.csv"),
         (HEAD + "1,,\n", "line 2"),

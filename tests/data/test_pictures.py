@@ -121,25 +121,6 @@ def test_a_picture_is_turned_as_its_camera_meant_it(
     assert white.min() > 235
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "I", "F", "I;16"])
-def test_a_large_picture_is_made_small_before_it_is_converted(tmp_path: Path, mode: str) -> None:
-    """1,024 pixels on a side to 16: reduced by 16 to 64 first. The same pixels as without, but for rounding."""
-    ramp = np.add.outer(np.arange(1024), np.arange(1024)) * 25  # 0 to 51,150
-    if mode == "RGBA":
-        opaque = Image.fromarray((ramp // 256).astype(np.uint8)).convert("RGBA")
-        opaque.putalpha(Image.fromarray(np.where(ramp > 25_000, 255, 0).astype(np.uint8)))
-        opaque.save(tmp_path / "a.tif")
-    else:
-        values = {"I": ramp.astype(np.int32), "F": (ramp / 65535).astype(np.float32), "I;16": ramp.astype(np.uint16)}
-        Image.fromarray(values[mode]).save(tmp_path / "a.tif")
-    found = read_picture(tmp_path / "a.tif", 16)
-    assert (found.original, found.crop) == ((1024, 1024), (0, 0, 1024, 1024))
-    blocks = ramp.reshape(16, 64, 16, 64)
-    grey = np.where(blocks > 25_000, blocks // 256, 128) if mode == "RGBA" else blocks * (255 / 65535)
-    expected = grey.mean((1, 3))[1:-1, 1:-1]
-    np.testing.assert_allclose(found.image[1:-1, 1:-1, 0], expected, atol=6 if mode == "RGBA" else 1)
-
-
 # ---- What is refused ----
 
 
