@@ -21,6 +21,7 @@ from seefar.evaluation.verdict import HUMAN
 from seefar.explanation.explanation import Explanation
 from seefar.pipeline import predicted_classes
 from seefar.report.style import new_figure, save_figure
+from seefar.runs.arrays import load_tensors, save_tensors
 from seefar.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("coarse")
@@ -160,6 +161,13 @@ def test_what_cannot_be_compared_is_named_and_a_condition_that_holds_ends_with_c
     printed = capsys.readouterr().err
     assert named in printed
     assert printed.count("\n") == (code > 0)
+
+
+def test_predictions_of_other_weights_are_computed_again(tiny: Run, few: Data) -> None:
+    saved = predicted_classes(tiny.folder, few.test)
+    tensors, about = load_tensors(tiny.folder.weights)
+    save_tensors(tiny.folder.weights, {**tensors, "fc.weight": -tensors["fc.weight"]}, about)
+    assert not np.array_equal(predicted_classes(tiny.folder, few.test, progress=seefar.SILENT), saved)
 
 
 @pytest.mark.parametrize(("ending", "start"), [("pdf", b"%PDF-"), ("svg", b"<?xml"), ("png", b"\x89PNG\r")])

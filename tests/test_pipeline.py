@@ -277,6 +277,8 @@ def test_data_of_other_classes_or_of_another_size_and_other_layers_are_refused(
             seefar.evaluate_run(tiny, data, progress=SILENT)
     with pytest.raises(ChoiceError, match="layer9"):
         explain(tiny, few, layer="layer9")
+    with pytest.raises(DataError, match="nowhere"):
+        seefar.run(TINY, tiny.folder.path / "nowhere", progress=SILENT)
     assert content(tiny.folder.path) == content(finished)
 
 
