@@ -142,21 +142,6 @@ def test_other_choices_and_back_give_the_same_bytes(
     assert content(tiny.folder.path) == content(finished)
 
 
-@pytest.mark.slow
-def test_choices_that_no_mistake_meets_take_three_figures_away(tiny: Run, few: Data, finished: Path) -> None:
-    mistakes = seefar.evaluate_run(tiny, few, progress=SILENT).mistakes
-    made = {(one.true, one.predicted) for one in mistakes}
-    true, predicted = next((t, p) for t in range(10) for p in range(10) if t != p and (t, p) not in made)
-    lines, chosen = Lines(), {"true": few.classes[true], "predicted": few.classes[predicted]}
-    result = seefar.explain_run(tiny, few, progress=lines, **chosen)
-    assert (result.shown, len(result.explanation), len(lines.found)) == ([], len(mistakes), 1)
-    gone = {f"figures/{name}.png" for name in ("assignment", "maps", "mistakes")}
-    assert content(finished).keys() - content(tiny.folder.path).keys() == gone
-    seefar.report_run(tiny, few, progress=SILENT)  # the choices are remembered
-    assert not tiny.folder.figure("maps").exists()
-    assert seefar.verify(tiny.folder) == []
-
-
 @pytest.mark.parametrize(
     ("name", "settings"),
     [("figures/mistakes.png", [10, "lost", None, None]), ("maps.npz", ["gradcam", None, 7, "blur"])],
