@@ -1,4 +1,4 @@
-"""The lowest versions that CI tests are those that pyproject.toml admits, and the pinned ones are all there are."""
+"""The lowest versions that CI tests are those that pyproject.toml admits."""
 
 from __future__ import annotations
 

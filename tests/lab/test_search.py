@@ -14,7 +14,6 @@ from seefar.data.images import Data
 from seefar.data.shapes import load_shapes
 from seefar.training.device import Compute
 
-BASE = search.Trial(seefar.recipe("fast", held_out=search.HELD_OUT))
 TINY = search.Trial(seefar.recipe("fast", width=2, epochs=2, batch_size=20, held_out=20, data="shapes"))
 CPU = Compute(torch.device("cpu"), torch.float32)
 
