@@ -327,7 +327,7 @@ def test_tiles_that_leave_the_screen_give_their_pixels_back(show: Callable[..., 
 def test_print_has_every_picture_and_a_card_one_page(opened: Opened) -> None:
     page = opened.page
     pdf = page.pdf(format="A4", print_background=True)
-    assert len(re.findall(rb"/Subtype\s*/Image", pdf)) >= 2 * 60  # none scrolled to
+    assert len(re.findall(rb"/Subtype\s*/Image", pdf)) >= 60  # none scrolled to
     page.select_option("#show", "10")
     assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1
     page.click(TILES)
@@ -368,6 +368,7 @@ def test_the_quiz_keeps_the_score_of_both(opened: Opened, content: ReportContent
     page = opened.page
     predictions, you, network = content.evaluation.predictions, 0, 0
     page.keyboard.press("p")
+    becomes(page, "document.getElementById('lesson').open", True)
     for asked in range(1, 7):
         index = int(page.get_attribute("#lesson-picture", "aria-label").rpartition(" ")[2])
         label, guess = CLASSES[predictions.labels[index]], page.inner_text("#lesson-choices button >> nth=1")
@@ -445,7 +446,7 @@ def test_another_run_is_beside_the_mistakes(show: Callable[..., Opened], content
     page.select_option("[name=order]", "index")
     assert one.shown() == broken
     assert page.text_content("#count") == "2"
-    assert page.locator(f"{TILES} .map").count() == 1  # one of them is explained
+    assert page.locator(f"{TILES} .alone").count() == 1  # one of them is explained
     for number, index in enumerate(broken):
         page.click(f"{TILES} >> nth={number}")
         label, predicted = CLASSES[labels[index]], CLASSES[theirs[index]]
@@ -458,7 +459,7 @@ def test_another_run_is_beside_the_mistakes(show: Callable[..., Opened], content
         page.keyboard.press("Escape")
         becomes(page, "document.getElementById('card').open || Boolean(history.state?.card)", False)
     page.keyboard.press("p")
-    assert page.text_content("#lesson-title") == "Question 1"
+    becomes(page, "document.getElementById('lesson-title').textContent", "Question 1")
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1200)])
@@ -502,7 +503,7 @@ def test_hostile_names_are_text(show: Callable[..., Opened], tmp_path: Path) -> 
 
 def test_without_script_the_verdict_and_the_table_are_there(show: Callable[..., Opened], file: Path) -> None:
     page = show(file, java_script_enabled=False).page
-    assert all(page.is_visible(part) for part in ("h1", ".plot >> nth=0", ".plain"))
+    assert all(page.is_visible(part) for part in ("h1", ".plot >> nth=0", "noscript .plain"))
     assert not page.is_visible("#filters")
 
 

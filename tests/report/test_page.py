@@ -42,13 +42,13 @@ def page(content: ReportContent) -> str:
     return render_report(content)
 
 
-def test_the_policy_allows_exactly_the_styles_and_scripts_of_the_page_which_loads_nothing(page: str) -> None:
+def test_the_policy_allows_exactly_the_styles_and_script_of_the_page_which_loads_nothing(page: str) -> None:
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)[1].replace("&#39;", "'")
     assert "unsafe" not in policy
     assert policy.startswith("default-src 'none'; img-src data:; ")
     styles, scripts = re.findall(r"<style>(.*?)</style>", page, re.S), re.findall(r"<script>(.*?)</script>", page, re.S)
-    assert len(styles) == 1
-    assert len(scripts) == 2
+    assert len(styles) == 2  # one of them for browsers without script
+    assert len(scripts) == 1
     for text in (*styles, *scripts):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy

@@ -48,6 +48,7 @@ OUTCOMES = {
 }
 """Name and meaning of each outcome of the occlusion test."""
 SCRIPTS = ("draw.js", "report.js", "card.js", "notes.js", "lesson.js", "explore.js", "tools.js", "start.js")
+WITHOUT_SCRIPT = ".needs-script { display: none; }"  # the style that a browser without script adds
 LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
 FEW_COLUMNS = 20  # have room for decimals
@@ -117,19 +118,19 @@ def write_report(
 def render_report(content: ReportContent, *, live: bool = False) -> str:
     """The page as HTML text: one file that loads nothing, readable without script.
 
-    Its content security policy allows exactly the styles and scripts in it, by their SHA-256. All names are escaped.
+    Its content security policy allows exactly the styles and the script in it, by their SHA-256. All names are escaped.
     `live` is with the brush and the drop zone of `seefar.app`, which need its server.
     """
-    template, first, style = _asset("report.html.j2"), _asset("first.js"), _asset("report.css")
+    template, style = _asset("report.html.j2"), _asset("report.css")
     script = '"use strict";\n(() => {\n' + "".join(map(_asset, (*SCRIPTS, *(("live.js",) if live else ())))) + "})();\n"
     style += _asset("live.css") if live else ""
     payload, subsets = make_payload(content), {one.name for one in subsets_of(content)}
     metrics, recipe, classes = content.evaluation.metrics, content.recipe, content.test.classes
     pairs = _pair_bars(metrics)
     page = {
-        "policy": _policy([style], [first, script]) + ("; connect-src 'self'" if live else ""),
+        "policy": _policy([style, WITHOUT_SCRIPT], script) + ("; connect-src 'self'" if live else ""),
         "style": Markup(style),
-        "first_script": Markup(first),
+        "without_script": Markup(WITHOUT_SCRIPT),
         "script": Markup(script),
         "payload": Markup(_json_in_html(payload)),
         "name": content.name,
@@ -211,20 +212,20 @@ def _asset(name: str) -> str:
     return (resources.files("seefar.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
-    def hashes(texts: Sequence[str]) -> str:
-        digests = (hashlib.sha256(text.encode("utf-8")).digest() for text in texts)
-        return " ".join(f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in digests)
+def _policy(styles: Sequence[str], script: str) -> str:
+    def source(text: str) -> str:
+        digest = hashlib.sha256(text.encode("utf-8")).digest()
+        return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
     return (
-        f"default-src 'none'; img-src data:; style-src {hashes(styles)}; script-src {hashes(scripts)}; "
+        f"default-src 'none'; img-src data:; style-src {' '.join(map(source, styles))}; script-src {source(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
 def _json_in_html(values: Any) -> str:
-    """JSON that cannot end the element around it."""
-    text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """JSON that cannot end the element around it. One letter outside of ASCII would double its size in the browser."""
+    text = json.dumps(values, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
