@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from seefar.data.images import Split
 from seefar.data.reference import Reference, labels_sha256
-from seefar.errors import DataError, RunError, not_read
+from seefar.errors import DataError, RunError, counted, not_read
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics
@@ -53,7 +53,6 @@ LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
 FEW_COLUMNS = 20  # have room for decimals
 MOST_WORST = 6  # pictures next to the accuracy
-MOST_CLASSES = 100  # in the confusion matrix
 DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "fashion_mnist": "Fashion-MNIST"}
 REFERENCES = {"cifar10": (("recipe seed, as published", 0.86), ("people", 0.952))}
 """Accuracies to compare with: that published for the recipe `seed`, and the mean of people (Peterson et al. 2019)."""
@@ -313,22 +312,22 @@ def _pair_bars(metrics: Metrics) -> Bars:
 
 
 def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
-    """Rows of the confusion matrix with recall and precision; of very many classes, those with the most mistakes."""
+    """Rows of the confusion matrix with recall and precision; empty cells are the `gap` before the next cell."""
     confusion = np.array(metrics.confusion).reshape(len(metrics.classes), -1)
-    wrong = confusion * ~np.eye(len(confusion), dtype=bool)
-    most = int(wrong.max(initial=0)) or 1
-    chosen = sorted(np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:MOST_CLASSES].tolist())
-    rows = []
-    for t in chosen:
-        one, cells = metrics.classes[t], []
-        for p in chosen:
+    diagonal = np.eye(len(confusion), dtype=bool)
+    most, rows = int(confusion[~diagonal].max(initial=0)) or 1, []
+    for t, one in enumerate(metrics.classes):
+        cells, end = [], 0
+        for p in np.flatnonzero((confusion[t] > 0) | diagonal[t]).tolist():
             count, other = int(confusion[t, p]), metrics.classes[p].name
             level = max(1, round(LEVELS * (count / most) ** 0.5))  # the root spreads small counts
-            text = f"{count} {'image' if count == 1 else 'images'} of {one.name} predicted as {other}"
+            text = f"{counted(count, 'image')} of {one.name} predicted as {other}"
             link = _link(true=one.name, predicted=other)
-            cells.append({"count": count, "diagonal": t == p, "level": level, "link": link, "text": text})
-        recall, precision = (_share(value, len(chosen)) for value in (one.recall, one.precision))
-        rows.append({"name": one.name, "recall": recall, "precision": precision, "n": one.n, "cells": cells})
+            cells.append({"gap": p - end, "count": count, "diagonal": t == p, "level": level, "link": link, "text": text})
+            end = p + 1
+        recall, precision = (_share(value, len(confusion)) for value in (one.recall, one.precision))
+        rest = len(confusion) - end
+        rows.append({"name": one.name, "recall": recall, "precision": precision, "n": one.n, "cells": cells, "gap": rest})
     return rows
 
 
