@@ -314,14 +314,13 @@ def test_long_names_and_a_hundred_classes_fit(show: Callable[..., Opened]) -> No
 def test_tiles_that_leave_the_screen_give_their_pixels_back(show: Callable[..., Opened]) -> None:
     content, size = make_content(300, cells=4), {"width": 1000, "height": 600}
     page = show(content, "#show=all", viewport=size, reduced_motion="reduce").page
-    painted = "[...document.querySelectorAll('#tiles canvas')].filter((one) => one.width).length"
-    page.wait_for_timeout(200)
-    first = page.evaluate(painted)
+    painted = "[...document.querySelectorAll('#tiles > li')].filter((one) => one.painted).length"
+    becomes(page, f"{painted} > 0", True)
     for part in range(1, 6):
         page.evaluate(f"window.scrollTo(0, document.getElementById('tiles').offsetHeight * {part} / 5)")
         page.wait_for_timeout(60)
     assert page.locator(TILES).count() == 300
-    assert 0 < page.evaluate(painted) <= 2 * max(first, 60)
+    becomes(page, f"{painted} > 0 && {painted} <= 60", True)
 
 
 def test_print_has_every_picture_and_a_card_one_page(opened: Opened) -> None:
@@ -501,8 +500,14 @@ def test_hostile_names_are_text(show: Callable[..., Opened], tmp_path: Path) -> 
     assert page.query_selector("img[src=x]") is None
 
 
-def test_without_script_the_verdict_and_the_table_are_there(show: Callable[..., Opened], file: Path) -> None:
+def test_without_script_the_verdict_and_the_table_are_there(
+    show: Callable[..., Opened], file: Path, content: ReportContent
+) -> None:
     page = show(file, java_script_enabled=False).page
+    rows = page.locator("noscript tbody tr").all_text_contents()
+    for row, mistake, repair in zip(rows, content.mistakes, content.explanation.repairs, strict=True):
+        assert row.startswith(str(mistake.index))
+        assert row.endswith(repair.sentence(mistake.predicted, content.test.classes))
     assert all(page.is_visible(part) for part in ("h1", ".plot >> nth=0", "noscript .plain"))
     assert not page.is_visible("#filters")
 

@@ -78,17 +78,6 @@ def test_names_from_right_to_left_do_not_turn_the_words_around_them() -> None:
     assert re.search("[^\u2068]שלום", text) is None
 
 
-def test_the_page_is_readable_without_script(content: ReportContent, page: str) -> None:
-    body = page.split("<body>")[1].split("<dialog")[0]
-    assert f"{100 * content.evaluation.metrics.accuracy:.2f}" in body
-    assert body.count('class="plot"') == 3
-    table = re.search(r'<table class="plain">.*?</table>', body, re.S)[0]
-    assert table.count("<tr>") == 1 + 40
-    for mistake, repair in zip(content.mistakes, content.explanation.repairs, strict=True):
-        assert f"<tr><td>{mistake.index}</td>" in table
-        assert repair.sentence(mistake.predicted, content.test.classes) in table
-
-
 def test_without_what_is_optional_the_page_is_complete() -> None:
     none = dict.fromkeys(("explanation", "analysis", "votes", "neighbours", "train", "recipe"))
     page = render_report(make_content(6, **none, history=[], command=(), provenance={}))

@@ -323,11 +323,15 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
             level = max(1, round(LEVELS * (count / most) ** 0.5))  # the root spreads small counts
             text = f"{counted(count, 'image')} of {one.name} predicted as {other}"
             link = _link(true=one.name, predicted=other)
-            cells.append({"gap": p - end, "count": count, "diagonal": t == p, "level": level, "link": link, "text": text})
+            cells.append(
+                {"gap": p - end, "count": count, "diagonal": t == p, "level": level, "link": link, "text": text}
+            )
             end = p + 1
         recall, precision = (_share(value, len(confusion)) for value in (one.recall, one.precision))
         rest = len(confusion) - end
-        rows.append({"name": one.name, "recall": recall, "precision": precision, "n": one.n, "cells": cells, "gap": rest})
+        rows.append(
+            {"name": one.name, "recall": recall, "precision": precision, "n": one.n, "cells": cells, "gap": rest}
+        )
     return rows
 
 
