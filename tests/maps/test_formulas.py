@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerGradCam, LayerGradientXActivation
+from captum.attr import IntegratedGradients, LayerGradCam, LayerGradientXActivation
 from PIL import Image
 from torch import Tensor, nn
 
 from seefar import class_maps, contrast_map, gradcam, gradcam_plus_plus, hirescam, layercam
 from seefar.data import Data
 from seefar.errors import ChoiceError, DataError
-from seefar.maps.formulas import METHODS, MapMethod
+from seefar.maps.formulas import METHODS, STEPS, MapMethod, integrated_gradients
 from seefar.maps.grid import map_status
 from seefar.model.resnet import STAGES, ResNet18
 from seefar.training.run import Run
@@ -89,6 +89,22 @@ def test_captum_agrees_at_every_stage_of_a_trained_network(
     ours = method(model, images, classes.numpy(), layer, force=True)
     np.testing.assert_allclose(ours / expected[0].size, expected, atol=1e-5)
     assert np.abs(expected).max() > 1e-3
+
+
+def test_integrated_gradients_are_captums_and_add_up_to_a_difference_of_logits(
+    trained: Run, images: np.ndarray
+) -> None:
+    model, classes, inputs = trained.model, torch.tensor([0, 9, 9]), pictures(images)
+    baseline = inputs.mean((2, 3), keepdim=True).expand_as(inputs)
+    settings = {"target": classes, "n_steps": STEPS, "method": "riemann_middle"}
+    theirs = IntegratedGradients(model).attribute(inputs, baseline, **settings).sum(1).numpy()
+    blocks = theirs.reshape(3, 8, 4, 8, 4).sum((2, 4))
+    maps = integrated_gradients(model, images, classes.numpy())
+    np.testing.assert_allclose(maps / 64, blocks, atol=1e-5)
+    with torch.no_grad():
+        change = (model(inputs) - model(baseline)).gather(1, classes[:, None])[:, 0].numpy()
+    np.testing.assert_allclose(maps.mean((1, 2)), change, atol=0.1)  # the error of the steps
+    assert np.abs(change).min() > 0.1
 
 
 @pytest.mark.parametrize("cells", [None, 4, 16, 32])

@@ -16,6 +16,7 @@ import seefar
 from lab.vit import Block
 from seefar.data import Data
 from seefar.errors import ChoiceError, DataError
+from seefar.maps.formulas import integrated_gradients
 from seefar.model.adapt import adapt
 from seefar.model.resnet import ResNet18
 
@@ -168,9 +169,10 @@ def transposable(network: nn.Module) -> nn.Module:
 def test_a_transposed_picture_gives_the_transposed_map(make: Callable[[], nn.Module]) -> None:
     network, pictures = transposable(seeded(make)), images(2, 32, 56)
     layer = "layer2" if isinstance(network, ResNet18) else None
-    wide, high = (seefar.gradcam(network, part, 1, layer) for part in (pictures, pictures.transpose(0, 2, 1, 3)))
-    assert wide.shape[1] != wide.shape[2]
-    np.testing.assert_allclose(high, wide.transpose(0, 2, 1), atol=1e-5 * np.abs(wide).max())
+    for method in (seefar.gradcam, integrated_gradients):
+        wide, high = (method(network, part, 1, layer) for part in (pictures, pictures.transpose(0, 2, 1, 3)))
+        assert wide.shape[1] != wide.shape[2]
+        np.testing.assert_allclose(high, wide.transpose(0, 2, 1), atol=1e-5 * np.abs(wide).max())
 
 
 # ---- What is taken from a model ----
