@@ -159,8 +159,11 @@ def test_the_model_is_left_as_it_came(make_net: MakeNet, images: np.ndarray) -> 
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_one_by_one_gives_what_a_batch_gives(make_net: MakeNet, images: np.ndarray, name: str) -> None:
+def test_one_by_one_gives_what_a_batch_gives(
+    make_net: MakeNet, images: np.ndarray, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each image with its own class; without classes that of the network, not of its twin."""
+    monkeypatch.setattr("seefar.maps.formulas.STEPS", 2)
     net, method = make_net(width=2), METHODS[name]
     together = method(net, images, [0, 1, 2])
     alone = [method(net, images[i : i + 1], i)[0] for i in range(3)]

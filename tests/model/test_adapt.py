@@ -166,7 +166,10 @@ def transposable(network: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("make", [Vit, Cnn, ChannelsLast, lambda: ResNet18(4, width=2)])
-def test_a_transposed_picture_gives_the_transposed_map(make: Callable[[], nn.Module]) -> None:
+def test_a_transposed_picture_gives_the_transposed_map(
+    make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seefar.maps.formulas.STEPS", 2)
     network, pictures = transposable(seeded(make)), images(2, 32, 56)
     layer = "layer2" if isinstance(network, ResNet18) else None
     for method in (seefar.gradcam, integrated_gradients):
