@@ -306,10 +306,10 @@ def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iter
             ) from error
         progress.line(f"{folder} is on a file system without locks: start no second command on this folder.")
     try:
-        figures = folder / "figures"
-        if figures.is_symlink():  # before any removal, since it may lead to any folder of this machine
-            raise RunError(f"{figures} must be a folder (got a link to {os.readlink(figures)}): delete the link.")
-        remove_temporary(folder, figures)
+        for path in (folder / name for name in (*TRAINING_FILES, "figures")):  # before any removal
+            if path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
+                raise RunError(f"{path} must be a file of this folder (got a link, a pipe or a device): delete it.")
+        remove_temporary(folder, folder / "figures")
         yield
     finally:
         lock.release()
