@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -400,17 +400,14 @@ MISTAKES_FIGURE = _figure(
     (PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
 )
-MAPS_FIGURE = _figure(
-    "maps",
-    lambda job: _plot_shown(job, plot_maps),
-    (MAPS, PREDICTIONS, "test"),
-    settings=lambda job: _shown_settings(job.choices),
-)
-ASSIGNMENT_FIGURE = _figure(
-    "assignment",
-    lambda job: _plot_shown(job, plot_gradcam_grid),
-    (MAPS, PREDICTIONS, "test"),
-    settings=lambda job: _shown_settings(job.choices),
+MAPS_FIGURE, ASSIGNMENT_FIGURE = (
+    _figure(
+        name,
+        partial(_plot_shown, plot=plot),
+        (MAPS, PREDICTIONS, "test"),
+        settings=lambda job: _shown_settings(job.choices),
+    )
+    for name, plot in (("maps", plot_maps), ("assignment", plot_gradcam_grid))
 )
 CONFUSION_FIGURE = _figure(
     "confusion",
@@ -438,10 +435,9 @@ EVALUATED = (
     *(PREDICTIONS, CALIBRATION, METRICS, TABLE),
     *(HISTORY_FIGURE, CONFUSION_FIGURE, RELIABILITY_FIGURE, FAULTS_FIGURE),
 )
-SHOWN = (MAPS_FIGURE, ASSIGNMENT_FIGURE)
-EXPLAINED = (MAPS, *SHOWN, SUMMARY, TABLE, PAGE)
+EXPLAINED = (MAPS, MAPS_FIGURE, ASSIGNMENT_FIGURE, SUMMARY, TABLE, PAGE)
 """What a command computes in turn, the most useful files first; each page shows what is computed so far."""
-ARTIFACTS: Sequence[Artifact[Any]] = (*EVALUATED, MISTAKES_FIGURE, MAPS, *SHOWN, SUMMARY, NEIGHBOURS, SEEDS, PAGE)
+ARTIFACTS: Sequence[Artifact[Any]] = (*EVALUATED, MISTAKES_FIGURE, *EXPLAINED, NEIGHBOURS, SEEDS)
 
 
 def read_store(run: Run | Audit, test: Split | None = None) -> Store:

@@ -16,7 +16,7 @@ Border = Literal["black", "reflected"]
 Fit = Literal["crop", "pad", "stretch"]
 Flip = Literal["alternating", "random", "none"]
 Order = Literal["loss", "confidence", "index"]
-MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam"]
+MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam", "integrated_gradients"]
 HideName = Literal["blur", "grey", "mean"]
 Explained = Literal["all", "shown"]
 

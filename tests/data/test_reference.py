@@ -80,16 +80,6 @@ def test_files_of_the_default_folder_and_beside_cifar10s_own_folder_are_found(pl
     assert find_files(tmp_path / "data" / CIFAR10.folder, fetch=False, sources=WANTED[:1]) == {PEOPLE: counts}
 
 
-def test_a_damaged_file_is_named_with_both_checksums(tmp_path: Path) -> None:
-    (tmp_path / PEOPLE).parent.mkdir()
-    (tmp_path / PEOPLE).write_bytes(b"damaged")
-    with pytest.raises(DataError) as error:
-        find_files(tmp_path, sources=WANTED[:1])
-    wanted, found = (hashlib.sha256(content).hexdigest() for content in (COUNTS, b"damaged"))
-    for part in (str(tmp_path / PEOPLE), wanted, found, "seefar data reference"):
-        assert part in str(error.value)
-
-
 def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
     listed = [sha256 for source in reference_sources() for _, sha256 in source.files.values()]
     assert [len(sha256) for sha256 in listed] == [64] * 32

@@ -64,7 +64,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "p.csv": lambda path: read_predictions(path, "abc", 3),
     "p.npy": lambda path: read_predictions(path, "abc", 3),
     "b.npy": load_array,
-    "a.npz": lambda path: load_arrays(path, {"a": ("float32", ("N",))}),
+    "a.npz": lambda path: load_arrays(path, ["a"]),
     "w.safetensors": load_tensors,
     "x.png": lambda path: read_picture(path, 32),
     "report.html": lambda path: seefar.show_report(path.parent),

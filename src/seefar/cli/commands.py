@@ -104,8 +104,7 @@ class OfRun:
         self, progress: Progress | None, precision: InferencePrecision | None = None
     ) -> tuple[FinishedRun | Audit, Data]:
         """The run or audit, and its data; with other pictures, an audit of these by the run's network."""
-        from seefar.evaluation.audit import prepare_audit
-        from seefar.pipeline import open_finished
+        from seefar.evaluation.audit import open_finished, prepare_audit
 
         finished, pictures = self.finished, self.elsewhere.on
         common: dict[str, Any] = {"data_dir": finished.data_dir, "progress": progress}

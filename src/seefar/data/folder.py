@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,6 @@ import numpy as np
 from seefar.choices import Fit
 from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, ImageSize, Split, both
-from seefar.data.notes import correct_labels
 from seefar.data.pictures import (
     FOREIGN,
     OTHER_PROGRAMS,
@@ -47,6 +47,8 @@ SEED = 0
 FORM = "4"
 """Part of the cache key: raise it when the conversion of pictures changes."""
 CORRECTIONS = "notes.csv"
+NOTES = ["index", "tag", "new_label", "note"]
+"""Columns of the notes that the report exports."""
 CACHED = 8
 """Decoded data sets in the cache; the least recently used is deleted first."""
 
@@ -129,6 +131,33 @@ def load_folder(
         for note in notes:
             shown.line(f"{printable(str(folder))}: {note}")
     return Data(str(folder), train, test, tuple(notes))
+
+
+def correct_labels(split: Split, notes: str | Path) -> Split:
+    """The split with the labels that a file of notes, CSV with `NOTES`, corrects; `new_label` may be empty.
+
+    Raises:
+        DataError: the columns differ, an index or a class does not exist, or an image occurs twice.
+    """
+    rows = read_table(notes)
+    if rows[:1] != [NOTES]:
+        raise DataError(f"{notes} must have the columns {','.join(NOTES)}: export the notes from the report.")
+    labels, seen, numbers = split.labels.copy(), set(), {str(index): index for index in range(len(split))}
+    for number, row in enumerate(rows[1:], 2):
+        where = f"{notes}, line {number}"
+        if row[0] not in numbers:
+            raise DataError(f"{where}: an index from 0 to {len(split) - 1} is required (got {row[0][:20]!r}).")
+        index, name = numbers[row[0]], row[2]
+        if name[:1] == "'" and name[1:].startswith(("=", "+", "-", "@", "\t", "\r")):
+            name = name[1:]  # without the apostrophe that keeps spreadsheets from evaluating it as a formula
+        if name and name not in split.classes:
+            raise DataError(f"{where}: {name!r} is not a class; the classes are {', '.join(split.classes)}.")
+        if index in seen:
+            raise DataError(f"{where}: image {index} occurs twice: keep one of its lines.")
+        seen.add(index)
+        if name:
+            labels[index] = split.classes.index(name)
+    return replace(split, labels=labels)
 
 
 def read_layout(folder: Path, to_judge: bool = False) -> Layout:

@@ -97,12 +97,12 @@ class Predictions:
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays. `load` gives back exactly the same."""
-        save_arrays(path, {name: getattr(self, name) for name in _FORM})
+        save_arrays(path, vars(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
         """Read what `save` wrote; a `RunError` if the file is missing, damaged, or holds something else."""
-        arrays = load_arrays(path, _FORM)
+        arrays = load_arrays(path, cls.__dataclass_fields__)
         try:  # a file that was copied from elsewhere has no manifest to check it against
             classes = check_classes(arrays["classes"])
             labels = check_labels(arrays["labels"], len(arrays["logits"]), len(classes))
@@ -114,16 +114,6 @@ class Predictions:
 def is_one_hot(scores: NDArray[np.floating]) -> bool:
     """Whether all rows (N, K) are 0 but for a single 1: classes without probabilities."""
     return bool(((scores == 0) | (scores == 1)).all() and (scores.sum(1) == 1).all())
-
-
-_FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
-    "logits": ("float32", ("N", "K")),
-    "features": ("float32", ("N", "C")),
-    "labels": ("int64", ("N",)),
-    "classes": ("str", ("K",)),
-    "model": ("str", ()),
-    "images": ("str", ()),
-}
 
 
 def predict(

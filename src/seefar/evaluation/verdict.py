@@ -136,7 +136,7 @@ class OtherRuns:
     @classmethod
     def load(cls, path: Path) -> OtherRuns:
         """Read what `save` wrote."""
-        arrays = load_arrays(path, {"names": ("str", ("R",)), "predicted": ("int64", ("R", "N"))})
+        arrays = load_arrays(path, ("names", "predicted"))
         return cls(tuple(arrays["names"].tolist()), arrays["predicted"])
 
 

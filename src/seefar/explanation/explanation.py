@@ -105,7 +105,7 @@ class Explanation:
         about = {name: getattr(self, name) for name in _PLAIN}
         about["grid"] = asdict(self.grid)
         about.update({name: [asdict(one) for one in getattr(self, name)] for name in TABLES})
-        arrays = {name: getattr(self, name) for name in _FORM if name not in ("index", "about")}
+        arrays = {name: getattr(self, name) for name in (*ARRAYS, "damaged")}
         arrays["index"] = np.array([mistake.index for mistake in self.mistakes], dtype=np.int64)
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         save_arrays(path, arrays)
@@ -113,8 +113,7 @@ class Explanation:
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
         """Read what `save` wrote; a `RunError` if the file is missing or damaged."""
-        arrays: dict[str, Any] = load_arrays(path, _FORM)
-        del arrays["index"]
+        arrays: dict[str, Any] = load_arrays(path, (*ARRAYS, "damaged", "about"))
         about = parse_json(arrays.pop("about").tobytes())
         about["classes"] = tuple(about["classes"])
         about["grid"] = Grid(**{**about["grid"], "cells": tuple(about["grid"]["cells"])})
@@ -129,12 +128,3 @@ ARRAYS = ("contrast", "predicted", "true", "hidden")
 TABLES = ("mistakes", "repairs", "health")
 """Attributes with an entry for each mistake."""
 _PLAIN = ("classes", "method", "layer", "cells", "hide", "model", "images")
-_FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
-    "index": ("int64", ("M",)),
-    "contrast": ("float32", ("M", "h", "w")),
-    "predicted": ("float32", ("M", "h", "w")),
-    "true": ("float32", ("M", "h", "w")),
-    "hidden": ("bool", ("M", "H", "W")),
-    "damaged": ("bool", ("R",)),
-    "about": ("uint8", ("B",)),
-}

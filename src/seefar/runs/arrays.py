@@ -8,7 +8,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,32 +29,18 @@ def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, **arrays)
 
 
-def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str, ...]]]) -> dict[str, NDArray[Any]]:
-    """Read what `save_arrays` wrote; a `RunError` if the file is missing, damaged, or holds arrays of another form.
+def load_arrays(path: str | Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Read these arrays of a file that `save_arrays` wrote; a `RunError` if it is missing or damaged.
 
-    `form` has for each array its type, such as `float32` or `str`, and its shape. A letter stands for any length, the
-    same one wherever it appears.
+    Their form is not checked: the file belongs to a run, whose manifest has its hash.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            arrays = {name: read_member(archive, f"{name}.npy", packed=False) for name in form}
+            return {name: read_member(archive, f"{name}.npy", packed=False) for name in names}
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: compute it and save it first.") from error
     except Exception as error:  # a damaged archive may raise anything at all
         raise RunError(f"{path} cannot be read ({_one_line(error)}): delete it and compute it again.") from error
-    lengths: dict[str, int] = {}
-    for name, (dtype, shape) in form.items():
-        found = arrays[name]
-        fits = found.dtype.name.startswith(dtype) and found.ndim == len(shape)  # such as str160: five characters
-        for wanted, length in zip(shape, found.shape, strict=False):
-            fits &= length == (lengths.setdefault(wanted, length) if isinstance(wanted, str) else wanted)
-        if not fits:
-            needed = ", ".join(str(lengths.get(str(length), length)) for length in shape)
-            raise RunError(
-                f"{path}: {name} should be {dtype} ({needed}), {found.dtype} {found.shape} was found: "
-                "delete it and compute it again."
-            )
-    return arrays
 
 
 def load_array(path: str | Path) -> NDArray[Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from seefar.errors import RunError, printable
@@ -83,6 +85,12 @@ def find_run(name: RunFolder | str | Path) -> RunFolder:
         raise RunError(f"{name!r} is not a valid run name: choose a name, or a path such as ./here/mine.")
     is_path = isinstance(name, Path) or "/" in name or os.sep in name
     return RunFolder(expanded(name) if is_path else Path("runs") / name)
+
+
+def next_folder(name: str, conflict: Callable[[RunFolder], str | None]) -> RunFolder:
+    """The first of `name`, `name-2`, `name-3`, ... under `runs/` for which `conflict` gives no reason against it."""
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(folder for folder in map(find_run, names) if conflict(folder) is None)
 
 
 def verify(folder: RunFolder | str | Path) -> list[str]:

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +22,7 @@ from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
 from seefar.runs.arrays import load_tensors, load_weights, save_tensors
 from seefar.runs.files import read_bytes, read_json, sync, write_text
-from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.folder import RunFolder, find_run, next_folder
 from seefar.runs.provenance import provenance
 from seefar.runs.store import TRAINING_FILES, Store, locked
 from seefar.training.device import choose_compute
@@ -75,14 +74,13 @@ def open_run(
     Without a name: the recipe's name, or the first of that with `-2`, `-3`, ... that is free or has this training. A
     `RunError` if the named folder belongs to another training.
     """
-    if name is not None:
-        folder = find_run(name)
-        conflict = _conflict(folder, recipe, data, changes)
-        if conflict and any(path.exists() for path in (folder.weights, folder.checkpoint)):
-            raise RunError(f"{conflict} Choose another name.")
-        return folder
-    names = (recipe.name if number == 1 else f"{recipe.name}-{number}" for number in count(1))
-    return next(folder for folder in map(find_run, names) if _conflict(folder, recipe, data, changes) is None)
+    if name is None:
+        return next_folder(recipe.name, lambda folder: _conflict(folder, recipe, data, changes))
+    folder = find_run(name)
+    conflict = _conflict(folder, recipe, data, changes)
+    if conflict and any(path.exists() for path in (folder.weights, folder.checkpoint)):
+        raise RunError(f"{conflict} Choose another name.")
+    return folder
 
 
 def load_for(
