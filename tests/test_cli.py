@@ -13,7 +13,7 @@ import pytest
 
 from seefar.choices import Choices
 from seefar.cli import main as cli
-from seefar.cli.options import JsonOutput, Machine, Place
+from seefar.cli.options import JsonOutput, Location, Machine
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import RecipeError
@@ -108,7 +108,7 @@ def test_no_flag_is_an_abbreviation_of_one_of_torchrun() -> None:
     theirs = {name for action in get_args_parser()._actions for name in action.option_strings}
     ours = {
         f"--{one.name.replace('_', '-')}"
-        for part in (Recipe, Choices, Place, Machine, JsonOutput)
+        for part in (Recipe, Choices, Location, Machine, JsonOutput)
         for one in fields(part)
     }
     assert not [(our, their) for our in ours for their in theirs if their.startswith(our)]

@@ -151,7 +151,7 @@ class Job:
             leaks = None
             if neighbours is not None:
                 leaks = find_leaks(test, train, predictions.predicted, duplicates=neighbours.duplicates)
-            copies = {one.index: int(train.labels[one.training]) for one in leaks.other_label} if leaks else {}
+            copies = {copy.index: int(train.labels[copy.training]) for copy in leaks.other_label} if leaks else {}
             others = () if seeds is None else tuple(seeds.predicted)
             analysis = analyse_mistakes(predictions, test, reference, copies=copies, others=others)
             self._analyses[known] = analysis, leaks
@@ -185,7 +185,7 @@ class Calibrations:
     def sections(self) -> dict[str, Any]:
         """Sections of `metrics.json`."""
         sections = {"calibration": self.plain, "calibration_after_temperature": self.after_temperature}
-        return {name: asdict(one) for name, one in sections.items() if one is not None}
+        return {name: asdict(values) for name, values in sections.items() if values is not None}
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -196,7 +196,7 @@ class Calibrations:
         """Read what `save` wrote."""
         values = read_json(path)
         both = (values[name] for name in ("plain", "after_temperature"))
-        return cls(*(None if one is None else Calibration.from_dict(one) for one in both))
+        return cls(*(None if saved is None else Calibration.from_dict(saved) for saved in both))
 
 
 def _calibrate(job: Job) -> Calibrations:
@@ -453,7 +453,7 @@ def split_fact(split: Split) -> str:
 
 def _reference_hash(reference: Reference) -> str:
     digest = hashlib.sha256(reference.labels_sha256.encode())
-    for array in (reference.counts, reference.confirmed, reference.suggested, reference.answers):
+    for array in (reference.counts, reference.confirmed, reference.suggested, reference.predictions):
         digest.update(array.tobytes())
     return digest.hexdigest()
 

@@ -423,7 +423,7 @@ def compare_runs(
         test = load_data(data, data_dir, PREDICTED_SIZE, to_judge=True, progress=progress).test
     else:
         raise DataError("A file of predictions does not contain the images: pass data (--data cifar10).")
-    predicted = {str(one): predicted_classes(one, test, progress=progress) for one in sources.values()}
+    predicted = {str(entry): predicted_classes(entry, test, progress=progress) for entry in sources.values()}
     return compare(predicted, test.labels, test.classes)
 
 

@@ -106,7 +106,7 @@ SMALL = Reference(
     confirmed=np.array([-1, 2, 3]),
     suggested=np.array([-1, 0, 1]),
     nets=("a",),
-    answers=np.array([[0, 1, 0]]),
+    predictions=np.array([[0, 1, 0]]),
     classes=("cat", "dog"),
     labels_sha256=labels_sha256(np.array([0, 1, 0])),
 )
@@ -133,7 +133,7 @@ def official() -> Reference:
 def test_the_published_data_have_the_known_figures(official: Reference) -> None:
     assert official.counts.shape == (10_000, 10)
     assert official.counts.sum() == 511_000
-    assert official.answers.shape == (len(official.nets), 10_000) == (30, 10_000)
+    assert official.predictions.shape == (len(official.nets), 10_000) == (30, 10_000)
     assert (official.confirmed >= 0).sum() == 275
     assert official.label_errors.sum() == 54
     assert (official.entropy == 0).sum() == 4_393  # all people chose one class

@@ -56,17 +56,19 @@ class Predict:
         explainer = Explainer(seefar.adapt(run.model), replace(settings, grid=grid))
         with showing(self.output.progress) as shown:
             read = read_pictures(self.pictures, run.image_size, run.recipe.fit, progress=shown)
-            found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
+            explained = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
             figures = _figure_paths(folder, read.names)
-            for number, (one, figure) in enumerate(zip(found, figures, strict=True)):
-                save_figure(seefar.plot_picture(one), figure)
-                shown.update("drawing pictures", number + 1, len(found))
+            for number, (picture, figure) in enumerate(zip(explained, figures, strict=True)):
+                save_figure(seefar.plot_picture(picture), figure)
+                shown.update("drawing pictures", number + 1, len(explained))
         if self.output.json:
-            rows = [{**one.summary(), "figure": str(figure)} for one, figure in zip(found, figures, strict=True)]
+            rows = [
+                {**picture.summary(), "figure": str(figure)} for picture, figure in zip(explained, figures, strict=True)
+            ]
             print(json.dumps({"pictures": rows, "unreadable": read.bad}, indent=2))
         else:
-            for one, figure in zip(found, figures, strict=True):
-                print_prediction(one, figure)
+            for picture, figure in zip(explained, figures, strict=True):
+                print_prediction(picture, figure)
         if read.bad:
             raise unreadable(read.bad, len(read.bad) + len(read.names))
 
@@ -132,22 +134,22 @@ class Audit:
         print_result(result, self.output.json)
 
 
-def load_model(place: str) -> Any:
+def load_model(source: str) -> Any:
     """The model that a function of a Python file returns, `FILE.py:FUNCTION`; the file is executed as a module."""
-    path, _, function = place.rpartition(":")
+    path, _, function = source.rpartition(":")
     file = Path(path).expanduser()
     spec = importlib.util.spec_from_file_location(file.stem, file) if file.suffix == ".py" and file.is_file() else None
     if spec is None or spec.loader is None:
-        raise ChoiceError(f"--model must be FILE.py:FUNCTION of a file that exists (got {place}).")
+        raise ChoiceError(f"--model must be FILE.py:FUNCTION of a file that exists (got {source}).")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(file.parent.resolve()))  # for modules in the same folder
     try:
         spec.loader.exec_module(module)
     finally:
         sys.path.pop(0)
-    if not callable(found := getattr(module, function, None)):
+    if not callable(factory := getattr(module, function, None)):
         raise ChoiceError(f"{file} has no function {function!r}, which would return the model.")
-    return found if hasattr(found, "state_dict") else found()
+    return factory if hasattr(factory, "state_dict") else factory()
 
 
 @dataclass(frozen=True)
@@ -255,12 +257,13 @@ class Triage:
             corrected = correct_labels(test, self.notes).labels
             meaning = f"with {counted(int((corrected != test.labels).sum()), 'label')} corrected by {self.notes.name}"
             views.append(replace(accuracy_views(corrected, predicted)[0], name="corrected labels", meaning=meaning))
-        same = [net for net, is_same in zip(reference.nets, reference.same_answers(predicted), strict=True) if is_same]
+        is_same = reference.same_predictions(predicted)
+        same = [name for name, equal in zip(reference.nets, is_same, strict=True) if equal]
         print_triage(self.file, verdicts, views, same, self.output.json)
         if self.name is not None:
             common: dict[str, Any] = {"data_dir": self.data_dir, "progress": progress, "command": ["seefar", *words]}
-            kept = seefar.audit(data, self.file, name=self.name, neighbours=False, **common)
-            print(kept.run.folder.report, file=sys.stderr if self.output.json else sys.stdout)
+            result = seefar.audit(data, self.file, name=self.name, neighbours=False, **common)
+            print(result.run.folder.report, file=sys.stderr if self.output.json else sys.stdout)
 
 
 @dataclass(frozen=True)

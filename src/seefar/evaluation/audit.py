@@ -146,10 +146,10 @@ def load_audit(folder: RunFolder, device: DeviceName = "auto", with_model: bool 
     A `RunError` if there is no audit, `audit.json` is damaged, or the run is missing.
     """
     try:
-        about = read_json(folder.audit, follow=False)
-        fingerprint = str(about.pop("fingerprint"))
-        size, classes = about.pop("image_size"), check_classes(about.pop("classes"))
-        texts: Any = {name: str(value) for name, value in about.items()}
+        record = read_json(folder.audit, follow=False)
+        fingerprint = str(record.pop("fingerprint"))
+        size, classes = record.pop("image_size"), check_classes(record.pop("classes"))
+        texts: Any = {name: str(value) for name, value in record.items()}
         source = Source(**texts, classes=classes, image_size=as_image_size(size))
     except FileNotFoundError as error:
         raise RunError(f"{folder} is not an audit, since {folder.audit.name} is missing: choose another.") from error

@@ -71,7 +71,7 @@ class Calibration:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
         """The calibration from the values of its `dataclasses.asdict`, also if they were read from JSON."""
-        bins = (ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in values["bins"])
+        bins = (ReliabilityBin(**{**row, "interval": tuple(row["interval"])}) for row in values["bins"])
         ece, brier = (Estimate(values[name]["value"], tuple(values[name]["interval"])) for name in ("ece", "brier"))
         return cls(**{**values, "bins": tuple(bins), "ece": ece, "brier": brier})
 

@@ -47,20 +47,20 @@ class Metrics:
     @property
     def at_chance(self) -> bool:
         """Whether the model is not measurably better than predicting the largest class for every image."""
-        return self.interval[0] <= max(one.n for one in self.classes) / self.n
+        return self.interval[0] <= max(row.n for row in self.classes) / self.n
 
     @property
     def cautions(self) -> list[str]:
         """At most one sentence, about a model whose mistakes carry no information: at chance, or blind to a class."""
-        never = [one for one in self.classes if one.n and one.precision is None]
+        never = [row for row in self.classes if row.n and row.precision is None]
         if self.at_chance:
-            largest = max(self.classes, key=lambda one: one.n)
+            largest = max(self.classes, key=lambda row: row.n)
             return [
                 f"{self.accuracy:.1%} of {self.n:,} predictions are correct, not measurably more than by predicting "
                 f"{largest.name} for every image ({largest.n / self.n:.1%}), so the mistakes carry no information: are "
                 "classes and files in the same order?"
             ]
-        names = ", ".join(f"{one.name} ({one.n} images)" for one in never[:5])
+        names = ", ".join(f"{row.name} ({row.n} images)" for row in never[:5])
         more = f" and {len(never) - 5} more" if len(never) > 5 else ""
         return [f"never predicted: {names}{more}"] if never else []
 

@@ -106,8 +106,8 @@ class Explainer:
             stored, *both_classes = (fill(part[rows], chosen.batch) for part in (images, *classes))
             if chosen.layer is None and chosen.method in ("gradcam", "hirescam"):
                 # The same maps, from one forward pass.
-                found = class_maps(self.classifier, stored, chosen.cells, force=True)
-                maps = [found.of(of) for of in both_classes]
+                all_maps = class_maps(self.classifier, stored, chosen.cells, force=True)
+                maps = [all_maps.of(of) for of in both_classes]
             else:
                 places = {"layer": chosen.layer, "cells": chosen.cells, "force": True}
                 maps = [METHODS[chosen.method](self.classifier, stored, of, **places) for of in both_classes]
@@ -269,11 +269,11 @@ def _explain_part(
 ) -> Explanation:
     """The explanation of mistakes that are explained together, in their order; `maps` see `_three_maps`."""
     index, classes = _arrays_of(mistakes)
-    before = np.array([(one.confidence, one.true_probability) for one in mistakes]).reshape(-1, 2)
+    before = np.array([(mistake.confidence, mistake.true_probability) for mistake in mistakes]).reshape(-1, 2)
     masks = None if split.masks is None else split.masks[index]
     three = _three_maps(explainer, split, mistakes, maps)
-    found = explainer.explain_part(split.images[index], classes, before, index, masks, three)
-    predicted, true, hidden, repairs, health = found
+    explained = explainer.explain_part(split.images[index], classes, before, index, masks, three)
+    predicted, true, hidden, repairs, health = explained
     settings = explainer.settings
     return Explanation(
         mistakes=mistakes,
@@ -322,16 +322,18 @@ def _parts(count: int, split: Split) -> list[slice]:
 
 def _arrays_of(mistakes: list[Mistake]) -> tuple[NDArray[np.int64], Classes]:
     """Data set indices, predicted and true classes of n mistakes, int64 (n,) each."""
-    rows = np.array([(one.index, one.predicted, one.true) for one in mistakes], dtype=np.int64).reshape(-1, 3)
+    rows = np.array([(mistake.index, mistake.predicted, mistake.true) for mistake in mistakes], dtype=np.int64).reshape(
+        -1, 3
+    )
     return rows[:, 0], (rows[:, 1], rows[:, 2])
 
 
 def _three_maps(explainer: Explainer, split: Split, mistakes: list[Mistake], maps: dict[int, Maps]) -> Maps:
     """`Explainer.three_maps` of mistakes; those in `maps`, (3, h, w) by index, are not computed again."""
-    index, classes = _arrays_of([one for one in mistakes if one.index not in maps])
+    index, classes = _arrays_of([mistake for mistake in mistakes if mistake.index not in maps])
     new = explainer.three_maps(split.images[index], classes)
     maps = {**maps, **dict(zip(index.tolist(), new.swapaxes(0, 1), strict=True))}
-    return np.stack([maps[one.index] for one in mistakes], axis=1) if mistakes else new
+    return np.stack([maps[mistake.index] for mistake in mistakes], axis=1) if mistakes else new
 
 
 def _measure_grid(
@@ -368,10 +370,10 @@ def _not_yet_known(
     return [by_index[index] for index in dict.fromkeys(wanted) if index not in explained]
 
 
-def _join(one: Explanation, other: Explanation, ranked: list[Mistake]) -> Explanation:
+def _join(first: Explanation, second: Explanation, ranked: list[Mistake]) -> Explanation:
     """Two explanations of different mistakes as one, highest loss first."""
-    parts: dict[str, Any] = {name: np.concatenate((getattr(one, name), getattr(other, name))) for name in ARRAYS}
-    parts |= {name: getattr(one, name) + getattr(other, name) for name in TABLES}
-    joined = replace(one, **parts)
+    parts: dict[str, Any] = {name: np.concatenate((getattr(first, name), getattr(second, name))) for name in ARRAYS}
+    parts |= {name: getattr(first, name) + getattr(second, name) for name in TABLES}
+    joined = replace(first, **parts)
     rank = {mistake.index: number for number, mistake in enumerate(ranked)}
     return joined.of(sorted(joined.mistakes, key=lambda mistake: rank[mistake.index]))

@@ -118,8 +118,8 @@ def verify(folder: RunFolder | str | Path) -> list[str]:
         return [f"{MANIFEST} is damaged ({error})"]
     recorded = manifest["files"]
     lines = [] if manifest.get("finished") else ["the last command that wrote into the folder has not finished"]
-    found = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    names = {path.relative_to(folder).as_posix() for path in found}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    names = {path.relative_to(folder).as_posix() for path in paths}
     names = {name for name in names if not any(part.startswith(".") for part in name.split("/"))} - {MANIFEST}
     for name in sorted({*recorded, *names}):
         if name not in recorded:

@@ -148,10 +148,10 @@ class Store:
                 self.files[name] = entry
                 self.written.append(name)
 
-    def begin(self, about: dict[str, Any]) -> None:
+    def begin(self, training: dict[str, Any]) -> None:
         """Start a new training in the folder: the manifest loses all entries, so no file is fresh."""
         self.files.clear()
-        self.manifest.update({"finished": False, "training": about})
+        self.manifest.update({"finished": False, "training": training})
         self._write_manifest()
 
     def _load(self, artifact: Artifact[T]) -> T | None:
@@ -167,11 +167,11 @@ class Store:
         for source in artifact.of:
             if isinstance(source, Artifact):
                 self.get(source)
-        found = artifact.compute(self.job)
-        if not isinstance(found, Iterator):
-            return self.save(artifact, found)
+        result = artifact.compute(self.job)
+        if not isinstance(result, Iterator):
+            return self.save(artifact, result)
         saved, value = time.monotonic(), None
-        for value in found:
+        for value in result:
             if time.monotonic() - saved >= SAVE_SECONDS:
                 self.save(artifact, value)
                 saved = time.monotonic()
