@@ -61,7 +61,7 @@ class Job:
     )
 
     def fact(self, name: str) -> str | None:
-        """The inputs of the artifacts that are no artifacts themselves; None if an input is unknown now."""
+        """The inputs of artifacts that are not artifacts themselves; None if an input is currently unknown."""
         if name == "weights":
             return self.run.fingerprint
         if name == "test":
@@ -146,7 +146,7 @@ class Job:
         if known not in self._analyses:
             reference = self.reference
             if self.unread and not self._analyses:
-                self.progress.line(f"causes are judged by evidence, not by people: {self.unread}")
+                self.progress.line(f"the causes are from evidence, not from human labels: {self.unread}")
             predictions, test, train = self.evaluation.predictions, self.data.test, self.data.train
             leaks = None
             if neighbours is not None:
@@ -447,7 +447,7 @@ def read_store(run: Run | Audit, test: Split | None = None) -> Store:
 
 
 def split_fact(split: Split) -> str:
-    """What a file that was computed from a split depends on: images, labels, and file names."""
+    """The inputs that a file computed from a split depends on: images, labels and file names."""
     return split.fingerprint if split.files is None else _hash([split.fingerprint, split.files])
 
 

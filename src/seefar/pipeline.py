@@ -216,9 +216,10 @@ def explain_run(
         if job.evaluation.mistakes and not job.shown:
             job.progress.line("No mistake has the chosen classes: the figures mistakes and maps are left out.")
         if table.PAGE.name in job.store.written and job.store.root == run.folder.path:
-            job.progress.line(f"{run.folder.report} has all mistakes; maps follow")
-        for job.explains_all in (False, chosen.explain == "all"):  # those that are shown come first
-            job.store.ensure(*table.EXPLAINED)
+            job.progress.line(f"{run.folder.report} has all mistakes; later results are added to it")
+        job.store.ensure(*table.EXPLAINED)  # those that are shown come first
+        job.explains_all = chosen.explain == "all"
+        job.store.ensure(*table.EXPLAINED)
         if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
             job.store.ensure(table.NEIGHBOURS, *table.EVALUATED, table.PAGE)
         maps, near = job.store.peek(table.MAPS), job.store.peek(table.NEIGHBOURS)

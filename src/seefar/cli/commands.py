@@ -42,8 +42,7 @@ class Run:
     choices: Choices = field(default_factory=Choices)
     output: JsonOutput = field(default_factory=JsonOutput)
     seeds: int = 1
-    """Number of trainings with different seeds, each in its own run folder. A mistake that another seed does not make
-    is luck."""
+    """Trainings, each with its own seed and run folder. A mistake that another seed does not make is luck."""
 
     def __call__(self, words: Sequence[str]) -> None:
         from seefar.cli.launch import launch
@@ -195,8 +194,7 @@ class FetchData:
     """cifar10, cifar100, fashion_mnist, shapes, reference (human labels, checked label errors and published predictions
     for CIFAR-10's test images), or a folder of pictures: train/<class>/ and test/<class>/, or only <class>/."""
     data_dir: Path | None = None
-    """Folder of CIFAR-10, created if it does not exist. Default: the environment variable SEEFAR_DATA, else the user's
-    cache folder."""
+    """Folder of CIFAR-10, created if missing. Default: the variable SEEFAR_DATA, else the user's cache folder."""
     image_size: int | tuple[int, int] = 32
     """Height and width in pixels to which the images of a folder are resized, or one number for both."""
     fit: FitName = "crop"

@@ -37,8 +37,9 @@ GROUPS = {
 NARROWEST = 40
 """Columns of a terminal: below about 20 the layout of the help never ends."""
 DESCRIPTION = (
-    "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why. `seefar COMMAND --help` lists "
-    "the flags of a command, including --debug for tracebacks; `seefar --version` prints the version."
+    "Find every mistake of an image classifier, and see which pixels caused it. `seefar run` trains a ResNet-18 on "
+    "CIFAR-10 first; `seefar audit` takes your own classifier. `seefar COMMAND --help` lists the flags of a command; "
+    "`seefar --version` prints the version."
 )
 
 

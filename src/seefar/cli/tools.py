@@ -90,8 +90,7 @@ class Audit:
     """Audit a classifier that was trained elsewhere, or only its predictions: page and tables in a run folder."""
 
     pictures: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURES")]
-    """A folder by class, or a CSV file of paths and labels; all pictures are evaluated, or those of test/ if it exists.
-    Also cifar10 or shapes."""
+    """Folder by class, CSV file of paths and labels, cifar10 or shapes. If test/ exists, only it is evaluated."""
     predictions: Path | None = None
     """File of predictions: .csv with file name and predicted class, or a column for each class; .json, .npy or .npz."""
     model: str | None = None
@@ -101,8 +100,7 @@ class Audit:
     classes: tuple[str, ...] = ()
     """Names of the classes in the order of the model. Default: those of the pictures, in alphabetical order."""
     image_size: int | tuple[int, int] | None = None
-    """Height and width in pixels to which pictures are resized, or one number for both. Default: the model's; a model
-    without a recorded size needs this flag. Without a model: 128."""
+    """Height and width in pixels of resized pictures, or one number. Default: the model's; without a model, 128."""
     fit: FitName = "crop"
     data_dir: DataDir = None
     device: Device = "auto"
@@ -135,7 +133,7 @@ class Audit:
 
 
 def load_model(place: str) -> Any:
-    """What a function of a Python file returns, `FILE.py:FUNCTION`; the file is run as a module of its own."""
+    """The model that a function of a Python file returns, `FILE.py:FUNCTION`; the file is executed as a module."""
     path, _, function = place.rpartition(":")
     file = Path(path).expanduser()
     spec = importlib.util.spec_from_file_location(file.stem, file) if file.suffix == ".py" and file.is_file() else None
@@ -234,8 +232,7 @@ class Triage:
     notes: Path | None = None
     """Notes exported from the report as CSV: adds the accuracy with the corrected labels."""
     data_dir: Path | None = None
-    """Folder of CIFAR-10 and the reference data. Default: the environment variable SEEFAR_DATA, else the user's cache
-    folder."""
+    """Folder of CIFAR-10 and the reference data. Default: the variable SEEFAR_DATA, else the user's cache folder."""
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:

@@ -117,7 +117,7 @@ def download(file: Remote, path: Path, progress: Progress) -> None:
     tried = "\n  ".join(failures)
     raise DataError(
         f"{path} could not be downloaded (its checksum must be {file.checksum}):\n  {tried}\n{damaged}"
-        f"Try again to resume, or put the file at {path} by hand."
+        f"Try again to resume, or copy the file to {path}."
     )
 
 

@@ -56,7 +56,8 @@ CACHED = 8
 class File(NamedTuple):
     """One picture file: its name relative to the data folder, the name of its class, its bytes, and two times in ns.
 
-    These are of the last change of its content, and of any change, which no program can set (on Windows its creation).
+    The times are those of the last change of its content, and of the last change of any kind, which no program can set
+    (on Windows that of its creation).
     """
 
     name: str
@@ -195,8 +196,8 @@ def read_layout(folder: Path, to_judge: bool = False) -> Layout:
 def read_labels(table: Path, to_judge: bool = False) -> Layout:
     """Find the classes and pictures of a CSV file with one line for each picture: its path, and its label.
 
-    The column of the paths is the first with a file of the CSV's folder in the last line; that of the labels is called
-    `label` or `class`, or is the only other one.
+    The column of paths is the first one whose last line names a file of the CSV's folder. The column of labels is
+    called `label` or `class`, or is the only other one.
     """
     rows = read_table(table)
     paths = [n for n, cell in enumerate(rows[-1]) if cell and (table.parent / cell).is_file()] if rows else []

@@ -199,7 +199,7 @@ class BatchUnpickler(pickle.Unpickler):
     """Allows only the names that an array of numbers needs, so no other code can run."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The thing of that name, if a batch may use it."""
+        """The object of that name, if a batch may use it."""
         allowed = {
             ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
             ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its name since numpy 2

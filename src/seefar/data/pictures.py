@@ -34,7 +34,7 @@ FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "TGA",
 """The formats that are read: their header gives the size of the picture, and Pillow decodes them in C, outside of
 Python's lock. Variants with a decoder in Python, such as plain PPM, are refused: a small file could take minutes."""
 LARGEST_PIXELS = 50_000_000
-"""A compressed file of less than a megabyte can hold as many; decoded, each takes up to 8 bytes."""
+"""The most pixels of a picture: a compressed file below a megabyte can hold as many, of up to 8 bytes each."""
 SCANNED_PIXELS = 40 * LARGEST_PIXELS
 """Pixels of all scans of a progressive JPEG: about two seconds. Usual ones have 10 scans."""
 LARGEST_BYTES = 1 << 29
@@ -161,8 +161,8 @@ def read_picture(
         raise DataError(f"{name} has too many pixels to be read safely ({error}).") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{name} cannot be read as a picture (its content is none of {', '.join(sorted(_formats()))}, or of a "
-            "variant that is decoded slowly): convert it to PNG."
+            f"{name} cannot be read as a picture (its content is not {', '.join(sorted(_formats()))}, or a variant "
+            "that decodes slowly): convert it to PNG."
         ) from error
     except _BROKEN as error:
         reason = getattr(error, "strerror", None) or printable(str(error)) or type(error).__name__
@@ -425,7 +425,7 @@ def _reduced(picture: Image, least: int) -> Image:
 
 
 def find_pictures(folder: Path, skipped: Counter[str]) -> list[Path]:
-    """The pictures of a folder and of those within it, by name; visible files that are none are counted by reason."""
+    """The pictures of a folder and of those within it, by name; other visible files are counted by reason."""
 
     def refuse(error: OSError) -> None:
         raise error

@@ -55,7 +55,7 @@ class Source:
 
 @cache
 def reference_sources() -> tuple[Source, Source, Source]:
-    """Where people's choices, checked label errors and published predictions are from."""
+    """The sources of human labels, checked label errors and published predictions."""
     listed = (resources.files("seefar.data") / "published_predictions.sha256").read_text(encoding="utf-8")
     folder = "model_predictions/original_predictions"
     published = {f"{NETS}/{name}": (f"{folder}/{name}", sha) for sha, name in map(str.split, listed.splitlines())}
@@ -122,7 +122,7 @@ class Reference:
         return (self.confirmed >= 0) & (self.confirmed < 3)
 
     def same_answers(self, predicted: Labels) -> NDArray[np.bool_]:
-        """Which networks predict exactly these classes, int (N,), so are the evaluated model itself: bool (M,)."""
+        """Which networks predict exactly these classes, int (N,), and so are the evaluated model itself: bool (M,)."""
         return np.asarray((self.answers == predicted).all(1))
 
     def check_labels(self, labels: Labels) -> None:

@@ -37,7 +37,7 @@ PREDICTED_SIZE = 128
 
 @dataclass(frozen=True)
 class Source:
-    """What an audit evaluates; the same sources have the same folder. What there is none of is empty.
+    """What an audit evaluates; the same sources have the same folder. A field without a value is empty.
 
     `pictures` is the name or path of the data set; `model` the classifier in words, since no code is loaded from here;
     `run` the run folder whose network it is; `predictions` their file or a description.

@@ -70,7 +70,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """The calibration of which `dataclasses.asdict` gave these values, also after a passage through JSON."""
+        """The calibration from the values of its `dataclasses.asdict`, also if they were read from JSON."""
         bins = (ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in values["bins"])
         ece, brier = (Estimate(values[name]["value"], tuple(values[name]["interval"])) for name in ("ece", "brier"))
         return cls(**{**values, "bins": tuple(bins), "ece": ece, "brier": brier})

@@ -68,7 +68,7 @@ class Metrics:
 def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """The labels, (N,) from 0 to K-1, of scores (N, K), N >= 1, K >= 2; a `DataError` if they are anything else."""
     if scores.ndim != 2 or len(scores) == 0 or scores.shape[1] < 2:
-        raise DataError(f"Scores must be (N, K) for at least one image and two classes; found {scores.shape}.")
+        raise DataError(f"Scores must be (N, K) for at least one image and two classes (got {scores.shape}).")
     return check_labels(labels, *scores.shape)
 
 

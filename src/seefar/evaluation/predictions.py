@@ -126,7 +126,7 @@ def predict(
     """Logits and last-layer features of every image, always in float32.
 
     Args:
-        model: a `ResNet18`, or what else `seefar.adapt` takes or returns, which is used in eval mode.
+        model: a `ResNet18`, or anything that `seefar.adapt` takes or returns, which is used in eval mode.
         split: the images.
         progress: see `seefar.progress`.
         stage: what the progress is called.

@@ -102,7 +102,7 @@ def _reasons(reference: Reference, index: int, true: int, predicted: int) -> lis
 
 @dataclass(frozen=True)
 class AccuracyView:
-    """One accuracy on n images of its own, so views must not be compared as if they were of one test set.
+    """The accuracy on one selection of n images; views of different images are not comparable.
 
     `right` of them are predicted as labelled; None for people, of whom many classified each image. `interval` is
     Wilson's 95% interval, for people that of a mean over images.
@@ -121,7 +121,7 @@ class AccuracyView:
 
 
 def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | None = None) -> list[AccuracyView]:
-    """The accuracy on different images, if there are any. Arguments as `triage`.
+    """The accuracy on different selections of the images, where they exist. Arguments as `triage`.
 
     `as labelled`: all images. With a reference also `without label errors`: without the labels that fewer than three of
     five checkers confirmed; `where people agree`: only images for which everybody chose the label; and `people`: the

@@ -124,7 +124,7 @@ def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
 
 @dataclass(frozen=True, eq=False)
 class OtherRuns:
-    """What runs of the same recipe with other seeds, by the names of their folders, predict: classes, int64 (R, N)."""
+    """Predicted classes, int64 (R, N), of R runs of one recipe with other seeds, and the names of their folders."""
 
     names: tuple[str, ...]
     predicted: NDArray[np.int64]

@@ -188,7 +188,7 @@ def explain(
     The explanation has the highest loss first.
 
     Args:
-        model: a `ResNet18`, or what else `seefar.adapt` takes or returns.
+        model: a `ResNet18`, or anything that `seefar.adapt` takes or returns.
         split: the images.
         predictions: of this model on this split, see `seefar.predict`.
         mistakes: which to explain, see `seefar.find_mistakes`; default: all.

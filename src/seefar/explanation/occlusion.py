@@ -85,13 +85,13 @@ class Trial:
         return np.asarray(self.logits.argmax(1), dtype=np.int64)
 
     def outcome(self, number: int, true: int) -> Outcome:
-        """What hiding did to the prediction for one of the images, whose true class is `true`."""
+        """The effect of hiding on the prediction for one image, whose true class is `true`."""
         if not self.changed[number]:
             return "stays"
         return "repaired" if self.predicted[number] == true else "other"
 
     def of(self, rows: slice) -> Trial:
-        """The same of some of the images."""
+        """The same for some of the images."""
         return Trial(self.pixels[rows], self.share[rows], self.logits[rows], self.first_change[rows])
 
 
@@ -171,7 +171,7 @@ def occlude_progressively(
 
 
 def slices(count: int, size: int = BATCH) -> list[slice]:
-    """All of `count` rows, `size` at a time."""
+    """Slices that cover `count` rows, `size` at a time."""
     return [slice(start, start + size) for start in range(0, count, size)]
 
 
@@ -225,7 +225,7 @@ class Repair:
     least: Outcome = "stays"
 
     def sentence(self, predicted: int, classes: Sequence[str]) -> str:
-        """What hiding the evidence did, in three facts: the prediction then, the first one's fall, the control."""
+        """The effect of hiding the evidence: the new prediction, the drop of the first class, and the control."""
         fall = f"{self.predicted_before:.0%} \N{RIGHTWARDS ARROW} {self.predicted_after:.0%}"
         if self.outcome == "stays":
             after = f"still {classes[predicted]}, {fall}."

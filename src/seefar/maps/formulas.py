@@ -47,7 +47,7 @@ def gradcam(
     finite the map is zero. The network keeps its mode and gets no hook and no `.grad`.
 
     Args:
-        model: a `ResNet18`, or what else `seefar.adapt` takes or returns.
+        model: a `ResNet18`, or anything that `seefar.adapt` takes or returns.
         images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1; one picture, or a list of pictures of one size.
         classes: the class indices to explain, int (N,), or one for all; default: the predicted ones.
         layer: a submodule that gives (N, C, h, w), (N, h, w, C) or tokens (N, T, C), or its name, such as `layer3`.

@@ -68,7 +68,7 @@ def _check_images(images: object) -> None:
             if 0 <= low <= high <= 1:  # false for NaN
                 return
             found = f"floats from {low:.3g} to {high:.3g}: pass images without normalisation, which is the network's"
-    raise DataError(f"Images must be a tensor, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1, found {found}.")
+    raise DataError(f"Images must be a tensor, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1 (got {found}).")
 
 
 class Projection(nn.Conv2d):

@@ -30,7 +30,7 @@ _TEMPORARY = re.compile(r"\.part-[0-9a-f]{16}-.+")
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` as the user's home; unlike in pathlib, that of an unknown user is unchanged."""
+    """The path with `~` as the user's home; unlike in pathlib, a path with an unknown user is unchanged."""
     return Path(os.path.expanduser(path))
 
 

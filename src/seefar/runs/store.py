@@ -74,7 +74,7 @@ class Artifact(Generic[T]):
 class Store:
     """The artifacts of one run folder; `root` is where to write instead, if `folder` cannot be written to.
 
-    `fact` gives the current value of a fact, such as the fingerprint of the weights; None if it is unknown now, which
+    `fact` gives the current value of a fact, such as the fingerprint of the weights; None if it is unknown, which
     counts as unchanged. `job` is the argument of `compute`, `settings` and `enough` of the artifacts.
     """
 
@@ -281,8 +281,8 @@ def opened(
 def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iterator[None]:
     """Lock a folder, created if it is missing; the system frees the lock whenever the process ends.
 
-    Another process is waited for so many seconds, with a line; then a `RunError`. Where there are no locks, a line says
-    so.
+    If another process has the lock, this prints a line and waits for so many seconds; then it raises `RunError`. A
+    line is also printed where the file system has no locks.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,7 @@ def open_run(
 def load_for(
     recipe: Recipe, data_dir: str | Path | None = None, name: str | None = None, *, progress: Progress | None = None
 ) -> Data:
-    """The data set of a recipe, or `name` instead, such as the new place of a moved folder; see `seefar.load_data`."""
+    """The data set of a recipe, or `name` instead, such as the new path of a moved folder; see `seefar.load_data`."""
     name = name or recipe.data
     if name in BUILT_IN and recipe.image_size != 32:
         raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
@@ -196,7 +196,7 @@ def read_recipe(folder: RunFolder) -> Recipe:
 
 
 def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data) -> None:
-    """Write the finished network; what it was trained as, and on, goes into the header of the file."""
+    """Write the finished network; recipe, classes and image size go into the header of the file."""
     about = {"recipe": recipe.to_json(), "classes": data.classes, "image_size": data.image_size}
     about["images"] = data.fingerprint
     for path in (folder.history, folder.log):  # on the disk before the weights: a power cut keeps them together
