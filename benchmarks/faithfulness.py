@@ -64,7 +64,7 @@ def contenders() -> dict[str, MapMethod]:
             continue
         if name != "hirescam":  # where a mean and a linear layer follow, its map is that of gradcam
             found[f"{name}, twin 8x8"] = method
-        if name != "scorecam":
+        if name not in ("scorecam", "integrated_gradients"):  # slow, and of the pixels
             for layer in reversed(STAGES[:-1] if name == "hirescam" else STAGES):
                 found[f"{name}, {layer}"] = partial(method, layer=layer, force=True)
     return found

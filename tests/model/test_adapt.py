@@ -126,7 +126,8 @@ def test_the_order_of_axes_is_asked_for_where_both_fit() -> None:
     both = seeded(lambda: ChannelsLast(8))  # 8x8 cells of 8 channels
     with pytest.raises(ChoiceError, match="channels_last="):
         seefar.gradcam(both, images(2, 32, 32), 1, "norm")
-    last, first = (seefar.gradcam(adapt(both, channels_last=last), images(2, 32, 32), 1, "norm") for last in (1, 0))
+    readings = [adapt(both, channels_last=is_last) for is_last in (True, False)]
+    last, first = (seefar.gradcam(reading, images(2, 32, 32), 1, "norm") for reading in readings)
     assert last.shape == first.shape
     assert not np.allclose(last, first)
 

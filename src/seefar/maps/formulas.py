@@ -194,7 +194,8 @@ def integrated_gradients(
                 score = classifier.forward(picture).gather(1, at.classes[:, None]).sum()
                 total += torch.autograd.grad(score, picture)[0]
         pixels = (total / STEPS * (at.inputs - baseline)).sum(1, keepdim=True)  # (n, 1, H, W)
-        return F.adaptive_avg_pool2d(pixels * pixels[0].numel(), at.activations.shape[2:])[:, 0]
+        height, width = at.activations.shape[2:]
+        return F.adaptive_avg_pool2d(pixels * pixels[0].numel(), (height, width))[:, 0]
 
     return compute_maps(formula, classifier, images, classes, layer, cells=cells, force=force)
 
