@@ -79,16 +79,16 @@ class Live:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata
             picture = read_picture(upload, self.image_size, self.fit)
-        (found,) = explain_pictures(self.explainer, [""], [picture], self.classes, SILENT)
-        maps = np.stack([found.predicted_map, found.runner_up_map])
+        (explained,) = explain_pictures(self.explainer, [""], [picture], self.classes, SILENT)
+        maps = np.stack([explained.predicted_map, explained.runner_up_map])
         return {
-            **self._values(found.predicted, found.runner_up, found.probabilities, maps),
-            **effect_values(found.repair, found.health, found.sentence()),
-            "outcome": "stays" if found.repair.outcome == "stays" else "other",  # the runner-up need not be right
-            "confidence": float(found.probabilities[found.predicted]),
+            **self._values(explained.predicted, explained.runner_up, explained.probabilities, maps),
+            **effect_values(explained.repair, explained.health, explained.sentence()),
+            "outcome": "stays" if explained.repair.outcome == "stays" else "other",  # the runner-up need not be right
+            "confidence": float(explained.probabilities[explained.predicted]),
             "about": picture.describe(),
             "pixels": pack(picture.image),
-            "hidden": pack(np.packbits(found.hidden)),
+            "hidden": pack(np.packbits(explained.hidden)),
         }
 
     def _values(
@@ -152,10 +152,10 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
     slots = asyncio.Semaphore(MOST_REQUESTS)
     worker = ThreadPoolExecutor(1)  # one network, one thread: as fast as several, and the memory of one
 
-    async def compute(request: Any, most: int, answer: Callable[..., dict[str, Any]], *more: Any) -> Response:
+    async def compute(request: Any, most: int, handler: Callable[..., dict[str, Any]], *more: Any) -> Response:
         _check_origin(request, names)
         body = await _read_body(request, most)
-        values = await asyncio.get_running_loop().run_in_executor(worker, answer, body, *more)
+        values = await asyncio.get_running_loop().run_in_executor(worker, handler, body, *more)
         return JSONResponse(values, headers=headers)
 
     async def page(request: Any) -> Response:
@@ -199,13 +199,13 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
 def _close_idle(connections: set[Any], before: dict[Any, Any]) -> dict[Any, Any]:
     """Close connections without progress since the last call, which returned `before`; uvicorn would keep them."""
     idle = {
-        one: (one.cycle, one.transport.get_write_buffer_size())
-        for one in connections
-        if one.cycle is None or one.cycle.response_complete  # between two requests
+        connection: (connection.cycle, connection.transport.get_write_buffer_size())
+        for connection in connections
+        if connection.cycle is None or connection.cycle.response_complete  # between two requests
     }
-    for one, state in idle.items():
-        if before.get(one) == state:
-            one.transport.abort()
+    for connection, state in idle.items():
+        if before.get(connection) == state:
+            connection.transport.abort()
     return idle
 
 

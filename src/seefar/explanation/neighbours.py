@@ -58,7 +58,7 @@ class Neighbours:
         """Write an `.npz` of plain arrays, from which `load` restores the same."""
         arrays = {name: value for name, value in vars(self).items() if name != "duplicates"}
         for name, kind in _DUPLICATE.items():
-            arrays[f"duplicate_{name}"] = np.array([getattr(one, name) for one in self.duplicates], kind)
+            arrays[f"duplicate_{name}"] = np.array([getattr(copy, name) for copy in self.duplicates], kind)
         save_arrays(path, arrays)
 
     @classmethod

@@ -96,9 +96,9 @@ def capture(classifier: Classifier, inputs: Tensor, classes: Tensor, layer: str)
         if len(taken) != 1:
             part = "takes no part in the forward pass" if not taken else f"is used {len(taken)} times in a forward pass"
             raise ChoiceError(f"Layer {layer} {part}: choose another layer.")
-        count, found = logits.shape[1], classes.tolist()
-        if found and not 0 <= min(found) <= max(found) < count:
-            raise ChoiceError(f"Class indices must be from 0 to {count - 1} (got {min(found)} to {max(found)}).")
+        count, indices = logits.shape[1], classes.tolist()
+        if indices and not 0 <= min(indices) <= max(indices) < count:
+            raise ChoiceError(f"Class indices must be from 0 to {count - 1} (got {min(indices)} to {max(indices)}).")
         score = logits.gather(1, classes.clone()[:, None]).sum()
         gradient = torch.autograd.grad(score, taken[0], allow_unused=True)[0] if score.requires_grad else None
         if gradient is None:

@@ -286,8 +286,8 @@ def contrast_map(
         >>> seefar.contrast_map(seefar.ResNet18(width=2), images, predicted=3, true=5).shape
         (2, 8, 8)
     """
-    one, two = (method(model, images, classes, layer, cells=cells, force=force) for classes in (predicted, true))
-    return one - two
+    first, second = (method(model, images, classes, layer, cells=cells, force=force) for classes in (predicted, true))
+    return first - second
 
 
 # ---- What all methods share ----

@@ -161,7 +161,7 @@ def check_health(
     random = rank_correlation(contrast, of_random)
     flip = flip_agreement(contrast, of_mirrored, image_size, grid)
     points_at_mask = np.ones(len(contrast), bool) if masks is None else pointing_hits(contrast, masks, grid)
-    found = []
+    checks = []
     for i, map_ in enumerate(contrast):
         status, never = map_status(map_), np.isinf(of_evidence[i])
         similar = f"a network with random weights gives a similar map (rank correlation {random[i]:.2f})"
@@ -177,8 +177,8 @@ def check_health(
         }
         reasons = tuple(reason for reason, holds in failed.items() if holds)
         badge: Badge = "poor" if status != "ok" or len(reasons) > 1 else "fair" if reasons else "good"
-        found.append(Health(badge, reasons))
-    return found
+        checks.append(Health(badge, reasons))
+    return checks
 
 
 def _nearest_pixels(positions: NDArray[np.float64], size: int) -> NDArray[np.int64]:

@@ -164,11 +164,11 @@ class Classifier:
             for start in range(0, len(images), step):
                 entering.clear()
                 inputs = self.inputs(np.ascontiguousarray(images[start : start + step]))
-                found = self.forward(inputs)
-                logits.append(found.float().cpu().numpy())
+                output = self.forward(inputs)
+                logits.append(output.float().cpu().numpy())
                 # The last linear layer that was called, if it made the logits: modules can be listed in another order.
-                last = [given for given, made in entering[-1:] if given.ndim == 2 and made.shape[0] == len(found)]
-                ours = last and entering[-1][1].shape[1] in (found.shape[1], 1)
+                last = [given for given, made in entering[-1:] if given.ndim == 2 and made.shape[0] == len(output)]
+                ours = last and entering[-1][1].shape[1] in (output.shape[1], 1)
                 features.append(last[0].float().cpu().numpy() if ours else np.zeros((len(inputs), 0), np.float32))
                 if done is not None:
                     done(start + len(inputs))
@@ -196,14 +196,16 @@ class Classifier:
         script = isinstance(self.network, torch.jit.ScriptModule)
         with evaluating(self.network), hooked([] if script else names, take):
             logits = []
-            for other in (255 - image, 255 - image, image):
+            for together in (255 - image, 255 - image, image):
                 seen.append({})
-                logits.append(self.forward(self.inputs(np.stack((image, other))))[0].float())
+                logits.append(self.forward(self.inputs(np.stack((image, together))))[0].float())
         tolerance = 1e-3 * (1 + logits[0].abs().max())
         for number, how in ((1, "in a second pass"), (2, "in another batch")):
             if (logits[number] - logits[0]).abs().max() > tolerance:  # not for NaN, which is refused elsewhere
                 both = ((name, seen[0][name], seen[number][name]) for name in seen[0] if name in seen[number])
-                layer = next((name for name, one, other in both if not torch.allclose(one, other, 1e-3, 1e-5)), "")
+                layer = next(
+                    (name for name, alone, together in both if not torch.allclose(alone, together, 1e-3, 1e-5)), ""
+                )
                 where = f"layer {layer!r} ({type(self.layers[layer]).__name__})" if layer else "the logits"
                 raise ChoiceError(
                     f"{type(self.network).__name__} gives different logits for the same picture {how}; the first "
@@ -277,20 +279,20 @@ class Classifier:
             inputs = self.inputs(noise)
             with hooked(names, take):
                 logits = self.forward(inputs.requires_grad_().clone())
-            found: dict[str, tuple[Tensor, Tensor]] = {}
+            taken: dict[str, tuple[Tensor, Tensor]] = {}
             for name, tensor in made.items():
                 with suppress(ChoiceError):
                     cells = self.to_cells(tensor, inputs, name)
                     if tensor is not None:
-                        found[name] = tensor, cells
+                        taken[name] = tensor, cells
             # Of all classes, but not their plain sum: that is constant where logits are logarithms of probabilities.
             score = (logits * torch.linspace(1, 2, logits.shape[1]).to(logits)).sum()
-            tensors = [tensor for tensor, _ in found.values()]
+            tensors = [tensor for tensor, _ in taken.values()]
             gradients: Sequence[Tensor | None] = [None] * len(tensors)
             if score.requires_grad and tensors:
                 gradients = torch.autograd.grad(score, tensors, allow_unused=True)
         probed = {}
-        for (name, (_, cells)), gradient in zip(found.items(), gradients, strict=True):
+        for (name, (_, cells)), gradient in zip(taken.items(), gradients, strict=True):
             reaches = gradient is not None and bool(self.to_cells(gradient, inputs, name).any())
             probed[name] = min(cells.shape[2:]), reaches
         return probed
@@ -351,7 +353,11 @@ def adapt(
     changed = {name: value for name, value in passed.items() if value is not None}
     adapted = replace(known, **changed) if changed else known
     mean, std, size = adapted.mean, adapted.std, adapted.image_size
-    if (mean is None) != (std is None) or len(mean or ()) != len(std or ()) or not all(one > 0 for one in std or ()):
+    if (
+        (mean is None) != (std is None)
+        or len(mean or ()) != len(std or ())
+        or not all(deviation > 0 for deviation in std or ())
+    ):
         raise ChoiceError(f"mean and std must have one number a channel each, std above 0 (got {mean} and {std}).")
     if size is not None and not (len(size) == 2 and min(size) >= 1):
         raise ChoiceError(f"image_size must be height and width in pixels, or one number for both (got {size}).")

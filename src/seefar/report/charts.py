@@ -112,7 +112,7 @@ def draw_reliability(
     below = place(figure, left, top + height - 1.1, width, 1.1)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     drawn = [(calibration, ACCENT, "o")] + ([(after, ORANGE, "s")] if after else [])
-    lowest = min(_draw_bins(axes, *one, named=after is not None) for one in drawn)
+    lowest = min(_draw_bins(axes, *bins, named=after is not None) for bins in drawn)
     start = max(0.0, np.floor(lowest * 10 - 0.1) / 10)
     for at, side, ha in (((0.03, 0.95), "underconfident", "left"), ((0.97, 0.3), "overconfident", "right")):
         axes.text(*at, side, transform=axes.transAxes, fontsize=SMALL, color=QUIET, ha=ha)

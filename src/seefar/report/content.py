@@ -131,7 +131,7 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "faults": {
             fault: [FAULT_NAMES[fault], meaning] for fault, meaning in rule_of(content.verdicts).meaning.items()
         },
-        "sets": {one.name: [one.group, one.meaning] for one in subsets_of(content)},
+        "sets": {subset.name: [subset.group, subset.meaning] for subset in subsets_of(content)},
         "mistakes": [*_mistake_rows(content, explanation), *_broken_rows(content)],
         "probabilities": pack(np.exp(predictions.log_probabilities[index]).astype("<f4")) if known else None,
         "pictures": make_sheet(content.test.images[index], exact=True),
@@ -213,7 +213,7 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
     rows = []
     for mistake in content.mistakes:
         row: dict[str, Any] = {"index": mistake.index, "true": mistake.true, "predicted": mistake.predicted}
-        if sets := [one.name for one in subsets if mistake.index in one.indices]:
+        if sets := [subset.name for subset in subsets if mistake.index in subset.indices]:
             row["sets"] = sets
         if known:
             row |= {
@@ -266,16 +266,16 @@ def subsets_of(content: ReportContent) -> list[Subset]:
     """Every subset with a mistake in it; a further property of the images becomes a filter by one more subset here."""
     subsets = []
     if content.analysis is not None:
-        for one in content.analysis.slices:
-            subsets.append(Subset(one.name, "Images", one.meaning, content.analysis.subsets[one.name]))
+        for part in content.analysis.slices:
+            subsets.append(Subset(part.name, "Images", part.meaning, content.analysis.subsets[part.name]))
         if content.analysis.issues is not None and content.analysis.trusts_model:
             doubtful = {issue.index for issue in content.analysis.issues.issues}
             subsets.append(Subset("label issue", "Labels", "the label may be wrong (confident learning)", doubtful))
     if content.neighbours is not None:
-        copies = {one.index for one in content.neighbours.duplicates}
+        copies = {copy.index for copy in content.neighbours.duplicates}
         subsets.append(Subset("near-duplicate", "Images", "nearly the same as a training image", copies))
     if content.leaks is not None:
-        named = {index for one in content.leaks.names for index in one.tests}
+        named = {index for shared in content.leaks.names for index in shared.tests}
         subsets.append(Subset("shared name", "Images", "file name shared with a training image", named))
     if content.explanation is not None:
         explained = zip(content.explanation.mistakes, content.explanation.health, strict=True)
@@ -296,14 +296,14 @@ def subsets_of(content: ReportContent) -> list[Subset]:
         for name, (meaning, chosen) in kinds.items():
             subsets.append(Subset(name, f"Beside {other.name}", meaning, set(np.flatnonzero(chosen).tolist())))
     on_page = {mistake.index for mistake in content.mistakes}.union(content.broken)
-    return [one for one in subsets if not on_page.isdisjoint(one.indices)]
+    return [subset for subset in subsets if not on_page.isdisjoint(subset.indices)]
 
 
 def findings_of(content: ReportContent) -> list[Finding]:
     """Notable results, each a sentence and the filters of its mistakes: the list under "Findings" on the page."""
-    kinds = {one.name for one in subsets_of(content)}
+    kinds = {subset.name for subset in subsets_of(content)}
     leaks = content.leaks.findings if content.leaks else {}
-    found = [Finding(text, {"set": kind} if kind in kinds else {}) for kind, text in leaks.items()]
+    findings = [Finding(text, {"set": kind} if kind in kinds else {}) for kind, text in leaks.items()]
     if (other := content.beside) is not None:
         predicted, labels = content.evaluation.predictions.predicted, content.test.labels
         ours, theirs = predicted != labels, other.predicted != labels
@@ -312,8 +312,8 @@ def findings_of(content: ReportContent) -> list[Finding]:
             f"and breaks {counted(int((theirs & ~ours).sum()), 'correct prediction')}"
         )
         kind = f"repaired by {other.name}"
-        found.append(Finding(text, {"set": kind} if kind in kinds else {}))
-    return [*found, *(content.analysis.findings if content.analysis else ())]
+        findings.append(Finding(text, {"set": kind} if kind in kinds else {}))
+    return [*findings, *(content.analysis.findings if content.analysis else ())]
 
 
 def isolate(text: str, names: Sequence[str]) -> str:

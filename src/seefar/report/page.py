@@ -123,7 +123,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
     template, style = _asset("report.html.j2"), _asset("report.css")
     script = '"use strict";\n(() => {\n' + "".join(map(_asset, (*SCRIPTS, *(("live.js",) if live else ())))) + "})();\n"
     style += _asset("live.css") if live else ""
-    payload, subsets = make_payload(content), {one.name for one in subsets_of(content)}
+    payload, subsets = make_payload(content), {subset.name for subset in subsets_of(content)}
     metrics, recipe, classes = content.evaluation.metrics, content.recipe, content.test.classes
     pairs = _pair_bars(metrics)
     page = {
@@ -147,13 +147,13 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "charts_title": "Training" if content.history else "Calibration",
         "on_page": f"{len(content.mistakes):,}",
         "findings": [
-            (isolate(one.text[:1].upper() + one.text[1:], classes), _link(**one.filters))
-            for one in findings_of(content)
+            (isolate(finding.text[:1].upper() + finding.text[1:], classes), _link(**finding.filters))
+            for finding in findings_of(content)
         ],
         "views": content.analysis.views if content.analysis else (),
         "slices": [
-            (one, _link(set=one.name) if one.name in subsets else "")
-            for one in (content.analysis.slices if content.analysis else ())
+            (part, _link(set=part.name) if part.name in subsets else "")
+            for part in (content.analysis.slices if content.analysis else ())
         ],
         "similar": payload["similar"]["of"] if payload["similar"] else "logits",
         "matrix": _matrix(metrics),
@@ -266,7 +266,7 @@ def accuracy_scale(metrics: Metrics, data: str) -> dict[str, Any]:
 def _worst(content: ReportContent) -> list[tuple[Mistake, str]]:
     """The mistakes with the highest loss, for the top of the page, with their pictures."""
     worst = sorted(content.mistakes, key=lambda mistake: -mistake.loss)[:MOST_WORST]
-    return [(one, make_sheet(content.test.images[one.index][None], exact=True)["uri"]) for one in worst]
+    return [(item, make_sheet(content.test.images[item.index][None], exact=True)["uri"]) for item in worst]
 
 
 def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
@@ -316,21 +316,21 @@ def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
     confusion = np.array(metrics.confusion).reshape(len(metrics.classes), -1)
     diagonal = np.eye(len(confusion), dtype=bool)
     most, rows = int(confusion[~diagonal].max(initial=0)) or 1, []
-    for t, one in enumerate(metrics.classes):
+    for t, label in enumerate(metrics.classes):
         cells, end = [], 0
         for p in np.flatnonzero((confusion[t] > 0) | diagonal[t]).tolist():
             count, other = int(confusion[t, p]), metrics.classes[p].name
             level = max(1, round(LEVELS * (count / most) ** 0.5))  # the root spreads small counts
-            text = f"{counted(count, 'image')} of {one.name} predicted as {other}"
-            link = _link(true=one.name, predicted=other)
+            text = f"{counted(count, 'image')} of {label.name} predicted as {other}"
+            link = _link(true=label.name, predicted=other)
             cells.append(
                 {"gap": p - end, "count": count, "diagonal": t == p, "level": level, "link": link, "text": text}
             )
             end = p + 1
-        recall, precision = (_share(value, len(confusion)) for value in (one.recall, one.precision))
+        recall, precision = (_share(value, len(confusion)) for value in (label.recall, label.precision))
         rest = len(confusion) - end
         rows.append(
-            {"name": one.name, "recall": recall, "precision": precision, "n": one.n, "cells": cells, "gap": rest}
+            {"name": label.name, "recall": recall, "precision": precision, "n": label.n, "cells": cells, "gap": rest}
         )
     return rows
 
@@ -370,12 +370,12 @@ def show_report(folder: RunFolder | str | Path, height: int = 860) -> ReportFram
         >>> show_report(folder)._repr_html_()[-36:]
         'srcdoc="&lt;p&gt;a report"></iframe>'
     """
-    found = find_run(folder)
+    run = find_run(folder)
     try:
-        return ReportFrame(read_bytes(found.report, follow=False).decode("utf-8", "replace"), height)
+        return ReportFrame(read_bytes(run.report, follow=False).decode("utf-8", "replace"), height)
     except FileNotFoundError as error:
         raise RunError(
-            f"{found.report} is missing: write it with seefar.report_run(run, data), or `seefar report {found.name}`."
+            f"{run.report} is missing: write it with seefar.report_run(run, data), or `seefar report {run.name}`."
         ) from error
     except OSError as error:
-        raise not_read(found.report, error) from error
+        raise not_read(run.report, error) from error

@@ -255,8 +255,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def check_figure(path: Path) -> None:
     """Refuse, before any work, a path that no figure can be saved to."""
     if path.suffix.lower() not in OPTIONS:
-        found = f"the ending {path.suffix!r}" if path.suffix else "no ending"
-        raise ChoiceError(f"{path} has {found}: choose a file for the figure that ends with {' or '.join(OPTIONS)}.")
+        ending = f"the ending {path.suffix!r}" if path.suffix else "no ending"
+        raise ChoiceError(f"{path} has {ending}: choose a file for the figure that ends with {' or '.join(OPTIONS)}.")
     if path.is_dir():
         raise ChoiceError(f"{path} is a folder: choose a file for the figure.")
     check_place(path.parent)

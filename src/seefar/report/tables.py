@@ -94,10 +94,12 @@ def neighbours_table(neighbours: Neighbours) -> Table:
     for name in ("predicted", "true"):
         nearest, distances = getattr(neighbours, f"of_{name}"), getattr(neighbours, f"distance_{name}")
         rows = list(zip(neighbours.index.tolist(), nearest.tolist(), distances[:, 0].tolist(), strict=True))
-        table[f"neighbours_{name}"] = {index: " ".join(str(one) for one in near if one >= 0) for index, near, _ in rows}
+        table[f"neighbours_{name}"] = {
+            index: " ".join(str(item) for item in near if item >= 0) for index, near, _ in rows
+        }
         table[f"distance_{name}"] = {index: f"{far:.4f}" for index, near, far in rows if near[0] >= 0}
     mistakes = set(neighbours.index.tolist())
-    table["duplicate_of"] = {one.index: one.training for one in neighbours.duplicates if one.index in mistakes}
+    table["duplicate_of"] = {item.index: item.training for item in neighbours.duplicates if item.index in mistakes}
     return table
 
 
