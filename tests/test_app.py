@@ -172,7 +172,7 @@ def test_a_picture_is_explained_as_on_the_command_line(visitor: Visitor, live: L
         ("/etc/passwd", b"", {}, 404),
     ],
 )
-def test_what_is_wrong_is_refused_in_one_line(
+def test_wrong_input_is_refused_in_one_line(
     visitor: Visitor, path: str, body: bytes, headers: dict[str, str], code: int
 ) -> None:
     reply = visitor.say(path, body, headers=headers)
@@ -182,14 +182,14 @@ def test_what_is_wrong_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("name", ["localhost", "[::1]", "LOCALHOST"])
-def test_its_own_names_are_admitted(visitor: Visitor, name: str) -> None:
+def test_local_host_names_are_accepted(visitor: Visitor, name: str) -> None:
     address = f"{name}:{visitor.port}"
     reply = visitor.say("/predict", IMAGE.tobytes(), headers={"Host": address, "Origin": f"http://{address.lower()}"})
     assert reply.ok
     assert visitor.get(visitor.address, headers={"Host": "evil.com"}).status_code == 400
 
 
-def test_on_all_interfaces_any_name_is_admitted_but_no_other_page(live: Live) -> None:
+def test_on_all_interfaces_any_host_but_no_other_origin_is_accepted(live: Live) -> None:
     with serving(live, "0.0.0.0") as visitor:
         for origin, code in (("https://me.hf.space", 200), ("http://me.hf.space", 200), ("https://evil.com", 403)):
             headers = {"Host": "me.hf.space", "Origin": origin}
@@ -218,7 +218,7 @@ def test_no_file_is_opened_for_a_request(visitor: Visitor, tmp_path: Path) -> No
     assert opened == []
 
 
-def test_many_at_once_and_too_much_at_once_are_survived(visitor: Visitor) -> None:
+def test_parallel_and_oversized_requests_are_survived(visitor: Visitor) -> None:
     def ask(_: int) -> int:
         with Visitor(visitor.port) as one:
             return one.say("/predict", IMAGE.tobytes()).status_code
@@ -229,7 +229,7 @@ def test_many_at_once_and_too_much_at_once_are_survived(visitor: Visitor) -> Non
     assert visitor.say("/picture", bytes(LARGEST_UPLOAD + 1)).status_code == 413
 
 
-def test_a_request_that_never_ends_is_given_up(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_request_times_out(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seefar.app.SECONDS_TO_SEND", 0.2)
     with socket.create_connection(("127.0.0.1", visitor.port), timeout=30) as half:
         half.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3072\r\n\r\nabc")
@@ -261,7 +261,7 @@ def test_a_visitor_who_goes_away_leaves_no_trace(visitor: Visitor, capfd: pytest
 # The command
 
 
-def test_a_port_that_is_none_or_taken_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_or_taken_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["app", "no such run", "--port", "80000"]) == 2
     assert "80000" in capsys.readouterr().err
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -346,7 +346,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing(served: Served, tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_the_memory_after_a_thousand_requests_is_that_after_ten(served: Served) -> None:
+def test_memory_does_not_grow_with_requests(served: Served) -> None:
     requested = 0
 
     def ask(count: int) -> None:

@@ -169,7 +169,7 @@ def test_a_model_and_predictions_that_differ_are_named(photos: Path) -> None:
         (["photos", "--predictions", "mine.csv", "--true", "cat"], "cat"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_nothing_is_written(
+def test_mismatched_inputs_are_refused_and_nothing_is_written(
     photos: Path, words: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(photos, {})
@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(
     assert not Path("runs").exists()
 
 
-def test_a_folder_is_about_one_thing(photos: Path) -> None:
+def test_run_folders_of_audits_and_trainings_do_not_mix(photos: Path) -> None:
     write_csv(photos, {"b1.png": "red"})
     for _ in range(2):  # the same again
         assert audit(photos, "mine.csv").run.folder.path.as_posix() == "runs/audit"
@@ -201,7 +201,7 @@ def test_a_damaged_audit_is_refused(in_folder: Path, content: str) -> None:
 
 
 @pytest.mark.slow
-def test_other_pictures_are_judged_in_a_folder_of_their_own(
+def test_another_test_set_gets_a_folder_of_its_own(
     tiny: Run, few: Data, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number, label in enumerate(few.test.labels.tolist()):

@@ -73,7 +73,7 @@ LONG = ("run", "report_run")
 
 @pytest.mark.parametrize("use", [pytest.param(use, marks=pytest.mark.slow) if use in LONG else use for use in USES])
 @pytest.mark.usefixtures("coarse")
-def test_the_process_of_the_caller_stays_as_it_was(use: str, run: Run, few: Data, tmp_path: Path) -> None:
+def test_the_callers_process_is_unchanged(use: str, run: Run, few: Data, tmp_path: Path) -> None:
     USES[use](run, few, tmp_path / "warm-up")  # what is imported at the first use may add, say, filters of warnings
     random.seed(5)
     np.random.seed(6)

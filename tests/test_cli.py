@@ -164,7 +164,7 @@ def test_an_unexpected_exception_is_one_line_without_debug(
         call("report", "--debug")
 
 
-def test_letters_that_the_output_cannot_show_and_a_closed_output_are_no_error(
+def test_unprintable_characters_and_a_closed_output_are_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")

@@ -56,9 +56,7 @@ def odd_pictures(shapes: Data, in_folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_odd_pictures_are_predicted_and_bad_ones_named_after_them(
-    run: Run, odd_pictures: Path, capsys: Capture
-) -> None:
+def test_odd_pictures_are_predicted_and_bad_ones_named_last(run: Run, odd_pictures: Path, capsys: Capture) -> None:
     (odd_pictures / "broken.jpg").write_text("no picture")
     found = as_json(capsys, "predict", run.folder, "odd", "gone.png", code=2)
     rows = {Path(row["file"]).name: row for row in found["pictures"]}
@@ -77,7 +75,7 @@ def test_odd_pictures_are_predicted_and_bad_ones_named_after_them(
     ("name", "printed", "figure"),
     [("\x1b[31mred\n", r"\x1b[31mred\n", "_[31mred_"), (245 * "a", 245 * "a", 180 * "a")],
 )
-def test_what_is_printed_of_a_picture_cannot_be_obeyed_by_a_terminal(
+def test_control_characters_of_pictures_are_not_printed(
     run: Run, shapes: Data, in_folder: Path, capsys: Capture, name: str, printed: str, figure: str
 ) -> None:
     Image.fromarray(shapes.test.images[0]).save(f"{name}.png")
@@ -99,7 +97,7 @@ def test_the_grid_that_was_measured_on_the_mistakes_is_used(
 
 
 @pytest.mark.parametrize("words", [("--layer", "layer9"), ("--cells", "7"), ("--out", "a.png")])
-def test_what_cannot_be_made_is_refused_before_pictures_are_read(
+def test_impossible_sizes_are_refused_before_pictures_are_read(
     run: Run, in_folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]
 ) -> None:
     monkeypatch.setattr("seefar.data.pictures.read_pictures", None)
@@ -153,7 +151,7 @@ def test_a_table_json_and_the_figure_have_what_is_repaired_broken_and_luck(
     ],
 )
 @pytest.mark.usefixtures("other")
-def test_what_cannot_be_compared_is_named_and_a_condition_that_holds_ends_with_code_1(
+def test_incomparable_runs_are_named_and_a_true_condition_exits_with_1(
     words: tuple[str, ...], code: int, named: str, capsys: Capture
 ) -> None:
     Path("folder.png").mkdir()
@@ -204,7 +202,7 @@ def test_the_card_claims_the_accuracy_of_these_weights_only(
 @pytest.mark.parametrize(
     ("words", "named"), [(("--onnx",), "[onnx]"), (("--to", "file/deep"), "file"), (("--to", "./run"), "run")]
 )
-def test_what_cannot_be_exported_is_refused_before_anything_is_written(
+def test_unexportable_models_are_refused_before_writing(
     run: Run, in_folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], named: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
@@ -256,7 +254,7 @@ def test_faults_are_counted_and_every_verdict_given_as_json(in_folder: Path, cap
 
 
 @pytest.mark.parametrize("content", [None, "[1, 2", "[1, 2, 3]", '["cat"]'])
-def test_a_file_that_cannot_be_judged_is_refused_before_any_data_is_loaded(
+def test_unusable_predictions_are_refused_before_data_is_loaded(
     content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setattr("seefar.data.load_data", None)
@@ -269,7 +267,7 @@ def test_a_file_that_cannot_be_judged_is_refused_before_any_data_is_loaded(
 
 
 @pytest.mark.slow
-def test_a_published_net_is_judged_from_its_file(capsys: Capture) -> None:
+def test_triage_reads_a_published_prediction_file(capsys: Capture) -> None:
     folder = Path(os.environ.get("SEEFAR_DATA", "nowhere"))
     path = folder / "published-predictions" / "wrn_28_10_predictions.json"
     if not path.exists():

@@ -11,7 +11,9 @@ from seefar import progress
 from seefar.progress import SILENT, LastingOutput, showing
 
 
-def test_a_line_is_due_after_a_while_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_lines_have_a_minimum_interval(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter([0.0, 29.0, 31.0, 31.0, 32.0, 62.0, 62.0])  # a line reads it too
     monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(clock)))  # not everybody's clock
     with showing(None) as display:
@@ -20,7 +22,7 @@ def test_a_line_is_due_after_a_while_only(capsys: pytest.CaptureFixture[str], mo
     assert capsys.readouterr().err.splitlines() == ["maps: 3 of 10, note", "maps: 5 of 10, note"]
 
 
-def test_lines_of_the_log_are_shown_at_once_but_for_silence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_lines_are_shown_at_once_unless_silent(capsys: pytest.CaptureFixture[str]) -> None:
     for chosen in (None, SILENT):
         with showing(chosen) as display:
             display.line("[1,  2000] loss: 1.061")

@@ -46,7 +46,7 @@ def test_tables_are_those_of_the_results(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", CURVES, ids=lambda path: path.stem)
-def test_the_ends_of_the_curves_are_told_and_linked(path: Path) -> None:
+def test_the_ends_of_the_curves_are_labelled_and_linked(path: Path) -> None:
     *_, end = json.loads(path.read_text(encoding="utf-8"))["points"]
     (story,) = re.findall(r"## How fast the recipes learn\n(.*?)\n## ", page("docs/performance.md"), flags=re.DOTALL)
     assert f"{100 * end['held_out_accuracy']:.1f}%" in story
@@ -54,7 +54,7 @@ def test_the_ends_of_the_curves_are_told_and_linked(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*DOCS, *RESULTS, ROOT / "README.md"], ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(path: Path) -> None:
+def test_links_resolve(path: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")) if "://" not in link]
     assert links
     for link in links:

@@ -58,7 +58,7 @@ def test_imports_point_downwards(name: str) -> None:
     assert [other for other in imported(MODULES[name]) if ORDER.index(other) > place] == []
 
 
-def test_the_house_does_not_grow() -> None:
+def test_size_and_import_chain_stay_within_their_limits() -> None:
     chain = longest_chain()
     assert len(chain) <= LONGEST_CHAIN, f"{len(chain)} modules: {', '.join(chain)}"
     assert len(files_read()) < 10  # from a command to its table
@@ -75,7 +75,7 @@ def test_pyplot_is_not_used_and_what_only_a_training_on_the_cpu_needs_is_importe
 
 
 @pytest.mark.parametrize("name", sorted(seefar._HOMES))
-def test_every_public_name_is_there_and_documented(name: str) -> None:
+def test_every_public_name_exists_and_is_documented(name: str) -> None:
     thing = getattr(seefar, name)
     assert thing is getattr(import_module(seefar._HOMES[name]), name)
     assert getattr(thing, "__doc__", None)
@@ -101,7 +101,7 @@ def test_each_stream_draws_for_one_purpose() -> None:
     assert len({stream.value for stream in Stream}) == len(Stream)
 
 
-def test_every_seed_has_a_stream_but_that_of_shapes() -> None:
+def test_every_seed_has_a_stream_except_shapes() -> None:
     without = [
         f"{path.name}: {call}"
         for path in SOURCES
@@ -114,6 +114,6 @@ def test_every_seed_has_a_stream_but_that_of_shapes() -> None:
     assert sorted(without) == sorted([*probes, *transforms, "shapes.py: default_rng((seed, part)"])
 
 
-def test_the_images_of_shapes_are_those_they_always_were() -> None:
+def test_shapes_has_its_recorded_checksum() -> None:
     data: Data = load_shapes(train=20, test=10)
     assert data.fingerprint == "d4b01cff6566d128cf26968c75e78d187f9a42184916fa7570da5b08cdee6018"

@@ -51,7 +51,7 @@ def network(shapes: Data) -> nn.Module:
 
 
 @pytest.mark.slow
-def test_the_page_as_it_stands(network: nn.Module, shapes: Data, in_folder: Path, coarse: None) -> None:
+def test_the_page_without_any_action(network: nn.Module, shapes: Data, in_folder: Path, coarse: None) -> None:
     test = shapes.test.take(np.arange(30))
     Image.fromarray(test.images[0]).save("picture.png")
     found: dict[str, Any] = {"network": network, "test": test}

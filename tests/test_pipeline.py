@@ -70,7 +70,7 @@ def flip(path: Path) -> None:
 DAMAGES = (delete, truncate, flip)
 
 
-def test_the_job_leaves_these_files_and_nothing_is_done_twice(finished: Path, few: Data) -> None:
+def test_the_job_writes_these_files_and_repeats_no_work(finished: Path, few: Data) -> None:
     assert content(finished).keys() == TRAINING | COMPUTED
     assert seefar.verify(finished) == []
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != ".lock"}
@@ -90,7 +90,7 @@ def test_the_manifest_names_what_trained_and_what_wrote_last(finished: Path) -> 
 
 
 @pytest.mark.slow
-def test_all_that_was_damaged_is_made_again_to_the_same_bytes(tiny: Run, few: Data, finished: Path) -> None:
+def test_damaged_files_are_rebuilt_to_the_same_bytes(tiny: Run, few: Data, finished: Path) -> None:
     for number, name in enumerate(sorted(COMPUTED)):
         DAMAGES[number % 3](tiny.folder.path / name)
     assert {line.split(" is ")[0] for line in seefar.verify(tiny.folder)} == COMPUTED
@@ -100,7 +100,7 @@ def test_all_that_was_damaged_is_made_again_to_the_same_bytes(tiny: Run, few: Da
 
 
 @pytest.mark.slow
-def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path) -> None:
+def test_results_of_other_weights_are_removed(tiny: Run, few: Data, finished: Path) -> None:
     with torch.no_grad():
         tiny.model.fc.weight.neg_()
     evaluation = seefar.evaluate_run(tiny, few, progress=SILENT)
@@ -146,9 +146,7 @@ def test_other_choices_and_back_give_the_same_bytes(
     ("name", "settings"),
     [("figures/mistakes.png", [10, "lost", None, None]), ("maps.npz", ["gradcam", None, 7, "blur"])],
 )
-def test_recorded_choices_that_nobody_could_make_are_not_taken(
-    tiny: Run, few: Data, name: str, settings: list[Any]
-) -> None:
+def test_impossible_recorded_choices_are_ignored(tiny: Run, few: Data, name: str, settings: list[Any]) -> None:
     """By a manifest that somebody else wrote."""
     manifest = json.loads(tiny.folder.manifest.read_text(encoding="utf-8"))
     manifest["files"][name]["settings"] = settings
@@ -207,9 +205,7 @@ def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     return state
 
 
-def test_faults_are_judged_by_people_where_the_reference_data_can_be_read(
-    tiny: Run, few: Data, asked: dict[str, bool]
-) -> None:
+def test_faults_use_human_labels_where_reference_data_is_readable(tiny: Run, few: Data, asked: dict[str, bool]) -> None:
     """Metrics and table always follow the same rule."""
     lines, rule = Lines(), {True: "human labels", False: "evidence of one run"}
     for asked["whole"] in (False, True, False):
@@ -240,7 +236,7 @@ def test_faults_are_judged_by_people_where_the_reference_data_can_be_read(
         ({"seeds": 0}, ChoiceError, "0"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_the_training(
+def test_impossible_choices_are_refused_before_the_training(
     few: Data, tmp_path: Path, choices: dict[str, Any], kind: type[SeefarError], named: str
 ) -> None:
     with pytest.raises(kind, match=named):
@@ -284,9 +280,7 @@ def test_an_unfinished_training_is_resumed_after_its_pictures_were_moved(
     assert resumed.fingerprint == whole.fingerprint
 
 
-def test_a_page_and_table_that_somebody_else_wrote_are_replaced_even_if_the_manifest_fits_them(
-    tiny: Run, few: Data, finished: Path
-) -> None:
+def test_a_foreign_page_or_table_is_replaced_even_if_the_manifest_fits(tiny: Run, few: Data, finished: Path) -> None:
     """A browser runs the page and a spreadsheet the table, and whoever made a folder can have written both."""
     manifest = json.loads(tiny.folder.manifest.read_text())
     for path, text in ((tiny.folder.report, "<script>hostile()</script>"), (tiny.folder.mistakes, "index\n=hostile()")):
@@ -301,7 +295,7 @@ def test_a_page_and_table_that_somebody_else_wrote_are_replaced_even_if_the_mani
 
 
 @pytest.mark.slow
-def test_runs_with_other_seeds_are_joined_and_kept(tiny: Run, few: Data) -> None:
+def test_runs_with_other_seeds_are_joined(tiny: Run, few: Data) -> None:
     """The first run is finished already; two further ones are trained, and their predictions are evidence."""
     folder = tiny.folder
     result = seefar.run(TINY, few, folder.path, seeds=3, top=2, progress=SILENT)

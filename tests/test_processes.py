@@ -220,7 +220,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "3", "-m", "seefa
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_is_begun_again_and_comes_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_killed_process_restarts_and_gives_the_same_bytes(tmp_path: Path) -> None:
     """Three processes, of which first the last and then the first, which writes, is killed; plain torchrun beside."""
     undisturbed = command(*TRAIN, "--name", "whole", folder=tmp_path, begin=TORCHRUN)
     output, errors = undisturbed.communicate(timeout=240)
@@ -245,7 +245,7 @@ def test_a_process_that_is_killed_is_begun_again_and_comes_to_the_same_bytes(tmp
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_sigterm_to_all_is_saved_once_and_one_process_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_to_all_saves_once_and_one_process_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Meanwhile nothing listens on the network, and nothing was imported from the current folder."""
     (tmp_path / "random.py").write_text("raise SystemExit('imported from the current folder')")
     console = ("-c", "import sys; sys.path.remove(''); from seefar.cli.main import main; sys.exit(main())")
@@ -269,7 +269,7 @@ def test_sigterm_to_all_is_saved_once_and_one_process_goes_on(tmp_path: Path, mo
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process is not told that its launcher was killed")
-def test_the_processes_of_a_launcher_that_is_killed_save_and_end(tmp_path: Path) -> None:
+def test_processes_of_a_killed_launcher_save_and_end(tmp_path: Path) -> None:
     begun = command(*TRAIN, "--processes", "2", "--log-every", "5", "--name", "left", folder=tmp_path)
     folder = tmp_path / "runs" / "left"
     wait_until(lambda: has_a_row(folder / "log.txt"), begun)
@@ -290,7 +290,7 @@ def test_the_processes_of_a_launcher_that_is_killed_save_and_end(tmp_path: Path)
         ({"MASTER_PORT": "in use"}, "Address already in use"),
     ],
 )
-def test_variables_of_a_launcher_that_cannot_be(
+def test_impossible_launcher_variables_are_refused(
     variables: dict[str, str], named: str, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:

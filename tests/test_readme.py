@@ -34,7 +34,7 @@ def commands(also: tuple[str, ...] = ()) -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_the_command_line_knows_every_command(command: str) -> None:
+def test_every_command_is_reachable(command: str) -> None:
     words = shlex.split(command)[1:]
     if words != ["--help"]:
         cli.parse(words)
@@ -99,7 +99,7 @@ def test_what_hiding_does_is_that_of_the_results() -> None:
     assert max(occlusion["p_shifted"], occlusion["p_least"]) < 1e-16
 
 
-def test_it_is_short_enough_to_be_read() -> None:
+def test_the_readme_is_short() -> None:
     assert len(README.split()) <= 900
 
 
@@ -114,5 +114,5 @@ def test_every_file_names_the_repository_as_it_is_set(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("name", ["fast", "quick", "seed"])
-def test_the_results_were_made_by_the_recipes_as_they_are(name: str) -> None:
+def test_results_match_the_current_recipes(name: str) -> None:
     assert Recipe.from_json((ROOT / "results" / name / "recipe.json").read_text(encoding="utf-8")) == RECIPES[name]

@@ -31,7 +31,7 @@ EASY = replace(EASY, train=dark_or_light(EASY.train), test=dark_or_light(EASY.te
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("coarse")
-def test_a_run_without_mistakes_is_complete_printed_and_stays_as_it_is(tmp_path: Path, capsys: Any) -> None:
+def test_a_run_without_mistakes_is_complete(tmp_path: Path, capsys: Any) -> None:
     faultless = seefar.run(TINY, EASY, tmp_path / "easy", progress=seefar.SILENT)
     folder = faultless.run.folder
     assert (faultless.evaluation.metrics.mistakes, len(faultless.explanation), faultless.shown) == (0, 0, [])

@@ -173,7 +173,7 @@ def test_a_picture_that_is_dropped_gets_a_card_and_is_painted_over(page: Any, li
     assert page.eval_on_selector_all("#own img, dialog img", "images => images.length") == 0
 
 
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(page: Any) -> None:
+def test_axe_reports_no_violation_and_nothing_scrolls_sideways(page: Any) -> None:
     for width in (360, 1280):
         page.set_viewport_size({"width": width, "height": 760})
         for part in ("#card", "#own"):

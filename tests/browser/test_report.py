@@ -267,7 +267,7 @@ def test_a_filter_while_scrolled_shows_its_first_tile_and_focus_is_never_under_t
     assert 0 < page.evaluate("document.getElementById('none').getBoundingClientRect().bottom") < 500
 
 
-def test_sections_keep_the_filter_and_closing_a_card_is_no_step_of_the_history(opened: Opened) -> None:
+def test_sections_keep_the_filter_and_closing_a_card_adds_no_history(opened: Opened) -> None:
     page = opened.page
     page.select_option("[name=true]", "cat")
     page.click(".top nav a[href='#training']")
@@ -401,7 +401,7 @@ def test_more_like_this_starts_with_the_mistake_and_what_is_nearest(opened: Open
     assert opened.shown() == shown
 
 
-def test_what_a_line_on_the_map_encloses_is_shown(opened: Opened) -> None:
+def test_the_lasso_filters_the_enclosed_mistakes(opened: Opened) -> None:
     page = opened.page
     page.click("#show-landscape")
     box = page.locator("#landscape-canvas").bounding_box()
@@ -462,7 +462,7 @@ def test_another_run_is_beside_the_mistakes(show: Callable[..., Opened], content
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1200)])
-def test_axe_finds_nothing(show: Callable[..., Opened], scheme: str, width: int) -> None:
+def test_axe_reports_no_violation(show: Callable[..., Opened], scheme: str, width: int) -> None:
     size = {"width": width, "height": 900}
     page = show(make_content(8), color_scheme=scheme, reduced_motion="reduce", viewport=size).page
     assert page.evaluate("document.documentElement.scrollWidth") <= width

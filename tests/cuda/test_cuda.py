@@ -50,7 +50,7 @@ def test_predictions_are_the_cpus_and_so_is_the_fingerprint(on_cpu: Run, on_gpu:
 
 @pytest.mark.parametrize("layer", [None, "layer2"])
 @pytest.mark.parametrize("name", METHODS)
-def test_every_map_is_the_cpus(on_cpu: Run, on_gpu: Run, shapes: Data, name: str, layer: str | None) -> None:
+def test_gpu_maps_equal_cpu_maps(on_cpu: Run, on_gpu: Run, shapes: Data, name: str, layer: str | None) -> None:
     images, classes = shapes.test.images[:4], np.array([0, 3, 3, 9])
     expected, found = (METHODS[name](run.model, images, classes, layer) for run in (on_cpu, on_gpu))
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
@@ -62,7 +62,7 @@ def stop() -> None:
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("largest", [0, 1 << 30])
-def test_it_trains_stops_and_goes_on(
+def test_training_stops_and_resumes(
     shapes: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: PrecisionName, largest: int
 ) -> None:
     """Batches come from a thread where the images do not fit on the GPU, and are made there where they do."""
@@ -79,7 +79,7 @@ def test_it_trains_stops_and_goes_on(
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_a_gpu_makes_the_batches_that_the_same_functions_make_on_the_cpu(shapes: Data, name: str) -> None:
+def test_gpu_batches_equal_cpu_batches(shapes: Data, name: str) -> None:
     plan = recipe(name, batch_size=23)
     settings = plan.crop_padding, plan.cutout, plan.cutout_probability, (1, 2, 3), plan.crop_border
     on_gpu, on_cpu = (
@@ -93,7 +93,7 @@ def test_a_gpu_makes_the_batches_that_the_same_functions_make_on_the_cpu(shapes:
         assert found.labels.cpu().equal(expected.labels)
 
 
-def test_a_training_begun_on_the_cpu_goes_on_with_a_loss_scaler(shapes: Data, tmp_path: Path) -> None:
+def test_a_cpu_training_resumes_with_a_loss_scaler(shapes: Data, tmp_path: Path) -> None:
     small = recipe("demo", width=4, epochs=1, batch_size=32, scales=(0.5,))
     with pytest.raises(Interrupted):
         train(small, shapes, tmp_path / "run", device="cpu", precision="float32", progress=At(3, stop))

@@ -137,9 +137,7 @@ def read(dataset: AugmentedBatches, count: int, error: type[BaseException] | Non
 
 
 @pytest.mark.parametrize(("count", "error"), [(3, KeyboardInterrupt), (1, RuntimeError), (4, None)])
-def test_the_thread_ends_with_an_error_of_the_reader_or_of_its_own(
-    count: int, error: type[BaseException] | None
-) -> None:
+def test_the_thread_ends_after_an_error_on_either_side(count: int, error: type[BaseException] | None) -> None:
     dataset = Counted()
     read(Counted(), 3)
     with pytest.raises(error or MemoryError):

@@ -59,7 +59,7 @@ def test_the_first_address_that_has_the_file_is_taken(
     assert len(host.asked) == len(asked)  # what is there is not fetched again
 
 
-def test_a_broken_transfer_goes_on_where_it_stopped(host: Host, tmp_path: Path) -> None:
+def test_a_broken_transfer_resumes(host: Host, tmp_path: Path) -> None:
     part = tmp_path / "file.part"
     with pytest.raises(DataError, match="could not be downloaded"):
         fetch(host, tmp_path / "file", "breaks")
@@ -80,7 +80,7 @@ def test_a_part_is_completed_by_a_host_without_ranges_and_a_complete_one_is_take
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_when_every_address_fails_each_answer_is_told_and_a_damaged_file_is_kept(host: Host, tmp_path: Path) -> None:
+def test_when_all_mirrors_fail_each_reason_is_reported(host: Host, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"rubbish")
     with pytest.raises(DataError) as error:
         fetch(host, tmp_path / "file", "missing", "wrong")
@@ -91,9 +91,7 @@ def test_when_every_address_fails_each_answer_is_told_and_a_damaged_file_is_kept
 
 
 @pytest.mark.parametrize("kind", ["slow", "drips"])
-def test_a_host_that_is_too_slow_is_given_up_in_time(
-    kind: str, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_host_times_out(kind: str, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It sends its content in 3 s, where 0.6 are allowed; or a byte of its header now and then, for ever."""
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", (0.1, 0.4))
     monkeypatch.setattr(module, "SLOWEST", 10_000_000)
@@ -121,7 +119,7 @@ def served() -> Iterator[tuple[Host, Official]]:
     host.close()
 
 
-def test_threads_that_fetch_at_once_all_end_well(served: tuple[Host, Official], tmp_path: Path) -> None:
+def test_parallel_downloads_all_succeed(served: tuple[Host, Official], tmp_path: Path) -> None:
     found: list[Path] = []
     threads = [
         threading.Thread(target=lambda: found.append(find_batches(tmp_path, served[1], Lines()))) for _ in range(4)

@@ -125,7 +125,7 @@ def tree(root: Path, folders: list[str]) -> Path:
         ([COMPOSED, DECOMPOSED, "b"], ("b", COMPOSED), 12, 3, ""),
     ],
 )
-def test_parts_and_classes(
+def test_folders_of_parts_and_classes(
     folders: list[str], classes: tuple[str, ...], train: int, test: int, note: str, tmp_path: Path
 ) -> None:
     tree(tmp_path, folders)
@@ -228,9 +228,7 @@ def test_changed_files_are_decoded_again(folder: Path, own_cache: Path, change: 
         assert data.train.images[-1, 0, 0].tolist() == [0, 200, 0]
 
 
-def test_a_damaged_or_unwritable_cache_does_no_harm_and_only_the_last_few_are_kept(
-    folder: Path, own_cache: Path
-) -> None:
+def test_a_damaged_or_read_only_cache_is_harmless_and_old_entries_are_removed(folder: Path, own_cache: Path) -> None:
     images = load(folder).train.images
     (kept,) = own_cache.glob("*.raw")
     kept.write_bytes(kept.read_bytes()[:-100])
@@ -280,7 +278,7 @@ def test_white_is_chosen_for_the_data_set(tmp_path: Path, white: int) -> None:
 # ---- Pictures to judge, and tables ----
 
 
-def test_all_pictures_to_judge_are_test_images_with_the_numbers_of_a_model(flat: Path, folder: Path) -> None:
+def test_pictures_without_training_are_the_test_split(flat: Path, folder: Path) -> None:
     judged = load(flat, to_judge=True, classes=("red", "green", "blue"))
     assert (len(judged.train), judged.classes) == (0, ("red", "green", "blue"))
     assert np.bincount(judged.test.labels).tolist() == [10, 0, 5]
@@ -347,7 +345,7 @@ def test_labels_are_corrected_without_the_mark_of_a_formula(tmp_path: Path) -> N
         (HEAD + "1,,=dog,\n1,,cat,\n", "image 1"),
     ],
 )
-def test_what_is_wrong_with_notes_is_named(tmp_path: Path, text: str, named: str) -> None:
+def test_errors_in_notes_are_named(tmp_path: Path, text: str, named: str) -> None:
     (tmp_path / "notes.csv").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=named):
         correct_labels(JUDGED, tmp_path / "notes.csv")

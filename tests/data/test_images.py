@@ -80,7 +80,7 @@ def test_fields_that_do_not_fit_are_refused(fields: dict[str, Any], message: str
         Split(**{"images": IMAGES, "labels": [0, 1], "classes": CLASSES, **fields})
 
 
-def test_what_is_harmless_is_converted() -> None:
+def test_harmless_variants_are_converted() -> None:
     """Lists, other integers, a mirrored view, a read-only array, a column of labels."""
     frozen = IMAGES.copy()
     frozen.flags.writeable = False

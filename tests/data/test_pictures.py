@@ -100,16 +100,14 @@ def test_a_transparent_grey_is_laid_on_grey_at_any_depth(bits: int, white: int) 
 @pytest.mark.parametrize(
     ("mode", "colour", "rgb"), [("CMYK", (0, 255, 255, 0), [255, 0, 0]), ("L", 90, [90] * 3), ("1", 1, [255] * 3)]
 )
-def test_other_modes_become_rgb(mode: str, colour: int | tuple[int, ...], rgb: list[int], tmp_path: Path) -> None:
+def test_other_image_modes_become_rgb(mode: str, colour: int | tuple[int, ...], rgb: list[int], tmp_path: Path) -> None:
     Image.new(mode, (16, 16), colour).save(tmp_path / "a.tif")
     assert read_picture(tmp_path / "a.tif", 16).image[0, 0].tolist() == rgb
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])  # Pillow turns a TIFF by itself
 @pytest.mark.parametrize(("turn", "size"), [(6, (20, 40)), (3, (40, 20))])
-def test_a_picture_is_turned_as_its_camera_meant_it(
-    tmp_path: Path, turn: int, size: tuple[int, int], suffix: str
-) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path, turn: int, size: tuple[int, int], suffix: str) -> None:
     lying = Image.new("RGB", (40, 20), (0, 0, 0))
     lying.paste((255, 255, 255), (0, 0, 40, 10))  # its upper half is white
     exif = Image.Exif()
@@ -138,7 +136,7 @@ def test_a_picture_is_turned_as_its_camera_meant_it(
         b"BM" + struct.pack("<IHHIIiiHHIIIIII", 64, 0, 0, 58, 40, 2, 1, 1, 8, 1, 6, 0, 0, 1, 0) + b"\0\0\0\0\2\0\0\1",
     ],
 )
-def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
+def test_unreadable_pictures_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.png cannot be read as a picture \(its content is none of"):
         read_picture(tmp_path / "a.png", 32)
@@ -220,6 +218,6 @@ def test_pictures_in_memory_are_read_as_files_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [None, 3, [], [None], [[1, 2]]])
-def test_what_is_neither_a_name_nor_a_picture_is_refused(given: object) -> None:
+def test_neither_a_name_nor_a_picture_is_refused(given: object) -> None:
     with pytest.raises(DataError):
         read_pictures(given, 16)  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ def _no_data_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, req
         monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "default"))
 
 
-def test_missing_files_are_fetched_with_their_licences_and_kept(host: tuple[str, Path], tmp_path: Path) -> None:
+def test_missing_files_are_downloaded_with_their_licences(host: tuple[str, Path], tmp_path: Path) -> None:
     progress = Lines()
     found = find_files(tmp_path / "data", sources=WANTED, host=host[0], progress=progress)
     assert found == {name: tmp_path / "data" / name for name in (PEOPLE, NET_NAME)}
@@ -80,7 +80,7 @@ def test_files_of_the_default_folder_and_beside_cifar10s_own_folder_are_found(pl
     assert find_files(tmp_path / "data" / CIFAR10.folder, fetch=False, sources=WANTED[:1]) == {PEOPLE: counts}
 
 
-def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
     listed = [sha256 for source in reference_sources() for _, sha256 in source.files.values()]
     assert [len(sha256) for sha256 in listed] == [64] * 32
     with pytest.raises(DataError, match=f"{tmp_path} lacks 1 file .*{PEOPLE}: `seefar data reference`"):
@@ -88,7 +88,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [None, b"a page that says no"])
-def test_a_failed_fetch_tells_the_address_and_keeps_what_came(
+def test_a_failed_download_names_the_address_and_keeps_its_part(
     content: bytes | None, host: tuple[str, Path], tmp_path: Path
 ) -> None:
     published = host[1] / "owner/nets/c0ffee/nets/a.json"

@@ -53,7 +53,7 @@ def test_the_fitted_temperature_improves_the_calibration_of_other_images(monkeyp
     assert after.brier.value < before.brier.value
 
 
-def test_what_cannot_be_measured_is_refused() -> None:
+def test_unmeasurable_inputs_are_refused() -> None:
     with pytest.raises(DataError, match=r"labels must be \(2,\)"):
         measure_calibration(np.zeros((2, 3)), np.array([0, 1, 2]))
     with pytest.raises(DataError, match="at least one image"):

@@ -58,7 +58,7 @@ def test_json_has_each_list_of_numbers_on_one_line_and_class_names_unchanged() -
     assert '"settled": [2, 7]' in text
 
 
-def test_what_cannot_be_compared_is_refused() -> None:
+def test_incomparable_runs_are_refused() -> None:
     with pytest.raises(DataError, match="at least two runs, not 1"):
         compare({"a": A}, LABELS, CLASSES)
     with pytest.raises(DataError, match=r"b has predictions of shape \(9,\) for labels of shape \(10,\)"):
@@ -81,7 +81,7 @@ def by_chance(seed: int, damage: float = 0.0) -> Comparison:
     return compare(predicted, labels, tuple("abcdefghij"))
 
 
-def test_two_seeds_of_one_recipe_pass_and_a_damaged_network_fails_20_times_each() -> None:
+def test_two_seeds_pass_and_a_damaged_network_fails_20_times_each() -> None:
     assert [holds(GATE, by_chance(seed)) for seed in range(20)] == [False] * 20
     assert [holds(GATE, by_chance(seed, damage=0.05)) for seed in range(20)] == [True] * 20
 
@@ -96,7 +96,7 @@ def test_two_seeds_of_one_recipe_pass_and_a_damaged_network_fails_20_times_each(
         ("new > old and p < 0.01", False),
     ],
 )
-def test_conditions_by_hand(condition: str, expected: bool) -> None:
+def test_conditions_worked_out_by_hand(condition: str, expected: bool) -> None:
     assert holds(condition, compare({"a": A, "b": B}, LABELS, CLASSES)) is expected
 
 

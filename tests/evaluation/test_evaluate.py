@@ -104,7 +104,7 @@ def predicted(split: Split) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("right", "reported"), [(18, False), (38, True)])
-def test_a_model_that_is_mostly_wrong_reports_no_labels(split: Split, right: int, reported: bool) -> None:
+def test_a_mostly_wrong_model_gives_no_label_issues(split: Split, right: int, reported: bool) -> None:
     """With 18 of 40 right it confidently contradicts 22 labels, and it is not the labels that are wrong."""
     found = np.where(np.arange(40) < right, split.labels, (split.labels + 1) % 10)
     analysis = analyse_mistakes(predict_classes(split, found), split)
@@ -123,7 +123,7 @@ def test_other_data_have_patterns_label_issues_and_faults_by_evidence(split: Spl
     assert "most confused: cat predicted as dog 2 times, dog as cat 1 time, 100% of all mistakes" in analysis.lines
 
 
-def test_a_split_without_mistakes_one_of_one_image_and_another_split(split: Split) -> None:
+def test_no_mistakes_one_image_and_another_split(split: Split) -> None:
     assert analyse_mistakes(predict_classes(split, split.labels), split).lines == []
     one = split.take([0])
     assert analyse_mistakes(predict_classes(one, one.labels + 1), one).slices == []

@@ -61,7 +61,7 @@ def test_file_names_are_matched_and_never_positions(name: str, tmp_path: Path) -
     assert how.startswith("matched by")
 
 
-def test_an_object_of_classes_and_an_archive_of_arrays_with_classes_of_its_own(tmp_path: Path) -> None:
+def test_json_objects_and_npz_archives_with_classes(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"b": "frog", "c d": "dog", "a": "cat"}')
     assert read_predictions(tmp_path / "a.json", CLASSES, 3, FILES)[0].argmax(1).tolist() == PREDICTED
     scores = np.array(list(SCORES.values()))
@@ -111,7 +111,7 @@ def test_probabilities_become_their_logarithms_also_in_half_precision(tmp_path: 
         ("a.txt", "0 1 2", ".csv, .json, .npy, .npz"),
     ],
 )
-def test_what_is_wrong_is_named(name: str, content: str, named: str, tmp_path: Path) -> None:
+def test_errors_are_named(name: str, content: str, named: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=named) as error:
         read_predictions(tmp_path / name, CLASSES, 3, FILES)

@@ -44,7 +44,7 @@ def test_mcnemar_counts_only_where_one_of_the_two_succeeds() -> None:
         ([0] * 50 + [1] * 47 + [2] * 3, [0] * 50 + [1] * 50, ["never predicted: fox (3 images)"]),
     ],
 )
-def test_a_model_at_chance_or_that_never_predicts_a_class_is_said_to_be(
+def test_models_at_chance_or_with_an_unused_class_get_a_caution(
     labels: list[int], predicted: list[int], words: list[str]
 ) -> None:
     classes = ("cat", "dog", "fox")[: max(labels) + 1]

@@ -41,7 +41,7 @@ def test_all_mistakes_with_both_classes_and_both_probabilities() -> None:
     assert [m.loss for m in mistakes] == pytest.approx(-np.log([0.05, 0.3, 0.35]), rel=1e-5)
 
 
-def test_orders() -> None:
+def test_mistakes_can_be_ordered() -> None:
     assert [m.index for m in find_mistakes(PREDICTIONS)] == [1, 2, 3]  # loss: true probability 0.05, 0.3, 0.35
     logits = PREDICTIONS.logits.copy()
     logits[3] = np.log([0.9, 0.1, 1e-9])

@@ -167,7 +167,7 @@ def test_thresholds_and_rank_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_the_issues_are_those_of_cleanlab(name: str) -> None:
+def test_label_issues_equal_those_of_cleanlab(name: str) -> None:
     labels, shares = CASES[name]()
     expected = json.loads(Path(__file__).with_name("cleanlab_cases.json").read_text())
     indices = sorted(issue.index for issue in find_label_issues(labels, shares).issues)

@@ -116,7 +116,7 @@ def test_rates_are_those_of_the_mistakes_that_are_chosen(all_of_them: Explanatio
         some.of([other])
 
 
-def test_it_comes_back_from_its_file_to_the_bit(tmp_path: Path, all_of_them: Explanation) -> None:
+def test_saving_and_loading_keep_every_bit(tmp_path: Path, all_of_them: Explanation) -> None:
     path = tmp_path / "maps.npz"
     for explanation in (all_of_them, all_of_them.of([])):
         explanation.save(path)
@@ -171,7 +171,7 @@ def test_settings_are_normalised() -> None:
 
 
 @pytest.mark.slow
-def test_parts_and_what_is_known_give_to_the_bit_what_one_call_gives(
+def test_parts_and_known_results_equal_one_call_bit_for_bit(
     trained: Run, split: Split, predictions: Predictions, all_of_them: Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the order that is passed, each more than the one before; it resumes from any of them after a kill."""
@@ -191,7 +191,7 @@ def test_parts_and_what_is_known_give_to_the_bit_what_one_call_gives(
     assert_same(known, all_of_them)
 
 
-def test_predictions_of_something_else_are_refused(trained: Run, split: Split, predictions: Predictions) -> None:
+def test_predictions_for_another_data_set_are_refused(trained: Run, split: Split, predictions: Predictions) -> None:
     mirrored = Split(split.images[:, :, ::-1], split.labels, split.classes)
     for model, images in ((ResNet18(10, width=8).eval(), split), (trained.model, mirrored)):
         with pytest.raises(DataError, match="from other weights or images"):

@@ -63,7 +63,7 @@ def test_all_planted_near_duplicates_are_found(shapes: Data, name: str) -> None:
         assert [one.training for one in turned] == list(range(20))
 
 
-def test_hardly_any_other_image_is_one(shapes: Data) -> None:
+def test_few_other_images_are_near_duplicates(shapes: Data) -> None:
     """No more than one in a hundred has the same shape in the same place by chance."""
     assert len(find_duplicates(shapes.test.images, shapes.train.images)) <= 1
 
@@ -107,7 +107,7 @@ def test_stems_that_both_parts_share() -> None:
     ]
 
 
-def test_names_that_say_nothing_are_not_shared() -> None:
+def test_uninformative_names_are_not_shared() -> None:
     numbers = [f"{number:04d}.png" for number in range(40)]
     assert find_shared_names(named(numbers[:10], [0] * 10), named(numbers, [0] * 40)) == []  # both numbered from 0
     assert find_shared_names(named(["x_1_a.png"], [0]), named(["x_1_b.png"] * 3, [1] * 3)) == []  # of other classes

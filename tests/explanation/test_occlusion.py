@@ -45,7 +45,7 @@ def ranks_from_the_corner(count: int) -> np.ndarray:
     return np.broadcast_to(ranks.reshape(32, 32), (count, 32, 32))
 
 
-def test_more_and_more_is_hidden_until_the_answer_is_right(predict: Predict) -> None:
+def test_pixels_are_hidden_until_the_prediction_is_correct(predict: Predict) -> None:
     """Blue is 8 * 32 * 60 = 15,360. Red is 255 for each visible pixel of the square: more than blue from 61 pixels on.
 
     5, 10, 20 and 30 % of 1,024 are 51, 102, 205 and 307 pixels. A square of 10 has 100: 49 are left by the first share.
@@ -60,7 +60,7 @@ def test_more_and_more_is_hidden_until_the_answer_is_right(predict: Predict) -> 
     assert found.changed.tolist() == [True, True, True, False]
 
 
-def test_an_answer_that_changes_but_never_becomes_right_counts_from_its_first_change(predict: Predict) -> None:
+def test_a_changed_but_wrong_prediction_counts_from_its_first_change(predict: Predict) -> None:
     images = red_patches(12, 12)
     found = occlude_progressively(
         predict, images, np.zeros(2, np.int64), ranks_from_the_corner(2), goal=np.array([1, 1]), how="grey"
@@ -72,7 +72,7 @@ def test_an_answer_that_changes_but_never_becomes_right_counts_from_its_first_ch
     assert found.outcome(0, true=1) == "other"
 
 
-def test_the_first_change_is_kept_also_where_the_answer_is_right_only_later(predict: Predict) -> None:
+def test_the_first_change_is_recorded_even_if_a_later_one_repairs(predict: Predict) -> None:
     """Red goes first, then green, blue is left.
 
     Of the 144 red pixels of 255 the first share leaves 93, the second 42: 10,710, less than the 12,000 of 120 green
@@ -118,7 +118,7 @@ def test_a_control_mask_depends_on_the_data_set_index_only(predict: Predict) -> 
     np.testing.assert_array_equal(found[1], expected)
 
 
-def test_the_images_that_are_left_of_all_three_masks_share_batches() -> None:
+def test_remaining_images_of_all_three_masks_share_batches() -> None:
     """9 mistakes are 27 masks; 15 are left after 5 % and 9 after 10 %. Each for itself would be 3 batches a share."""
     sizes: list[int] = []
 
@@ -141,7 +141,7 @@ def test_the_images_that_are_left_of_all_three_masks_share_batches() -> None:
 
 
 @pytest.mark.parametrize("how", ["blur", "grey", "mean"])
-def test_nothing_of_what_was_hidden_is_left_and_nothing_else_is_changed(how: HideName) -> None:
+def test_hiding_removes_the_masked_pixels_and_changes_no_other(how: HideName) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     hidden = np.zeros((2, 16, 16), bool)
     hidden[0, 3:9, 5:12] = True
@@ -153,7 +153,7 @@ def test_nothing_of_what_was_hidden_is_left_and_nothing_else_is_changed(how: Hid
     assert (hide(images, np.ones((2, 16, 16), bool), how) == 128).all()  # no pixel is visible
 
 
-def test_what_takes_its_place() -> None:
+def test_replacements_of_hidden_pixels() -> None:
     image = np.full((1, 16, 16, 3), 40, np.uint8)
     image[0, :, 8:] = 200
     hidden = np.zeros((1, 16, 16), bool)

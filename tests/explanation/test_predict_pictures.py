@@ -105,7 +105,7 @@ def test_all_bad_files_are_named_at_once_and_settings_are_checked_before(patch: 
         predict(tmp_path / "gone.png", hide="fog")
 
 
-def test_a_measured_grid_moves_what_is_hidden(patch: Path) -> None:
+def test_a_measured_grid_moves_the_hidden_pixels(patch: Path) -> None:
     (here,) = predict(patch)
     (moved,) = predict(patch, grid=Grid((32, 32), 1.0, -4.0))  # cells that lie 4 pixels up and left
     assert moved.hidden[0:8, 16:24].all()

@@ -110,7 +110,7 @@ class Broken(StringIO):
 
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO])
-def test_what_nobody_reads_is_dropped(number: int) -> None:
+def test_output_without_a_reader_is_dropped(number: int) -> None:
     stream = Broken(number)
     for words in ("one", "two", "three"):
         LastingOutput(stream).write(words)
@@ -146,7 +146,7 @@ def test_a_result_that_cannot_be_written_is_named(words: tuple[str, ...], buffer
 
 
 @pytest.mark.slow
-def test_a_job_whose_reader_has_seen_enough_is_done_to_its_end(tmp_path: Path) -> None:
+def test_a_job_finishes_after_its_pipe_is_closed(tmp_path: Path) -> None:
     """As `seefar run demo 2>&1 | head -1` does."""
     run = RunFolder(tmp_path / "run")
     flags = ("--epochs", "1", "--top", "1", "--explain", "shown", "--no-neighbours", "--name", str(run))

@@ -26,7 +26,7 @@ def few() -> Data:
 @pytest.mark.parametrize(
     "changes", [{"average": True, "whitened": True}, {"muon_rate": 0.1}], ids=["average and stem", "Muon"]
 )
-def test_what_no_recipe_has_trains(few: Data, changes: dict[str, Any]) -> None:
+def test_settings_outside_the_recipes_train(few: Data, changes: dict[str, Any]) -> None:
     trial = replace(TINY, **changes)
     one, again = (search.train_once(trial, few, CPU, on_test=False) for _ in range(2))
     assert one["accuracy"] == again["accuracy"]  # nothing is drawn from a global state

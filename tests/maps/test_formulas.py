@@ -146,7 +146,7 @@ def snapshot(net: nn.Module) -> list[object]:
     return [hooks, parameters, {name: tensor.tolist() for name, tensor in net.state_dict().items()}]
 
 
-def test_the_model_is_left_as_it_came(make_net: MakeNet, images: np.ndarray) -> None:
+def test_the_model_is_unchanged(make_net: MakeNet, images: np.ndarray) -> None:
     net = make_net(width=1).train()
     net.layer2.eval()  # each module in its own mode
     net.fc.requires_grad_(False)
@@ -159,7 +159,7 @@ def test_the_model_is_left_as_it_came(make_net: MakeNet, images: np.ndarray) -> 
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_one_by_one_gives_what_a_batch_gives(
+def test_single_images_give_the_results_of_a_batch(
     make_net: MakeNet, images: np.ndarray, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each image with its own class; without classes that of the network, not of its twin."""
@@ -216,7 +216,7 @@ class Odd(nn.Module):
         return self.fc(self.relu(self.relu(cells)).mean((2, 3)))
 
 
-def test_a_network_that_works_in_place_gets_the_map_of_what_its_layer_gave() -> None:
+def test_in_place_networks_get_the_map_of_the_layers_output() -> None:
     torch.manual_seed(0)
     net, inputs = Odd(), torch.randn(2, 3, 8, 8)
     maps = gradcam(net, inputs, 0, "cells")
@@ -255,7 +255,7 @@ def test_no_image_and_other_shapes(make_net: MakeNet) -> None:
         ({"images": np.zeros((1, 3, 32, 32), np.int64)}, r"int64 \(1, 3, 32, 32\)"),
     ],
 )
-def test_what_cannot_be_mapped_is_named(make_net: MakeNet, call: dict[str, object], message: str) -> None:
+def test_layers_without_maps_are_named(make_net: MakeNet, call: dict[str, object], message: str) -> None:
     images = np.zeros((1, 32, 32, 3), np.uint8)
     with pytest.raises((ChoiceError, DataError), match=message):
         gradcam(**{"model": make_net(width=1), "images": images, "classes": 0, **call})  # type: ignore[arg-type]

@@ -78,7 +78,7 @@ def test_exactly_k_pixels_have_a_rank_below_k_also_in_a_flat_map() -> None:
     assert rank_pixels(values[:0]).shape == (0, 4, 4)
 
 
-def test_status() -> None:
+def test_the_status_line_of_a_run() -> None:
     cells = np.zeros((8, 8), np.float32)
     assert map_status(cells) == map_status(cells + 7) == "flat"
     cells[0, 0] = 1

@@ -122,7 +122,7 @@ def test_the_map_of_tokens_and_of_channels_last_is_that_of_gradients_by_hand(
     np.testing.assert_allclose(found, by_hand, atol=1e-5 * np.abs(by_hand).max())
 
 
-def test_the_order_of_axes_is_asked_for_where_both_fit() -> None:
+def test_an_ambiguous_order_of_axes_is_refused() -> None:
     both = seeded(lambda: ChannelsLast(8))  # 8x8 cells of 8 channels
     with pytest.raises(ChoiceError, match="channels_last="):
         seefar.gradcam(both, images(2, 32, 32), 1, "norm")
@@ -229,7 +229,7 @@ def test_a_model_of_hugging_face_has_names_and_needs_its_processor() -> None:
     assert seefar.gradcam(classifier, images(2, 32, 32), 1, "block", force=True).any()
 
 
-def test_a_model_of_torchvision_is_said_to_get_the_constants_of_imagenet() -> None:
+def test_a_torchvision_model_gets_imagenet_normalisation_with_a_line() -> None:
     network = seeded(Cnn)
     network.__class__ = type("ResNet", (Cnn,), {"__module__": "torchvision.models.resnet"})
     with pytest.warns(UserWarning, match="ImageNet"):
@@ -359,7 +359,7 @@ def test_a_network_that_does_not_repeat_itself_is_refused_with_the_cause(
         seefar.evaluate(network, few, progress=seefar.SILENT)
 
 
-def test_what_is_passed_by_mistake_is_refused_the_same_way_everywhere(few: seefar.Split, shapes: Data) -> None:
+def test_wrong_arguments_are_refused_alike_everywhere(few: seefar.Split, shapes: Data) -> None:
     network: Any = seeded(lambda: Cnn(10))
     found: Any = seefar.evaluate(network, few, progress=seefar.SILENT)
     quiet: dict[str, Any] = {"progress": seefar.SILENT}

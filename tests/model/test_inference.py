@@ -51,9 +51,7 @@ NEW_FLAGS = pytest.mark.skipif(
 
 
 @NEW_FLAGS
-def test_whatever_asks_the_network_does_it_in_true_float32(
-    make_net: MakeNet, shapes: Data, rounding: list[str]
-) -> None:
+def test_every_function_runs_the_network_in_true_float32(make_net: MakeNet, shapes: Data, rounding: list[str]) -> None:
     net, images = make_net(10, 1), shapes.test.images[:2]
     seen: list[list[str]] = []
     for part in (net.conv1, net.fc):

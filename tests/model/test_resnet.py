@@ -97,7 +97,7 @@ def test_a_network_takes_pictures_in_either_form(make_net: MakeNet) -> None:
         (torch.full((1, 3, 8, 8), float("nan")), "nan"),
     ],
 )
-def test_what_is_no_picture_is_refused(make_net: MakeNet, images: torch.Tensor, found: str) -> None:
+def test_unreadable_pictures_are_refused(make_net: MakeNet, images: torch.Tensor, found: str) -> None:
     with pytest.raises(DataError, match=found):
         make_net()(images)
 
@@ -107,7 +107,7 @@ def test_what_is_no_picture_is_refused(make_net: MakeNet, images: torch.Tensor, 
 
 @pytest.mark.parametrize("doublings", [0, 1, 2, 3])
 @pytest.mark.parametrize(("size", "stem_stride"), [((16, 16), 1), ((48, 48), 1), ((96, 160), 4)])
-def test_every_other_cell_is_the_networks_own_and_so_are_the_logits(
+def test_every_second_cell_and_the_logits_equal_the_networks(
     make_net: MakeNet, doublings: int, size: tuple[int, int], stem_stride: int
 ) -> None:
     net, scale = make_net(num_classes=5, width=3, stem_stride=stem_stride), 2**doublings
@@ -122,7 +122,7 @@ def test_every_other_cell_is_the_networks_own_and_so_are_the_logits(
             assert not torch.allclose(fine[:, :, 1::scale, 1::scale], own)
 
 
-def test_a_cell_between_is_what_the_network_sees_of_the_shifted_image(make_net: MakeNet) -> None:
+def test_cells_between_equal_those_of_the_shifted_image(make_net: MakeNet) -> None:
     """Its odd cells stand where the network's cells would, were the image 4 pixels further up and left.
 
     The image is black but for its centre and the net answers black with zeros, so that no border is felt.

@@ -118,9 +118,7 @@ def test_epochs_are_counted_by_the_rows_that_end_one() -> None:
 
 
 @pytest.mark.parametrize(("count", "columns", "rows"), [(1, 1, 1), (10, 2, 5), (20, 4, 5)])
-def test_ten_mistakes_stand_in_a_grid_of_5x2_more_in_more_columns(
-    shapes: Data, count: int, columns: int, rows: int
-) -> None:
+def test_ten_mistakes_form_a_grid_of_5x2(shapes: Data, count: int, columns: int, rows: int) -> None:
     figure = plot_mistakes(mistakes(count), shapes.test)
     true, predicted = shapes.classes[1:3]
     assert words_of(figure)[-3:] == [f"{true} 10.0%", f"→ {predicted} 87.6%", f"test image {count - 1}"]
@@ -259,6 +257,6 @@ def test_the_outline_and_the_colours_are_where_the_evidence_is(shape: tuple[int,
 
 
 @pytest.mark.parametrize(("picture", "map_"), [((1, 32, 32, 3), (8, 8)), ((32, 32, 3), (1, 8, 8))])
-def test_what_is_not_one_picture_and_one_map_is_refused(picture: tuple[int, ...], map_: tuple[int, ...]) -> None:
+def test_only_one_picture_and_one_map_are_accepted(picture: tuple[int, ...], map_: tuple[int, ...]) -> None:
     with pytest.raises(ChoiceError):
         plot_map(np.zeros(picture, np.uint8), np.zeros(map_))

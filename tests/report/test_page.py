@@ -78,7 +78,7 @@ def test_names_from_right_to_left_do_not_turn_the_words_around_them() -> None:
     assert re.search("[^\u2068]שלום", text) is None
 
 
-def test_without_what_is_optional_the_page_is_complete() -> None:
+def test_the_page_is_complete_without_optional_parts() -> None:
     none = dict.fromkeys(("explanation", "analysis", "votes", "neighbours", "train", "recipe"))
     page = render_report(make_content(6, **none, history=[], command=(), provenance={}))
     assert 'href="#fault=' not in page
@@ -145,7 +145,7 @@ def test_a_mistake_with_its_neighbours_takes_less_than_9_kb() -> None:
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_a_page_without_room_for_all_says_so_and_counts_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_page_reports_the_full_count(monkeypatch: pytest.MonkeyPatch) -> None:
     content = make_content(12)
     mistakes = content.evaluation.mistakes
     content = replace(content, explanation=content.explanation.of(mistakes[:8]))
@@ -193,7 +193,7 @@ def test_the_scale_has_room_for_what_is_compared(content: ReportContent) -> None
         assert 0 <= min(places) < scale["low"] < scale["value"] < scale["high"] <= max(places) == 100
 
 
-def test_an_evaluation_of_other_images_and_an_explanation_of_other_predictions_are_refused(tmp_path: Path) -> None:
+def test_other_images_and_other_predictions_are_refused(tmp_path: Path) -> None:
     test, other = load_shapes(20, 12).test, load_shapes(20, 14).test
     models = [seefar.ResNet18(width=2).eval() for _ in range(2)]
     first, second = (seefar.evaluate(model, test, progress=seefar.SILENT) for model in models)

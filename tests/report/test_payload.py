@@ -24,7 +24,7 @@ def pixels(sheet: dict) -> np.ndarray:
     return np.asarray(Image.open(BytesIO(base64.b64decode(sheet["uri"].split(",")[1]))).convert("RGB"))
 
 
-def test_the_explained_mistakes_come_on_the_page_first_and_the_order_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explained_mistakes_come_first_and_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(content_of_page, "MOST_MISTAKES", 3)
     content = make_content(5)
     ranked = content.evaluation.mistakes
@@ -76,7 +76,7 @@ def test_neighbours_are_in_the_order_of_the_mistakes_and_each_image_occurs_once(
         assert sheet[y + 4, x + 4].astype(int) == pytest.approx([10 * training] * 3, abs=3)
 
 
-def test_what_only_the_other_run_gets_wrong_comes_last_and_is_counted_with_nothing_else(
+def test_mistakes_of_the_other_run_come_last_and_are_counted_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("seefar.report.page.page_charts", lambda _content: [])

@@ -53,7 +53,7 @@ def test_wrapped_lines_fit_as_drawn(words: str, bold: bool) -> None:
     assert (0.5 + style.text_height(len(lines), 9)) * figure.dpi >= 4 * figure.dpi - min(box.y0 for box in boxes)
 
 
-def test_what_is_too_long_ends_with_an_ellipsis() -> None:
+def test_long_texts_end_with_an_ellipsis() -> None:
     assert shorten("dog", 1.0) == "dog"
     assert shorten("w" * 60, 1.0).endswith("w…")
     assert text_width(shorten("w" * 60, 1.0)) <= 1.0

@@ -20,7 +20,7 @@ from seefar.runs.folder import verify
 from seefar.runs.provenance import provenance
 
 
-def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
 
@@ -120,7 +120,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*/manifest.json")), ids=lambda path: path.parent.name)
-def test_what_results_ship_is_what_their_manifests_say(path: Path) -> None:
+def test_shipped_results_match_their_manifests(path: Path) -> None:
     assert verify(path.parent) == []
 
 

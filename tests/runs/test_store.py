@@ -203,7 +203,7 @@ def test_nothing_is_written_or_removed_through_a_link_to_a_folder(folder: Path, 
         ({"parts": 2}, set()),
     ],
 )
-def test_what_depends_on_another_fact_or_setting_is_computed_again(
+def test_dependents_of_a_changed_fact_or_setting_are_computed_again(
     folder: Path, facts: dict[str, Any], computed: set[str]
 ) -> None:
     before = content(folder)
@@ -217,7 +217,7 @@ def test_what_depends_on_another_fact_or_setting_is_computed_again(
     assert set(visit(folder, Job(weights="new")).computed) == {"raw", "scaled", "table"}
 
 
-def test_a_look_at_a_file_of_other_settings_does_not_make_it_the_value(folder: Path) -> None:
+def test_peeking_at_other_settings_does_not_set_the_value(folder: Path) -> None:
     scaled, job = replace(SCALED, load=load), Job(scale=2)
     with opened(folder, job.facts.get, job, (RAW, scaled), ["a test"], job) as job.store:
         assert job.store.peek(scaled) == "raw of w, t x 1"
@@ -278,7 +278,7 @@ def test_a_kill_at_any_rename_is_resumed_to_the_same_bytes(folder: Path, tmp_pat
         assert verify(run) == []
 
 
-def test_what_a_folder_lacks_that_cannot_be_written_to_goes_elsewhere(
+def test_missing_files_of_a_read_only_folder_are_written_elsewhere(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
@@ -295,7 +295,7 @@ def test_what_a_folder_lacks_that_cannot_be_written_to_goes_elsewhere(
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_what_is_outdated_is_removed_at_the_end_and_nothing_of_the_user(folder: Path) -> None:
+def test_outdated_files_are_removed_and_the_users_are_not(folder: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     (folder / "figures" / "notes.txt").write_text("mine")
     visit(folder, Job(weights="other"), artifacts=(RAW,))
@@ -318,7 +318,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("kind", [*STRANGE, "link", "pipe", "holes"])
-def test_a_manifest_of_a_strange_form_counts_for_nothing(folder: Path, kind: str) -> None:
+def test_a_malformed_manifest_is_ignored(folder: Path, kind: str) -> None:
     before, manifest = content(folder), (folder / "manifest.json").read_bytes()
     with pytest.raises(ZeroDivisionError), opened(folder, {}.get, None, ALL, []):
         raise ZeroDivisionError
@@ -387,7 +387,7 @@ def test_a_file_system_without_locks_gets_a_line(tmp_path: Path, monkeypatch: py
     assert verify(tmp_path / "run") == []
 
 
-def test_what_a_kill_left_half_written_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_partial_files_of_a_kill_are_removed(tmp_path: Path) -> None:
     half = f".part-{'0a' * 8}-weights.safetensors"
     for path in (tmp_path / half, tmp_path / ".part-mine", tmp_path / "notes.txt"):
         path.touch()
@@ -397,7 +397,7 @@ def test_what_a_kill_left_half_written_is_removed_and_nothing_else(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".part-mine", "notes.txt"]
 
 
-def test_a_new_training_makes_the_manifest_forget_all_files(folder: Path) -> None:
+def test_a_new_training_clears_the_manifest(folder: Path) -> None:
     Store(folder, {}.get).begin({"sessions": []})
     assert json.loads((folder / "manifest.json").read_text())["files"] == {}
     assert set(visit(folder).computed) == {"raw", "long", "scaled", "table"}

@@ -77,9 +77,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_what_is_no_regular_file_of_a_sane_size_is_named(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_irregular_and_oversized_files_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEEFAR_DATA", raising=False)  # a place where the reference data may be whole
     for number, make in enumerate(KINDS.values()):
         path = tmp_path / str(number) / name
@@ -91,7 +89,7 @@ def test_what_is_no_regular_file_of_a_sane_size_is_named(
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_in_a_run_folder_too(run: Run, kind: str, name: str) -> None:
+def test_irregular_files_of_a_run_folder_are_named(run: Run, kind: str, name: str) -> None:
     (run.folder.path / name).unlink(missing_ok=True)
     KINDS[kind](run.folder.path / name)
     assert any(name in line for line in verify(run.folder))
@@ -102,7 +100,7 @@ def test_in_a_run_folder_too(run: Run, kind: str, name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "link to a device", "link to itself"])
 @pytest.mark.parametrize("name", ["data.json", "history.csv", "figures"])
-def test_no_command_works_on_a_run_folder_with_one(run: Run, few: Data, kind: str, name: str) -> None:
+def test_commands_refuse_a_run_folder_with_an_irregular_file(run: Run, few: Data, kind: str, name: str) -> None:
     path = run.folder.path / name
     path.unlink(missing_ok=True)
     KINDS[kind](path)
@@ -111,7 +109,7 @@ def test_no_command_works_on_a_run_folder_with_one(run: Run, few: Data, kind: st
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "hard link"])
-def test_nothing_is_added_to_what_is_no_file_of_the_folder_alone(kind: str, tmp_path: Path) -> None:
+def test_only_regular_files_with_one_name_are_appended_to(kind: str, tmp_path: Path) -> None:
     precious, path = tmp_path / "precious", tmp_path / "log.txt"
     precious.write_text("mine")
     KINDS.get(kind, lambda link: link.hardlink_to(precious))(path)

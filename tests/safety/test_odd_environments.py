@@ -43,13 +43,13 @@ def test_a_matplotlibrc_that_is_no_file_is_not_opened(in_folder: Path) -> None:
     assert subprocess.run(words, capture_output=True, timeout=60).returncode == 0
 
 
-def test_the_home_of_nobody_is_a_path_that_is_missing() -> None:
+def test_an_unknown_users_home_is_a_missing_path() -> None:
     with pytest.raises(SeefarError, match="nobody-here"):
         verify("~nobody-here/p.csv")
 
 
 @pytest.mark.parametrize("empty", ["WORLD_SIZE", "RANK", "MASTER_ADDR"])
-def test_empty_variables_of_a_launcher_are_none(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_launcher_variables_count_as_unset(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, "" if name == empty else value)
     with distributed.joined():
@@ -57,7 +57,7 @@ def test_empty_variables_of_a_launcher_are_none(empty: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("rank", ["0", pytest.param("1", marks=pytest.mark.slow)])
-def test_a_partner_that_never_comes_is_waited_for_as_long_as_said(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_partner_times_out(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert timedelta(minutes=10) >= distributed.TIMEOUT
     monkeypatch.setattr(distributed, "TIMEOUT", timedelta(seconds=1))
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -73,9 +73,7 @@ def test_a_partner_that_never_comes_is_waited_for_as_long_as_said(rank: str, mon
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["\udcff/\u202e"])
-def test_a_run_on_a_folder_whose_path_is_no_unicode_is_whole(
-    name: str, few: Data, tmp_path: Path, coarse: None
-) -> None:
+def test_a_run_works_in_a_folder_whose_path_is_not_unicode(name: str, few: Data, tmp_path: Path, coarse: None) -> None:
     seefar.run(TINY, replace(few, name=name), tmp_path / "run", top=2, device="cpu", progress=seefar.SILENT)
     assert verify(tmp_path / "run") == []
     assert name.encode("utf-8", "replace").decode() in (tmp_path / "run" / "report.html").read_text("utf-8")

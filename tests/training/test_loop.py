@@ -176,7 +176,7 @@ def test_weights_that_the_last_step_broke_are_not_saved(data: Data, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("before", "after"), [(True, True), (True, False), (False, True)])
-def test_a_checkpoint_goes_on_with_and_without_a_loss_scaler(
+def test_a_checkpoint_resumes_with_and_without_a_loss_scaler(
     data: Data, tmp_path: Path, before: bool, after: bool
 ) -> None:
     """Colab hands out a T4 (float16, with a scaler) one day and an A100 (bfloat16, without) the next."""
@@ -295,7 +295,7 @@ def quiet(data: Data, folder: Path, **changes: Any) -> Run:
 
 
 @pytest.mark.slow
-def test_each_change_makes_another_network_and_is_recorded(data: Data, tmp_path: Path) -> None:
+def test_each_change_changes_the_network_and_is_recorded(data: Data, tmp_path: Path) -> None:
     rows: list[HistoryRow] = []
     flips = albumentations.Compose([albumentations.VerticalFlip(p=0.5)])
     plain = quiet(data, tmp_path / "plain", on_row=rows.append)

@@ -12,7 +12,7 @@ from seefar.errors import RecipeError
 from seefar.training.recipe import RECIPES, Recipe, few_steps_warning, read_recipe, recipe
 
 
-def test_the_asked_for_recipe_is_exactly_what_was_asked_for() -> None:
+def test_the_recipe_seed_has_the_settings_of_the_assignment() -> None:
     seed = RECIPES["seed"]
     assert (seed.epochs, seed.batch_size, seed.momentum, seed.learning_rate) == (20, 4, 0.9, 0.001)
     assert (seed.schedule, seed.nesterov, seed.weight_decay, seed.label_smoothing) == ("constant", False, 0, 0)
@@ -32,7 +32,7 @@ WRONG = [("20", "true"), ("20", '"20"'), ("[\n    1.0\n  ]", "1.0"), ("momentum"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", *(RECIPES["seed"].to_json().replace(*change, 1) for change in WRONG)])
-def test_other_texts_are_no_recipe(text: str) -> None:
+def test_invalid_recipes_are_refused(text: str) -> None:
     with pytest.raises(RecipeError):
         Recipe.from_json(text)
 
@@ -52,7 +52,7 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize(("field", "values"), OUT_OF_RANGE.items(), ids=OUT_OF_RANGE)
-def test_values_that_no_training_can_use_are_refused(field: str, values: list[Any]) -> None:
+def test_unusable_values_are_refused(field: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(RecipeError, match=rf"Recipe \S+: {field} must be "):
             Recipe(**{field: value})

@@ -42,7 +42,7 @@ def times(folder: RunFolder) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir() if path.name != ".lock"}
 
 
-def test_a_finished_training_is_completed_once_and_then_left_as_it_is(folder: RunFolder, few: Data) -> None:
+def test_a_finished_training_is_completed_only_once(folder: RunFolder, few: Data) -> None:
     """A kill between the weights and the manifest leaves neither a manifest nor, perhaps, a checkpoint."""
     folder.checkpoint.touch()
     for _ in range(2):
@@ -87,7 +87,7 @@ def test_without_a_name_the_folder_is_that_of_the_same_training_or_the_next_free
     assert times(demo) == before
 
 
-def test_a_class_that_was_renamed_makes_other_data(folder: RunFolder, few: Data) -> None:
+def test_renaming_a_class_changes_the_fingerprint(folder: RunFolder, few: Data) -> None:
     """Images and labels, of which the fingerprint is, agree."""
     names = ("zebra", *few.classes[1:])
     renamed = replace(few, **{part: replace(getattr(few, part), classes=names) for part in ("train", "test")})
