@@ -9,7 +9,7 @@ Trainings are kept in runs/gate-*, and read if they are there.
 
 `spread` is the rule with a margin of three standard deviations of three seeds instead of a fixed one: for each choice
 of three seeds, one of them is compared with each of the other four. `cifar10` holds the same conditions, with a margin
-of one point, on results/fast, results/quick and published networks of neighbouring sizes, in both directions.
+of one point, on results/fast and published networks of neighbouring sizes, in both directions.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ SEEDS, DAMAGES, SHARE, REAL = range(7), 6, 0.5, 0.03
 RECIPE = seefar.recipe("demo", width=8, epochs=8)
 RESULTS = Path(__file__).parents[1] / "results"
 NEIGHBOURS = (
+    ("fast", "resnet_basic_110"),
+    ("fast", "wrn_28_10"),
     ("resnet_basic_44", "resnet_basic_56"),
     ("resnet_basic_56", "resnet_basic_110"),
     ("resnext_29_4x64d", "resnext_29_8x64d"),
     ("shake_shake_26_2x64d_SSI", "shake_shake_26_2x96d_SSI"),
-    ("wrn_28_10", "resnet_basic_32"),
 )
 
 
@@ -82,14 +83,12 @@ def of_spread(seeds: Mapping[tuple[int, int], Comparison]) -> dict[str, Any]:
 def on_cifar10() -> list[dict[str, Any]]:
     """Each pair in both directions: the accuracy that is lost, and what each condition says."""
     reference = seefar.load_reference(fetch=False)
-    ours = {name: Predictions.load(RESULTS / name / "predictions.npz") for name in ("fast", "quick")}
-    labels = ours["fast"].labels
-    predicted: dict[str, Labels] = {name: one.predicted for name, one in ours.items()}
+    fast = Predictions.load(RESULTS / "fast" / "predictions.npz")
+    predicted: dict[str, Labels] = {"fast": fast.predicted}
     predicted |= dict(zip(reference.nets, reference.answers.T, strict=True))
-    pairs = [pair for one in (("fast", "quick"), *NEIGHBOURS) for pair in (one, one[::-1])]
     found = []
-    for old, new in pairs:
-        one = compare({old: predicted[old], new: predicted[new]}, labels, reference.classes)
+    for old, new in (pair for one in NEIGHBOURS for pair in (one, one[::-1])):
+        one = compare({old: predicted[old], new: predicted[new]}, fast.labels, reference.classes)
         outcome = {condition: holds(condition, one) for condition in ON_CIFAR10}
         found.append({"old": old, "new": new, "lost": lost(one), "p": one.pairs[0].p, "stopped": outcome})
     return found
