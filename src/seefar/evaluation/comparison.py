@@ -131,7 +131,7 @@ _TERM = rf"\s*({'|'.join(NAMES)}|-?\d*\.?\d+(?:e-?\d+)?)\s*"
 
 
 def holds(condition: str, comparison: Comparison) -> bool:
-    """Whether a condition such as `broken > 30 and p < 0.01` holds for the first run and any other one.
+    """Whether a condition such as `lost > 0.02 and p < 0.01` holds for the first run and any other one.
 
     It is one comparison of two `NAMES` or numbers, or several that are joined by `and`; else a `DataError`.
     """
@@ -154,7 +154,7 @@ def parse_condition(condition: str) -> list[tuple[str, str, str]]:
     if None in parts:
         raise DataError(
             f"{condition!r} is not a condition: compare {', '.join(NAMES)} with numbers, such as "
-            "'broken > 30 and p < 0.01'."
+            "'lost > 0.02 and p < 0.01'."
         )
     return [(part[1], part[2], part[3]) for part in parts if part]
 
