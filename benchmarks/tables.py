@@ -60,7 +60,7 @@ def ground_truth(measured: dict[str, Any]) -> str:
         "the same, did the cells share the image evenly": lambda found: found[
             "pointing_if_cells_shared_the_image_evenly"
         ]["share"],
-        "hiding the evidence repairs the answer": lambda found: found["repaired"]["share"],
+        "hiding the evidence repairs the prediction": lambda found: found["repaired"]["share"],
         "hiding the control mask does": lambda found: found["shifted_control"]["share"],
         "hiding the least relevant pixels does": lambda found: found["least_relevant_control"]["share"],
         "share of the evidence in the patch": lambda found: found["evidence_inside"],
@@ -110,8 +110,8 @@ def repair(measured: dict[str, Any]) -> str:
     first = next(iter(fills.values()))
     mistakes, right = first["repaired"]["n"], first["damaged"]["n"]
     rows: dict[str, Callable[[dict[str, Any]], str]] = {
-        f"hiding the evidence repairs the answer (n = {mistakes})": lambda rates: cell(rates["repaired"]),
-        "it gives another wrong answer": lambda rates: cell(rates["other"]),
+        f"hiding the evidence repairs the prediction (n = {mistakes})": lambda rates: cell(rates["repaired"]),
+        "it gives another wrong prediction": lambda rates: cell(rates["other"]),
         "the control mask repairs it": lambda rates: cell(rates["shifted"], rates["p_shifted"]),
         "the least relevant pixels": lambda rates: cell(rates["least"], rates["p_least"]),
         "the mask of another mistake": rival("another"),
@@ -123,7 +123,7 @@ def repair(measured: dict[str, Any]) -> str:
     of_fills = (f"{label} | {' | '.join(map(show, fills.values()))}" for label, show in rows.items())
     by = {"Grad-CAM, twin 8x8": first} | {f"{name}, layer2": rates for name, rates in measured["layer2"].items()}
     shared = {
-        "hiding it repairs the answer": "repaired",
+        "hiding it repairs the prediction": "repaired",
         "hiding the control mask does": "shifted",
         "hiding its least relevant pixels does": "least",
         "hiding it breaks a correct prediction": "damaged",

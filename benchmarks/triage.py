@@ -93,10 +93,10 @@ def main() -> None:
     predicted = predictions.predicted
     verdicts = seefar.triage(labels, predicted, reference)
     issues = seefar.find_label_issues(labels, np.exp(predictions.log_probabilities))
-    accuracies = (reference.answers == labels).mean(1)
+    accuracies = (reference.predictions == labels).mean(1)
     judged = {
         name: {"accuracy": float(accuracy), **count_faults(seefar.triage(labels, answers, reference))}
-        for name, answers, accuracy in zip(reference.nets, reference.answers, accuracies, strict=True)
+        for name, answers, accuracy in zip(reference.nets, reference.predictions, accuracies, strict=True)
         if accuracy > GOOD_ACCURACY
     }
     pairs = confused_pairs(labels, predicted, len(classes))[:5]

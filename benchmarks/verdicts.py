@@ -54,7 +54,7 @@ def human_verdicts(labels: Labels, predicted: Labels, reference: Reference, with
     """The verdict of people on each mistake, in order of index; some networks do not count for `hard`."""
     kept = [row for row, net in enumerate(reference.nets) if net not in without]
     nets = tuple(reference.nets[row] for row in kept)
-    verdicts = seefar.triage(labels, predicted, replace(reference, nets=nets, answers=reference.answers[kept]))
+    verdicts = seefar.triage(labels, predicted, replace(reference, nets=nets, predictions=reference.predictions[kept]))
     return np.array([verdict.fault for verdict in verdicts])
 
 
@@ -173,7 +173,7 @@ def score_network(
 
 def published(fast: Predictions, reference: Reference, loss: NDArray[np.float64]) -> dict[str, Any]:
     """`fast` with two published networks as other runs, and two networks of which only the classes are known."""
-    answers = dict(zip(reference.nets, reference.answers, strict=True))
+    answers = dict(zip(reference.nets, reference.predictions, strict=True))
     others = [answers[name] for name in STAND_INS]
     faults = human_verdicts(fast.labels, fast.predicted, reference, STAND_INS)
     found = {"fast with two others": score_network(fast, others, faults, loss)}

@@ -2,16 +2,19 @@
 
 Trains `lab.vit.TinyVit` on `shapes` as it is, and with a planted shortcut: a magenta patch on half of the training
 images, which are all labelled `circle`. `last` is the layer that `seefar.adapt` chooses, the norm before the last
-attention; `first` is the norm before the first one, where no token has seen another yet.
+attention; `first` is the norm before the first one, where no token has seen another yet. With `--weights` the trained
+networks are kept in a folder, and read from it the next time.
 
-    python benchmarks/vit.py [--epochs N] > results/vit.json
+    python benchmarks/vit.py [--epochs N] [--weights FOLDER] > results/vit.json
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ground_truth import CIRCLE, ask
 from lab.measuring import arguments, print_result, rate_of
@@ -27,7 +30,7 @@ from seefar.model.adapt import adapt
 LAYERS = {"last": None, "first": "blocks.0.norm1"}
 MAPS = {
     f"{name}, {where}": (METHODS[name], layer) for where, layer in LAYERS.items() for name in ("gradcam", "hirescam")
-}
+} | {"integrated_gradients": (METHODS["integrated_gradients"], None)}
 
 
 def on_shapes(network: TinyVit, test: Split) -> dict[str, Any]:
@@ -67,15 +70,30 @@ def on_shortcut(network: TinyVit, plain: Split, planted: Split) -> dict[str, Any
     return found
 
 
+def trained(split: Split, epochs: int, file: Path | None) -> TinyVit:
+    """The network of these epochs on this split, from a file if it exists."""
+    if file is None or not file.exists():
+        network = train_vit(split, epochs)
+        if file is not None:
+            torch.save(network.state_dict(), file)
+        return network
+    network = TinyVit(len(split.classes)).eval()
+    network.load_state_dict(torch.load(file))
+    return network
+
+
 def main() -> None:
     """Train both networks and print the JSON."""
-    epochs = arguments(__doc__, epochs=20).epochs
+    options = arguments(__doc__, epochs=20, weights=Path)
+    epochs, folder = options.epochs, options.weights
+    files = [folder and folder / f"{name}-{epochs}.pt" for name in ("plain", "shortcut")]
     plain = load_shapes(train=8000)
     planted = plant_shortcut(plain.test, 1.0)
-    network = train_vit(plain.train, epochs)
+    network = trained(plain.train, epochs, files[0])
     layer = adapt(network).map_layer(None, (3, 32, 32))
     shapes = on_shapes(network, plain.test)
-    shortcut = on_shortcut(train_vit(plant_shortcut(plain.train, 0.5, CIRCLE), epochs), plain.test, planted)
+    fooled = trained(plant_shortcut(plain.train, 0.5, CIRCLE), epochs, files[1])
+    shortcut = on_shortcut(fooled, plain.test, planted)
     print_result({"epochs": epochs, "layer": layer, "shapes": shapes, "shortcut": shortcut})
 
 

@@ -77,7 +77,8 @@ def with_summary(markdown: str) -> str:
 
 def command_line() -> str:
     """The reference of the command line: the help of every command."""
-    parts = ["# Command line\n\nExit codes: 0 done, 2 wrong input or data, 130 interrupted and resumable.\n"]
+    codes = "0 done, 1 the condition of `compare --fail-if` holds, 2 wrong input or data, 130 interrupted and resumable"
+    parts = [f"# Command line\n\nExit codes: {codes}.\n"]
     environment = {**os.environ, "COLUMNS": "72", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
     for name in COMMANDS:
         words = [sys.executable, "-m", "seefar", name, "--help"]

@@ -14,9 +14,8 @@ import seefar
 from seefar.cli.main import main
 from seefar.data import Data, Split
 from seefar.errors import ChoiceError, DataError, RunError
-from seefar.evaluation.audit import prepare_audit
+from seefar.evaluation.audit import open_finished, prepare_audit
 from seefar.evaluation.predictions import Predictions
-from seefar.pipeline import open_finished
 from seefar.training.run import Run
 
 MODEL = '''

@@ -13,7 +13,7 @@ import pytest
 
 from seefar.choices import Choices
 from seefar.cli import main as cli
-from seefar.cli.options import JsonOutput, Machine, Place
+from seefar.cli.options import JsonOutput, Location, Machine
 from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import RecipeError
@@ -102,29 +102,16 @@ def test_verify_names_what_is_wrong_and_exits_with_2(tiny: Run, capsys: pytest.C
     assert "log.txt" in capsys.readouterr().err
 
 
-def test_train_prints_the_folder_that_it_chose(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("train", "demo", *TINY) == 0
-    assert call("train", "demo", *TINY, "--seed", "1", "--quiet") == 0
-    path, following = capsys.readouterr().out.splitlines()[-2:]
-    assert path == "runs/demo-2/weights.safetensors"
-    assert following.endswith("seefar evaluate demo-2")
-
-
 def test_no_flag_is_an_abbreviation_of_one_of_torchrun() -> None:
     from torch.distributed.run import get_args_parser
 
     theirs = {name for action in get_args_parser()._actions for name in action.option_strings}
     ours = {
         f"--{one.name.replace('_', '-')}"
-        for part in (Recipe, Choices, Place, Machine, JsonOutput)
+        for part in (Recipe, Choices, Location, Machine, JsonOutput)
         for one in fields(part)
     }
     assert not [(our, their) for our in ours for their in theirs if their.startswith(our)]
-
-
-def test_data_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("data", "shapes") == 0
-    assert "40 training and 20 test images of 32x32 pixels" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

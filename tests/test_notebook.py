@@ -86,22 +86,6 @@ def test_the_notebook_installs_the_wheel_in_an_empty_folder(tmp_path: Path) -> N
     assert (Path(place) / "seefar").is_dir()
 
 
-def test_the_first_cell_says_where_it_installs_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    (source,) = ["".join(cell["source"]) for cell in cells if "def find_source" in "".join(cell["source"])]
-    names: dict[str, Any] = {}
-    exec(source.split("\n\n\nif ")[0], names)
-    deep = tmp_path / "checkout" / "notebooks"
-    deep.mkdir(parents=True)
-    monkeypatch.chdir(deep)
-    with pytest.raises(SystemExit, match="wheel"):
-        names["find_source"]()
-    (tmp_path / "checkout" / "src" / "seefar").mkdir(parents=True)
-    assert names["find_source"]() == str(tmp_path / "checkout")
-    (deep / "seefar-1.0-py3-none-any.whl").touch()
-    assert names["find_source"]() == str(deep / "seefar-1.0-py3-none-any.whl")
-
-
 def test_the_committed_outputs_are_those_of_the_run_in_results() -> None:
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     results = NOTEBOOK.parents[1] / "results" / "fast" / "metrics.json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import signal
 import statistics
 from dataclasses import replace
@@ -100,22 +99,6 @@ def test_all_that_was_damaged_is_made_again_to_the_same_bytes(tiny: Run, few: Da
     assert seefar.verify(tiny.folder) == []
 
 
-def test_what_is_missing_from_a_folder_that_cannot_be_written_to_is_computed_and_named(
-    tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = {"explanation.json", "figures/history.png"}
-    for name in names:
-        delete(tiny.folder.path / name)
-    before, lines = content(tiny.folder.path), Lines()
-    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
-    result = seefar.run(TINY, few, tiny.folder.path, top=2, progress=lines)
-    assert len(result.explanation) == result.evaluation.metrics.mistakes
-    (line,) = lines.found
-    assert str(tiny.folder) in line
-    assert names <= set(re.split("[ ,]+", line))
-    assert content(tiny.folder.path) == before
-
-
 @pytest.mark.slow
 def test_nothing_of_other_weights_stays(tiny: Run, few: Data, finished: Path) -> None:
     with torch.no_grad():
@@ -157,21 +140,6 @@ def test_other_choices_and_back_give_the_same_bytes(
     assert seefar.verify(tiny.folder) == ["neighbours.npz is missing"]
     explain(tiny, few)
     assert content(tiny.folder.path) == content(finished)
-
-
-@pytest.mark.slow
-def test_choices_that_no_mistake_meets_take_three_figures_away(tiny: Run, few: Data, finished: Path) -> None:
-    mistakes = seefar.evaluate_run(tiny, few, progress=SILENT).mistakes
-    made = {(one.true, one.predicted) for one in mistakes}
-    true, predicted = next((t, p) for t in range(10) for p in range(10) if t != p and (t, p) not in made)
-    lines, chosen = Lines(), {"true": few.classes[true], "predicted": few.classes[predicted]}
-    result = seefar.explain_run(tiny, few, progress=lines, **chosen)
-    assert (result.shown, len(result.explanation), len(lines.found)) == ([], len(mistakes), 1)
-    gone = {f"figures/{name}.png" for name in ("assignment", "maps", "mistakes")}
-    assert content(finished).keys() - content(tiny.folder.path).keys() == gone
-    seefar.report_run(tiny, few, progress=SILENT)  # the choices are remembered
-    assert not tiny.folder.figure("maps").exists()
-    assert seefar.verify(tiny.folder) == []
 
 
 @pytest.mark.parametrize(
@@ -294,6 +262,8 @@ def test_data_of_other_classes_or_of_another_size_and_other_layers_are_refused(
             seefar.evaluate_run(tiny, data, progress=SILENT)
     with pytest.raises(ChoiceError, match="layer9"):
         explain(tiny, few, layer="layer9")
+    with pytest.raises(DataError, match="nowhere"):
+        seefar.run(TINY, tiny.folder.path / "nowhere", progress=SILENT)
     assert content(tiny.folder.path) == content(finished)
 
 

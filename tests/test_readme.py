@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import seefar
 from seefar.cli import main as cli
@@ -41,14 +40,6 @@ def test_the_command_line_knows_every_command(command: str) -> None:
         cli.parse(words)
 
 
-def write_photos(folder: Path) -> None:
-    for number, (part, kind) in enumerate((part, kind) for part in ("train", "test") for kind in ("cat", "dog")):
-        pixels = np.random.default_rng(number).integers(0, 256, (4, 60, 50, 3), dtype=np.uint8)
-        (folder / part / kind).mkdir(parents=True)
-        for image, array in enumerate(pixels):
-            Image.fromarray(array).save(folder / part / kind / f"{image}.png")
-
-
 @pytest.mark.slow
 def test_the_commands_work_in_the_order_printed(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one folder, with narrow nets in place of the recipes, and shapes in place of CIFAR-10."""
@@ -59,11 +50,10 @@ def test_the_commands_work_in_the_order_printed(in_folder: Path, monkeypatch: py
     monkeypatch.setattr("seefar.data.load_shapes", lambda: shapes)
     for name, whole in RECIPES.items():
         monkeypatch.setitem(RECIPES, name, replace(whole, width=2, epochs=1, batch_size=16, scales=(1.0,)))
-    write_photos(in_folder / "photos")
-    tested = sorted((in_folder / "photos" / "test").rglob("*.png"))
-    lines = [f"{path.parent.name}/{path.name},{path.parent.name}" for path in tested]
-    (in_folder / "predictions.csv").write_text("\n".join(["file,predicted", *lines]))
     shutil.copytree(ROOT / "results" / "fast", in_folder / "results" / "fast")
+    predicted = stand_in.test.labels.copy()
+    predicted[:5] = (predicted[:5] + 1) % 10
+    np.savez(in_folder / "results" / "fast" / "predictions.npz", predicted=predicted)
     for command in commands(also=("mkdir",)):
         if command.startswith("mkdir"):
             subprocess.run(command, shell=True, check=True)

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import seefar
+from seefar.data import Data
+from seefar.pipeline import Result
 from seefar.progress import Progress
 
 TINY = seefar.recipe("demo", width=2, epochs=2, batch_size=16, log_every=1, held_out=4)
@@ -43,3 +47,11 @@ def content(folder: Path) -> dict[str, Any]:
     with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
         parts["history.csv"] = [{**row, "seconds": ""} for row in csv.DictReader(file)]
     return parts | {name: None for name in timed if name in found and name not in parts and name != ".lock"}
+
+
+def run_tiny(data: Data, folder: Path) -> Result:
+    """The job with a checkpoint after each step, to the same bits on every machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seefar.report.style.DPI", 30)
+        options = {"device": "cpu", "precision": "float32", "checkpoint_minutes": 0.0, "progress": seefar.SILENT}
+        return seefar.run(TINY, data, folder, top=2, **options)

@@ -1,4 +1,4 @@
-"""seefar: train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why.
+"""seefar: find every mistake of an image classifier, and see which pixels caused it.
 
     data = seefar.load_data("cifar10")
     run = seefar.train(seefar.recipe("quick"), data)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class Job:
     )
 
     def fact(self, name: str) -> str | None:
-        """The inputs of the artifacts that are no artifacts themselves; None if an input is unknown now."""
+        """The inputs of artifacts that are not artifacts themselves; None if an input is currently unknown."""
         if name == "weights":
             return self.run.fingerprint
         if name == "test":
@@ -146,12 +146,12 @@ class Job:
         if known not in self._analyses:
             reference = self.reference
             if self.unread and not self._analyses:
-                self.progress.line(f"causes are judged by evidence, not by people: {self.unread}")
+                self.progress.line(f"the causes are from evidence, not from human labels: {self.unread}")
             predictions, test, train = self.evaluation.predictions, self.data.test, self.data.train
             leaks = None
             if neighbours is not None:
                 leaks = find_leaks(test, train, predictions.predicted, duplicates=neighbours.duplicates)
-            copies = {one.index: int(train.labels[one.training]) for one in leaks.other_label} if leaks else {}
+            copies = {copy.index: int(train.labels[copy.training]) for copy in leaks.other_label} if leaks else {}
             others = () if seeds is None else tuple(seeds.predicted)
             analysis = analyse_mistakes(predictions, test, reference, copies=copies, others=others)
             self._analyses[known] = analysis, leaks
@@ -185,7 +185,7 @@ class Calibrations:
     def sections(self) -> dict[str, Any]:
         """Sections of `metrics.json`."""
         sections = {"calibration": self.plain, "calibration_after_temperature": self.after_temperature}
-        return {name: asdict(one) for name, one in sections.items() if one is not None}
+        return {name: asdict(values) for name, values in sections.items() if values is not None}
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -196,7 +196,7 @@ class Calibrations:
         """Read what `save` wrote."""
         values = read_json(path)
         both = (values[name] for name in ("plain", "after_temperature"))
-        return cls(*(None if one is None else Calibration.from_dict(one) for one in both))
+        return cls(*(None if saved is None else Calibration.from_dict(saved) for saved in both))
 
 
 def _calibrate(job: Job) -> Calibrations:
@@ -400,17 +400,14 @@ MISTAKES_FIGURE = _figure(
     (PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
 )
-MAPS_FIGURE = _figure(
-    "maps",
-    lambda job: _plot_shown(job, plot_maps),
-    (MAPS, PREDICTIONS, "test"),
-    settings=lambda job: _shown_settings(job.choices),
-)
-ASSIGNMENT_FIGURE = _figure(
-    "assignment",
-    lambda job: _plot_shown(job, plot_gradcam_grid),
-    (MAPS, PREDICTIONS, "test"),
-    settings=lambda job: _shown_settings(job.choices),
+MAPS_FIGURE, ASSIGNMENT_FIGURE = (
+    _figure(
+        name,
+        partial(_plot_shown, plot=plot),
+        (MAPS, PREDICTIONS, "test"),
+        settings=lambda job: _shown_settings(job.choices),
+    )
+    for name, plot in (("maps", plot_maps), ("assignment", plot_gradcam_grid))
 )
 CONFUSION_FIGURE = _figure(
     "confusion",
@@ -438,10 +435,9 @@ EVALUATED = (
     *(PREDICTIONS, CALIBRATION, METRICS, TABLE),
     *(HISTORY_FIGURE, CONFUSION_FIGURE, RELIABILITY_FIGURE, FAULTS_FIGURE),
 )
-SHOWN = (MAPS_FIGURE, ASSIGNMENT_FIGURE)
-EXPLAINED = (MAPS, *SHOWN, SUMMARY, TABLE, PAGE)
+EXPLAINED = (MAPS, MAPS_FIGURE, ASSIGNMENT_FIGURE, SUMMARY, TABLE, PAGE)
 """What a command computes in turn, the most useful files first; each page shows what is computed so far."""
-ARTIFACTS: Sequence[Artifact[Any]] = (*EVALUATED, MISTAKES_FIGURE, MAPS, *SHOWN, SUMMARY, NEIGHBOURS, SEEDS, PAGE)
+ARTIFACTS: Sequence[Artifact[Any]] = (*EVALUATED, MISTAKES_FIGURE, *EXPLAINED, NEIGHBOURS, SEEDS)
 
 
 def read_store(run: Run | Audit, test: Split | None = None) -> Store:
@@ -451,13 +447,13 @@ def read_store(run: Run | Audit, test: Split | None = None) -> Store:
 
 
 def split_fact(split: Split) -> str:
-    """What a file that was computed from a split depends on: images, labels, and file names."""
+    """The inputs that a file computed from a split depends on: images, labels and file names."""
     return split.fingerprint if split.files is None else _hash([split.fingerprint, split.files])
 
 
 def _reference_hash(reference: Reference) -> str:
     digest = hashlib.sha256(reference.labels_sha256.encode())
-    for array in (reference.counts, reference.confirmed, reference.suggested, reference.answers):
+    for array in (reference.counts, reference.confirmed, reference.suggested, reference.predictions):
         digest.update(array.tobytes())
     return digest.hexdigest()
 

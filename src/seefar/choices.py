@@ -16,7 +16,7 @@ Border = Literal["black", "reflected"]
 Fit = Literal["crop", "pad", "stretch"]
 Flip = Literal["alternating", "random", "none"]
 Order = Literal["loss", "confidence", "index"]
-MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam"]
+MethodName = Literal["gradcam", "gradcam++", "hirescam", "layercam", "integrated_gradients"]
 HideName = Literal["blur", "grey", "mean"]
 Explained = Literal["all", "shown"]
 
@@ -33,7 +33,7 @@ def one_spelling(data: str) -> str:
 
 @dataclass(frozen=True)
 class MapChoices:
-    """How maps are made, and what takes the place of hidden evidence."""
+    """How maps are computed, and what replaces hidden evidence."""
 
     method: MethodName = "gradcam"
     """Which class activation map to compute."""
@@ -69,8 +69,7 @@ class Choices(MapChoices):
     explain: Explained = "all"
     """Which mistakes to explain: all, beginning with those shown; or only those shown, for a first look."""
     neighbours: bool = True
-    """Find the nearest training images of each mistake, after all mistakes are explained. The first time takes as long
-    as five evaluations of the test set."""
+    """Also find the nearest training images of each mistake. The first time takes as long as five evaluations."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -34,7 +34,7 @@ class Interrupted(SeefarError):  # noqa: N818  # not an error: a user interrupte
 
 
 def require(value: object, kind: type, name: str, step: str) -> None:
-    """A `ChoiceError` for an argument `name` that is not of this kind; `step` says what to pass instead."""
+    """A `ChoiceError` for an argument `name` that is not of this kind; `step` names what to pass instead."""
     if not isinstance(value, kind):
         raise ChoiceError(f"{name} must be a {kind.__name__} (got a {type(value).__name__}): pass {step}.")
 

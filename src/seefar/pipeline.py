@@ -18,11 +18,11 @@ from torch import nn
 
 from seefar import artifacts as table
 from seefar.artifacts import Calibrations, Job, page_content, read_store
-from seefar.choices import Choices, DeviceName, Fit, InferencePrecision, PrecisionName
+from seefar.choices import Choices, DeviceName, Fit, PrecisionName
 from seefar.data import Data, load_data
 from seefar.data.images import ImageSize, Labels, Split, differing_names
-from seefar.errors import ChoiceError, DataError, RunError, printable
-from seefar.evaluation.audit import PREDICTED_SIZE, Audit, Source, load_audit, prepare_audit
+from seefar.errors import ChoiceError, DataError, RunError
+from seefar.evaluation.audit import PREDICTED_SIZE, Audit, data_of, load_audit, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.given import SUFFIXES, find_predictions, read_predictions
@@ -119,10 +119,8 @@ def run(
     elif data is not None:
         recipe = replace(recipe, data=str(data))
     images = data if isinstance(data, Data) else load_for(recipe, data_dir, progress=progress)
-    chosen_classes(images.classes, chosen.true, chosen.predicted)
-    with torch.random.fork_rng(devices=[]):  # its weights are drawn
-        narrow = ResNet18(len(images.classes), 1, stem_stride=stem_stride_for(images.image_size)).eval()
-    normalise_map_settings(narrow, images.image_size, chosen)  # layers and cells have no width
+    with torch.random.fork_rng(devices=[]):  # its weights are drawn; layers and cells have no width
+        _check_choices(chosen, images, ResNet18(len(images.classes), 1, stem_stride=stem_stride_for(images.image_size)))
     if not 1 <= seeds <= 100 or (seeds > 1 and world_size() > 1):
         raise ChoiceError(f"seeds must be 1 to 100, and 1 in several processes (got {seeds}).")
     machine: dict[str, Any] = {"device": device, "precision": precision}
@@ -131,15 +129,22 @@ def run(
         common: dict[str, Any] = {"progress": shown, "command": command}
         trained = train(recipe, images, name, **machine, **common)  # of several processes the others exit here
         result = explain_run(trained, images, data_dir=data_dir, evaluated=evaluated, **common, **choices)
-        if seeds == 1:
-            return result
-        others = {}
+        predicted = {}
         for seed in range(recipe.seed + 1, recipe.seed + seeds):
             own = trained.folder.path.with_name(f"{trained.folder.path.name}-seed-{seed}")
             other = train(replace(recipe, seed=seed), images, own, **machine, **common)
-            others[own.name] = evaluate_run(other, images, data_dir=data_dir, **common).predictions.predicted
-        joined = OtherRuns(tuple(others), np.stack(list(others.values())))
-        return explain_run(trained, images, data_dir=data_dir, others=joined, **common, **choices)
+            predicted[own.name] = evaluate_run(other, images, data_dir=data_dir, **common).predictions.predicted
+        if predicted:
+            others = OtherRuns(tuple(predicted), np.stack(list(predicted.values())))
+            result = explain_run(trained, images, data_dir=data_dir, others=others, **common, **choices)
+        return result
+
+
+def _check_choices(choices: Choices, data: Data, model: nn.Module | Classifier | None) -> None:
+    """Refuse, before any work, classes that the data does not have, and maps that the model cannot give."""
+    chosen_classes(data.classes, choices.true, choices.predicted)
+    if model is not None:
+        normalise_map_settings(model, data.image_size, choices)
 
 
 def evaluate_run(
@@ -200,9 +205,7 @@ def explain_run(
         (2, True)
     """
     chosen = Choices(**choices)
-    if run.model is not None:
-        normalise_map_settings(run.model, data.image_size, chosen)
-    chosen_classes(data.classes, chosen.true, chosen.predicted)
+    _check_choices(chosen, data, run.model)
     common: dict[str, Any] = {"data_dir": data_dir, "progress": progress, "command": command}
     with _opened_job(run, data, chosen, others, **common) as job:
         if others is not None:
@@ -213,12 +216,12 @@ def explain_run(
         if job.evaluation.mistakes and not job.shown:
             job.progress.line("No mistake has the chosen classes: the figures mistakes and maps are left out.")
         if table.PAGE.name in job.store.written and job.store.root == run.folder.path:
-            job.progress.line(f"{run.folder.report} has all mistakes; maps follow")
-        job.store.ensure(*table.SHOWN, table.PAGE)
+            job.progress.line(f"{run.folder.report} has all mistakes; later results are added to it")
+        job.store.ensure(*table.EXPLAINED)  # those that are shown come first
         job.explains_all = chosen.explain == "all"
         job.store.ensure(*table.EXPLAINED)
         if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
-            job.store.ensure(table.NEIGHBOURS, table.METRICS, table.FAULTS_FIGURE, table.TABLE, table.PAGE)
+            job.store.ensure(table.NEIGHBOURS, *table.EVALUATED, table.PAGE)
         maps, near = job.store.peek(table.MAPS), job.store.peek(table.NEIGHBOURS)
         return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, near, job.leaks)
 
@@ -351,63 +354,17 @@ def audit(
         >>> result.evaluation.metrics.accuracy, result.explanation, seefar.verify(folder)
         (1.0, None, [])
     """
-    audited, data = prepare_audit(
-        pictures,
-        predictions,
-        model,
-        name=name,
-        classes=classes,
-        image_size=image_size,
-        fit=fit,
-        model_name=model_name,
-        data_dir=data_dir,
-        progress=progress,
-    )
+    common: dict[str, Any] = {"data_dir": data_dir, "progress": progress}
+    form: dict[str, Any] = {"classes": classes, "image_size": image_size, "fit": fit, "model_name": model_name}
+    audited, data = prepare_audit(pictures, predictions, model, name=name, **form, **common)
 
     def check(evaluation: Evaluation) -> None:
-        given, own = audited.given, evaluation.predictions.predicted
-        for line in evaluation.metrics.cautions:
+        for line in audited.cautions(evaluation, data.test):
             warnings.warn(line, stacklevel=2)
-        if given is not None and (differs := np.flatnonzero(given.predicted != own)).size:
-            files = data.test.files or tuple(f"image {number}" for number in range(len(own)))
-            warnings.warn(
-                f"The model and the predictions differ in {differs.size} of {len(own)} pictures, first in "
-                f"{printable(files[differs[0]])}: all results are those of the model. Size, crop and normalisation of "
-                "the pictures may differ.",
-                stacklevel=2,
-            )
         if evaluated:
             evaluated(evaluation)
 
-    return explain_run(audited, data, data_dir=data_dir, progress=progress, evaluated=check, command=command, **choices)
-
-
-def open_finished(
-    name: RunFolder | str | Path,
-    data: str | None = None,
-    *,
-    data_dir: str | Path | None = None,
-    device: DeviceName = "auto",
-    precision: InferencePrecision | None = None,
-    progress: Progress | None = None,
-) -> tuple[Run | Audit, Data]:
-    """A finished training or an audit, and its data: those that it was made with, or the data set called `data`."""
-    folder = find_run(name)
-    if not folder.audit.exists():
-        run: Run | Audit = load_run(folder, device, precision)
-    elif precision == "bfloat16":
-        raise ChoiceError(f"precision must be float32 for {folder}, an audit (got bfloat16): leave it out.")
-    else:
-        run = load_audit(folder, device)
-    return run, _data_of(run.source if isinstance(run, Audit) else run.recipe, data, data_dir, progress)
-
-
-def _data_of(origin: Recipe | Source, name: str | None, data_dir: str | Path | None, progress: Progress | None) -> Data:
-    """The data of a training or an audit, or the data set called `name`."""
-    if isinstance(origin, Recipe):
-        return load_for(origin, data_dir, name, progress=progress)
-    options: dict[str, Any] = {"classes": origin.classes, "to_judge": True, "progress": progress}
-    return load_data(name or origin.pictures, data_dir, origin.image_size, origin.fit, **options)
+    return explain_run(audited, data, evaluated=check, command=command, **common, **choices)
 
 
 # ---- Comparison of runs ----
@@ -461,12 +418,12 @@ def compare_runs(
         for folder in folders
     ]
     if origins:
-        test = _data_of(origins[0], data, data_dir, progress).test
+        test = data_of(origins[0], data, data_dir, progress).test
     elif data is not None:
         test = load_data(data, data_dir, PREDICTED_SIZE, to_judge=True, progress=progress).test
     else:
         raise DataError("A file of predictions does not contain the images: pass data (--data cifar10).")
-    predicted = {str(one): predicted_classes(one, test, progress=progress) for one in sources.values()}
+    predicted = {str(entry): predicted_classes(entry, test, progress=progress) for entry in sources.values()}
     return compare(predicted, test.labels, test.classes)
 
 

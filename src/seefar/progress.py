@@ -44,8 +44,8 @@ SILENT = Progress()
 class LastingOutput:
     """A text stream that drops what cannot be written because nobody is there to read it.
 
-    A training must not stop because its reader, such as `| head`, has; its lines are also in `log.txt`. Progress, not a
-    result, is dropped for any reason (`drops_all`), such as a full disk.
+    A training must not stop because its reader, such as `| head`, has stopped; its lines are also in `log.txt`.
+    Progress, not a result, is dropped for any reason (`drops_all`), such as a full disk.
     """
 
     def __init__(self, stream: Any, *, drops_all: bool = False) -> None:
@@ -63,7 +63,7 @@ class LastingOutput:
         return len(text)
 
     def flush(self) -> None:
-        """Bring what was written to its reader, or drop it."""
+        """Flush the stream, or drop its content."""
         try:
             self.stream.flush()
         except OSError as error:
@@ -115,7 +115,7 @@ class Display(Progress):
             print(text, file=out, flush=True)
 
     def update(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Move the bar, or print a line if the last one is a while ago."""
+        """Move the bar, or print a line if enough time has passed since the last one."""
         now = time.perf_counter()
         if stage != self.stage:
             self.end_stage()

@@ -1,4 +1,4 @@
-"""Random streams: which numbers are drawn for what, so that no two purposes share a seed."""
+"""Random streams: one for each purpose, so that no two purposes share a seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Stream(IntEnum):
-    """What random numbers are drawn for: the first part of each seed.
+    """The purpose of random numbers: the first part of each seed.
 
     Without it, numpy would draw the same numbers for the seeds 0, (0, 0) and (0, 0, 0), so each stream is used in one
     place only. The images of `shapes`, which came first, are drawn without a stream.

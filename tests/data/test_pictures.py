@@ -121,44 +121,6 @@ def test_a_picture_is_turned_as_its_camera_meant_it(
     assert white.min() > 235
 
 
-@pytest.mark.parametrize("odd", [(0x9204, 10, 1, struct.pack("<ii", -1, 0)), (0x100, 11, 1, struct.pack("<f", 40.5))])
-def test_a_photograph_with_an_odd_exif_value_is_turned(tmp_path: Path, odd: tuple[int, int, int, bytes]) -> None:
-    entries = [odd, (0x112, 3, 1, struct.pack("<H", 8))]
-    head, extra = b"", b""
-    for tag, kind, count, value in entries:
-        if len(value) > 4:
-            value, extra = struct.pack("<I", 8 + 2 + 24 + 4 + len(extra)), extra + value
-        head += struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0")
-    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + head + bytes(4) + extra
-    lying = Image.new("RGB", (40, 24), "black")
-    lying.paste("white", (0, 0, 40, 12))
-    lying.save(tmp_path / "a.jpg")
-    content = (tmp_path / "a.jpg").read_bytes()
-    found = read_picture(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:], 24)
-    assert found.original == (24, 40)
-    assert found.image[12, 2].min() > 240  # 8: its top is at the left
-    assert found.image[12, 21].max() < 15
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "I", "F", "I;16"])
-def test_a_large_picture_is_made_small_before_it_is_converted(tmp_path: Path, mode: str) -> None:
-    """1,024 pixels on a side to 16: reduced by 16 to 64 first. The same pixels as without, but for rounding."""
-    ramp = np.add.outer(np.arange(1024), np.arange(1024)) * 25  # 0 to 51,150
-    if mode == "RGBA":
-        opaque = Image.fromarray((ramp // 256).astype(np.uint8)).convert("RGBA")
-        opaque.putalpha(Image.fromarray(np.where(ramp > 25_000, 255, 0).astype(np.uint8)))
-        opaque.save(tmp_path / "a.tif")
-    else:
-        values = {"I": ramp.astype(np.int32), "F": (ramp / 65535).astype(np.float32), "I;16": ramp.astype(np.uint16)}
-        Image.fromarray(values[mode]).save(tmp_path / "a.tif")
-    found = read_picture(tmp_path / "a.tif", 16)
-    assert (found.original, found.crop) == ((1024, 1024), (0, 0, 1024, 1024))
-    blocks = ramp.reshape(16, 64, 16, 64)
-    grey = np.where(blocks > 25_000, blocks // 256, 128) if mode == "RGBA" else blocks * (255 / 65535)
-    expected = grey.mean((1, 3))[1:-1, 1:-1]
-    np.testing.assert_allclose(found.image[1:-1, 1:-1, 0], expected, atol=6 if mode == "RGBA" else 1)
-
-
 # ---- What is refused ----
 
 

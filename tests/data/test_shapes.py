@@ -3,14 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from seefar.data import Data
-from seefar.data.shapes import SHAPES, load_shapes
-
-
-def test_the_same_seed_gives_the_same_images_and_another_seed_others() -> None:
-    one, same, other = load_shapes(20, 10), load_shapes(20, 10), load_shapes(20, 10, seed=1)
-    np.testing.assert_array_equal(one.train.images, same.train.images)
-    np.testing.assert_array_equal(one.test.masks, same.test.masks)
-    assert not np.array_equal(one.train.images, other.train.images)
+from seefar.data.shapes import SHAPES
 
 
 def test_classes_are_balanced_and_no_test_image_is_a_training_image(shapes: Data) -> None:

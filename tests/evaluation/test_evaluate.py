@@ -10,13 +10,12 @@ import pytest
 
 from seefar.data import Data, Split
 from seefar.data.reference import CLASSES
-from seefar.errors import DataError, RunError
+from seefar.errors import DataError
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes, evaluate
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.verdict import ONE_RUN
 from seefar.model.resnet import ResNet18
 from seefar.progress import SILENT
-from seefar.runs.arrays import save_arrays
 from seefar.training.run import Run
 
 
@@ -69,15 +68,6 @@ def test_every_image_is_predicted_in_order_in_eval_mode(make_net: Callable[..., 
     # The prediction for an image does not depend on the images beside it.
     few = predict(model, shapes.test.take(np.array([149, 3])), progress=SILENT)
     np.testing.assert_allclose(few.logits, predictions.logits[[149, 3]], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(("name", "value"), [("logits", np.zeros(3, np.float32)), ("classes", ("a", "b", "c"))])
-def test_arrays_that_do_not_fit_each_other_are_refused(tmp_path: Path, name: str, value: Any) -> None:
-    path = tmp_path / "predictions.npz"
-    good = predictions_of(np.zeros((3, 2), np.float32), [0, 1, 1])
-    save_arrays(path, vars(good) | {name: value})
-    with pytest.raises(RunError, match=rf"predictions\.npz.* {name}\b"):
-        Predictions.load(path)
 
 
 @pytest.mark.parametrize("wrong", ["an image less", "a class less", "nan", "words"])

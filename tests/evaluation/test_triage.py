@@ -39,7 +39,7 @@ def reference() -> Reference:
         confirmed,
         suggested=np.where(confirmed >= 0, 1, -1),
         nets=tuple("abcdefghijklm"),
-        answers=published({0: 13, 3: 12, 4: 11, 5: 13}),
+        predictions=published({0: 13, 3: 12, 4: 11, 5: 13}),
         classes=("cat", "dog"),
         labels_sha256=labels_sha256(LABELS),
     )
@@ -52,7 +52,7 @@ def judged(*wrong: int) -> np.ndarray:
 
 
 def test_every_mistake_gets_the_first_fault_that_applies(reference: Reference) -> None:
-    reference = replace(reference, answers=published({0: 1, 3: 12, 4: 11, 5: 1}))
+    reference = replace(reference, predictions=published({0: 1, 3: 12, 4: 11, 5: 1}))
     verdicts = triage(LABELS, judged(5, 4, 3, 2, 1, 0, 40), reference)
     assert [(one.index, one.fault) for one in verdicts] == [
         (0, "label"),  # two of five confirmed it
@@ -67,7 +67,7 @@ def test_every_mistake_gets_the_first_fault_that_applies(reference: Reference) -
 
 
 def test_the_numbers_and_the_sentence(reference: Reference) -> None:
-    verdict, other = triage(LABELS, judged(2, 40), replace(reference, answers=published({2: 3})))
+    verdict, other = triage(LABELS, judged(2, 40), replace(reference, predictions=published({2: 3})))
     assert (verdict.people, verdict.people_true, verdict.people_predicted) == (50, 44, 6)
     assert (verdict.confirmed, verdict.nets, verdict.nets_wrong) == (3, 13, 3)
     assert verdict.entropy == pytest.approx(0.5294, abs=1e-4)
@@ -83,12 +83,12 @@ def test_the_numbers_and_the_sentence(reference: Reference) -> None:
 
 def test_a_network_is_compared_with_others_above_90_percent(reference: Reference) -> None:
     missed = published({4: 12})
-    verdict_of_another = triage(LABELS, judged(4, 40), replace(reference, answers=missed))[0]
-    verdict_of_a = triage(LABELS, missed[0], replace(reference, answers=np.vstack([missed[0], missed[12:]])))[0]
+    verdict_of_another = triage(LABELS, judged(4, 40), replace(reference, predictions=missed))[0]
+    verdict_of_a = triage(LABELS, missed[0], replace(reference, predictions=np.vstack([missed[0], missed[12:]])))[0]
     assert (verdict_of_another.nets, verdict_of_another.nets_wrong, verdict_of_another.fault) == (13, 12, "hard")
     assert (verdict_of_a.nets, verdict_of_a.nets_wrong) == (1, 0)  # not with itself
     missed[0, 6:12] = 1  # six of 60 wrong, with image 4 seven
-    assert triage(LABELS, judged(4, 40), replace(reference, answers=missed))[0].nets == 12
+    assert triage(LABELS, judged(4, 40), replace(reference, predictions=missed))[0].nets == 12
 
 
 def test_wrong_input_is_refused(reference: Reference) -> None:
@@ -111,7 +111,7 @@ VOTES = Reference(
     confirmed=np.array([-1, 1, -1, 4]),
     suggested=np.array([-1, 1, -1, 0]),
     nets=("a",),
-    answers=FEW[None],
+    predictions=FEW[None],
     classes=("cat", "dog"),
     labels_sha256=labels_sha256(FEW),
 )

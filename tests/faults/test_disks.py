@@ -12,22 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_job import TINY, At, content
+from tiny_job import TINY, At, content, run_tiny
 
 import seefar
 from seefar.data import Data
 from seefar.errors import Interrupted, RunError
-from seefar.pipeline import Result
 from seefar.runs.arrays import load_tensors
 from seefar.runs.folder import RunFolder, verify
-
-
-def job(few: Data, folder: Path) -> Result:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seefar.report.style.DPI", 30)
-        return seefar.run(
-            TINY, few, folder, device="cpu", precision="float32", top=2, checkpoint_minutes=0.0, progress=seefar.SILENT
-        )
 
 
 def mount(*words: str) -> None:
@@ -67,7 +58,7 @@ def test_a_disk_that_is_full_at_each_file_in_turn(
     refused: list[str] = []
     while len(refused) < 40:
         try:
-            job(few, run.path)
+            run_tiny(few, run.path)
             break
         except RunError as error:
             refused.append(str(error))
@@ -111,12 +102,12 @@ def test_on_a_read_only_disk_a_training_is_refused_and_a_finished_run_is_shown(
     before = {path: path.read_bytes() for path in run.path.rglob("*")}
     read_only()
     with pytest.raises(RunError, match="tiny"):
-        job(few, run.path)
+        run_tiny(few, run.path)
     assert {path: path.read_bytes() for path in run.path.rglob("*")} == before
     mount("-o", "remount,rw", str(disk))
-    job(few, run.path)
+    run_tiny(few, run.path)
     assert content(run.path) == content(finished)
     run.maps.unlink()
     read_only()
-    assert len(job(few, run.path).shown) == 2
+    assert len(run_tiny(few, run.path).shown) == 2
     assert not run.maps.exists()

@@ -28,13 +28,6 @@ def test_the_fingerprint_is_of_the_values_alone(make_net: MakeNet) -> None:
         assert weights_fingerprint(other) != weights_fingerprint(net)
 
 
-def test_the_fingerprint_takes_any_state() -> None:
-    """As of quantised layers, see torch.nn.Module.get_extra_state."""
-    states = [{"weight": torch.ones(2), "_extra_state": {"scale": scale}} for scale in (1.0, 1.0, 2.0)]
-    one, same, other = (weights_fingerprint(SimpleNamespace(state_dict=lambda s=state: s)) for state in states)
-    assert one == same != other
-
-
 def precisions() -> list[str]:
     backends: Any = torch.backends
     places = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)

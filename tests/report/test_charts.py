@@ -104,14 +104,6 @@ def test_a_comparison_shows_what_each_run_repairs_and_breaks_and_what_is_luck() 
     assert "luck: 2" in found
 
 
-def test_many_runs_with_long_names_fit() -> None:
-    names = [f"runs/a-very-long-name-of-a-run-{number}" for number in range(5)]
-    runs = dict(zip(names, np.random.default_rng(0).integers(0, 2, (5, 60)), strict=True))
-    figure = plot_comparison(compare(runs, np.tile([0, 1], 30), ("a class with a long name", "$dog$")))
-    assert len(figure.axes) == 2 + 3  # the accuracies and the luck of all five, and the classes of three others
-    words(figure)
-
-
 # The same curves on the page, as text
 
 

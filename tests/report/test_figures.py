@@ -21,8 +21,8 @@ from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health
-from seefar.report.figures import OVERLAY_COLOURS, OVERLAY_OPACITY, overlay, plot_gradcam_grid, show_scale
-from seefar.report.style import new_figure, save_figure
+from seefar.report.figures import OVERLAY_COLOURS, OVERLAY_OPACITY, overlay, plot_gradcam_grid
+from seefar.report.style import save_figure
 from seefar.training.history import HistoryRow
 
 
@@ -224,13 +224,6 @@ def test_flat_maps_and_no_mistakes_are_drawn_too(shapes: Data, tmp_path: Path) -
     save_figure(plot_mistakes([], shapes.test), tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as picture:
         assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)  # opaque
-
-
-@pytest.mark.parametrize(("scale", "end"), [(0.034, "0.034"), (112.3, "112"), (1e-12, "1e-12")])
-def test_the_ends_of_the_scale_are_short(scale: float, end: str) -> None:
-    figure = new_figure(1, 1)
-    show_scale(figure, 0.1, 0.1, 0.8, scale)
-    assert words_of(figure) == [f"+{end}", "0", f"\N{MINUS SIGN}{end}"]
 
 
 def test_only_evidence_for_the_class_is_coloured() -> None:

@@ -42,13 +42,13 @@ def page(content: ReportContent) -> str:
     return render_report(content)
 
 
-def test_the_policy_allows_exactly_the_styles_and_scripts_of_the_page_which_loads_nothing(page: str) -> None:
+def test_the_policy_allows_exactly_the_styles_and_script_of_the_page_which_loads_nothing(page: str) -> None:
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)[1].replace("&#39;", "'")
     assert "unsafe" not in policy
     assert policy.startswith("default-src 'none'; img-src data:; ")
     styles, scripts = re.findall(r"<style>(.*?)</style>", page, re.S), re.findall(r"<script>(.*?)</script>", page, re.S)
-    assert len(styles) == 1
-    assert len(scripts) == 2
+    assert len(styles) == 2  # one of them for browsers without script
+    assert len(scripts) == 1
     for text in (*styles, *scripts):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
@@ -76,17 +76,6 @@ def test_names_from_right_to_left_do_not_turn_the_words_around_them() -> None:
     text = re.search(r'<div class="findings".*?</div>', page, re.S)[0]
     assert set(re.findall("\u2068(.*?)\u2069", text)) == {"שלום"}
     assert re.search("[^\u2068]שלום", text) is None
-
-
-def test_the_page_is_readable_without_script(content: ReportContent, page: str) -> None:
-    body = page.split("<body>")[1].split("<dialog")[0]
-    assert f"{100 * content.evaluation.metrics.accuracy:.2f}" in body
-    assert body.count('class="plot"') == 3
-    table = re.search(r'<table class="plain">.*?</table>', body, re.S)[0]
-    assert table.count("<tr>") == 1 + 40
-    for mistake, repair in zip(content.mistakes, content.explanation.repairs, strict=True):
-        assert f"<tr><td>{mistake.index}</td>" in table
-        assert repair.sentence(mistake.predicted, content.test.classes) in table
 
 
 def test_without_what_is_optional_the_page_is_complete() -> None:
@@ -177,20 +166,21 @@ def test_a_page_without_room_for_all_says_so_and_counts_all(monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("without_charts")
-def test_of_very_many_classes_the_matrix_shows_those_with_the_most_mistakes() -> None:
-    classes = tuple(f"class {number:03d}" for number in range(120))
-    content = make_content(80, classes)
-    page = render_report(content)
-    matrix = re.search(r'<table class="matrix many" id="matrix">(.*?)</table>', page, re.S)[1]
-    rows = re.findall(r'<th scope="row"><bdi>(.*?)</bdi></th>', matrix)
-    assert "100 of 120 classes" in page
-    assert re.findall(r'<th scope="col"><span><bdi>(.*?)</bdi></span></th>', matrix) == rows == sorted(rows)
-    taken = np.zeros(120, int)
-    for mistake in content.mistakes:
-        taken[[mistake.true, mistake.predicted]] += 1
-    left_out = [number for number, name in enumerate(classes) if name not in rows]
-    assert len(rows) == 100
-    assert taken[left_out].max() <= min(taken[classes.index(name)] for name in rows)
+def test_the_matrix_of_a_thousand_classes_has_all_of_them() -> None:
+    classes = tuple(f"class {number:03d}" for number in range(1_000))
+    content = make_content(300, classes)
+    matrix = re.search(r'<table class="matrix many" id="matrix">(.*?)</table>', render_report(content), re.S)[1]
+    assert re.findall(r'<th scope="row"><bdi>(.*?)</bdi></th>', matrix) == list(classes)
+    found = np.zeros((1_000, 1_000), int)
+    for t, row in enumerate(re.findall(r"<tr data-n.*?</tr>", matrix, re.S)):
+        p = 0
+        for gap, count in re.findall(r'<td class="(?:zero" colspan="(\d+)">|diagonal">|level-\d"><a .*?>)(\d*)<', row):
+            if count:
+                found[t, p] = int(count)
+            p += int(gap or 1)
+        assert p == 1_000
+    np.testing.assert_array_equal(found, content.evaluation.metrics.confusion)
+    assert len(matrix) < 1_000_000  # though it has a million cells
 
 
 def test_the_scale_has_room_for_what_is_compared(content: ReportContent) -> None:

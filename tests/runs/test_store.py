@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -234,13 +233,6 @@ def test_another_version_of_an_artifact_or_other_inputs_are_computed_again(folde
     assert visit(folder, artifacts=[RAW]).computed == ["raw"]
 
 
-def test_what_is_shown_may_appear_and_disappear(folder: Path) -> None:
-    (folder / "figures" / "long.txt").unlink()
-    for artifacts, shown in (((RAW, TABLE), "None"), (ALL, "0123")):
-        visit(folder, artifacts=artifacts)
-        assert load(folder / "table.csv") == f"raw of w, t | {shown}"
-
-
 def test_long_work_is_saved_in_parts_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "SAVE_SECONDS", 0)
     killed, resumed = Job(), Job()
@@ -377,11 +369,6 @@ def test_a_second_process_is_refused_or_waits_until_the_first_has_ended(tmp_path
         process.kill()
     with locked(tmp_path):
         pass
-
-
-def test_a_second_thread_is_refused(tmp_path: Path) -> None:
-    with locked(tmp_path), ThreadPoolExecutor(1) as threads, pytest.raises(RunError):
-        threads.submit(locked(tmp_path).__enter__).result()
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ import pytest
 from PIL import GifImagePlugin, Image, TiffImagePlugin
 
 import seefar
+from seefar.data import Data
 from seefar.data.official import CIFAR10, find_batches, read_batches
 from seefar.data.pictures import read_picture
 from seefar.data.reference import find_files, reference_sources
-from seefar.errors import SeefarError
+from seefar.errors import RunError, SeefarError
 from seefar.evaluation.audit import load_audit
 from seefar.evaluation.given import read_predictions
 from seefar.evaluation.predictions import Predictions
@@ -63,7 +64,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "p.csv": lambda path: read_predictions(path, "abc", 3),
     "p.npy": lambda path: read_predictions(path, "abc", 3),
     "b.npy": load_array,
-    "a.npz": lambda path: load_arrays(path, {"a": ("float32", ("N",))}),
+    "a.npz": lambda path: load_arrays(path, ["a"]),
     "w.safetensors": load_tensors,
     "x.png": lambda path: read_picture(path, 32),
     "report.html": lambda path: seefar.show_report(path.parent),
@@ -97,6 +98,16 @@ def test_in_a_run_folder_too(run: Run, kind: str, name: str) -> None:
     if name == "weights.safetensors":
         with pytest.raises(SeefarError, match=name):
             load_run(run.folder)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "link to a device", "link to itself"])
+@pytest.mark.parametrize("name", ["data.json", "history.csv", "figures"])
+def test_no_command_works_on_a_run_folder_with_one(run: Run, few: Data, kind: str, name: str) -> None:
+    path = run.folder.path / name
+    path.unlink(missing_ok=True)
+    KINDS[kind](path)
+    with pytest.raises(RunError, match=name):
+        seefar.evaluate_run(run, few, progress=seefar.SILENT)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "hard link"])

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_job import TINY, content
+from tiny_job import content, run_tiny
 
-import seefar
 from seefar.data import Data
-from seefar.pipeline import Result
 from seefar.runs.folder import verify
 
 FSYNC = os.fsync  # the tests' own does nothing
@@ -34,16 +32,10 @@ def mounted(disk: Path, place: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", place], check=True)
 
 
-def job(data: Data, folder: Path) -> Result:
-    return seefar.run(
-        TINY, data, folder, top=2, device="cpu", precision="float32", checkpoint_minutes=0.0, progress=seefar.SILENT
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("mkfs.ext4") is None, reason="no mkfs.ext4")
 def test_after_a_power_cut_at_any_rename_or_sync_the_same_call_ends_with_the_same_bits(
-    few: Data, finished: Path, tmp_path: Path, coarse: None, monkeypatch: pytest.MonkeyPatch
+    few: Data, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk, place, cuts = tmp_path / "disk", tmp_path / "place", list[Path]()
     with disk.open("wb") as file:
@@ -67,12 +59,12 @@ def test_after_a_power_cut_at_any_rename_or_sync_the_same_call_ends_with_the_sam
             every = 150 // CUTS  # of some 170 renames and syncs
             patch.setattr(os, "fsync", cutting(FSYNC, every))
             patch.setattr(os, "replace", cutting(os.replace, every))
-            job(few, place / "run")
+            run_tiny(few, place / "run")
         cuts.append(tmp_path / "cut at the end")
         subprocess.run(["cp", "--sparse=always", disk, cuts[-1]], check=True)
     assert len(cuts) == CUTS + 1
     for cut in cuts:
         with mounted(cut, place):
-            job(few, place / "run")
+            run_tiny(few, place / "run")
             assert verify(place / "run") == [], cut.name
             assert content(place / "run") == content(finished), cut.name

@@ -5,7 +5,7 @@ import torch
 
 from seefar.errors import ChoiceError
 from seefar.model.inference import device_errors
-from seefar.training.device import Compute, choose_compute
+from seefar.training.device import choose_compute
 
 
 @pytest.mark.parametrize(
@@ -33,22 +33,12 @@ def test_cuda_is_preferred_and_its_cores_decide(
     assert (compute.device.type, compute.precision) == ("cuda", dtype)
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("kind", ["cpu", "cuda", "mps"])
-def test_steps_are_fused_on_cuda_without_a_loss_scaler(kind: str, precision: torch.dtype) -> None:
-    assert Compute(torch.device(kind), precision).fuses == (kind == "cuda" and precision != torch.float16)
-
-
 def test_a_device_that_this_machine_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ChoiceError, match="cuda"):
         choose_compute("cuda")
     with pytest.raises(ChoiceError, match="float16"):
         choose_compute("cpu", "float16")
-
-
-def test_copies_are_not_waited_for_from_pinned_memory_only() -> None:
-    assert [Compute(torch.device(kind), torch.float32).pins for kind in ("cpu", "cuda", "mps")] == [False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import albumentations
 import numpy as np
 import pytest
 import torch
-from tiny_job import At
+from tiny_job import At, Lines
 from torch import nn
 
 from seefar.data import Data
@@ -26,7 +26,7 @@ from seefar.errors import ChoiceError, Interrupted, RecipeError, RunError
 from seefar.progress import SILENT
 from seefar.runs.arrays import load_tensors, save_tensors
 from seefar.runs.folder import RunFolder
-from seefar.training.history import COLUMNS, HistoryRow
+from seefar.training.history import COLUMNS, HistoryRow, TrainingLog
 from seefar.training.loop import (
     build_batches,
     build_model,
@@ -119,6 +119,16 @@ def test_a_last_batch_of_one_small_image_is_trained_on(tmp_path: Path) -> None:
     assert [row.image_size for row in run.history] == [12, 12, 12, 12, 16]
     assert all(math.isfinite(row.loss) for row in run.history)
     assert run.model.normalize.std.flatten()[2] == 1
+
+
+def test_the_time_left_is_that_of_the_work_left(tmp_path: Path) -> None:
+    """Half of the work of this session is done, so it takes as long again, however many steps that is."""
+    kept = Lines()
+    log = TrainingLog(RunFolder(tmp_path), kept, steps=100, done=0, work=4.0, image_size=32)
+    log.started -= 3723
+    log.advance(16, 2.0)
+    log.log(HistoryRow(6, 2, 1.0, 24, 0.1, 1.06, 0.5), step_in_epoch=1)
+    assert kept.found[0].endswith("1:02:03 left")
 
 
 @pytest.mark.parametrize(("name", "step"), [("fast", 4), ("quick", 5), ("seed", 8), ("demo", 10)])

@@ -15,7 +15,7 @@ import tyro
 
 import seefar
 from seefar.choices import BUILT_IN, Choices, InferencePrecision
-from seefar.cli.options import Elsewhere, Finished, FitName, JsonOutput, Launch, Machine, Output, Place, RunName
+from seefar.cli.options import Elsewhere, Finished, FitName, JsonOutput, Launch, Location, Machine, Output, RunName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
 from seefar.errors import RunError
 from seefar.progress import SILENT, Progress, showing
@@ -36,14 +36,13 @@ class Run:
     """
 
     recipe: Recipe
-    place: Place = field(default_factory=Place)
+    location: Location = field(default_factory=Location)
     machine: Machine = field(default_factory=Machine)
     launch: Launch = field(default_factory=Launch)
     choices: Choices = field(default_factory=Choices)
     output: JsonOutput = field(default_factory=JsonOutput)
     seeds: int = 1
-    """Number of trainings with different seeds, each in its own run folder. A mistake that another seed does not make
-    is luck."""
+    """Trainings, each with its own seed and run folder. A mistake that another seed does not make is luck."""
 
     def __call__(self, words: Sequence[str]) -> None:
         from seefar.cli.launch import launch
@@ -54,7 +53,7 @@ class Run:
         with joined():
             result = seefar.run(
                 self.recipe,
-                **asdict(self.place),
+                **asdict(self.location),
                 **asdict(self.machine),
                 seeds=self.seeds,
                 progress=begin(self.output),
@@ -73,7 +72,7 @@ class Train:
     """
 
     recipe: Recipe
-    place: Place = field(default_factory=Place)
+    location: Location = field(default_factory=Location)
     machine: Machine = field(default_factory=Machine)
     launch: Launch = field(default_factory=Launch)
     output: Output = field(default_factory=Output)
@@ -86,9 +85,9 @@ class Train:
         if launch(self.launch, words):
             return
         with joined(), showing(begin(self.output)) as shown:
-            data = load_for(self.recipe, self.place.data_dir, progress=shown)
+            data = load_for(self.recipe, self.location.data_dir, progress=shown)
             common: dict[str, Any] = {**asdict(self.machine), "progress": shown, "command": ["seefar", *words]}
-            run = seefar.train(self.recipe, data, self.place.name, **common)
+            run = seefar.train(self.recipe, data, self.location.name, **common)
             print(run.folder.weights)
             print_next("evaluate", run.folder)
 
@@ -105,8 +104,7 @@ class OfRun:
         self, progress: Progress | None, precision: InferencePrecision | None = None
     ) -> tuple[FinishedRun | Audit, Data]:
         """The run or audit, and its data; with other pictures, an audit of these by the run's network."""
-        from seefar.evaluation.audit import prepare_audit
-        from seefar.pipeline import open_finished
+        from seefar.evaluation.audit import open_finished, prepare_audit
 
         finished, pictures = self.finished, self.elsewhere.on
         common: dict[str, Any] = {"data_dir": finished.data_dir, "progress": progress}
@@ -196,8 +194,7 @@ class FetchData:
     """cifar10, cifar100, fashion_mnist, shapes, reference (human labels, checked label errors and published predictions
     for CIFAR-10's test images), or a folder of pictures: train/<class>/ and test/<class>/, or only <class>/."""
     data_dir: Path | None = None
-    """Folder of CIFAR-10, created if it does not exist. Default: the environment variable SEEFAR_DATA, else the user's
-    cache folder."""
+    """Folder of CIFAR-10, created if missing. Default: the variable SEEFAR_DATA, else the user's cache folder."""
     image_size: int | tuple[int, int] = 32
     """Height and width in pixels to which the images of a folder are resized, or one number for both."""
     fit: FitName = "crop"
@@ -209,10 +206,10 @@ class FetchData:
         if self.name == "reference":
             print_reference(self.data_dir, self.output.progress)
             return
-        place = str(self.data_dir or default_folder()) if self.name in BUILT_IN else self.name
-        place = "generated" if self.name == "shapes" else place
+        source = str(self.data_dir or default_folder()) if self.name in BUILT_IN else self.name
+        source = "generated" if self.name == "shapes" else source
         options: dict[str, Any] = {"create": True, "progress": begin(self.output)}
-        print_data(seefar.load_data(self.name, self.data_dir, self.image_size, self.fit, **options), place)
+        print_data(seefar.load_data(self.name, self.data_dir, self.image_size, self.fit, **options), source)
 
 
 def begin(output: Output) -> Progress | None:

@@ -25,7 +25,7 @@ from seefar.training.recipe import RECIPES, read_recipe, recipe
 
 GROUPS = {
     "recipe": "hyperparameters",
-    "place": "run folder and data",
+    "location": "run folder and data",
     "machine": "device and checkpoints",
     "launch": "several processes",
     "choices": "which mistakes, and how they are explained",
@@ -37,8 +37,9 @@ GROUPS = {
 NARROWEST = 40
 """Columns of a terminal: below about 20 the layout of the help never ends."""
 DESCRIPTION = (
-    "Train a ResNet-18 on CIFAR-10, find every test image it gets wrong, and see why. `seefar COMMAND --help` lists "
-    "the flags of a command, including --debug for tracebacks; `seefar --version` prints the version."
+    "Find every mistake of an image classifier, and see which pixels caused it. `seefar run` trains a ResNet-18 on "
+    "CIFAR-10 first; `seefar audit` takes your own classifier. `seefar COMMAND --help` lists the flags of a command; "
+    "`seefar --version` prints the version."
 )
 
 
@@ -157,9 +158,9 @@ def _plain_help(text: str) -> str:
     """The help: prose wrapped to the terminal, no uninformative defaults, groups with readable names."""
     text = text.replace("usage: seefar run [-h]", f"usage: seefar run [{'|'.join(RECIPES)}] [-h]")
     text = text.replace("usage: seefar train [-h]", f"usage: seefar train [{'|'.join(RECIPES)}] [-h]")
-    text = re.sub(r"\(default:\s*(None|False)?\)", lambda found: "\n" * found[0].count("\n"), text)
+    text = re.sub(r"\(default:\s*(None|False)?\)", lambda match: "\n" * match[0].count("\n"), text)
     text = re.sub(r"^ +\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^ (\w+) options *$", lambda found: f" {GROUPS.get(found[1], found[1])}", text, flags=re.MULTILINE)
+    text = re.sub(r"^ (\w+) options *$", lambda match: f" {GROUPS.get(match[1], match[1])}", text, flags=re.MULTILINE)
     text = re.sub(r"\n( [a-z].*\n -----)", r"\n\n\1", text)
     width = shutil.get_terminal_size().columns
     # Lines of a group are laid out already, and indented.

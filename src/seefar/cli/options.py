@@ -26,7 +26,7 @@ Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Folders of the run and of the data."""
 
     name: str | None = None

@@ -34,9 +34,9 @@ def print_evaluation(evaluation: Evaluation, as_json: bool = False) -> None:
     low, high = metrics.interval
     interval = f"95% interval {low:.2%} to {high:.2%}"
     print(f"Accuracy of the network on the {metrics.n} test images: {metrics.accuracy:.2%} ({interval})")
-    for one in metrics.classes:
-        print(f"  {one.name:12s} {'-' if one.recall is None else f'{one.recall:6.1%}'} of {one.n}")
-    names = [one.name for one in metrics.classes]
+    for row in metrics.classes:
+        print(f"  {row.name:12s} {'-' if row.recall is None else f'{row.recall:6.1%}'} of {row.n}")
+    names = [row.name for row in metrics.classes]
     most = count_confusions(metrics.confusion)[:3]
     confused = "; ".join(f"{names[true]} predicted as {names[predicted]} {n}" for true, predicted, n in most)
     if confused:
@@ -88,11 +88,11 @@ def print_next(command: str, folder: RunFolder, flags: str = "") -> None:
     print(f"next: seefar {command} {shlex.quote(folder.name)} {flags}".rstrip())
 
 
-def print_data(data: Data, place: str) -> None:
+def print_data(data: Data, source: str) -> None:
     """Print the folder and the contents of a data set."""
     height, width = data.train.images.shape[1:3]
     mean, deviation = (", ".join(f"{value:.4f}" for value in values) for values in data.statistics)
-    print(f"{data.name}: {place}")
+    print(f"{data.name}: {source}")
     print(f"{len(data.train)} training and {len(data.test)} test images of {height}x{width} pixels")
     print(f"{len(data.classes)} classes: {', '.join(data.classes)}")
     print(f"mean {mean}; standard deviation {deviation}")
@@ -156,9 +156,9 @@ def print_triage(
 
     counts, rule = count_faults(verdicts), rule_of(verdicts)
     if as_json:
-        found = {**counts, "same_as": list(same), "accuracy": [asdict(view) for view in views], "rule": asdict(rule)}
-        found["verdicts"] = [{**asdict(verdict), "rule": verdict.rule.name} for verdict in verdicts]
-        print(json.dumps(found, indent=2))
+        result = {**counts, "same_as": list(same), "accuracy": [asdict(view) for view in views], "rule": asdict(rule)}
+        result["verdicts"] = [{**asdict(verdict), "rule": verdict.rule.name} for verdict in verdicts]
+        print(json.dumps(result, indent=2))
         return
     print(f"{file}: {counted(counts['errors'], 'mistake')}")
     if same:
@@ -170,7 +170,7 @@ def print_triage(
     print("Accuracy, with its 95% interval:")
     for view in views:
         print(f"  {view}")
-    clearest = sorted((one for one in verdicts if one.fault == "model"), key=lambda one: one.nets_wrong or 0)[:3]
+    clearest = sorted((item for item in verdicts if item.fault == "model"), key=lambda item: item.nets_wrong or 0)[:3]
     if clearest:
         print("Worth a look first:")
     for verdict in clearest:

@@ -56,17 +56,19 @@ class Predict:
         explainer = Explainer(seefar.adapt(run.model), replace(settings, grid=grid))
         with showing(self.output.progress) as shown:
             read = read_pictures(self.pictures, run.image_size, run.recipe.fit, progress=shown)
-            found = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
+            explained = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
             figures = _figure_paths(folder, read.names)
-            for number, (one, figure) in enumerate(zip(found, figures, strict=True)):
-                save_figure(seefar.plot_picture(one), figure)
-                shown.update("drawing pictures", number + 1, len(found))
+            for number, (picture, figure) in enumerate(zip(explained, figures, strict=True)):
+                save_figure(seefar.plot_picture(picture), figure)
+                shown.update("drawing pictures", number + 1, len(explained))
         if self.output.json:
-            rows = [{**one.summary(), "figure": str(figure)} for one, figure in zip(found, figures, strict=True)]
+            rows = [
+                {**picture.summary(), "figure": str(figure)} for picture, figure in zip(explained, figures, strict=True)
+            ]
             print(json.dumps({"pictures": rows, "unreadable": read.bad}, indent=2))
         else:
-            for one, figure in zip(found, figures, strict=True):
-                print_prediction(one, figure)
+            for picture, figure in zip(explained, figures, strict=True):
+                print_prediction(picture, figure)
         if read.bad:
             raise unreadable(read.bad, len(read.bad) + len(read.names))
 
@@ -90,8 +92,7 @@ class Audit:
     """Audit a classifier that was trained elsewhere, or only its predictions: page and tables in a run folder."""
 
     pictures: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURES")]
-    """A folder by class, or a CSV file of paths and labels; all pictures are evaluated, or those of test/ if it exists.
-    Also cifar10 or shapes."""
+    """Folder by class, CSV file of paths and labels, cifar10 or shapes. If test/ exists, only it is evaluated."""
     predictions: Path | None = None
     """File of predictions: .csv with file name and predicted class, or a column for each class; .json, .npy or .npz."""
     model: str | None = None
@@ -101,8 +102,7 @@ class Audit:
     classes: tuple[str, ...] = ()
     """Names of the classes in the order of the model. Default: those of the pictures, in alphabetical order."""
     image_size: int | tuple[int, int] | None = None
-    """Height and width in pixels to which pictures are resized, or one number for both. Default: the model's; a model
-    without a recorded size needs this flag. Without a model: 128."""
+    """Height and width in pixels of resized pictures, or one number. Default: the model's; without a model, 128."""
     fit: FitName = "crop"
     data_dir: DataDir = None
     device: Device = "auto"
@@ -134,22 +134,22 @@ class Audit:
         print_result(result, self.output.json)
 
 
-def load_model(place: str) -> Any:
-    """What a function of a Python file returns, `FILE.py:FUNCTION`; the file is run as a module of its own."""
-    path, _, function = place.rpartition(":")
+def load_model(source: str) -> Any:
+    """The model that a function of a Python file returns, `FILE.py:FUNCTION`; the file is executed as a module."""
+    path, _, function = source.rpartition(":")
     file = Path(path).expanduser()
     spec = importlib.util.spec_from_file_location(file.stem, file) if file.suffix == ".py" and file.is_file() else None
     if spec is None or spec.loader is None:
-        raise ChoiceError(f"--model must be FILE.py:FUNCTION of a file that exists (got {place}).")
+        raise ChoiceError(f"--model must be FILE.py:FUNCTION of a file that exists (got {source}).")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(file.parent.resolve()))  # for modules in the same folder
     try:
         spec.loader.exec_module(module)
     finally:
         sys.path.pop(0)
-    if not callable(found := getattr(module, function, None)):
+    if not callable(factory := getattr(module, function, None)):
         raise ChoiceError(f"{file} has no function {function!r}, which would return the model.")
-    return found if hasattr(found, "state_dict") else found()
+    return factory if hasattr(factory, "state_dict") else factory()
 
 
 @dataclass(frozen=True)
@@ -235,12 +235,11 @@ class Triage:
     notes: Path | None = None
     """Notes exported from the report as CSV: adds the accuracy with the corrected labels."""
     data_dir: Path | None = None
-    """Folder of CIFAR-10 and the reference data. Default: the environment variable SEEFAR_DATA, else the user's cache
-    folder."""
+    """Folder of CIFAR-10 and the reference data. Default: the variable SEEFAR_DATA, else the user's cache folder."""
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        from seefar.data.notes import correct_labels
+        from seefar.data.folder import correct_labels
         from seefar.data.reference import CLASSES
         from seefar.evaluation.given import read_predictions
         from seefar.evaluation.triage import accuracy_views
@@ -259,12 +258,13 @@ class Triage:
             corrected = correct_labels(test, self.notes).labels
             meaning = f"with {counted(int((corrected != test.labels).sum()), 'label')} corrected by {self.notes.name}"
             views.append(replace(accuracy_views(corrected, predicted)[0], name="corrected labels", meaning=meaning))
-        same = [net for net, is_same in zip(reference.nets, reference.same_answers(predicted), strict=True) if is_same]
+        is_same = reference.same_predictions(predicted)
+        same = [name for name, equal in zip(reference.nets, is_same, strict=True) if equal]
         print_triage(self.file, verdicts, views, same, self.output.json)
         if self.name is not None:
             common: dict[str, Any] = {"data_dir": self.data_dir, "progress": progress, "command": ["seefar", *words]}
-            kept = seefar.audit(data, self.file, name=self.name, neighbours=False, **common)
-            print(kept.run.folder.report, file=sys.stderr if self.output.json else sys.stdout)
+            result = seefar.audit(data, self.file, name=self.name, neighbours=False, **common)
+            print(result.run.folder.report, file=sys.stderr if self.output.json else sys.stdout)
 
 
 @dataclass(frozen=True)

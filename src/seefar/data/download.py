@@ -58,10 +58,10 @@ def read_checked(path: Path, checksum: str, name: str) -> bytes:
         content = read_bytes(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): {again}, or choose another folder.") from error
-    found = _hash(checksum, content).hexdigest()
-    if found != checksum:
+    actual = _hash(checksum, content).hexdigest()
+    if actual != checksum:
         raise DataError(
-            f"{path} is not the official file: its checksum must be {checksum} (got {found}, {len(content):,} bytes). "
+            f"{path} is not the official file: its checksum must be {checksum} (got {actual}, {len(content):,} bytes). "
             f"It is damaged or a different file; {again}."
         )
     return content
@@ -92,10 +92,10 @@ def download(file: Remote, path: Path, progress: Progress) -> None:
     """
     damaged = ""
     if path.exists():
-        found = _file_hash(file.checksum, path)
-        if found == file.checksum:
+        actual = _file_hash(file.checksum, path)
+        if actual == file.checksum:
             return
-        damaged = f"The file there is damaged or a different one: its checksum is {found}.\n"
+        damaged = f"The file there is damaged or a different one: its checksum is {actual}.\n"
     import requests
 
     part = path.with_name(f"{path.name}.part")
@@ -104,12 +104,12 @@ def download(file: Remote, path: Path, progress: Progress) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             transfer(url, part, file.size, progress)
-            found = _file_hash(file.checksum, part)
-            if found == file.checksum:
+            actual = _file_hash(file.checksum, part)
+            if actual == file.checksum:
                 os.replace(part, path)
                 return
             part.unlink()  # the next address starts from the first byte
-            failures.append(f"{url}: a different file (its checksum is {found})")
+            failures.append(f"{url}: a different file (its checksum is {actual})")
         except requests.ConnectionError:  # whose text is a paragraph of class names
             failures.append(f"{url}: no connection")
         except OSError as error:
@@ -117,7 +117,7 @@ def download(file: Remote, path: Path, progress: Progress) -> None:
     tried = "\n  ".join(failures)
     raise DataError(
         f"{path} could not be downloaded (its checksum must be {file.checksum}):\n  {tried}\n{damaged}"
-        f"Try again to resume, or put the file at {path} by hand."
+        f"Try again to resume, or copy the file to {path}."
     )
 
 

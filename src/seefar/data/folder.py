@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,6 @@ import numpy as np
 from seefar.choices import Fit
 from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, ImageSize, Split, both
-from seefar.data.notes import correct_labels
 from seefar.data.pictures import (
     FOREIGN,
     OTHER_PROGRAMS,
@@ -47,6 +47,8 @@ SEED = 0
 FORM = "4"
 """Part of the cache key: raise it when the conversion of pictures changes."""
 CORRECTIONS = "notes.csv"
+NOTES = ["index", "tag", "new_label", "note"]
+"""Columns of the notes that the report exports."""
 CACHED = 8
 """Decoded data sets in the cache; the least recently used is deleted first."""
 
@@ -54,7 +56,8 @@ CACHED = 8
 class File(NamedTuple):
     """One picture file: its name relative to the data folder, the name of its class, its bytes, and two times in ns.
 
-    These are of the last change of its content, and of any change, which no program can set (on Windows its creation).
+    The times are those of the last change of its content, and of the last change of any kind, which no program can set
+    (on Windows that of its creation).
     """
 
     name: str
@@ -100,10 +103,10 @@ def load_folder(
     if odd := [printable(name) for name in layout.classes if name not in number_of]:
         raise DataError(f"The classes must be {', '.join(names[:20])} (got {', '.join(odd)}).")
     if len(names) < 2 or not layout.test:
-        found = ", ".join(map(printable, layout.classes)) or "none"
+        class_names = ", ".join(map(printable, layout.classes)) or "none"
         raise DataError(
             f"{folder} must have pictures of at least two classes, in one folder (not a link) for each or with a "
-            f"label for each (got {found})."
+            f"label for each (got {class_names})."
         )
     trained, tested = ({file.label for file in part} for part in (layout.train, layout.test))
     if classes is None and trained and trained != tested:
@@ -128,6 +131,33 @@ def load_folder(
         for note in notes:
             shown.line(f"{printable(str(folder))}: {note}")
     return Data(str(folder), train, test, tuple(notes))
+
+
+def correct_labels(split: Split, notes: str | Path) -> Split:
+    """The split with the labels that a file of notes, CSV with `NOTES`, corrects; `new_label` may be empty.
+
+    Raises:
+        DataError: the columns differ, an index or a class does not exist, or an image occurs twice.
+    """
+    rows = read_table(notes)
+    if rows[:1] != [NOTES]:
+        raise DataError(f"{notes} must have the columns {','.join(NOTES)}: export the notes from the report.")
+    labels, seen, numbers = split.labels.copy(), set(), {str(index): index for index in range(len(split))}
+    for number, row in enumerate(rows[1:], 2):
+        where = f"{notes}, line {number}"
+        if row[0] not in numbers:
+            raise DataError(f"{where}: an index from 0 to {len(split) - 1} is required (got {row[0][:20]!r}).")
+        index, name = numbers[row[0]], row[2]
+        if name[:1] == "'" and name[1:].startswith(("=", "+", "-", "@", "\t", "\r")):
+            name = name[1:]  # without the apostrophe that keeps spreadsheets from evaluating it as a formula
+        if name and name not in split.classes:
+            raise DataError(f"{where}: {name!r} is not a class; the classes are {', '.join(split.classes)}.")
+        if index in seen:
+            raise DataError(f"{where}: image {index} occurs twice: keep one of its lines.")
+        seen.add(index)
+        if name:
+            labels[index] = split.classes.index(name)
+    return replace(split, labels=labels)
 
 
 def read_layout(folder: Path, to_judge: bool = False) -> Layout:
@@ -166,8 +196,8 @@ def read_layout(folder: Path, to_judge: bool = False) -> Layout:
 def read_labels(table: Path, to_judge: bool = False) -> Layout:
     """Find the classes and pictures of a CSV file with one line for each picture: its path, and its label.
 
-    The column of the paths is the first with a file of the CSV's folder in the last line; that of the labels is called
-    `label` or `class`, or is the only other one.
+    The column of paths is the first one whose last line names a file of the CSV's folder. The column of labels is
+    called `label` or `class`, or is the only other one.
     """
     rows = read_table(table)
     paths = [n for n, cell in enumerate(rows[-1]) if cell and (table.parent / cell).is_file()] if rows else []
@@ -194,8 +224,8 @@ def read_labels(table: Path, to_judge: bool = False) -> Layout:
 
 
 def _file(folder: Path, name: str, label: str) -> File:
-    about = (folder / name).stat()
-    return File(name, label, about.st_size, (about.st_mtime_ns, about.st_ctime_ns))
+    status = (folder / name).stat()
+    return File(name, label, status.st_size, (status.st_mtime_ns, status.st_ctime_ns))
 
 
 def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
@@ -238,10 +268,10 @@ def _class_folders(folder: Path, skipped: Counter[str]) -> list[Path]:
     inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
     inside = [path for path in inside if os.path.isdir(path)]  # false for a link to itself
     folders = [path for path in inside if not path.is_symlink()]
-    found = [path for path in folders if path.name.lower() not in OTHER_PROGRAMS]
+    chosen = [path for path in folders if path.name.lower() not in OTHER_PROGRAMS]
     skipped["links to folders"] += len(inside) - len(folders)
-    skipped[FOREIGN] += len(folders) - len(found)
-    return found
+    skipped[FOREIGN] += len(folders) - len(chosen)
+    return chosen
 
 
 def _part_files(folder: Path, part: Path, skipped: Counter[str]) -> list[File]:
@@ -249,13 +279,14 @@ def _part_files(folder: Path, part: Path, skipped: Counter[str]) -> list[File]:
     beside = (path for path in part.iterdir() if path.name[0] != "." and path != folder / CORRECTIONS)
     skipped["outside the class folders"] += sum(path.is_file() for path in beside)
     files: list[File] = []
-    for label, place in sorted((unicodedata.normalize("NFC", p.name), p) for p in _class_folders(part, skipped)):
-        found = find_pictures(place, skipped)
-        regular = [path for path in found if path.is_file()]
-        skipped["broken links or not regular files"] += len(found) - len(regular)
+    for label, class_folder in sorted((unicodedata.normalize("NFC", p.name), p) for p in _class_folders(part, skipped)):
+        pictures = find_pictures(class_folder, skipped)
+        regular = [path for path in pictures if path.is_file()]
+        skipped["broken links or not regular files"] += len(pictures) - len(regular)
         if not regular:
             raise DataError(
-                f"{part.name}/{printable(place.name)} in {folder} holds no picture: add some, or remove the folder."
+                f"{part.name}/{printable(class_folder.name)} in {folder} holds no picture: add some, or remove the "
+                "folder."
             )
         files += [_file(folder, path.relative_to(folder).as_posix(), label) for path in regular]
     return files
@@ -296,11 +327,11 @@ def _decoded(
     stem = cache / key.hexdigest()[:40]
     pixels, record = stem.with_suffix(".raw"), stem.with_suffix(".json")
     with suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: decode again
-        about = read_json(record)
-        if about["checksum"] == _checksum(pixels):
+        recorded = read_json(record)
+        if recorded["checksum"] == _checksum(pixels):
             with suppress(OSError):
                 os.utime(record)
-            return _mapped(pixels, shape), tuple(map(str, about["notes"]))
+            return _mapped(pixels, shape), tuple(map(str, recorded["notes"]))
     with suppress(RunError, OSError):  # the disk is full or read-only: keep the pictures in memory
         with written_beside(pixels) as beside, beside.open("r+b") as decoded:
 
@@ -346,8 +377,8 @@ def _decode(
 
     def read(numbers: Sequence[int], scale: tuple[float, float] | None, stage: str) -> None:
         bad = []
-        found = read_all([folder / files[number].name for number in numbers], size, fit, scale)
-        for done, (number, picture) in enumerate(zip(numbers, found, strict=True), 1):
+        pictures = read_all([folder / files[number].name for number in numbers], size, fit, scale)
+        for done, (number, picture) in enumerate(zip(numbers, pictures, strict=True), 1):
             if isinstance(picture, DataError):
                 bad.append(str(picture))
                 continue
@@ -363,9 +394,9 @@ def _decode(
     read(range(len(files)), None, "reading pictures")
     notes = []
     for floats in (False, True):
-        wide = {number: found for number, found in values.items() if found.floats == floats}
+        wide = {number: value for number, value in values.items() if value.floats == floats}
         if wide:
-            lows, highs = zip(*((found.low, found.high) for found in wide.values()), strict=True)
+            lows, highs = zip(*((value.low, value.high) for value in wide.values()), strict=True)
             scale = full_scale(Values(floats, min(lows), max(highs)))
             read([number for number in wide if full_scale(wide[number]) != scale], scale, "scaling pictures")
             notes.append(f"{counted(len(wide), 'picture')}: {describe_scale(scale, floats)}")

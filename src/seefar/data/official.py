@@ -122,11 +122,11 @@ def load_official(
         return read_batches(find_batches(home, official, shown), official)
 
 
-def read_fashion(place: Path, official: Official = FASHION_MNIST, progress: Progress = SILENT) -> Data:
-    """Read and check the four files in `place`, which are downloaded if one is missing."""
-    if not all((place / name).exists() for name in official.files):
-        official.fetch(place, progress)
-    arrays = [_read_idx(read_checked(place / name, md5, official.name)) for name, md5 in official.files.items()]
+def read_fashion(folder: Path, official: Official = FASHION_MNIST, progress: Progress = SILENT) -> Data:
+    """Read and check the four files in `folder`, which are downloaded if one is missing."""
+    if not all((folder / name).exists() for name in official.files):
+        official.fetch(folder, progress)
+    arrays = [_read_idx(read_checked(folder / name, md5, official.name)) for name, md5 in official.files.items()]
     splits = []
     for images, labels in (arrays[:2], arrays[2:]):
         bordered = np.pad(images, ((0, 0), (BORDER, BORDER), (BORDER, BORDER)))
@@ -145,16 +145,16 @@ def find_batches(folder: Path, official: Official = CIFAR10, progress: Progress 
     """The folder with CIFAR's batch files; they are unpacked from the archive, or downloaded first, if missing."""
     if any((folder / name).is_file() for name in official.files):
         return folder
-    place = folder / official.folder
-    if not place.exists():
+    batches = folder / official.folder
+    if not batches.exists():
         official.fetch(folder, progress)
-        unpack(folder / next(iter(official.downloads)), place, official)
-    return place
+        unpack(folder / next(iter(official.downloads)), batches, official)
+    return batches
 
 
-def unpack(archive: Path, place: Path, official: Official = CIFAR10) -> None:
+def unpack(archive: Path, target: Path, official: Official = CIFAR10) -> None:
     """Write the batch files of a checked archive, and no other, into a folder that gets its name at the end."""
-    beside = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         beside.mkdir(parents=True)
         with tarfile.open(archive) as tar:
@@ -162,9 +162,9 @@ def unpack(archive: Path, place: Path, official: Official = CIFAR10) -> None:
                 member = tar.extractfile(f"{official.folder}/{name}")  # bytes of one file: the archive chooses no path
                 assert member is not None
                 (beside / name).write_bytes(member.read())
-        os.replace(beside, place)
+        os.replace(beside, target)
     except OSError as error:
-        if not place.exists():  # another process may have unpacked it in the meantime
+        if not target.exists():  # another process may have unpacked it in the meantime
             raise DataError(
                 f"{archive} cannot be unpacked ({error}): make room, or make its folder writable."
             ) from error
@@ -172,13 +172,13 @@ def unpack(archive: Path, place: Path, official: Official = CIFAR10) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def read_batches(place: Path, official: Official = CIFAR10) -> Data:
-    """Read and check CIFAR's batch files in `place`; the checksums guarantee the form of the content."""
+def read_batches(folder: Path, official: Official = CIFAR10) -> Data:
+    """Read and check CIFAR's batch files in `folder`; the checksums guarantee the form of the content."""
 
     def read(name: str) -> Mapping[bytes, Any]:
-        content = read_checked(place / name, official.files[name], official.name)
-        found: Mapping[bytes, Any] = BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
-        return found
+        content = read_checked(folder / name, official.files[name], official.name)
+        batch: Mapping[bytes, Any] = BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
+        return batch
 
     splits = []
     meta, *names = official.files
@@ -199,7 +199,7 @@ class BatchUnpickler(pickle.Unpickler):
     """Allows only the names that an array of numbers needs, so no other code can run."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The thing of that name, if a batch may use it."""
+        """The object of that name, if a batch may use it."""
         allowed = {
             ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
             ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its name since numpy 2

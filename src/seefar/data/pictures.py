@@ -34,7 +34,7 @@ FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "TGA",
 """The formats that are read: their header gives the size of the picture, and Pillow decodes them in C, outside of
 Python's lock. Variants with a decoder in Python, such as plain PPM, are refused: a small file could take minutes."""
 LARGEST_PIXELS = 50_000_000
-"""A compressed file of less than a megabyte can hold as many; decoded, each takes up to 8 bytes."""
+"""The most pixels of a picture: a compressed file below a megabyte can hold as many, of up to 8 bytes each."""
 SCANNED_PIXELS = 40 * LARGEST_PIXELS
 """Pixels of all scans of a progressive JPEG: about two seconds. Usual ones have 10 scans."""
 LARGEST_BYTES = 1 << 29
@@ -122,7 +122,7 @@ def picture_suffixes() -> frozenset[str]:
 
 
 def read_picture(
-    place: Place | bytes, size: ImageSize = 32, fit: Fit = "crop", scale: tuple[float, float] | None = None
+    source: Place | bytes, size: ImageSize = 32, fit: Fit = "crop", scale: tuple[float, float] | None = None
 ) -> Picture:
     """One picture of any size and mode as uint8 (H, W, 3) RGB.
 
@@ -130,7 +130,7 @@ def read_picture(
     scaled to 8; transparency is laid on grey; the result is resized with antialiasing (Lanczos).
 
     Args:
-        place: a file, its content, or a picture in memory.
+        source: a file, its content, or a picture in memory.
         size: height and width of the result in pixels, or one number for both.
         fit: `crop` cuts out the largest centred part of the result's shape; `pad` keeps everything, on grey; `stretch`
             changes the proportions.
@@ -142,12 +142,12 @@ def read_picture(
     """
     from PIL import Image, UnidentifiedImageError
 
-    name = "the picture" if isinstance(place, bytes) or is_in_memory(place) else printable(str(place))
+    name = "the picture" if isinstance(source, bytes) or is_in_memory(source) else printable(str(source))
     try:
-        if is_in_memory(place):
-            picture = place.copy() if isinstance(place, Image.Image) else Image.fromarray(np.asarray(place))
+        if is_in_memory(source):
+            picture = source.copy() if isinstance(source, Image.Image) else Image.fromarray(np.asarray(source))
             return _converted(picture, size, fit, scale)
-        content = place if isinstance(place, bytes) else read_bytes(expanded(cast(str, place)), LARGEST_BYTES)
+        content = source if isinstance(source, bytes) else read_bytes(expanded(cast(str, source)), LARGEST_BYTES)
         try:
             return _decoded(content, size, fit, scale)
         except _BROKEN:  # perhaps only of the comments or the colour profile of a PNG
@@ -161,17 +161,17 @@ def read_picture(
         raise DataError(f"{name} has too many pixels to be read safely ({error}).") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{name} cannot be read as a picture (its content is none of {', '.join(sorted(_formats()))}, or of a "
-            "variant that is decoded slowly): convert it to PNG."
+            f"{name} cannot be read as a picture (its content is not {', '.join(sorted(_formats()))}, or a variant "
+            "that decodes slowly): convert it to PNG."
         ) from error
     except _BROKEN as error:
         reason = getattr(error, "strerror", None) or printable(str(error)) or type(error).__name__
         raise DataError(f"{name} cannot be read as a picture ({reason}).") from error
 
 
-def is_in_memory(place: object) -> bool:
+def is_in_memory(source: object) -> bool:
     """Whether it is a picture of Pillow or an array."""
-    return hasattr(place, "__array_interface__") or isinstance(place, np.ndarray)
+    return hasattr(source, "__array_interface__") or isinstance(source, np.ndarray)
 
 
 def _decoded(content: bytes, size: ImageSize, fit: Fit, scale: tuple[float, float] | None) -> Picture:
@@ -192,9 +192,9 @@ def _decoded(content: bytes, size: ImageSize, fit: Fit, scale: tuple[float, floa
 def _count_scans(content: bytes) -> int:
     """Scans of a JPEG, from marker to marker up to its end: thumbnails before and films behind it are none."""
     scans, at = 0, 2
-    while (found := _MARKER.search(content, at)) and found[0] != b"\xff\xd9":
-        scans += found[0] == b"\xff\xda"
-        at = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+    while (marker := _MARKER.search(content, at)) and marker[0] != b"\xff\xd9":
+        scans += marker[0] == b"\xff\xda"
+        at = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
     return scans
 
 
@@ -259,30 +259,30 @@ def read_pictures(
     named = [cast(Place, places)] if single or not hasattr(places, "__iter__") else list(cast(Sequence[Place], places))
     if not named:
         raise DataError("There is no picture: pass at least one file or folder.")
-    found: dict[str, Place] = {}
+    sources: dict[str, Place] = {}
     names, pictures, bad = [], [], []
-    for number, place in enumerate(named, 1):
-        if is_in_memory(place):
-            found[f"picture {number}"] = place
-        elif not isinstance(place, str | os.PathLike):
+    for number, source in enumerate(named, 1):
+        if is_in_memory(source):
+            sources[f"picture {number}"] = source
+        elif not isinstance(source, str | os.PathLike):
             raise DataError(
                 "Pictures must be files, folders, pictures of Pillow, or uint8 arrays (H, W, 3) "
-                f"(got a {type(place).__name__}): pass one of these, or a list of them."
+                f"(got a {type(source).__name__}): pass one of these, or a list of them."
             )
-        elif (path := expanded(os.fspath(place))).is_dir():
+        elif (path := expanded(os.fspath(source))).is_dir():
             inside = find_pictures(path, Counter())
-            found.update((str(file), file) for file in inside)
+            sources.update((str(file), file) for file in inside)
             if not inside:
-                bad.append(f"{printable(str(place))} is a folder without pictures.")
+                bad.append(f"{printable(str(source))} is a folder without pictures.")
         else:
-            found[str(path)] = path
-    for done, (name, picture) in enumerate(zip(found, read_all(list(found.values()), size, fit), strict=True), 1):
+            sources[str(path)] = path
+    for done, (name, picture) in enumerate(zip(sources, read_all(list(sources.values()), size, fit), strict=True), 1):
         if isinstance(picture, DataError):
             bad.append(str(picture))
         else:
             pictures.append(picture)
             names.append(os.fsencode(name).decode("utf-8", "replace"))
-        progress.update("reading pictures", done, len(found))
+        progress.update("reading pictures", done, len(sources))
     return PictureFiles(tuple(names), tuple(pictures), tuple(bad))
 
 
@@ -291,9 +291,9 @@ def read_all(
 ) -> Iterator[Picture | DataError]:
     """The pictures, read in threads, in their order; for each that cannot be read, its error."""
 
-    def read(place: Place) -> Picture | DataError:
+    def read(source: Place) -> Picture | DataError:
         try:
-            return read_picture(place, size, fit, scale)
+            return read_picture(source, size, fit, scale)
         except DataError as error:
             return error
 
@@ -304,12 +304,12 @@ def read_all(
             yield from pool.map(read, places[start : start + PART])
 
 
-def unreadable(bad: Sequence[str], count: int, place: str = "") -> DataError:
-    """The error that names all files that cannot be read at once; `place` is where they are, such as ` in pets`."""
+def unreadable(bad: Sequence[str], count: int, folder: str = "") -> DataError:
+    """The error that names all files that cannot be read at once; `folder` is where they are, such as ` in pets`."""
     more = f"\n  and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
     lines = "\n  ".join(bad[:NAMED])
     return DataError(
-        f"{len(bad)} of {count} files{place} cannot be read as pictures:\n  {lines}{more}\nRepair or remove them."
+        f"{len(bad)} of {count} files{folder} cannot be read as pictures:\n  {lines}{more}\nRepair or remove them."
     )
 
 
@@ -425,21 +425,21 @@ def _reduced(picture: Image, least: int) -> Image:
 
 
 def find_pictures(folder: Path, skipped: Counter[str]) -> list[Path]:
-    """The pictures of a folder and of those within it, by name; visible files that are none are counted by reason."""
+    """The pictures of a folder and of those within it, by name; other visible files are counted by reason."""
 
     def refuse(error: OSError) -> None:
         raise error
 
-    found = []
-    for place, folders, files in os.walk(folder, onerror=refuse):
+    pictures = []
+    for parent, folders, files in os.walk(folder, onerror=refuse):
         visible = [name for name in folders if name[0] != "."]
         folders[:] = [name for name in visible if name.lower() not in OTHER_PROGRAMS]
         skipped[FOREIGN] += len(visible) - len(folders)
-        skipped["links to folders"] += sum(Path(place, name).is_symlink() for name in folders)
-        for path in (Path(place, name) for name in files if name[0] != "."):
+        skipped["links to folders"] += sum(Path(parent, name).is_symlink() for name in folders)
+        for path in (Path(parent, name) for name in files if name[0] != "."):
             suffix = path.suffix.lower()
             if suffix in picture_suffixes():
-                found.append(path)
+                pictures.append(path)
             else:
                 skipped[printable(suffix) or "without an ending"] += 1
-    return sorted(found)
+    return sorted(pictures)

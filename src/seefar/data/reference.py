@@ -55,7 +55,7 @@ class Source:
 
 @cache
 def reference_sources() -> tuple[Source, Source, Source]:
-    """Where people's choices, checked label errors and published predictions are from."""
+    """The sources of human labels, checked label errors and published predictions."""
     listed = (resources.files("seefar.data") / "published_predictions.sha256").read_text(encoding="utf-8")
     folder = "model_predictions/original_predictions"
     published = {f"{NETS}/{name}": (f"{folder}/{name}", sha) for sha, name in map(str.split, listed.splitlines())}
@@ -92,7 +92,7 @@ class Reference:
         counts: int64 (N, K), how many people chose each class.
         confirmed: int64 (N,), how many of five checkers confirmed the given label and no other; -1: nobody checked it.
         suggested: int64 (N,), the other class that the checkers were offered; -1: nobody checked it.
-        answers: int64 (M, N), the class each network predicts.
+        predictions: int64 (M, N), the class each network predicts.
         labels_sha256: see the function `labels_sha256`; of the labels in the order that the arrays are in.
     """
 
@@ -100,7 +100,7 @@ class Reference:
     confirmed: NDArray[np.int64]
     suggested: NDArray[np.int64]
     nets: tuple[str, ...]
-    answers: NDArray[np.int64]
+    predictions: NDArray[np.int64]
     classes: tuple[str, ...]
     labels_sha256: str
 
@@ -121,9 +121,9 @@ class Reference:
         """Where fewer than three of the five checkers confirmed the label, bool (N,)."""
         return (self.confirmed >= 0) & (self.confirmed < 3)
 
-    def same_answers(self, predicted: Labels) -> NDArray[np.bool_]:
-        """Which networks predict exactly these classes, int (N,), so are the evaluated model itself: bool (M,)."""
-        return np.asarray((self.answers == predicted).all(1))
+    def same_predictions(self, predicted: Labels) -> NDArray[np.bool_]:
+        """Which networks predict exactly these classes, int (N,), and so are the evaluated model itself: bool (M,)."""
+        return np.asarray((self.predictions == predicted).all(1))
 
     def check_labels(self, labels: Labels) -> None:
         """Refuse labels of other images, or in another order."""
@@ -174,13 +174,13 @@ def read_reference(paths: Mapping[str, Path]) -> Reference:
         confirmed[check["id"]] = check["mturk"]["given"]
         suggested[check["id"]] = check["our_guessed_label"]
     nets = sorted(name for name in paths if name.startswith(NETS))
-    answers = [read_json(paths[name]) for name in nets]
+    predictions = [read_json(paths[name]) for name in nets]
     return Reference(
         counts,
         confirmed,
         suggested,
         tuple(Path(name).name.removesuffix("_predictions.json") for name in nets),
-        np.asarray(answers, dtype=np.int64),
+        np.asarray(predictions, dtype=np.int64),
         CLASSES,
         OFFICIAL_LABELS,
     )
@@ -200,14 +200,14 @@ def find_files(
     """
     home = default_folder() if folder is None else folder
     home = home.parent if home.name == "cifar-10-batches-py" else home
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for source in sources or reference_sources():
         address = f"{host}/{source.repository}/{source.commit}"
         files = {name: Remote((f"{address}/{at}",), sha, LARGEST_BYTES) for name, (at, sha) in source.files.items()}
         for name in files:
             places = [home / name, default_folder() / name]
-            found[name] = next((place for place in places if place.exists()), places[0])
-        missing = {name: file for name, file in files.items() if not found[name].exists()}
+            paths[name] = next((path for path in places if path.exists()), places[0])
+        missing = {name: file for name, file in files.items() if not paths[name].exists()}
         if missing:
             lacks = (
                 f"{home} lacks {counted(len(missing), 'file')} of the reference data, such as {next(iter(missing))}: "
@@ -222,5 +222,5 @@ def find_files(
             except (DataError, RunError) as error:
                 raise DataError(f"{error} {lacks}") from error
         for name, file in files.items():
-            read_checked(found[name], file.checksum, "reference")
-    return found
+            read_checked(paths[name], file.checksum, "reference")
+    return paths

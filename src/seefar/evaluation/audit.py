@@ -6,28 +6,30 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from seefar.choices import BUILT_IN, DeviceName, Fit
+from seefar.choices import BUILT_IN, DeviceName, Fit, InferencePrecision
 from seefar.data import load_data
 from seefar.data.images import Data, ImageSize, Split, as_image_size, check_classes
-from seefar.errors import ChoiceError, DataError, RunError
+from seefar.errors import ChoiceError, DataError, RunError, printable
+from seefar.evaluation.evaluate import Evaluation
 from seefar.evaluation.given import find_predictions, read_predictions
 from seefar.evaluation.predictions import Predictions
 from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress, showing
 from seefar.runs.files import read_bytes, read_json, write_text
-from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.folder import RunFolder, find_run, next_folder
 from seefar.runs.provenance import provenance
 from seefar.runs.store import Store
 from seefar.training.history import HistoryRow
-from seefar.training.run import Run, load_run
+from seefar.training.recipe import Recipe
+from seefar.training.run import Run, load_for, load_run
 
 PREDICTED_SIZE = 128
 """Height and width to which pictures of a folder are resized where only their predictions are known."""
@@ -35,7 +37,7 @@ PREDICTED_SIZE = 128
 
 @dataclass(frozen=True)
 class Source:
-    """What an audit evaluates; the same sources have the same folder. What there is none of is empty.
+    """What an audit evaluates; the same sources have the same folder. A field without a value is empty.
 
     `pictures` is the name or path of the data set; `model` the classifier in words, since no code is loaded from here;
     `run` the run folder whose network it is; `predictions` their file or a description.
@@ -90,6 +92,18 @@ class Audit:
         """Height and width of the pictures in pixels, or one number for both."""
         return self.source.image_size
 
+    def cautions(self, evaluation: Evaluation, test: Split) -> list[str]:
+        """One sentence each about a model at chance, and about predictions passed that are not those of the model."""
+        lines, own = list(evaluation.metrics.cautions), evaluation.predictions.predicted
+        if self.given is not None and (differs := np.flatnonzero(self.given.predicted != own)).size:
+            files = test.files or tuple(f"image {number}" for number in range(len(own)))
+            lines.append(
+                f"The model and the predictions differ in {differs.size} of {len(own)} pictures, first in "
+                f"{printable(files[differs[0]])}: all results are those of the model. Size, crop and normalisation of "
+                "the pictures may differ."
+            )
+        return lines
+
     def save(self, store: Store, command: Sequence[str]) -> None:
         """Write `audit.json` into a folder that is locked, if it differs; a new folder gets its manifest."""
         path, text = self.folder.audit, json.dumps(asdict(self.source) | {"fingerprint": self.fingerprint}, indent=2)
@@ -109,13 +123,11 @@ def audit_folder(source: Source, name: str | Path | None) -> RunFolder:
 
     A `RunError` if the named folder has another source. Nothing is written.
     """
-    if name is not None:
-        folder = find_run(name)
-        if conflict := _conflict(folder, source):
-            raise RunError(f"{conflict} Choose another name.")
-        return folder
-    names = ("audit" if number == 1 else f"audit-{number}" for number in count(1))
-    return next(folder for folder in map(find_run, names) if _conflict(folder, source) is None)
+    if name is None:
+        return next_folder("audit", lambda folder: _conflict(folder, source))
+    if conflict := _conflict(find_run(name), source):
+        raise RunError(f"{conflict} Choose another name.")
+    return find_run(name)
 
 
 def _conflict(folder: RunFolder, source: Source) -> str | None:
@@ -134,10 +146,10 @@ def load_audit(folder: RunFolder, device: DeviceName = "auto", with_model: bool 
     A `RunError` if there is no audit, `audit.json` is damaged, or the run is missing.
     """
     try:
-        about = read_json(folder.audit, follow=False)
-        fingerprint = str(about.pop("fingerprint"))
-        size, classes = about.pop("image_size"), check_classes(about.pop("classes"))
-        texts: Any = {name: str(value) for name, value in about.items()}
+        record = read_json(folder.audit, follow=False)
+        fingerprint = str(record.pop("fingerprint"))
+        size, classes = record.pop("image_size"), check_classes(record.pop("classes"))
+        texts: Any = {name: str(value) for name, value in record.items()}
         source = Source(**texts, classes=classes, image_size=as_image_size(size))
     except FileNotFoundError as error:
         raise RunError(f"{folder} is not an audit, since {folder.audit.name} is missing: choose another.") from error
@@ -147,6 +159,34 @@ def load_audit(folder: RunFolder, device: DeviceName = "auto", with_model: bool 
     if model is not None and weights_fingerprint(model) != fingerprint:
         model = None  # the run was trained again
     return Audit(folder, source, fingerprint, model)
+
+
+def open_finished(
+    name: RunFolder | str | Path,
+    data: str | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    device: DeviceName = "auto",
+    precision: InferencePrecision | None = None,
+    progress: Progress | None = None,
+) -> tuple[Run | Audit, Data]:
+    """A finished training or an audit, and its data: those that it was made with, or the data set called `data`."""
+    folder = find_run(name)
+    if not folder.audit.exists():
+        run: Run | Audit = load_run(folder, device, precision)
+    elif precision == "bfloat16":
+        raise ChoiceError(f"precision must be float32 for {folder}, an audit (got bfloat16): leave it out.")
+    else:
+        run = load_audit(folder, device)
+    return run, data_of(run.source if isinstance(run, Audit) else run.recipe, data, data_dir, progress)
+
+
+def data_of(origin: Recipe | Source, name: str | None, data_dir: str | Path | None, progress: Progress | None) -> Data:
+    """The data of a training or an audit, or the data set called `name`."""
+    if isinstance(origin, Recipe):
+        return load_for(origin, data_dir, name, progress=progress)
+    options: dict[str, Any] = {"classes": origin.classes, "to_judge": True, "progress": progress}
+    return load_data(name or origin.pictures, data_dir, origin.image_size, origin.fit, **options)
 
 
 def prepare_audit(

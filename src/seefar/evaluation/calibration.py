@@ -70,8 +70,8 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """The calibration of which `dataclasses.asdict` gave these values, also after a passage through JSON."""
-        bins = (ReliabilityBin(**{**one, "interval": tuple(one["interval"])}) for one in values["bins"])
+        """The calibration from the values of its `dataclasses.asdict`, also if they were read from JSON."""
+        bins = (ReliabilityBin(**{**row, "interval": tuple(row["interval"])}) for row in values["bins"])
         ece, brier = (Estimate(values[name]["value"], tuple(values[name]["interval"])) for name in ("ece", "brier"))
         return cls(**{**values, "bins": tuple(bins), "ece": ece, "brier": brier})
 

@@ -65,8 +65,9 @@ class RunPair:
 class Comparison:
     """Two or more runs on the same n images, `images` of each class, with one pair for every two runs.
 
-    `shared` are the mistakes of all runs, `shared_by_chance` their expected number if within each class they were
-    independent. The first run's mistakes are `luck` if another run does not make them, else `settled`: indices.
+    `shared` are the mistakes that all runs have in common, and `shared_by_chance` is the number expected if the
+    mistakes were independent within each class. The first run's mistakes are `luck` if another run does not make them,
+    else `settled`: indices.
     """
 
     n: int
@@ -87,7 +88,7 @@ class Comparison:
 
 
 def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[str, ...]) -> Comparison:
-    """Compare two or more runs, by name their predicted classes, int (N,), with the labels, int (N,), of K classes.
+    """Compare two or more runs: predicted classes by name of the run, int (N,), and labels, int (N,), of K classes.
 
     A `DataError` if there are fewer than two runs, no image, or predictions of another number of images.
     """

@@ -138,7 +138,7 @@ class MistakeAnalysis:
                 {**asdict(pair), "first": self.classes[pair.first], "second": self.classes[pair.second]}
                 for pair in self.pairs[:MOST_PAIRS]
             ],
-            "slices": [asdict(one) for one in self.slices],
+            "slices": [asdict(row) for row in self.slices],
             "seeds": self.seeds,
         }
 
@@ -155,32 +155,32 @@ class MistakeAnalysis:
     @property
     def findings(self) -> list[Finding]:
         """Notable results: a model at chance, doubtful labels, the most confused pair, slices that differ."""
-        found = [Finding(text) for text in self.cautions]
+        findings = [Finding(text) for text in self.cautions]
         if self.seeds:
             mean, spread = statistics.mean(self.seeds), statistics.stdev(self.seeds)
             text = f"{len(self.seeds)} seeds: accuracy {mean:.2%} on average, standard deviation {spread:.2%}"
-            found.append(Finding(text))
+            findings.append(Finding(text))
         issues = self.issues.issues if self.issues and self.trusts_model else ()
         if issues:
             text = (
                 "1 label may be wrong: that" if len(issues) == 1 else f"{len(issues)} labels may be wrong, first that"
             )
-            found.append(Finding(f"{text} of image {issues[0].index}: {issues[0].sentence}", {"set": "label issue"}))
+            findings.append(Finding(f"{text} of image {issues[0].index}: {issues[0].sentence}", {"set": "label issue"}))
         for pair in self.pairs[:1]:
-            one, other = self.classes[pair.first], self.classes[pair.second]
+            first, second = self.classes[pair.first], self.classes[pair.second]
             text = (
-                f"most confused: {one} predicted as {other} {counted(pair.first_as_second, 'time')}, {other} as {one} "
-                f"{counted(pair.second_as_first, 'time')}, {pair.share:.0%} of all mistakes"
+                f"most confused: {first} predicted as {second} {counted(pair.first_as_second, 'time')}, {second} as "
+                f"{first} {counted(pair.second_as_first, 'time')}, {pair.share:.0%} of all mistakes"
             )
-            found.append(Finding(text, {"true": one, "predicted": other}))
+            findings.append(Finding(text, {"true": first, "predicted": second}))
         for one_slice in self.slices:
             if one_slice.p_holm < SIGNIFICANT:
                 text = (
                     f"{one_slice.name} images: {one_slice.error_rate:.1%} mistakes, elsewhere "
                     f"{one_slice.rest_error_rate:.1%} (p = {one_slice.p_holm:.1g} after Holm's correction)"
                 )
-                found.append(Finding(text, {"set": one_slice.name}))
-        return found
+                findings.append(Finding(text, {"set": one_slice.name}))
+        return findings
 
 
 def analyse_mistakes(
@@ -226,5 +226,5 @@ def analyse_mistakes(
         {name: frozenset(np.flatnonzero(inside).tolist()) for name, (inside, _) in kinds.items()},
         cautions,
         views[0].interval[0] > LEAST_ACCURACY and not cautions,
-        tuple(float((one == labels).mean()) for one in (predicted, *others)) if len(others) else (),
+        tuple(float((labels_of == labels).mean()) for labels_of in (predicted, *others)) if len(others) else (),
     )

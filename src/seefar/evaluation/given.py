@@ -127,8 +127,8 @@ def _match(
     if table.has_titles and (files is not None or cells.shape[1] in (2, num_classes + 1)):
         columns = {at: cells[:, at].tolist() for at in range(cells.shape[1])}
     wanted = [files] if files is not None else [[str(i + first) for i in range(count)] for first in (0, 1)]
-    found = [(at, *_rows(names, own)) for at, names in columns.items() for own in wanted]
-    at, rows, how = max(found, key=lambda one: -one[1].count(-1), default=(-1, [-1] * count, ""))
+    matches = [(at, *_rows(names, own)) for at, names in columns.items() for own in wanted]
+    at, rows, how = max(matches, key=lambda match: -match[1].count(-1), default=(-1, [-1] * count, ""))
     missing = rows.count(-1)
     if files is not None and missing and (missing < count or table.names is not None or _are_pictures(cells)):
         raise ValueError(
@@ -159,13 +159,13 @@ PARTS: dict[str, Callable[[PurePosixPath], str]] = {
 def _rows(names: Sequence[str], files: Sequence[str]) -> tuple[list[int], str]:
     """For each file the row of its name, -1 if it has none, and which parts were compared."""
     best = [-1] * len(files), ""
-    own, there = ([PurePosixPath(name.strip().replace("\\", "/")) for name in part] for part in (files, names))
+    own, listed = ([PurePosixPath(name.strip().replace("\\", "/")) for name in part] for part in (files, names))
     for how, part in PARTS.items():
-        keys, row_of = list(map(part, own)), {part(path): row for row, path in enumerate(there)}
+        keys, row_of = list(map(part, own)), {part(path): row for row, path in enumerate(listed)}
         rows = [row_of.get(key, -1) for key in keys]
         if len(set(keys)) == len(keys) and rows.count(-1) < best[0].count(-1):
-            twice = Counter(map(part, there)) & Counter(dict.fromkeys(keys, 2))
-            key, times = max(twice.items(), key=lambda one: one[1])
+            twice = Counter(map(part, listed)) & Counter(dict.fromkeys(keys, 2))
+            key, times = max(twice.items(), key=lambda item: item[1])
             if times > 1 and -1 not in rows:
                 raise ValueError(f"{printable(key)} occurs more than once.")
             best = rows, f"matched by {how}"
@@ -209,14 +209,14 @@ def _indices(cells: NDArray[Any], names: Sequence[str]) -> NDArray[np.int64]:
     if not any(map(_is_number, names)):
         number_of |= {float(number): number for number in range(len(names))}
     texts = [str(cell).strip().casefold() for cell in cells]
-    found = [number_of.get(text, number_of.get(float(text), -1) if _is_number(text) else -1) for text in texts]
-    if -1 in found:
-        image = found.index(-1)
+    numbers = [number_of.get(text, number_of.get(float(text), -1) if _is_number(text) else -1) for text in texts]
+    if -1 in numbers:
+        image = numbers.index(-1)
         raise ValueError(
             f"its classes must be names ({', '.join(names[:5])}) or integers from 0 to {len(names) - 1} "
             f"(got {printable(str(cells[image]))} for image {image})."
         )
-    return np.array(found, dtype=np.int64)
+    return np.array(numbers, dtype=np.int64)
 
 
 def _is_number(text: str) -> bool:

@@ -47,20 +47,20 @@ class Metrics:
     @property
     def at_chance(self) -> bool:
         """Whether the model is not measurably better than predicting the largest class for every image."""
-        return self.interval[0] <= max(one.n for one in self.classes) / self.n
+        return self.interval[0] <= max(row.n for row in self.classes) / self.n
 
     @property
     def cautions(self) -> list[str]:
         """At most one sentence, about a model whose mistakes carry no information: at chance, or blind to a class."""
-        never = [one for one in self.classes if one.n and one.precision is None]
+        never = [row for row in self.classes if row.n and row.precision is None]
         if self.at_chance:
-            largest = max(self.classes, key=lambda one: one.n)
+            largest = max(self.classes, key=lambda row: row.n)
             return [
                 f"{self.accuracy:.1%} of {self.n:,} predictions are correct, not measurably more than by predicting "
                 f"{largest.name} for every image ({largest.n / self.n:.1%}), so the mistakes carry no information: are "
                 "classes and files in the same order?"
             ]
-        names = ", ".join(f"{one.name} ({one.n} images)" for one in never[:5])
+        names = ", ".join(f"{row.name} ({row.n} images)" for row in never[:5])
         more = f" and {len(never) - 5} more" if len(never) > 5 else ""
         return [f"never predicted: {names}{more}"] if never else []
 
@@ -68,7 +68,7 @@ class Metrics:
 def check_scores(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """The labels, (N,) from 0 to K-1, of scores (N, K), N >= 1, K >= 2; a `DataError` if they are anything else."""
     if scores.ndim != 2 or len(scores) == 0 or scores.shape[1] < 2:
-        raise DataError(f"Scores must be (N, K) for at least one image and two classes; found {scores.shape}.")
+        raise DataError(f"Scores must be (N, K) for at least one image and two classes (got {scores.shape}).")
     return check_labels(labels, *scores.shape)
 
 

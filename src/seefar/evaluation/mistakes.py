@@ -98,12 +98,12 @@ def chosen_classes(
     classes: Sequence[str], true: str | int | None, predicted: str | int | None
 ) -> tuple[int | None, int | None]:
     """The indices of the classes that mistakes are filtered by, None for any; a `DataError` if they are not two."""
-    one, other = (None if name is None else find_class(classes, name) for name in (true, predicted))
-    if one is not None and one == other:
+    first, second = (None if name is None else find_class(classes, name) for name in (true, predicted))
+    if first is not None and first == second:
         raise DataError(
-            f"Images of {classes[one]} predicted as {classes[one]} are not mistakes: choose two different classes."
+            f"Images of {classes[first]} predicted as {classes[first]} are not mistakes: choose two different classes."
         )
-    return one, other
+    return first, second
 
 
 # ---- Confused classes ----
@@ -130,7 +130,7 @@ def count_confusions(confusion: Sequence[Sequence[int]] | NDArray[np.int64]) -> 
     counts = np.array(confusion)
     np.fill_diagonal(counts, 0)
     confusions = [(true, predicted, int(counts[true, predicted])) for true, predicted in np.argwhere(counts).tolist()]
-    return sorted(confusions, key=lambda one: -one[2])
+    return sorted(confusions, key=lambda triple: -triple[2])
 
 
 def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[ConfusedPair]:
@@ -138,12 +138,12 @@ def confused_pairs(labels: Labels, predicted: Labels, num_classes: int) -> list[
     confusion = confusion_matrix(labels, predicted, num_classes)
     sizes, total = confusion.sum(1), int(confusion.sum() - confusion.trace())
     pairs = {}
-    for first, second, there in count_confusions(confusion):
+    for first, second, count in count_confusions(confusion):
         key = (min(first, second), max(first, second))
         if key not in pairs:  # the more frequent direction comes first
             back = int(confusion[second, first])
-            shares = there / int(sizes[first]), back / max(1, int(sizes[second]))
-            pairs[key] = ConfusedPair(first, second, there, back, (there + back) / total, *shares)
+            shares = count / int(sizes[first]), back / max(1, int(sizes[second]))
+            pairs[key] = ConfusedPair(first, second, count, back, (count + back) / total, *shares)
     return [pairs[key] for key in sorted(pairs, key=lambda key: (-pairs[key].share, key))]
 
 
@@ -179,7 +179,7 @@ def measure_slices(chosen: Mapping[str, tuple[Mask, str]], wrong: Mask) -> list[
         n, mistakes = int(inside.sum()), int(wrong[inside].sum())
         rates = mistakes / n, wilson_interval(mistakes, n), float(wrong[~inside].mean())
         slices.append(ErrorSlice(name, meaning, n, mistakes, *rates, *tests[name], corrected[name]))
-    return sorted(slices, key=lambda one: one.p)
+    return sorted(slices, key=lambda row: row.p)
 
 
 def tenths(images: Images) -> dict[str, tuple[Mask, str]]:

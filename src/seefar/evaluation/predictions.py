@@ -97,12 +97,12 @@ class Predictions:
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays. `load` gives back exactly the same."""
-        save_arrays(path, {name: getattr(self, name) for name in _FORM})
+        save_arrays(path, vars(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
         """Read what `save` wrote; a `RunError` if the file is missing, damaged, or holds something else."""
-        arrays = load_arrays(path, _FORM)
+        arrays = load_arrays(path, cls.__dataclass_fields__)
         try:  # a file that was copied from elsewhere has no manifest to check it against
             classes = check_classes(arrays["classes"])
             labels = check_labels(arrays["labels"], len(arrays["logits"]), len(classes))
@@ -116,16 +116,6 @@ def is_one_hot(scores: NDArray[np.floating]) -> bool:
     return bool(((scores == 0) | (scores == 1)).all() and (scores.sum(1) == 1).all())
 
 
-_FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
-    "logits": ("float32", ("N", "K")),
-    "features": ("float32", ("N", "C")),
-    "labels": ("int64", ("N",)),
-    "classes": ("str", ("K",)),
-    "model": ("str", ()),
-    "images": ("str", ()),
-}
-
-
 def predict(
     model: nn.Module | Classifier,
     split: Split,
@@ -136,7 +126,7 @@ def predict(
     """Logits and last-layer features of every image, always in float32.
 
     Args:
-        model: a `ResNet18`, or what else `seefar.adapt` takes or returns, which is used in eval mode.
+        model: a `ResNet18`, or anything that `seefar.adapt` takes or returns, which is used in eval mode.
         split: the images.
         progress: see `seefar.progress`.
         stage: what the progress is called.

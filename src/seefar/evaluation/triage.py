@@ -53,9 +53,9 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
     """
     reference.check_labels(labels)
     predicted = check_labels(predicted, len(labels), len(reference.classes), "predicted")
-    others = (reference.answers == labels).mean(1) > GOOD_ACCURACY
-    others &= ~reference.same_answers(predicted)
-    nets, nets_wrong = int(others.sum()), (reference.answers[others] != labels).sum(0)  # (N,)
+    others = (reference.predictions == labels).mean(1) > GOOD_ACCURACY
+    others &= ~reference.same_predictions(predicted)
+    nets, nets_wrong = int(others.sum()), (reference.predictions[others] != labels).sum(0)  # (N,)
     entropy, doubtful = reference.entropy, reference.label_errors | (reference.majority != labels)
     conditions = [doubtful, entropy > AMBIGUOUS_BITS, nets_wrong >= HARD_NETS]
     faults = np.select(conditions, ["label", "ambiguous", "hard"], "model").tolist()
@@ -102,7 +102,7 @@ def _reasons(reference: Reference, index: int, true: int, predicted: int) -> lis
 
 @dataclass(frozen=True)
 class AccuracyView:
-    """One accuracy on n images of its own, so views must not be compared as if they were of one test set.
+    """The accuracy on one selection of n images; views of different images are not comparable.
 
     `right` of them are predicted as labelled; None for people, of whom many classified each image. `interval` is
     Wilson's 95% interval, for people that of a mean over images.
@@ -121,7 +121,7 @@ class AccuracyView:
 
 
 def accuracy_views(labels: Labels, predicted: Labels, reference: Reference | None = None) -> list[AccuracyView]:
-    """The accuracy on different images, if there are any. Arguments as `triage`.
+    """The accuracy on different selections of the images, where they exist. Arguments as `triage`.
 
     `as labelled`: all images. With a reference also `without label errors`: without the labels that fewer than three of
     five checkers confirmed; `where people agree`: only images for which everybody chose the label; and `people`: the
@@ -232,9 +232,9 @@ def find_label_issues(
     return LabelIssues(tuple(issues), thresholds)
 
 
-def issue_columns(found: LabelIssues) -> dict[str, dict[int, object]]:
+def issue_columns(issues: LabelIssues) -> dict[str, dict[int, object]]:
     """Columns for `mistakes.csv`, column -> {index: value}: `label_issue`, the rank from 1, and `label_margin`."""
     return {
-        "label_issue": {one.index: rank for rank, one in enumerate(found.issues, start=1)},
-        "label_margin": {one.index: round(one.margin, 4) for one in found.issues},
+        "label_issue": {issue.index: rank for rank, issue in enumerate(issues.issues, start=1)},
+        "label_margin": {issue.index: round(issue.margin, 4) for issue in issues.issues},
     }

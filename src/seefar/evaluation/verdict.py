@@ -101,19 +101,19 @@ def count_faults(verdicts: Sequence[Verdict]) -> dict[str, int]:
 def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
     """Columns for `mistakes.csv`: column -> {index: value}; a column without any value is left out."""
     values: dict[str, Callable[[Verdict], object]] = {
-        "fault": lambda one: one.fault,
-        "fault_rule": lambda one: one.rule.name,
-        "people": lambda one: one.people,
-        "people_true": lambda one: one.people_true,
-        "people_predicted": lambda one: one.people_predicted,
-        "people_entropy": lambda one: None if one.entropy is None else round(one.entropy, 4),
-        "checkers_confirmed": lambda one: one.confirmed,
-        "nets": lambda one: one.nets,
-        "nets_wrong": lambda one: one.nets_wrong,
-        "fault_reason": lambda one: one.sentence,
+        "fault": lambda verdict: verdict.fault,
+        "fault_rule": lambda verdict: verdict.rule.name,
+        "people": lambda verdict: verdict.people,
+        "people_true": lambda verdict: verdict.people_true,
+        "people_predicted": lambda verdict: verdict.people_predicted,
+        "people_entropy": lambda verdict: None if verdict.entropy is None else round(verdict.entropy, 4),
+        "checkers_confirmed": lambda verdict: verdict.confirmed,
+        "nets": lambda verdict: verdict.nets,
+        "nets_wrong": lambda verdict: verdict.nets_wrong,
+        "fault_reason": lambda verdict: verdict.sentence,
     }
     columns = {
-        name: {one.index: value for one in verdicts if (value := value_of(one)) is not None}
+        name: {verdict.index: value for verdict in verdicts if (value := value_of(verdict)) is not None}
         for name, value_of in values.items()
     }
     return {name: column for name, column in columns.items() if column}
@@ -124,7 +124,7 @@ def fault_columns(verdicts: Sequence[Verdict]) -> dict[str, dict[int, object]]:
 
 @dataclass(frozen=True, eq=False)
 class OtherRuns:
-    """What runs of the same recipe with other seeds, by the names of their folders, predict: classes, int64 (R, N)."""
+    """Predicted classes, int64 (R, N), of R runs of one recipe with other seeds, and the names of their folders."""
 
     names: tuple[str, ...]
     predicted: NDArray[np.int64]
@@ -136,7 +136,7 @@ class OtherRuns:
     @classmethod
     def load(cls, path: Path) -> OtherRuns:
         """Read what `save` wrote."""
-        arrays = load_arrays(path, {"names": ("str", ("R",)), "predicted": ("int64", ("R", "N"))})
+        arrays = load_arrays(path, ("names", "predicted"))
         return cls(tuple(arrays["names"].tolist()), arrays["predicted"])
 
 

@@ -88,7 +88,6 @@ class Explainer:
 
     classifier: Classifier
     settings: MapSettings
-    done: dict[int, Maps] = field(default_factory=dict)  # what `three_maps` gave, (3, h, w), for some mistakes by index
 
     @cached_property
     def with_random_weights(self) -> Explainer:
@@ -107,8 +106,8 @@ class Explainer:
             stored, *both_classes = (fill(part[rows], chosen.batch) for part in (images, *classes))
             if chosen.layer is None and chosen.method in ("gradcam", "hirescam"):
                 # The same maps, from one forward pass.
-                found = class_maps(self.classifier, stored, chosen.cells, force=True)
-                maps = [found.of(of) for of in both_classes]
+                all_maps = class_maps(self.classifier, stored, chosen.cells, force=True)
+                maps = [all_maps.of(of) for of in both_classes]
             else:
                 places = {"layer": chosen.layer, "cells": chosen.cells, "force": True}
                 maps = [METHODS[chosen.method](self.classifier, stored, of, **places) for of in both_classes]
@@ -189,7 +188,7 @@ def explain(
     The explanation has the highest loss first.
 
     Args:
-        model: a `ResNet18`, or what else `seefar.adapt` takes or returns.
+        model: a `ResNet18`, or anything that `seefar.adapt` takes or returns.
         split: the images.
         predictions: of this model on this split, see `seefar.predict`.
         mistakes: which to explain, see `seefar.find_mistakes`; default: all.
@@ -250,11 +249,11 @@ def explain_in_parts(
     todo = _not_yet_known(ranked, mistakes, known)
     with showing(progress) as shown:
         explainer = Explainer(classifier, settings)
-        grid = _measure_grid(explainer, split, ranked, shown) if known is None else known.grid
+        grid, maps = _measure_grid(explainer, split, ranked, shown) if known is None else (known.grid, {})
         explainer = replace(explainer, settings=replace(settings, grid=grid))
-        explanation = _explain_part(explainer, split, predictions, []) if known is None else known
+        explanation = _explain_part(explainer, split, predictions, [], maps) if known is None else known
         for rows in _parts(len(todo), split):
-            more = _explain_part(explainer, split, predictions, todo[rows])
+            more = _explain_part(explainer, split, predictions, todo[rows], maps)
             explanation = _join(explanation, more, ranked)
             shown.update("explaining mistakes", len(explanation) - len(known or ()), len(todo))
             yield explanation
@@ -265,14 +264,16 @@ def explain_in_parts(
         yield explanation
 
 
-def _explain_part(explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake]) -> Explanation:
-    """The explanation of mistakes that are explained together, in their order."""
+def _explain_part(
+    explainer: Explainer, split: Split, predictions: Predictions, mistakes: list[Mistake], maps: dict[int, Maps]
+) -> Explanation:
+    """The explanation of mistakes that are explained together, in their order; `maps` see `_three_maps`."""
     index, classes = _arrays_of(mistakes)
-    before = np.array([(one.confidence, one.true_probability) for one in mistakes]).reshape(-1, 2)
+    before = np.array([(mistake.confidence, mistake.true_probability) for mistake in mistakes]).reshape(-1, 2)
     masks = None if split.masks is None else split.masks[index]
-    maps = _three_maps(explainer, split, mistakes)
-    found = explainer.explain_part(split.images[index], classes, before, index, masks, maps)
-    predicted, true, hidden, repairs, health = found
+    three = _three_maps(explainer, split, mistakes, maps)
+    explained = explainer.explain_part(split.images[index], classes, before, index, masks, three)
+    predicted, true, hidden, repairs, health = explained
     settings = explainer.settings
     return Explanation(
         mistakes=mistakes,
@@ -321,31 +322,36 @@ def _parts(count: int, split: Split) -> list[slice]:
 
 def _arrays_of(mistakes: list[Mistake]) -> tuple[NDArray[np.int64], Classes]:
     """Data set indices, predicted and true classes of n mistakes, int64 (n,) each."""
-    rows = np.array([(one.index, one.predicted, one.true) for one in mistakes], dtype=np.int64).reshape(-1, 3)
+    rows = np.array([(mistake.index, mistake.predicted, mistake.true) for mistake in mistakes], dtype=np.int64).reshape(
+        -1, 3
+    )
     return rows[:, 0], (rows[:, 1], rows[:, 2])
 
 
-def _three_maps(explainer: Explainer, split: Split, mistakes: list[Mistake]) -> Maps:
-    """`Explainer.three_maps` of mistakes, without computing again what is done."""
-    index, classes = _arrays_of([one for one in mistakes if one.index not in explainer.done])
+def _three_maps(explainer: Explainer, split: Split, mistakes: list[Mistake], maps: dict[int, Maps]) -> Maps:
+    """`Explainer.three_maps` of mistakes; those in `maps`, (3, h, w) by index, are not computed again."""
+    index, classes = _arrays_of([mistake for mistake in mistakes if mistake.index not in maps])
     new = explainer.three_maps(split.images[index], classes)
-    maps = {**explainer.done, **dict(zip(index.tolist(), new.swapaxes(0, 1), strict=True))}
-    return np.stack([maps[one.index] for one in mistakes], axis=1) if mistakes else new
+    maps = {**maps, **dict(zip(index.tolist(), new.swapaxes(0, 1), strict=True))}
+    return np.stack([maps[mistake.index] for mistake in mistakes], axis=1) if mistakes else new
 
 
-def _measure_grid(explainer: Explainer, split: Split, ranked: list[Mistake], shown: Progress) -> Grid:
-    """Where the cells are: measured for the dense twin, on the mistakes of highest loss, whichever are explained."""
+def _measure_grid(
+    explainer: Explainer, split: Split, ranked: list[Mistake], shown: Progress
+) -> tuple[Grid, dict[int, Maps]]:
+    """Where the cells are: measured for the dense twin, on the mistakes of highest loss; and the maps of these."""
+    maps: dict[int, Maps] = {}
     if explainer.settings.layer is not None or not ranked:
-        return explainer.settings.grid
+        return explainer.settings.grid, maps
     measured = ranked[:MOST_MAPS]
     for rows in _parts(len(measured), split):
         index, classes = _arrays_of(measured[rows])
-        maps = explainer.three_maps(split.images[index], classes)
-        explainer.done.update(zip(index.tolist(), maps.swapaxes(0, 1), strict=True))
-        shown.update("measuring the positions of cells", len(explainer.done), len(measured))
-    first, second, mirrored = _three_maps(explainer, split, measured)
+        new = explainer.three_maps(split.images[index], classes)
+        maps.update(zip(index.tolist(), new.swapaxes(0, 1), strict=True))
+        shown.update("measuring the positions of cells", len(maps), len(measured))
+    first, second, mirrored = _three_maps(explainer, split, measured, maps)
     size = split.images.shape[1], split.images.shape[2]
-    return find_origin(first - second, mirrored, size, explainer.settings.grid)
+    return find_origin(first - second, mirrored, size, explainer.settings.grid), maps
 
 
 def _not_yet_known(
@@ -364,10 +370,10 @@ def _not_yet_known(
     return [by_index[index] for index in dict.fromkeys(wanted) if index not in explained]
 
 
-def _join(one: Explanation, other: Explanation, ranked: list[Mistake]) -> Explanation:
+def _join(first: Explanation, second: Explanation, ranked: list[Mistake]) -> Explanation:
     """Two explanations of different mistakes as one, highest loss first."""
-    parts: dict[str, Any] = {name: np.concatenate((getattr(one, name), getattr(other, name))) for name in ARRAYS}
-    parts |= {name: getattr(one, name) + getattr(other, name) for name in TABLES}
-    joined = replace(one, **parts)
+    parts: dict[str, Any] = {name: np.concatenate((getattr(first, name), getattr(second, name))) for name in ARRAYS}
+    parts |= {name: getattr(first, name) + getattr(second, name) for name in TABLES}
+    joined = replace(first, **parts)
     rank = {mistake.index: number for number, mistake in enumerate(ranked)}
     return joined.of(sorted(joined.mistakes, key=lambda mistake: rank[mistake.index]))

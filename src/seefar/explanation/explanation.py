@@ -102,26 +102,25 @@ class Explanation:
 
         Mistakes, repairs, health badges and settings are JSON in UTF-8, the array `about`.
         """
-        about = {name: getattr(self, name) for name in _PLAIN}
-        about["grid"] = asdict(self.grid)
-        about.update({name: [asdict(one) for one in getattr(self, name)] for name in TABLES})
-        arrays = {name: getattr(self, name) for name in _FORM if name not in ("index", "about")}
+        values = {name: getattr(self, name) for name in _PLAIN}
+        values["grid"] = asdict(self.grid)
+        values.update({name: [asdict(row) for row in getattr(self, name)] for name in TABLES})
+        arrays = {name: getattr(self, name) for name in (*ARRAYS, "damaged")}
         arrays["index"] = np.array([mistake.index for mistake in self.mistakes], dtype=np.int64)
-        arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+        arrays["about"] = np.frombuffer(json.dumps(values).encode(), dtype=np.uint8)
         save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
         """Read what `save` wrote; a `RunError` if the file is missing or damaged."""
-        arrays: dict[str, Any] = load_arrays(path, _FORM)
-        del arrays["index"]
-        about = parse_json(arrays.pop("about").tobytes())
-        about["classes"] = tuple(about["classes"])
-        about["grid"] = Grid(**{**about["grid"], "cells": tuple(about["grid"]["cells"])})
-        about["mistakes"] = [Mistake(**row) for row in about["mistakes"]]
-        about["repairs"] = [Repair(**{**row, "box": tuple(row["box"])}) for row in about["repairs"]]
-        about["health"] = [Health(row["badge"], tuple(row["reasons"])) for row in about["health"]]
-        return cls(**arrays, **about)
+        arrays: dict[str, Any] = load_arrays(path, (*ARRAYS, "damaged", "about"))
+        values = parse_json(arrays.pop("about").tobytes())
+        values["classes"] = tuple(values["classes"])
+        values["grid"] = Grid(**{**values["grid"], "cells": tuple(values["grid"]["cells"])})
+        values["mistakes"] = [Mistake(**row) for row in values["mistakes"]]
+        values["repairs"] = [Repair(**{**row, "box": tuple(row["box"])}) for row in values["repairs"]]
+        values["health"] = [Health(row["badge"], tuple(row["reasons"])) for row in values["health"]]
+        return cls(**arrays, **values)
 
 
 ARRAYS = ("contrast", "predicted", "true", "hidden")
@@ -129,12 +128,3 @@ ARRAYS = ("contrast", "predicted", "true", "hidden")
 TABLES = ("mistakes", "repairs", "health")
 """Attributes with an entry for each mistake."""
 _PLAIN = ("classes", "method", "layer", "cells", "hide", "model", "images")
-_FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
-    "index": ("int64", ("M",)),
-    "contrast": ("float32", ("M", "h", "w")),
-    "predicted": ("float32", ("M", "h", "w")),
-    "true": ("float32", ("M", "h", "w")),
-    "hidden": ("bool", ("M", "H", "W")),
-    "damaged": ("bool", ("R",)),
-    "about": ("uint8", ("B",)),
-}

@@ -56,37 +56,23 @@ class Neighbours:
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` of plain arrays, from which `load` restores the same."""
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in _FORM if hasattr(self, name)}
-        for name in _DUPLICATE:
-            values = [getattr(duplicate, name) for duplicate in self.duplicates]
-            arrays[f"duplicate_{name}"] = np.array(values, dtype=_FORM[f"duplicate_{name}"][0])
+        arrays = {name: value for name, value in vars(self).items() if name != "duplicates"}
+        for name, kind in _DUPLICATE.items():
+            arrays[f"duplicate_{name}"] = np.array([getattr(one, name) for one in self.duplicates], kind)
         save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Neighbours:
-        """Read what `save` wrote; a `RunError` if the file is missing, damaged, or holds other arrays."""
-        arrays = load_arrays(path, _FORM)
+        """Read what `save` wrote; a `RunError` if the file is missing or damaged."""
+        plain = [name for name in cls.__dataclass_fields__ if name != "duplicates"]
+        arrays: dict[str, Any] = load_arrays(path, (*plain, *(f"duplicate_{name}" for name in _DUPLICATE)))
         columns = [arrays.pop(f"duplicate_{name}").tolist() for name in _DUPLICATE]
         duplicates = tuple(Duplicate(*row) for row in zip(*columns, strict=True))
-        plain: dict[str, Any] = {name: array.item() if array.ndim == 0 else array for name, array in arrays.items()}
-        return cls(**plain, duplicates=duplicates)
+        values = {name: array.item() if array.ndim == 0 else array for name, array in arrays.items()}
+        return cls(**values, duplicates=duplicates)
 
 
-_DUPLICATE = ("index", "training", "likeness", "mirrored")
-_FORM: dict[str, tuple[str, tuple[int | str, ...]]] = {
-    "index": ("int64", ("M",)),
-    "of_predicted": ("int64", ("M", COUNT)),
-    "of_true": ("int64", ("M", COUNT)),
-    "distance_predicted": ("float64", ("M", COUNT)),
-    "distance_true": ("float64", ("M", COUNT)),
-    "duplicate_index": ("int64", ("D",)),
-    "duplicate_training": ("int64", ("D",)),
-    "duplicate_likeness": ("float64", ("D",)),
-    "duplicate_mirrored": ("bool", ("D",)),
-    "model": ("str", ()),
-    "training": ("str", ()),
-    "images": ("str", ()),
-}
+_DUPLICATE = {"index": "int64", "training": "int64", "likeness": "float64", "mirrored": "bool"}
 
 
 def find_neighbours(predictions: Predictions, training: Predictions | None, data: Data) -> Neighbours:

@@ -85,13 +85,13 @@ class Trial:
         return np.asarray(self.logits.argmax(1), dtype=np.int64)
 
     def outcome(self, number: int, true: int) -> Outcome:
-        """What hiding did to the prediction for one of the images, whose true class is `true`."""
+        """The effect of hiding on the prediction for one image, whose true class is `true`."""
         if not self.changed[number]:
             return "stays"
         return "repaired" if self.predicted[number] == true else "other"
 
     def of(self, rows: slice) -> Trial:
-        """The same of some of the images."""
+        """The same for some of the images."""
         return Trial(self.pixels[rows], self.share[rows], self.logits[rows], self.first_change[rows])
 
 
@@ -158,20 +158,20 @@ def occlude_progressively(
             break
         hidden = ranks[left] < round(tried * ranks[0].size)
         parts = [predict(hide(images[left[rows]], hidden[rows], how)) for rows in slices(len(left))]
-        found = np.concatenate(parts)
+        tried_logits = np.concatenate(parts)
         if tried == SHARES[0]:
-            logits = np.zeros((len(images), found.shape[1]), np.float32)
-        predicted = found.argmax(1)
+            logits = np.zeros((len(images), tried_logits.shape[1]), np.float32)
+        predicted = tried_logits.argmax(1)
         reached = predicted != before[left] if goal is None else predicted == goal[left]
         better = reached | np.isinf(first_change[left])  # only the goal replaces the first change
-        pixels[left[better]], share[left[better]], logits[left[better]] = hidden[better], tried, found[better]
+        pixels[left[better]], share[left[better]], logits[left[better]] = hidden[better], tried, tried_logits[better]
         first_change[left] = np.minimum(first_change[left], np.where(predicted != before[left], tried, np.inf))
         left = left[~reached]
     return Trial(pixels, share, logits, first_change)
 
 
 def slices(count: int, size: int = BATCH) -> list[slice]:
-    """All of `count` rows, `size` at a time."""
+    """Slices that cover `count` rows, `size` at a time."""
     return [slice(start, start + size) for start in range(0, count, size)]
 
 
@@ -181,7 +181,7 @@ def control_steps(index: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
     Drawn from the data set index of each image alone: a step by rank of loss would change with the last bits of the
     weights.
     """
-    steps = [np.random.default_rng((Stream.SHIFT, int(one))).integers(1, pixels) for one in index]
+    steps = [np.random.default_rng((Stream.SHIFT, int(number))).integers(1, pixels) for number in index]
     return np.array(steps, dtype=np.int64)
 
 
@@ -225,7 +225,7 @@ class Repair:
     least: Outcome = "stays"
 
     def sentence(self, predicted: int, classes: Sequence[str]) -> str:
-        """What hiding the evidence did, in three facts: the prediction then, the first one's fall, the control."""
+        """The effect of hiding the evidence: the new prediction, the drop of the first class, and the control."""
         fall = f"{self.predicted_before:.0%} \N{RIGHTWARDS ARROW} {self.predicted_after:.0%}"
         if self.outcome == "stays":
             after = f"still {classes[predicted]}, {fall}."
@@ -251,11 +251,11 @@ def find_repairs(
     """
     top, control = occlusion.top, occlusion.shifted
     evidence = evidence_inside(contrast, top.pixels, grid)
-    found = []
+    repairs = []
     for i, after in enumerate(np.exp(log_softmax(top.logits))):
         answer, class_ = int(after.argmax()), int(true[i])
         rows, columns = (np.flatnonzero(top.pixels[i].any(axis)) for axis in (1, 0))
-        found.append(
+        repairs.append(
             Repair(
                 outcome=top.outcome(i, class_),
                 share=float(top.share[i]),
@@ -272,7 +272,7 @@ def find_repairs(
                 least=occlusion.least.outcome(i, class_),
             )
         )
-    return found
+    return repairs
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def explain_pictures(
     shown: Progress,
 ) -> list[PicturePrediction]:
     """The predictions of pictures that are already read; see `predict_pictures`."""
-    found: list[PicturePrediction] = []
+    predictions: list[PicturePrediction] = []
     for rows in slices(len(pictures)):
         images = np.stack([picture.image for picture in pictures[rows]])
         logits = explainer.logits(images)
@@ -178,7 +178,7 @@ def explain_pictures(
         index = np.zeros(len(images), np.int64)
         maps, others, hidden, repairs, health = explainer.explain_part(images, (first, second), before, index)
         for i, (name, picture) in enumerate(zip(names[rows], pictures[rows], strict=True)):
-            found.append(
+            predictions.append(
                 PicturePrediction(
                     file=name,
                     picture=picture,
@@ -198,5 +198,5 @@ def explain_pictures(
                     hide=explainer.settings.hide,
                 )
             )
-        shown.update("explaining pictures", len(found), len(pictures))
-    return found
+        shown.update("explaining pictures", len(predictions), len(pictures))
+    return predictions

@@ -1,8 +1,8 @@
-"""Class activation maps: Grad-CAM, Grad-CAM++, HiResCAM, LayerCAM; all classes at once; the contrast of two classes.
+"""Maps: Grad-CAM, Grad-CAM++, HiResCAM, LayerCAM, integrated gradients; all classes; the contrast of two classes.
 
-They differ in how the gradient of the class's logit weighs the activations. At the last stage of a `ResNet18`, whose
-global average enters a linear layer, Grad-CAM and HiResCAM are the same map, CAM (Zhou et al. 2015, arXiv 1512.04150),
-and it is exact: the mean over the cells that enter the logit, plus the bias, is the logit.
+The first four differ in how the gradient of the class's logit weighs the activations. At the last stage of a
+`ResNet18`, whose global average enters a linear layer, Grad-CAM and HiResCAM are the same map, CAM (Zhou et al. 2015,
+arXiv 1512.04150), and it is exact: the mean over the cells that enter the logit, plus the bias, is the logit.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from seefar.model.resnet import STAGES, ResNet18
 MapMethod = Callable[..., Maps]
 """A function with the arguments of `seefar.gradcam`."""
 EPSILON = 1e-12
+STEPS = 50
+"""Steps of integrated gradients: with 12, a planted patch was found for 91% of 150 images, not 97%."""
 
 
 def gradcam(
@@ -45,12 +47,12 @@ def gradcam(
     finite the map is zero. The network keeps its mode and gets no hook and no `.grad`.
 
     Args:
-        model: a `ResNet18`, or what else `seefar.adapt` takes or returns.
+        model: a `ResNet18`, or anything that `seefar.adapt` takes or returns.
         images: uint8 (N, H, W, 3), or float (N, 3, H, W) in 0 to 1; one picture, or a list of pictures of one size.
         classes: the class indices to explain, int (N,), or one for all; default: the predicted ones.
         layer: a submodule that gives (N, C, h, w), (N, h, w, C) or tokens (N, T, C), or its name, such as `layer3`.
             Default: the last stage of the dense twin of a `ResNet18`, which has the same weights and finer cells; of
-            another network that of `Classifier.find_layer`.
+            another network that of `Classifier.map_layer`.
         cells: cells on a side of a `ResNet18`'s default layer: 8, 16 or 32 for 32-pixel images; default 8.
         force: also give a map of 5x5 cells or fewer.
 
@@ -159,14 +161,53 @@ def layercam(
     return compute_maps(formula, model, images, classes, layer, cells=cells, force=force)
 
 
+def integrated_gradients(
+    model: nn.Module | Classifier,
+    images: Pictures,
+    classes: ArrayLike | None = None,
+    layer: str | nn.Module | None = None,
+    *,
+    cells: int | None = None,
+    force: bool = False,
+) -> Maps:
+    """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) of the pixels, averaged over cells.
+
+    The path leads from a picture of the image's mean colour to the image, in `STEPS` steps. Where the cells divide the
+    image evenly, the mean of the map is the difference of the two logits, apart from the error of the steps. Good for:
+    transformers, whose attention moves information to other tokens before the last layers. The layer sets only the size
+    of the map. It takes `STEPS` times as long as the other methods. Arguments as `gradcam`.
+
+    Examples:
+        >>> import numpy as np, seefar
+        >>> integrated_gradients(seefar.ResNet18(width=2), np.zeros((2, 32, 32, 3), np.uint8), 3).shape
+        (2, 8, 8)
+    """
+    classifier = adapt(model)
+
+    def formula(at: Captured) -> Tensor:
+        baseline = at.inputs.mean((2, 3), keepdim=True)  # (n, 3, 1, 1)
+        total = torch.zeros_like(at.inputs)
+        with torch.enable_grad():
+            for step in range(STEPS):
+                picture = baseline + (step + 0.5) / STEPS * (at.inputs - baseline)  # the midpoint of each step
+                picture.requires_grad_()
+                score = classifier.forward(picture).gather(1, at.classes[:, None]).sum()
+                total += torch.autograd.grad(score, picture)[0]
+        pixels = (total / STEPS * (at.inputs - baseline)).sum(1, keepdim=True)  # (n, 1, H, W)
+        return F.adaptive_avg_pool2d(pixels * pixels[0].numel(), at.activations.shape[2:])[:, 0]
+
+    return compute_maps(formula, classifier, images, classes, layer, cells=cells, force=force)
+
+
 METHODS: dict[str, MapMethod] = {
     "gradcam": gradcam,
     "gradcam++": gradcam_plus_plus,
     "hirescam": hirescam,
     "layercam": layercam,
+    "integrated_gradients": integrated_gradients,
 }
 """The methods by the names that `--method` takes."""
-IN_LOGITS = ("gradcam", "hirescam", "layercam")  # the values of the other methods have no unit
+IN_LOGITS = ("gradcam", "hirescam", "layercam", "integrated_gradients")  # the other method's values have no unit
 
 
 @dataclass(frozen=True)

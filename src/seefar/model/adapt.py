@@ -86,15 +86,11 @@ class Classifier:
 
     def layer_name(self, layer: str | nn.Module) -> str:
         """The name of a layer that is given by name or as the module itself; a `ChoiceError` if there is none."""
-        layers, kind = self.layers, type(self.network).__name__
-        if isinstance(layer, nn.Module):
-            names = [name for name, module in layers.items() if module is layer]
-            if not names:
-                raise ChoiceError(f"The {type(layer).__name__} that was passed is not part of the {kind}.")
-            return names[0]
-        if layer not in layers:
-            raise ChoiceError(f"{kind} has no layer {layer!r}: pass {list_layers(self.network)}.")
-        return layer
+        names = [name for name, module in self.layers.items() if layer in (name, module)]
+        if not names:
+            kind, which = type(self.network).__name__, repr(layer) if isinstance(layer, str) else type(layer).__name__
+            raise ChoiceError(f"{kind} has no layer {which}: pass {list_layers(self.network)}.")
+        return names[0]
 
     def inputs(self, images: Pictures) -> Tensor:
         """The network's input, on its device and in its float type: pictures resized and normalised, (N, C, H, W).
@@ -375,10 +371,7 @@ def _to_module(model: object) -> nn.Module:
         raise ChoiceError(f"The {type(network).__name__} is on the meta device, without numbers: load its weights.")
     if any(tensor.is_inference() for tensor in tensors):  # no gradient can pass through these, but through copies
         with torch.inference_mode(False):
-            copies = {id(tensor): tensor.detach().clone() for tensor in network.buffers()}
-            for own in network.parameters():
-                copies[id(own)] = nn.Parameter(own.detach().clone(), own.requires_grad)
-            return copy.deepcopy(network, copies)
+            return copy.deepcopy(network)
     return network
 
 

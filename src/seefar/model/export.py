@@ -71,8 +71,8 @@ def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image
         )
     assert program is not None
     exported = program.model_proto
-    about = {"classes": json.dumps(list(classes)), "image_size": str(image_size), "made by": "seefar"}
-    onnx.helper.set_model_props(exported, about)
+    metadata = {"classes": json.dumps(list(classes)), "image_size": str(image_size), "made by": "seefar"}
+    onnx.helper.set_model_props(exported, metadata)
     onnx.checker.check_model(exported)
     with written_beside(path) as beside:
         beside.write_bytes(exported.SerializeToString())

@@ -82,19 +82,19 @@ def true_float32() -> Iterator[None]:
     exact: str | bool
     if hasattr(backends.cudnn, "conv"):  # torch 2.9 and later; reading the older flag beside this one would raise
         name, exact = "fp32_precision", "ieee"
-        places = [backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul]
+        switches = [backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul]
     else:
         name, exact = "allow_tf32", False
-        places = [backends.cudnn, backends.cuda.matmul]
-    before = [(place, getattr(place, name)) for place in places]
-    rounding = [(place, value) for place, value in before if value not in (exact, "none")]
-    for place, _ in rounding:
-        setattr(place, name, exact)
+        switches = [backends.cudnn, backends.cuda.matmul]
+    before = [(backend, getattr(backend, name)) for backend in switches]
+    rounding = [(backend, value) for backend, value in before if value not in (exact, "none")]
+    for backend, _ in rounding:
+        setattr(backend, name, exact)
     try:
         yield
     finally:
-        for place, value in rounding:
-            setattr(place, name, value)
+        for backend, value in rounding:
+            setattr(backend, name, value)
 
 
 @contextmanager

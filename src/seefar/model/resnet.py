@@ -58,17 +58,17 @@ class Normalize(nn.Module):
 
 
 def _check_images(images: object) -> None:
-    found = f"a {type(images).__name__}"
+    actual = f"a {type(images).__name__}"
     if isinstance(images, Tensor):
-        found = f"{images.dtype} {tuple(images.shape)}"
+        actual = f"{images.dtype} {tuple(images.shape)}"
         if images.dtype == torch.uint8 and images.ndim == 4 and images.shape[3] == 3:
             return
         if images.is_floating_point() and images.ndim == 4 and images.shape[1] == 3:
             low, high = images.aminmax() if images.numel() else (0.0, 1.0)
             if 0 <= low <= high <= 1:  # false for NaN
                 return
-            found = f"floats from {low:.3g} to {high:.3g}: pass images without normalisation, which is the network's"
-    raise DataError(f"Images must be a tensor, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1, found {found}.")
+            actual = f"floats from {low:.3g} to {high:.3g}: pass images without normalisation, which is the network's"
+    raise DataError(f"Images must be a tensor, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1 (got {actual}).")
 
 
 class Projection(nn.Conv2d):

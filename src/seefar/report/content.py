@@ -8,7 +8,7 @@ import shlex
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from io import BytesIO
 from typing import Any
 
@@ -200,7 +200,7 @@ def _coverage(predictions: Predictions) -> dict[str, list[int]]:
 
 def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> list[dict[str, Any]]:
     """One plain dictionary a mistake, for the script and for the table of a page without script."""
-    subsets = subsets_of(content)
+    subsets, known = subsets_of(content), content.evaluation.predictions.has_probabilities
     verdicts = {verdict.index: verdict for verdict in content.verdicts}
     duplicates = () if content.neighbours is None else content.neighbours.duplicates
     copies = {duplicate.index: duplicate for duplicate in duplicates}
@@ -215,7 +215,7 @@ def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> li
         row: dict[str, Any] = {"index": mistake.index, "true": mistake.true, "predicted": mistake.predicted}
         if sets := [one.name for one in subsets if mistake.index in one.indices]:
             row["sets"] = sets
-        if content.evaluation.predictions.has_probabilities:
+        if known:
             row |= {
                 "confidence": round(mistake.confidence, 6),
                 "true_probability": float(f"{mistake.true_probability:.6g}"),
@@ -318,10 +318,14 @@ def findings_of(content: ReportContent) -> list[Finding]:
 
 def isolate(text: str, names: Sequence[str]) -> str:
     """The text in which names that are written from right to left do not turn the words around them."""
-    for name in names:
-        if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name):
-            text = text.replace(name, f"\u2068{name}\u2069")
+    for name in _from_right_to_left(tuple(names)):
+        text = text.replace(name, f"\u2068{name}\u2069")
     return text
+
+
+@cache
+def _from_right_to_left(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name)]
 
 
 def pack(array: NDArray[Any]) -> str:

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from seefar.data.images import Split
 from seefar.data.reference import Reference, labels_sha256
-from seefar.errors import DataError, RunError, not_read
+from seefar.errors import DataError, RunError, counted, not_read
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics
@@ -48,11 +48,11 @@ OUTCOMES = {
 }
 """Name and meaning of each outcome of the occlusion test."""
 SCRIPTS = ("draw.js", "report.js", "card.js", "notes.js", "lesson.js", "explore.js", "tools.js", "start.js")
+WITHOUT_SCRIPT = ".needs-script { display: none; }"  # the style that a browser without script adds
 LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
 FEW_COLUMNS = 20  # have room for decimals
 MOST_WORST = 6  # pictures next to the accuracy
-MOST_CLASSES = 100  # in the confusion matrix
 DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "fashion_mnist": "Fashion-MNIST"}
 REFERENCES = {"cifar10": (("recipe seed, as published", 0.86), ("people", 0.952))}
 """Accuracies to compare with: that published for the recipe `seed`, and the mean of people (Peterson et al. 2019)."""
@@ -117,19 +117,19 @@ def write_report(
 def render_report(content: ReportContent, *, live: bool = False) -> str:
     """The page as HTML text: one file that loads nothing, readable without script.
 
-    Its content security policy allows exactly the styles and scripts in it, by their SHA-256. All names are escaped.
+    Its content security policy allows exactly the styles and the script in it, by their SHA-256. All names are escaped.
     `live` is with the brush and the drop zone of `seefar.app`, which need its server.
     """
-    template, first, style = _asset("report.html.j2"), _asset("first.js"), _asset("report.css")
+    template, style = _asset("report.html.j2"), _asset("report.css")
     script = '"use strict";\n(() => {\n' + "".join(map(_asset, (*SCRIPTS, *(("live.js",) if live else ())))) + "})();\n"
     style += _asset("live.css") if live else ""
     payload, subsets = make_payload(content), {one.name for one in subsets_of(content)}
     metrics, recipe, classes = content.evaluation.metrics, content.recipe, content.test.classes
     pairs = _pair_bars(metrics)
     page = {
-        "policy": _policy([style], [first, script]) + ("; connect-src 'self'" if live else ""),
+        "policy": _policy([style, WITHOUT_SCRIPT], script) + ("; connect-src 'self'" if live else ""),
         "style": Markup(style),
-        "first_script": Markup(first),
+        "without_script": Markup(WITHOUT_SCRIPT),
         "script": Markup(script),
         "payload": Markup(_json_in_html(payload)),
         "name": content.name,
@@ -211,20 +211,20 @@ def _asset(name: str) -> str:
     return (resources.files("seefar.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
-    def hashes(texts: Sequence[str]) -> str:
-        digests = (hashlib.sha256(text.encode("utf-8")).digest() for text in texts)
-        return " ".join(f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in digests)
+def _policy(styles: Sequence[str], script: str) -> str:
+    def source(text: str) -> str:
+        digest = hashlib.sha256(text.encode("utf-8")).digest()
+        return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
     return (
-        f"default-src 'none'; img-src data:; style-src {hashes(styles)}; script-src {hashes(scripts)}; "
+        f"default-src 'none'; img-src data:; style-src {' '.join(map(source, styles))}; script-src {source(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
 def _json_in_html(values: Any) -> str:
-    """JSON that cannot end the element around it."""
-    text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """JSON that cannot end the element around it. One letter outside of ASCII would double its size in the browser."""
+    text = json.dumps(values, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
@@ -312,22 +312,26 @@ def _pair_bars(metrics: Metrics) -> Bars:
 
 
 def _matrix(metrics: Metrics) -> list[dict[str, Any]]:
-    """Rows of the confusion matrix with recall and precision; of very many classes, those with the most mistakes."""
+    """Rows of the confusion matrix with recall and precision; empty cells are the `gap` before the next cell."""
     confusion = np.array(metrics.confusion).reshape(len(metrics.classes), -1)
-    wrong = confusion * ~np.eye(len(confusion), dtype=bool)
-    most = int(wrong.max(initial=0)) or 1
-    chosen = sorted(np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:MOST_CLASSES].tolist())
-    rows = []
-    for t in chosen:
-        one, cells = metrics.classes[t], []
-        for p in chosen:
+    diagonal = np.eye(len(confusion), dtype=bool)
+    most, rows = int(confusion[~diagonal].max(initial=0)) or 1, []
+    for t, one in enumerate(metrics.classes):
+        cells, end = [], 0
+        for p in np.flatnonzero((confusion[t] > 0) | diagonal[t]).tolist():
             count, other = int(confusion[t, p]), metrics.classes[p].name
             level = max(1, round(LEVELS * (count / most) ** 0.5))  # the root spreads small counts
-            text = f"{count} {'image' if count == 1 else 'images'} of {one.name} predicted as {other}"
+            text = f"{counted(count, 'image')} of {one.name} predicted as {other}"
             link = _link(true=one.name, predicted=other)
-            cells.append({"count": count, "diagonal": t == p, "level": level, "link": link, "text": text})
-        recall, precision = (_share(value, len(chosen)) for value in (one.recall, one.precision))
-        rows.append({"name": one.name, "recall": recall, "precision": precision, "n": one.n, "cells": cells})
+            cells.append(
+                {"gap": p - end, "count": count, "diagonal": t == p, "level": level, "link": link, "text": text}
+            )
+            end = p + 1
+        recall, precision = (_share(value, len(confusion)) for value in (one.recall, one.precision))
+        rest = len(confusion) - end
+        rows.append(
+            {"name": one.name, "recall": recall, "precision": precision, "n": one.n, "cells": cells, "gap": rest}
+        )
     return rows
 
 

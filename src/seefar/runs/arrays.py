@@ -8,7 +8,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,32 +29,18 @@ def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, **arrays)
 
 
-def load_arrays(path: str | Path, form: Mapping[str, tuple[str, tuple[int | str, ...]]]) -> dict[str, NDArray[Any]]:
-    """Read what `save_arrays` wrote; a `RunError` if the file is missing, damaged, or holds arrays of another form.
+def load_arrays(path: str | Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Read these arrays of a file that `save_arrays` wrote; a `RunError` if it is missing or damaged.
 
-    `form` has for each array its type, such as `float32` or `str`, and its shape. A letter stands for any length, the
-    same one wherever it appears.
+    Their form is not checked: the file belongs to a run, whose manifest has its hash.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            arrays = {name: read_member(archive, f"{name}.npy", packed=False) for name in form}
+            return {name: read_member(archive, f"{name}.npy", packed=False) for name in names}
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: compute it and save it first.") from error
     except Exception as error:  # a damaged archive may raise anything at all
         raise RunError(f"{path} cannot be read ({_one_line(error)}): delete it and compute it again.") from error
-    lengths: dict[str, int] = {}
-    for name, (dtype, shape) in form.items():
-        found = arrays[name]
-        fits = found.dtype.name.startswith(dtype) and found.ndim == len(shape)  # such as str160: five characters
-        for wanted, length in zip(shape, found.shape, strict=False):
-            fits &= length == (lengths.setdefault(wanted, length) if isinstance(wanted, str) else wanted)
-        if not fits:
-            needed = ", ".join(str(lengths.get(str(length), length)) for length in shape)
-            raise RunError(
-                f"{path}: {name} should be {dtype} ({needed}), {found.dtype} {found.shape} was found: "
-                "delete it and compute it again."
-            )
-    return arrays
 
 
 def load_array(path: str | Path) -> NDArray[Any]:
@@ -68,13 +54,13 @@ def read_member(archive: zipfile.ZipFile, name: str, *, packed: bool = True) -> 
 
     KeyError or ValueError: it is missing, is not an array, or is compressed without `packed` or by bzip2 or LZMA.
     """
-    about = archive.getinfo(name)
-    if about.compress_type != zipfile.ZIP_STORED and not packed:  # so that nothing in it is larger than the file
+    member = archive.getinfo(name)
+    if member.compress_type != zipfile.ZIP_STORED and not packed:  # so that nothing in it is larger than the file
         raise ValueError(f"{name} is compressed")
-    if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile unpacks others without a limit
-        raise ValueError(f"{name} must be stored or deflated (got method {about.compress_type}): use np.savez")
-    with archive.open(about) as file:
-        return _read(file, about.file_size)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile unpacks others without a limit
+        raise ValueError(f"{name} must be stored or deflated (got method {member.compress_type}): use np.savez")
+    with archive.open(member) as file:
+        return _read(file, member.file_size)
 
 
 def _read(file: IO[bytes], size: int) -> NDArray[Any]:
@@ -84,9 +70,9 @@ def _read(file: IO[bytes], size: int) -> NDArray[Any]:
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     except Exception as error:  # a damaged header may raise anything at all
         raise ValueError(f"not a header of an .npy file: {_one_line(error)}") from error
-    promised, there = math.prod(shape) * dtype.itemsize, size - file.tell()
-    if promised != there or any(length < 0 for length in shape):
-        raise ValueError(f"{dtype} {shape} takes {promised} bytes, but the file has {there}")
+    promised, available = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if promised != available or any(length < 0 for length in shape):
+        raise ValueError(f"{dtype} {shape} takes {promised} bytes, but the file has {available}")
     file.seek(0)
     array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array
@@ -96,11 +82,11 @@ def _one_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Write tensors of any memory layout as safetensors, atomically, with plain values as metadata."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One key, since safetensors writes several in an order that changes from one process to the next.
-    metadata = {"seefar": json.dumps({**about, "sha256": _sha256(plain, about)})}
+    metadata = {"seefar": json.dumps({**values, "sha256": _sha256(plain, values)})}
     with written_beside(path) as beside:
         beside.write_bytes(save(plain, metadata))  # save_file would make it readable for its owner only
 
@@ -117,11 +103,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safetensors.safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             metadata = dict(file.metadata() or {})
-        about = parse_json(metadata.get("seefar") or "{}")
-        if not isinstance(about, dict):
+        values = parse_json(metadata.get("seefar") or "{}")
+        if not isinstance(values, dict):
             raise ValueError("its metadata is not a table")
-        expected = about.pop("sha256", None)
-        if expected is not None and expected != _sha256(tensors, about):
+        expected = values.pop("sha256", None)
+        if expected is not None and expected != _sha256(tensors, values):
             raise ValueError("its content does not match its checksum")
     except (OSError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         if os.strerror(errno.EMFILE) in str(error):  # it needs several descriptors, and raises an error of its own
@@ -129,7 +115,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise RunError(
             f"{path} is not an intact safetensors file ({error}): delete it and train again, or restore it from a copy."
         ) from error
-    return tensors, about
+    return tensors, values
 
 
 def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
@@ -143,9 +129,9 @@ def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> No
         raise RunError(f"{path} holds the weights of another network ({first}): choose another run.") from error
 
 
-def _sha256(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+def _sha256(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> str:
     """SHA-256 over names, types, shapes and values, and the metadata."""
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

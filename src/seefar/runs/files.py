@@ -30,7 +30,7 @@ _TEMPORARY = re.compile(r"\.part-[0-9a-f]{16}-.+")
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` as the user's home; unlike in pathlib, that of an unknown user is unchanged."""
+    """The path with `~` as the user's home; unlike in pathlib, a path with an unknown user is unchanged."""
     return Path(os.path.expanduser(path))
 
 
@@ -54,15 +54,15 @@ def open_to_append(path: str | Path) -> BinaryIO:
 def _open(path: str | Path, flags: int, limit: int = FILE_LIMIT, names: int = 1 << 62) -> int:
     descriptor = os.open(path, flags | _NO_WAIT | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        about = os.fstat(descriptor)
-        if stat.S_ISDIR(about.st_mode):
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
-        if not stat.S_ISREG(about.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
-        if about.st_nlink > names:
+        if status.st_nlink > names:
             raise OSError(errno.EMLINK, "It has a second name (a hard link)", str(path))
-        if about.st_size > limit:
-            raise OSError(errno.EFBIG, f"It has {about.st_size:,} bytes; at most {limit:,} are read", str(path))
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"It has {status.st_size:,} bytes; at most {limit:,} are read", str(path))
     except BaseException:
         os.close(descriptor)
         raise
@@ -122,9 +122,9 @@ def written_beside(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
         sync(path.parent)
     except OSError as error:
-        kept = "the previous file is kept" if path.is_file() else "every file written before is kept"
+        state = "the previous file is kept" if path.is_file() else "every file written before is kept"
         raise RunError(
-            f"{path} cannot be written ({error.strerror or error}); {kept}. "
+            f"{path} cannot be written ({error.strerror or error}); {state}. "
             f"{next_step(error)} and run the same command again: it resumes from there."
         ) from error
     finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from seefar.errors import RunError, printable
@@ -85,6 +87,12 @@ def find_run(name: RunFolder | str | Path) -> RunFolder:
     return RunFolder(expanded(name) if is_path else Path("runs") / name)
 
 
+def next_folder(name: str, conflict: Callable[[RunFolder], str | None]) -> RunFolder:
+    """The first of `name`, `name-2`, `name-3`, ... under `runs/` for which `conflict` gives no reason against it."""
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(folder for folder in map(find_run, names) if conflict(folder) is None)
+
+
 def verify(folder: RunFolder | str | Path) -> list[str]:
     """Check a run folder, given by its path or its bare name under `runs/`, against its manifest.
 
@@ -110,8 +118,8 @@ def verify(folder: RunFolder | str | Path) -> list[str]:
         return [f"{MANIFEST} is damaged ({error})"]
     recorded = manifest["files"]
     lines = [] if manifest.get("finished") else ["the last command that wrote into the folder has not finished"]
-    found = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    names = {path.relative_to(folder).as_posix() for path in found}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    names = {path.relative_to(folder).as_posix() for path in paths}
     names = {name for name in names if not any(part.startswith(".") for part in name.split("/"))} - {MANIFEST}
     for name in sorted({*recorded, *names}):
         if name not in recorded:

@@ -74,7 +74,7 @@ class Artifact(Generic[T]):
 class Store:
     """The artifacts of one run folder; `root` is where to write instead, if `folder` cannot be written to.
 
-    `fact` gives the current value of a fact, such as the fingerprint of the weights; None if it is unknown now, which
+    `fact` gives the current value of a fact, such as the fingerprint of the weights; None if it is unknown, which
     counts as unchanged. `job` is the argument of `compute`, `settings` and `enough` of the artifacts.
     """
 
@@ -148,10 +148,10 @@ class Store:
                 self.files[name] = entry
                 self.written.append(name)
 
-    def begin(self, about: dict[str, Any]) -> None:
+    def begin(self, training: dict[str, Any]) -> None:
         """Start a new training in the folder: the manifest loses all entries, so no file is fresh."""
         self.files.clear()
-        self.manifest.update({"finished": False, "training": about})
+        self.manifest.update({"finished": False, "training": training})
         self._write_manifest()
 
     def _load(self, artifact: Artifact[T]) -> T | None:
@@ -167,11 +167,11 @@ class Store:
         for source in artifact.of:
             if isinstance(source, Artifact):
                 self.get(source)
-        found = artifact.compute(self.job)
-        if not isinstance(found, Iterator):
-            return self.save(artifact, found)
+        result = artifact.compute(self.job)
+        if not isinstance(result, Iterator):
+            return self.save(artifact, result)
         saved, value = time.monotonic(), None
-        for value in found:
+        for value in result:
             if time.monotonic() - saved >= SAVE_SECONDS:
                 self.save(artifact, value)
                 saved = time.monotonic()
@@ -281,8 +281,8 @@ def opened(
 def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iterator[None]:
     """Lock a folder, created if it is missing; the system frees the lock whenever the process ends.
 
-    Another process is waited for so many seconds, with a line; then a `RunError`. Where there are no locks, a line says
-    so.
+    If another process has the lock, this prints a line and waits for so many seconds; then it raises `RunError`. A
+    line is also printed where the file system has no locks.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -306,10 +306,10 @@ def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iter
             ) from error
         progress.line(f"{folder} is on a file system without locks: start no second command on this folder.")
     try:
-        figures = folder / "figures"
-        if figures.is_symlink():  # before any removal, since it may lead to any folder of this machine
-            raise RunError(f"{figures} must be a folder (got a link to {os.readlink(figures)}): delete the link.")
-        remove_temporary(folder, figures)
+        for path in (folder / name for name in (*TRAINING_FILES, "figures")):  # before any removal
+            if path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
+                raise RunError(f"{path} must be a file of this folder (got a link, a pipe or a device): delete it.")
+        remove_temporary(folder, folder / "figures")
         yield
     finally:
         lock.release()

@@ -177,7 +177,7 @@ def load_in_turn(load: Callable[[], T]) -> T:
 
 
 def barrier() -> None:
-    """Wait until all ranks are here, however long it takes; the other functions fail after `TIMEOUT`."""
+    """Wait until all ranks have called this, however long it takes; the other functions fail after `TIMEOUT`."""
     if _group is None:
         return
     _group.barriers += 1

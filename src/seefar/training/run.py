@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +22,7 @@ from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
 from seefar.runs.arrays import load_tensors, load_weights, save_tensors
 from seefar.runs.files import read_bytes, read_json, sync, write_text
-from seefar.runs.folder import RunFolder, find_run
+from seefar.runs.folder import RunFolder, find_run, next_folder
 from seefar.runs.provenance import provenance
 from seefar.runs.store import TRAINING_FILES, Store, locked
 from seefar.training.device import choose_compute
@@ -75,20 +74,19 @@ def open_run(
     Without a name: the recipe's name, or the first of that with `-2`, `-3`, ... that is free or has this training. A
     `RunError` if the named folder belongs to another training.
     """
-    if name is not None:
-        folder = find_run(name)
-        conflict = _conflict(folder, recipe, data, changes)
-        if conflict and any(path.exists() for path in (folder.weights, folder.checkpoint)):
-            raise RunError(f"{conflict} Choose another name.")
-        return folder
-    names = (recipe.name if number == 1 else f"{recipe.name}-{number}" for number in count(1))
-    return next(folder for folder in map(find_run, names) if _conflict(folder, recipe, data, changes) is None)
+    if name is None:
+        return next_folder(recipe.name, lambda folder: _conflict(folder, recipe, data, changes))
+    folder = find_run(name)
+    conflict = _conflict(folder, recipe, data, changes)
+    if conflict and any(path.exists() for path in (folder.weights, folder.checkpoint)):
+        raise RunError(f"{conflict} Choose another name.")
+    return folder
 
 
 def load_for(
     recipe: Recipe, data_dir: str | Path | None = None, name: str | None = None, *, progress: Progress | None = None
 ) -> Data:
-    """The data set of a recipe, or `name` instead, such as the new place of a moved folder; see `seefar.load_data`."""
+    """The data set of a recipe, or `name` instead, such as the new path of a moved folder; see `seefar.load_data`."""
     name = name or recipe.data
     if name in BUILT_IN and recipe.image_size != 32:
         raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
@@ -107,26 +105,26 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[st
         trained = next((path.name for path in (folder.weights, folder.checkpoint) if path.exists()), None)
         return None if trained is None else f"{folder.recipe} is missing, although {trained} is there."
     try:
-        found = read_recipe(folder)
-        about = {"changes": {}, **read_json(folder.data, follow=False)}
-        classes = tuple(map(str, about["classes"]))
+        recorded = read_recipe(folder)
+        record = {"changes": {}, **read_json(folder.data, follow=False)}
+        classes = tuple(map(str, record["classes"]))
     except RunError as error:
         return str(error)
     except (OSError, KeyError, TypeError, ValueError) as error:
         return f"{folder.data} is missing or damaged ({error})."
     # A folder of pictures may have been moved: the fingerprint of its images decides, not its path.
-    if replace(found, data=recipe.data) != recipe:
-        conflict = f"{folder} belongs to another recipe ({recipe.differences(found)})."
-        if folder.weights.exists() and replace(found, epochs=recipe.epochs, data=recipe.data) == recipe:
+    if replace(recorded, data=recipe.data) != recipe:
+        conflict = f"{folder} belongs to another recipe ({recipe.differences(recorded)})."
+        if folder.weights.exists() and replace(recorded, epochs=recipe.epochs, data=recipe.data) == recipe:
             conflict += " A finished training cannot be extended, since its learning rate schedule has ended."
         return conflict
     if classes != data.classes:
         odd = differing_names(data.classes, classes)
         return f"{folder} was trained on other classes than {data.name} has ({odd})."
-    if about.get("fingerprint") != data.fingerprint:
+    if record.get("fingerprint") != data.fingerprint:
         return f"{folder} was trained on other images than {data.name} has."
-    if about["changes"] != dict(changes or {}):
-        return f"{folder} was trained with {about['changes']}, not with {dict(changes or {})}."
+    if record["changes"] != dict(changes or {}):
+        return f"{folder} was trained with {record['changes']}, not with {dict(changes or {})}."
     return None
 
 
@@ -151,7 +149,7 @@ def training_in(
             sessions = store.manifest.get("training", {}).get("sessions", [])
         if sessions[-1:] != [session]:
             sessions.append(session)
-        about = {
+        record = {
             "name": data.name,
             "classes": data.classes,
             "train": len(data.train),
@@ -160,7 +158,7 @@ def training_in(
             "fingerprint": data.fingerprint,
             **({"changes": dict(changes)} if changes else {}),
         }
-        write_text(folder.data, json.dumps(about, indent=2) + "\n")
+        write_text(folder.data, json.dumps(record, indent=2) + "\n")
         write_text(folder.recipe, recipe.to_json())
         store.begin({"command": list(command), **provenance(), "sessions": sessions})
         try:
@@ -198,12 +196,12 @@ def read_recipe(folder: RunFolder) -> Recipe:
 
 
 def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data) -> None:
-    """Write the finished network; what it was trained as, and on, goes into the header of the file."""
-    about = {"recipe": recipe.to_json(), "classes": data.classes, "image_size": data.image_size}
-    about["images"] = data.fingerprint
+    """Write the finished network; recipe, classes and image size go into the header of the file."""
+    metadata = {"recipe": recipe.to_json(), "classes": data.classes, "image_size": data.image_size}
+    metadata["images"] = data.fingerprint
     for path in (folder.history, folder.log):  # on the disk before the weights: a power cut keeps them together
         sync(path)
-    save_tensors(folder.weights, dict(model.state_dict()), about)
+    save_tensors(folder.weights, dict(model.state_dict()), metadata)
 
 
 @plain_torch(gradients=False)
@@ -236,10 +234,10 @@ def load_run(
     if not folder.weights.exists():
         read_recipe(folder)  # there may be no run at all
         raise RunError(f"{folder.weights} is missing: the training is unfinished; the same command resumes it.")
-    tensors, about = load_tensors(folder.weights)
+    tensors, metadata = load_tensors(folder.weights)
     try:
-        recipe, classes = Recipe.from_json(about["recipe"]), check_classes(about["classes"])
-        size, trained_on = as_image_size(about["image_size"]), str(about["images"])
+        recipe, classes = Recipe.from_json(metadata["recipe"]), check_classes(metadata["classes"])
+        size, trained_on = as_image_size(metadata["image_size"]), str(metadata["images"])
         if not SMALLEST <= min(both(size)) <= max(both(size)) <= LARGEST:  # before memory is taken for such pictures
             raise ValueError(f"image_size is {size}, but it must be {SMALLEST} to {LARGEST}")
     except (KeyError, TypeError, ValueError, OverflowError, RecipeError, DataError) as error:

@@ -77,22 +77,22 @@ class TrainingState:
         sync(folder.history)
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in self._momentum().items()}
-        about = {name: getattr(self, name) for name in ("training", "step", "seconds", "rows")}
-        save_tensors(folder.checkpoint, tensors, {**about, "totals": totals, "scaler": self.scaler.state_dict()})
+        values = {name: getattr(self, name) for name in ("training", "step", "seconds", "rows")}
+        save_tensors(folder.checkpoint, tensors, {**values, "totals": totals, "scaler": self.scaler.state_dict()})
 
     def load(self, path: Path) -> None:
         """Restore what `save` wrote; a `RunError` if the file is damaged or belongs to another training."""
-        tensors, about = load_tensors(path)
-        if about.get("training") != self.training:
+        tensors, values = load_tensors(path)
+        if values.get("training") != self.training:
             raise RunError(
                 f"{path} belongs to another training: restore the right one from a copy, or delete it to start over."
             )
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         load_weights(path, self.model, weights)
         try:
-            self.step, self.seconds, self.rows = int(about["step"]), float(about["seconds"]), int(about["rows"])
-            self.tally.sums.copy_(torch.tensor(about["totals"], dtype=self.tally.sums.dtype))
-            self._load_scaler(about["scaler"])
+            self.step, self.seconds, self.rows = int(values["step"]), float(values["seconds"]), int(values["rows"])
+            self.tally.sums.copy_(torch.tensor(values["totals"], dtype=self.tally.sums.dtype))
+            self._load_scaler(values["scaler"])
             prefix = "optimizer."
             saved = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
             self._create_momentum({name: tensor.shape for name, tensor in saved.items()})
@@ -108,13 +108,13 @@ class TrainingState:
         """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally."""
         own = {"training": self.training, "step": self.step, "scaler": self.scaler.state_dict()}
         own["momentum"] = {name: list(tensor.shape) for name, tensor in self._momentum().items()}
-        about = json.loads(broadcast(json.dumps(own).encode()))
-        if about["training"] != self.training:
+        values = json.loads(broadcast(json.dumps(own).encode()))
+        if values["training"] != self.training:
             raise RecipeError("The processes have different recipes or training images: give all of them the same.")
         if not is_main():
-            self.step = about["step"]
-            self._load_scaler(about["scaler"])
-            self._create_momentum(about["momentum"])
+            self.step = values["step"]
+            self._load_scaler(values["scaler"])
+            self._create_momentum(values["momentum"])
         broadcast_tensors(list(self._momentum().values()))
 
     def _momentum(self) -> dict[str, Tensor]:

@@ -91,7 +91,7 @@ function paintCard(mistake, view = viewOf(mistake)) {
     const { grid, scale } = view.maps, end = scale.toPrecision(2);
     for (const key of ["contrast", "predicted", "true"]) {
       const canvas = sized(byId(`card-${key}`), sheet);
-      if (showsMaps) paintMap(canvas, view, view.maps[key]);
+      if (showsMaps) putPixels(canvas.getContext("2d"), mapOver(view, view.maps[key]));
       else sheet.draw(canvas.getContext("2d"), at);
       canvas.setAttribute("aria-label", `${byId(`${key}-name`).textContent}: strongest evidence ${strongest(view.maps[key], grid.cells)}`);
     }
@@ -145,7 +145,7 @@ function showBeside(mistake) {
   if (mistake.broken) byId("beside-words").append(" This run predicts ", bdi(classes[mistake.true]), ", the label.");
   if (canvas.hidden) return;
   const view = { ...viewOf(mistake), maps: mapsOf(row, beside.maps) };
-  paintMap(sized(canvas, view.sheet), view, view.maps.contrast);
+  putPixels(sized(canvas, view.sheet).getContext("2d"), mapOver(view, view.maps.contrast));
   canvas.setAttribute("aria-label", `Why ${classes[predicted]}, not ${classes[mistake.true]}, in ${beside.name}`);
   byId("beside-words").append(" Its map shows why ", bdi(classes[predicted]), ", not ", bdi(classes[mistake.true]), ".");
 }
@@ -159,11 +159,11 @@ function amount(share, text, kind) {
 }
 
 function showNear(mistake) {
-  byId("part-near").hidden = !near || !trainingPictures || mistake.number < 0 || mistake.broken;
+  byId("part-near").hidden = !near || mistake.number < 0 || mistake.broken;
   if (byId("part-near").hidden) return;
   byId("card-copy").textContent = mistake.copy ?? "";
   byId("card-copy").hidden = !mistake.copy;
-  const each = neighbours.each, half = each / 2;
+  const each = neighbours.each, half = each / 2, thumbnails = [];
   const groups = [mistake.predicted, mistake.true].map((one, group) => {
     const box = element("div"), title = box.appendChild(element("p", "Labelled "));
     title.append(bdi(classes[one]));
@@ -174,12 +174,14 @@ function showNear(mistake) {
       const canvas = item.appendChild(element("canvas", "", { width: neighbours.width, height: neighbours.height }));
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `Training image ${near.indices[at]}, labelled ${classes[one]}`);
-      trainingPictures.draw(canvas.getContext("2d"), near.rows[at]);
+      thumbnails.push([canvas.getContext("2d"), near.rows[at]]);
       item.append(`${near.indices[at]}`, element("br"), `distance ${near.distances[at].toFixed(2)}`);
     }
     return box;
   });
   byId("card-near").replaceChildren(...groups);
+  trainingPictures ??= Sheet.load(neighbours); // decoded when the first card opens
+  trainingPictures.then((sheet) => thumbnails.forEach(([context, row]) => sheet.draw(context, row)));
 }
 
 function step(by) {

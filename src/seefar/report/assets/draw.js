@@ -15,23 +15,22 @@ class Sheet {
   }
 
   static async load(sheet) {
-    const picture = new Image();
-    picture.src = sheet.uri;
-    await picture.decode();
-    return new Sheet(picture, sheet);
+    const bytes = unpack(sheet.uri.slice(sheet.uri.indexOf(",") + 1), Uint8Array);
+    return new Sheet(await createImageBitmap(new Blob([bytes])), sheet); // an Image would be decoded again when it is drawn
   }
 
-  draw(context, i) {
+  /** Draw image number `i` over the canvas, or over a rectangle of it. */
+  draw(context, i, left = 0, top = 0, across = context.canvas.width, down = context.canvas.height) {
     const { width, height, columns, picture } = this;
     const x = (i % columns) * width, y = Math.floor(i / columns) * height;
     context.imageSmoothingEnabled = false;
-    context.drawImage(picture, x, y, width, height, 0, 0, context.canvas.width, context.canvas.height);
+    context.drawImage(picture, x, y, width, height, left, top, across, down);
   }
 
   pixels(i) {
-    const context = blank(this.width, this.height);
-    this.draw(context, i);
-    return context.getImageData(0, 0, this.width, this.height);
+    this.scratch ??= blank(this.width, this.height); // a canvas for each call would take longer than all else
+    this.draw(this.scratch, i);
+    return this.scratch.getImageData(0, 0, this.width, this.height);
   }
 }
 

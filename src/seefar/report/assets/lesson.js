@@ -32,7 +32,8 @@ function correctQuestion(at) {
 const shuffled = (items) => items.map((item) => [Math.random(), item]).sort(([a], [b]) => a - b).map(([, item]) => item);
 
 /** Start a quiz with the mistakes that are shown, each second question on average a correct prediction. */
-function startLesson(first) {
+async function startLesson(first) {
+  correctPictures ??= await Sheet.load(correct.pictures);
   const wrong = shuffled(shown.filter(({ fault }) => fault !== "label").map((mistake) => () => questionOf(mistake)));
   const right = shuffled(correct.index.map((_, at) => () => correctQuestion(at)));
   deck = [];
@@ -76,7 +77,7 @@ function drawLesson() {
   if (state_ !== "map" && state_ !== "hidden") return;
   const view = viewOf(mistake), map = Object.assign(byId("lesson-map"), { width: canvas.width, height: canvas.height });
   if (state_ === "hidden") putPixels(context, hidePixels(view.sheet.pixels(view.at), view.mask, view.maps.grid.hide));
-  paintMap(map, view, view.maps.contrast);
+  putPixels(map.getContext("2d"), mapOver(view, view.maps.contrast));
   for (const one of [context, map.getContext("2d")]) outline(one, view.mask, view.sheet.width, view.sheet.height);
 }
 

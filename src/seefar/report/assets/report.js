@@ -89,9 +89,9 @@ function contrasted(predicted, other, grid) {
   return { contrast, predicted, true: other, scale, grid };
 }
 
-function paintMap(canvas, { sheet, at, maps: { scale, grid } }, values) {
-  const pixels = toPixels(values, grid.cells, grid.spacing, grid.origin, sheet.height, sheet.width);
-  putPixels(canvas.getContext("2d"), mapPixels(sheet, at, pixels, scale));
+/** The pixels of one of the maps of a view over its image. */
+function mapOver({ sheet, at, maps: { scale, grid } }, values) {
+  return mapPixels(sheet, at, toPixels(values, grid.cells, grid.spacing, grid.origin, sheet.height, sheet.width), scale);
 }
 
 // Tiles
@@ -119,29 +119,31 @@ function makeTile(mistake) {
   const cause = mistake.fault && page.faults[mistake.fault][0];
   part("tile").setAttribute("aria-label", `${isolated(label)} → ${isolated(answer)}, ` +
     [sure && `${sure} confident`, owner, cause, OUTCOMES[mistake.outcome], `test image ${mistake.index}`].filter(Boolean).join(", "));
-  if (explained(mistake)[0] === undefined) part("map").remove();
+  part("pair").classList.toggle("alone", explained(mistake)[0] === undefined);
   item.mistake = mistake;
   mistake.tile = item;
   observer.observe(item);
   return item;
 }
 
+/** The image, and next to it its contrast map, each in the middle of a square. */
 function paintTile(item) {
   if (!pictures || item.painted) return;
-  const { mistake } = item;
-  item.querySelectorAll("canvas").forEach((canvas) => Object.assign(canvas, { width: pictures.width, height: pictures.height }));
-  pictures.draw(item.querySelector(".picture").getContext("2d"), mistake.number);
-  const [row, of] = explained(mistake);
+  const { number } = item.mistake, { width, height } = pictures, [row, of] = explained(item.mistake);
+  const side = Math.max(width, height), gap = Math.ceil(side / 32), left = (side - width) >> 1, top = (side - height) >> 1;
+  const canvas = item.querySelector("canvas"), context = canvas.getContext("2d");
+  Object.assign(canvas, { width: row === undefined ? side : 2 * side + gap, height: side });
+  pictures.draw(context, number, left, top, width, height);
   if (row !== undefined) {
-    const found = { sheet: pictures, at: mistake.number, maps: mapsOf(row, of) };
-    paintMap(item.querySelector(".map"), found, found.maps.contrast);
+    const view = { sheet: pictures, at: number, maps: mapsOf(row, of) };
+    context.putImageData(mapOver(view, view.maps.contrast), side + gap + left, top);
   }
   item.painted = true;
 }
 
 function releaseTile(item) {
   if (!item.painted) return;
-  item.querySelectorAll("canvas").forEach((canvas) => { canvas.width = canvas.height = 0; });
+  Object.assign(item.querySelector("canvas"), { width: 0, height: 0 });
   item.painted = false;
 }
 
@@ -214,7 +216,7 @@ function fillMenu(key) {
 /** How many mistakes each choice would show under the other filters; an option without mistakes is disabled. */
 function countOptions() {
   for (const key of Object.keys(MENUS)) {
-    const under = countValues(matching(key), key);
+    const under = countValues(state[key] || key === "set" ? matching(key) : shown, key);
     for (const option of [...form.elements[key].options].slice(1)) {
       const count = under.get(option.value) ?? 0;
       option.text = `${option.words} (${count})`;

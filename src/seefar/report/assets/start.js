@@ -9,12 +9,8 @@ form.elements.order.append(new Option("", "like"));
 state = { ...readAddress(location.hash), card: "" };
 showTiles();
 storeNotes();
-Promise.all([
-  Sheet.load(page.pictures),
-  neighbours && Sheet.load(neighbours),
-  correct && Sheet.load(correct.pictures),
-]).then(([test, training, right]) => {
-  [pictures, trainingPictures, correctPictures] = [test, training, right];
+Sheet.load(page.pictures).then((sheet) => {
+  pictures = sheet;
   tilesInPage().forEach((tile) => tile.near && paintTile(tile));
   go(readAddress(location.hash), null);
   drawLandscape();

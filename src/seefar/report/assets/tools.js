@@ -1,14 +1,9 @@
 // Small tools: shares in the confusion matrix, a threshold of the confidence, a card as a link or an image.
 
-const matrixRows = [...byId("matrix").tBodies[0].rows];
-const counts = matrixRows.map((row) => [...row.cells].slice(1, -1).map(({ textContent }) => Number(textContent)));
-byId("shares").addEventListener("change", ({ target }) => matrixRows.forEach((row, t) => {
-  const total = Number(row.dataset.n);
-  counts[t].forEach((count, p) => {
-    if (!count) return;
-    const holder = row.cells[p + 1].firstElementChild ?? row.cells[p + 1];
-    holder.textContent = target.checked ? percent(count / total) : count;
-  });
+const matrixCells = [...byId("matrix").tBodies[0].rows].flatMap((row) => [...row.cells].slice(1, -1).filter(({ textContent }) => textContent)
+  .map((cell) => ({ holder: cell.firstElementChild ?? cell, count: Number(cell.textContent), total: Number(row.dataset.n) })));
+byId("shares").addEventListener("change", ({ target }) => matrixCells.forEach(({ holder, count, total }) => {
+  if (count) holder.textContent = target.checked ? percent(count / total) : count;
 }));
 
 /** The coverage and accuracy if only predictions with at least this confidence count. */
