@@ -85,7 +85,7 @@ def on_cifar10() -> list[dict[str, Any]]:
     reference = seefar.load_reference(fetch=False)
     fast = Predictions.load(RESULTS / "fast" / "predictions.npz")
     predicted: dict[str, Labels] = {"fast": fast.predicted}
-    predicted |= dict(zip(reference.nets, reference.answers, strict=True))
+    predicted |= dict(zip(reference.nets, reference.predictions, strict=True))
     found = []
     for old, new in (pair for one in NEIGHBOURS for pair in (one, one[::-1])):
         one = compare({old: predicted[old], new: predicted[new]}, fast.labels, reference.classes)

@@ -116,8 +116,9 @@ def _thumbnails(images: Tensor, crop: float = 0.0) -> Tensor:
     for block in torch.split(images, BLOCK):
         small = F.adaptive_avg_pool2d(_cropped(block.permute(0, 3, 1, 2).float(), crop), THUMBNAIL)
         small = small - small.mean((1, 2, 3), keepdim=True)
+        small = F.normalize(small.flatten(1)).view_as(small) / 2**0.5  # (a + b)(c + d) + (a - b)(c - d) = 2 (ac + bd)
         left, right = (side[..., : THUMBNAIL // 2].flatten(1) for side in (small, small.flip(3)))
-        parts.append(F.normalize(torch.stack((left + right, left - right)), dim=(0, 2)))
+        parts.append(torch.stack((left + right, left - right)))
     return torch.cat(parts, dim=1)
 
 
