@@ -93,6 +93,7 @@ def test_two_seeds_pass_and_a_damaged_network_fails_20_times_each() -> None:
         ("0 < broken and repaired>=2 and  5 != old_mistakes", True),
         ("new <= .5 and n > 9.5 and kappa > -1e-3", True),
         ("new < old", False),
+        ("lost < -0.09 and lost > -0.11", True),  # one mistake of ten less
         ("new > old and p < 0.01", False),
     ],
 )

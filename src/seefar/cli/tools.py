@@ -195,8 +195,9 @@ class Compare:
     figure: Path | None = None
     """Also draw a figure into this file: .png, .pdf or .svg."""
     fail_if: str | None = None
-    """Exit with code 1 if this holds for the first run and another one, such as "broken > 30 and p < 0.01": comparisons
-    of broken, repaired, p, shared, kappa, error_kappa, n, old, new (accuracies), old_mistakes and new_mistakes."""
+    """Exit with code 1 if this holds for the first run and another one, such as "lost > 0.02 and p < 0.01": comparisons
+    of broken, repaired, p, shared, kappa, error_kappa, n, old, new (accuracies), lost (accuracy), old_mistakes and
+    new_mistakes."""
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> int:

@@ -114,9 +114,12 @@ def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[st
     )
 
 
-NAMES = ("n", "repaired", "broken", "p", "shared", "kappa", "error_kappa", "old", "new", "old_mistakes", "new_mistakes")
+NAMES = (
+    *("n", "repaired", "broken", "p", "shared", "kappa", "error_kappa"),
+    *("old", "new", "lost", "old_mistakes", "new_mistakes"),
+)
 """What a condition of `holds` can name: fields of `RunPair` (repaired and broken are counts), n images, accuracy and
-mistakes of the first (old) and the second (new)."""
+mistakes of the first (old) and the second (new), and the accuracy that the second lost (0.01 is one point)."""
 COMPARED: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -129,7 +132,7 @@ _TERM = rf"\s*({'|'.join(NAMES)}|-?\d*\.?\d+(?:e-?\d+)?)\s*"
 
 
 def holds(condition: str, comparison: Comparison) -> bool:
-    """Whether a condition such as `broken > 30 and p < 0.01` holds for the first run and any other one.
+    """Whether a condition such as `lost > 0.02 and p < 0.01` holds for the first run and any other one.
 
     It is one comparison of two `NAMES` or numbers, or several that are joined by `and`; else a `DataError`.
     """
@@ -138,7 +141,7 @@ def holds(condition: str, comparison: Comparison) -> bool:
     for pair, new in zip(comparison.pairs, others, strict=False):  # the pairs with the first run come first
         values = {name: getattr(pair, name) for name in ("p", "shared", "kappa", "error_kappa")}
         values |= {"n": comparison.n, "repaired": len(pair.repaired), "broken": len(pair.broken)}
-        values |= {"old": old.accuracy, "new": new.accuracy}
+        values |= {"old": old.accuracy, "new": new.accuracy, "lost": (new.mistakes - old.mistakes) / comparison.n}
         values |= {"old_mistakes": old.mistakes, "new_mistakes": new.mistakes}
         numbers = [[values[term] if term in values else float(term) for term in (a, b)] for a, _, b in parts]
         if all(COMPARED[sign](*two) for (_, sign, _), two in zip(parts, numbers, strict=True)):
@@ -152,7 +155,7 @@ def parse_condition(condition: str) -> list[tuple[str, str, str]]:
     if None in parts:
         raise DataError(
             f"{condition!r} is not a condition: compare {', '.join(NAMES)} with numbers, such as "
-            "'broken > 30 and p < 0.01'."
+            "'lost > 0.02 and p < 0.01'."
         )
     return [(part[1], part[2], part[3]) for part in parts if part]
 

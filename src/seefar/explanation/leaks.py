@@ -30,7 +30,7 @@ SMALLEST_LIKENESS = 0.74
 image above it; by eye, 8 of the 151 pairs below 0.83 show different things, most of them ships at sea."""
 SMALLEST_THUMBNAIL = 0.7
 """Pairs whose thumbnails correlate less are not compared further."""
-SMALLEST_COARSE_LIKENESS = 0.25
+SMALLEST_COARSE_LIKENESS = 0.4
 """Pairs whose detail at half the size correlates less are not compared further."""
 SIDE = 32  # pixels; larger images are compared at this size
 THUMBNAIL, BLUR, SHIFT = 8, 5 / 32, 4 / 32  # cells on a side; shares of the image's side
@@ -71,20 +71,15 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
         return []
     small, bank = _small(images), _small(training)
     grey, grey_bank = _grey(small), _grey(bank)
-    coarse, coarse_bank = F.avg_pool2d(grey, 2), F.avg_pool2d(grey_bank, 2)
-    known = {share: _thumbnails(bank, share) for share in (0.0, CROPS[-1])}
+    coarse, coarse_bank = (F.avg_pool2d(part, 3, 2, 1) for part in (grey, grey_bank))  # 2x2 would hide odd shifts
     found: dict[int, Duplicate] = {}
     for crop in (0.0, -CROPS[-1], CROPS[-1]):  # of neither, of the training image, of the test image
-        for mirrored in (False, True):
-            turned, fine, half = (part.flip(2) if mirrored else part for part in (small, grey, coarse))
-            near, distances = nearest(_thumbnails(turned, max(0.0, crop)), known[max(0.0, -crop)], CANDIDATES)
-            rows, columns = np.nonzero(1 - distances >= SMALLEST_THUMBNAIL)
-            pairs = np.stack((rows, near[rows, columns]), axis=1)  # (P, 2)
-            pairs = pairs[_likeness(half, coarse_bank, pairs, crop) >= SMALLEST_COARSE_LIKENESS]
-            likeness = _likeness(fine, grey_bank, pairs, crop)
-            for (index, other), how in zip(pairs.tolist(), likeness.tolist(), strict=True):
-                if how >= SMALLEST_LIKENESS and (index not in found or how > found[index].likeness):
-                    found[index] = Duplicate(index, other, how, mirrored)
+        pairs = _candidates(_thumbnails(small, max(0.0, crop)), _thumbnails(bank, max(0.0, -crop)))
+        pairs = pairs[_likeness(coarse, coarse_bank, pairs, crop) >= SMALLEST_COARSE_LIKENESS]
+        likeness = _likeness(grey, grey_bank, pairs, crop)
+        for (index, other, mirrored), how in zip(pairs.tolist(), likeness.tolist(), strict=True):
+            if how >= SMALLEST_LIKENESS and (index not in found or how > found[index].likeness):
+                found[index] = Duplicate(index, other, how, bool(mirrored))
     return [found[index] for index in sorted(found)]
 
 
@@ -111,15 +106,37 @@ def _cropped(images: Tensor, share: float) -> Tensor:
     return F.grid_sample(images, grid.expand(len(images), -1, -1, -1), padding_mode="border", align_corners=False)
 
 
-def _thumbnails(images: Tensor, crop: float = 0.0) -> NDArray[np.float32]:
-    """8x8 colour thumbnails without their mean, (N, 192): the cosine of two is their correlation."""
+def _thumbnails(images: Tensor, crop: float = 0.0) -> Tensor:
+    """8x8 colour thumbnails of images, uint8 (N, H, W, 3), as a symmetric and an antisymmetric half, (2, N, 96).
+
+    The correlation of two thumbnails is the sum of the products of their halves. With the mirror image of one of them
+    it is the difference.
+    """
     parts = []
     for block in torch.split(images, BLOCK):
-        pictures = _cropped(block.permute(0, 3, 1, 2).float(), crop)
-        small = F.adaptive_avg_pool2d(pictures, min(THUMBNAIL, *pictures.shape[2:])).flatten(1)
-        parts.append(small - small.mean(1, keepdim=True))
-    thumbnails: NDArray[np.float32] = torch.cat(parts).numpy()
-    return thumbnails
+        small = F.adaptive_avg_pool2d(_cropped(block.permute(0, 3, 1, 2).float(), crop), THUMBNAIL)
+        small = small - small.mean((1, 2, 3), keepdim=True)
+        small = F.normalize(small.flatten(1)).view_as(small) / 2**0.5  # (a + b)(c + d) + (a - b)(c - d) = 2 (ac + bd)
+        left, right = (side[..., : THUMBNAIL // 2].flatten(1) for side in (small, small.flip(3)))
+        parts.append(torch.stack((left + right, left - right)))
+    return torch.cat(parts, dim=1)
+
+
+def _candidates(thumbnails: Tensor, known: Tensor) -> NDArray[np.int64]:
+    """Pairs of similar thumbnails, (2, N, C) and (2, M, C): row, row of `known`, and 1 if mirrored, int64 (P, 3).
+
+    For each row the `CANDIDATES` most similar ones, and those most similar to its mirror image.
+    """
+    pairs = []
+    rows = max(1, BLOCK_CELLS // (8 * known.shape[1]))  # small blocks stay in the cache
+    for start in range(0, thumbnails.shape[1], rows):
+        with true_float32():
+            symmetric, antisymmetric = (thumbnails[half, start : start + rows] @ known[half].T for half in (0, 1))
+        for mirrored, similarities in enumerate((symmetric + antisymmetric, symmetric - antisymmetric)):
+            largest, near = similarities.topk(min(CANDIDATES, known.shape[1]))
+            row, place = torch.nonzero(largest >= SMALLEST_THUMBNAIL, as_tuple=True)
+            pairs.append(torch.stack((start + row, near[row, place], torch.full_like(row, mirrored)), dim=1))
+    return torch.cat(pairs).numpy()
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -128,16 +145,18 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: float) -> NDArray[np.float64]:
-    """The largest correlation of the fine detail of pairs of images, (P, 2), over shifts and crops by some pixels.
+    """The largest correlation of the fine detail of pairs of images, over shifts and crops by some pixels.
 
-    Grey images (N, H, W), bank (M, H, W). `crop` is the largest share of the side that the images are cropped by, or
-    with a minus those of the bank.
+    Grey images (N, H, W), bank (M, H, W), pairs of `_candidates`. `crop` is the largest share of the side that the
+    images are cropped by, or with a minus those of the bank.
     """
     height, width = images.shape[1:3]
     up, across = round(height * SHIFT), round(width * SHIFT)
     likeness = torch.zeros(len(pairs))
     for start in range(0, len(pairs), BLOCK):
-        first, second = images[pairs[start : start + BLOCK, 0]], bank[pairs[start : start + BLOCK, 1]]
+        one, other, mirrored = pairs[start : start + BLOCK].T
+        first, second = images[one], bank[other]
+        first[mirrored == 1] = first[mirrored == 1].flip(2)
         largest = likeness[start : start + BLOCK]
         for share in [share for share in CROPS if share <= abs(crop)] or [0.0]:
             a, b = _detail(first, share if crop > 0 else 0.0), _detail(second, share if crop < 0 else 0.0)
