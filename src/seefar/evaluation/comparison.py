@@ -84,7 +84,7 @@ class Comparison:
         """As JSON text, with each list of numbers on one line."""
         text = json.dumps(asdict(self), indent=2)
         # Only a list has a line break behind its bracket: a text, such as a class name, cannot hold one.
-        return re.sub(r"\[\n([-\d\s,.e]*)\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+        return re.sub(r"\[\n([-\d\s,.e]*)\]", lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"
 
 
 def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[str, ...]) -> Comparison:
@@ -105,7 +105,7 @@ def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[st
         n=len(labels),
         classes=tuple(classes),
         images=tuple(images.tolist()),
-        runs=tuple(_summary(name, one, labels, images) for name, one in wrong.items()),
+        runs=tuple(_summary(name, mistakes, labels, images) for name, mistakes in wrong.items()),
         pairs=tuple(_pair(a, b, predicted, labels, images) for a, b in combinations(predicted, 2)),
         shared=int(all_wrong.sum()),
         shared_by_chance=_shared_by_chance(list(wrong.values()), labels, images),
@@ -200,5 +200,5 @@ def _pair(first: str, second: str, predicted: Mapping[str, Classes], labels: Cla
 def _shared_by_chance(wrong: list[NDArray[np.bool_]], labels: Classes, images: Classes) -> float:
     """Expected number of shared mistakes: in each class its images times the product of the error rates."""
     filled = np.maximum(images, 1)
-    rates = [np.bincount(labels[one], minlength=len(images)) / filled for one in wrong]
+    rates = [np.bincount(labels[mistakes], minlength=len(images)) / filled for mistakes in wrong]
     return float((images * np.prod(rates, axis=0)).sum())

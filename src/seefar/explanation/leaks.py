@@ -72,15 +72,15 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
     small, bank = _small(images), _small(training)
     grey, grey_bank = _grey(small), _grey(bank)
     coarse, coarse_bank = (F.avg_pool2d(part, 3, 2, 1) for part in (grey, grey_bank))  # 2x2 would hide odd shifts
-    found: dict[int, Duplicate] = {}
+    best: dict[int, Duplicate] = {}
     for crop in (0.0, -CROPS[-1], CROPS[-1]):  # of neither, of the training image, of the test image
         pairs = _candidates(_thumbnails(small, max(0.0, crop)), _thumbnails(bank, max(0.0, -crop)))
         pairs = pairs[_likeness(coarse, coarse_bank, pairs, crop) >= SMALLEST_COARSE_LIKENESS]
         likeness = _likeness(grey, grey_bank, pairs, crop)
         for (index, other, mirrored), how in zip(pairs.tolist(), likeness.tolist(), strict=True):
-            if how >= SMALLEST_LIKENESS and (index not in found or how > found[index].likeness):
-                found[index] = Duplicate(index, other, how, bool(mirrored))
-    return [found[index] for index in sorted(found)]
+            if how >= SMALLEST_LIKENESS and (index not in best or how > best[index].likeness):
+                best[index] = Duplicate(index, other, how, bool(mirrored))
+    return [best[index] for index in sorted(best)]
 
 
 def _small(images: Images) -> Tensor:
@@ -292,24 +292,24 @@ class Leaks:
     @property
     def indices(self) -> list[int]:
         """Positions of the test images that are near-duplicates or share a name, ascending."""
-        return sorted({one.index for one in self.duplicates} | {index for one in self.names for index in one.tests})
+        return sorted({leak.index for leak in self.duplicates} | {index for leak in self.names for index in leak.tests})
 
     @property
     def findings(self) -> dict[str, str]:
         """What is shared, and the accuracy without it, in words: for `near-duplicate` and `shared name`."""
-        found = {}
+        findings = {}
         if self.duplicates:
             other = f", {len(self.other_label)} of them with another label" if self.other_label else ""
             verb = "has a near-duplicate" if len(self.duplicates) == 1 else "have near-duplicates"
             text = f"{len(self.duplicates)} of {self.n} test images {verb} in the training set{other}"
-            found["near-duplicate"] = text + _without(self.without_duplicates)
+            findings["near-duplicate"] = text + _without(self.without_duplicates)
         if self.names:
-            tests = len({index for one in self.names for index in one.tests})
+            tests = len({index for shared in self.names for index in shared.tests})
             verb = "shares" if tests == 1 else "share"
             name = self.names[0].stem
             text = f"{counted(tests, 'test image')} {verb} a file name such as {name} with training images"
-            found["shared name"] = text + _without(self.without_leaks)
-        return found
+            findings["shared name"] = text + _without(self.without_leaks)
+        return findings
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -320,8 +320,10 @@ class Leaks:
             "shared_names": len(self.names),
         }
         for name in ("with_leaks", "without_duplicates", "without_leaks"):
-            one: Rate | None = getattr(self, name)
-            sections[name] = {"n": one.n, "accuracy": one.share, "interval": one.interval} if one and one.n else None
+            rate: Rate | None = getattr(self, name)
+            sections[name] = (
+                {"n": rate.n, "accuracy": rate.share, "interval": rate.interval} if rate and rate.n else None
+            )
         return sections
 
 
@@ -351,15 +353,15 @@ def find_leaks(
         )
     if predicted is not None and np.shape(predicted) != (len(test),):
         raise DataError(f"predicted must be ({len(test)},), one class for each image (got {np.shape(predicted)}).")
-    found = find_duplicates(test.images, training.images) if duplicates is None else list(duplicates)
-    other = tuple(one for one in found if test.labels[one.index] != training.labels[one.training])
-    leaks = Leaks(len(test), tuple(found), other, tuple(find_shared_names(test, training)))
+    known = find_duplicates(test.images, training.images) if duplicates is None else list(duplicates)
+    other = tuple(copy for copy in known if test.labels[copy.index] != training.labels[copy.training])
+    leaks = Leaks(len(test), tuple(known), other, tuple(find_shared_names(test, training)))
     if predicted is None:
         return leaks
     correct = np.asarray(predicted) == test.labels
     return replace(
         leaks,
         with_leaks=Rate.of(correct),
-        without_duplicates=Rate.of(np.delete(correct, [one.index for one in found])),
+        without_duplicates=Rate.of(np.delete(correct, [copy.index for copy in known])),
         without_leaks=Rate.of(np.delete(correct, leaks.indices)),
     )
