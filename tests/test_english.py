@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
@@ -21,6 +22,8 @@ REPLACED = re.compile(
     re.IGNORECASE,
 )
 """Words and phrases that have a plainer or a standard form, see the glossary."""
+EMPTY_NAMES = {"told", "kept", "found", "one", "there", "place", "about"}
+"""Names of values that do not say what the values are."""
 LONGEST = 30
 
 
@@ -62,3 +65,14 @@ def test_the_page_is_in_plain_english() -> None:
     words = re.sub(r"\{[{%#].*?[}%#]\}|<[^>]*>", " ", (assets / "report.html.j2").read_text(encoding="utf-8"))
     assert REPLACED.findall(words) == []
     assert [sentence for sentence in sentences(words) if len(sentence.split()) > LONGEST] == []
+
+
+def test_names_of_values_say_what_they_are() -> None:
+    names = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.arg):
+                names.add(node.arg)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+    assert names & EMPTY_NAMES == set()

@@ -134,8 +134,8 @@ def _candidates(thumbnails: Tensor, known: Tensor) -> NDArray[np.int64]:
             symmetric, antisymmetric = (thumbnails[half, start : start + rows] @ known[half].T for half in (0, 1))
         for mirrored, similarities in enumerate((symmetric + antisymmetric, symmetric - antisymmetric)):
             largest, near = similarities.topk(min(CANDIDATES, known.shape[1]))
-            row, place = torch.nonzero(largest >= SMALLEST_THUMBNAIL, as_tuple=True)
-            pairs.append(torch.stack((start + row, near[row, place], torch.full_like(row, mirrored)), dim=1))
+            row, rank = torch.nonzero(largest >= SMALLEST_THUMBNAIL, as_tuple=True)
+            pairs.append(torch.stack((start + row, near[row, rank], torch.full_like(row, mirrored)), dim=1))
     return torch.cat(pairs).numpy()
 
 
@@ -154,8 +154,8 @@ def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: floa
     up, across = round(height * SHIFT), round(width * SHIFT)
     likeness = torch.zeros(len(pairs))
     for start in range(0, len(pairs), BLOCK):
-        one, other, mirrored = pairs[start : start + BLOCK].T
-        first, second = images[one], bank[other]
+        rows_of_images, rows_of_bank, mirrored = pairs[start : start + BLOCK].T
+        first, second = images[rows_of_images], bank[rows_of_bank]
         first[mirrored == 1] = first[mirrored == 1].flip(2)
         largest = likeness[start : start + BLOCK]
         for share in [share for share in CROPS if share <= abs(crop)] or [0.0]:
