@@ -138,7 +138,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, turn: int, size: tuple[int,
 )
 def test_unreadable_pictures_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png cannot be read as a picture \(its content is none of"):
+    with pytest.raises(DataError, match=r"a\.png .*PNG"):
         read_picture(tmp_path / "a.png", 32)
 
 

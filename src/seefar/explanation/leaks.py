@@ -71,7 +71,7 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
         return []
     small, bank = _small(images), _small(training)
     grey, grey_bank = _grey(small), _grey(bank)
-    coarse, coarse_bank = (F.avg_pool2d(part, 3, 2, 1) for part in (grey, grey_bank))  # 2x2 would hide odd shifts
+    coarse, coarse_bank = (F.avg_pool2d(part, 4, 2, 1) for part in (grey, grey_bank))  # 2x2 would hide odd shifts
     best: dict[int, Duplicate] = {}
     for crop in (0.0, -CROPS[-1], CROPS[-1]):  # of neither, of the training image, of the test image
         pairs = _candidates(_thumbnails(small, max(0.0, crop)), _thumbnails(bank, max(0.0, -crop)))
