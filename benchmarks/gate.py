@@ -99,7 +99,10 @@ def main() -> None:
     arguments(__doc__)
     data = load_shapes()
     test = load_shapes(test=2000).test
-    runs = [seefar.train(replace(RECIPE, seed=seed), data, f"gate-{seed}", progress=seefar.SILENT) for seed in SEEDS]
+    models = {
+        seed: seefar.train(replace(RECIPE, seed=seed), data, f"gate-{seed}", progress=seefar.SILENT).model
+        for seed in SEEDS
+    }
 
     def answers(model: nn.Module) -> Labels:
         return seefar.predict(model, test, progress=seefar.SILENT).predicted
@@ -107,17 +110,15 @@ def main() -> None:
     def compared(old: Labels, new: Labels) -> Comparison:
         return compare({"old": old, "new": new}, test.labels, test.classes)
 
-    intact = [answers(run.model) for run in runs]
+    intact = {seed: answers(model) for seed, model in models.items()}
     seeds = {(a, b): compared(intact[a], intact[b]) for a, b in permutations(SEEDS, 2)}
-    harmed = [
-        compared(intact[seed], answers(damaged(runs[seed].model, one))) for seed in SEEDS for one in range(DAMAGES)
-    ]
+    harmed = [compared(intact[seed], answers(damaged(models[seed], one))) for seed in SEEDS for one in range(DAMAGES)]
     real = [one for one in harmed if lost(one) >= REAL]
     small = [one for one in harmed if lost(one) < REAL]
     groups: dict[str, list[Comparison]] = {"seeds": [*seeds.values()], "real_damage": real, "small_damage": small}
     result = {
         "recipe": {"width": RECIPE.width, "epochs": RECIPE.epochs, "test_images": len(test)},
-        "accuracies": [float((one == test.labels).mean()) for one in intact],
+        "accuracies": [float((one == test.labels).mean()) for one in intact.values()],
         "real_damage_costs": REAL,
         "lost_by_damage": sorted(round(lost(one), 4) for one in harmed),
         "stopped": {

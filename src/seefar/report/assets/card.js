@@ -9,7 +9,8 @@ function showCard() {
     if (dialog.open) dialog.close();
     return;
   }
-  if (seen !== mistake || !dialog.open) hiding = byId("hide").checked = false;
+  const isNew = seen !== mistake || !dialog.open;
+  if (isNew) hiding = byId("hide").checked = false;
   seen = mistake;
   if (!dialog.open) {
     dialog.showModal();
@@ -38,7 +39,7 @@ function showCard() {
   paintCard(mistake, view);
   showAnswers(mistake, view);
   showBeside(mistake);
-  showNear(mistake);
+  if (isNew) showNear(mistake); // not after each stroke of the brush
   showNote(mistake);
   dialog.dispatchEvent(new CustomEvent("card-shown", { detail: mistake }));
 }
