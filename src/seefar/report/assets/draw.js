@@ -19,12 +19,11 @@ class Sheet {
     return new Sheet(await createImageBitmap(new Blob([bytes])), sheet); // an Image would be decoded again when it is drawn
   }
 
-  /** Draw image number `i` over the canvas, or over a rectangle of it. */
-  draw(context, i, left = 0, top = 0, across = context.canvas.width, down = context.canvas.height) {
+  draw(context, i) {
     const { width, height, columns, picture } = this;
     const x = (i % columns) * width, y = Math.floor(i / columns) * height;
     context.imageSmoothingEnabled = false;
-    context.drawImage(picture, x, y, width, height, left, top, across, down);
+    context.drawImage(picture, x, y, width, height, 0, 0, context.canvas.width, context.canvas.height);
   }
 
   pixels(i) {

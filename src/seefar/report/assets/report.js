@@ -133,7 +133,7 @@ function paintTile(item) {
   const side = Math.max(width, height), gap = Math.ceil(side / 32), left = (side - width) >> 1, top = (side - height) >> 1;
   const canvas = item.querySelector("canvas"), context = canvas.getContext("2d");
   Object.assign(canvas, { width: row === undefined ? side : 2 * side + gap, height: side });
-  pictures.draw(context, number, left, top, width, height);
+  context.putImageData(pictures.pixels(number), left, top);
   if (row !== undefined) {
     const view = { sheet: pictures, at: number, maps: mapsOf(row, of) };
     context.putImageData(mapOver(view, view.maps.contrast), side + gap + left, top);
