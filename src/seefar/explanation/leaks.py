@@ -72,9 +72,10 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
     small, bank = _small(images), _small(training)
     grey, grey_bank = _grey(small), _grey(bank)
     coarse, coarse_bank = (F.avg_pool2d(part, 4, 2, 1) for part in (grey, grey_bank))  # 2x2 would hide odd shifts
+    known = {crop: _thumbnails(bank, crop).transpose(1, 2).contiguous() for crop in (0.0, CROPS[-1])}
     best: dict[int, Duplicate] = {}
     for crop in (0.0, -CROPS[-1], CROPS[-1]):  # of neither, of the training image, of the test image
-        pairs = _candidates(_thumbnails(small, max(0.0, crop)), _thumbnails(bank, max(0.0, -crop)))
+        pairs = _candidates(_thumbnails(small, max(0.0, crop)), known[max(0.0, -crop)])
         pairs = pairs[_likeness(coarse, coarse_bank, pairs, crop) >= SMALLEST_COARSE_LIKENESS]
         likeness = _likeness(grey, grey_bank, pairs, crop)
         for (index, other, mirrored), how in zip(pairs.tolist(), likeness.tolist(), strict=True):
@@ -123,17 +124,17 @@ def _thumbnails(images: Tensor, crop: float = 0.0) -> Tensor:
 
 
 def _candidates(thumbnails: Tensor, known: Tensor) -> NDArray[np.int64]:
-    """Pairs of similar thumbnails, (2, N, C) and (2, M, C): row, row of `known`, and 1 if mirrored, int64 (P, 3).
+    """Pairs of similar thumbnails, (2, N, C) and (2, C, M): row, column of `known`, and 1 if mirrored, int64 (P, 3).
 
     For each row the `CANDIDATES` most similar ones, and those most similar to its mirror image.
     """
     pairs = []
-    rows = max(1, BLOCK_CELLS // (8 * known.shape[1]))  # small blocks stay in the cache
+    rows = max(1, BLOCK_CELLS // (8 * known.shape[2]))  # small blocks stay in the cache
     for start in range(0, thumbnails.shape[1], rows):
         with true_float32():
-            symmetric, antisymmetric = (thumbnails[half, start : start + rows] @ known[half].T for half in (0, 1))
+            symmetric, antisymmetric = (thumbnails[half, start : start + rows] @ known[half] for half in (0, 1))
         for mirrored, similarities in enumerate((symmetric + antisymmetric, symmetric - antisymmetric)):
-            largest, near = similarities.topk(min(CANDIDATES, known.shape[1]))
+            largest, near = similarities.topk(min(CANDIDATES, known.shape[2]))
             row, rank = torch.nonzero(largest >= SMALLEST_THUMBNAIL, as_tuple=True)
             pairs.append(torch.stack((start + row, near[row, rank], torch.full_like(row, mirrored)), dim=1))
     return torch.cat(pairs).numpy()
@@ -152,26 +153,40 @@ def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: floa
     """
     height, width = images.shape[1:3]
     up, across = round(height * SHIFT), round(width * SHIFT)
-    likeness = torch.zeros(len(pairs))
-    for start in range(0, len(pairs), BLOCK):
-        rows_of_images, rows_of_bank, mirrored = pairs[start : start + BLOCK].T
-        first, second = images[rows_of_images], bank[rows_of_bank]
-        first[mirrored == 1] = first[mirrored == 1].flip(2)
-        largest = likeness[start : start + BLOCK]
-        for share in [share for share in CROPS if share <= abs(crop)] or [0.0]:
-            a, b = _detail(first, share if crop > 0 else 0.0), _detail(second, share if crop < 0 else 0.0)
+    likeness, blocks = torch.zeros(len(pairs)), [slice(at, at + BLOCK) for at in range(0, len(pairs), BLOCK)]
+    for share in [share for share in CROPS if share <= abs(crop)] or [0.0]:
+        details, rows = _details(images, pairs[:, 0], share if crop > 0 else 0.0)
+        details_of_bank, rows_of_bank = _details(bank, pairs[:, 1], share if crop < 0 else 0.0)
+        for block in blocks:
+            a, b = _flipped(details[rows[block]], pairs[block]), details_of_bank[rows_of_bank[block]]
             window = a[:, up : height - up, across : width - across]
             # The sums of products at every shift at once, by the convolution theorem.
             spectrum = torch.fft.rfft2(window, s=(height, width)).conj() * torch.fft.rfft2(b)
             products = torch.fft.irfft2(spectrum, s=(height, width))[:, : 2 * up + 1, : 2 * across + 1]
-            rows = F.avg_pool2d(b.square(), (window.shape[1], 1), 1)
-            squares = F.avg_pool2d(rows, (1, window.shape[2]), 1) * window[0].numel()
+            sums = F.avg_pool2d(b.square(), (window.shape[1], 1), 1)
+            squares = F.avg_pool2d(sums, (1, window.shape[2]), 1) * window[0].numel()
             norms = (window.square().sum((1, 2))[:, None, None] * squares).sqrt()
             # Where `b` is nearly flat, the products are only rounding errors.
             flat = 1e-3 * window.norm(dim=(1, 2)) * b.norm(dim=(1, 2)) + 1e-6
-            largest.copy_(torch.maximum(largest, (products / norms.maximum(flat[:, None, None])).amax((1, 2))))
-        largest[(first == second).flatten(1).all(1)] = 1.0  # flat images too, which have no detail
+            largest = (products / norms.maximum(flat[:, None, None])).amax((1, 2))
+            likeness[block] = torch.maximum(likeness[block], largest)
+    for block in blocks:
+        equal = _flipped(images[pairs[block, 0]], pairs[block]) == bank[pairs[block, 1]]
+        likeness[block][equal.flatten(1).all(1)] = 1.0  # flat images too, which have no detail
     return likeness.clamp(max=1.0).double().numpy()
+
+
+def _flipped(images: Tensor, pairs: NDArray[np.int64]) -> Tensor:
+    """The first images of pairs, (P, H, W), mirrored where the pair says so."""
+    mirrored = torch.from_numpy(pairs[:, 2]) == 1
+    return torch.where(mirrored[:, None, None], images.flip(2), images)
+
+
+def _details(images: Tensor, numbers: NDArray[np.int64], crop: float) -> tuple[Tensor, NDArray[np.int64]]:
+    """The detail of the images with these numbers, (P,), each computed once; and for each number its row there."""
+    used, rows = np.unique(numbers, return_inverse=True)
+    parts = [_detail(images[used[at : at + BLOCK]], crop) for at in range(0, len(used), BLOCK)]
+    return torch.cat(parts) if parts else images[:0], rows
 
 
 def _detail(grey: Tensor, crop: float) -> Tensor:
