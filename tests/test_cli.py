@@ -65,6 +65,7 @@ def test_help_fits_any_terminal_in_words_and_has_the_defaults_of_the_recipe(
     assert "choices options" not in text
 
 
+@pytest.mark.slow
 def test_the_main_job_end_to_end(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = ("run", "demo", *TINY, "--top", 2, "--explain", "shown")
     assert call(*job) == 0
