@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -287,15 +287,20 @@ def _reliability(job: Job) -> Figure | None:
     return None if plain is None else plot_reliability(plain, job.evaluation.predictions.confidence, after)
 
 
-def _plot_shown(job: Job, plot: Callable[[Explanation, Split], Figure]) -> Figure | None:
-    maps = job.store.peek(MAPS)
-    return plot(maps.of(job.shown), job.data.test) if maps is not None and job.shown else None
-
-
 def _figure(
     name: str, compute: Callable[[Job], Figure | None], of: tuple[Artifact[Any] | str, ...], **more: Any
 ) -> Artifact[Figure]:
     return Artifact(f"figures/{name}.png", compute, save_figure, of=of, **more)
+
+
+def _figure_of_maps(name: str, plot: Callable[[Explanation, Split], Figure]) -> Artifact[Figure]:
+    """A figure of the maps of the shown mistakes."""
+
+    def compute(job: Job) -> Figure | None:
+        maps = job.store.peek(MAPS)
+        return plot(maps.of(job.shown), job.data.test) if maps is not None and job.shown else None
+
+    return _figure(name, compute, (MAPS, PREDICTIONS, "test"), settings=lambda job: _shown_settings(job.choices))
 
 
 def _neighbours(job: Job) -> Neighbours | None:
@@ -400,15 +405,8 @@ MISTAKES_FIGURE = _figure(
     (PREDICTIONS, "test"),
     settings=lambda job: _shown_settings(job.choices),
 )
-MAPS_FIGURE, ASSIGNMENT_FIGURE = (
-    _figure(
-        name,
-        partial(_plot_shown, plot=plot),
-        (MAPS, PREDICTIONS, "test"),
-        settings=lambda job: _shown_settings(job.choices),
-    )
-    for name, plot in (("maps", plot_maps), ("assignment", plot_gradcam_grid))
-)
+MAPS_FIGURE = _figure_of_maps("maps", plot_maps)
+ASSIGNMENT_FIGURE = _figure_of_maps("assignment", plot_gradcam_grid)
 CONFUSION_FIGURE = _figure(
     "confusion",
     lambda job: plot_confusion(job.evaluation.metrics.confusion, job.data.classes),

@@ -177,7 +177,7 @@ def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: floa
 
 
 def _flipped(images: Tensor, pairs: NDArray[np.int64]) -> Tensor:
-    """The first images of pairs, (P, H, W), mirrored where the pair says so."""
+    """The first images of pairs, (P, H, W), mirrored for pairs that are."""
     mirrored = torch.from_numpy(pairs[:, 2]) == 1
     return torch.where(mirrored[:, None, None], images.flip(2), images)
 
