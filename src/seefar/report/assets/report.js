@@ -104,22 +104,21 @@ const observer = new IntersectionObserver((entries) => entries.forEach(({ target
 }), { rootMargin: "300px" });
 
 function makeTile(mistake) {
-  const item = byId("tile").content.firstElementChild.cloneNode(true), part = (name) => item.querySelector(`.${name}`);
+  const item = byId("tile").content.firstElementChild.cloneNode(true), button = item.firstElementChild;
+  const [pair, names, facts] = button.children, [labelPart, , answerPart] = names.children, [surePart, faultPart] = facts.children;
   const label = classes[mistake.true], answer = classes[wrongClass(mistake)], owner = mistake.broken ? `by ${beside.name}` : "";
-  part("label").append(bdi(label));
-  part("answer").append(bdi(answer));
-  part("names").title = `${isolated(label)} → ${isolated(answer)}`;
-  const sure = probabilities && !mistake.broken && percent(mistake.confidence);
-  if (sure) part("sure").append(sure, element("span", " confident"));
-  part("fault").textContent = mistake.fault ?? OUTCOMES[mistake.outcome] ?? owner;
-  part("fault").classList.add(mistake.fault ? `fault-${mistake.fault}` : "no-fault");
+  labelPart.textContent = label;
+  answerPart.textContent = answer;
+  names.title = `${isolated(label)} → ${isolated(answer)}`;
+  const sure = probabilities && !mistake.broken && `${percent(mistake.confidence)} confident`;
+  if (sure) surePart.textContent = sure;
+  faultPart.textContent = mistake.fault ?? OUTCOMES[mistake.outcome] ?? owner;
+  faultPart.classList.add(mistake.fault ? `fault-${mistake.fault}` : "no-fault");
   item.classList.toggle("noted", notes.has(String(mistake.index)));
-  part("words").textContent = mistake.sentence ?? "";
-  part("number").textContent = mistake.file ?? `Test image ${mistake.index}`;
   const cause = mistake.fault && page.faults[mistake.fault][0];
-  part("tile").setAttribute("aria-label", `${isolated(label)} → ${isolated(answer)}, ` +
-    [sure && `${sure} confident`, owner, cause, OUTCOMES[mistake.outcome], `test image ${mistake.index}`].filter(Boolean).join(", "));
-  part("pair").classList.toggle("alone", explained(mistake)[0] === undefined);
+  button.setAttribute("aria-label", `${isolated(label)} → ${isolated(answer)}, ` +
+    [sure, owner, cause, OUTCOMES[mistake.outcome], `test image ${mistake.index}`].filter(Boolean).join(", "));
+  pair.classList.toggle("alone", explained(mistake)[0] === undefined);
   item.mistake = mistake;
   mistake.tile = item;
   observer.observe(item);
@@ -131,7 +130,7 @@ function paintTile(item) {
   if (!pictures || item.painted) return;
   const { number } = item.mistake, { width, height } = pictures, [row, of] = explained(item.mistake);
   const side = Math.max(width, height), gap = Math.ceil(side / 32), left = (side - width) >> 1, top = (side - height) >> 1;
-  const canvas = item.querySelector("canvas"), context = canvas.getContext("2d");
+  const canvas = item.firstElementChild.firstElementChild, context = canvas.getContext("2d");
   Object.assign(canvas, { width: row === undefined ? side : 2 * side + gap, height: side });
   context.putImageData(pictures.pixels(number), left, top);
   if (row !== undefined) {
@@ -141,9 +140,16 @@ function paintTile(item) {
   item.painted = true;
 }
 
+/** What only a print of few mistakes shows. */
+function addWords({ mistake, firstElementChild: button }) {
+  if (button.querySelector(".words")) return;
+  const words = element("span", mistake.sentence ?? "", { className: "words" });
+  button.append(words, element("span", mistake.file ?? `Test image ${mistake.index}`, { className: "number" }));
+}
+
 function releaseTile(item) {
   if (!item.painted) return;
-  Object.assign(item.querySelector("canvas"), { width: 0, height: 0 });
+  Object.assign(item.firstElementChild.firstElementChild, { width: 0, height: 0 });
   item.painted = false;
 }
 
@@ -151,6 +157,7 @@ const tilesInPage = () => shown.filter(({ tile }) => tile?.isConnected).map(({ t
 addEventListener("beforeprint", () => {
   printing = true;
   tilesInPage().forEach(paintTile);
+  tilesInPage().forEach(addWords);
 });
 addEventListener("afterprint", () => {
   printing = false;
