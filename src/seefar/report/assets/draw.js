@@ -8,7 +8,7 @@ function unpack(text, Kind) {
   return new Kind(bytes.buffer);
 }
 
-/** A sprite sheet: draws image number `i` over a canvas, and returns its pixels. */
+/** A sprite sheet: draws image number `i` over a canvas, or into a box of it, and returns its pixels. */
 class Sheet {
   constructor(picture, { width, height, columns }) {
     Object.assign(this, { picture, width, height, columns });
@@ -19,11 +19,11 @@ class Sheet {
     return new Sheet(await createImageBitmap(new Blob([bytes])), sheet); // an Image would be decoded again when it is drawn
   }
 
-  draw(context, i) {
+  draw(context, i, box = [0, 0, context.canvas.width, context.canvas.height]) {
     const { width, height, columns, picture } = this;
     const x = (i % columns) * width, y = Math.floor(i / columns) * height;
     context.imageSmoothingEnabled = false;
-    context.drawImage(picture, x, y, width, height, 0, 0, context.canvas.width, context.canvas.height);
+    context.drawImage(picture, x, y, width, height, ...box);
   }
 
   pixels(i) {

@@ -28,6 +28,7 @@ const NONE = {
   search: "", true: "", predicted: "", fault: "", outcome: "", set: "", like: "", order: probabilities ? "loss" : "index", show: "120", card: "",
 };
 const TOP = 56; // height of the bar with the sections
+const LEAST_TILES = 24; // drawn at once
 const form = byId("filters"), list = byId("tiles"), dialog = byId("card");
 const byIndex = new Map(mistakes.map((mistake) => [String(mistake.index), mistake]));
 let state = { ...NONE }, shown = mistakes, current = null, printing = false;
@@ -132,7 +133,7 @@ function paintTile(item) {
   const side = Math.max(width, height), gap = Math.ceil(side / 32), left = (side - width) >> 1, top = (side - height) >> 1;
   const canvas = item.firstElementChild.firstElementChild, context = canvas.getContext("2d");
   Object.assign(canvas, { width: row === undefined ? side : 2 * side + gap, height: side });
-  context.putImageData(pictures.pixels(number), left, top);
+  pictures.draw(context, number, [left, top, width, height]);
   if (row !== undefined) {
     const view = { sheet: pictures, at: number, maps: mapsOf(row, of) };
     context.putImageData(mapOver(view, view.maps.contrast), side + gap + left, top);
@@ -290,8 +291,10 @@ function go(change, how = "push") {
 }
 
 function showTiles() {
+  const near = Math.max(LEAST_TILES, [...list.children].filter((tile) => tile.near).length);
   shown = matching().sort(ORDERS[state.order][1]);
   showUpTo(state.show === "all" ? shown.length : Number(state.show));
+  drawLater([...list.children].slice(near));
   current = shown[0] ?? null;
   tilesInPage().forEach((tile) => { tile.firstElementChild.tabIndex = -1; });
   if (current) current.tile.firstElementChild.tabIndex = 0;
@@ -315,6 +318,12 @@ function showTiles() {
   document.documentElement.classList.toggle("selection", filtered || (tilesInPage().length < own && state.show !== NONE.show));
   keepInView();
   drawLandscape();
+}
+
+/** Draw these tiles, which are below the screen, after the next frame: they would make a filter slower. */
+function drawLater(tiles) {
+  tiles.forEach((tile) => tile.classList.add("later"));
+  requestAnimationFrame(() => setTimeout(() => tiles.forEach((tile) => tile.classList.remove("later"))));
 }
 
 /** Put the first `count` of the mistakes that fit into the page. */
