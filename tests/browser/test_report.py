@@ -25,6 +25,7 @@ from seefar.report.page import ReportFrame, render_report
 pytestmark = pytest.mark.slow
 HOSTILE = ('"><script>alert(1)</script>', "</script><img src=x onerror=alert(2)>", "a=b&c#d %", "=1+1")
 TILES = "#tiles > li"
+READY = "html[data-ready]"
 
 
 class Opened:
@@ -42,7 +43,16 @@ class Opened:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri() + hash_)
         if context.get("java_script_enabled", True):
-            self.page.wait_for_selector("html[data-ready]", state="attached")
+            self.page.wait_for_selector(READY, state="attached")
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.page.wait_for_selector(READY, state="attached")
+
+    def close_card(self) -> None:
+        """Close the card. Its step of the history is undone a moment later."""
+        self.page.keyboard.press("Escape")
+        becomes(self.page, "document.getElementById('card').open || Boolean(history.state?.card)", False)
 
     def shown(self) -> list[int]:
         return self.page.eval_on_selector_all(TILES, "tiles => tiles.map(tile => tile.mistake.index)")
@@ -263,7 +273,7 @@ def test_a_filter_while_scrolled_shows_its_first_tile_and_focus_is_never_under_t
     assert page.evaluate(f"{top}.bottom") < 500
     page.goto(file.as_uri() + "#true=cat&search=99999")
     page.reload()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    page.wait_for_selector(READY, state="attached")
     assert 0 < page.evaluate("document.getElementById('none').getBoundingClientRect().bottom") < 500
 
 
@@ -275,11 +285,9 @@ def test_sections_keep_the_filter_and_closing_a_card_adds_no_history(opened: Ope
     shown, length = opened.shown(), page.evaluate("history.length")
     for number in range(3):
         page.click(f"{TILES} >> nth={number}")
-        page.keyboard.press("Escape")
-        becomes(page, "new URLSearchParams(location.hash.slice(1)).has('card')", False)
+        opened.close_card()
     assert page.evaluate("history.length") <= length + 1
-    page.reload()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    opened.reload()
     assert opened.shown() == shown
 
 
@@ -289,7 +297,8 @@ LONG = ("Pembroke_Welsh_corgi", "lawn_mower", "x" * 200, "שלום עולם")
 def test_long_names_and_a_hundred_classes_fit(show: Callable[..., Opened]) -> None:
     content, hundred = make_content(24, LONG), make_content(60, tuple(f"class {k}" for k in range(100)))
     names = tuple(f"Egyptian_cat/n02124075_ILSVRC2012_val_{number:08d}.JPEG" for number in range(72))
-    page = show(replace(content, test=replace(content.test, files=names))).page
+    one = show(replace(content, test=replace(content.test, files=names)))
+    page = one.page
     assert page.locator(f"{TILES} bdi").count() == 2 * 24
     head = "document.querySelector('.matrix tbody th').getBoundingClientRect()"
     answers = "all => all.map(one => one.querySelector('.answer').getBoundingClientRect().width)"
@@ -301,8 +310,7 @@ def test_long_names_and_a_hundred_classes_fit(show: Callable[..., Opened]) -> No
         assert page.evaluate(f"{head}.width") < 160
         page.click(TILES)
         assert all(button.evaluate(inside) for button in page.query_selector_all(".card-head button"))
-        page.keyboard.press("Escape")
-        becomes(page, "document.getElementById('card').open || Boolean(history.state?.card)", False)
+        one.close_card()
     page = show(hundred).page
     assert page.locator(".matrix tbody tr").count() == 100
     for width in (320, 360, 1280):
@@ -315,6 +323,7 @@ def test_tiles_that_leave_the_screen_give_their_pixels_back(show: Callable[..., 
     content, size = make_content(300, cells=4), {"width": 1000, "height": 600}
     page = show(content, "#show=all", viewport=size, reduced_motion="reduce").page
     painted = "[...document.querySelectorAll('#tiles > li')].filter((one) => one.painted).length"
+    becomes(page, "document.querySelectorAll('.later').length", 0)  # those below the screen follow one frame later
     becomes(page, f"{painted} > 0", True)
     for part in range(1, 6):
         page.evaluate(f"window.scrollTo(0, document.getElementById('tiles').offsetHeight * {part} / 5)")
@@ -342,10 +351,8 @@ def test_notes_come_back_as_csv(opened: Opened, content: ReportContent, tmp_path
     page.click("#part-notes summary")
     page.select_option("#note-new_label", "ship")
     page.fill("#note-note", '=a "quoted", line')
-    page.keyboard.press("Escape")
-    becomes(page, "document.getElementById('card').open", False)
-    page.reload()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    opened.close_card()
+    opened.reload()
     page.select_option("[name=set]", "corrected label")
     assert opened.shown() == [first.index]
     page.click(".menu summary")
@@ -396,8 +403,7 @@ def test_more_like_this_starts_with_the_mistake_and_what_is_nearest(opened: Open
     shown = opened.shown()
     assert shown[0] == chosen.index
     assert np.corrcoef([near[index.index(one)] for one in shown], np.arange(60))[0, 1] > 0.9
-    page.reload()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    opened.reload()
     assert opened.shown() == shown
 
 
@@ -439,8 +445,7 @@ def test_another_run_is_beside_the_mistakes(show: Callable[..., Opened], content
     page.click(f"{TILES} >> nth=0")
     assert CLASSES[theirs[third]] in page.text_content("#beside-words")
     np.testing.assert_array_equal(pixels_of(page, "card-beside")[20:], pixels_of(page, "card-contrast")[20:])
-    page.keyboard.press("Escape")
-    becomes(page, "document.getElementById('card').open", False)
+    one.close_card()
     page.select_option("[name=set]", "broken by other")
     page.select_option("[name=order]", "index")
     assert one.shown() == broken
@@ -455,8 +460,7 @@ def test_another_run_is_beside_the_mistakes(show: Callable[..., Opened], content
         )
         assert page.is_visible("#card-contrast") == bool(number)
         assert page.text_content("#predicted-name").endswith("the prediction of other")
-        page.keyboard.press("Escape")
-        becomes(page, "document.getElementById('card').open || Boolean(history.state?.card)", False)
+        one.close_card()
     page.keyboard.press("p")
     becomes(page, "document.getElementById('lesson-title').textContent", "Question 1")
 
@@ -486,8 +490,7 @@ def test_hostile_names_are_text(show: Callable[..., Opened], tmp_path: Path) -> 
     assert tuple(names) == HOSTILE
     page.click(TILES)
     assert "<img src=x onerror=" in page.text_content("#card-place")
-    page.keyboard.press("Escape")
-    becomes(page, "document.getElementById('card').open || Boolean(history.state?.card)", False)
+    one.close_card()
     for name in HOSTILE:
         page.select_option("[name=true]", name)
         address = page.evaluate("location.hash")
