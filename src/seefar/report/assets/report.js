@@ -28,6 +28,7 @@ const NONE = {
   search: "", true: "", predicted: "", fault: "", outcome: "", set: "", like: "", order: probabilities ? "loss" : "index", show: "120", card: "",
 };
 const TOP = 56; // height of the bar with the sections
+const NEAR = 300; // pixels around the screen, in which tiles are painted before they are scrolled to
 const LEAST_TILES = 24; // drawn at once
 const form = byId("filters"), list = byId("tiles"), dialog = byId("card");
 const byIndex = new Map(mistakes.map((mistake) => [String(mistake.index), mistake]));
@@ -97,12 +98,19 @@ function mapOver({ sheet, at, maps: { scale, grid } }, values) {
 
 // Tiles
 
-/** Only tiles near the screen hold pixels; the others free their memory. */
-const observer = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
-  target.near = isIntersecting;
-  if (isIntersecting) paintTile(target);
-  else if (!printing) releaseTile(target);
-}), { rootMargin: "300px" });
+/** What is not on the screen can wait until the next frame is drawn. */
+const afterFrame = (work) => requestAnimationFrame(() => setTimeout(work));
+
+/** Only tiles near the screen hold pixels, and those on it are painted first; the others free their memory. */
+const observer = new IntersectionObserver((entries) => {
+  const update = ({ target }) => {
+    if (target.near) paintTile(target);
+    else if (!printing) releaseTile(target);
+  };
+  entries.forEach(({ target, isIntersecting }) => { target.near = isIntersecting; });
+  entries.filter(({ boundingClientRect, rootBounds }) => boundingClientRect.top < rootBounds?.bottom - NEAR).forEach(update);
+  afterFrame(() => entries.forEach(update));
+}, { rootMargin: `${NEAR}px` });
 
 function makeTile(mistake) {
   const item = byId("tile").content.firstElementChild.cloneNode(true), button = item.firstElementChild;
@@ -218,6 +226,7 @@ function fillMenu(key) {
       if (present.has(value)) into.append(Object.assign(new Option(text, value), { words: text }));
     }
   }
+  select.value = state[key];
   select.closest("label").hidden = select.options.length < 3;
 }
 
@@ -230,7 +239,6 @@ function countOptions() {
       option.text = `${option.words} (${count})`;
       option.disabled = !count && state[key] !== option.value;
     }
-    form.elements[key].value = state[key];
   }
 }
 
@@ -298,12 +306,12 @@ function showTiles() {
   current = shown[0] ?? null;
   tilesInPage().forEach((tile) => { tile.firstElementChild.tabIndex = -1; });
   if (current) current.tile.firstElementChild.tabIndex = 0;
-  countOptions();
+  afterFrame(countOptions);
   showChips();
   const last = form.elements.order.options[form.elements.order.options.length - 1];
   last.hidden = last.disabled = !state.like;
   last.text = `like ${state.like}`;
-  form.elements.order.value = state.order;
+  for (const key of [...Object.keys(MENUS), "order"]) form.elements[key].value = state[key];
   byId("show").value = state.show;
   if (form.elements.search.value !== state.search) form.elements.search.value = state.search;
   const filtered = FILTERS.some((key) => state[key]) || Boolean(lasso), isOurs = !shown[0]?.broken;
@@ -323,7 +331,7 @@ function showTiles() {
 /** Draw these tiles, which are below the screen, after the next frame: they would make a filter slower. */
 function drawLater(tiles) {
   tiles.forEach((tile) => tile.classList.add("later"));
-  requestAnimationFrame(() => setTimeout(() => tiles.forEach((tile) => tile.classList.remove("later"))));
+  afterFrame(() => tiles.forEach((tile) => tile.classList.remove("later")));
 }
 
 /** Put the first `count` of the mistakes that fit into the page. */
