@@ -133,14 +133,14 @@ def _candidates(thumbnails: Tensor, known: Tensor) -> NDArray[np.int64]:
     pairs = []
     for start in range(0, thumbnails.shape[1], BLOCK):
         rows = thumbnails[:, start : start + BLOCK]
-        plain, flipped = [], []  # the most similar ones of each block
+        best: list[list[tuple[Tensor, Tensor]]] = [[], []]  # of each block, plain and mirrored
         for first, block in blocks:  # blocks and their products stay in the cache
             with true_float32():
                 symmetric, antisymmetric = (rows[half] @ block[half] for half in (0, 1))
-            for largest, similarities in ((plain, symmetric + antisymmetric), (flipped, symmetric - antisymmetric)):
+            for mirrored, similarities in enumerate((symmetric + antisymmetric, symmetric - antisymmetric)):
                 values, near = similarities.topk(min(CANDIDATES, block.shape[2]))
-                largest.append((values, first + near))
-        for mirrored, largest in enumerate((plain, flipped)):
+                best[mirrored].append((values, first + near))
+        for mirrored, largest in enumerate(best):
             values, near = (torch.cat(part, dim=1) for part in zip(*largest, strict=True))
             values, order = values.topk(min(CANDIDATES, values.shape[1]))
             row, rank = torch.nonzero(values >= SMALLEST_THUMBNAIL, as_tuple=True)

@@ -46,8 +46,8 @@ def hide(images: Images, hidden: Pixels, how: HideName = "blur") -> Images:
     if how == "grey":
         filled: NDArray[np.float64] = np.full(images.shape, float(GREY))
     else:
-        shown = images * visible.astype(np.float64)
         weight = visible.astype(np.float64)
+        shown = weight * images
         if how == "blur":
             down, across = (_gaussian(side) for side in images.shape[1:3])
             shown, weight = (
