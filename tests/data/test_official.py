@@ -9,16 +9,16 @@ import os
 import pickle
 import struct
 import tarfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_host import FileHost
+from tiny_host import FileHost, Host
 
 from seefar.data import load_data
-from seefar.data.download import default_folder
 from seefar.data.official import (
     CIFAR10,
     CIFAR100,
@@ -110,14 +110,19 @@ def test_a_hostile_pickle_runs_no_code(tmp_path: Path) -> None:
     assert proof.exists()
 
 
-@pytest.mark.slow
-def test_the_official_files() -> None:
-    if not (default_folder() / CIFAR10.folder / "batches.meta").exists():
-        pytest.skip("the official CIFAR-10 batches are not on this machine: set SEEFAR_DATA to their folder")
-    data = load_data("cifar10")
-    assert np.bincount(data.train.labels).tolist() == [5000] * 10
-    assert np.bincount(data.test.labels).tolist() == [1000] * 10
-    np.testing.assert_allclose(data.statistics, ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)), atol=5e-5)
+def test_parallel_downloads_fetch_the_archive_once_and_all_succeed(tmp_path: Path) -> None:
+    small = write_batches(tmp_path / "served" / CIFAR10.folder, CIFAR10)
+    host = Host((tmp_path / "served" / "cifar-10-python.tar.gz").read_bytes())
+    small = replace(small, hosts=(host.url("slow"),))
+    home, found = tmp_path / "home", list[Path]()
+    threads = [threading.Thread(target=lambda: found.append(find_batches(home, small, SILENT))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    host.close()
+    assert found == [home / CIFAR10.folder] * 4
+    assert host.asked == [("slow", 0)]
 
 
 def test_fashion_mnist_is_fetched_from_the_mirror_and_read(served: tuple[Path, str], tmp_path: Path) -> None:
