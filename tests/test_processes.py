@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 
 import seefar
@@ -123,20 +122,6 @@ def wait_until(there: Callable[[], bool], process: subprocess.Popen[str] | None 
 
 def has_a_row(log: Path) -> bool:
     return log.exists() and "[1," in log.read_text()
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 16])
-def test_parts_cover_a_batch_and_each_image_counts_alike(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = []
-    for rank in range(3):
-        monkeypatch.setattr(distributed, "_group", distributed._Group(rank, 3, dist.HashStore()))
-        parts.append(distributed.part(count))
-    assert all(rows.stop > rows.start for rows, _ in parts)
-    covered = [row for rows, weight in parts for row in range(rows.start, rows.stop) if weight]
-    assert sorted(covered) == list(range(count))
-    assert sum(weight for _, weight in parts) / 3 == pytest.approx(1)
-    each = [weight / (rows.stop - rows.start) for rows, weight in parts if weight]
-    assert each == pytest.approx([3 / count] * len(each))
 
 
 @pytest.mark.slow

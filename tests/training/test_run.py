@@ -110,7 +110,6 @@ DAMAGED = {
     "empty": lambda folder: os.truncate(folder.weights, 0),
     "another network": change_weights(lambda tensors, _: tensors.update({"fc.weight": torch.zeros(7, 7)})),
     "nothing known": change_weights(lambda _, about: about.clear()),
-    "no size": change_weights(lambda _, about: about.update(image_size=10**400)),
     "no classes": change_weights(lambda _, about: about.update(classes=[1, None])),
     "a width that takes no memory": change_weights(lambda _, about: about.update(recipe=WIDE)),
 }
