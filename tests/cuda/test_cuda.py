@@ -93,14 +93,6 @@ def test_gpu_batches_equal_cpu_batches(shapes: Data, name: str) -> None:
         assert found.labels.cpu().equal(expected.labels)
 
 
-def test_a_cpu_training_resumes_with_a_loss_scaler(shapes: Data, tmp_path: Path) -> None:
-    small = recipe("demo", width=4, epochs=1, batch_size=32, scales=(0.5,))
-    with pytest.raises(Interrupted):
-        train(small, shapes, tmp_path / "run", device="cpu", precision="float32", progress=At(3, stop))
-    run = train(small, shapes, tmp_path / "run", device="cuda", precision="float16", progress=SILENT)
-    assert run.history[-1].step == 19
-
-
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_replayed_steps_are_the_steps_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: PrecisionName

@@ -10,6 +10,7 @@ import torch
 
 from seefar.data import Data, Split
 from seefar.data.images import channel_statistics
+from seefar.data.shapes import SHAPES
 from seefar.errors import DataError
 
 
@@ -109,3 +110,32 @@ def test_splits_that_do_not_fit_each_other_are_refused() -> None:
         Data("mine", one, Split(IMAGES, [0, 1], ("cat", "fox")))
     with pytest.raises(DataError, match=r"same size \(got 8x8 and 16x16"):
         Data("mine", one, Split(np.zeros((1, 16, 16, 3), np.uint8), [0], CLASSES))
+
+
+# ---- The built-in shapes ----
+
+
+def test_classes_are_balanced_and_no_test_image_is_a_training_image(shapes: Data) -> None:
+    assert shapes.classes == tuple(SHAPES)
+    assert np.bincount(shapes.train.labels).tolist() == [60] * 10
+    assert np.bincount(shapes.test.labels).tolist() == [15] * 10
+    train = {image.tobytes() for image in shapes.train.images}
+    assert not any(image.tobytes() in train for image in shapes.test.images)
+
+
+def test_masks_have_the_form_of_their_class(shapes: Data) -> None:
+    masks, labels = shapes.train.masks, shapes.train.labels
+    assert masks is not None
+    y, x = np.mgrid[:32, :32]
+
+    def fill(name: str) -> float:
+        """Mean share of the bounding box that the shape covers."""
+        shares = []
+        for mask in masks[labels == tuple(SHAPES).index(name)]:
+            height, width = np.ptp(y[mask]) + 1, np.ptp(x[mask]) + 1
+            shares.append(mask.sum() / (height * width))
+        return float(np.mean(shares))
+
+    assert abs(fill("circle") - np.pi / 4) < 0.05
+    assert fill("ring") < fill("circle") - 0.15
+    assert fill("cross") < 0.6 < fill("square")

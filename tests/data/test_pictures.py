@@ -123,7 +123,6 @@ def test_exif_orientation_is_applied(tmp_path: Path, turn: int, size: tuple[int,
         struct.pack("<HHHBBBBHHII", 0, 1, 1, 32, 32, 0, 0, 1, 32, 40, 22),  # an icon may hold a PNG of any size
         # Formats and variants that Pillow decodes in Python, pixel by pixel
         b"P2 2 2 255 1 2 3 4",
-        b"P5 2 2 99 1234",
         b"qoif" + struct.pack(">IIBB", 2, 2, 3, 0) + b"\xc3" + bytes(7) + b"\x01",
         b"BM" + struct.pack("<IHHIIiiHHIIIIII", 64, 0, 0, 58, 40, 2, 1, 1, 8, 1, 6, 0, 0, 1, 0) + b"\0\0\0\0\2\0\0\1",
     ],
@@ -157,10 +156,8 @@ def test_a_decompression_bomb_is_refused_by_its_header(width: int, height: int) 
         chunk(b"tEXt", b"Comment\0whatever", damaged=True),
         chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000))),  # more text than Pillow reads
         chunk(b"iCCP", b"profile\0\0 no compressed profile"),
-        chunk(b"gAMA", b"", damaged=True),
-        chunk(b"eXIf", b"II*\0 no exif"),
     ],
-    ids=["checksum", "long text", "profile", "gamma", "exif"],
+    ids=["checksum", "long text", "profile"],
 )
 @pytest.mark.parametrize("after", [False, True])
 def test_a_png_is_read_whatever_is_beside_its_pixels(tmp_path: Path, beside: bytes, after: bool) -> None:

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_host import FileHost
+from tiny_host import serve
 from tiny_job import Lines
 
 from seefar.data import load_data
@@ -41,15 +40,13 @@ WANTED = (source(PEOPLE, COUNTS, "owner/people", "data/file"), source(NET_NAME, 
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A host on loopback that serves a folder laid out like the public one: owner/repository/commit/path."""
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
+    """The address of a folder laid out like the public host: owner/repository/commit/path."""
     for one, content in zip(WANTED, (COUNTS, NET), strict=True):
         path = tmp_path / "host" / one.repository / one.commit / next(iter(one.files.values()))[0]
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
-    server = FileHost(tmp_path / "host")
-    yield server.address, tmp_path / "host"
-    server.close()
+    return serve(tmp_path / "host", monkeypatch), tmp_path / "host"
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -32,24 +31,6 @@ def wait_for_rows(run: RunFolder, process: subprocess.Popen[bytes], more: int) -
     while rows() < enough:
         assert process.poll() is None
         time.sleep(0.02)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_training_that_is_stopped_is_saved_and_resumed(in_folder: Path, number: signal.Signals) -> None:
-    run, words = RunFolder(Path("runs/demo")), [*DEMO, "--epochs", "2"]
-    before = signal.signal(number, signal.SIG_DFL)  # under nohup the process would inherit that it is ignored
-    process = subprocess.Popen([sys.executable, "-m", "seefar", *words, "--quiet"])
-    signal.signal(number, before)
-    with process:
-        wait_for_rows(run, process, 3)
-        process.send_signal(number)
-        assert process.wait(60) == 130
-    rows = run.history.read_bytes().count(b"\n")
-    assert run.checkpoint.exists()
-    assert main(words) == 0
-    assert run.history.read_bytes().count(b"\n") == 1 + 2 * 32 > rows
-    assert verify(run) == []
 
 
 @pytest.mark.slow

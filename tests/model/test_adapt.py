@@ -16,9 +16,7 @@ import seefar
 from lab.vit import Block
 from seefar.data import Data
 from seefar.errors import ChoiceError, DataError
-from seefar.maps.formulas import integrated_gradients
 from seefar.model.adapt import adapt
-from seefar.model.resnet import ResNet18
 
 
 class Vit(nn.Module):
@@ -145,27 +143,6 @@ def test_no_shape_is_guessed(make: Callable[[], nn.Module], layer: str) -> None:
 def test_a_layer_after_the_last_attention_is_refused_with_the_one_to_use(layer: str) -> None:
     with pytest.raises(ChoiceError, match=r"'blocks\.1\.norm1'"):
         seefar.gradcam(seeded(Vit), images(2, 32, 32), 1, layer)
-
-
-def transposable(network: nn.Module) -> nn.Module:
-    """The network with symmetric kernels, so that a transposed picture must give the transposed map."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            module.weight.data = (module.weight.data + module.weight.data.transpose(2, 3)) / 2
-    return network
-
-
-@pytest.mark.parametrize("make", [Vit, Cnn, ChannelsLast, lambda: ResNet18(4, width=2)])
-def test_a_transposed_picture_gives_the_transposed_map(
-    make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("seefar.maps.formulas.STEPS", 2)
-    network, pictures = transposable(seeded(make)), images(2, 32, 56)
-    layer = "layer2" if isinstance(network, ResNet18) else None
-    for method in (seefar.gradcam, integrated_gradients):
-        wide, high = (method(network, part, 1, layer) for part in (pictures, pictures.transpose(0, 2, 1, 3)))
-        assert wide.shape[1] != wide.shape[2]
-        np.testing.assert_allclose(high, wide.transpose(0, 2, 1), atol=1e-5 * np.abs(wide).max())
 
 
 # ---- What is taken from a model ----

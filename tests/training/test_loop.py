@@ -35,7 +35,6 @@ from seefar.training.loop import (
     image_size,
     learning_rate,
     resize,
-    set_rate,
     train,
 )
 from seefar.training.recipe import Recipe, recipe
@@ -340,25 +339,6 @@ def test_decay_is_for_kernels_only_and_the_biases_of_norms_have_a_rate_of_their_
     assert decayed == {*kernels, "fc.weight"}
     assert biases == {name for name in names.values() if name.endswith(".bias")} - {"fc.bias"}
     assert free == set(names.values()) - decayed - biases
-
-
-def test_fused_sgd_takes_the_same_steps(shapes: Data) -> None:
-    """As on CUDA, with the rates in tensors, which the kernel reads; parameters laid out as there."""
-    small = recipe("fast", width=4)
-    models = [build_model(small, shapes).to(memory_format=torch.channels_last) for _ in range(2)]
-    optimizers = [build_optimizer(model, small, fused) for model, fused in zip(models, (False, True), strict=True)]
-    generator = torch.Generator().manual_seed(0)
-    for rate in (0.1, 0.3, 0.2):
-        for one, other in zip(*(model.parameters() for model in models), strict=True):
-            gradient = torch.randn(one.shape, generator=generator)
-            one.grad, other.grad = torch.empty_like(one).copy_(gradient), torch.empty_like(other).copy_(gradient)
-        for optimizer in optimizers:
-            set_rate(optimizer, rate)
-            optimizer.step()
-    for one, other in zip(*(model.parameters() for model in models), strict=True):
-        torch.testing.assert_close(one, other)
-    there, plain = optimizers[1].param_groups[2]["lr"], optimizers[0].param_groups[2]["lr"]
-    assert float(there) == pytest.approx(plain) == 3.2  # 16 times the rate of the others
 
 
 def test_sizes_share_the_epochs_evenly(shapes: Data) -> None:
