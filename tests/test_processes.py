@@ -272,14 +272,12 @@ def test_processes_of_a_killed_launcher_save_and_end(tmp_path: Path) -> None:
         ({"WORLD_SIZE": "auto"}, "WORLD_SIZE"),
         ({"RANK": "2"}, "RANK"),
         ({"MASTER_PORT": "99999"}, "99999"),
-        ({"MASTER_PORT": "in use"}, "Address already in use"),
     ],
 )
 def test_impossible_launcher_variables_are_refused(
     variables: dict[str, str], named: str, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", **variables}.items():
-            monkeypatch.setenv(name, str(busy.getsockname()[1]) if value == "in use" else value)
-        with pytest.raises(ChoiceError, match=named), distributed.joined():
-            pass
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ChoiceError, match=named), distributed.joined():
+        pass

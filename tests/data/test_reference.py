@@ -84,14 +84,6 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path: Path) 
         load_reference(tmp_path, fetch=False)
 
 
-def test_a_failed_download_names_the_address_and_keeps_its_part(host: tuple[str, Path], tmp_path: Path) -> None:
-    (host[1] / "owner/nets/c0ffee/nets/a.json").write_bytes(b"a page that says no")
-    with pytest.raises(DataError, match=r"(?s)owner/nets/c0ffee/nets/a\.json.*lacks 1 file"):
-        find_files(tmp_path / "data", sources=WANTED, host=host[0], progress=Lines())
-    assert (tmp_path / "data" / PEOPLE).exists()
-    assert not (tmp_path / "data" / NET_NAME).exists()
-
-
 SMALL = Reference(
     counts=np.array([[4, 0], [2, 2], [1, 3]]),
     confirmed=np.array([-1, 2, 3]),

@@ -13,10 +13,8 @@ from pathlib import Path
 import pytest
 
 from seefar.cli.main import main
-from seefar.data import Data
 from seefar.progress import LastingOutput
 from seefar.runs.folder import RunFolder, verify
-from seefar.training.run import Run
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -45,19 +43,6 @@ def test_of_two_commands_the_second_is_refused_and_the_first_continues(
         wait_for_rows(run, first, 1)
         first.terminate()
         assert first.wait(60) == 130
-
-
-@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json", "report.html"])
-def test_a_folder_in_the_place_of_a_file_is_named(
-    tiny: Run, few: Data, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("seefar.training.run.load_data", lambda *_, **__: few)
-    path = tiny.folder.path / name
-    path.unlink()
-    path.mkdir()
-    assert main(["report", str(tiny.folder)]) == 2
-    printed = capsys.readouterr().err
-    assert str(path) in printed
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from seefar.training.loop import (
     image_size,
     learning_rate,
     resize,
+    set_rate,
     train,
 )
 from seefar.training.recipe import Recipe, recipe
@@ -183,41 +183,22 @@ def test_a_checkpoint_resumes_with_and_without_a_loss_scaler(
     assert not after or second.scaler.get_scale() == (512.0 if before else 1024.0)
 
 
-@pytest.fixture(scope="module")
-def interrupted(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("interrupted") / "run"
+def test_a_damaged_checkpoint_is_named(data: Data, tmp_path: Path) -> None:
+    """It is written by a stranger, with a checksum that fits; or cut off."""
+    path = RunFolder(tmp_path).checkpoint
     with pytest.raises(Interrupted):
-        train(small(), data, folder, progress=stop(3))
-    return folder
-
-
-def another_network(tensors: dict[str, torch.Tensor], _values: dict[str, Any]) -> None:
-    tensors["model.fc.weight"] = torch.zeros(100, 16)
-
-
-def unknown_momentum(tensors: dict[str, torch.Tensor], _values: dict[str, Any]) -> None:
-    tensors["optimizer.momentum_buffer/nothing.weight"] = torch.zeros(3)
-
-
-def another_training(_tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
-    values["training"] = "another"
-
-
-@pytest.mark.parametrize("damage", [None, another_network, unknown_momentum, another_training])
-def test_a_damaged_checkpoint_is_named(
-    data: Data, interrupted: Path, tmp_path: Path, damage: Callable[..., None] | None
-) -> None:
-    """It is cut off, or written by a stranger with a checksum that fits."""
-    shutil.copytree(interrupted, tmp_path / "run")
-    path = RunFolder(tmp_path / "run").checkpoint
-    if damage is None:
-        os.truncate(path, path.stat().st_size - 100)
-    else:
-        tensors, values = load_tensors(path)
-        damage(tensors, values)
-        save_tensors(path, tensors, values)
+        train(small(), data, tmp_path, progress=stop(3))
+    tensors, values = load_tensors(path)
+    for strange, value in (("model.fc.weight", torch.zeros(100, 16)), ("optimizer.momentum/no", torch.zeros(3))):
+        save_tensors(path, {**tensors, strange: value}, values)
+        with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
+            train(small(), data, tmp_path, progress=SILENT)
+    save_tensors(path, tensors, {**values, "training": "another"})
     with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
-        train(small(), data, tmp_path / "run", progress=SILENT)
+        train(small(), data, tmp_path, progress=SILENT)
+    os.truncate(path, path.stat().st_size - 100)
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors"):
+        train(small(), data, tmp_path, progress=SILENT)
 
 
 @pytest.mark.slow
@@ -339,6 +320,25 @@ def test_decay_is_for_kernels_only_and_the_biases_of_norms_have_a_rate_of_their_
     assert decayed == {*kernels, "fc.weight"}
     assert biases == {name for name in names.values() if name.endswith(".bias")} - {"fc.bias"}
     assert free == set(names.values()) - decayed - biases
+
+
+def test_fused_sgd_takes_the_same_steps(shapes: Data) -> None:
+    """As on CUDA, with the rates in tensors, which the kernel reads; parameters laid out as there."""
+    small = recipe("fast", width=4)
+    models = [build_model(small, shapes).to(memory_format=torch.channels_last) for _ in range(2)]
+    optimizers = [build_optimizer(model, small, fused) for model, fused in zip(models, (False, True), strict=True)]
+    generator = torch.Generator().manual_seed(0)
+    for rate in (0.1, 0.3, 0.2):
+        for one, other in zip(*(model.parameters() for model in models), strict=True):
+            gradient = torch.randn(one.shape, generator=generator)
+            one.grad, other.grad = torch.empty_like(one).copy_(gradient), torch.empty_like(other).copy_(gradient)
+        for optimizer in optimizers:
+            set_rate(optimizer, rate)
+            optimizer.step()
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(one, other)
+    there, plain = optimizers[1].param_groups[2]["lr"], optimizers[0].param_groups[2]["lr"]
+    assert float(there) == pytest.approx(plain) == 3.2  # 16 times the rate of the others
 
 
 def test_sizes_share_the_epochs_evenly(shapes: Data) -> None:

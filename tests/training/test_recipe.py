@@ -28,6 +28,12 @@ def test_changing_one_field_keeps_the_others() -> None:
     assert all(Recipe.from_json(one.to_json()) == one for one in RECIPES.values())
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}"])
+def test_invalid_recipes_are_refused(text: str) -> None:
+    with pytest.raises(RecipeError):
+        Recipe.from_json(text)
+
+
 OUT_OF_RANGE: dict[str, list[Any]] = {
     "epochs": [0, "5", 1.5, True],
     "batch_size": [1, np.array([4])],
