@@ -39,25 +39,20 @@ NET_NAME = "published-predictions/a.json"
 WANTED = (source(PEOPLE, COUNTS, "owner/people", "data/file"), source(NET_NAME, NET, "owner/nets", "nets/a.json"))
 
 
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
-    """The address of a folder laid out like the public host: owner/repository/commit/path."""
-    for one, content in zip(WANTED, (COUNTS, NET), strict=True):
-        path = tmp_path / "host" / one.repository / one.commit / next(iter(one.files.values()))[0]
-        path.parent.mkdir(parents=True)
-        path.write_bytes(content)
-    return serve(tmp_path / "host", monkeypatch), tmp_path / "host"
-
-
 @pytest.fixture(autouse=True)
 def _no_data_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if "official" not in request.fixturenames:
         monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "default"))
 
 
-def test_missing_files_are_downloaded_with_their_licences(host: tuple[str, Path], tmp_path: Path) -> None:
-    progress = Lines()
-    found = find_files(tmp_path / "data", sources=WANTED, host=host[0], progress=progress)
+def test_missing_files_are_downloaded_with_their_licences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a host that is laid out as owner/repository/commit/path."""
+    for one, content in zip(WANTED, (COUNTS, NET), strict=True):
+        path = tmp_path / "host" / one.repository / one.commit / next(iter(one.files.values()))[0]
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    host, progress = serve(tmp_path / "host", monkeypatch), Lines()
+    found = find_files(tmp_path / "data", sources=WANTED, host=host, progress=progress)
     assert found == {name: tmp_path / "data" / name for name in (PEOPLE, NET_NAME)}
     assert (found[PEOPLE].read_bytes(), found[NET_NAME].read_bytes()) == (COUNTS, NET)
     assert progress.found == [

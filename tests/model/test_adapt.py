@@ -324,20 +324,20 @@ def test_a_network_that_does_not_repeat_itself_is_refused_with_the_cause(
 
 
 def test_wrong_arguments_are_refused_alike_everywhere(few: seefar.Split, shapes: Data) -> None:
+    """The class in place of an instance, all data in place of a split, and an evaluation in place of its parts."""
     network: Any = seeded(lambda: Cnn(10))
     found: Any = seefar.evaluate(network, few, progress=seefar.SILENT)
-    quiet: dict[str, Any] = {"progress": seefar.SILENT}
-    wrong: list[Callable[[], object]] = [
-        lambda: seefar.predict(Cnn, few, **quiet),  # type: ignore[arg-type]  # the class, not an instance
-        lambda: seefar.evaluate(network, shapes, **quiet),  # type: ignore[arg-type]
-        lambda: seefar.explain(network, few, found, **quiet),
-        lambda: seefar.explain(network, few, found.predictions, [0], **quiet),  # type: ignore[list-item]
-        lambda: seefar.plot_mistakes(found, few),
-        lambda: seefar.evaluate(Cnn(10).to("meta"), few, **quiet),
+    wrong: list[tuple[Callable[..., object], tuple[Any, ...]]] = [
+        (seefar.predict, (Cnn, few)),
+        (seefar.evaluate, (network, shapes)),
+        (seefar.explain, (network, few, found)),
+        (seefar.explain, (network, few, found.predictions, [0])),
+        (seefar.plot_mistakes, (found, few)),
+        (seefar.evaluate, (Cnn(10).to("meta"), few)),
     ]
-    for call in wrong:
+    for call, arguments in wrong:
         with pytest.raises(ChoiceError):
-            call()
+            call(*arguments)
 
 
 def test_whether_a_network_gives_probabilities_is_decided_once(monkeypatch: pytest.MonkeyPatch) -> None:
