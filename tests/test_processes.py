@@ -1,4 +1,4 @@
-"""Several processes: gloo on loopback."""
+"""Several processes: gloo on loopback; and two commands at once."""
 
 from __future__ import annotations
 
@@ -226,6 +226,23 @@ def test_a_killed_process_restarts_and_gives_the_same_bytes(tmp_path: Path) -> N
     weights = [tmp_path / "runs" / name / "weights.safetensors" for name in ("whole", "killed")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     assert seefar.verify(tmp_path / "runs" / "killed") == []
+
+
+@pytest.mark.slow
+def test_of_two_commands_the_second_is_refused_and_the_first_continues(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("train", "demo", "--width", "1", "--epochs", "200", "--log-every", "1", "--device", "cpu", "--quiet")
+    first, log = command(*words, folder=in_folder), Path("runs/demo/log.txt")
+    wait_until(lambda: has_a_row(log), first)
+    assert main([*words]) == 2
+    assert "runs/demo" in capsys.readouterr().err
+    before = log.stat().st_size
+    wait_until(lambda: log.stat().st_size > before, first)
+    first.terminate()
+    first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert Path("runs/demo/checkpoint.safetensors").exists()
 
 
 @pytest.mark.slow
