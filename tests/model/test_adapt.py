@@ -130,9 +130,19 @@ def test_an_ambiguous_order_of_axes_is_refused() -> None:
     assert not np.allclose(last, first)
 
 
-@pytest.mark.parametrize(("make", "layer"), [(Vit, "head"), (lambda: Vit(prefix=9), "blocks.0.norm1")])
+class Views(Cnn):
+    """Folds two views of each picture into the batch."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        both = torch.cat((pictures, pictures.flip(3)))
+        return self.head(self.features(both).mean((2, 3))).view(2, len(pictures), -1).mean(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "layer"), [(Views, "features.1"), (Vit, "head"), (lambda: Vit(prefix=9), "blocks.0.norm1")]
+)
 def test_no_shape_is_guessed(make: Callable[[], nn.Module], layer: str) -> None:
-    """A vector, tokens of which nine are no patches, and attention weights."""
+    """Views in the batch, a vector, tokens of which nine are no patches, and attention weights."""
     with pytest.raises(ChoiceError, match=rf"Layer {layer}"):
         seefar.gradcam(seeded(make), images(2, 32, 32), 1, layer)
     with pytest.raises(ChoiceError, match="Layer softmax"):

@@ -125,12 +125,15 @@ def test_a_stopped_and_continued_training_ends_with_the_same_bits(
     """Steps 4 and 8 are within an epoch and between two logged steps; 5 ends an epoch, and 10 the training."""
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     whole = train(small(name, log_every=3), data, tmp_path / "whole", progress=SILENT)
+    torch.manual_seed(5)  # the random state of the caller has no effect, and stays
+    state = torch.get_rng_state()
     with pytest.raises(Interrupted, match=f"saved after step {step} of 10"):
         train(small(name, log_every=3), data, tmp_path / "parts", progress=stop(step))
     assert not (tmp_path / "parts" / "weights.safetensors").exists()
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
     parts = train(small(name, log_every=3), data, tmp_path / "parts", progress=SILENT)
+    assert torch.equal(torch.get_rng_state(), state)
 
     files = [tmp_path / name / "weights.safetensors" for name in ("whole", "parts")]
     assert files[0].read_bytes() == files[1].read_bytes()
