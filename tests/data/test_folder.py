@@ -190,7 +190,7 @@ def test_changed_files_are_decoded_again(folder: Path) -> None:
     assert load(folder).train.images[-1, 0, 0].tolist() == [0, 200, 0]
     path.rename(path.with_name("d.bmp"))
     assert (load(folder).train.files or ())[-1] == "train/red/d.bmp"
-    assert load(folder, 24).image_size == 24
+    assert load(folder, 24).train.images[-1, 0, 0].tolist() == [0, 200, 0]
 
 
 def test_a_damaged_or_read_only_cache_is_harmless_and_old_entries_are_removed(folder: Path, own_cache: Path) -> None:
