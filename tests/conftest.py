@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from tiny_job import TINY
 from torch import Tensor
 
@@ -62,11 +63,17 @@ def run(trained: Run, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def finished(few: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a whole job on `few`; its figures are coarse. No test may change it."""
-    folder = tmp_path_factory.mktemp("finished") / "tiny"
-    with pytest.MonkeyPatch.context() as patch:
+    """The folder of a whole job on `few`, made once for all processes of xdist; its figures are coarse.
+
+    No test may change it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = shared / "finished" / "tiny"
+    with FileLock(shared / "finished.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setattr("seefar.report.style.DPI", 30)
-        seefar.run(TINY, few, folder, top=2, device="cpu", precision="float32", progress=SILENT)
+        if not (folder / "report.html").exists():
+            seefar.run(TINY, few, folder, top=2, device="cpu", precision="float32", progress=SILENT)
     return folder
 
 

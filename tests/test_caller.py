@@ -35,13 +35,8 @@ def state() -> dict[str, Any]:
         "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
         "dtype": torch.get_default_dtype(),
         "gradients": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
-        "flags": (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.backends.cudnn.benchmark,
-            torch.backends.cudnn.deterministic,
-            torch.get_float32_matmul_precision(),
-        ),
-        "errors": np.geterr(),
+        "cudnn": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+        "precision": torch.get_float32_matmul_precision(),
         "warnings": list(warnings.filters),
         "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
         "logging": (logging.root.level, list(logging.root.handlers), logging.root.disabled),
@@ -60,7 +55,6 @@ def predict_pictures(run: Run, data: Data, folder: Path) -> object:
 USES: dict[str, Callable[[Run, Data, Path], object]] = {
     "run": lambda _run, data, folder: seefar.run(TINY, data, folder, top=2, progress=SILENT),
     "load_run": lambda run, _data, _folder: seefar.load_run(run.folder.path),
-    "verify": lambda run, _data, _folder: seefar.verify(run.folder.path),
     "predict_pictures": predict_pictures,
     "report_run": lambda run, data, _folder: seefar.report_run(run, data, progress=SILENT),
     "gradcam": lambda run, data, _folder: seefar.gradcam(run.model, data.test.images[:2], data.test.labels[:2]),

@@ -1,17 +1,18 @@
-"""Hosts on loopback for tests of downloads: one that serves a file well or badly, and one that serves a folder."""
+"""For tests of downloads: a host on loopback that serves a file well or badly, and a folder in place of a host."""
 
 from __future__ import annotations
 
-import functools
 import gzip
 import hashlib
 import re
+import shutil
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -73,19 +74,11 @@ class Host:
         self.server.server_close()
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
+def serve(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address whose files are those of a folder, without a network."""
 
+    def transfer(url: str, part: Path, *_: object) -> None:
+        shutil.copy(folder / url.removeprefix("http://served/"), part)
 
-class FileHost:
-    """A host on loopback that serves a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+    monkeypatch.setattr("seefar.data.download.transfer", transfer)
+    return "http://served"

@@ -29,18 +29,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def on_cpu(trained: Run) -> Run:
-    return load_run(trained.folder, "cpu")
-
-
-@pytest.fixture(scope="module")
 def on_gpu(trained: Run) -> Run:
     return load_run(trained.folder, "cuda")
 
 
-def test_predictions_are_the_cpus_and_so_is_the_fingerprint(on_cpu: Run, on_gpu: Run, shapes: Data) -> None:
+def test_predictions_are_the_cpus_and_so_is_the_fingerprint(trained: Run, on_gpu: Run, shapes: Data) -> None:
     """In true float32; TF32, cuDNN's default on newer cards, would differ by about 1e-2."""
-    found: list[Predictions] = [predict(run.model, shapes.test, progress=SILENT) for run in (on_cpu, on_gpu)]
+    found: list[Predictions] = [predict(run.model, shapes.test, progress=SILENT) for run in (trained, on_gpu)]
     np.testing.assert_allclose(found[1].logits, found[0].logits, atol=1e-4)
     assert found[0].predicted.tolist() == found[1].predicted.tolist()
     assert found[0].model == found[1].model == weights_fingerprint(on_gpu.model)
@@ -50,9 +45,9 @@ def test_predictions_are_the_cpus_and_so_is_the_fingerprint(on_cpu: Run, on_gpu:
 
 @pytest.mark.parametrize("layer", [None, "layer2"])
 @pytest.mark.parametrize("name", METHODS)
-def test_gpu_maps_equal_cpu_maps(on_cpu: Run, on_gpu: Run, shapes: Data, name: str, layer: str | None) -> None:
+def test_gpu_maps_equal_cpu_maps(trained: Run, on_gpu: Run, shapes: Data, name: str, layer: str | None) -> None:
     images, classes = shapes.test.images[:4], np.array([0, 3, 3, 9])
-    expected, found = (METHODS[name](run.model, images, classes, layer) for run in (on_cpu, on_gpu))
+    expected, found = (METHODS[name](run.model, images, classes, layer) for run in (trained, on_gpu))
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -91,14 +86,6 @@ def test_gpu_batches_equal_cpu_batches(shapes: Data, name: str) -> None:
         assert found.images.device.type == found.labels.device.type == "cuda"
         assert found.images.cpu().equal(expected.images)
         assert found.labels.cpu().equal(expected.labels)
-
-
-def test_a_cpu_training_resumes_with_a_loss_scaler(shapes: Data, tmp_path: Path) -> None:
-    small = recipe("demo", width=4, epochs=1, batch_size=32, scales=(0.5,))
-    with pytest.raises(Interrupted):
-        train(small, shapes, tmp_path / "run", device="cpu", precision="float32", progress=At(3, stop))
-    run = train(small, shapes, tmp_path / "run", device="cuda", precision="float16", progress=SILENT)
-    assert run.history[-1].step == 19
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])

@@ -1,24 +1,17 @@
-"""Downloads from hosts on loopback that behave well or badly, by one process or several."""
+"""Downloads from hosts on loopback that behave well or badly."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import os
-import tarfile
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny_host import CONTENT, MD5, Host
-from tiny_job import Lines
 
 from seefar.data import download as module
 from seefar.data.download import Remote, download, transfer
-from seefar.data.official import CIFAR10, Official, find_batches
 from seefar.errors import DataError
 from seefar.progress import SILENT
 
@@ -99,34 +92,3 @@ def test_a_slow_host_times_out(kind: str, host: Host, tmp_path: Path, monkeypatc
     with pytest.raises(TimeoutError):
         transfer(host.url(kind), tmp_path / "part", len(CONTENT), SILENT)
     assert time.monotonic() - began < 2.5
-
-
-# ---- Several at once ----
-
-
-@pytest.fixture
-def served() -> Iterator[tuple[Host, Official]]:
-    """A host with an archive of the right names, sent slowly."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name in CIFAR10.files:
-            member = tarfile.TarInfo(f"{CIFAR10.folder}/{name}")
-            member.size = 10_000
-            tar.addfile(member, io.BytesIO(os.urandom(10_000)))
-    host = Host(packed.getvalue())
-    about = (hashlib.md5(packed.getvalue()).hexdigest(), len(packed.getvalue()))
-    yield host, replace(CIFAR10, hosts=(host.url("slow"),), downloads=dict.fromkeys(CIFAR10.downloads, about))
-    host.close()
-
-
-def test_parallel_downloads_all_succeed(served: tuple[Host, Official], tmp_path: Path) -> None:
-    found: list[Path] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(find_batches(tmp_path, served[1], Lines()))) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert found == [tmp_path / CIFAR10.folder] * 4
-    assert served[0].asked == [("slow", 0)]

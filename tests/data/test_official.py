@@ -9,21 +9,19 @@ import os
 import pickle
 import struct
 import tarfile
-from collections.abc import Iterator
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_host import FileHost
+from tiny_host import Host, serve
 
 from seefar.data import load_data
-from seefar.data.download import default_folder
 from seefar.data.official import (
     CIFAR10,
     CIFAR100,
     FASHION_MNIST,
-    OFFICIAL,
     BatchUnpickler,
     Official,
     find_batches,
@@ -62,12 +60,10 @@ def write_batches(folder: Path, official: Official) -> Official:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder, and the address that serves it."""
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
+    """A folder, and its address."""
     (tmp_path / "served").mkdir()
-    host = FileHost(tmp_path / "served")
-    yield tmp_path / "served", host.address
-    host.close()
+    return tmp_path / "served", serve(tmp_path / "served", monkeypatch)
 
 
 @pytest.mark.parametrize("official", [CIFAR10, CIFAR100], ids=lambda one: one.name)
@@ -110,14 +106,19 @@ def test_a_hostile_pickle_runs_no_code(tmp_path: Path) -> None:
     assert proof.exists()
 
 
-@pytest.mark.slow
-def test_the_official_files() -> None:
-    if not (default_folder() / CIFAR10.folder / "batches.meta").exists():
-        pytest.skip("the official CIFAR-10 batches are not on this machine: set SEEFAR_DATA to their folder")
-    data = load_data("cifar10")
-    assert np.bincount(data.train.labels).tolist() == [5000] * 10
-    assert np.bincount(data.test.labels).tolist() == [1000] * 10
-    np.testing.assert_allclose(data.statistics, ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)), atol=5e-5)
+def test_parallel_downloads_fetch_the_archive_once_and_all_succeed(tmp_path: Path) -> None:
+    small = write_batches(tmp_path / "served" / CIFAR10.folder, CIFAR10)
+    host = Host((tmp_path / "served" / "cifar-10-python.tar.gz").read_bytes())
+    small = replace(small, hosts=(host.url("slow"),))
+    home, found = tmp_path / "home", list[Path]()
+    threads = [threading.Thread(target=lambda: found.append(find_batches(home, small, SILENT))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    host.close()
+    assert found == [home / CIFAR10.folder] * 4
+    assert host.asked == [("slow", 0)]
 
 
 def test_fashion_mnist_is_fetched_from_the_mirror_and_read(served: tuple[Path, str], tmp_path: Path) -> None:
@@ -145,14 +146,13 @@ def test_fashion_mnist_is_fetched_from_the_mirror_and_read(served: tuple[Path, s
         read_fashion(place, small)
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
 def test_a_mistyped_folder_is_refused_before_anything_is_fetched(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Official, "fetch", lambda *_: pytest.fail("fetched"))
-    with pytest.raises(DataError, match=rf"nowhere does not exist.*seefar data {name}"):
-        load_data(name, tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"nowhere does not exist.*seefar data cifar100"):
+        load_data("cifar100", tmp_path / "nowhere")
     monkeypatch.setenv("SEEFAR_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="nowhere, set by SEEFAR_DATA, does not exist"):
-        load_data(name)
+        load_data("cifar100")
     assert not (tmp_path / "nowhere").exists()

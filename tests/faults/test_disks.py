@@ -1,13 +1,15 @@
-"""Disks that are full or read-only, and too few open files: refused by name, nothing lost, resumed by the same call."""
+"""Disks that are full, read-only or without power, and too few open files: nothing lost, resumed by the same call."""
 
 from __future__ import annotations
 
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,21 @@ def mount(*words: str) -> None:
         pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
 
 
+@contextmanager
+def mounted(place: Path, *words: str) -> Iterator[Path]:
+    place.mkdir(exist_ok=True)
+    mount(*words, str(place))
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place))
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=4m", "tmpfs") as place:
+        yield place
 
 
 @pytest.mark.slow
@@ -71,16 +80,22 @@ def test_a_disk_that_is_full_at_each_file_in_turn(
     assert verify(run) == []
 
 
-def test_with_too_few_open_files_weights_are_not_called_damaged(finished: Path) -> None:
-    limits, lowest = resource.getrlimit(resource.RLIMIT_NOFILE), os.dup(0)
-    os.close(lowest)
-    for more in (0, 2):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + more, limits[1]))
-        try:
-            with pytest.raises(RunError, match=r"weights\.safetensors.*Too many open files.*ulimit -n"):
-                load_tensors(RunFolder(finished).weights)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+@pytest.mark.parametrize("free", [0, 1])
+def test_with_too_few_open_files_weights_are_not_called_damaged(finished: Path, free: int) -> None:
+    limits, held = resource.getrlimit(resource.RLIMIT_NOFILE), list[int]()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        for _ in range(free):
+            os.close(held.pop())
+        with pytest.raises(RunError, match=r"weights\.safetensors.*Too many open files.*ulimit -n"):
+            load_tensors(RunFolder(finished).weights)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for number in held:
+            os.close(number)
 
 
 @pytest.fixture
@@ -111,3 +126,47 @@ def test_on_a_read_only_disk_a_training_is_refused_and_a_finished_run_is_shown(
     read_only()
     assert len(run_tiny(few, run.path).shown) == 2
     assert not run.maps.exists()
+
+
+# ---- Power cuts: a file system on a loop device, copied while a run writes, and resumed there ----
+
+FSYNC = os.fsync  # the tests' own does nothing
+CUTS = 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("mkfs.ext4") is None, reason="no mkfs.ext4")
+def test_after_a_power_cut_at_any_rename_or_sync_the_same_call_ends_with_the_same_bits(
+    few: Data, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, place, cuts = tmp_path / "disk", tmp_path / "place", list[Path]()
+    with disk.open("wb") as file:
+        file.truncate(24 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", disk], check=True)
+    count = 0
+
+    def cutting(function: Callable[..., Any], number: int) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count % number == 0 and len(cuts) < CUTS:
+                cuts.append(tmp_path / f"cut {count}")
+                subprocess.run(["cp", "--sparse=always", disk, cuts[-1]], check=True)
+            return function(*arguments)
+
+        return call
+
+    with mounted(place, "-o", "loop", str(disk)):
+        with monkeypatch.context() as patch:
+            every = 150 // CUTS  # of some 170 renames and syncs
+            patch.setattr(os, "fsync", cutting(FSYNC, every))
+            patch.setattr(os, "replace", cutting(os.replace, every))
+            run_tiny(few, place / "run")
+        cuts.append(tmp_path / "cut at the end")
+        subprocess.run(["cp", "--sparse=always", disk, cuts[-1]], check=True)
+    assert len(cuts) == CUTS + 1
+    for cut in cuts:
+        with mounted(place, "-o", "loop", str(cut)):
+            run_tiny(few, place / "run")
+            assert verify(place / "run") == [], cut.name
+            assert content(place / "run") == content(finished), cut.name

@@ -1,83 +1,20 @@
-"""Kills, signals, two commands at once, and output that nobody reads: the same command resumes, to the same bits."""
+"""Kills at any moment, mutated files, and output that nobody reads or that has no room."""
 
 from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
-import time
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from seefar.cli.main import main
-from seefar.data import Data
-from seefar.errors import RunError
-from seefar.progress import Display, LastingOutput
+from seefar.progress import LastingOutput
 from seefar.runs.folder import RunFolder, verify
-from seefar.training.run import Run
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-DEMO = ["train", "demo", "--width", "1", "--batch-size", "128", "--log-every", "1", "--device", "cpu"]
-
-
-def wait_for_rows(run: RunFolder, process: subprocess.Popen[bytes], more: int) -> None:
-    def rows() -> int:
-        return run.history.read_bytes().count(b"\n") if run.history.exists() else 0
-
-    enough = rows() + more
-    while rows() < enough:
-        assert process.poll() is None
-        time.sleep(0.02)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_training_that_is_stopped_is_saved_and_resumed(in_folder: Path, number: signal.Signals) -> None:
-    run, words = RunFolder(Path("runs/demo")), [*DEMO, "--epochs", "2"]
-    before = signal.signal(number, signal.SIG_DFL)  # under nohup the process would inherit that it is ignored
-    process = subprocess.Popen([sys.executable, "-m", "seefar", *words, "--quiet"])
-    signal.signal(number, before)
-    with process:
-        wait_for_rows(run, process, 3)
-        process.send_signal(number)
-        assert process.wait(60) == 130
-    rows = run.history.read_bytes().count(b"\n")
-    assert run.checkpoint.exists()
-    assert main(words) == 0
-    assert run.history.read_bytes().count(b"\n") == 1 + 2 * 32 > rows
-    assert verify(run) == []
-
-
-@pytest.mark.slow
-def test_of_two_commands_the_second_is_refused_and_the_first_continues(
-    in_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run, words = RunFolder(Path("runs/demo")), [*DEMO, "--epochs", "200", "--quiet"]
-    with subprocess.Popen([sys.executable, "-m", "seefar", *words]) as first:
-        wait_for_rows(run, first, 1)
-        assert main(words) == 2
-        assert "runs/demo" in capsys.readouterr().err
-        wait_for_rows(run, first, 1)
-        first.terminate()
-        assert first.wait(60) == 130
-
-
-@pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json", "report.html"])
-def test_a_folder_in_the_place_of_a_file_is_named(
-    tiny: Run, few: Data, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("seefar.training.run.load_data", lambda *_, **__: few)
-    path = tiny.folder.path / name
-    path.unlink()
-    path.mkdir()
-    assert main(["report", str(tiny.folder)]) == 2
-    printed = capsys.readouterr().err
-    assert str(path) in printed
 
 
 @pytest.mark.slow
@@ -97,11 +34,9 @@ WORDS = ("demo", "--width", "1", "--batch-size", "128", "--log-every", "1", "--d
 
 
 class Broken(StringIO):
-    """A stream whose reader is gone after some letters."""
+    """A stream that takes one text, and then nothing."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
+    number = 0
 
     def write(self, text: str) -> int:
         if self.getvalue():
@@ -109,24 +44,13 @@ class Broken(StringIO):
         return super().write(text)
 
 
-@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO])
-def test_output_without_a_reader_is_dropped(number: int) -> None:
-    stream = Broken(number)
+@pytest.mark.parametrize(("number", "is_progress"), [(errno.EPIPE, False), (errno.EIO, False), (errno.ENOSPC, True)])
+def test_output_without_a_reader_and_progress_without_room_are_dropped(number: int, is_progress: bool) -> None:
+    stream = Broken()
+    stream.number = number
     for words in ("one", "two", "three"):
-        LastingOutput(stream).write(words)
+        LastingOutput(stream, drops_all=is_progress).write(words)
     assert stream.getvalue() == "one"
-
-
-def test_results_that_a_full_disk_has_no_room_for_are_an_error_and_progress_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    stream = Broken(errno.ENOSPC)
-    monkeypatch.setattr(sys, "stderr", stream)
-    for line in ("one", "two"):
-        Display().line(line)
-    assert stream.getvalue() == "one"
-    with pytest.raises(RunError, match="No space left on device"):
-        LastingOutput(stream).write("two")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")

@@ -16,9 +16,7 @@ import seefar
 from lab.vit import Block
 from seefar.data import Data
 from seefar.errors import ChoiceError, DataError
-from seefar.maps.formulas import integrated_gradients
 from seefar.model.adapt import adapt
-from seefar.model.resnet import ResNet18
 
 
 class Vit(nn.Module):
@@ -141,8 +139,7 @@ class Views(Cnn):
 
 
 @pytest.mark.parametrize(
-    ("make", "layer"),
-    [(Views, "features.1"), (Vit, "head"), (lambda: Vit(prefix=9), "blocks.0.norm1")],
+    ("make", "layer"), [(Views, "features.1"), (Vit, "head"), (lambda: Vit(prefix=9), "blocks.0.norm1")]
 )
 def test_no_shape_is_guessed(make: Callable[[], nn.Module], layer: str) -> None:
     """Views in the batch, a vector, tokens of which nine are no patches, and attention weights."""
@@ -156,27 +153,6 @@ def test_no_shape_is_guessed(make: Callable[[], nn.Module], layer: str) -> None:
 def test_a_layer_after_the_last_attention_is_refused_with_the_one_to_use(layer: str) -> None:
     with pytest.raises(ChoiceError, match=r"'blocks\.1\.norm1'"):
         seefar.gradcam(seeded(Vit), images(2, 32, 32), 1, layer)
-
-
-def transposable(network: nn.Module) -> nn.Module:
-    """The network with symmetric kernels, so that a transposed picture must give the transposed map."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            module.weight.data = (module.weight.data + module.weight.data.transpose(2, 3)) / 2
-    return network
-
-
-@pytest.mark.parametrize("make", [Vit, Cnn, ChannelsLast, lambda: ResNet18(4, width=2)])
-def test_a_transposed_picture_gives_the_transposed_map(
-    make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("seefar.maps.formulas.STEPS", 2)
-    network, pictures = transposable(seeded(make)), images(2, 32, 56)
-    layer = "layer2" if isinstance(network, ResNet18) else None
-    for method in (seefar.gradcam, integrated_gradients):
-        wide, high = (method(network, part, 1, layer) for part in (pictures, pictures.transpose(0, 2, 1, 3)))
-        assert wide.shape[1] != wide.shape[2]
-        np.testing.assert_allclose(high, wide.transpose(0, 2, 1), atol=1e-5 * np.abs(wide).max())
 
 
 # ---- What is taken from a model ----
@@ -291,8 +267,6 @@ def test_features_are_the_input_of_the_layer_that_makes_the_logits() -> None:
     logits, features = adapt(network).outputs(images(3, 32, 32))
     weight, bias = network.head.weight.detach().numpy(), network.head.bias.detach().numpy()
     np.testing.assert_allclose(features @ weight.T + bias, logits, atol=1e-5)
-    squeeze = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    assert adapt(seeded(lambda: squeeze)).outputs(images(3, 32, 32))[1].shape == (3, 0)
 
 
 # ---- The state of torch ----
@@ -360,34 +334,20 @@ def test_a_network_that_does_not_repeat_itself_is_refused_with_the_cause(
 
 
 def test_wrong_arguments_are_refused_alike_everywhere(few: seefar.Split, shapes: Data) -> None:
+    """The class in place of an instance, all data in place of a split, and an evaluation in place of its parts."""
     network: Any = seeded(lambda: Cnn(10))
     found: Any = seefar.evaluate(network, few, progress=seefar.SILENT)
-    quiet: dict[str, Any] = {"progress": seefar.SILENT}
-    wrong: list[Callable[[], object]] = [
-        lambda: seefar.gradcam(network.state_dict(), few.images, 1),
-        lambda: seefar.predict(Cnn, few, **quiet),  # type: ignore[arg-type]  # the class, not an instance
-        lambda: seefar.evaluate(network, shapes, **quiet),  # type: ignore[arg-type]
-        lambda: seefar.explain(network, few, found, **quiet),
-        lambda: seefar.explain(network, few, found.predictions, [0], **quiet),  # type: ignore[list-item]
-        lambda: seefar.plot_mistakes(found, few),
-        lambda: seefar.evaluate(Cnn(10).to("meta"), few, **quiet),
+    wrong: list[tuple[Callable[..., object], tuple[Any, ...]]] = [
+        (seefar.predict, (Cnn, few)),
+        (seefar.evaluate, (network, shapes)),
+        (seefar.explain, (network, few, found)),
+        (seefar.explain, (network, few, found.predictions, [0])),
+        (seefar.plot_mistakes, (found, few)),
+        (seefar.evaluate, (Cnn(10).to("meta"), few)),
     ]
-    for call in wrong:
+    for call, arguments in wrong:
         with pytest.raises(ChoiceError):
-            call()
-
-
-@pytest.mark.filterwarnings("ignore")  # torch warns of both: they are on their way out
-def test_torchscript_and_quantised_networks_are_evaluated_and_their_maps_refused(few: seefar.Split) -> None:
-    network = seeded(lambda: Cnn(10))
-    traced = torch.jit.trace(network, torch.rand(2, 3, 32, 32))  # type: ignore[no-untyped-call]
-    quantised = torch.ao.quantization.quantize_dynamic(network, {nn.Linear})
-    expected = seefar.predict(network, few, progress=seefar.SILENT).logits
-    np.testing.assert_allclose(seefar.predict(traced, few, progress=seefar.SILENT).logits, expected, atol=1e-4)
-    assert seefar.predict(quantised, few, progress=seefar.SILENT).logits.shape == expected.shape
-    for other in (traced, quantised):
-        with pytest.raises(ChoiceError):
-            seefar.gradcam(other, few.images, 1, "features.3")
+            call(*arguments)
 
 
 def test_whether_a_network_gives_probabilities_is_decided_once(monkeypatch: pytest.MonkeyPatch) -> None:

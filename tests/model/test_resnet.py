@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from seefar.data import Data
 from seefar.errors import ChoiceError, DataError
+from seefar.evaluation.predictions import predict
+from seefar.maps.formulas import gradcam
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import BasicBlock, Projection, ResNet18, dense_twin, stem_stride_for
 
@@ -90,10 +95,8 @@ def test_a_network_takes_pictures_in_either_form(make_net: MakeNet) -> None:
     [
         (np.zeros((1, 8, 8, 3), np.uint8), "ndarray"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"torch\.uint8 \(1, 3, 8, 8\)"),
-        (torch.zeros(8, 8, 3, dtype=torch.uint8), r"torch\.uint8 \(8, 8, 3\)"),
         (torch.zeros(1, 8, 8, 3), r"torch\.float32 \(1, 8, 8, 3\)"),
         (torch.full((1, 3, 8, 8), 255.0), "255 .*without normalisation"),
-        (torch.full((1, 3, 8, 8), -0.1), "-0.1"),
         (torch.full((1, 3, 8, 8), float("nan")), "nan"),
     ],
 )
@@ -148,3 +151,47 @@ def test_parameters_are_shared_and_the_network_is_left_as_it_was(make_net: MakeN
     assert net.cell_stride == 1
     pairs = list(zip(net.state_dict(keep_vars=True).values(), twin.state_dict(keep_vars=True).values(), strict=True))
     assert all(one is other for one, other in pairs)
+
+
+# ---- Inference ----
+
+
+def test_the_fingerprint_is_of_the_values_alone(make_net: MakeNet) -> None:
+    net = make_net()
+    same = make_net().to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    assert weights_fingerprint(net) == weights_fingerprint(same)
+    assert weights_fingerprint(SimpleNamespace(_orig_mod=net)) == weights_fingerprint(net)  # as of torch.compile
+    for name in ("fc.weight", "bn1.running_var", "normalize.mean"):
+        other = make_net()
+        other.state_dict()[name].view(-1)[0] += 1e-3
+        assert weights_fingerprint(other) != weights_fingerprint(net)
+
+
+def precisions() -> list[str]:
+    backends: Any = torch.backends
+    places = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
+    return [place.fp32_precision for place in places]
+
+
+@pytest.fixture
+def rounding() -> Iterator[list[str]]:
+    """A process that has asked for rounded products wherever it can."""
+    backends: Any = torch.backends
+    before = backends.cuda.matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision
+    backends.cuda.matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision = "tf32", "bf16"
+    yield precisions()
+    backends.cuda.matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision = before
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="before torch 2.9 the flags had other names")
+@pytest.mark.parametrize("use", [predict, lambda net, split: gradcam(net, split.images, 0)])
+def test_every_use_of_a_network_is_in_true_float32(
+    make_net: MakeNet, shapes: Data, use: Callable[..., object], rounding: list[str]
+) -> None:
+    net, seen = make_net(10, 1), list[str]()
+    for part in (net.conv1, net.fc):
+        part.register_forward_hook(lambda *_: seen.extend(precisions()))
+    use(net, shapes.test.take([0, 1]))
+    assert seen
+    assert not {"tf32", "bf16"} & {*seen}
+    assert precisions() == rounding

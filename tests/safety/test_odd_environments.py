@@ -37,12 +37,6 @@ def test_figures_follow_no_backend_and_no_matplotlibrc_of_the_current_folder(bac
     assert found.stdout.splitlines()[-1].lower() == "agg false 10.0"
 
 
-def test_a_matplotlibrc_that_is_no_file_is_not_opened(in_folder: Path) -> None:
-    os.mkfifo("matplotlibrc")
-    words = [sys.executable, "-m", "seefar", "--version"]
-    assert subprocess.run(words, capture_output=True, timeout=60).returncode == 0
-
-
 def test_an_unknown_users_home_is_a_missing_path() -> None:
     with pytest.raises(SeefarError, match="nobody-here"):
         verify("~nobody-here/p.csv")
