@@ -226,6 +226,9 @@ def test_faults_use_human_labels_where_reference_data_is_readable(tiny: Run, few
     [
         ({"true": "whale"}, DataError, "whale"),
         ({"layer": "layer9"}, ChoiceError, "layer9"),
+        ({"layer": "layer4"}, ChoiceError, "4x4"),
+        ({"layer": "layer3", "cells": 16}, ChoiceError, "layer or cells"),
+        ({"method": "gradcam2"}, ChoiceError, "gradcam2"),
         ({"cells": 7}, ChoiceError, "7"),
         ({"hide": "gray"}, ChoiceError, "gray"),
         ({"order": "lost"}, ChoiceError, "lost"),
