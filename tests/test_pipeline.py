@@ -73,20 +73,13 @@ DAMAGES = (delete, truncate, flip)
 def test_the_job_writes_these_files_and_repeats_no_work(finished: Path, few: Data) -> None:
     assert content(finished).keys() == TRAINING | COMPUTED
     assert seefar.verify(finished) == []
+    manifest = json.loads((finished / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["training"]["command"] == manifest["command"] == ["seefar.run"]
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != ".lock"}
     again = seefar.run(TINY, few, finished, top=2, progress=SILENT)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert (again.evaluation.metrics.n, len(again.shown)) == (20, 2)
     assert len(again.explanation) == again.evaluation.metrics.mistakes == len(again.neighbours.index)
-    assert repr(again).startswith("Result(Run('")
-
-
-def test_the_manifest_names_what_trained_and_what_wrote_last(finished: Path) -> None:
-    manifest = json.loads((finished / "manifest.json").read_text(encoding="utf-8"))
-    training = manifest["training"]
-    assert training["sessions"] == [{"device": f"cpu ({torch.get_num_threads()} threads)", "precision": "float32"}]
-    assert training["command"] == manifest["command"] == ["seefar.run"]
-    assert training["packages"]["torch"] == torch.__version__
 
 
 @pytest.mark.slow
@@ -235,7 +228,6 @@ def test_faults_use_human_labels_where_reference_data_is_readable(tiny: Run, few
         ({"top": "ten"}, ChoiceError, "ten"),
         ({"checkpoint_minutes": -1}, SeefarError, "-1"),
         ({"precision": "float16", "device": "cpu"}, ChoiceError, "float16"),
-        ({"device": "tpu"}, ChoiceError, "tpu"),
         ({"seeds": 0}, ChoiceError, "0"),
     ],
 )

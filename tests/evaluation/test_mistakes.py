@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from scipy.stats import fisher_exact
 
+from seefar.data import Split
 from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.mistakes import (
     ErrorSlice,
@@ -24,13 +23,8 @@ LABELS = np.array([0, 2, 2, 1])
 CLASSES = ("cat", "dog", "ship")
 
 
-def predictions_of(logits: Any) -> Predictions:
-    return Predictions(
-        logits.astype(np.float32), np.zeros((4, 1), np.float32), LABELS, CLASSES, model="weights", images="pictures"
-    )
-
-
-PREDICTIONS = predictions_of(np.log(PROBABILITIES))
+SPLIT = Split(np.zeros((4, 8, 8, 3), np.uint8), LABELS, CLASSES)
+PREDICTIONS = Predictions.of(np.log(PROBABILITIES), SPLIT)
 
 
 def test_all_mistakes_with_both_classes_and_both_probabilities() -> None:
@@ -45,7 +39,7 @@ def test_mistakes_can_be_ordered() -> None:
     assert [m.index for m in find_mistakes(PREDICTIONS)] == [1, 2, 3]  # loss: true probability 0.05, 0.3, 0.35
     logits = PREDICTIONS.logits.copy()
     logits[3] = np.log([0.9, 0.1, 1e-9])
-    sure = predictions_of(logits)
+    sure = Predictions.of(logits, SPLIT)
     assert [m.index for m in find_mistakes(sure, "confidence")] == [3, 1, 2]
     assert [m.index for m in find_mistakes(sure, "loss")] == [1, 3, 2]
 
@@ -64,7 +58,7 @@ def test_a_class_that_does_not_exist_is_refused(wrong: str | int) -> None:
         find_mistakes(PREDICTIONS, predicted=wrong)
     with pytest.raises(DataError, match="choose two different classes"):
         find_mistakes(PREDICTIONS, true="cat", predicted=0)
-    with pytest.raises(ChoiceError, match="order='conf' is unknown: choose one of loss, confidence, index"):
+    with pytest.raises(ChoiceError, match="conf"):
         find_mistakes(PREDICTIONS, "conf")  # type: ignore[arg-type]
 
 

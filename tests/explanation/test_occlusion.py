@@ -118,25 +118,6 @@ def test_a_control_mask_depends_on_the_data_set_index_only(predict: Predict) -> 
     np.testing.assert_array_equal(found[1], expected)
 
 
-def test_remaining_images_of_all_three_masks_share_batches() -> None:
-    """9 mistakes are 27 masks; 15 are left after 5 % and 9 after 10 %. Each for itself would be 3 batches a share."""
-    sizes: list[int] = []
-
-    def bright(images: np.ndarray) -> np.ndarray:
-        """The second class, if less than 90 % of the image is white."""
-        sizes.append(len(images))
-        white = (images[..., 0] > 250).mean((1, 2))
-        return np.stack((white, np.full(len(images), 0.9)), axis=1)
-
-    images = np.full((9, 32, 32, 3), 255, np.uint8)
-    images[:6, :3] = 0  # leaves 90.6 %: hiding 5 % elsewhere is enough, in the black rows 10 %; of a white image, 20 %
-    contrast = np.repeat(np.arange(64.0, dtype=np.float32).reshape(1, 8, 8), 9, 0)  # the last rows are hidden first
-    found = occlude(bright, images, np.zeros(9, np.int64), np.ones(9, np.int64), contrast, how="grey")
-    assert found.top.share.tolist() == found.shifted.share.tolist() == 6 * [0.05] + 3 * [0.20]
-    assert found.least.share.tolist() == 6 * [0.10] + 3 * [0.20]
-    assert sizes == [20, 7, 15, 9]
-
-
 # ---- What takes the place of hidden pixels ----
 
 
