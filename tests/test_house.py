@@ -86,3 +86,14 @@ def test_each_stream_draws_for_one_purpose() -> None:
 def test_shapes_has_its_recorded_checksum() -> None:
     data: Data = load_shapes(train=20, test=10)
     assert data.fingerprint == "d4b01cff6566d128cf26968c75e78d187f9a42184916fa7570da5b08cdee6018"
+
+
+def test_ci_tests_the_lower_bounds_of_the_dependencies() -> None:
+    """But for torch, of which older versions have no small builds."""
+    listed = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("dependencies = [", 1)[1].split("]", 1)[0]
+    bounds = dict(re.findall(r'"([a-z0-9-]+)[>=]=([0-9.]+)"', listed))
+    lowest = (ROOT / ".ci" / "lowest.txt").read_text(encoding="utf-8")
+    tested = dict(re.findall(r"^([a-z0-9-]+)==([0-9.]+)$", lowest, re.MULTILINE))
+    assert len(bounds) > 5
+    for name in set(bounds) - {"torch"}:
+        assert f"{tested[name]}.0".startswith(f"{bounds[name]}."), name

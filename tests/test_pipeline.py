@@ -18,6 +18,7 @@ from tiny_job import TINY, At, Lines
 
 import seefar
 from seefar.artifacts import SEEDS, read_store
+from seefar.cli.printing import print_evaluation, print_result
 from seefar.data import Data
 from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import ChoiceError, DataError, Interrupted, SeefarError
@@ -53,10 +54,6 @@ def metrics_of(run: Run) -> Any:
     return json.loads(run.folder.metrics.read_text(encoding="utf-8"))
 
 
-def delete(path: Path) -> None:
-    path.unlink()
-
-
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -67,7 +64,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-DAMAGES = (delete, truncate, flip)
+DAMAGES = (Path.unlink, truncate, flip)
 
 
 def test_the_job_writes_these_files_and_repeats_no_work(finished: Path, few: Data) -> None:
@@ -121,7 +118,7 @@ def test_other_choices_and_back_give_the_same_bytes(
         for name in ("explain_in_parts", "predict", "evaluate"):
             patch.setattr(f"seefar.artifacts.{name}", lambda *_, **__: pytest.fail("computed again"))
         assert changed(top=1) == {"figures/mistakes.png", "figures/maps.png", "figures/assignment.png"}
-    delete(tiny.folder.path / "neighbours.npz")
+    (tiny.folder.path / "neighbours.npz").unlink()
     assert changed(hide="grey", neighbours=False, explain="shown") > {
         "maps.npz",
         "explanation.json",
@@ -160,7 +157,7 @@ def test_accuracy_page_and_maps_come_in_the_order_in_which_they_are_useful(
 
     monkeypatch.setattr("seefar.artifacts.render_report", render)
     for name in COMPUTED:
-        delete(tiny.folder.path / name)
+        (tiny.folder.path / name).unlink()
     options = {"top": 1, "evaluated": lambda _: seen.append("accuracy"), "progress": SILENT}
     result = seefar.explain_run(tiny, few, explain="shown", **options)
     assert (seen, result.neighbours) == (["accuracy", None, 1], None)
@@ -253,8 +250,6 @@ def test_data_of_other_classes_or_of_another_size_and_other_layers_are_refused(
             seefar.evaluate_run(tiny, data, progress=SILENT)
     with pytest.raises(ChoiceError, match="layer9"):
         explain(tiny, few, layer="layer9")
-    with pytest.raises(DataError, match="nowhere"):
-        seefar.run(TINY, tiny.folder.path / "nowhere", progress=SILENT)
     assert content(tiny.folder.path) == content(finished)
 
 
@@ -315,3 +310,32 @@ def test_runs_with_other_seeds_are_joined(tiny: Run, few: Data) -> None:
     store = read_store(seefar.load_run(folder.path))
     assert store.peek(SEEDS).names == ("tiny-seed-1", "tiny-seed-2")
     assert metrics_of(tiny) == metrics
+
+
+def dark_or_light(split: seefar.Split) -> seefar.Split:
+    """The images of a split, every second so light that no network mistakes it."""
+    labels = (np.arange(len(split)) % 2).astype(np.int64)
+    images = split.images // 12 + np.where(labels, 220, 10).astype(np.uint8)[:, None, None, None]
+    return replace(split, images=images, labels=labels, classes=("dark", "light"), masks=None)
+
+
+@pytest.mark.slow
+def test_a_run_without_mistakes_is_complete(few: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = replace(TINY, epochs=6, batch_size=8, learning_rate=0.03, held_out=0)
+    easy = replace(few, train=dark_or_light(few.train), test=dark_or_light(few.test))
+    faultless = seefar.run(plan, easy, tmp_path / "easy", progress=SILENT)
+    folder = faultless.run.folder
+    assert (faultless.evaluation.metrics.mistakes, len(faultless.explanation), faultless.shown) == (0, 0, [])
+    assert seefar.verify(folder) == []
+    assert len(folder.mistakes.read_text(encoding="utf-8").splitlines()) == 1
+    repaired = json.loads(folder.explanation.read_text())["occlusion"]["repaired"]
+    assert repaired == {"n": 0, "share": None, "interval": None}
+    maps = folder.maps.stat().st_mtime_ns
+    assert "<h2>No mistakes</h2>" in folder.report.read_text(encoding="utf-8")
+    print_evaluation(faultless.evaluation)
+    print_result(faultless, as_json=False)
+    assert "\n0 mistakes\n" in capsys.readouterr().out
+    again = seefar.explain_run(seefar.load_run(folder.path), easy, true="dark", progress=SILENT)
+    assert again.explanation.rates.repaired.n == 0
+    assert folder.maps.stat().st_mtime_ns == maps
+    assert seefar.verify(folder) == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import fisher_exact
@@ -35,21 +37,21 @@ def test_all_mistakes_with_both_classes_and_both_probabilities() -> None:
     assert [m.loss for m in mistakes] == pytest.approx(-np.log([0.05, 0.3, 0.35]), rel=1e-5)
 
 
-def test_mistakes_can_be_ordered() -> None:
-    assert [m.index for m in find_mistakes(PREDICTIONS)] == [1, 2, 3]  # loss: true probability 0.05, 0.3, 0.35
-    logits = PREDICTIONS.logits.copy()
-    logits[3] = np.log([0.9, 0.1, 1e-9])
-    sure = Predictions.of(logits, SPLIT)
-    assert [m.index for m in find_mistakes(sure, "confidence")] == [3, 1, 2]
-    assert [m.index for m in find_mistakes(sure, "loss")] == [1, 3, 2]
-
-
-def test_choosing_classes() -> None:
-    assert [m.index for m in find_mistakes(PREDICTIONS, true=2)] == [1, 2]
-    assert [m.index for m in find_mistakes(PREDICTIONS, predicted=0)] == [1, 3]
-    assert [m.index for m in find_mistakes(PREDICTIONS, true=2, predicted=0)] == [1]
-    assert [m.index for m in find_mistakes(PREDICTIONS, true="ship", predicted="cat")] == [1]
-    assert find_mistakes(PREDICTIONS, true=0) == []
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, [3, 1, 2]),  # loss: probability of the label 0.01, 0.05, 0.3
+        ({"order": "confidence"}, [1, 3, 2]),
+        ({"true": 2}, [1, 2]),
+        ({"predicted": 0}, [3, 1]),
+        ({"true": "ship", "predicted": "cat"}, [1]),
+        ({"true": 0}, []),
+    ],
+)
+def test_mistakes_can_be_ordered_and_chosen(chosen: dict[str, Any], expected: list[int]) -> None:
+    shares = PROBABILITIES.copy()
+    shares[3] = [0.75, 0.01, 0.24]
+    assert [m.index for m in find_mistakes(Predictions.of(np.log(shares), SPLIT), **chosen)] == expected
 
 
 @pytest.mark.parametrize("wrong", ["dgo", 3, -1, True])
