@@ -91,15 +91,6 @@ def test_the_figures_are_those_of_the_results_of_the_current_recipes(name: str) 
     assert f"{test['accuracy']:.2%} ({100 * low:.2f}-{100 * high:.2f}) | {test['mistakes']:,} |" in row
 
 
-def test_what_hiding_does_is_that_of_the_results() -> None:
-    occlusion = json.loads((ROOT / "results" / "fast" / "explanation.json").read_text(encoding="utf-8"))["occlusion"]
-    text = " ".join(README.split())
-    assert f"repairs {occlusion['repaired']['share']:.0%} of the {occlusion['repaired']['n']} mistakes" in text
-    assert f"elsewhere repairs {occlusion['shifted']['share']:.0%}" in text
-    assert f"least relevant pixels {occlusion['least']['share']:.0%}" in text
-    assert max(occlusion["p_shifted"], occlusion["p_least"]) < 1e-16
-
-
 def test_the_readme_is_short() -> None:
     assert len(README.split()) <= 900
 
