@@ -31,7 +31,7 @@ from seefar.model.adapt import Classifier, adapt
 from seefar.progress import Progress, showing
 from seefar.seeds import Stream
 
-PART_PIXELS = 6 * BATCH * 32 * 32
+PART_PIXELS = 12 * BATCH * 32 * 32
 """Pixels of the mistakes that are explained together: batches are full, and large pictures do not fill the memory."""
 
 Classes = tuple[Labels, Labels]
