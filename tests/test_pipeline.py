@@ -77,6 +77,7 @@ def test_the_job_writes_these_files_and_repeats_no_work(finished: Path, few: Dat
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert (again.evaluation.metrics.n, len(again.shown)) == (20, 2)
     assert len(again.explanation) == again.evaluation.metrics.mistakes == len(again.neighbours.index)
+    assert repr(again).startswith("Result(Run('")
 
 
 @pytest.mark.slow
@@ -250,6 +251,8 @@ def test_data_of_other_classes_or_of_another_size_and_other_layers_are_refused(
             seefar.evaluate_run(tiny, data, progress=SILENT)
     with pytest.raises(ChoiceError, match="layer9"):
         explain(tiny, few, layer="layer9")
+    with pytest.raises(DataError, match="nowhere"):
+        seefar.run(TINY, tiny.folder.path / "nowhere", progress=SILENT)
     assert content(tiny.folder.path) == content(finished)
 
 

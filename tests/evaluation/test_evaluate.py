@@ -21,6 +21,8 @@ from seefar.training.run import Run
 def test_it_counts_what_it_lists_and_nothing_is_lost_on_disk(trained: Run, shapes: Data, tmp_path: Path) -> None:
     evaluation = evaluate(trained.model, shapes.test, progress=SILENT)
     assert len(evaluation.mistakes) == evaluation.metrics.mistakes == round(150 * (1 - evaluation.metrics.accuracy)) > 5
+    for value in (shapes, shapes.test, evaluation, evaluation.predictions, evaluation.metrics):
+        assert "array(" not in repr(value)
     evaluation.save(tmp_path / "any name")
     back = Evaluation.load(tmp_path / "any name")
     assert (back.metrics, back.mistakes) == (evaluation.metrics, evaluation.mistakes)
