@@ -121,6 +121,16 @@ def test_saving_and_loading_keep_every_bit(tmp_path: Path, all_of_them: Explanat
         Explanation.load(path)
 
 
+def test_the_cells_of_a_chosen_layer_are_where_its_stride_puts_them(
+    trained: Run, split: Split, predictions: Predictions
+) -> None:
+    """Only those of the dense twin are measured."""
+    some = find_mistakes(predictions)[:3]
+    found = explain(trained.model, split, predictions, some, layer=trained.model.layer2, progress=SILENT)
+    assert (found.layer, found.contrast.shape) == ("layer2", (3, 16, 16))
+    assert found.grid == Grid((16, 16), 2.0, 0.5)
+
+
 def test_settings_are_normalised() -> None:
     """The default number of cells, given as a number, is the default."""
     net = ResNet18(3, width=1)
