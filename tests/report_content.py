@@ -87,13 +87,7 @@ def make_content(
             predicted=m.predicted,
             fault=FAULTS[m.index % 4],
             sentence=f"sentence of {m.index}",
-            people=50,
-            people_true=30,
-            people_predicted=20,
             entropy=m.index * 37 % 101 / 100,
-            confirmed=None,
-            nets=23,
-            nets_wrong=5,
         )
         for m in mistakes
     ]

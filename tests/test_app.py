@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,11 +26,11 @@ from PIL import Image
 from report_content import make_content
 
 import seefar
-from seefar.app import LARGEST_UPLOAD, Live, listen, load_server, make_live, make_server
+from seefar.app import LARGEST_UPLOAD, Live, listen, make_live, make_server
 from seefar.choices import MapChoices
 from seefar.cli.main import main
 from seefar.data import Data
-from seefar.errors import ChoiceError, SeefarError
+from seefar.errors import ChoiceError
 from seefar.explanation.explain import Explainer, normalise_map_settings
 from seefar.maps.formulas import class_maps
 from seefar.model.adapt import adapt
@@ -103,10 +102,8 @@ def test_the_page_is_the_report_with_its_live_part(visitor: Visitor, live: Live)
     assert reply.text == live.page
     assert reply.headers["content-type"] == "text/html; charset=utf-8"
     assert reply.headers["content-security-policy"] == "frame-ancestors 'none'"
-    offline = render_report(make_content(4))
     assert "connect-src 'self'" in html.unescape(live.page)
-    assert "connect-src" not in offline
-    assert len(live.page) - len(offline) > 5_000
+    assert "connect-src" not in render_report(make_content(4))
 
 
 def test_a_prediction_is_the_networks_and_its_map_is_against_the_label(visitor: Visitor, live: Live) -> None:
@@ -141,11 +138,8 @@ def test_a_picture_is_explained_as_on_the_command_line(visitor: Visitor, live: L
     answer = visitor.say("/picture", png(image)).json()
     assert answer["sentence"] == wanted.sentence()
     assert answer["about"] == wanted.picture.describe()
-    assert (answer["predicted"], answer["other"], answer["answer"]) == (
-        wanted.predicted,
-        wanted.runner_up,
-        wanted.repair.answer,
-    )
+    classes = (wanted.predicted, wanted.runner_up, wanted.repair.answer)
+    assert (answer["predicted"], answer["other"], answer["answer"]) == classes
     np.testing.assert_array_equal(numbers(answer["pixels"], "u1").reshape(32, 32, 3), wanted.picture.image)
     np.testing.assert_array_equal(np.unpackbits(numbers(answer["hidden"], "u1")).reshape(32, 32), wanted.hidden)
 
@@ -162,12 +156,10 @@ def test_a_picture_is_explained_as_on_the_command_line(visitor: Visitor, live: L
         ("/predict", IMAGE.tobytes() + b"x", {}, 413),
         ("/picture", b"no picture", {}, 400),
         ("/picture", png(Image.new("1", (10_000, 9_000))), {}, 400),  # refused before it is decoded
-        ("/picture", b'{"path": "/etc/passwd"}', {"Content-Type": "application/json"}, 400),
         ("/predict", IMAGE.tobytes(), {"Host": "evil.com"}, 400),
         ("/predict", IMAGE.tobytes(), {"Host": "127.0.0.1.evil.com"}, 400),
         ("/predict", IMAGE.tobytes(), {"Origin": "http://evil.com"}, 403),
         ("/predict", IMAGE.tobytes(), {"Origin": "null"}, 403),
-        ("/picture", png(), {"Host": "evil.com", "Origin": "http://evil.com"}, 400),
         ("/", b"", {}, 405),
         ("/etc/passwd", b"", {}, 404),
     ],
@@ -181,11 +173,10 @@ def test_wrong_input_is_refused_in_one_line(
     assert "\n" not in reply.json()["error"]
 
 
-@pytest.mark.parametrize("name", ["localhost", "[::1]", "LOCALHOST"])
-def test_local_host_names_are_accepted(visitor: Visitor, name: str) -> None:
-    address = f"{name}:{visitor.port}"
-    reply = visitor.say("/predict", IMAGE.tobytes(), headers={"Host": address, "Origin": f"http://{address.lower()}"})
-    assert reply.ok
+def test_local_host_names_are_accepted(visitor: Visitor) -> None:
+    for address in (f"localhost:{visitor.port}", f"[::1]:{visitor.port}", f"LOCALHOST:{visitor.port}"):
+        headers = {"Host": address, "Origin": f"http://{address.lower()}"}
+        assert visitor.say("/predict", IMAGE.tobytes(), headers=headers).ok
     assert visitor.get(visitor.address, headers={"Host": "evil.com"}).status_code == 400
 
 
@@ -207,13 +198,8 @@ def test_no_file_is_opened_for_a_request(visitor: Visitor, tmp_path: Path) -> No
     sys.addaudithook(lambda event, values: opened.append(str(values[0])) if watching and event == "open" else None)
     for text in (str(secret), f"file://{secret}", f"..{secret}"):
         for path in ("/predict", f"/picture?path={text}", f"/{text}", f"/predict?other={text}"):
-            reply = visitor.say(path, text.encode(), headers={"Content-Type": "application/json", "Referer": text})
-            assert reply.status_code in (400, 404)
+            assert visitor.say(path, json.dumps({"path": text})).status_code in (400, 404)
         assert visitor.get(f"{visitor.address}/file={text}").status_code == 404
-    file = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}  # what once had any file read
-    body = json.dumps({"data": [{"background": file, "composite": file}], "fn_index": 3, "session_hash": "a"})
-    for path in ("/gradio_api/queue/join", "/picture"):
-        assert visitor.say(path, body).status_code in (400, 404)
     watching = False
     assert opened == []
 
@@ -267,9 +253,7 @@ def test_an_invalid_or_taken_port_is_refused(capsys: pytest.CaptureFixture[str])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["app", "no such run", "--port", str(port)]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert str(port) in lines[0]
+    assert str(port) in capsys.readouterr().err
     with pytest.raises(ChoiceError, match="no-such-name"):
         listen("no-such-name.invalid", 0)
 
@@ -278,8 +262,6 @@ def test_without_its_packages_the_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(SeefarError, match=r"\.\[app\]"):
-        load_server()
     assert main(["app", "no such run"]) == 2  # before the run is looked for
     assert "pip install '.[app]'" in " ".join(capsys.readouterr().err.split())
 
@@ -296,73 +278,34 @@ def test_the_page_of_a_run_is_made_from_what_it_has(tiny: Run, few: Data) -> Non
     assert tiny.folder.predictions.exists()
 
 
-class Served:
-    """The command, in a process with a folder of its own for temporary files."""
-
-    def __init__(self, run: Run, temporary: Path) -> None:
-        temporary.mkdir()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "seefar", "app", str(run.folder.path), "--port", "0", "--quiet"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TMPDIR": str(temporary)},
-        )
-        assert self.process.stdout is not None
-        self.line = self.process.stdout.readline()
-        self.visitor = Visitor(int(self.line.split(":")[2].split()[0]))
-
-    def memory(self, kind: str = "VmRSS") -> float:
-        """Megabytes in memory now, or `VmHWM`: the most so far."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
-
-
-@pytest.fixture
-def served(run: Run, tmp_path: Path) -> Iterator[Served]:
-    one = Served(run, tmp_path / "temporary")
-    with one.visitor:
-        yield one
-    if one.process.poll() is None:
-        one.process.kill()
-    one.process.communicate()
-
-
-@pytest.mark.slow
-def test_ctrl_c_ends_it_and_leaves_nothing(served: Served, tmp_path: Path) -> None:
-    assert "shows" in served.line
-    assert served.visitor.say("/picture", png()).ok
-    assert served.visitor.say("/predict", IMAGE.tobytes()).ok
-    assert served.visitor.say("/picture", b"no picture").status_code == 400
-    started = time.monotonic()
-    served.process.send_signal(signal.SIGINT)
-    out, err = served.process.communicate(timeout=30)
-    assert served.process.returncode == 130
-    assert time.monotonic() - started < 10
-    assert out == ""
-    assert len(err.splitlines()) == 1
-    assert list((tmp_path / "temporary").iterdir()) == []
+def memory(process: subprocess.Popen[str], kind: str = "VmRSS") -> float:
+    """Megabytes in memory now, or `VmHWM`: the most so far."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_memory_does_not_grow_with_requests(served: Served) -> None:
-    requested = 0
-
-    def ask(count: int) -> None:
-        nonlocal requested
-        for _ in range(count // 10):
-            assert all(served.visitor.say("/predict", IMAGE.tobytes()).ok for _ in range(7))
-            assert served.visitor.say("/picture", png()).ok
-            assert served.visitor.say("/picture", b"no picture").status_code == 400
-            assert served.visitor.get(served.visitor.address + "/").ok
-            requested += 10
-
-    ask(10)
-    before = served.memory()
-    ask(990)
-    assert requested == 1_000
-    assert served.memory() < before + 20
-    most = served.memory("VmHWM")
-    assert served.visitor.say("/picture", (bytes(1 << 20) for _ in range(200))).status_code == 413
-    assert served.memory("VmHWM") < most + 100
+def test_memory_does_not_grow_with_requests_and_ctrl_c_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "seefar", "app", str(run.folder.path), "--port", "0", "--quiet"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(temporary)}, **pipes) as process:
+        line = process.stdout.readline()
+        with Visitor(int(line.split(":")[2].split()[0])) as visitor:
+            for number in range(100):
+                if number == 2:
+                    before = memory(process)
+                assert all(visitor.say("/predict", IMAGE.tobytes()).ok for _ in range(7))
+                assert visitor.say("/picture", png()).ok
+                assert visitor.say("/picture", b"no picture").status_code == 400
+                assert visitor.get(visitor.address + "/").ok
+            assert memory(process) < before + 20
+            most = memory(process, "VmHWM")
+            assert visitor.say("/picture", (bytes(1 << 20) for _ in range(200))).status_code == 413
+            assert memory(process, "VmHWM") < most + 100
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err.count("\n")) == (130, "", 1)
+    assert list(temporary.iterdir()) == []

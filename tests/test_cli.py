@@ -7,14 +7,12 @@ import sys
 import warnings
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from seefar.choices import Choices
 from seefar.cli import main as cli
 from seefar.cli.options import JsonOutput, Location, Machine
-from seefar.data import Data
 from seefar.data.shapes import load_shapes
 from seefar.errors import RecipeError
 from seefar.runs.folder import verify
@@ -49,7 +47,7 @@ def test_help_and_verify_load_neither_torch_nor_matplotlib(words: list[str]) -> 
 
 
 @pytest.mark.parametrize("columns", ["60", "1", "abc"])
-def test_help_fits_any_terminal_in_words_and_has_the_defaults_of_the_recipe(
+def test_help_fits_any_terminal_and_has_the_defaults_of_the_recipe(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
@@ -58,11 +56,8 @@ def test_help_fits_any_terminal_in_words_and_has_the_defaults_of_the_recipe(
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert columns != "60" or max(map(len, text.splitlines())) <= 60
-    words = " ".join(text.replace("│", "").split())
-    assert "default: None" not in words
-    assert columns == "1" or "(default: 5)" in words
+    assert columns == "1" or "(default: 5)" in " ".join(text.replace("│", "").split())
     assert "\x1b" not in text
-    assert "choices options" not in text
 
 
 @pytest.mark.slow
@@ -77,22 +72,12 @@ def test_the_main_job_end_to_end(in_folder: Path, capsys: pytest.CaptureFixture[
     assert verify(in_folder / "runs" / "demo") == []
     assert call(*job) == 0  # nothing is computed again, and the same is printed
     assert capsys.readouterr().out == printed
-    assert call(*job, "--json", "--quiet") == 0
-    assert json.loads(capsys.readouterr().out)["test"]["n"] == 20
-
-
-@pytest.mark.slow
-def test_the_steps_one_by_one(tiny: Run, few: Data, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr("seefar.training.run.load_data", lambda *_, **__: few)
-    assert call("evaluate", tiny.folder) == 0
-    assert capsys.readouterr().out.endswith(f"seefar explain {tiny.folder}\n")
     choices = ("--top", 2, "--explain", "shown", "--method", "hirescam", "--hide", "grey", "--cells", 16)
-    assert call("explain", tiny.folder, *choices, "--json", "--quiet") == 0
-    assert json.loads(capsys.readouterr().out)["occlusion"]["repaired"]["n"] == 2
-    about = json.loads(tiny.folder.explanation.read_text(encoding="utf-8"))
+    assert call("explain", "demo", *choices, "--json", "--quiet") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["test"]["n"], printed["occlusion"]["repaired"]["n"]) == (20, 2)
+    about = json.loads(Path("runs/demo/explanation.json").read_text(encoding="utf-8"))
     assert [about[name] for name in ("method", "hide", "cells")] == ["hirescam", "grey", [16, 16]]
-    assert call("report", tiny.folder) == 0
-    assert capsys.readouterr().out == f"{tiny.folder.report}\n"
 
 
 def test_verify_names_what_is_wrong_and_exits_with_2(tiny: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +106,6 @@ def test_no_flag_is_an_abbreviation_of_one_of_torchrun() -> None:
         (["run", "quik"], "quik"),
         (["run", "demo", "--data", "nowhere"], "nowhere"),
         (["train", "demo", "--epochs", "0"], "0"),
-        (["run", "demo", "--device", "cuda"], "cuda"),
         (["train", "--epochs", "1", "demo"], "seefar train demo"),
         (["train", "demo", "--name", ".."], "'..'"),
         (["train", "demo", "--name", "\x1b[31mred"], r"\x1b[31mred"),
@@ -134,9 +118,8 @@ def test_no_flag_is_an_abbreviation_of_one_of_torchrun() -> None:
     ],
 )
 def test_wrong_input_is_one_message_and_exit_code_2(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], named: str
+    in_folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], named: str
 ) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert call(*words) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

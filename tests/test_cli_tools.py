@@ -37,38 +37,23 @@ def as_json(capsys: Capture, *words: object, code: int = 0) -> Any:
 
 
 @pytest.fixture
-def odd_pictures(shapes: Data, in_folder: Path) -> Path:
-    """One test image in many forms; each comes to the image itself, or nearly."""
-    folder = in_folder / "odd"
-    folder.mkdir()
-    image = Image.fromarray(shapes.test.images[0])
-    image.save(folder / "plain.png")
-    image.save(folder / "PLAIN.bmp")
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held upright: a quarter turn to the right makes it so
-    image.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.png", exif=exif)
-    wide = Image.new("RGB", (64, 32), (255, 0, 255))
-    wide.paste(image, (16, 0))
-    wide.save(folder / "wide.webp", lossless=True)
-    image.convert("L").save(folder / "grey.png")
-    Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(folder / "deep.png")
-    return folder
+def pictures(shapes: Data, in_folder: Path) -> Path:
+    """One test image in two files, whose names differ only in case and ending."""
+    (in_folder / "odd").mkdir()
+    for name in ("plain.png", "PLAIN.bmp"):
+        Image.fromarray(shapes.test.images[0]).save(in_folder / "odd" / name)
+    return in_folder / "odd"
 
 
-@pytest.mark.slow
-def test_odd_pictures_are_predicted_and_bad_ones_named_last(run: Run, odd_pictures: Path, capsys: Capture) -> None:
-    (odd_pictures / "broken.jpg").write_text("no picture")
+def test_each_picture_has_a_figure_of_its_own_and_bad_ones_are_named_last(
+    run: Run, pictures: Path, capsys: Capture
+) -> None:
+    (pictures / "broken.jpg").write_text("no picture")
     found = as_json(capsys, "predict", run.folder, "odd", "gone.png", code=2)
-    rows = {Path(row["file"]).name: row for row in found["pictures"]}
-    assert len(rows) == len({row["figure"].lower() for row in rows.values()}) == 6
-    assert all(Path(row["figure"]).parent == Path("predictions/run") for row in rows.values())
-    assert all(Path(row["figure"]).exists() for row in rows.values())
-    for one, other in (("turned.png", "plain.png"), ("wide.webp", "plain.png"), ("grey.png", "deep.png")):
-        assert rows[one]["probabilities"] == rows[other]["probabilities"], one
-    assert rows["wide.webp"]["crop"] == [16, 0, 48, 32]
-    broken, gone = found["unreadable"]
-    assert "broken.jpg" in broken
-    assert "gone.png" in gone
+    figures = [Path(row["figure"]) for row in found["pictures"]]
+    assert all(figure.exists() and figure.parent == Path("predictions/run") for figure in figures)
+    assert len({figure.name.lower() for figure in figures}) == 2
+    assert [Path(line.split()[0]).name for line in found["unreadable"]] == ["broken.jpg", "gone.png"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +71,7 @@ def test_control_characters_of_pictures_are_not_printed(
 
 
 def test_the_grid_that_was_measured_on_the_mistakes_is_used(
-    tiny: Run, odd_pictures: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    tiny: Run, pictures: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grids: list[Any] = []
     monkeypatch.setattr("seefar.report.figures.plot_picture", lambda one: grids.append(one.grid) or new_figure(1, 1))
@@ -94,17 +79,6 @@ def test_the_grid_that_was_measured_on_the_mistakes_is_used(
         (row,) = as_json(capsys, "predict", tiny.folder, "odd/plain.png", *choices)["pictures"]
     assert [row["map"][name] for name in ("method", "layer", "cells")] == ["hirescam", "layer2", [16, 16]]
     assert (grids[0], grids[1].cells) == (Explanation.load(tiny.folder.maps).grid, (16, 16))
-
-
-@pytest.mark.parametrize("words", [("--layer", "layer9"), ("--cells", "7"), ("--out", "a.png")])
-def test_impossible_sizes_are_refused_before_pictures_are_read(
-    run: Run, in_folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]
-) -> None:
-    monkeypatch.setattr("seefar.data.pictures.read_pictures", None)
-    Path("a.png").write_text("no picture")
-    assert main(["predict", str(run.folder), "a.png", "--quiet", *words]) == 2
-    assert words[1] in capsys.readouterr().err
-    assert not Path("predictions").exists()
 
 
 # ---- compare ----
@@ -131,9 +105,7 @@ def test_a_table_json_and_the_figure_have_what_is_repaired_broken_and_luck(
     assert (found["luck"], pair["shared"]) == ([other[0]], found["runs"][0]["mistakes"] - 1)
     assert Path("figure.png").stat().st_size > 1000
     assert main([*words, "--quiet"]) == 0
-    text = capsys.readouterr().out
-    assert f"{found['runs'][0]['accuracy']:.2%}" in text
-    assert f"1 luck (right in another run), {pair['shared']} settled" in text
+    assert f"{found['runs'][0]['accuracy']:.2%}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -168,15 +140,13 @@ def test_predictions_of_other_weights_are_computed_again(tiny: Run, few: Data) -
     assert not np.array_equal(predicted_classes(tiny.folder, few.test, progress=seefar.SILENT), saved)
 
 
-@pytest.mark.parametrize(("ending", "start"), [("pdf", b"%PDF-"), ("svg", b"<?xml"), ("png", b"\x89PNG\r")])
-def test_a_figure_for_a_paper_has_the_same_bytes_each_time(tmp_path: Path, ending: str, start: bytes) -> None:
+@pytest.mark.parametrize("ending", ["pdf", "svg"])
+def test_a_figure_for_a_paper_has_the_same_bytes_each_time(tmp_path: Path, ending: str) -> None:
     comparison = compare({"a": np.array([1, 1, 0]), "b": np.array([0, 1, 1])}, np.array([0, 1, 0]), ("cat", "dog"))
     paths = [tmp_path / f"{number}.{ending}" for number in range(2)]
     for path in paths:
         save_figure(seefar.plot_comparison(comparison), path)
-    first, second = (path.read_bytes() for path in paths)
-    assert first[:5] == start
-    assert first == second
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 # ---- export ----
@@ -245,12 +215,12 @@ def test_faults_are_counted_and_every_verdict_given_as_json(in_folder: Path, cap
     assert list(found.items())[:5] == [("errors", 3), ("label", 1), ("ambiguous", 0), ("hard", 1), ("model", 1)]
     assert [(one["index"], one["fault"]) for one in found["verdicts"]] == [(0, "label"), (1, "hard"), (4, "model")]
     assert (found["accuracy"][0]["right"], found["same_as"]) == (17, [])
-    assert [found["rule"]["name"], *{one["rule"] for one in found["verdicts"]}] == [HUMAN.name] * 2
+    assert found["rule"]["name"] == HUMAN.name
     np.save("theirs.npy", np.where(np.arange(20) == 1, 9, np.where(np.arange(20) == 2, 7, LABELS)))
     assert main(["triage", "theirs.npy"]) == 0
     printed = capsys.readouterr().out
-    assert "the predictions of net12, which is not counted" in printed
-    assert "0 of 12 networks miss it" in printed
+    assert "net12" in printed
+    assert "0 of 12 networks" in printed
 
 
 @pytest.mark.parametrize("content", [None, "[1, 2", "[1, 2, 3]", '["cat"]'])
@@ -276,6 +246,4 @@ def test_triage_reads_a_published_prediction_file(capsys: Capture) -> None:
     assert list(found.items())[:5] == [("errors", 407), ("label", 51), ("ambiguous", 170), ("hard", 92), ("model", 94)]
     assert (found["same_as"], len(found["verdicts"])) == (["wrn_28_10"], 407)
     assert main(["data", "reference", "--data-dir", str(folder)]) == 0
-    printed = capsys.readouterr().out
-    for part in ("CC BY-NC-SA 4.0", "Apache-2.0", "MIT", str(folder / "cifar10h"), "of which 54 are errors"):
-        assert part in printed
+    assert str(folder / "cifar10h") in capsys.readouterr().out

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from seefar import progress
-from seefar.progress import SILENT, LastingOutput, showing
+from seefar.progress import LastingOutput, showing
 
 
 def test_progress_lines_have_a_minimum_interval(
@@ -20,14 +20,6 @@ def test_progress_lines_have_a_minimum_interval(
         for done in range(1, 6):
             display.update("maps", done, 10, "note")
     assert capsys.readouterr().err.splitlines() == ["maps: 3 of 10, note", "maps: 5 of 10, note"]
-
-
-def test_log_lines_are_shown_at_once_unless_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    for chosen in (None, SILENT):
-        with showing(chosen) as display:
-            display.line("[1,  2000] loss: 1.061")
-            display.update("maps", 1, 1)
-    assert capsys.readouterr().err == "[1,  2000] loss: 1.061\n"
 
 
 def test_messages_fit_a_terminal_and_json_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

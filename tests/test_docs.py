@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import seefar
@@ -45,14 +46,6 @@ def test_tables_are_those_of_the_results(name: str) -> None:
         assert part in pages
 
 
-@pytest.mark.parametrize("path", CURVES, ids=lambda path: path.stem)
-def test_the_ends_of_the_curves_are_labelled_and_linked(path: Path) -> None:
-    *_, end = json.loads(path.read_text(encoding="utf-8"))["points"]
-    (story,) = re.findall(r"## How fast the recipes learn\n(.*?)\n## ", page("docs/performance.md"), flags=re.DOTALL)
-    assert f"{100 * end['held_out_accuracy']:.1f}%" in story
-    assert f"[`{path.stem}`](../results/time_to_accuracy/{path.name})" in story
-
-
 @pytest.mark.parametrize("path", [*DOCS, *RESULTS, ROOT / "README.md"], ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_resolve(path: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")) if "://" not in link]
@@ -65,24 +58,6 @@ def test_the_reference_names_what_is_public() -> None:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "reference").glob("*.md"))
     named = re.findall(r"^::: seefar\.(\w+)$", pages, re.MULTILINE)
     assert sorted(named) == sorted(set(seefar.__all__) - {"__version__"})
-
-
-def test_the_shares_of_faults_are_those_of_the_results() -> None:
-    found, readme = measured("triage"), " ".join(page("README.md").split())
-    assert f"of the {found['errors']} mistakes" in readme
-    for fault in ("label", "ambiguous", "hard", "model"):
-        assert f"- **`{fault}`, {found[fault]}" in page("docs/mistakes.md")
-        assert f" {found[fault]} " in readme
-    assert f"{found['border']['odds_ratio']:.1f} times" in page("results/mistakes.md")
-
-
-def test_what_exported_files_reach_is_that_of_the_results() -> None:
-    found, text = measured("export"), page("docs/elsewhere.md")
-    assert f"on the {found['n']:,} test images" in text
-    onnx = found["float32"]
-    row = f"{onnx['bytes'] / 1e6:.1f} MB | {onnx['accuracy']:.2%} | {onnx['answers_that_differ']}"
-    assert f"| `model.onnx` | {row} | {onnx['largest_difference_of_a_logit']:.6f} |" in text
-    assert f"reach {found['torch']['largest_logit']:.1f}." in text
 
 
 def test_every_column_and_section_is_documented() -> None:
@@ -116,17 +91,6 @@ def test_the_tables_of_scaling_are_those_of_the_results() -> None:
         assert f"| {' | '.join(cells)} |" in text
 
 
-def test_what_bfloat16_costs_is_that_of_the_results() -> None:
-    compared = measured("compare_precision")
-    (one, other), (pair,) = compared["runs"], compared["pairs"]
-    assert one["accuracy"] == measured("quick")["runs"][0]["accuracy"]
-    assert abs(one["accuracy"] - other["accuracy"]) < 0.003
-    alone = len(pair["repaired"]), len(pair["broken"])
-    for figure in (f"{other['accuracy']:.2%}", f"{one['mistakes'] - alone[0]:,} mistakes"):
-        assert figure in page("results/performance.md")
-    assert f"on {sum(alone)} images" in " ".join(page("docs/comparison.md").split())
-
-
 def test_each_function_of_the_architecture_is_in_the_file_that_its_link_names() -> None:
     links = re.findall(r"\[`([\w.]+)`\]\(\.\./([^)]+\.py)\)", page("docs/architecture.md"))
     assert len(links) > 20
@@ -136,13 +100,46 @@ def test_each_function_of_the_architecture_is_in_the_file_that_its_link_names() 
             assert name.endswith(".py") or defined, name
 
 
-def test_the_measured_speed_is_that_of_the_results() -> None:
-    text, shares = page("results/performance.md"), measured("throughput")["shares"]
-    assert f"{shares['loop / bare_step']:.2f} times that of the bare step" in text
-    assert f"{shares['loop / plain_128']:.1f} times as fast" in page("docs/performance.md")
-    views = measured("evaluate")
-    assert views["single"]["accuracy"] == measured("fast/metrics")["test"]["accuracy"]
-    assert f"{100 * views['two_views']['accuracy']:.2f}%" in text
+def published() -> Iterator[tuple[str, str]]:
+    """Pages, and sentences or rows on them that follow from the results."""
+    occlusion = measured("fast/explanation")["occlusion"]
+    yield "README.md", f"repairs {occlusion['repaired']['share']:.0%} of the {occlusion['repaired']['n']} mistakes"
+    yield "README.md", f"elsewhere repairs {occlusion['shifted']['share']:.0%}"
+    exponent = int(np.ceil(np.log10(max(occlusion["p_shifted"], occlusion["p_least"]))))
+    yield "README.md", f"least relevant pixels {occlusion['least']['share']:.0%} (McNemar, p < 1e{exponent})"
+    for path in CURVES:
+        end = measured(f"time_to_accuracy/{path.stem}")["points"][-1]
+        yield "docs/performance.md", f"{100 * end['held_out_accuracy']:.1f}%"
+        yield "docs/performance.md", f"[`{path.stem}`](../results/time_to_accuracy/{path.name})"
+    faults, export, shares = measured("triage"), measured("export"), measured("throughput")["shares"]
+    yield "README.md", f"of the {faults['errors']} mistakes"
+    for fault in ("label", "ambiguous", "hard", "model"):
+        yield "docs/mistakes.md", f"- **`{fault}`, {faults[fault]}"
+        yield "README.md", f" {faults[fault]} "
+    yield "results/mistakes.md", f"{faults['border']['odds_ratio']:.1f} times"
+    onnx = export["float32"]
+    row = f"{onnx['bytes'] / 1e6:.1f} MB | {onnx['accuracy']:.2%} | {onnx['answers_that_differ']}"
+    yield "docs/elsewhere.md", f"| `model.onnx` | {row} | {onnx['largest_difference_of_a_logit']:.6f} |"
+    yield "docs/elsewhere.md", f"on the {export['n']:,} test images"
+    yield "docs/elsewhere.md", f"reach {export['torch']['largest_logit']:.1f}."
+    (one, other), (pair,) = (measured("compare_precision")[part] for part in ("runs", "pairs"))
+    yield "results/performance.md", f"{other['accuracy']:.2%}"
+    yield "results/performance.md", f"{one['mistakes'] - len(pair['repaired']):,} mistakes"
+    yield "docs/comparison.md", f"on {len(pair['repaired']) + len(pair['broken'])} images"
+    yield "results/performance.md", f"{shares['loop / bare_step']:.2f} times that of the bare step"
+    yield "docs/performance.md", f"{shares['loop / plain_128']:.1f} times as fast"
+    yield "results/performance.md", f"{100 * measured('evaluate')['two_views']['accuracy']:.2f}%"
+
+
+@pytest.mark.parametrize(("name", "text"), list(published()))
+def test_sentences_are_those_of_the_results(name: str, text: str) -> None:
+    assert text in " ".join(page(name).split()) or text in page(name)
+
+
+def test_results_of_the_same_network_have_the_same_accuracy() -> None:
+    accuracies = [run["accuracy"] for run in measured("compare_precision")["runs"]]
+    assert accuracies[0] == measured("quick")["runs"][0]["accuracy"] == pytest.approx(accuracies[1], abs=0.003)
+    assert measured("evaluate")["single"]["accuracy"] == measured("fast/metrics")["test"]["accuracy"]
 
 
 def test_the_table_of_recipes_is_that_of_the_code() -> None:

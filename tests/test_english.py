@@ -48,23 +48,21 @@ def help_text(name: str) -> str:
     return re.sub(r"[│╭╮╰╯─]|\x1b\[[0-9;]*m", " ", shown.getvalue())
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_pages_are_in_plain_english(path: Path) -> None:
-    text = prose(path.read_text(encoding="utf-8"))
+def assert_plain(text: str) -> None:
     assert REPLACED.findall(text) == []
     assert [sentence for sentence in sentences(text) if len(sentence.split()) > LONGEST] == []
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
-def test_help_is_in_plain_english(name: str) -> None:
-    assert REPLACED.findall(help_text(name)) == []
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_are_in_plain_english(path: Path) -> None:
+    assert_plain(prose(path.read_text(encoding="utf-8")))
 
 
-def test_the_page_is_in_plain_english() -> None:
-    assets = ROOT / "src" / "seefar" / "report" / "assets"
-    words = re.sub(r"\{[{%#].*?[}%#]\}|<[^>]*>", " ", (assets / "report.html.j2").read_text(encoding="utf-8"))
-    assert REPLACED.findall(words) == []
-    assert [sentence for sentence in sentences(words) if len(sentence.split()) > LONGEST] == []
+def test_help_and_report_are_in_plain_english() -> None:
+    for name in cli.COMMANDS:
+        assert REPLACED.findall(help_text(name)) == []
+    template = ROOT / "src" / "seefar" / "report" / "assets" / "report.html.j2"
+    assert_plain(re.sub(r"\{[{%#].*?[}%#]\}|<[^>]*>", " ", template.read_text(encoding="utf-8")))
 
 
 def test_names_of_values_say_what_they_are() -> None:

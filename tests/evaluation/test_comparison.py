@@ -103,14 +103,7 @@ def test_conditions_worked_out_by_hand(condition: str, expected: bool) -> None:
 
 @pytest.mark.parametrize(
     "condition",
-    [
-        "",
-        "broken",
-        "worse > 3",
-        "old_mistakes + 0 > 1",
-        "broken > 3 or p < 1",
-        "broken > '3'",
-    ],
+    ["", "broken", "worse > 3", "old_mistakes + 0 > 1", "broken > 3 or p < 1", "broken > '3'"],
 )
 def test_nothing_else_is_a_condition(condition: str) -> None:
     with pytest.raises(DataError, match="condition"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact
 
+from seefar.data import Split
 from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.mistakes import (
     ErrorSlice,
@@ -24,13 +25,8 @@ LABELS = np.array([0, 2, 2, 1])
 CLASSES = ("cat", "dog", "ship")
 
 
-def predictions_of(logits: Any) -> Predictions:
-    return Predictions(
-        logits.astype(np.float32), np.zeros((4, 1), np.float32), LABELS, CLASSES, model="weights", images="pictures"
-    )
-
-
-PREDICTIONS = predictions_of(np.log(PROBABILITIES))
+SPLIT = Split(np.zeros((4, 8, 8, 3), np.uint8), LABELS, CLASSES)
+PREDICTIONS = Predictions.of(np.log(PROBABILITIES), SPLIT)
 
 
 def test_all_mistakes_with_both_classes_and_both_probabilities() -> None:
@@ -41,21 +37,21 @@ def test_all_mistakes_with_both_classes_and_both_probabilities() -> None:
     assert [m.loss for m in mistakes] == pytest.approx(-np.log([0.05, 0.3, 0.35]), rel=1e-5)
 
 
-def test_mistakes_can_be_ordered() -> None:
-    assert [m.index for m in find_mistakes(PREDICTIONS)] == [1, 2, 3]  # loss: true probability 0.05, 0.3, 0.35
-    logits = PREDICTIONS.logits.copy()
-    logits[3] = np.log([0.9, 0.1, 1e-9])
-    sure = predictions_of(logits)
-    assert [m.index for m in find_mistakes(sure, "confidence")] == [3, 1, 2]
-    assert [m.index for m in find_mistakes(sure, "loss")] == [1, 3, 2]
-
-
-def test_choosing_classes() -> None:
-    assert [m.index for m in find_mistakes(PREDICTIONS, true=2)] == [1, 2]
-    assert [m.index for m in find_mistakes(PREDICTIONS, predicted=0)] == [1, 3]
-    assert [m.index for m in find_mistakes(PREDICTIONS, true=2, predicted=0)] == [1]
-    assert [m.index for m in find_mistakes(PREDICTIONS, true="ship", predicted="cat")] == [1]
-    assert find_mistakes(PREDICTIONS, true=0) == []
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, [3, 1, 2]),  # loss: probability of the label 0.01, 0.05, 0.3
+        ({"order": "confidence"}, [1, 3, 2]),
+        ({"true": 2}, [1, 2]),
+        ({"predicted": 0}, [3, 1]),
+        ({"true": "ship", "predicted": "cat"}, [1]),
+        ({"true": 0}, []),
+    ],
+)
+def test_mistakes_can_be_ordered_and_chosen(chosen: dict[str, Any], expected: list[int]) -> None:
+    shares = PROBABILITIES.copy()
+    shares[3] = [0.75, 0.01, 0.24]
+    assert [m.index for m in find_mistakes(Predictions.of(np.log(shares), SPLIT), **chosen)] == expected
 
 
 @pytest.mark.parametrize("wrong", ["dgo", 3, -1, True])
@@ -64,7 +60,7 @@ def test_a_class_that_does_not_exist_is_refused(wrong: str | int) -> None:
         find_mistakes(PREDICTIONS, predicted=wrong)
     with pytest.raises(DataError, match="choose two different classes"):
         find_mistakes(PREDICTIONS, true="cat", predicted=0)
-    with pytest.raises(ChoiceError, match="order='conf' is unknown: choose one of loss, confidence, index"):
+    with pytest.raises(ChoiceError, match="conf"):
         find_mistakes(PREDICTIONS, "conf")  # type: ignore[arg-type]
 
 

@@ -66,15 +66,11 @@ def test_every_mistake_gets_the_first_fault_that_applies(reference: Reference) -
     assert count_faults(verdicts) == {"errors": 7, "label": 2, "ambiguous": 2, "hard": 1, "model": 2}
 
 
-def test_the_numbers_and_the_sentence(reference: Reference) -> None:
+def test_the_numbers_of_a_verdict(reference: Reference) -> None:
     verdict, other = triage(LABELS, judged(2, 40), replace(reference, predictions=published({2: 3})))
     assert (verdict.people, verdict.people_true, verdict.people_predicted) == (50, 44, 6)
     assert (verdict.confirmed, verdict.nets, verdict.nets_wrong) == (3, 13, 3)
     assert verdict.entropy == pytest.approx(0.5294, abs=1e-4)
-    assert verdict.sentence == (
-        "people disagree: 3 of 5 checkers confirmed the label rather than dog; 6 of 50 people chose dog, "
-        "44 chose cat (the label); 3 of 13 networks miss it"
-    )
     columns = fault_columns([verdict, other])
     assert columns["fault"] == {2: "ambiguous", 40: "model"}
     assert columns["checkers_confirmed"] == {2: 3}  # empty where the label was not checked

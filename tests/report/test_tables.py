@@ -3,12 +3,15 @@ from __future__ import annotations
 import csv
 
 import numpy as np
+import yaml
 
 from seefar.data import Split
+from seefar.evaluation.metrics import measure
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.leaks import Duplicate
 from seefar.explanation.neighbours import Neighbours
-from seefar.report.tables import files_table, mistakes_csv, neighbours_table
+from seefar.report.tables import files_table, mistakes_csv, model_card, neighbours_table
+from seefar.training.recipe import recipe
 
 CLASSES = ("cat", "dog", "ship")
 MISTAKES = [
@@ -21,21 +24,13 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def test_the_csv_names_index_and_both_classes() -> None:
-    found = rows(mistakes_csv(MISTAKES, CLASSES))
-    assert [(row["index"], row["true"], row["predicted"]) for row in found] == [
-        ("1", "ship", "cat"),
-        ("3", "dog", "cat"),
-    ]
-    assert list(found[0].values())[3:] == ["0.800000", "0.05", "2.995700"]
-
-
 def test_tables_are_joined_by_index_and_gaps_are_empty() -> None:
     """Whatever the order of a table is, and however many mistakes it knows."""
     faults = {"fault": {3: "label", 1: None, 99: "model"}}
     more = {"note": {1: 'a "quoted", <b>name</b>'}}
     found = rows(mistakes_csv(MISTAKES, CLASSES, faults, more))
     assert list(found[0])[6:] == ["fault", "note"]
+    assert list(found[0].values())[:6] == ["1", "ship", "cat", "0.800000", "0.05", "2.995700"]
     assert [(row["fault"], row["note"]) for row in found] == [("", 'a "quoted", <b>name</b>'), ("label", "")]
 
 
@@ -73,3 +68,17 @@ def test_the_columns_hold_indices_distances_and_duplicates_of_mistakes() -> None
         "distance_true": {3: "0.2500"},
         "duplicate_of": {3: 41},
     }
+
+
+def test_the_model_card_claims_the_measured_accuracy_only() -> None:
+    classes, labels, predicted = ("cat", "<img src=x>|dog"), np.array([0, 1, 1]), np.array([0, 0, 1])
+    text = model_card(recipe("fast"), classes, measure(labels, predicted, np.zeros(3), classes), ["model.onnx"])
+    front = yaml.safe_load(text.split("---")[1])
+    assert (front["license"], front["datasets"]) == ("mit", ["uoft-cs/cifar10"])
+    assert front["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.6667
+    assert "66.67% of 3 test images" in text
+    assert "| cat | 1 | 100.0% |" in text
+    assert "<img" not in text
+    text = model_card(recipe("demo"), classes, None, [])
+    assert "model-index" not in yaml.safe_load(text.split("---")[1])
+    assert "%" not in text
