@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -60,6 +61,7 @@ def hide(images: Images, hidden: Pixels, how: HideName = "blur") -> Images:
     return np.where(visible, images, filled.round().astype(np.uint8))
 
 
+@lru_cache(maxsize=8)
 def _gaussian(side: int) -> NDArray[np.float64]:
     """A matrix (side, side) that blurs by a Gaussian of an eighth of the side, with nothing beyond the edges.
 
