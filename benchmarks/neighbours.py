@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 import seefar
 from lab.evidence import doubt, neighbour_shares, training_predictions
-from lab.measuring import arguments, peak_memory, print_result, timed
+from lab.measuring import arguments, peak_memory, print_result, take_turns, timed
 from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.verdict import judge
 from seefar.explanation.leaks import find_leaks, nearest
@@ -42,7 +44,7 @@ def main() -> None:
     by_weight = np.abs(layer[classes[:, 0]] - layer[classes[:, 1]])
     of_mistakes = asked.features[index], classes, known.features, known.labels
     neighbours = find_neighbours(asked, known, data)
-    evidence: dict[str, Callable[[], object]] = {
+    evidence: dict[str, Callable[[], Any]] = {
         "near-duplicates, and neighbours of the mistakes": lambda: find_neighbours(asked, known, data),
         "leaks and accuracy without them": lambda: find_leaks(
             data.test, train, predicted, duplicates=neighbours.duplicates
@@ -55,15 +57,13 @@ def main() -> None:
         "verdicts": lambda: judge(asked),
     }
     search = NearestNeighbors(n_neighbors=10, algorithm="brute", metric="cosine").fit(known.features)
-    ours, theirs = nearest(asked.features, known.features, 10)[0], search.kneighbors(asked.features)[1]
-    contenders: dict[str, Callable[[], object]] = {
-        "seefar": lambda: nearest(asked.features, known.features, 10),
-        "scikit-learn": lambda: search.kneighbors(asked.features),
+    contenders: dict[str, Callable[[], Any]] = {
+        "seefar": lambda: nearest(asked.features, known.features, 10)[0],
+        "scikit-learn": lambda: search.kneighbors(asked.features, return_distance=False),
     }
-    seconds: dict[str, float] = {}
-    for _ in range(chosen.rounds):
-        for name, work in {**evidence, **contenders}.items():
-            seconds[name] = min(timed(work)[1], seconds.get(name, np.inf))
+    turns = take_turns({name: partial(timed, work) for name, work in {**evidence, **contenders}.items()}, chosen.rounds)
+    seconds = {name: min(taken for _, taken in rounds) for name, rounds in turns.items()}
+    ours, theirs = (np.sort(turns[name][0][0], axis=1) for name in contenders)
     result = {
         "images": {"test": len(data.test), "training": len(train), "mistakes": len(index)},
         "evidence": {
@@ -73,7 +73,7 @@ def main() -> None:
         "ten_nearest": {
             "seconds": {name: seconds[name] for name in contenders},
             "ratio_to_scikit_learn": seconds["scikit-learn"] / seconds["seefar"],
-            "same_neighbours": float((np.sort(ours, axis=1) == np.sort(theirs, axis=1)).mean()),
+            "same_neighbours": float((ours == theirs).mean()),
         },
         "near_duplicates": len(neighbours.duplicates),
         "near_duplicates_among_mistakes": len({copy.index for copy in neighbours.duplicates} & set(index.tolist())),
