@@ -18,8 +18,8 @@ from tiny_job import Lines
 
 from seefar.data import folder as module
 from seefar.data import load_data
-from seefar.data.folder import correct_labels, load_folder, load_split
-from seefar.data.images import Data, Split
+from seefar.data.folder import load_folder, load_split
+from seefar.data.images import Data, Split, correct_labels
 from seefar.errors import DataError
 from seefar.progress import SILENT
 

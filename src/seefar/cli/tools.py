@@ -239,7 +239,7 @@ class Triage:
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        from seefar.data.folder import correct_labels
+        from seefar.data.images import correct_labels
         from seefar.data.reference import CLASSES
         from seefar.evaluation.given import read_predictions
         from seefar.evaluation.triage import accuracy_views

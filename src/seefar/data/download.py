@@ -6,12 +6,13 @@ import hashlib
 import os
 import threading
 import time
-import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import platformdirs
 
 from seefar.errors import DataError
 from seefar.progress import Progress
@@ -44,11 +45,7 @@ def default_folder() -> Path:
 
 def user_cache() -> Path:
     """The folder for seefar in the user's cache folder; it may not exist yet."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tqdm's, which pooch imports, in notebooks without widgets
-        import pooch
-
-        return Path(pooch.os_cache("seefar"))
+    return Path(platformdirs.user_cache_dir("seefar"))
 
 
 def read_checked(path: Path, checksum: str, name: str) -> bytes:

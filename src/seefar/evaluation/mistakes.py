@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from seefar.choices import Order
-from seefar.data.images import Images, Labels, find_class
+from seefar.data.images import Images, Labels, find_class, slices
 from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.metrics import confusion_matrix, wilson_interval
 from seefar.evaluation.predictions import Predictions
@@ -219,8 +219,8 @@ def holm(p_values: list[float]) -> list[float]:
 def _grey_statistics(images: Images) -> tuple[Floats, Floats, Floats]:
     """Mean, standard deviation and mean step of the grey image, each (N,), in levels of 255."""
     blocks = []
-    for start in range(0, len(images), BLOCK):
-        grey = images[start : start + BLOCK] @ LUMA  # (n, H, W)
+    for rows in slices(len(images), BLOCK):
+        grey = images[rows] @ LUMA  # (n, H, W)
         steps = (np.abs(np.diff(grey, axis=1)).mean((1, 2)) + np.abs(np.diff(grey, axis=2)).mean((1, 2))) / 2
         blocks.append((grey.mean((1, 2)), grey.std((1, 2)), steps))
     brightness, contrast, steps = (np.concatenate(parts) for parts in zip(*blocks, strict=True))

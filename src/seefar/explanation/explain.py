@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar.choices import HideName, MapChoices, MethodName
-from seefar.data.images import Images, Labels, Split, both
+from seefar.data.images import Images, Labels, Split, both, slices
 from seefar.errors import DataError, require
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.explanation import ARRAYS, TABLES, Explanation
-from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, occlude, occlude_progressively, slices
+from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, occlude, occlude_progressively
 from seefar.maps.capture import default_cells, grid_of
 from seefar.maps.formulas import METHODS, class_maps, gradcam
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
@@ -102,7 +102,7 @@ class Explainer:
         """Maps of two classes for each of n images, float32 (n, h, w) each, from full batches."""
         chosen = self.settings
         parts = [np.zeros((2, 0, *chosen.grid.cells), np.float32)]  # not every network takes an empty batch
-        for rows in slices(len(images)):
+        for rows in slices(len(images), BATCH):
             stored, *both_classes = (fill(part[rows], chosen.batch) for part in (images, *classes))
             if chosen.layer is None and chosen.method in ("gradcam", "hirescam"):
                 # The same maps, from one forward pass.

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar.choices import Fit, HideName, MapChoices, MethodName
-from seefar.data.images import ImageSize
+from seefar.data.images import ImageSize, slices
 from seefar.data.pictures import Picture, Places, read_pictures, unreadable
 from seefar.errors import DataError, printable
 from seefar.explanation.explain import Explainer, normalise_map_settings, two_best
-from seefar.explanation.occlusion import Repair, slices
+from seefar.explanation.occlusion import BATCH, Repair
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health
 from seefar.model.adapt import Classifier, adapt
@@ -163,7 +163,7 @@ def explain_pictures(
 ) -> list[PicturePrediction]:
     """The predictions of pictures that are already read; see `predict_pictures`."""
     predictions: list[PicturePrediction] = []
-    for rows in slices(len(pictures)):
+    for rows in slices(len(pictures), BATCH):
         images = np.stack([picture.image for picture in pictures[rows]])
         logits = explainer.logits(images)
         if logits.shape[1] != len(classes):
