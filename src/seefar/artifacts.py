@@ -41,6 +41,9 @@ from seefar.runs.files import read_json, write_text
 from seefar.runs.store import Artifact, Store
 from seefar.training.run import Run
 
+_INCOMPLETE: set[str | Path | None] = set()
+"""Folders whose reference data could not be downloaded: a process tries it once, since it takes 3 seconds offline."""
+
 
 @dataclass(eq=False)
 class Job:
@@ -79,7 +82,7 @@ class Job:
         assert name == "reference"
         if self.reference is None:
             return "unread" if self.unread else None
-        return _reference_hash(self.reference)
+        return self.reference.labels_sha256  # the files are checked by their checksums
 
     @property
     def model(self) -> Any:
@@ -121,8 +124,9 @@ class Job:
         if not has_reference(self.data.test):
             return None
         try:
-            return load_reference(self.data_dir, progress=self.progress)
+            return load_reference(self.data_dir, fetch=self.data_dir not in _INCOMPLETE, progress=self.progress)
         except DataError as error:
+            _INCOMPLETE.add(self.data_dir)
             self.unread = str(error)
             return None
 
@@ -204,7 +208,7 @@ def _calibrate(job: Job) -> Calibrations:
     if not predictions.has_probabilities:
         return Calibrations(None, None)
     plain = measure_calibration(predictions.logits, predictions.labels)
-    if not isinstance(run, Run) or not run.recipe.held_out:
+    if not (run.recipe and run.recipe.held_out):
         return Calibrations(plain, None)
     if run.trained_on != job.data.fingerprint:
         job.progress.line("no temperature is fitted, since the training images are not those of the training")
@@ -447,13 +451,6 @@ def read_store(run: Run | Audit, test: Split | None = None) -> Store:
 def split_fact(split: Split) -> str:
     """The inputs that a file computed from a split depends on: images, labels and file names."""
     return split.fingerprint if split.files is None else _hash([split.fingerprint, split.files])
-
-
-def _reference_hash(reference: Reference) -> str:
-    digest = hashlib.sha256(reference.labels_sha256.encode())
-    for array in (reference.counts, reference.confirmed, reference.suggested, reference.predictions):
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def _hash(value: Any) -> str:

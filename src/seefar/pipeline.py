@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +35,7 @@ from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18, stem_stride_for
 from seefar.progress import Progress, showing
 from seefar.report.content import Beside, ReportContent
-from seefar.runs.files import check_place, read_bytes
+from seefar.runs.files import check_place, read_table
 from seefar.runs.folder import RunFolder, find_run, verify
 from seefar.runs.store import opened
 from seefar.training.distributed import world_size
@@ -449,15 +447,16 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
 
 
 def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
-    predicted = test.labels.copy()
-    rows = csv.DictReader(io.StringIO(read_bytes(folder.mistakes, follow=False).decode("utf-8")))
+    predicted, classes = test.labels.copy(), test.classes
     try:
-        for row in rows:
-            index, classes = int(row["index"]), test.classes
+        titles, *lines = read_table(folder.mistakes)
+        for line in lines:
+            row = dict(zip(titles, line, strict=True))
+            index = int(row["index"])
             if row["true"] != classes[test.labels[index]]:
                 raise ValueError(f"image {index} is not labelled {row['true']}")
             predicted[index] = classes.index(row["predicted"])
-    except (KeyError, TypeError, ValueError, IndexError, csv.Error) as error:
+    except (KeyError, ValueError, IndexError) as error:
         raise RunError(
             f"{folder.mistakes} is for other test images ({error}): only runs on the same images are compared."
         ) from error

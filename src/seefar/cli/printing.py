@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from seefar.data import Data
     from seefar.evaluation.comparison import Comparison
     from seefar.evaluation.evaluate import Evaluation
-    from seefar.evaluation.triage import AccuracyView
-    from seefar.evaluation.verdict import Verdict
+    from seefar.evaluation.verdict import AccuracyView, Verdict
     from seefar.explanation.pictures import PicturePrediction
     from seefar.pipeline import Result
     from seefar.progress import Progress

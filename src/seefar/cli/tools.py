@@ -242,7 +242,7 @@ class Triage:
         from seefar.data.images import correct_labels
         from seefar.data.reference import CLASSES
         from seefar.evaluation.given import read_predictions
-        from seefar.evaluation.triage import accuracy_views
+        from seefar.evaluation.verdict import accuracy_views
 
         progress = self.output.progress
         logits, _ = read_predictions(self.file, CLASSES, TEST_IMAGES)  # before 170 MB are downloaded

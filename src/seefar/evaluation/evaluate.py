@@ -25,8 +25,19 @@ from seefar.evaluation.mistakes import (
     tenths,
 )
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.evaluation.triage import AccuracyView, LabelIssues, accuracy_views, find_label_issues, issue_columns, triage
-from seefar.evaluation.verdict import Verdict, count_faults, fault_columns, judge, rule_of
+from seefar.evaluation.verdict import (
+    AccuracyView,
+    LabelIssues,
+    Verdict,
+    accuracy_views,
+    count_faults,
+    fault_columns,
+    find_label_issues,
+    issue_columns,
+    judge,
+    rule_of,
+    triage,
+)
 from seefar.model.adapt import Classifier
 from seefar.progress import Progress
 

@@ -23,8 +23,7 @@ from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
 from seefar.explanation.explanation import ARRAYS, TABLES, Explanation
 from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, occlude, occlude_progressively
-from seefar.maps.capture import default_cells, grid_of
-from seefar.maps.formulas import METHODS, class_maps, gradcam
+from seefar.maps.formulas import METHODS, class_maps, default_cells, gradcam, grid_of
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.sanity import MOST_MAPS, Health, check_health, find_origin, randomize
 from seefar.model.adapt import Classifier, adapt

@@ -25,13 +25,7 @@ class _File:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths in `runs/<name>/`.
-
-    Examples:
-        >>> from pathlib import Path
-        >>> RunFolder(Path("runs/mine")).weights.as_posix()
-        'runs/mine/weights.safetensors'
-    """
+    """The paths in `runs/<name>/`."""
 
     path: Path
 

@@ -335,16 +335,13 @@ def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU, transf
     return AugmentedBatches(data.train, pipeline(data.image_size, *settings), *drawing)
 
 
-def prepare(
-    folder: RunFolder | None, recipe: Recipe, data: Data, compute: Compute, changes: Changes | None = None
-) -> TrainingState:
+def prepare(folder: RunFolder | None, recipe: Recipe, data: Data, compute: Compute, changes: Changes) -> TrainingState:
     """The state that a training starts with, or resumes from if the folder has a checkpoint; the same on all ranks.
 
     The history is cut back to the checkpoint: later steps are trained, and logged, again.
     """
     model = compute.place(build_model(recipe, data)).train()
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
-    changes = changes or Changes()
     optimizer = build_optimizer(model, recipe, compute.fuses, changes.optimizer)
     training = identify(recipe, data) + (json.dumps(changes.names) if changes.names else "")
     state = TrainingState(model, optimizer, scaler, Tally(compute.device), training)
