@@ -12,7 +12,7 @@ from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
 from seefar.evaluation.mistakes import confused_pairs, measure_slices, tenths
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import Verdict, accuracy_views, find_label_issues
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.explanation.leaks import Duplicate
 from seefar.explanation.neighbours import Neighbours
 from seefar.explanation.occlusion import Repair

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -234,20 +234,6 @@ def test_an_endless_request_times_out(visitor: Visitor, monkeypatch: pytest.Monk
     with socket.create_connection(("127.0.0.1", visitor.port), timeout=30) as half:
         half.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3072\r\n\r\nabc")
         assert half.recv(100).startswith(b"HTTP/1.1 408 ")
-
-
-def test_connections_without_a_complete_request_are_closed(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seefar.app.SECONDS_IDLE", 0)
-    answered = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with serving(live) as one, ExitStack() as open_ones:
-        silent = [socket.create_connection(("127.0.0.1", one.port), timeout=30) for _ in range(3)]
-        for connection, sent in zip(silent, (b"", answered[:20], answered + b"GET"), strict=True):
-            open_ones.enter_context(connection)
-            connection.sendall(sent)
-        for connection in silent:
-            with suppress(ConnectionResetError):
-                while connection.recv(1 << 20):
-                    pass
 
 
 def test_a_visitor_who_goes_away_leaves_no_trace(visitor: Visitor, capfd: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from seefar.data import Data, Split
 from seefar.data.reference import CLASSES, Reference, labels_sha256
 from seefar.evaluation.comparison import compare
 from seefar.evaluation.verdict import HUMAN
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.pipeline import predicted_classes
 from seefar.report.style import new_figure, save_figure
 from seefar.runs.arrays import load_tensors, save_tensors

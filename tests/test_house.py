@@ -116,4 +116,4 @@ def test_every_seed_has_a_stream_except_shapes() -> None:
 
 def test_shapes_has_its_recorded_checksum() -> None:
     data: Data = load_shapes(train=20, test=10)
-    assert data.fingerprint == "d4b01cff6566d128cf26968c75e78d187f9a42184916fa7570da5b08cdee6018"
+    assert data.train.fingerprint == "d4b01cff6566d128cf26968c75e78d187f9a42184916fa7570da5b08cdee6018"

@@ -39,8 +39,6 @@ MOST_REQUESTS = 16
 MOST_CONNECTIONS = 100
 SECONDS_TO_SEND = 10
 """Seconds in which the body of a request must arrive: a picture of 4 MB at 3 Mbit/s."""
-SECONDS_IDLE = 15
-"""A connection is closed after one to two times as long without progress: no complete request, or nothing received."""
 SECONDS_TO_END = 2
 """Seconds for open requests to finish when the process is interrupted."""
 
@@ -183,30 +181,9 @@ def make_server(live: Live, host: str = "127.0.0.1") -> Any:
         routes=[Route("/", page), Route("/predict", predict, **post), Route("/picture", picture, **post)],
         exception_handlers={HTTPException: refused, SeefarError: refused, Exception: refused},
     )
-    quiet: dict[str, Any] = {"log_level": "error", "lifespan": "off", "ws": "none", "server_header": False}
-    idle: dict[Any, Any] = {}
-
-    async def close_idle() -> None:
-        nonlocal idle
-        idle = _close_idle(server.server_state.connections, idle)
-
-    limits = {"limit_concurrency": MOST_CONNECTIONS, "timeout_graceful_shutdown": SECONDS_TO_END}
-    config = uvicorn.Config(site, callback_notify=close_idle, timeout_notify=SECONDS_IDLE, **limits, **quiet)
-    server = uvicorn.Server(config)
-    return server
-
-
-def _close_idle(connections: set[Any], before: dict[Any, Any]) -> dict[Any, Any]:
-    """Close connections without progress since the last call, which returned `before`; uvicorn would keep them."""
-    idle = {
-        connection: (connection.cycle, connection.transport.get_write_buffer_size())
-        for connection in connections
-        if connection.cycle is None or connection.cycle.response_complete  # between two requests
-    }
-    for connection, state in idle.items():
-        if before.get(connection) == state:
-            connection.transport.abort()
-    return idle
+    options: dict[str, Any] = {"log_level": "error", "lifespan": "off", "ws": "none", "server_header": False}
+    options |= {"limit_concurrency": MOST_CONNECTIONS, "timeout_graceful_shutdown": SECONDS_TO_END}
+    return uvicorn.Server(uvicorn.Config(site, **options))
 
 
 def _check_origin(request: Any, names: set[str]) -> None:

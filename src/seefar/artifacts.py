@@ -26,8 +26,7 @@ from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mist
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
 from seefar.evaluation.verdict import OtherRuns, count_faults, rule_of
-from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation, MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.leaks import Leaks, find_leaks
 from seefar.explanation.neighbours import Neighbours, find_neighbours
 from seefar.progress import Progress
@@ -210,7 +209,7 @@ def _calibrate(job: Job) -> Calibrations:
     plain = measure_calibration(predictions.logits, predictions.labels)
     if not (run.recipe and run.recipe.held_out):
         return Calibrations(plain, None)
-    if run.trained_on != job.data.fingerprint:
+    if run.trained_on != job.data.train.fingerprint:
         job.progress.line("no temperature is fitted, since the training images are not those of the training")
         return Calibrations(plain, None)
     _, held_out_images = job.data.hold_out(run.recipe.held_out, run.recipe.seed)

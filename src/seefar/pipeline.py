@@ -27,8 +27,7 @@ from seefar.evaluation.given import SUFFIXES, find_predictions, read_predictions
 from seefar.evaluation.mistakes import Mistake, chosen_classes
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.verdict import OtherRuns
-from seefar.explanation.explain import normalise_map_settings
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation, normalise_map_settings
 from seefar.explanation.leaks import Leaks
 from seefar.explanation.neighbours import Neighbours
 from seefar.model.adapt import Classifier
@@ -155,12 +154,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Predictions, metrics, calibration and table of mistakes of a run, saved in its folder; fresh files are read.
 
-    Args:
-        run: a finished training, or an audit.
-        data: its test images are evaluated.
-        data_dir: where the reference data for CIFAR-10 are kept; see `seefar.load_reference`.
-        progress: see `seefar.progress`.
-        command: the command line or function, for the manifest.
+    `data_dir` has the reference data for CIFAR-10, see `seefar.load_reference`; `command`, the command line or the
+    function, is for the manifest.
 
     Raises:
         DataError: the data has other classes or another image size than the run.
@@ -377,11 +372,8 @@ def compare_runs(
 ) -> Comparison:
     """Compare two or more runs on the test images of the first; nothing is written into their folders.
 
-    Args:
-        runs: run folders, also audits, and files of predictions for the same test images.
-        data: name or folder of the data set; default: that of the first run folder.
-        data_dir: folder of CIFAR-10.
-        progress: see `seefar.progress`.
+    `runs` are run folders, also audits, and files of predictions for the same test images. `data` is the name or folder
+    of the data set, by default that of the first run folder.
 
     Raises:
         RunError: a run is missing or named twice, or its predictions are of other images or other weights.

@@ -17,7 +17,7 @@ from seefar import plot_history, plot_map, plot_maps, plot_mistakes
 from seefar.data import Data
 from seefar.errors import ChoiceError, RunError
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health

@@ -81,10 +81,9 @@ def run_ranks(size: int, words: Sequence[str]) -> tuple[list[int | None], bool]:
         while any(rank.poll() is None for rank in ranks) and not any(rank.returncode for rank in ranks):
             time.sleep(0.1)
         codes = _wait(ranks)
-        for stop in (signal.SIGTERM, signal.SIGKILL):
-            for rank in ranks:
-                rank.send_signal(stop)
-            _wait(ranks)
+        for rank in ranks:
+            rank.terminate()
+        _wait(ranks)
     finally:
         for rank in ranks:
             rank.kill()

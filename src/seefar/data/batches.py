@@ -139,11 +139,6 @@ def cut_out(images: Tensor, top: Tensor, left: Tensor, hole: int, fill: Tensor) 
     return torch.where(hidden[..., None], fill, images)
 
 
-def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
-    """Images (B, H, W, C), left-right mirrored where `mirrored`, bool (B,), is true."""
-    return torch.where(mirrored[:, None, None, None], images.flip(2), images)
-
-
 def _reflected(positions: Tensor, size: int) -> Tensor:
     """Positions brought into 0..size-1 by reflection at both ends, as often as needed: -2, -1, 0, 1 is 2, 1, 0, 1."""
     period = 2 * (size - 1)
@@ -246,8 +241,8 @@ class DeviceBatches(AugmentedBatches):
         indices, random = self._begin(epoch, number)
         which = self._to_device(indices)
         images = self.transform(self._images[which], random)
-        if self.flip != "none":
-            images = mirror(images, self._to_device(self._mirrored(indices, epoch, random)))
+        mirrored = self._to_device(self._mirrored(indices, epoch, random))
+        images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
         return Batch(epoch, number, images, self._labels[which])
 
     def _to_device(self, array: NDArray[Any]) -> Tensor:

@@ -156,11 +156,6 @@ class Data:
         """Mean and standard deviation of each channel of the training images, on the scale 0 to 1."""
         return channel_statistics(self.train.images)
 
-    @property
-    def fingerprint(self) -> str:
-        """That of the training images: a resumed training must use the same data."""
-        return self.train.fingerprint
-
     def hold_out(self, count: int, seed: int) -> tuple[Data, Split]:
         """The data without `count` training images, chosen by `seed`, and those; a `DataError` if none is left."""
         if not 0 <= count < len(self.train):

@@ -125,14 +125,8 @@ def predict(
 ) -> Predictions:
     """Logits and last-layer features of every image, always in float32.
 
-    Args:
-        model: a `ResNet18`, or anything that `seefar.adapt` takes or returns, which is used in eval mode.
-        split: the images.
-        progress: see `seefar.progress`.
-        stage: what the progress is called.
-
-    Raises:
-        DataError: the model does not give one finite logit for each class of the split.
+    The model is a `ResNet18`, or anything that `seefar.adapt` takes or returns, and is used in eval mode. A `DataError`
+    if it does not give one finite logit for each class of the split.
 
     Examples:
         >>> import seefar

@@ -140,13 +140,8 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
     Sources: CIFAR-10H (Peterson et al. 2019, arXiv 1908.07086), checked label errors (Northcutt et al. 2021, arXiv
     2103.14749), published predictions (Recht et al. 2018, arXiv 1806.00451).
 
-    Args:
-        labels: int (N,), those of the complete test set in its official order.
-        predicted: int (N,), the classes that any model predicts.
-        reference: from `load_reference`.
-
-    Raises:
-        DataError: the labels are not those that the reference belongs to, or `predicted` has another form.
+    Labels, of the complete test set in its official order, and the classes that any model predicts are int (N,). A
+    `DataError` if the labels are not those that the reference belongs to, or `predicted` has another form.
 
     Examples:
         >>> import numpy as np, seefar
@@ -392,13 +387,8 @@ def find_label_issues(
     images labelled j. A label is an issue if another class is confident, and another class is the most probable one.
     These are the images that cleanlab finds with `filter_by="confident_learning"`.
 
-    Args:
-        labels: int (N,), the given labels.
-        probabilities: float (N, K), each row sums to 1; of a model that was not trained on these images.
-        classes: names of the K classes, for the sentences. Default: their numbers.
-
-    Raises:
-        DataError: shapes, range or sums differ from this.
+    The labels are int (N,); the probabilities, of a model that was not trained on these images, are float (N, K), each
+    row with the sum 1; else a `DataError`. Without names of the K classes, the sentences have their numbers.
 
     Examples:
         >>> import numpy as np, seefar

@@ -23,7 +23,7 @@ from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
 from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import FAULT_NAMES, Verdict, rule_of
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.explanation.leaks import Leaks
 from seefar.explanation.neighbours import Neighbours
 from seefar.explanation.occlusion import Repair

@@ -26,7 +26,7 @@ from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import Mistake, count_confusions
 from seefar.evaluation.verdict import FAULT_NAMES, rule_of
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.report.content import (
     ReportContent,
     findings_of,

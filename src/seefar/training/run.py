@@ -121,7 +121,7 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[st
     if classes != data.classes:
         odd = differing_names(data.classes, classes)
         return f"{folder} was trained on other classes than {data.name} has ({odd})."
-    if record.get("fingerprint") != data.fingerprint:
+    if record.get("fingerprint") != data.train.fingerprint:
         return f"{folder} was trained on other images than {data.name} has."
     if record["changes"] != dict(changes or {}):
         return f"{folder} was trained with {record['changes']}, not with {dict(changes or {})}."
@@ -155,7 +155,7 @@ def training_in(
             "train": len(data.train),
             "test": len(data.test),
             "image_size": data.image_size,
-            "fingerprint": data.fingerprint,
+            "fingerprint": data.train.fingerprint,
             **({"changes": dict(changes)} if changes else {}),
         }
         write_text(folder.data, json.dumps(record, indent=2) + "\n")
@@ -198,7 +198,7 @@ def read_recipe(folder: RunFolder) -> Recipe:
 def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data) -> None:
     """Write the finished network; recipe, classes and image size go into the header of the file."""
     metadata = {"recipe": recipe.to_json(), "classes": data.classes, "image_size": data.image_size}
-    metadata["images"] = data.fingerprint
+    metadata["images"] = data.train.fingerprint
     for path in (folder.history, folder.log):  # on the disk before the weights: a power cut keeps them together
         sync(path)
     save_tensors(folder.weights, dict(model.state_dict()), metadata)

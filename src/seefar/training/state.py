@@ -138,7 +138,7 @@ class TrainingState:
 
 def identify(recipe: Recipe, data: Data) -> str:
     """The identity of a training: its recipe and training images, wherever the images are now."""
-    return replace(recipe, data=data.fingerprint).to_json()
+    return replace(recipe, data=data.train.fingerprint).to_json()
 
 
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
