@@ -23,9 +23,8 @@ from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.audit import PREDICTED_SIZE, Audit, data_of, load_audit, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
-from seefar.evaluation.given import SUFFIXES, find_predictions, read_predictions
 from seefar.evaluation.mistakes import Mistake, chosen_classes
-from seefar.evaluation.predictions import Predictions, predict
+from seefar.evaluation.predictions import SUFFIXES, Predictions, find_predictions, predict, read_predictions
 from seefar.evaluation.verdict import OtherRuns
 from seefar.explanation.explain import Explanation, normalise_map_settings
 from seefar.explanation.leaks import Leaks
@@ -323,7 +322,7 @@ def audit(
     Args:
         pictures: a `Split`, a `Data` whose test images are evaluated, or a data set by its name or path: a folder by
             class or a CSV file of paths and labels, of which all pictures are evaluated.
-        predictions: a file, see `seefar.evaluation.given.read_predictions`; or logits (N, K) in the pictures' order.
+        predictions: a file, see `read_predictions` of `seefar.evaluation.predictions`; or logits (N, K) in order.
         model: what `seefar.adapt` takes or returns, or a finished run.
         name: the run folder, as in `seefar.run`; default: `audit`, numbered if that belongs to another audit.
         classes: names of the K classes in the order of the model; default: those of the pictures, sorted.

@@ -201,7 +201,7 @@ def test_decoded_pictures_are_kept(folder: Path, own_cache: Path, monkeypatch: p
     assert len(list(own_cache.iterdir())) == 2
     monkeypatch.setattr(module, "read_all", lambda *_: pytest.fail("decoded again"))
     second = load(folder)
-    assert (second.fingerprint, second.notes) == (first.fingerprint, first.notes)
+    assert (second.train.fingerprint, second.notes) == (first.train.fingerprint, first.notes)
     second.train.images[0] = 0  # its own memory, not the file
     np.testing.assert_array_equal(load(folder).train.images, first.train.images)
 

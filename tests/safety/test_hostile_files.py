@@ -25,8 +25,7 @@ from seefar.data.pictures import read_picture
 from seefar.data.reference import find_files, reference_sources
 from seefar.errors import RunError, SeefarError
 from seefar.evaluation.audit import load_audit
-from seefar.evaluation.given import read_predictions
-from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.predictions import Predictions, read_predictions
 from seefar.report.content import _similar_values
 from seefar.runs.arrays import load_array, load_arrays, load_tensors
 from seefar.runs.files import open_to_append

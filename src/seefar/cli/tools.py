@@ -17,7 +17,7 @@ import tyro
 
 import seefar
 from seefar.choices import Choices, MapChoices
-from seefar.cli.options import DataDir, Device, Finished, FitName, JsonOutput, Output, RunName, Switch
+from seefar.cli.commands import DataDir, Device, Finished, FitName, JsonOutput, Output, RunName, Switch
 from seefar.cli.printing import print_comparison, print_evaluation, print_prediction, print_result, print_triage
 from seefar.errors import ChoiceError, counted
 
@@ -241,7 +241,7 @@ class Triage:
     def __call__(self, words: Sequence[str]) -> None:
         from seefar.data.images import correct_labels
         from seefar.data.reference import CLASSES
-        from seefar.evaluation.given import read_predictions
+        from seefar.evaluation.predictions import read_predictions
         from seefar.evaluation.verdict import accuracy_views
 
         progress = self.output.progress

@@ -18,8 +18,7 @@ from seefar.data import load_data
 from seefar.data.images import Data, ImageSize, Split, as_image_size, check_classes
 from seefar.errors import ChoiceError, DataError, RunError, printable
 from seefar.evaluation.evaluate import Evaluation
-from seefar.evaluation.given import find_predictions, read_predictions
-from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.predictions import Predictions, find_predictions, read_predictions
 from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress, showing

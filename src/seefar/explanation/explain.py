@@ -443,7 +443,7 @@ def _parts(count: int, split: Split) -> list[slice]:
 def _arrays_of(mistakes: list[Mistake]) -> tuple[NDArray[np.int64], Classes]:
     """Data set indices, predicted and true classes of n mistakes, int64 (n,) each."""
     names = ("index", "predicted", "true")
-    index, *classes = (np.array([getattr(one, name) for one in mistakes], np.int64) for name in names)
+    index, *classes = (np.array([getattr(mistake, name) for mistake in mistakes], np.int64) for name in names)
     return index, (classes[0], classes[1])
 
 
