@@ -6,9 +6,11 @@ import hashlib
 import os
 import threading
 import time
+import tomllib
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ from seefar.runs.store import locked
 if TYPE_CHECKING:
     from requests import Response
 
+SOURCES: dict[str, Any] = tomllib.loads((resources.files("seefar.data") / "official.toml").read_text(encoding="utf-8"))
+"""Addresses and checksums of the public data sets and of the reference data."""
 CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 3.05, 30.0
 """Timeouts of the connection, and of each wait for more bytes. Without a network the first one takes 3 seconds."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.download import Remote, default_folder, download_all, read_checked
+from seefar.data.download import SOURCES, Remote, default_folder, download_all, read_checked
 from seefar.data.images import Data, Split
 from seefar.errors import DataError
 from seefar.progress import SILENT, Progress, showing
@@ -50,55 +50,11 @@ class Official:
         download_all(files, folder, progress)
 
 
-_CIFAR_HOSTS = ("https://www.cs.toronto.edu/~kriz", "https://dataset.bj.bcebos.com/cifar")
-"""The official host (Krizhevsky 2009), and the copy that PaddlePaddle's data sets use, with the same checksums."""
-CIFAR10 = Official(
-    "cifar10",
-    "cifar-10-batches-py",
-    _CIFAR_HOSTS,
-    {"cifar-10-python.tar.gz": ("c58f30108f718f92721af3b95e74349a", 170_498_071)},
-    {
-        "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-        "data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "data_batch_4": "634d18415352ddfa80567beed471001a",
-        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-        "test_batch": "40351d587109b95175f43aff81a1287e",
-    },
-)
-CIFAR100 = Official(
-    "cifar100",
-    "cifar-100-python",
-    _CIFAR_HOSTS,
-    {"cifar-100-python.tar.gz": ("eb9058c3a382ffc7106e4002c42a8d85", 169_001_437)},
-    {
-        "meta": "7973b15100ade9c7d40fb424638fde48",
-        "train": "16019d7e3df5f24257cddd939b257f8d",
-        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-    },
-)
-_FASHION_FILES = {
-    "train-images-idx3-ubyte.gz": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880),
-    "train-labels-idx1-ubyte.gz": ("25c81989df183df01b3e8a0aad5dffbe", 29_515),
-    "t10k-images-idx3-ubyte.gz": ("bef4ecab320f06d8554ea6380940ec79", 4_422_102),
-    "t10k-labels-idx1-ubyte.gz": ("bb300cfdad3c16e7a12a480ee83cd310", 5_148),
-}
-FASHION_MNIST = Official(
-    "fashion_mnist",
-    "fashion-mnist",
-    (
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
-    ),
-    _FASHION_FILES,
-    {name: checksum for name, (checksum, _) in _FASHION_FILES.items()},
-)
-"""Xiao et al. 2017, arXiv 1708.07747: images and labels of the training part, and of the test part."""
+OFFICIAL = {name: Official(name, **entry) for name, entry in SOURCES["official"].items()}
+CIFAR10, CIFAR100, FASHION_MNIST = OFFICIAL.values()
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 BORDER = 2
 """Black pixels around the images of 28x28 pixels, whose background is black: 32x32 as in the other data sets."""
-OFFICIAL = {official.name: official for official in (CIFAR10, CIFAR100, FASHION_MNIST)}
 
 
 def load_official(
