@@ -25,7 +25,7 @@ from seefar.evaluation.calibration import Calibration, fit_temperature, measure_
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.evaluation.verdict import OtherRuns, count_faults, rule_of
+from seefar.evaluation.verdict import OtherRuns, count_faults, fault_columns, issue_columns, rule_of
 from seefar.explanation.explain import Explanation, MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.leaks import Leaks, find_leaks
 from seefar.explanation.neighbours import Neighbours, find_neighbours
@@ -176,6 +176,32 @@ class Job:
         """The mistakes that must be explained now."""
         return self.evaluation.mistakes if self.explains_all else self.shown
 
+    def result(self) -> Result:
+        """What is known now."""
+        maps, near = self.store.peek(MAPS), self.store.peek(NEIGHBOURS)
+        return Result(self.run, self.evaluation, self.analysis, self.calibrations, maps, self.shown, near, self.leaks)
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What `seefar.run`, `explain_run` and `audit` return.
+
+    `explanation` is None for an audit without a model; `shown` are the mistakes in the figures, in their order;
+    `neighbours` and `leaks` are None if they were not computed.
+    """
+
+    run: Run | Audit
+    evaluation: Evaluation
+    analysis: MistakeAnalysis
+    calibrations: Calibrations
+    explanation: Explanation | None
+    shown: list[Mistake]
+    neighbours: Neighbours | None
+    leaks: Leaks | None
+
+    def __repr__(self) -> str:
+        return f"Result({self.run!r}, {self.evaluation!r})"
+
 
 @dataclass(frozen=True)
 class Calibrations:
@@ -253,7 +279,8 @@ def _table(job: Job) -> str:
     columns = [
         files_table(job.data.test),
         {} if maps is None else occlusion_table(maps, job.data.classes),
-        job.analysis.columns,
+        fault_columns(job.analysis.verdicts),
+        {} if job.analysis.issues is None else issue_columns(job.analysis.issues),
         {} if neighbours is None else neighbours_table(neighbours),
     ]
     return mistakes_csv(job.evaluation.mistakes, job.data.classes, *columns)

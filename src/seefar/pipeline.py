@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar import artifacts as table
-from seefar.artifacts import Calibrations, Job, page_content, read_store
+from seefar.artifacts import Job, Result, page_content, read_store
 from seefar.choices import Choices, DeviceName, Fit, PrecisionName
 from seefar.data import Data, load_data
 from seefar.data.images import ImageSize, Labels, Split, differing_names
 from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.audit import PREDICTED_SIZE, Audit, data_of, load_audit, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
-from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
-from seefar.evaluation.mistakes import Mistake, chosen_classes
+from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.mistakes import chosen_classes
 from seefar.evaluation.predictions import SUFFIXES, Predictions, find_predictions, predict, read_predictions
 from seefar.evaluation.verdict import OtherRuns
-from seefar.explanation.explain import Explanation, normalise_map_settings
-from seefar.explanation.leaks import Leaks
-from seefar.explanation.neighbours import Neighbours
+from seefar.explanation.explain import normalise_map_settings
 from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18, stem_stride_for
 from seefar.progress import Progress, showing
@@ -41,27 +39,6 @@ from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
 from seefar.training.run import Run, load_for, load_run, read_recipe
-
-
-@dataclass(frozen=True, repr=False)
-class Result:
-    """What the pipeline returns.
-
-    `explanation` is None for an audit without a model; `shown` are the mistakes in the figures, in their order;
-    `neighbours` and `leaks` are None if they were not computed.
-    """
-
-    run: Run | Audit
-    evaluation: Evaluation
-    analysis: MistakeAnalysis
-    calibrations: Calibrations
-    explanation: Explanation | None
-    shown: list[Mistake]
-    neighbours: Neighbours | None
-    leaks: Leaks | None
-
-    def __repr__(self) -> str:
-        return f"Result({self.run!r}, {self.evaluation!r})"
 
 
 def run(
@@ -214,8 +191,7 @@ def explain_run(
         job.store.ensure(*table.EXPLAINED)
         if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
             job.store.ensure(table.NEIGHBOURS, *table.EVALUATED, table.PAGE)
-        maps, near = job.store.peek(table.MAPS), job.store.peek(table.NEIGHBOURS)
-        return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, near, job.leaks)
+        return job.result()
 
 
 def report_run(

@@ -17,8 +17,7 @@ from tiny_host import CONTENT, MD5, Host
 from tiny_job import Lines
 
 from seefar.data import download as module
-from seefar.data.download import Remote, download, transfer
-from seefar.data.official import CIFAR10, Official, find_batches
+from seefar.data.official import CIFAR10, Official, Remote, download, find_batches, transfer
 from seefar.errors import DataError
 from seefar.progress import SILENT
 

@@ -18,7 +18,6 @@ import pytest
 from tiny_host import FileHost
 
 from seefar.data import load_data
-from seefar.data.download import default_folder
 from seefar.data.official import (
     CIFAR10,
     CIFAR100,
@@ -26,6 +25,7 @@ from seefar.data.official import (
     OFFICIAL,
     BatchUnpickler,
     Official,
+    default_folder,
     find_batches,
     load_official,
     read_batches,

@@ -294,7 +294,7 @@ class FetchData:
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
-        from seefar.data.download import default_folder
+        from seefar.data.official import default_folder
 
         if self.name == "reference":
             print_reference(self.data_dir, self.output.progress)

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seefar.choices import Fit
-from seefar.data.download import user_cache
 from seefar.data.images import Data, Images, ImageSize, Split, both, correct_labels
+from seefar.data.official import user_cache
 from seefar.data.pictures import (
     FOREIGN,
     OTHER_PROGRAMS,

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.download import SOURCES, Remote, default_folder, download_all, read_checked
 from seefar.data.images import Labels, Split
+from seefar.data.official import SOURCES, Remote, default_folder, download_all, read_checked
 from seefar.errors import DataError, RunError, counted
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array

@@ -31,9 +31,7 @@ from seefar.evaluation.verdict import (
     Verdict,
     accuracy_views,
     count_faults,
-    fault_columns,
     find_label_issues,
-    issue_columns,
     judge,
     rule_of,
     triage,
@@ -130,12 +128,6 @@ class MistakeAnalysis:
     cautions: list[str]
     trusts_model: bool
     seeds: tuple[float, ...] = ()
-
-    @property
-    def columns(self) -> dict[str, dict[int, object]]:
-        """Columns of `mistakes.csv`, column -> {index: value}: those of `fault_columns` and of `issue_columns`."""
-        issues = {} if self.issues is None else issue_columns(self.issues)
-        return {**fault_columns(self.verdicts), **issues}
 
     @property
     def sections(self) -> dict[str, Any]:

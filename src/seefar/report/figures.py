@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from seefar.data.images import Images, Split
 from seefar.errors import ChoiceError, printable, require
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.explain import Explanation
+from seefar.explanation.explain import Explanation, MapSettings
 from seefar.explanation.occlusion import SHARES, Repair, hide
 from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.grid import Grid, rank_pixels, to_pixels
@@ -180,9 +180,9 @@ def _maps_head(explanation: Explanation) -> Block:
     return [paragraph(title, width, LARGE, bold=True), *(paragraph(line, width, colour=QUIET) for line in legend)]
 
 
-def _how_made(made: Explanation | PicturePrediction) -> str:
+def _how_made(made: Explanation | MapSettings) -> str:
     """Method, layer, rows and columns of maps, in words."""
-    layer, shape = made.layer or "last stage of the dense twin", made.contrast.shape[-2:]
+    layer, shape = made.layer or "last stage of the dense twin", made.grid.cells
     return f"{made.method}, {layer}, {'x'.join(map(str, shape))} cells."
 
 
@@ -220,7 +220,7 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
     foot: Block = [
         paragraph(prediction.sentence(_short(prediction.classes)), width),
         paragraph(f"map: {health.badge}{reasons}", width, colour=BADGE_COLOURS[health.badge], bold=True),
-        paragraph(PICTURE_READING + _how_made(prediction), width, SMALL, QUIET),
+        paragraph(PICTURE_READING + _how_made(prediction.settings), width, SMALL, QUIET),
     ]
     panels = MARGIN + block_height(head) + PICTURE_BETWEEN
     words = panels + PANELS_HEIGHT + PICTURE_BETWEEN
@@ -229,7 +229,7 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
     _draw_panels(
         figure,
         (MARGIN, panels),
-        prediction,
+        prediction.settings,
         image=prediction.picture.image,
         maps=(prediction.contrast, prediction.predicted_map, prediction.runner_up_map),
         hidden=prediction.hidden,
@@ -248,7 +248,7 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
 def _draw_panels(
     figure: Figure,
     corner: tuple[float, float],
-    made: Explanation | PicturePrediction,
+    made: Explanation | MapSettings,
     *,
     image: Images,
     maps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],

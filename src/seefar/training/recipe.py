@@ -227,15 +227,12 @@ FEW_STEPS = 200
 
 
 def few_steps_warning(images: int, batch_size: int, epochs: int) -> str | None:
-    """One line that proposes a smaller batch and more epochs; None if there are enough steps."""
+    """One line that proposes a smaller batch or more epochs; None if there are enough steps."""
     steps = epochs * math.ceil(images / batch_size)
     if steps >= FEW_STEPS:
         return None
-    smaller = min(batch_size, 16)
-    enough = math.ceil(1.25 * FEW_STEPS / math.ceil(images / smaller))
-    more = max(epochs, 10 * math.ceil(enough / 10))
     return (
         f"{images} training images in batches of {batch_size} give {counted(steps, 'step')} in "
-        f"{counted(epochs, 'epoch')}, too few for a useful accuracy: "
-        f"choose epochs={more} and batch_size={smaller} (--epochs {more} --batch-size {smaller})."
+        f"{counted(epochs, 'epoch')}, too few for a useful accuracy: choose a smaller --batch-size, or "
+        f"--epochs {epochs * math.ceil(FEW_STEPS / steps)}."
     )
