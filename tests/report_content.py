@@ -19,8 +19,8 @@ from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health
 from seefar.report.content import ReportContent
-from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
+from seefar.training.state import HistoryRow
 
 CLASSES = ("airplane", "cat", "dog", "ship")
 OUTCOMES = ("repaired", "other", "stays")

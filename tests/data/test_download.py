@@ -16,7 +16,7 @@ import pytest
 from tiny_host import CONTENT, MD5, Host
 from tiny_job import Lines
 
-from seefar.data import download as module
+from seefar.data import official as module
 from seefar.data.official import CIFAR10, Official, Remote, download, find_batches, transfer
 from seefar.errors import DataError
 from seefar.progress import SILENT

@@ -18,7 +18,7 @@ from seefar.evaluation.verdict import FAULT_NAMES
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
 from seefar.report.embedded import reliability_chart
 from seefar.report.page import page_charts
-from seefar.training.history import HistoryRow
+from seefar.training.state import HistoryRow
 
 
 def words(figure: Figure) -> list[str]:

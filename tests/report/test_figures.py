@@ -23,7 +23,7 @@ from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health
 from seefar.report.figures import OVERLAY_COLOURS, OVERLAY_OPACITY, overlay, plot_gradcam_grid
 from seefar.report.style import save_figure
-from seefar.training.history import HistoryRow
+from seefar.training.state import HistoryRow
 
 
 def drawn(figure: Figure) -> np.ndarray:

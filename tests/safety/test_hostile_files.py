@@ -30,8 +30,8 @@ from seefar.report.content import _similar_values
 from seefar.runs.arrays import load_array, load_arrays, load_tensors
 from seefar.runs.files import open_to_append
 from seefar.runs.folder import RunFolder, verify
-from seefar.training.history import HistoryRow, read_history, to_csv
 from seefar.training.run import Run, load_run
+from seefar.training.state import HistoryRow, read_history, to_csv
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
 

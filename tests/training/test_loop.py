@@ -26,7 +26,6 @@ from seefar.errors import ChoiceError, Interrupted, RecipeError, RunError
 from seefar.progress import SILENT
 from seefar.runs.arrays import load_tensors, save_tensors
 from seefar.runs.folder import RunFolder
-from seefar.training.history import COLUMNS, HistoryRow, TrainingLog
 from seefar.training.loop import (
     build_batches,
     build_model,
@@ -40,7 +39,7 @@ from seefar.training.loop import (
 )
 from seefar.training.recipe import Recipe, recipe
 from seefar.training.run import Run
-from seefar.training.state import Interrupts, Tally, TrainingState
+from seefar.training.state import COLUMNS, HistoryRow, Interrupts, Tally, TrainingLog, TrainingState
 
 
 @pytest.fixture(scope="module")

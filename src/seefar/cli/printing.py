@@ -71,7 +71,7 @@ def print_result(result: Result, as_json: bool) -> None:
     for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
         if path.exists():
             print(f"  {path}")
-    if explanation is None or not result.run.loads_model:
+    if explanation is None or result.run.recipe is None:
         return
     precision = "--precision bfloat16" if getattr(result.run.model, "in_bfloat16", False) else ""
     if len(explanation) < len(result.evaluation.mistakes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from collections import Counter
@@ -306,11 +305,7 @@ def find_class(classes: Sequence[str], which: str | int) -> int:
     if isinstance(which, (int, np.integer)) and not isinstance(which, bool) and 0 <= which < len(classes):
         return int(which)
     known = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-    near = difflib.get_close_matches(str(which), classes, 1)
-    meant = f" Did you mean {near[0]!r}?" if near and isinstance(which, str) else ""
-    raise DataError(
-        f"There is no class {which!r}: the {len(classes)} classes are {known} (0 to {len(classes) - 1}).{meant}"
-    )
+    raise DataError(f"There is no class {which!r}: the {len(classes)} classes are {known} (0 to {len(classes) - 1}).")
 
 
 def _as_array(name: str, value: Any) -> NDArray[Any]:

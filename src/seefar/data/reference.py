@@ -121,13 +121,9 @@ def load_reference(
 ) -> Reference:
     """CIFAR-10H, the checked label errors and the published predictions for CIFAR-10's 10,000 test images.
 
-    Args:
-        folder: the data folder, with or without CIFAR-10. Default: SEEFAR_DATA, else the user's cache.
-        fetch: whether to download missing files (3 MB); their licences are shown.
-        progress: see `seefar.progress`.
-
-    Raises:
-        DataError: a file is missing and cannot be downloaded, or is not the published one.
+    They are in the data folder, with or without CIFAR-10; by default SEEFAR_DATA, else the user's cache. `fetch`
+    downloads missing files (3 MB) and shows their licences. A `DataError` if a file is missing and cannot be
+    downloaded, or is not the published one.
 
     Examples:
         >>> import seefar, tempfile

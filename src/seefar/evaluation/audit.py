@@ -26,9 +26,9 @@ from seefar.runs.files import read_bytes, read_json, write_text
 from seefar.runs.folder import RunFolder, find_run, next_folder
 from seefar.runs.provenance import provenance
 from seefar.runs.store import Store
-from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
 from seefar.training.run import Run, load_for, load_run
+from seefar.training.state import HistoryRow
 
 PREDICTED_SIZE = 128
 """Height and width to which pictures of a folder are resized where only their predictions are known."""
@@ -75,11 +75,6 @@ class Audit:
     def has_model(self) -> bool:
         """Whether there is a classifier, available or not."""
         return bool(self.source.model or self.source.run)
-
-    @property
-    def loads_model(self) -> bool:
-        """Whether the classifier can be read from the folder: it is the network of a run, not code."""
-        return bool(self.source.run)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -50,18 +50,11 @@ def find_mistakes(
     true: str | int | None = None,
     predicted: str | int | None = None,
 ) -> list[Mistake]:
-    """Every mistake, ranked.
+    """Every mistake, ranked: highest loss first, or most confident first, or by index as in the test set.
 
-    Args:
-        predictions: of the complete test set.
-        order: `loss`: highest loss first; `confidence`: most confident first; `index`: as in the test set. Ties are
-            ordered by index.
-        true: only mistakes on images of this class, its name or index.
-        predicted: only mistakes with this predicted class, its name or index.
-
-    Raises:
-        DataError: there is no such class, or both are the same.
-        ChoiceError: there is no such order.
+    Ties are ordered by index. `true` and `predicted`, names or indices, choose the mistakes on images of one class, and
+    those with one predicted class. A `DataError` if there is no such class, or both are the same; a `ChoiceError` if
+    there is no such order.
 
     Examples:
         >>> import numpy as np, seefar

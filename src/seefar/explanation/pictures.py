@@ -111,21 +111,11 @@ def predict_pictures(
 ) -> list[PicturePrediction]:
     """Predict picture files of any size and mode, and explain each prediction against its runner-up. Writes no file.
 
-    The result for a picture does not depend on the others.
-
-    Args:
-        model: a network, such as `run.model`.
-        pictures: a file or a folder of files, a picture of Pillow or an array, or several of them; see
-            `seefar.data.pictures.read_picture`.
-        classes: names of the K classes, such as `run.classes`.
-        image_size: height and width in pixels that the network was trained on, such as `run.image_size`.
-        fit: how pictures of another shape are brought to it, such as `run.recipe.fit`.
-        method: the class activation map to compute.
-        layer: see `seefar.gradcam`.
-        cells: see `seefar.gradcam`.
-        hide: what replaces hidden pixels.
-        grid: positions of the maps' cells, such as the measured `grid` of an `Explanation`; default: as far as known.
-        progress: see `seefar.progress`.
+    The result for a picture does not depend on the others. `pictures` are a file or a folder of files, a picture of
+    Pillow or an array, or several of them; see `seefar.data.pictures.read_picture`. `classes`, `image_size` and `fit`
+    are those that the network was trained on: the names of the K classes, height and width in pixels, and how pictures
+    of another shape are brought to it. `grid` has the positions of the maps' cells, such as the measured ones of an
+    `Explanation`; by default they are as far as known. The other arguments are those of `seefar.explain`.
 
     Raises:
         DataError: some of the files cannot be read, and all of these are named; or the network has other classes.

@@ -39,7 +39,7 @@ from seefar.report.style import (
     text,
     text_width,
 )
-from seefar.training.history import HistoryRow
+from seefar.training.state import HistoryRow
 
 MOST_NUMBERS = 20
 """A confusion matrix of at most this many classes has room for numbers in its cells."""
@@ -313,7 +313,7 @@ def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = No
 
     Examples:
         >>> import seefar
-        >>> from seefar.training.history import HistoryRow
+        >>> from seefar.training.state import HistoryRow
         >>> row = HistoryRow(step=50, epoch=1, seconds=3.0, image_size=32, learning_rate=0.1, loss=2.1, accuracy=0.3)
         >>> len(seefar.plot_history([row], test_accuracy=0.35).axes)  # loss above its rate, and accuracy
         3

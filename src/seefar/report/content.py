@@ -29,8 +29,8 @@ from seefar.explanation.neighbours import Neighbours
 from seefar.explanation.occlusion import Repair
 from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.sanity import Health
-from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
+from seefar.training.state import HistoryRow
 
 MOST_MISTAKES = 5_000
 """The most mistakes on a page: a browser shows as many, with their images, without delay."""

@@ -27,8 +27,8 @@ from seefar.runs.provenance import provenance
 from seefar.runs.store import TRAINING_FILES, Store, locked
 from seefar.training.device import choose_compute
 from seefar.training.distributed import load_in_turn
-from seefar.training.history import MOST_DRAWN, HistoryRow, read_history
 from seefar.training.recipe import Recipe
+from seefar.training.state import MOST_DRAWN, HistoryRow, read_history
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,7 +54,7 @@ class Run:
     trained_on: str
 
     given = None
-    has_model = loads_model = True
+    has_model = True
 
     @property
     def fingerprint(self) -> str:
@@ -210,10 +210,8 @@ def load_run(
 ) -> Run:
     """A finished training, read back from its folder.
 
-    Args:
-        folder: the run folder, its path, or the bare name of one under `runs/`.
-        device: the device of the network; `auto`: CUDA, else MPS, else the CPU.
-        precision: of the convolutions when it is evaluated and explained; None: that of the predictions in the folder.
+    The folder is given by its path, or by the bare name of one under `runs/`. The device `auto` is CUDA, else MPS, else
+    the CPU. `precision` is that of the convolutions in evaluation and explanation; None: that of the predictions there.
 
     Raises:
         RunError: there is no finished run there, or a file of it is damaged.
