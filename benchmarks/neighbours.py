@@ -15,7 +15,7 @@ import numpy as np
 
 import seefar
 from lab.measuring import arguments, peak_memory, print_result, timed
-from seefar.evaluation.calibration import measure_calibration
+from seefar.evaluation.metrics import measure_calibration
 from seefar.explanation.leaks import find_duplicates, nearest
 from seefar.explanation.neighbours import find_neighbours
 from seefar.training.run import load_for

@@ -33,7 +33,7 @@ from lab.measuring import arguments, print_result, share, timed
 from seefar.data import load_data
 from seefar.data.images import Labels, Split
 from seefar.data.reference import Reference
-from seefar.evaluation.calibration import fit_temperature
+from seefar.evaluation.metrics import fit_temperature
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import judge
 from seefar.explanation.leaks import find_duplicates

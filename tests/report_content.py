@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from seefar.data.images import Split
-from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
+from seefar.evaluation.metrics import measure_calibration
 from seefar.evaluation.mistakes import confused_pairs, measure_slices, tenths
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import Verdict, accuracy_views, find_label_issues

@@ -215,11 +215,7 @@ async def _read_body(request: Any, most: int) -> bytes:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 takes a free one.
-
-    Raises:
-        ChoiceError: the port is taken or not allowed, or this machine has no such address.
-    """
+    """A socket that listens; port 0 takes a free one. A `ChoiceError` if the port or the address cannot be used."""
     if not 0 <= port <= 65535:
         raise ChoiceError(f"--port must be between 0 and 65535 (got {port}).")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

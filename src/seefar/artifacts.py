@@ -21,8 +21,8 @@ from seefar.data.images import Data, Split
 from seefar.data.reference import Reference, has_reference, load_reference
 from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.audit import Audit
-from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
+from seefar.evaluation.metrics import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
 from seefar.evaluation.verdict import OtherRuns, count_faults, fault_columns, issue_columns, rule_of

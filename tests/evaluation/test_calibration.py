@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seefar.errors import DataError
-from seefar.evaluation.calibration import fit_temperature, measure_calibration
+from seefar.evaluation.metrics import fit_temperature, measure_calibration
 
 
 def synthetic(n: int, temperature: float, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def test_a_known_temperature_is_found(temperature: float) -> None:
 
 
 def test_the_fitted_temperature_improves_the_calibration_of_other_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seefar.evaluation.calibration.RESAMPLES", 200)
+    monkeypatch.setattr("seefar.evaluation.metrics.RESAMPLES", 200)
     logits, labels = synthetic(6000, 2.5)
     temperature = fit_temperature(logits[:3000], labels[:3000])
     before = measure_calibration(logits[3000:], labels[3000:])

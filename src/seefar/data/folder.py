@@ -391,10 +391,8 @@ def load_split(
     `source` is the path of a folder by class or of a CSV file of paths and labels; or a data set with a length: a torch
     one of pairs (picture, label), or a Hugging Face one, whose columns are known by its features. Pictures are PIL
     images, uint8 arrays (H, W, 3), or tensors (3, H, W), uint8 or float in 0 to 1. `classes` are in the order of the
-    labels; by default those of the source, else the labels. The other arguments are those of `seefar.load_data`.
-
-    Raises:
-        DataError: the source is none of these, or a picture or label cannot be used.
+    labels; by default those of the source, else the labels. The other arguments are those of `seefar.load_data`. A
+    `DataError` if the source is none of these, or a picture or label cannot be used.
     """
     if isinstance(source, Split):
         return source

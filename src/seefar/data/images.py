@@ -172,8 +172,7 @@ class Data:
 def correct_labels(split: Split, notes: str | Path) -> Split:
     """The split with the labels that a file of notes, CSV with `NOTES`, corrects; `new_label` may be empty.
 
-    Raises:
-        DataError: the columns differ, an index or a class does not exist, or an image occurs twice.
+    A `DataError` if the columns differ, an index or a class does not exist, or an image occurs twice.
     """
     rows = read_table(notes)
     if rows[:1] != [NOTES]:

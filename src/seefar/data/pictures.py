@@ -245,10 +245,8 @@ def read_pictures(
     """Read files, all pictures in folders, and pictures in memory, also uint8 (N, H, W, 3), each once.
 
     A listed file is read whatever its ending; a bad one does not stop the others. Pictures in memory are named by their
-    position, such as `picture 1`. The other arguments are those of `read_picture`.
-
-    Raises:
-        DataError: nothing is listed, or an entry is neither a path nor a picture.
+    position, such as `picture 1`. The other arguments are those of `read_picture`. A `DataError` if nothing is listed,
+    or an entry is neither a path nor a picture.
     """
     single = isinstance(places, str | os.PathLike) or (is_in_memory(places) and np.ndim(cast(Any, places)) < 4)
     named = [cast(Place, places)] if single or not hasattr(places, "__iter__") else list(cast(Sequence[Place], places))

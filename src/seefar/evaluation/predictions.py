@@ -202,10 +202,7 @@ def read_predictions(
 
     `files` are the names of the files of the N images (`count`). Where the file of predictions has names, these are
     matched, never positions: full paths, else last parts, else these without their endings; by default the numbers from
-    0, or from 1.
-
-    Raises:
-        DataError: the file is missing or cannot be read, or holds something else.
+    0, or from 1. A `DataError` if the file is missing or cannot be read, or holds something else.
     """
     path = find_predictions(path)
     try:

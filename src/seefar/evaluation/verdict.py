@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from seefar.data.images import Labels, check_labels
 from seefar.data.reference import CHECKERS, Reference
 from seefar.errors import DataError
-from seefar.evaluation.calibration import fit_temperature
-from seefar.evaluation.metrics import NORMAL_QUANTILE, check_scores, wilson_interval
+from seefar.evaluation.metrics import NORMAL_QUANTILE, check_scores, fit_temperature, wilson_interval
 from seefar.evaluation.predictions import Predictions
 from seefar.model.inference import log_softmax
 from seefar.runs.arrays import load_arrays, save_arrays

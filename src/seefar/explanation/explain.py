@@ -104,11 +104,7 @@ class Explanation:
         return repair_rates(self.repairs, self.damaged)
 
     def of(self, mistakes: Sequence[Mistake]) -> Explanation:
-        """The same for some of the mistakes, in their order; its rates are of these.
-
-        Raises:
-            RunError: one of them is not explained here.
-        """
+        """The same for some of the mistakes, in their order; a `RunError` if one of them is not explained here."""
         row_of = {mistake.index: number for number, mistake in enumerate(self.mistakes)}
         missing = [mistake.index for mistake in mistakes if mistake.index not in row_of]
         if missing:

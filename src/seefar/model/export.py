@@ -49,10 +49,8 @@ def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image
     """Write the network as one ONNX file that needs neither seefar nor torch.
 
     Input `images`: uint8 (N, H, W, 3), any N. Outputs `logits`: float32 (N, K), and `maps`: float32 (N, K, h, w), in
-    logits, 8x8 cells of a 32-pixel image. Names of the classes and the image size are in the file's metadata.
-
-    Raises:
-        SeefarError: the packages of the extra `onnx` are not installed.
+    logits, 8x8 cells of a 32-pixel image. Names of the classes and the image size are in the file's metadata. A
+    `SeefarError` if the packages of the extra `onnx` are not installed.
     """
     onnx, path = load_onnx(), Path(path)
     wrapped = LogitsAndMaps(model)

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from seefar.errors import ChoiceError, RunError, counted
-from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.comparison import Comparison, RunPair
+from seefar.evaluation.metrics import Calibration
 from seefar.evaluation.verdict import FAULT_NAMES, HUMAN, Rule
 from seefar.report.style import (
     ACCENT,

@@ -18,8 +18,8 @@ from PIL import Image, features
 
 from seefar.data.images import Images, Labels, Split
 from seefar.errors import counted
-from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
+from seefar.evaluation.metrics import Calibration
 from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import FAULT_NAMES, Verdict, rule_of

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from seefar.evaluation.calibration import Calibration
+from seefar.evaluation.metrics import Calibration
 from seefar.report.charts import draw_accuracy, draw_loss, draw_reliability
 from seefar.report.style import ACCENT, INK, NEUTRAL, ORANGE, PALE, QUIET, RED, Box, new_figure
 from seefar.training.state import HistoryRow
