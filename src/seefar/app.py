@@ -22,7 +22,7 @@ from torch import nn
 
 from seefar.choices import Fit, MapChoices
 from seefar.data.pictures import read_picture
-from seefar.errors import ChoiceError, SeefarError, missing_extra
+from seefar.errors import ChoiceError, SeefarError
 from seefar.explanation.explain import Explainer, normalise_map_settings
 from seefar.explanation.pictures import explain_pictures
 from seefar.maps.formulas import IN_LOGITS
@@ -117,15 +117,6 @@ def make_live(model: nn.Module | Classifier, content: ReportContent) -> Live:
     explainer = Explainer(classifier, replace(settings, grid=grid, batch=1))
     fit = content.recipe.fit if content.recipe else "crop"
     return Live(render_report(content, live=True), explainer, content.test.classes, size, fit)
-
-
-def load_server() -> None:
-    """Refuse, by a `SeefarError`, if packages of the extra `app` are missing."""
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("app", "The app", error) from error
 
 
 def make_server(live: Live, host: str = "127.0.0.1") -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -269,13 +270,12 @@ def training_batches(
         return batch
 
     def one_ahead() -> Iterator[Batch]:
-        coming: Future[Batch] | None = None
+        coming = deque[Future[Batch]]()
         for position in positions:
-            ready, coming = coming, pool.submit(make, position)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
+            coming.append(pool.submit(make, position))
+            if len(coming) > 1:
+                yield coming.popleft().result()
+        yield from (batch.result() for batch in coming)
 
     pool = ThreadPoolExecutor(1, "batches")
     try:

@@ -94,9 +94,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         height, width = self.contrast.shape[1:]
-        repaired = sum(repair.outcome == "repaired" for repair in self.repairs)
-        mistakes = counted(len(self), "mistake")
-        return f"Explanation({mistakes}, {self.method}, {height}x{width} cells, {repaired} repaired)"
+        return f"Explanation({counted(len(self), 'mistake')}, {self.method}, {height}x{width} cells)"
 
     @property
     def rates(self) -> RepairRates:

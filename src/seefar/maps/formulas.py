@@ -178,11 +178,6 @@ def integrated_gradients(
     image evenly, the mean of the map is the difference of the two logits, apart from the error of the steps. Good for:
     transformers, whose attention moves information to other tokens before the last layers. The layer sets only the size
     of the map. It takes `STEPS` times as long as the other methods. Arguments as `gradcam`.
-
-    Examples:
-        >>> import numpy as np, seefar
-        >>> integrated_gradients(seefar.ResNet18(width=2), np.zeros((2, 32, 32, 3), np.uint8), 3).shape
-        (2, 8, 8)
     """
     classifier = adapt(model)
 
@@ -352,13 +347,9 @@ def _check_size(activations: Tensor, network: nn.Module, layer: str, force: bool
     height, width = activations.shape[2:]
     if min(height, width) >= SMALLEST_MAP or force:
         return
-    if isinstance(network, ResNet18):
-        other = "leave layer out for the dense twin's finer cells, or pass an earlier layer"
-    else:
-        other = f"pass an earlier layer, {list_layers(network)}"
     raise ChoiceError(
         f"Layer {layer} gives maps of {height}x{width} cells; fewer than {SMALLEST_MAP}x{SMALLEST_MAP} show no region: "
-        f"{other}. seefar.gradcam(..., force=True) computes them."
+        f"pass an earlier layer, {list_layers(network)}. seefar.gradcam(..., force=True) computes them."
     )
 
 

@@ -65,10 +65,6 @@ def find_run(name: RunFolder | str | Path) -> RunFolder:
     """The folder of a run: a bare name is a folder in `runs/`; a string with a slash, and every `Path`, is a path.
 
     A `RunError` if the name is empty or only dots, or has control characters.
-
-    Examples:
-        >>> find_run("mine").path.as_posix(), find_run(Path("mine")).path.as_posix()
-        ('runs/mine', 'mine')
     """
     if isinstance(name, RunFolder):
         return name
