@@ -394,8 +394,6 @@ def load_split(
     labels; by default those of the source, else the labels. The other arguments are those of `seefar.load_data`. A
     `DataError` if the source is none of these, or a picture or label cannot be used.
     """
-    if isinstance(source, Split):
-        return source
     if isinstance(source, str | Path):
         return load_folder(expanded(source), image_size, fit, to_judge=True, classes=classes, progress=progress).test
     if not hasattr(source, "__getitem__") or not hasattr(source, "__len__") or not len(source):
