@@ -16,11 +16,8 @@ its accuracy, for the others two of the same family. They are left out of the ne
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,15 +25,14 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 import seefar
-from lab.evidence import doubt, neighbour_shares
-from lab.measuring import arguments, print_result, share, timed
+from lab.evidence import doubt, neighbour_shares, training_predictions
+from lab.measuring import arguments, print_result, share
 from seefar.data import load_data
-from seefar.data.images import Labels, Split
+from seefar.data.images import Labels
 from seefar.data.reference import Reference
 from seefar.evaluation.metrics import fit_temperature
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import judge
-from seefar.explanation.leaks import find_duplicates
 
 FAULTS = ("label", "ambiguous", "hard", "model")
 STAND_INS = ("resnet_basic_110", "vgg_15_BN_64")
@@ -58,20 +54,10 @@ def human_verdicts(labels: Labels, predicted: Labels, reference: Reference, with
     return np.array([verdict.fault for verdict in verdicts])
 
 
-def training_features(run: seefar.Run, train: Split, saved: str | None) -> Predictions:
-    """Predictions of the training images, which take minutes: read from a file if there is one."""
-    if saved and Path(saved).exists():
-        return Predictions.load(saved)
-    training = seefar.predict(run.model, train, stage="features of the training images")
-    if saved:
-        training.save(saved)
-    return training
-
-
 def all_evidence(
     predictions: Predictions, training: Predictions, last_layer: NDArray[np.float32]
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
-    """Every kind of evidence for each mistake, float (M,) by name; and the processor seconds of each."""
+) -> dict[str, NDArray[np.float64]]:
+    """Every kind of evidence for each mistake, float (M,) by name."""
     labels, predicted = predictions.labels, predictions.predicted
     index = np.flatnonzero(predicted != labels)
     true, other = labels[index], predicted[index]
@@ -85,14 +71,12 @@ def all_evidence(
         "entropy": entropy,
         "confident learning": np.array([at in issues for at in index], float),
     }
-    seconds: dict[str, float] = {}
     weights = np.abs(last_layer[other] - last_layer[true])  # (M, C)
     for name, weight in (("neighbours", None), ("neighbours by what decided", weights)):
         asked = predictions.features[index], np.stack([other, true], 1), training.features, training.labels
-        call = partial(neighbour_shares, *asked, weights=weight)
-        shares, seconds[name] = timed(call, time.process_time)
+        shares = neighbour_shares(*asked, weights=weight)
         found[f"{name}, predicted class"], found[f"{name}, true class"] = shares.T
-    return found, seconds
+    return found
 
 
 def auc(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> float:
@@ -194,21 +178,18 @@ def main() -> None:
     test, labels = data.test, data.test.labels
     predictions = Predictions.load(run.folder.predictions)
     index = np.flatnonzero(predictions.predicted != labels)
-    training = training_features(run, data.train, chosen.features)
+    training = training_predictions(run, data.train, chosen.features)
     features = np.zeros((len(test), training.features.shape[1]), np.float32)
     features[index] = seefar.predict(run.model, test.take(index)).features
     predictions = replace(predictions, features=features)
     faults = human_verdicts(labels, predictions.predicted, reference)
-    kinds, seconds = all_evidence(predictions, training, run.model.fc.weight.detach().cpu().numpy())
-    _, seconds["near-duplicates"] = timed(partial(find_duplicates, test.images, data.train.images), time.process_time)
-    _, seconds["rule"] = timed(partial(judge, predictions), time.process_time)
+    kinds = all_evidence(predictions, training, run.model.fc.weight.detach().cpu().numpy())
     even, loss = index % 2 == 0, kinds["loss"]
     result = {
         "mistakes": len(index),
         "evidence": {name: worth(values, faults) for name, values in kinds.items()},
         "chosen": choose(loss[even], faults[even]),
         "networks": {"fast": score_network(predictions, [], faults, loss), **published(predictions, reference, loss)},
-        "cpu_seconds": seconds,
     }
     print_result(result)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seefar.data.images import Labels
+import seefar
+from seefar.data.images import Labels, Split
+from seefar.evaluation.predictions import Predictions
 from seefar.model.inference import log_softmax, true_float32
 
 Floats = NDArray[np.float64]
@@ -14,6 +18,16 @@ NEAREST = 50
 """Training images whose labels are counted around each mistake."""
 ROWS = 256
 """Mistakes at a time: 50 MB for each 50,000 training images."""
+
+
+def training_predictions(run: seefar.Run, train: Split, saved: str | None) -> Predictions:
+    """Predictions of the training images, which take minutes: read from a file if there is one."""
+    if saved and Path(saved).exists():
+        return Predictions.load(saved)
+    training = seefar.predict(run.model, train, stage="features of the training images")
+    if saved:
+        training.save(saved)
+    return training
 
 
 def neighbour_shares(

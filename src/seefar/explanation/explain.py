@@ -42,7 +42,7 @@ from seefar.runs.arrays import load_arrays, save_arrays
 from seefar.runs.files import parse_json
 from seefar.seeds import Stream
 
-PART_PIXELS = 6 * BATCH * 32 * 32
+PART_PIXELS = 12 * BATCH * 32 * 32
 """Pixels of the mistakes that are explained together: batches are full, and large pictures do not fill the memory."""
 
 Classes = tuple[Labels, Labels]

@@ -38,6 +38,7 @@ CANDIDATES = 5  # training images with the most similar thumbnails
 CROPS = (2 / 32, 3 / 32)
 """Shares of the side that a slightly cropped copy lacks."""
 BLOCK = 1000  # images
+COLUMNS = 4096  # training images whose thumbnails are compared at once
 BLOCK_CELLS = 2**25
 """Similarities of vectors in memory at once: 128 MiB of float32."""
 SPARE = 8
@@ -72,7 +73,7 @@ def find_duplicates(images: Images, training: Images) -> list[Duplicate]:
     small, bank = _small(images), _small(training)
     grey, grey_bank = _grey(small), _grey(bank)
     coarse, coarse_bank = (F.avg_pool2d(part, 4, 2, 1) for part in (grey, grey_bank))  # 2x2 would hide odd shifts
-    known = {crop: _thumbnails(bank, crop).transpose(1, 2).contiguous() for crop in (0.0, CROPS[-1])}
+    known = {crop: _thumbnails(bank, crop) for crop in (0.0, CROPS[-1])}
     best: dict[int, Duplicate] = {}
     for crop in (0.0, -CROPS[-1], CROPS[-1]):  # of neither, of the training image, of the test image
         pairs = _candidates(_thumbnails(small, max(0.0, crop)), known[max(0.0, -crop)])
@@ -124,19 +125,26 @@ def _thumbnails(images: Tensor, crop: float = 0.0) -> Tensor:
 
 
 def _candidates(thumbnails: Tensor, known: Tensor) -> NDArray[np.int64]:
-    """Pairs of similar thumbnails, (2, N, C) and (2, C, M): row, column of `known`, and 1 if mirrored, int64 (P, 3).
+    """Pairs of similar thumbnails, (2, N, C) and (2, M, C): row, row of `known`, and 1 if mirrored, int64 (P, 3).
 
     For each row the `CANDIDATES` most similar ones, and those most similar to its mirror image.
     """
+    blocks = [(start, known[:, start : start + COLUMNS].mT.contiguous()) for start in range(0, known.shape[1], COLUMNS)]
     pairs = []
-    rows = max(1, BLOCK_CELLS // (8 * known.shape[2]))  # small blocks stay in the cache
-    for start in range(0, thumbnails.shape[1], rows):
-        with true_float32():
-            symmetric, antisymmetric = (thumbnails[half, start : start + rows] @ known[half] for half in (0, 1))
-        for mirrored, similarities in enumerate((symmetric + antisymmetric, symmetric - antisymmetric)):
-            largest, near = similarities.topk(min(CANDIDATES, known.shape[2]))
-            row, rank = torch.nonzero(largest >= SMALLEST_THUMBNAIL, as_tuple=True)
-            pairs.append(torch.stack((start + row, near[row, rank], torch.full_like(row, mirrored)), dim=1))
+    for start in range(0, thumbnails.shape[1], BLOCK):
+        rows = thumbnails[:, start : start + BLOCK]
+        best: list[list[tuple[Tensor, Tensor]]] = [[], []]  # of each block, plain and mirrored
+        for first, block in blocks:  # blocks and their products stay in the cache
+            with true_float32():
+                symmetric, antisymmetric = (rows[half] @ block[half] for half in (0, 1))
+            for mirrored, similarities in enumerate((symmetric + antisymmetric, symmetric - antisymmetric)):
+                values, near = similarities.topk(min(CANDIDATES, block.shape[2]))
+                best[mirrored].append((values, first + near))
+        for mirrored, largest in enumerate(best):
+            values, near = (torch.cat(part, dim=1) for part in zip(*largest, strict=True))
+            values, order = values.topk(min(CANDIDATES, values.shape[1]))
+            row, rank = torch.nonzero(values >= SMALLEST_THUMBNAIL, as_tuple=True)
+            pairs.append(torch.stack((start + row, near[row, order[row, rank]], torch.full_like(row, mirrored)), dim=1))
     return torch.cat(pairs).numpy()
 
 
@@ -153,6 +161,7 @@ def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: floa
     """
     height, width = images.shape[1:3]
     up, across = round(height * SHIFT), round(width * SHIFT)
+    sums_down, sums_across = (_window_sums(side, 2 * shift) for side, shift in ((height, up), (width, across)))
     likeness, blocks = torch.zeros(len(pairs)), [slice(at, at + BLOCK) for at in range(0, len(pairs), BLOCK)]
     for share in [share for share in CROPS if share <= abs(crop)] or [0.0]:
         details, rows = _details(images, pairs[:, 0], share if crop > 0 else 0.0)
@@ -163,8 +172,7 @@ def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: floa
             # The sums of products at every shift at once, by the convolution theorem.
             spectrum = torch.fft.rfft2(window, s=(height, width)).conj() * torch.fft.rfft2(b)
             products = torch.fft.irfft2(spectrum, s=(height, width))[:, : 2 * up + 1, : 2 * across + 1]
-            sums = F.avg_pool2d(b.square(), (window.shape[1], 1), 1)
-            squares = F.avg_pool2d(sums, (1, window.shape[2]), 1) * window[0].numel()
+            squares = sums_down @ b.square() @ sums_across.T  # of the window at every shift
             norms = (window.square().sum((1, 2))[:, None, None] * squares).sqrt()
             # Where `b` is nearly flat, the products are only rounding errors.
             flat = 1e-3 * window.norm(dim=(1, 2)) * b.norm(dim=(1, 2)) + 1e-6
@@ -191,10 +199,22 @@ def _details(images: Tensor, numbers: NDArray[np.int64], crop: float) -> tuple[T
 
 def _detail(grey: Tensor, crop: float) -> Tensor:
     """Brightness minus the mean of its surroundings, (N, H, W)."""
-    grey = _cropped(grey[:, None], crop)
-    side = 2 * (round(grey.shape[2] * BLUR) // 2) + 1
-    padded = F.pad(grey, (side // 2,) * 4, mode="replicate")
-    return (grey - F.avg_pool2d(F.avg_pool2d(padded, (side, 1), 1), (1, side), 1))[:, 0]
+    grey = _cropped(grey[:, None], crop)[:, 0]
+    radius = round(grey.shape[1] * BLUR) // 2
+    down, across = (_surroundings(side, radius) for side in grey.shape[1:])
+    return grey - down @ grey @ across.T / (2 * radius + 1) ** 2
+
+
+def _surroundings(side: int, radius: int) -> Tensor:
+    """A matrix (side, side) that sums `2 * radius + 1` neighbouring rows around each; edge rows count repeatedly."""
+    nearby = (torch.arange(side)[:, None] + torch.arange(-radius, radius + 1)).clamp(0, side - 1)
+    return F.one_hot(nearby, side).sum(1).float()
+
+
+def _window_sums(side: int, shifts: int) -> Tensor:
+    """A matrix (shifts + 1, side) that sums `side - shifts` rows, from each shift on."""
+    start, row = torch.arange(shifts + 1)[:, None], torch.arange(side)
+    return ((row >= start) & (row < start + side - shifts)).float()
 
 
 # ---- The nearest of many vectors ----
