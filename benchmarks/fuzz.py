@@ -37,7 +37,7 @@ from lab.measuring import arguments, print_result
 from seefar.data.pictures import read_picture
 from seefar.data.shapes import load_shapes
 from seefar.errors import SeefarError
-from seefar.evaluation.given import read_predictions
+from seefar.evaluation.predictions import read_predictions
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import SILENT
 from seefar.runs.folder import verify

@@ -27,8 +27,7 @@ from seefar.data import Data
 from seefar.data.images import Labels, Split
 from seefar.data.shapes import load_shapes
 from seefar.explanation.occlusion import hide, occlude
-from seefar.maps.capture import grid_of
-from seefar.maps.formulas import METHODS
+from seefar.maps.formulas import METHODS, grid_of
 from seefar.maps.sanity import (
     evidence_inside,
     find_origin,

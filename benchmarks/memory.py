@@ -47,7 +47,7 @@ def main() -> None:
         seefar.predict(model, data.test, progress=seefar.SILENT)
         stages["a fifth of the pictures predicted"] = resident()
         _ = data.statistics
-        _ = data.fingerprint
+        _ = data.train.fingerprint
         stages["every picture used"] = resident()
     result = {
         "pictures": chosen.pictures,

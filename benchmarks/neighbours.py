@@ -21,7 +21,7 @@ from sklearn.neighbors import NearestNeighbors
 import seefar
 from lab.evidence import doubt, neighbour_shares, training_predictions
 from lab.measuring import arguments, peak_memory, print_result, take_turns, timed
-from seefar.evaluation.calibration import measure_calibration
+from seefar.evaluation.metrics import measure_calibration
 from seefar.evaluation.verdict import judge
 from seefar.explanation.leaks import find_leaks, nearest
 from seefar.explanation.neighbours import find_neighbours

@@ -32,7 +32,7 @@ from label_issues import plant
 from seefar.data import Data, Split
 from seefar.data.images import Labels
 from seefar.data.shapes import load_shapes
-from seefar.evaluation.calibration import fit_temperature
+from seefar.evaluation.metrics import fit_temperature
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import judge
 from verdicts import auc

@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from seefar.training.history import HistoryRow, read_history
+from seefar.training.state import HistoryRow, read_history
 
 ROOT = Path(__file__).parents[1]
 DPI = 120

@@ -29,9 +29,9 @@ from lab.measuring import arguments, print_result, seconds
 from seefar.pipeline import evaluate_run, report_run
 from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
-from seefar.training.history import HistoryRow, to_csv
 from seefar.training.loop import build_model
 from seefar.training.run import load_run, save_weights, training_in
+from seefar.training.state import HistoryRow, to_csv
 
 LINKS = 50_000  # ext4 admits 65,000 to a file
 SIZE = 16

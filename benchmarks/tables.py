@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.measuring import arguments
-from seefar.training.history import read_history
+from seefar.training.state import read_history
 
 RESULTS = Path(__file__).parents[1] / "results"
 

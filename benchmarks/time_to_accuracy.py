@@ -15,9 +15,9 @@ import seefar
 from lab.measuring import arguments, print_result
 from seefar.data import Data, load_data
 from seefar.training.device import choose_compute
-from seefar.training.history import HistoryRow
 from seefar.training.loop import image_cost
 from seefar.training.recipe import RECIPES, Recipe
+from seefar.training.state import HistoryRow
 
 HELD_OUT = 5000
 FIRST_EPOCHS = {"seed": 2}

@@ -24,9 +24,8 @@ from seefar.data import Split, load_data
 from seefar.evaluation.metrics import wilson_interval
 from seefar.evaluation.mistakes import confused_pairs, measure_slices, tenths
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import GOOD_ACCURACY, AccuracyView, accuracy_views
-from seefar.evaluation.verdict import HUMAN, Verdict, count_faults
-from seefar.maps.capture import grid_of
+from seefar.evaluation.verdict import GOOD_ACCURACY, HUMAN, AccuracyView, Verdict, accuracy_views, count_faults
+from seefar.maps.formulas import grid_of
 from seefar.model.inference import weights_fingerprint
 from seefar.model.resnet import ResNet18
 

@@ -30,7 +30,7 @@ from lab.measuring import arguments, print_result, share
 from seefar.data import load_data
 from seefar.data.images import Labels
 from seefar.data.reference import Reference
-from seefar.evaluation.calibration import fit_temperature
+from seefar.evaluation.metrics import fit_temperature
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import judge
 

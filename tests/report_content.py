@@ -7,21 +7,20 @@ from typing import Any
 import numpy as np
 
 from seefar.data.images import Split
-from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
+from seefar.evaluation.metrics import measure_calibration
 from seefar.evaluation.mistakes import confused_pairs, measure_slices, tenths
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.triage import accuracy_views, find_label_issues
-from seefar.evaluation.verdict import Verdict
-from seefar.explanation.explanation import Explanation
+from seefar.evaluation.verdict import Verdict, accuracy_views, find_label_issues
+from seefar.explanation.explain import Explanation
 from seefar.explanation.leaks import Duplicate
 from seefar.explanation.neighbours import Neighbours
 from seefar.explanation.occlusion import Repair
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health
 from seefar.report.content import ReportContent
-from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
+from seefar.training.state import HistoryRow
 
 CLASSES = ("airplane", "cat", "dog", "ship")
 OUTCOMES = ("repaired", "other", "stays")

@@ -12,7 +12,7 @@ import pytest
 
 from seefar.choices import Choices
 from seefar.cli import main as cli
-from seefar.cli.options import JsonOutput, Location, Machine
+from seefar.cli.commands import JsonOutput, Location, Machine
 from seefar.data.shapes import load_shapes
 from seefar.errors import RecipeError
 from seefar.runs.folder import verify

@@ -18,7 +18,7 @@ from seefar.data import Data, Split
 from seefar.data.reference import CLASSES, Reference, labels_sha256
 from seefar.evaluation.comparison import compare
 from seefar.evaluation.verdict import HUMAN
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.pipeline import predicted_classes
 from seefar.report.style import new_figure, save_figure
 from seefar.runs.arrays import load_tensors, save_tensors
@@ -74,7 +74,9 @@ def test_the_grid_that_was_measured_on_the_mistakes_is_used(
     tiny: Run, pictures: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grids: list[Any] = []
-    monkeypatch.setattr("seefar.report.figures.plot_picture", lambda one: grids.append(one.grid) or new_figure(1, 1))
+    monkeypatch.setattr(
+        "seefar.report.figures.plot_picture", lambda one: grids.append(one.settings.grid) or new_figure(1, 1)
+    )
     for choices in ((), ("--method=hirescam", "--layer=layer2", "--hide=grey")):
         (row,) = as_json(capsys, "predict", tiny.folder, "odd/plain.png", *choices)["pictures"]
     assert [row["map"][name] for name in ("method", "layer", "cells")] == ["hirescam", "layer2", [16, 16]]

@@ -85,7 +85,7 @@ def test_each_stream_draws_for_one_purpose() -> None:
 
 def test_shapes_has_its_recorded_checksum() -> None:
     data: Data = load_shapes(train=20, test=10)
-    assert data.fingerprint == "d4b01cff6566d128cf26968c75e78d187f9a42184916fa7570da5b08cdee6018"
+    assert data.train.fingerprint == "d4b01cff6566d128cf26968c75e78d187f9a42184916fa7570da5b08cdee6018"
 
 
 def test_ci_tests_the_lower_bounds_of_the_dependencies() -> None:

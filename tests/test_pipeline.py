@@ -212,6 +212,22 @@ def test_faults_use_human_labels_where_reference_data_is_readable(tiny: Run, few
     assert [line for line in lines.found if "cifar10_mturk.json" in line] == [lines.found[0], lines.found[-1]]
 
 
+def test_a_process_tries_to_download_reference_data_once(
+    tiny: Run, few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[bool] = []
+
+    def load(*_: object, fetch: bool, **__: object) -> Reference:
+        tries.append(fetch)
+        raise DataError("there is no connection")
+
+    monkeypatch.setattr("seefar.artifacts.load_reference", load)
+    monkeypatch.setattr("seefar.artifacts.has_reference", lambda split: True)
+    for _ in range(3):
+        seefar.evaluate_run(tiny, few, data_dir=tmp_path, progress=SILENT)
+    assert tries == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("choices", "kind", "named"),
     [

@@ -80,5 +80,5 @@ def serve(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     def transfer(url: str, part: Path, *_: object) -> None:
         shutil.copy(folder / url.removeprefix("http://served/"), part)
 
-    monkeypatch.setattr("seefar.data.download.transfer", transfer)
+    monkeypatch.setattr("seefar.data.official.transfer", transfer)
     return "http://served"

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seefar.maps.capture import Captured
-from seefar.maps.formulas import compute_maps
+from seefar.maps.formulas import Captured, compute_maps
 from seefar.maps.grid import Maps
 from seefar.model.adapt import Classifier, Pictures, adapt
 from seefar.model.inference import evaluating

@@ -5,8 +5,7 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from seefar.data.images import Images
-from seefar.maps.capture import grid_of
-from seefar.maps.formulas import class_maps
+from seefar.maps.formulas import class_maps, grid_of
 from seefar.maps.grid import Grid, Maps
 from seefar.maps.sanity import find_origin
 from seefar.model.resnet import ResNet18

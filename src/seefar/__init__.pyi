@@ -16,10 +16,10 @@ from seefar.evaluation.mistakes import Mistake as Mistake
 from seefar.evaluation.mistakes import find_mistakes as find_mistakes
 from seefar.evaluation.predictions import Predictions as Predictions
 from seefar.evaluation.predictions import predict as predict
-from seefar.evaluation.triage import find_label_issues as find_label_issues
-from seefar.evaluation.triage import triage as triage
+from seefar.evaluation.verdict import find_label_issues as find_label_issues
+from seefar.evaluation.verdict import triage as triage
+from seefar.explanation.explain import Explanation as Explanation
 from seefar.explanation.explain import explain as explain
-from seefar.explanation.explanation import Explanation as Explanation
 from seefar.explanation.pictures import predict_pictures as predict_pictures
 from seefar.maps.formulas import class_maps as class_maps
 from seefar.maps.formulas import contrast_map as contrast_map

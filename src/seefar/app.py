@@ -22,7 +22,7 @@ from torch import nn
 
 from seefar.choices import Fit, MapChoices
 from seefar.data.pictures import read_picture
-from seefar.errors import ChoiceError, SeefarError, missing_extra
+from seefar.errors import ChoiceError, SeefarError
 from seefar.explanation.explain import Explainer, normalise_map_settings
 from seefar.explanation.pictures import explain_pictures
 from seefar.maps.formulas import IN_LOGITS
@@ -119,15 +119,6 @@ def make_live(model: nn.Module | Classifier, content: ReportContent) -> Live:
     explainer = Explainer(classifier, replace(settings, grid=grid, batch=1))
     fit = content.recipe.fit if content.recipe else "crop"
     return Live(render_report(content, live=True), explainer, content.test.classes, size, fit)
-
-
-def load_server() -> None:
-    """Refuse, by a `SeefarError`, if packages of the extra `app` are missing."""
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("app", "The app", error) from error
 
 
 def make_server(live: Live, host: str = "127.0.0.1") -> Any:
@@ -238,11 +229,7 @@ async def _read_body(request: Any, most: int) -> bytes:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 takes a free one.
-
-    Raises:
-        ChoiceError: the port is taken or not allowed, or this machine has no such address.
-    """
+    """A socket that listens; port 0 takes a free one. A `ChoiceError` if the port or the address cannot be used."""
     if not 0 <= port <= 65535:
         raise ChoiceError(f"--port must be between 0 and 65535 (got {port}).")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -21,13 +21,12 @@ from seefar.data.images import Data, Split
 from seefar.data.reference import Reference, has_reference, load_reference
 from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.audit import Audit
-from seefar.evaluation.calibration import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
+from seefar.evaluation.metrics import Calibration, fit_temperature, measure_calibration
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import predict
-from seefar.evaluation.verdict import OtherRuns, count_faults, rule_of
-from seefar.explanation.explain import MapSettings, explain_in_parts, normalise_map_settings
-from seefar.explanation.explanation import Explanation
+from seefar.evaluation.verdict import OtherRuns, count_faults, fault_columns, issue_columns, rule_of
+from seefar.explanation.explain import Explanation, MapSettings, explain_in_parts, normalise_map_settings
 from seefar.explanation.leaks import Leaks, find_leaks
 from seefar.explanation.neighbours import Neighbours, find_neighbours
 from seefar.progress import Progress
@@ -40,6 +39,9 @@ from seefar.report.tables import files_table, mistakes_csv, neighbours_table, oc
 from seefar.runs.files import read_json, write_text
 from seefar.runs.store import Artifact, Store
 from seefar.training.run import Run
+
+_INCOMPLETE: set[str | Path | None] = set()
+"""Folders whose reference data could not be downloaded: a process tries it once, since it takes 3 seconds offline."""
 
 
 @dataclass(eq=False)
@@ -79,7 +81,7 @@ class Job:
         assert name == "reference"
         if self.reference is None:
             return "unread" if self.unread else None
-        return _reference_hash(self.reference)
+        return self.reference.labels_sha256  # the files are checked by their checksums
 
     @property
     def model(self) -> Any:
@@ -121,8 +123,9 @@ class Job:
         if not has_reference(self.data.test):
             return None
         try:
-            return load_reference(self.data_dir, progress=self.progress)
+            return load_reference(self.data_dir, fetch=self.data_dir not in _INCOMPLETE, progress=self.progress)
         except DataError as error:
+            _INCOMPLETE.add(self.data_dir)
             self.unread = str(error)
             return None
 
@@ -173,6 +176,32 @@ class Job:
         """The mistakes that must be explained now."""
         return self.evaluation.mistakes if self.explains_all else self.shown
 
+    def result(self) -> Result:
+        """What is known now."""
+        maps, near = self.store.peek(MAPS), self.store.peek(NEIGHBOURS)
+        return Result(self.run, self.evaluation, self.analysis, self.calibrations, maps, self.shown, near, self.leaks)
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What `seefar.run`, `explain_run` and `audit` return.
+
+    `explanation` is None for an audit without a model; `shown` are the mistakes in the figures, in their order;
+    `neighbours` and `leaks` are None if they were not computed.
+    """
+
+    run: Run | Audit
+    evaluation: Evaluation
+    analysis: MistakeAnalysis
+    calibrations: Calibrations
+    explanation: Explanation | None
+    shown: list[Mistake]
+    neighbours: Neighbours | None
+    leaks: Leaks | None
+
+    def __repr__(self) -> str:
+        return f"Result({self.run!r}, {self.evaluation!r})"
+
 
 @dataclass(frozen=True)
 class Calibrations:
@@ -204,9 +233,9 @@ def _calibrate(job: Job) -> Calibrations:
     if not predictions.has_probabilities:
         return Calibrations(None, None)
     plain = measure_calibration(predictions.logits, predictions.labels)
-    if not isinstance(run, Run) or not run.recipe.held_out:
+    if not (run.recipe and run.recipe.held_out):
         return Calibrations(plain, None)
-    if run.trained_on != job.data.fingerprint:
+    if run.trained_on != job.data.train.fingerprint:
         job.progress.line("no temperature is fitted, since the training images are not those of the training")
         return Calibrations(plain, None)
     _, held_out_images = job.data.hold_out(run.recipe.held_out, run.recipe.seed)
@@ -250,7 +279,8 @@ def _table(job: Job) -> str:
     columns = [
         files_table(job.data.test),
         {} if maps is None else occlusion_table(maps, job.data.classes),
-        job.analysis.columns,
+        fault_columns(job.analysis.verdicts),
+        {} if job.analysis.issues is None else issue_columns(job.analysis.issues),
         {} if neighbours is None else neighbours_table(neighbours),
     ]
     return mistakes_csv(job.evaluation.mistakes, job.data.classes, *columns)
@@ -447,13 +477,6 @@ def read_store(run: Run | Audit, test: Split | None = None) -> Store:
 def split_fact(split: Split) -> str:
     """The inputs that a file computed from a split depends on: images, labels and file names."""
     return split.fingerprint if split.files is None else _hash([split.fingerprint, split.files])
-
-
-def _reference_hash(reference: Reference) -> str:
-    digest = hashlib.sha256(reference.labels_sha256.encode())
-    for array in (reference.counts, reference.confirmed, reference.suggested, reference.predictions):
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def _hash(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from importlib import import_module
 
 
 class SeefarError(Exception):
@@ -39,9 +40,13 @@ def require(value: object, kind: type, name: str, step: str) -> None:
         raise ChoiceError(f"{name} must be a {kind.__name__} (got a {type(value).__name__}): pass {step}.")
 
 
-def missing_extra(extra: str, feature: str, error: ImportError) -> SeefarError:
-    """The error of a feature whose packages are installed with an extra, such as `onnx`, only."""
-    return SeefarError(f"{feature} needs more packages ({error}): in a checkout, pip install '.[{extra}]'.")
+def load_extra(extra: str, *packages: str) -> None:
+    """Import packages that are installed with an extra, such as `onnx`, only; a `SeefarError` if one is missing."""
+    try:
+        for package in packages:
+            import_module(package)
+    except ImportError as error:
+        raise SeefarError(f"This needs more packages ({error}): in a checkout, pip install '.[{extra}]'.") from error
 
 
 def not_read(path: object, error: OSError) -> RunError:

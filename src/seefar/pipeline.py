@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +15,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar import artifacts as table
-from seefar.artifacts import Calibrations, Job, page_content, read_store
+from seefar.artifacts import Job, Result, page_content, read_store
 from seefar.choices import Choices, DeviceName, Fit, PrecisionName
 from seefar.data import Data, load_data
 from seefar.data.images import ImageSize, Labels, Split, differing_names
 from seefar.errors import ChoiceError, DataError, RunError
 from seefar.evaluation.audit import PREDICTED_SIZE, Audit, data_of, load_audit, prepare_audit
 from seefar.evaluation.comparison import Comparison, compare
-from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis
-from seefar.evaluation.given import SUFFIXES, find_predictions, read_predictions
-from seefar.evaluation.mistakes import Mistake, chosen_classes
-from seefar.evaluation.predictions import Predictions, predict
+from seefar.evaluation.evaluate import Evaluation
+from seefar.evaluation.mistakes import chosen_classes
+from seefar.evaluation.predictions import SUFFIXES, Predictions, find_predictions, predict, read_predictions
 from seefar.evaluation.verdict import OtherRuns
 from seefar.explanation.explain import normalise_map_settings
-from seefar.explanation.explanation import Explanation
-from seefar.explanation.leaks import Leaks
-from seefar.explanation.neighbours import Neighbours
 from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18, stem_stride_for
 from seefar.progress import Progress, showing
 from seefar.report.content import Beside, ReportContent
-from seefar.runs.files import check_place, read_bytes
+from seefar.runs.files import check_place, read_table
 from seefar.runs.folder import RunFolder, find_run, verify
 from seefar.runs.store import opened
 from seefar.training.distributed import world_size
@@ -45,27 +39,6 @@ from seefar.training.loop import train
 from seefar.training.recipe import Recipe
 from seefar.training.recipe import recipe as named_recipe
 from seefar.training.run import Run, load_for, load_run, read_recipe
-
-
-@dataclass(frozen=True, repr=False)
-class Result:
-    """What the pipeline returns.
-
-    `explanation` is None for an audit without a model; `shown` are the mistakes in the figures, in their order;
-    `neighbours` and `leaks` are None if they were not computed.
-    """
-
-    run: Run | Audit
-    evaluation: Evaluation
-    analysis: MistakeAnalysis
-    calibrations: Calibrations
-    explanation: Explanation | None
-    shown: list[Mistake]
-    neighbours: Neighbours | None
-    leaks: Leaks | None
-
-    def __repr__(self) -> str:
-        return f"Result({self.run!r}, {self.evaluation!r})"
 
 
 def run(
@@ -157,12 +130,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Predictions, metrics, calibration and table of mistakes of a run, saved in its folder; fresh files are read.
 
-    Args:
-        run: a finished training, or an audit.
-        data: its test images are evaluated.
-        data_dir: where the reference data for CIFAR-10 are kept; see `seefar.load_reference`.
-        progress: see `seefar.progress`.
-        command: the command line or function, for the manifest.
+    `data_dir` has the reference data for CIFAR-10, see `seefar.load_reference`; `command`, the command line or the
+    function, is for the manifest.
 
     Raises:
         DataError: the data has other classes or another image size than the run.
@@ -222,8 +191,7 @@ def explain_run(
         job.store.ensure(*table.EXPLAINED)
         if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
             job.store.ensure(table.NEIGHBOURS, *table.EVALUATED, table.PAGE)
-        maps, near = job.store.peek(table.MAPS), job.store.peek(table.NEIGHBOURS)
-        return Result(run, job.evaluation, job.analysis, job.calibrations, maps, job.shown, near, job.leaks)
+        return job.result()
 
 
 def report_run(
@@ -330,7 +298,7 @@ def audit(
     Args:
         pictures: a `Split`, a `Data` whose test images are evaluated, or a data set by its name or path: a folder by
             class or a CSV file of paths and labels, of which all pictures are evaluated.
-        predictions: a file, see `seefar.evaluation.given.read_predictions`; or logits (N, K) in the pictures' order.
+        predictions: a file, see `read_predictions` of `seefar.evaluation.predictions`; or logits (N, K) in order.
         model: what `seefar.adapt` takes or returns, or a finished run.
         name: the run folder, as in `seefar.run`; default: `audit`, numbered if that belongs to another audit.
         classes: names of the K classes in the order of the model; default: those of the pictures, sorted.
@@ -379,11 +347,8 @@ def compare_runs(
 ) -> Comparison:
     """Compare two or more runs on the test images of the first; nothing is written into their folders.
 
-    Args:
-        runs: run folders, also audits, and files of predictions for the same test images.
-        data: name or folder of the data set; default: that of the first run folder.
-        data_dir: folder of CIFAR-10.
-        progress: see `seefar.progress`.
+    `runs` are run folders, also audits, and files of predictions for the same test images. `data` is the name or folder
+    of the data set, by default that of the first run folder.
 
     Raises:
         RunError: a run is missing or named twice, or its predictions are of other images or other weights.
@@ -449,15 +414,16 @@ def predicted_classes(folder: RunFolder | Path, test: Split, *, progress: Progre
 
 
 def _from_mistakes(folder: RunFolder, test: Split) -> Labels:
-    predicted = test.labels.copy()
-    rows = csv.DictReader(io.StringIO(read_bytes(folder.mistakes, follow=False).decode("utf-8")))
+    predicted, classes = test.labels.copy(), test.classes
     try:
-        for row in rows:
-            index, classes = int(row["index"]), test.classes
+        titles, *lines = read_table(folder.mistakes)
+        for line in lines:
+            row = dict(zip(titles, line, strict=True))
+            index = int(row["index"])
             if row["true"] != classes[test.labels[index]]:
                 raise ValueError(f"image {index} is not labelled {row['true']}")
             predicted[index] = classes.index(row["predicted"])
-    except (KeyError, TypeError, ValueError, IndexError, csv.Error) as error:
+    except (KeyError, ValueError, IndexError) as error:
         raise RunError(
             f"{folder.mistakes} is for other test images ({error}): only runs on the same images are compared."
         ) from error

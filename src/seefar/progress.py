@@ -87,11 +87,11 @@ def _wrapped(text: str) -> str:
     width = shutil.get_terminal_size().columns
     if len(text) <= width or text.startswith(("{", "[")) or "\x1b" in text:
         return text
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
     lines = []
     for line in text.split("\n"):
-        indent = "    " if line.startswith(" ") else ""
-        wrapped = textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-        lines += wrapped or [""]
+        wrapper.subsequent_indent = "    " if line.startswith(" ") else ""
+        lines.append(wrapper.fill(line))
     return "\n".join(lines)
 
 

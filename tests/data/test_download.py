@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tiny_host import CONTENT, MD5, Host
 
-from seefar.data import download as module
-from seefar.data.download import Remote, download, transfer
+from seefar.data import official as module
+from seefar.data.official import Remote, download, transfer
 from seefar.errors import DataError
 from seefar.progress import SILENT
 

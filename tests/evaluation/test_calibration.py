@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seefar.errors import DataError
-from seefar.evaluation.calibration import fit_temperature, measure_calibration
+from seefar.evaluation.metrics import fit_temperature, measure_calibration
 
 
 def synthetic(n: int, temperature: float, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
@@ -36,7 +36,7 @@ def test_the_error_is_the_mean_gap_of_the_bins() -> None:
 def test_a_known_temperature_is_found_and_improves_the_calibration(
     temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seefar.evaluation.calibration.RESAMPLES", 200)
+    monkeypatch.setattr("seefar.evaluation.metrics.RESAMPLES", 200)
     logits, labels = synthetic(5000, temperature)
     found = fit_temperature(logits, labels)
     assert found == pytest.approx(temperature, rel=0.06)

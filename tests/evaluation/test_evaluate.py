@@ -105,7 +105,7 @@ def test_other_data_have_patterns_label_issues_and_faults_by_evidence(split: Spl
     assert sorted(issue.index for issue in analysis.issues.issues) == [3, 5, 13]
     assert (analysis.pairs[0].first_as_second, analysis.pairs[0].second_as_first) == (2, 1)
     assert analysis.sections["fault_rule"]["name"] == ONE_RUN.name
-    assert analysis.columns["fault"].keys() == {3, 5, 13}
+    assert {verdict.index for verdict in analysis.verdicts} == {3, 5, 13}
 
 
 def test_no_mistakes_one_image_and_another_split(split: Split) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seefar.errors import DataError
-from seefar.evaluation.given import read_predictions
+from seefar.evaluation.predictions import read_predictions
 
 CLASSES = ("cat", "dog", "frog")
 PREDICTED = [0, 2, 1]

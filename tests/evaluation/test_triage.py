@@ -11,8 +11,14 @@ from cleanlab_cases import CASES
 from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import DataError
 from seefar.evaluation.metrics import wilson_interval
-from seefar.evaluation.triage import accuracy_views, find_label_issues, issue_columns, triage
-from seefar.evaluation.verdict import count_faults, fault_columns
+from seefar.evaluation.verdict import (
+    accuracy_views,
+    count_faults,
+    fault_columns,
+    find_label_issues,
+    issue_columns,
+    triage,
+)
 
 LABELS = np.array([0] * 30 + [1] * 30)
 

@@ -16,13 +16,13 @@ from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.explanation.explain import (
     Explainer,
+    Explanation,
     MapSettings,
     explain,
     explain_in_parts,
     normalise_map_settings,
     two_best,
 )
-from seefar.explanation.explanation import Explanation
 from seefar.explanation.occlusion import hide, occlude
 from seefar.maps.grid import Grid
 from seefar.model.adapt import adapt

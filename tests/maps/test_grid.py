@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from seefar.errors import ChoiceError
-from seefar.maps.capture import fine_twin, grid_of
+from seefar.maps.formulas import fine_twin, grid_of
 from seefar.maps.grid import Grid, map_status, rank_pixels, to_pixels
 from seefar.model.resnet import ResNet18, dense_twin
 

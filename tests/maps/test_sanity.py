@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from seefar import gradcam
 from seefar.data import Data
-from seefar.maps.capture import grid_of
+from seefar.maps.formulas import grid_of
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import (
     check_health,

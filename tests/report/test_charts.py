@@ -11,8 +11,8 @@ from report_content import make_content
 
 from seefar import plot_comparison
 from seefar.errors import ChoiceError
-from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.comparison import compare
+from seefar.evaluation.metrics import measure_calibration
 from seefar.evaluation.verdict import FAULT_NAMES
 from seefar.report.charts import plot_confusion, plot_faults, plot_reliability
 from seefar.report.page import page_charts

@@ -18,11 +18,11 @@ from seefar import plot_history, plot_map, plot_maps, plot_mistakes
 from seefar.data import Data
 from seefar.errors import ChoiceError, RunError
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.maps.grid import Grid
 from seefar.report.figures import OVERLAY_COLOURS, OVERLAY_OPACITY, overlay, plot_gradcam_grid
 from seefar.report.style import save_figure
-from seefar.training.history import HistoryRow
+from seefar.training.state import HistoryRow
 
 
 def mistakes(count: int) -> list[Mistake]:

@@ -25,7 +25,7 @@ from seefar.data.pictures import read_picture
 from seefar.data.reference import find_files, reference_sources
 from seefar.errors import RunError, SeefarError
 from seefar.evaluation.audit import load_audit
-from seefar.evaluation.given import read_predictions
+from seefar.evaluation.predictions import read_predictions
 from seefar.runs.arrays import load_array, load_arrays, load_tensors
 from seefar.runs.files import open_to_append
 from seefar.runs.folder import RunFolder, verify

@@ -25,7 +25,6 @@ from seefar.errors import ChoiceError, Interrupted, RecipeError, RunError
 from seefar.progress import SILENT
 from seefar.runs.arrays import load_tensors, save_tensors
 from seefar.runs.folder import RunFolder
-from seefar.training.history import COLUMNS, HistoryRow, TrainingLog
 from seefar.training.loop import (
     build_batches,
     build_model,
@@ -39,7 +38,7 @@ from seefar.training.loop import (
 )
 from seefar.training.recipe import Recipe, recipe
 from seefar.training.run import Run
-from seefar.training.state import Interrupts, Tally, TrainingState
+from seefar.training.state import COLUMNS, HistoryRow, Interrupts, Tally, TrainingLog, TrainingState
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +110,7 @@ def test_a_last_batch_of_one_small_image_is_trained_on(tmp_path: Path) -> None:
 def test_the_time_left_is_that_of_the_work_left(tmp_path: Path) -> None:
     """Half of the work of this session is done, so it takes as long again, however many steps that is."""
     kept = Lines()
-    log = TrainingLog(RunFolder(tmp_path), kept, steps=100, done=0, work=4.0, image_size=32)
+    log = TrainingLog(RunFolder(tmp_path), kept, steps=100, done=0, work=4.0)
     log.started -= 3723
     log.advance(16, 2.0)
     log.log(HistoryRow(6, 2, 1.0, 24, 0.1, 1.06, 0.5), step_in_epoch=1)

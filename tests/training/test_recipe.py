@@ -70,8 +70,8 @@ def test_a_folder_is_the_same_data_however_it_is_spelled() -> None:
 
 
 def test_few_steps_get_a_proposal_that_has_enough() -> None:
-    """102 pictures: 8 steps ended at chance, `--epochs 40 --batch-size 16` (280 steps) at 97%."""
-    assert "--epochs 40 --batch-size 16" in (few_steps_warning(102, 128, 8) or "")
+    """102 pictures: 8 steps ended at chance, 280 steps at 97%."""
+    assert "--epochs 200" in (few_steps_warning(102, 128, 8) or "")
     for images, batch_size, epochs in ((102, 16, 40), (50_000, 128, 5), (4000, 64, 10)):
         assert few_steps_warning(images, batch_size, epochs) is None
 

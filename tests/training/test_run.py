@@ -22,9 +22,9 @@ from seefar.pipeline import evaluate_run
 from seefar.progress import SILENT
 from seefar.runs.arrays import load_tensors, save_tensors
 from seefar.runs.folder import RunFolder, verify
-from seefar.training.history import read_history
 from seefar.training.loop import train
 from seefar.training.run import Run, load_run, open_run
+from seefar.training.state import read_history
 
 
 @pytest.fixture

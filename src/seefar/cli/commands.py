@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 import seefar
-from seefar.choices import BUILT_IN, Choices, InferencePrecision
-from seefar.cli.options import Elsewhere, Finished, FitName, JsonOutput, Launch, Location, Machine, Output, RunName
+from seefar.choices import BUILT_IN, Choices, DeviceName, Fit, InferencePrecision, PrecisionName
 from seefar.cli.printing import print_data, print_evaluation, print_next, print_reference, print_result
 from seefar.errors import RunError
 from seefar.progress import SILENT, Progress, showing
@@ -26,6 +25,102 @@ if TYPE_CHECKING:
     from seefar.data import Data
     from seefar.evaluation.audit import Audit
     from seefar.training.run import Run as FinishedRun
+
+
+# ---- Flags that commands share: fields of a dataclass, whose texts are the help ----
+
+CIFAR10_FOLDER = "Folder of CIFAR-10. Default: the environment variable SEEFAR_DATA, else the user's cache folder."
+FITS = "How images of another shape are made to fit: crop the centre, pad with grey, or stretch."
+RunName = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(name="run", metavar="RUN", help="Run folder: a path, or a bare name under runs/."),
+]
+DataDir = Annotated[Path | None, tyro.conf.arg(help=CIFAR10_FOLDER)]
+FitName = Annotated[Fit, tyro.conf.arg(help=FITS)]
+Device = Annotated[DeviceName, tyro.conf.arg(help="Device to compute on.")]
+BFLOAT16 = "Of the convolutions. bfloat16 is faster where the processor has it, and changes some predictions."
+Precision = Annotated[InferencePrecision, tyro.conf.arg(help=BFLOAT16)]
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""A flag without its `--no-` form."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """Folders of the run and of the data."""
+
+    name: str | None = None
+    """Run folder: a path, or a bare name under runs/. Default: the recipe's name, numbered if that is taken."""
+    data_dir: DataDir = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Hardware settings. They change the result of a training by rounding only."""
+
+    device: Device = "auto"
+    precision: PrecisionName = "auto"
+    """Precision of convolutions and matrix products in training; the evaluation that follows is in float32."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between two checkpoints."""
+    compile: Switch = False
+    """Compile the network with torch.compile, which takes a minute or more and needs a C++ compiler."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Several processes, one for each GPU, that share each batch; see docs/scaling.md."""
+
+    processes: int = 1
+    """Processes on this machine that train together; the first one evaluates and explains."""
+    max_restarts: int = 0
+    """How often all processes restart from the last checkpoint after one of them has died."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Device and data of a finished run."""
+
+    device: Device = "auto"
+    data: str | None = None
+    """Name or folder of the data set. Default: the one that the run was trained on."""
+    data_dir: DataDir = None
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Other images of the same classes, such as pictures taken this month."""
+
+    on: str | None = None
+    """Folder by class, or CSV file of paths and labels: all pictures are evaluated, in a run folder of their own."""
+    name: str | None = None
+    """Run folder for them: a path, or a bare name under runs/. Default: the names of the run and of the pictures."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is printed."""
+
+    quiet: Switch = False
+    """Print no progress on standard error."""
+    debug: Switch = False
+    """Print errors with their traceback."""
+
+    @property
+    def progress(self) -> Progress | None:
+        """The progress display; None chooses one that fits the terminal or notebook."""
+        return SILENT if self.quiet else None
+
+
+@dataclass(frozen=True)
+class JsonOutput(Output):
+    """What is printed."""
+
+    json: Switch = False
+    """Print results as JSON."""
+
+
+# ---- Commands ----
 
 
 @dataclass(frozen=True)
@@ -48,7 +143,7 @@ class Run:
         from seefar.cli.launch import launch
         from seefar.training.distributed import joined
 
-        if launch(self.launch, words):
+        if launch(self.launch.processes, self.launch.max_restarts, words):
             return
         with joined():
             result = seefar.run(
@@ -82,7 +177,7 @@ class Train:
         from seefar.training.distributed import joined
         from seefar.training.run import load_for
 
-        if launch(self.launch, words):
+        if launch(self.launch.processes, self.launch.max_restarts, words):
             return
         with joined(), showing(begin(self.output)) as shown:
             data = load_for(self.recipe, self.location.data_dir, progress=shown)
@@ -120,8 +215,7 @@ class OfRun:
 class Evaluate(OfRun):
     """Evaluate on the test set: accuracy, recall of each class, most confused pairs, and a table of all mistakes."""
 
-    precision: InferencePrecision = "float32"
-    """Precision of the convolutions. bfloat16 is faster where the processor has it, and changes some predictions."""
+    precision: Precision = "float32"
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
@@ -138,8 +232,7 @@ class Explain(OfRun):
     """Explain the mistakes of a finished run: maps, occlusion test and figures."""
 
     choices: Choices = field(default_factory=Choices)
-    precision: InferencePrecision = "float32"
-    """Precision of the convolutions. bfloat16 is faster where the processor has it, and changes some predictions."""
+    precision: Precision = "float32"
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
@@ -201,7 +294,7 @@ class FetchData:
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
-        from seefar.data.download import default_folder
+        from seefar.data.official import default_folder
 
         if self.name == "reference":
             print_reference(self.data_dir, self.output.progress)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from seefar.cli.options import Launch
 from seefar.errors import ChoiceError, Interrupted
 from seefar.training.device import core_count
 from seefar.training.distributed import ProcessError, launched
@@ -27,20 +26,20 @@ PATIENCE = 10.0
 """Seconds that the other processes have to end after one has failed, and again after SIGTERM."""
 
 
-def launch(choice: Launch, words: Sequence[str]) -> bool:
-    """Run the command in as many processes as `--processes`; False if this process must do it.
+def launch(processes: int, max_restarts: int, words: Sequence[str]) -> bool:
+    """Run the command in so many processes; False if this process must do it.
 
     `Interrupted` if a signal ended them, `ProcessError` if one died; if one has reported an error, this process exits.
     """
-    for flag, value, least in (("--processes", choice.processes, 1), ("--max-restarts", choice.max_restarts, 0)):
+    for flag, value, least in (("--processes", processes, 1), ("--max-restarts", max_restarts, 0)):
         if value < least:
             raise ChoiceError(f"{flag} must be {least} or more (got {value}).")
-    if choice.processes == 1 or launched():
+    if processes == 1 or launched():
         return False
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // choice.processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // processes)))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else stack traces of C++ when another process has ended
-    for _ in range(choice.max_restarts + 1):
-        codes, stopped = run_ranks(choice.processes, words)
+    for _ in range(max_restarts + 1):
+        codes, stopped = run_ranks(processes, words)
         failures = {code for code in codes if code}
         if stopped or not failures or failures & {2, 130}:
             break
@@ -81,10 +80,9 @@ def run_ranks(size: int, words: Sequence[str]) -> tuple[list[int | None], bool]:
         while any(rank.poll() is None for rank in ranks) and not any(rank.returncode for rank in ranks):
             time.sleep(0.1)
         codes = _wait(ranks)
-        for stop in (signal.SIGTERM, signal.SIGKILL):
-            for rank in ranks:
-                rank.send_signal(stop)
-            _wait(ranks)
+        for rank in ranks:
+            rank.terminate()
+        _wait(ranks)
     finally:
         for rank in ranks:
             rank.kill()

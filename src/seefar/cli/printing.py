@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from seefar.errors import counted, printable
 
 if TYPE_CHECKING:
+    from seefar.artifacts import Result
     from seefar.data import Data
     from seefar.evaluation.comparison import Comparison
     from seefar.evaluation.evaluate import Evaluation
-    from seefar.evaluation.triage import AccuracyView
-    from seefar.evaluation.verdict import Verdict
+    from seefar.evaluation.verdict import AccuracyView, Verdict
     from seefar.explanation.pictures import PicturePrediction
-    from seefar.pipeline import Result
     from seefar.progress import Progress
     from seefar.runs.folder import RunFolder
 

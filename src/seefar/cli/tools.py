@@ -17,9 +17,9 @@ import tyro
 
 import seefar
 from seefar.choices import Choices, MapChoices
-from seefar.cli.options import DataDir, Device, Finished, FitName, JsonOutput, Output, RunName, Switch
+from seefar.cli.commands import DataDir, Device, Finished, FitName, JsonOutput, Output, RunName, Switch
 from seefar.cli.printing import print_comparison, print_evaluation, print_prediction, print_result, print_triage
-from seefar.errors import ChoiceError, counted
+from seefar.errors import ChoiceError, counted, load_extra
 
 TEST_IMAGES = 10_000  # of CIFAR-10
 
@@ -165,11 +165,11 @@ class App:
     output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
-        from seefar.app import listen, load_server, make_live, make_server
+        from seefar.app import listen, make_live, make_server
         from seefar.pipeline import report_content
         from seefar.training.run import load_for
 
-        load_server()  # fails early if the extra is missing
+        load_extra("app", "starlette", "uvicorn")  # before any work
         with listen(self.host, self.port) as listening:
             finished, progress = self.finished, self.output.progress
             run = seefar.load_run(self.run, finished.device)
@@ -239,10 +239,10 @@ class Triage:
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        from seefar.data.folder import correct_labels
+        from seefar.data.images import correct_labels
         from seefar.data.reference import CLASSES
-        from seefar.evaluation.given import read_predictions
-        from seefar.evaluation.triage import accuracy_views
+        from seefar.evaluation.predictions import read_predictions
+        from seefar.evaluation.verdict import accuracy_views
 
         progress = self.output.progress
         logits, _ = read_predictions(self.file, CLASSES, TEST_IMAGES)  # before 170 MB are downloaded
@@ -280,13 +280,13 @@ class Export:
 
     def __call__(self, words: Sequence[str]) -> None:
         from seefar.artifacts import PREDICTIONS, read_store
-        from seefar.model.export import export_onnx, load_onnx
+        from seefar.model.export import export_onnx
         from seefar.report.tables import model_card
         from seefar.runs.files import check_place, write_text, written_beside
 
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
-        if self.onnx:  # a missing package is reported before anything is written
-            load_onnx()
+        if self.onnx:
+            load_extra("onnx", "onnx", "onnxscript")  # before anything is written; torch exports with the second
         run = seefar.load_run(self.run, "cpu")
         folder = self.to or Path("exported") / run.folder.path.resolve().name
         if folder.resolve() == run.folder.path.resolve():

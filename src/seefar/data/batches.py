@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -139,11 +140,6 @@ def cut_out(images: Tensor, top: Tensor, left: Tensor, hole: int, fill: Tensor) 
     return torch.where(hidden[..., None], fill, images)
 
 
-def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
-    """Images (B, H, W, C), left-right mirrored where `mirrored`, bool (B,), is true."""
-    return torch.where(mirrored[:, None, None, None], images.flip(2), images)
-
-
 def _reflected(positions: Tensor, size: int) -> Tensor:
     """Positions brought into 0..size-1 by reflection at both ends, as often as needed: -2, -1, 0, 1 is 2, 1, 0, 1."""
     period = 2 * (size - 1)
@@ -246,8 +242,8 @@ class DeviceBatches(AugmentedBatches):
         indices, random = self._begin(epoch, number)
         which = self._to_device(indices)
         images = self.transform(self._images[which], random)
-        if self.flip != "none":
-            images = mirror(images, self._to_device(self._mirrored(indices, epoch, random)))
+        mirrored = self._to_device(self._mirrored(indices, epoch, random))
+        images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
         return Batch(epoch, number, images, self._labels[which])
 
     def _to_device(self, array: NDArray[Any]) -> Tensor:
@@ -274,13 +270,12 @@ def training_batches(
         return batch
 
     def one_ahead() -> Iterator[Batch]:
-        coming: Future[Batch] | None = None
+        coming = deque[Future[Batch]]()
         for position in positions:
-            ready, coming = coming, pool.submit(make, position)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
+            coming.append(pool.submit(make, position))
+            if len(coming) > 1:
+                yield coming.popleft().result()
+        yield from (batch.result() for batch in coming)
 
     pool = ThreadPoolExecutor(1, "batches")
     try:

@@ -10,15 +10,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from seefar.choices import Fit
-from seefar.data.download import user_cache
-from seefar.data.images import Data, Images, ImageSize, Split, both
+from seefar.data.images import Data, Images, ImageSize, Split, both, correct_labels
+from seefar.data.official import user_cache
 from seefar.data.pictures import (
     FOREIGN,
     OTHER_PROGRAMS,
@@ -47,8 +46,6 @@ SEED = 0
 FORM = "4"
 """Part of the cache key: raise it when the conversion of pictures changes."""
 CORRECTIONS = "notes.csv"
-NOTES = ["index", "tag", "new_label", "note"]
-"""Columns of the notes that the report exports."""
 CACHED = 8
 """Decoded data sets in the cache; the least recently used is deleted first."""
 
@@ -133,33 +130,6 @@ def load_folder(
     return Data(str(folder), train, test, tuple(notes))
 
 
-def correct_labels(split: Split, notes: str | Path) -> Split:
-    """The split with the labels that a file of notes, CSV with `NOTES`, corrects; `new_label` may be empty.
-
-    Raises:
-        DataError: the columns differ, an index or a class does not exist, or an image occurs twice.
-    """
-    rows = read_table(notes)
-    if rows[:1] != [NOTES]:
-        raise DataError(f"{notes} must have the columns {','.join(NOTES)}: export the notes from the report.")
-    labels, seen, numbers = split.labels.copy(), set(), {str(index): index for index in range(len(split))}
-    for number, row in enumerate(rows[1:], 2):
-        where = f"{notes}, line {number}"
-        if row[0] not in numbers:
-            raise DataError(f"{where}: an index from 0 to {len(split) - 1} is required (got {row[0][:20]!r}).")
-        index, name = numbers[row[0]], row[2]
-        if name[:1] == "'" and name[1:].startswith(("=", "+", "-", "@", "\t", "\r")):
-            name = name[1:]  # without the apostrophe that keeps spreadsheets from evaluating it as a formula
-        if name and name not in split.classes:
-            raise DataError(f"{where}: {name!r} is not a class; the classes are {', '.join(split.classes)}.")
-        if index in seen:
-            raise DataError(f"{where}: image {index} occurs twice: keep one of its lines.")
-        seen.add(index)
-        if name:
-            labels[index] = split.classes.index(name)
-    return replace(split, labels=labels)
-
-
 def read_layout(folder: Path, to_judge: bool = False) -> Layout:
     """Find the classes and the visible pictures of a folder of `load_folder`, without opening any of them."""
     skipped: Counter[str] = Counter()
@@ -170,8 +140,6 @@ def read_layout(folder: Path, to_judge: bool = False) -> Layout:
     notes: list[str] = []
     if train is None and test is not None and not to_judge:
         raise DataError(f"{folder} holds {test.name}/ but no train/: put the training pictures into train/<class>/.")
-    trained: Sequence[File]
-    testing: Sequence[File]
     if train is not None and test is not None:
         trained, testing = (_part_files(folder, part, skipped) for part in (train, test))
         if "test" not in parts:
@@ -292,10 +260,10 @@ def _part_files(folder: Path, part: Path, skipped: Counter[str]) -> list[File]:
     return files
 
 
-def _divide(files: Sequence[File], to_judge: bool) -> tuple[Sequence[File], Sequence[File], str]:
+def _divide(files: list[File], to_judge: bool) -> tuple[list[File], list[File], str]:
     """Training and test images, a fifth of each class, where no part is named `test`, and a line about it."""
     if to_judge:
-        return (), files, f"all are test images: {counted(len(files), 'picture')}"
+        return [], files, f"all are test images: {counted(len(files), 'picture')}"
 
     def drawn(file: File) -> bytes:
         return hashlib.sha256(os.fsencode(f"{SEED} {file.name}")).digest()
@@ -420,20 +388,12 @@ def load_split(
 ) -> Split:
     """Labelled pictures as a `Split`; arrays become one with `seefar.Split(images, labels, classes)`.
 
-    Args:
-        source: the path of a folder by class or of a CSV file of paths and labels; or a data set with a length: a torch
-            one of pairs (picture, label), or a Hugging Face one, whose columns are known by its features. Pictures are
-            PIL images, uint8 arrays (H, W, 3), or tensors (3, H, W), uint8 or float in 0 to 1.
-        image_size: height and width in pixels to which pictures are resized, or one number for both.
-        fit: how pictures of another shape are made to fit, see `seefar.data.pictures.read_picture`.
-        classes: names of the K classes in the order of the labels. Default: those of the source, else the labels.
-        progress: see `seefar.progress`.
-
-    Raises:
-        DataError: the source is none of these, or a picture or label cannot be used.
+    `source` is the path of a folder by class or of a CSV file of paths and labels; or a data set with a length: a torch
+    one of pairs (picture, label), or a Hugging Face one, whose columns are known by its features. Pictures are PIL
+    images, uint8 arrays (H, W, 3), or tensors (3, H, W), uint8 or float in 0 to 1. `classes` are in the order of the
+    labels; by default those of the source, else the labels. The other arguments are those of `seefar.load_data`. A
+    `DataError` if the source is none of these, or a picture or label cannot be used.
     """
-    if isinstance(source, Split):
-        return source
     if isinstance(source, str | Path):
         return load_folder(expanded(source), image_size, fit, to_judge=True, classes=classes, progress=progress).test
     if not hasattr(source, "__getitem__") or not hasattr(source, "__len__") or not len(source):

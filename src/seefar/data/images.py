@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seefar.errors import DataError, counted, printable
+from seefar.runs.files import read_table
 from seefar.seeds import Stream
 
 Images = NDArray[np.uint8]  # (N, H, W, 3)
@@ -24,6 +26,8 @@ ImageSize = int | tuple[int, int]
 
 MOST_CLASSES = 1_000
 """As many as ImageNet has: the confusion matrix of 10,000 has 100 million cells, more than 64 MiB of JSON."""
+NOTES = ["index", "tag", "new_label", "note"]
+"""Columns of the notes that the report exports."""
 SMALLEST, LARGEST = 8, 4096
 """Sides of an image in pixels. The last stage of the network sees an eighth of them; beyond 4096 the activations of two
 images do not fit into memory."""
@@ -152,11 +156,6 @@ class Data:
         """Mean and standard deviation of each channel of the training images, on the scale 0 to 1."""
         return channel_statistics(self.train.images)
 
-    @property
-    def fingerprint(self) -> str:
-        """That of the training images: a resumed training must use the same data."""
-        return self.train.fingerprint
-
     def hold_out(self, count: int, seed: int) -> tuple[Data, Split]:
         """The data without `count` training images, chosen by `seed`, and those; a `DataError` if none is left."""
         if not 0 <= count < len(self.train):
@@ -169,6 +168,37 @@ class Data:
         if count == 0:
             return self, self.train.take(held_out)
         return replace(self, train=self.train.take(remaining)), self.train.take(held_out)
+
+
+def correct_labels(split: Split, notes: str | Path) -> Split:
+    """The split with the labels that a file of notes, CSV with `NOTES`, corrects; `new_label` may be empty.
+
+    A `DataError` if the columns differ, an index or a class does not exist, or an image occurs twice.
+    """
+    rows = read_table(notes)
+    if rows[:1] != [NOTES]:
+        raise DataError(f"{notes} must have the columns {','.join(NOTES)}: export the notes from the report.")
+    labels, seen, numbers = split.labels.copy(), set(), {str(index): index for index in range(len(split))}
+    for number, row in enumerate(rows[1:], 2):
+        where = f"{notes}, line {number}"
+        if row[0] not in numbers:
+            raise DataError(f"{where}: an index from 0 to {len(split) - 1} is required (got {row[0][:20]!r}).")
+        index, name = numbers[row[0]], row[2]
+        if name[:1] == "'" and name[1:].startswith(("=", "+", "-", "@", "\t", "\r")):
+            name = name[1:]  # without the apostrophe that keeps spreadsheets from evaluating it as a formula
+        if name and name not in split.classes:
+            raise DataError(f"{where}: {name!r} is not a class; the classes are {', '.join(split.classes)}.")
+        if index in seen:
+            raise DataError(f"{where}: image {index} occurs twice: keep one of its lines.")
+        seen.add(index)
+        if name:
+            labels[index] = split.classes.index(name)
+    return replace(split, labels=labels)
+
+
+def slices(count: int, size: int) -> list[slice]:
+    """Slices that cover `count` rows, `size` at a time."""
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def both(image_size: ImageSize) -> tuple[int, int]:
@@ -192,7 +222,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
     means, deviations = [], []
     step = max(1, 500 * 32 * 32 // (images.shape[1] * images.shape[2]))
     for channel in range(3):
-        parts = (images[start : start + step, ..., channel] for start in range(0, len(images), step))
+        parts = (images[rows, ..., channel] for rows in slices(len(images), step))
         share = sum(np.bincount(part.ravel(), minlength=256) for part in parts) / images[..., channel].size
         mean = float(share @ values)
         means.append(mean)

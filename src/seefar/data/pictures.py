@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seefar.choices import Fit
-from seefar.data.images import ImageSize, both
+from seefar.data.images import ImageSize, both, slices
 from seefar.errors import DataError, printable
 from seefar.progress import SILENT, Progress
 from seefar.runs.files import expanded, read_bytes
@@ -204,7 +204,7 @@ def _converted(picture: Image, size: ImageSize, fit: Fit, scale: tuple[float, fl
     width, height = picture.size
     if width * height > LARGEST_PIXELS:
         raise Image.DecompressionBombError(f"{width:,} x {height:,}; at most {LARGEST_PIXELS:,}: make it smaller")
-    target, notes = both(size), []
+    target, notes = both(size)[::-1], []
     if getattr(picture, "is_animated", False):  # a file of 17 MB can have a million, and counting them takes 10 s
         notes.append("the first of several frames")
     least = 4 * max(target)  # a JPEG is decoded at an eighth, a quarter or a half of its size if that is large enough
@@ -219,29 +219,24 @@ def _converted(picture: Image, size: ImageSize, fit: Fit, scale: tuple[float, fl
         upright = upright.convert("I")  # Pillow cannot reduce 16 bits
     values = _values(upright) if upright.mode in ("I", "F") else None
     plain = _to_rgb(upright, least, clear, scale or (values and full_scale(values)), notes)
-    box = _used(plain.size, target, fit)
-    image = plain.resize(_inside(plain.size, target, fit), Image.Resampling.LANCZOS, box, reducing_gap=3.0)
-    if image.size != target[::-1]:
-        image = ImageOps.pad(image, target[::-1], color=GREY)
+    inside = _largest(target, plain.size) if fit == "pad" else target
+    image = plain.resize(inside, Image.Resampling.LANCZOS, _used(plain.size, target, fit), reducing_gap=3.0)
+    if image.size != target:
+        image = ImageOps.pad(image, target, color=GREY)
     return Picture(np.asarray(image), (width, height), _used((width, height), target, fit), tuple(notes), fit, values)
 
 
 def _used(size: tuple[int, int], target: tuple[int, int], fit: Fit) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the part of a picture of this width and height that is used."""
-    (width, height), (rows, columns) = size, target
-    used = size
-    if fit == "crop":
-        used = min(width, max(1, round(height * columns / rows))), min(height, max(1, round(width * rows / columns)))
-    left, top = (width - used[0]) // 2, (height - used[1]) // 2
-    return left, top, left + used[0], top + used[1]
+    width, height = _largest(size, target) if fit == "crop" else size
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height
 
 
-def _inside(size: tuple[int, int], target: tuple[int, int], fit: Fit) -> tuple[int, int]:
-    """Width and height that the used part gets: the target, or for `pad` what fits inside it."""
-    (width, height), (rows, columns) = size, target
-    if fit != "pad":
-        return columns, rows
-    return min(columns, max(1, round(width * rows / height))), min(rows, max(1, round(height * columns / width)))
+def _largest(inside: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the largest rectangle inside another one with the proportions of a third, `shape`."""
+    (width, height), (across, down) = inside, shape
+    return min(width, max(1, round(height * across / down))), min(height, max(1, round(width * down / across)))
 
 
 def read_pictures(
@@ -250,10 +245,8 @@ def read_pictures(
     """Read files, all pictures in folders, and pictures in memory, also uint8 (N, H, W, 3), each once.
 
     A listed file is read whatever its ending; a bad one does not stop the others. Pictures in memory are named by their
-    position, such as `picture 1`. The other arguments are those of `read_picture`.
-
-    Raises:
-        DataError: nothing is listed, or an entry is neither a path nor a picture.
+    position, such as `picture 1`. The other arguments are those of `read_picture`. A `DataError` if nothing is listed,
+    or an entry is neither a path nor a picture.
     """
     single = isinstance(places, str | os.PathLike) or (is_in_memory(places) and np.ndim(cast(Any, places)) < 4)
     named = [cast(Place, places)] if single or not hasattr(places, "__iter__") else list(cast(Sequence[Place], places))
@@ -300,8 +293,8 @@ def read_all(
     # Pillow decodes and resizes outside Python's lock, so threads are enough; they end before any training begins.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1), "pictures") as pool:
         warnings.simplefilter("ignore")  # of damaged metadata, one for each picture
-        for start in range(0, len(places), PART):  # all at once, a million would wait in 2 GB, and Ctrl-C for all
-            yield from pool.map(read, places[start : start + PART])
+        for part in slices(len(places), PART):  # all at once, a million would wait in 2 GB, and Ctrl-C for all
+            yield from pool.map(read, places[part])
 
 
 def unreadable(bad: Sequence[str], count: int, folder: str = "") -> DataError:

@@ -8,15 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seefar.data.download import Remote, default_folder, download_all, read_checked
 from seefar.data.images import Labels, Split
+from seefar.data.official import SOURCES, Remote, default_folder, download_all, read_checked
 from seefar.errors import DataError, RunError, counted
 from seefar.progress import Progress, showing
 from seefar.runs.arrays import load_array
@@ -53,35 +51,9 @@ class Source:
         return f"{self.title}; licence {self.licence}; github.com/{self.repository}"
 
 
-@cache
-def reference_sources() -> tuple[Source, Source, Source]:
+def reference_sources() -> tuple[Source, ...]:
     """The sources of human labels, checked label errors and published predictions."""
-    listed = (resources.files("seefar.data") / "published_predictions.sha256").read_text(encoding="utf-8")
-    folder = "model_predictions/original_predictions"
-    published = {f"{NETS}/{name}": (f"{folder}/{name}", sha) for sha, name in map(str.split, listed.splitlines())}
-    return (
-        Source(
-            "CIFAR-10H, the choices of about 51 people for each test image (Peterson et al. 2019)",
-            "CC BY-NC-SA 4.0 (not for commercial use)",
-            "jcpeterson/cifar-10h",
-            "48da312b193b82e6939ec20f23d1f09cbdd849c8",
-            {PEOPLE: ("data/cifar10h-counts.npy", "9b36b4550349af56c79083356312eb4af856cc5fd3caf1f669d40b9d0bbb69ff")},
-        ),
-        Source(
-            "Label errors checked by five people each (Northcutt et al. 2021)",
-            "Apache-2.0",
-            "cleanlab/label-errors",
-            "6d5d6b31a13216290afc40e5c6319399c4d15c06",
-            {CHECKS: ("mturk/cifar10_mturk.json", "81b2c16c9eee060d6cc2390f6bbce1e0e7be0a050574be5177c9428f3596b5b5")},
-        ),
-        Source(
-            "Test predictions of 30 published networks, with CIFAR-10.1 (Recht et al. 2018)",
-            "MIT",
-            "modestyachts/CIFAR-10.1",
-            "d9982abb0bfc4846b8d13a11e66b887d946205d0",
-            published,
-        ),
-    )
+    return tuple(Source(**entry) for entry in SOURCES["reference"])
 
 
 @dataclass(frozen=True)
@@ -149,13 +121,9 @@ def load_reference(
 ) -> Reference:
     """CIFAR-10H, the checked label errors and the published predictions for CIFAR-10's 10,000 test images.
 
-    Args:
-        folder: the data folder, with or without CIFAR-10. Default: SEEFAR_DATA, else the user's cache.
-        fetch: whether to download missing files (3 MB); their licences are shown.
-        progress: see `seefar.progress`.
-
-    Raises:
-        DataError: a file is missing and cannot be downloaded, or is not the published one.
+    They are in the data folder, with or without CIFAR-10; by default SEEFAR_DATA, else the user's cache. `fetch`
+    downloads missing files (3 MB) and shows their licences. A `DataError` if a file is missing and cannot be
+    downloaded, or is not the published one.
 
     Examples:
         >>> import seefar, tempfile

@@ -18,8 +18,7 @@ from seefar.data import load_data
 from seefar.data.images import Data, ImageSize, Split, as_image_size, check_classes
 from seefar.errors import ChoiceError, DataError, RunError, printable
 from seefar.evaluation.evaluate import Evaluation
-from seefar.evaluation.given import find_predictions, read_predictions
-from seefar.evaluation.predictions import Predictions
+from seefar.evaluation.predictions import Predictions, find_predictions, read_predictions
 from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import weights_fingerprint
 from seefar.progress import Progress, showing
@@ -27,9 +26,9 @@ from seefar.runs.files import read_bytes, read_json, write_text
 from seefar.runs.folder import RunFolder, find_run, next_folder
 from seefar.runs.provenance import provenance
 from seefar.runs.store import Store
-from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
 from seefar.training.run import Run, load_for, load_run
+from seefar.training.state import HistoryRow
 
 PREDICTED_SIZE = 128
 """Height and width to which pictures of a folder are resized where only their predictions are known."""

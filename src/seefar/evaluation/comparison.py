@@ -90,10 +90,8 @@ class Comparison:
 def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[str, ...]) -> Comparison:
     """Compare two or more runs: predicted classes by name of the run, int (N,), and labels, int (N,), of K classes.
 
-    A `DataError` if there are fewer than two runs, no image, or predictions of another number of images.
+    A `DataError` if there is no image, or a run has predictions of another number of images.
     """
-    if len(predicted) < 2:
-        raise DataError(f"A comparison needs at least two runs, not {len(predicted)}.")
     for name, values in predicted.items():
         if values.shape != labels.shape or len(labels) == 0:
             raise DataError(f"{name} has predictions of shape {values.shape} for labels of shape {labels.shape}.")

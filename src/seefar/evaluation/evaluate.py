@@ -25,8 +25,17 @@ from seefar.evaluation.mistakes import (
     tenths,
 )
 from seefar.evaluation.predictions import Predictions, predict
-from seefar.evaluation.triage import AccuracyView, LabelIssues, accuracy_views, find_label_issues, issue_columns, triage
-from seefar.evaluation.verdict import Verdict, count_faults, fault_columns, judge, rule_of
+from seefar.evaluation.verdict import (
+    AccuracyView,
+    LabelIssues,
+    Verdict,
+    accuracy_views,
+    count_faults,
+    find_label_issues,
+    judge,
+    rule_of,
+    triage,
+)
 from seefar.model.adapt import Classifier
 from seefar.progress import Progress
 
@@ -119,12 +128,6 @@ class MistakeAnalysis:
     cautions: list[str]
     trusts_model: bool
     seeds: tuple[float, ...] = ()
-
-    @property
-    def columns(self) -> dict[str, dict[int, object]]:
-        """Columns of `mistakes.csv`, column -> {index: value}: those of `fault_columns` and of `issue_columns`."""
-        issues = {} if self.issues is None else issue_columns(self.issues)
-        return {**fault_columns(self.verdicts), **issues}
 
     @property
     def sections(self) -> dict[str, Any]:

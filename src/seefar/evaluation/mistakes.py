@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from seefar.choices import Order
-from seefar.data.images import Images, Labels, find_class
+from seefar.data.images import Images, Labels, find_class, slices
 from seefar.errors import ChoiceError, DataError
 from seefar.evaluation.metrics import confusion_matrix, wilson_interval
 from seefar.evaluation.predictions import Predictions
@@ -50,18 +50,11 @@ def find_mistakes(
     true: str | int | None = None,
     predicted: str | int | None = None,
 ) -> list[Mistake]:
-    """Every mistake, ranked.
+    """Every mistake, ranked: highest loss first, or most confident first, or by index as in the test set.
 
-    Args:
-        predictions: of the complete test set.
-        order: `loss`: highest loss first; `confidence`: most confident first; `index`: as in the test set. Ties are
-            ordered by index.
-        true: only mistakes on images of this class, its name or index.
-        predicted: only mistakes with this predicted class, its name or index.
-
-    Raises:
-        DataError: there is no such class, or both are the same.
-        ChoiceError: there is no such order.
+    Ties are ordered by index. `true` and `predicted`, names or indices, choose the mistakes on images of one class, and
+    those with one predicted class. A `DataError` if there is no such class, or both are the same; a `ChoiceError` if
+    there is no such order.
 
     Examples:
         >>> import numpy as np, seefar
@@ -219,8 +212,8 @@ def holm(p_values: list[float]) -> list[float]:
 def _grey_statistics(images: Images) -> tuple[Floats, Floats, Floats]:
     """Mean, standard deviation and mean step of the grey image, each (N,), in levels of 255."""
     blocks = []
-    for start in range(0, len(images), BLOCK):
-        grey = images[start : start + BLOCK] @ LUMA  # (n, H, W)
+    for rows in slices(len(images), BLOCK):
+        grey = images[rows] @ LUMA  # (n, H, W)
         steps = (np.abs(np.diff(grey, axis=1)).mean((1, 2)) + np.abs(np.diff(grey, axis=2)).mean((1, 2))) / 2
         blocks.append((grey.mean((1, 2)), grey.std((1, 2)), steps))
     brightness, contrast, steps = (np.concatenate(parts) for parts in zip(*blocks, strict=True))

@@ -1,4 +1,4 @@
-"""Explain mistakes: maps of both classes and their contrast, occlusion test, health badges.
+"""Explain mistakes: maps of both classes and their contrast, occlusion test, health badges; saved without pickle.
 
 The two classes of a mistake are the predicted and the true one; those of a picture without a label are the predicted
 one and the runner-up.
@@ -6,10 +6,12 @@ one and the runner-up.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,18 +19,27 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar.choices import HideName, MapChoices, MethodName
-from seefar.data.images import Images, Labels, Split, both
-from seefar.errors import DataError, require
+from seefar.data.images import Images, Labels, Split, both, slices
+from seefar.errors import DataError, RunError, counted, require
 from seefar.evaluation.mistakes import Mistake, find_mistakes
 from seefar.evaluation.predictions import Predictions
-from seefar.explanation.explanation import ARRAYS, TABLES, Explanation
-from seefar.explanation.occlusion import BATCH, Pixels, Repair, find_repairs, occlude, occlude_progressively, slices
-from seefar.maps.capture import default_cells, grid_of
-from seefar.maps.formulas import METHODS, class_maps, gradcam
+from seefar.explanation.occlusion import (
+    BATCH,
+    Pixels,
+    Repair,
+    RepairRates,
+    find_repairs,
+    occlude,
+    occlude_progressively,
+    repair_rates,
+)
+from seefar.maps.formulas import METHODS, class_maps, default_cells, gradcam, grid_of
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
 from seefar.maps.sanity import MOST_MAPS, Health, check_health, find_origin, randomize
 from seefar.model.adapt import Classifier, adapt
 from seefar.progress import Progress, showing
+from seefar.runs.arrays import load_arrays, save_arrays
+from seefar.runs.files import parse_json
 from seefar.seeds import Stream
 
 PART_PIXELS = 12 * BATCH * 32 * 32
@@ -36,6 +47,109 @@ PART_PIXELS = 12 * BATCH * 32 * 32
 
 Classes = tuple[Labels, Labels]
 """Two classes for each of n images, int64 (n,) each: the predicted one and the one it is contrasted with."""
+
+
+ARRAYS = ("contrast", "predicted", "true", "hidden")
+"""Attributes with a row for each mistake."""
+TABLES = ("mistakes", "repairs", "health")
+"""Attributes with an entry for each mistake."""
+_PLAIN = ("classes", "method", "layer", "cells", "hide", "model", "images")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Explanation:
+    """Maps, occlusion test and health badges of M mistakes, highest loss first.
+
+    Attributes:
+        predicted, true: float32 (M, h, w), maps for either class; `contrast` is their difference.
+        hidden: bool (M, H, W), the pixels that the occlusion test hid in the end.
+        repairs: the effect of hiding them, one entry a mistake.
+        health: how far each contrast map can be trusted.
+        grid: positions of the maps' cells in the images.
+        method, layer, cells, hide: the settings, see `MapSettings` and `seefar.explain`.
+        damaged: bool (R,), for each of R correct predictions whether hiding the evidence for it changed it. Empty until
+            all mistakes of the predictions are explained.
+        model, images: fingerprints of the weights, and of the images and labels, as in the predictions.
+    """
+
+    mistakes: list[Mistake]
+    classes: tuple[str, ...]
+    contrast: Maps
+    predicted: Maps
+    true: Maps
+    hidden: Pixels
+    repairs: list[Repair]
+    health: list[Health]
+    grid: Grid
+    method: MethodName
+    layer: str | None
+    cells: int | None
+    hide: HideName
+    damaged: NDArray[np.bool_]
+    model: str
+    images: str
+
+    def __len__(self) -> int:
+        return len(self.mistakes)
+
+    def __repr__(self) -> str:
+        height, width = self.contrast.shape[1:]
+        return f"Explanation({counted(len(self), 'mistake')}, {self.method}, {height}x{width} cells)"
+
+    @property
+    def rates(self) -> RepairRates:
+        """The rate of repaired mistakes, with the rates of the two controls and the damage rate."""
+        return repair_rates(self.repairs, self.damaged)
+
+    def of(self, mistakes: Sequence[Mistake]) -> Explanation:
+        """The same for some of the mistakes, in their order; a `RunError` if one of them is not explained here."""
+        row_of = {mistake.index: number for number, mistake in enumerate(self.mistakes)}
+        missing = [mistake.index for mistake in mistakes if mistake.index not in row_of]
+        if missing:
+            raise RunError(
+                f"Test image {missing[0]} is not among the {len(self)} mistakes of this explanation: pass it to "
+                "seefar.explain."
+            )
+        rows = np.array([row_of[mistake.index] for mistake in mistakes], dtype=np.int64)
+        parts: dict[str, Any] = {name: getattr(self, name)[rows] for name in ARRAYS}
+        parts |= {name: [getattr(self, name)[row] for row in rows] for name in TABLES}
+        return replace(self, **parts)
+
+    def summary(self) -> dict[str, Any]:
+        """Settings, grid and rates, as plain values for JSON."""
+        return {
+            "method": self.method,
+            "layer": self.layer,
+            "cells": list(self.contrast.shape[1:]),
+            "grid": {"spacing": self.grid.spacing, "origin": self.grid.origin},
+            "hide": self.hide,
+            "occlusion": asdict(self.rates),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.npz` of plain arrays, from which `load` restores the same.
+
+        Mistakes, repairs, health badges and settings are JSON in UTF-8, the array `about`.
+        """
+        values = {name: getattr(self, name) for name in _PLAIN}
+        values["grid"] = asdict(self.grid)
+        values.update({name: [asdict(row) for row in getattr(self, name)] for name in TABLES})
+        arrays = {name: getattr(self, name) for name in (*ARRAYS, "damaged")}
+        arrays["index"] = np.array([mistake.index for mistake in self.mistakes], dtype=np.int64)
+        arrays["about"] = np.frombuffer(json.dumps(values).encode(), dtype=np.uint8)
+        save_arrays(path, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Explanation:
+        """Read what `save` wrote; a `RunError` if the file is missing or damaged."""
+        arrays: dict[str, Any] = load_arrays(path, (*ARRAYS, "damaged", "about"))
+        values = parse_json(arrays.pop("about").tobytes())
+        values["classes"] = tuple(values["classes"])
+        values["grid"] = Grid(**{**values["grid"], "cells": tuple(values["grid"]["cells"])})
+        values["mistakes"] = [Mistake(**row) for row in values["mistakes"]]
+        values["repairs"] = [Repair(**{**row, "box": tuple(row["box"])}) for row in values["repairs"]]
+        values["health"] = [Health(row["badge"], tuple(row["reasons"])) for row in values["health"]]
+        return cls(**arrays, **values)
 
 
 @dataclass(frozen=True)
@@ -102,7 +216,7 @@ class Explainer:
         """Maps of two classes for each of n images, float32 (n, h, w) each, from full batches."""
         chosen = self.settings
         parts = [np.zeros((2, 0, *chosen.grid.cells), np.float32)]  # not every network takes an empty batch
-        for rows in slices(len(images)):
+        for rows in slices(len(images), BATCH):
             stored, *both_classes = (fill(part[rows], chosen.batch) for part in (images, *classes))
             if chosen.layer is None and chosen.method in ("gradcam", "hirescam"):
                 # The same maps, from one forward pass.
@@ -322,10 +436,9 @@ def _parts(count: int, split: Split) -> list[slice]:
 
 def _arrays_of(mistakes: list[Mistake]) -> tuple[NDArray[np.int64], Classes]:
     """Data set indices, predicted and true classes of n mistakes, int64 (n,) each."""
-    rows = np.array([(mistake.index, mistake.predicted, mistake.true) for mistake in mistakes], dtype=np.int64).reshape(
-        -1, 3
-    )
-    return rows[:, 0], (rows[:, 1], rows[:, 2])
+    names = ("index", "predicted", "true")
+    index, *classes = (np.array([getattr(mistake, name) for mistake in mistakes], np.int64) for name in names)
+    return index, (classes[0], classes[1])
 
 
 def _three_maps(explainer: Explainer, split: Split, mistakes: list[Mistake], maps: dict[int, Maps]) -> Maps:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from seefar.choices import HideName
-from seefar.data.images import Images, Labels
+from seefar.data.images import Images, Labels, slices
 from seefar.errors import counted
 from seefar.evaluation.metrics import Rate, mcnemar
 from seefar.maps.grid import Grid, Maps, rank_pixels, to_pixels
@@ -170,7 +170,7 @@ def occlude_progressively(
         if not len(left):
             break
         hidden = ranks[left] < round(tried * ranks[0].size)
-        parts = [predict(hide(images[left[rows]], hidden[rows], how)) for rows in slices(len(left))]
+        parts = [predict(hide(images[left[rows]], hidden[rows], how)) for rows in slices(len(left), BATCH)]
         tried_logits = np.concatenate(parts)
         if tried == SHARES[0]:
             logits = np.zeros((len(images), tried_logits.shape[1]), np.float32)
@@ -181,11 +181,6 @@ def occlude_progressively(
         first_change[left] = np.minimum(first_change[left], np.where(predicted != before[left], tried, np.inf))
         left = left[~reached]
     return Trial(pixels, share, logits, first_change)
-
-
-def slices(count: int, size: int = BATCH) -> list[slice]:
-    """Slices that cover `count` rows, `size` at a time."""
-    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def control_steps(index: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from seefar.choices import Fit, HideName, MapChoices, MethodName
-from seefar.data.images import ImageSize
+from seefar.data.images import ImageSize, slices
 from seefar.data.pictures import Picture, Places, read_pictures, unreadable
 from seefar.errors import DataError, printable
-from seefar.explanation.explain import Explainer, normalise_map_settings, two_best
-from seefar.explanation.occlusion import Repair, slices
+from seefar.explanation.explain import Explainer, MapSettings, normalise_map_settings, two_best
+from seefar.explanation.occlusion import BATCH, Repair
 from seefar.maps.grid import Grid
 from seefar.maps.sanity import Health
 from seefar.model.adapt import Classifier, adapt
@@ -32,11 +32,10 @@ class PicturePrediction:
         probabilities: float64 (K,), of the classes.
         predicted, runner_up: the classes with the largest and the second largest logit.
         predicted_map, runner_up_map: float32 (h, w), map for each of them; `contrast` is their difference.
-        grid: positions of the maps' cells in the image.
         hidden: bool (H, W), the pixels that the occlusion test hid in the end.
         repair: the effect of hiding them; its true class is the runner-up.
         health: how far the contrast map can be trusted.
-        method, layer, hide: the settings, see `seefar.explain`.
+        settings: how the maps were computed, and where their cells are in the image.
     """
 
     file: str
@@ -48,13 +47,10 @@ class PicturePrediction:
     contrast: NDArray[np.float32]
     predicted_map: NDArray[np.float32]
     runner_up_map: NDArray[np.float32]
-    grid: Grid
     hidden: NDArray[np.bool_]
     repair: Repair
     health: Health
-    method: MethodName
-    layer: str | None
-    hide: HideName
+    settings: MapSettings
 
     def __repr__(self) -> str:
         return f"PicturePrediction({printable(self.file)}: {self.describe()})"
@@ -82,7 +78,7 @@ class PicturePrediction:
             "crop": list(self.picture.crop),
             "notes": list(self.picture.notes),
             "hidden": {
-                "by": self.hide,
+                "by": self.settings.hide,
                 "share": repair.share,
                 "evidence": repair.evidence,
                 "class": names[repair.answer],
@@ -91,8 +87,8 @@ class PicturePrediction:
                 "control_share": repair.control_share,
             },
             "map": {
-                "method": self.method,
-                "layer": self.layer,
+                "method": self.settings.method,
+                "layer": self.settings.layer,
                 "cells": list(self.contrast.shape),
                 **asdict(self.health),
             },
@@ -115,21 +111,11 @@ def predict_pictures(
 ) -> list[PicturePrediction]:
     """Predict picture files of any size and mode, and explain each prediction against its runner-up. Writes no file.
 
-    The result for a picture does not depend on the others.
-
-    Args:
-        model: a network, such as `run.model`.
-        pictures: a file or a folder of files, a picture of Pillow or an array, or several of them; see
-            `seefar.data.pictures.read_picture`.
-        classes: names of the K classes, such as `run.classes`.
-        image_size: height and width in pixels that the network was trained on, such as `run.image_size`.
-        fit: how pictures of another shape are brought to it, such as `run.recipe.fit`.
-        method: the class activation map to compute.
-        layer: see `seefar.gradcam`.
-        cells: see `seefar.gradcam`.
-        hide: what replaces hidden pixels.
-        grid: positions of the maps' cells, such as the measured `grid` of an `Explanation`; default: as far as known.
-        progress: see `seefar.progress`.
+    The result for a picture does not depend on the others. `pictures` are a file or a folder of files, a picture of
+    Pillow or an array, or several of them; see `seefar.data.pictures.read_picture`. `classes`, `image_size` and `fit`
+    are those that the network was trained on: the names of the K classes, height and width in pixels, and how pictures
+    of another shape are brought to it. `grid` has the positions of the maps' cells, such as the measured ones of an
+    `Explanation`; by default they are as far as known. The other arguments are those of `seefar.explain`.
 
     Raises:
         DataError: some of the files cannot be read, and all of these are named; or the network has other classes.
@@ -163,7 +149,7 @@ def explain_pictures(
 ) -> list[PicturePrediction]:
     """The predictions of pictures that are already read; see `predict_pictures`."""
     predictions: list[PicturePrediction] = []
-    for rows in slices(len(pictures)):
+    for rows in slices(len(pictures), BATCH):
         images = np.stack([picture.image for picture in pictures[rows]])
         logits = explainer.logits(images)
         if logits.shape[1] != len(classes):
@@ -189,13 +175,10 @@ def explain_pictures(
                     contrast=maps[i] - others[i],
                     predicted_map=maps[i],
                     runner_up_map=others[i],
-                    grid=explainer.settings.grid,
                     hidden=hidden[i],
                     repair=repairs[i],
                     health=health[i],
-                    method=explainer.settings.method,
-                    layer=explainer.settings.layer,
-                    hide=explainer.settings.hide,
+                    settings=explainer.settings,
                 )
             )
         shown.update("explaining pictures", len(predictions), len(pictures))

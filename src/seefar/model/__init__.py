@@ -1,5 +1,1 @@
-"""The network: ResNet-18 of BasicBlocks, and its dense twin for maps of finer cells."""
-
-from seefar.model.resnet import STAGES, ResNet18, dense_twin
-
-__all__ = ["STAGES", "ResNet18", "dense_twin"]
+"""The network and its dense twin, the adapter for any other classifier, inference, ONNX export."""

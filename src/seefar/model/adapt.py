@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.data.images import Images
+from seefar.data.images import Images, slices
 from seefar.errors import ChoiceError, DataError
 from seefar.model.inference import BATCH_SIZE, device_of, evaluating, float_type, weights_fingerprint
 from seefar.model.resnet import ResNet18
@@ -161,9 +161,9 @@ class Classifier:
         step = max(1, min(BATCH_SIZE, BATCH_PIXELS // (size[0] * size[1])))
         linear = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
         with evaluating(self.network), hooked(linear, lambda _m, given, made: entering.append((given[0], made))):
-            for start in range(0, len(images), step):
+            for rows in slices(len(images), step):
                 entering.clear()
-                inputs = self.inputs(np.ascontiguousarray(images[start : start + step]))
+                inputs = self.inputs(np.ascontiguousarray(images[rows]))
                 output = self.forward(inputs)
                 logits.append(output.float().cpu().numpy())
                 # The last linear layer that was called, if it made the logits: modules can be listed in another order.
@@ -171,7 +171,7 @@ class Classifier:
                 ours = last and entering[-1][1].shape[1] in (output.shape[1], 1)
                 features.append(last[0].float().cpu().numpy() if ours else np.zeros((len(inputs), 0), np.float32))
                 if done is not None:
-                    done(start + len(inputs))
+                    done(rows.start + len(inputs))
         joined = np.concatenate(logits)
         if not np.isfinite(joined).all():
             raise DataError(
@@ -270,7 +270,7 @@ class Classifier:
         """
         noise = torch.from_numpy(np.random.default_rng(0).random((1, *shape), dtype=np.float32))
         names = {module: name for name, module in self.layers.items() if not isinstance(module, _NO_STAGE)}
-        made: dict[str, Tensor | None] = {}
+        made: dict[str, Any] = {}
 
         def take(module: nn.Module, _given: object, output: object) -> None:
             made[names[module]] = None if names[module] in made else first_tensor(output)
@@ -279,22 +279,19 @@ class Classifier:
             inputs = self.inputs(noise)
             with hooked(names, take):
                 logits = self.forward(inputs.requires_grad_().clone())
-            taken: dict[str, tuple[Tensor, Tensor]] = {}
+            cells: dict[str, Tensor] = {}
             for name, tensor in made.items():
                 with suppress(ChoiceError):
-                    cells = self.to_cells(tensor, inputs, name)
-                    if tensor is not None:
-                        taken[name] = tensor, cells
+                    cells[name] = self.to_cells(tensor, inputs, name)
             # Of all classes, but not their plain sum: that is constant where logits are logarithms of probabilities.
             score = (logits * torch.linspace(1, 2, logits.shape[1]).to(logits)).sum()
-            tensors = [tensor for tensor, _ in taken.values()]
-            gradients: Sequence[Tensor | None] = [None] * len(tensors)
-            if score.requires_grad and tensors:
-                gradients = torch.autograd.grad(score, tensors, allow_unused=True)
+            gradients: Sequence[Tensor | None] = [None] * len(cells)
+            if score.requires_grad and cells:
+                gradients = torch.autograd.grad(score, [made[name] for name in cells], allow_unused=True)
         probed = {}
-        for (name, (_, cells)), gradient in zip(taken.items(), gradients, strict=True):
+        for name, gradient in zip(cells, gradients, strict=True):
             reaches = gradient is not None and bool(self.to_cells(gradient, inputs, name).any())
-            probed[name] = min(cells.shape[2:]), reaches
+            probed[name] = min(cells[name].shape[2:]), reaches
         return probed
 
 

@@ -6,14 +6,12 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seefar.data.images import ImageSize, both
-from seefar.errors import missing_extra
 from seefar.model.inference import eval_mode
 from seefar.model.resnet import ResNet18, dense_twin
 from seefar.runs.files import written_beside
@@ -35,26 +33,15 @@ class LogitsAndMaps(nn.Module):
         return self.twin.fc(self.twin.pool(features)), maps
 
 
-def load_onnx() -> Any:
-    """The package onnx; a `SeefarError` where it, or onnxscript, is not installed."""
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  # torch exports with it
-    except ImportError as error:
-        raise missing_extra("onnx", "ONNX export", error) from error
-    return onnx
-
-
-def export_onnx(model: ResNet18, path: str | Path, classes: Sequence[str], image_size: ImageSize = 32) -> Path:
+def export_onnx(model: ResNet18, path: Path, classes: Sequence[str], image_size: ImageSize = 32) -> Path:
     """Write the network as one ONNX file that needs neither seefar nor torch.
 
     Input `images`: uint8 (N, H, W, 3), any N. Outputs `logits`: float32 (N, K), and `maps`: float32 (N, K, h, w), in
-    logits, 8x8 cells of a 32-pixel image. Names of the classes and the image size are in the file's metadata.
-
-    Raises:
-        SeefarError: the packages of the extra `onnx` are not installed.
+    logits, 8x8 cells of a 32-pixel image. Names of the classes and the image size are in the file's metadata. The
+    packages of the extra `onnx` are needed.
     """
-    onnx, path = load_onnx(), Path(path)
+    import onnx
+
     wrapped = LogitsAndMaps(model)
     example = torch.zeros(2, *both(image_size), 3, dtype=torch.uint8)
     with eval_mode(wrapped), warnings.catch_warnings():

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from seefar.errors import ChoiceError, RunError, counted
-from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.comparison import Comparison, RunPair
+from seefar.evaluation.metrics import Calibration
 from seefar.evaluation.verdict import FAULT_NAMES, HUMAN, Rule
 from seefar.report.style import (
     ACCENT,
@@ -39,7 +39,7 @@ from seefar.report.style import (
     text,
     text_width,
 )
-from seefar.training.history import HistoryRow
+from seefar.training.state import HistoryRow
 
 MOST_NUMBERS = 20
 """A confusion matrix of at most this many classes has room for numbers in its cells."""
@@ -309,16 +309,11 @@ FEW_POINTS = 30  # curves of at most this many points have a marker at each
 def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = None) -> Figure:
     """Loss and accuracy over the epochs, from every logged step; below them learning rate and image size.
 
-    Args:
-        history: the rows of the complete run.
-        test_accuracy: share of 1, measured once after the last step; drawn as one point.
-
-    Raises:
-        RunError: there is no row.
+    The test accuracy, a share of 1, was measured once after the last step. A `RunError` if there is no row.
 
     Examples:
         >>> import seefar
-        >>> from seefar.training.history import HistoryRow
+        >>> from seefar.training.state import HistoryRow
         >>> row = HistoryRow(step=50, epoch=1, seconds=3.0, image_size=32, learning_rate=0.1, loss=2.1, accuracy=0.3)
         >>> len(seefar.plot_history([row], test_accuracy=0.35).axes)  # loss above its rate, and accuracy
         3

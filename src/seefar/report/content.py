@@ -18,19 +18,19 @@ from PIL import Image, features
 
 from seefar.data.images import Images, Labels, Split
 from seefar.errors import counted
-from seefar.evaluation.calibration import Calibration
 from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
+from seefar.evaluation.metrics import Calibration
 from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.predictions import Predictions
 from seefar.evaluation.verdict import FAULT_NAMES, Verdict, rule_of
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.explanation.leaks import Leaks
 from seefar.explanation.neighbours import Neighbours
 from seefar.explanation.occlusion import Repair
 from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.sanity import Health
-from seefar.training.history import HistoryRow
 from seefar.training.recipe import Recipe
+from seefar.training.state import HistoryRow
 
 MOST_MISTAKES = 5_000
 """The most mistakes on a page: a browser shows as many, with their images, without delay."""

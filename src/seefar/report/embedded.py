@@ -14,10 +14,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from seefar.evaluation.calibration import Calibration
+from seefar.evaluation.metrics import Calibration
 from seefar.report.charts import draw_accuracy, draw_loss, draw_reliability
 from seefar.report.style import ACCENT, INK, NEUTRAL, ORANGE, PALE, QUIET, RED, Box, new_figure
-from seefar.training.history import HistoryRow
+from seefar.training.state import HistoryRow
 
 WIDTH, HEIGHT = 3.9, 4.4  # inches: at most a third of the page, and the width of a phone, so that no letter shrinks
 BOX: Box = (0.62, 0.35, 3.15, 3.55)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from seefar.data.images import Images, Split
 from seefar.errors import ChoiceError, printable, require
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation, MapSettings
 from seefar.explanation.occlusion import SHARES, Repair, hide
 from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.grid import Grid, rank_pixels, to_pixels
@@ -66,10 +66,6 @@ TWO_COLUMNS = 10  # at most this many images are in two columns
 def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     """The images of mistakes, with both classes and their probabilities, in a grid: up to ten in two columns (5x2).
 
-    Args:
-        mistakes: to show.
-        split: the images of their indices.
-
     Examples:
         >>> import seefar.data.shapes
         >>> test = seefar.data.shapes.load_shapes(20, 20).test
@@ -111,14 +107,8 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
     """For each mistake: the image, the contrast map, the maps of both classes, the image with the evidence hidden.
 
     The cells are drawn unsmoothed over a grey copy of the image. The three maps of an image share a scale that is
-    symmetric about zero, so a cell without colour is no evidence.
-
-    Args:
-        explanation: of the mistakes to show; `explanation.of(mistakes)` chooses some.
-        split: the images of their indices.
-
-    Returns:
-        A figure 13 inches wide, and about 2.3 inches high for each mistake.
+    symmetric about zero, so a cell without colour is no evidence. `explanation.of(mistakes)` chooses some mistakes. The
+    figure is 13 inches wide, and about 2.3 inches high for each mistake.
 
     Examples:
         >>> import seefar
@@ -190,9 +180,9 @@ def _maps_head(explanation: Explanation) -> Block:
     return [paragraph(title, width, LARGE, bold=True), *(paragraph(line, width, colour=QUIET) for line in legend)]
 
 
-def _how_made(made: Explanation | PicturePrediction) -> str:
+def _how_made(made: Explanation | MapSettings) -> str:
     """Method, layer, rows and columns of maps, in words."""
-    layer, shape = made.layer or "last stage of the dense twin", made.contrast.shape[-2:]
+    layer, shape = made.layer or "last stage of the dense twin", made.grid.cells
     return f"{made.method}, {layer}, {'x'.join(map(str, shape))} cells."
 
 
@@ -207,9 +197,6 @@ PICTURE_READING = (
 
 def plot_picture(prediction: PicturePrediction) -> Figure:
     """The image as the network sees it, the maps of the predicted class and its runner-up, and the evidence hidden.
-
-    Args:
-        prediction: of one picture, see `seefar.predict_pictures`.
 
     Examples:
         >>> import tempfile
@@ -233,7 +220,7 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
     foot: Block = [
         paragraph(prediction.sentence(_short(prediction.classes)), width),
         paragraph(f"map: {health.badge}{reasons}", width, colour=BADGE_COLOURS[health.badge], bold=True),
-        paragraph(PICTURE_READING + _how_made(prediction), width, SMALL, QUIET),
+        paragraph(PICTURE_READING + _how_made(prediction.settings), width, SMALL, QUIET),
     ]
     panels = MARGIN + block_height(head) + PICTURE_BETWEEN
     words = panels + PANELS_HEIGHT + PICTURE_BETWEEN
@@ -242,7 +229,7 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
     _draw_panels(
         figure,
         (MARGIN, panels),
-        prediction,
+        prediction.settings,
         image=prediction.picture.image,
         maps=(prediction.contrast, prediction.predicted_map, prediction.runner_up_map),
         hidden=prediction.hidden,
@@ -261,7 +248,7 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
 def _draw_panels(
     figure: Figure,
     corner: tuple[float, float],
-    made: Explanation | PicturePrediction,
+    made: Explanation | MapSettings,
     *,
     image: Images,
     maps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
@@ -367,16 +354,9 @@ def where(mistake: Mistake, split: Split) -> str:
 def plot_map(picture: Images, map_: NDArray[np.floating], grid: Grid | None = None, title: str = "") -> Figure:
     """One map of any network over its picture: evidence for the class is red, evidence against it blue.
 
-    The outline surrounds the fifth of the pixels with the most evidence.
-
-    Args:
-        picture: uint8 (H, W, 3).
-        map_: (h, w), such as `seefar.gradcam(model, picture)[0]`.
-        grid: positions of the cells; default: they share the picture evenly.
-        title: a line above.
-
-    Raises:
-        ChoiceError: the picture or the map has another form.
+    The picture is uint8 (H, W, 3), the map (h, w), such as `seefar.gradcam(model, picture)[0]`; else a `ChoiceError`.
+    Without a grid its cells share the picture evenly. The outline surrounds the fifth of the pixels with the most
+    evidence, the title is a line above.
 
     Examples:
         >>> import seefar

@@ -21,12 +21,11 @@ from matplotlib.ticker import MaxNLocator
 from seefar.data.images import Split
 from seefar.data.reference import Reference, labels_sha256
 from seefar.errors import DataError, RunError, counted, not_read
-from seefar.evaluation.calibration import measure_calibration
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
-from seefar.evaluation.metrics import Metrics
+from seefar.evaluation.metrics import Metrics, measure_calibration
 from seefar.evaluation.mistakes import Mistake, count_confusions
 from seefar.evaluation.verdict import FAULT_NAMES, rule_of
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.report.content import (
     ReportContent,
     findings_of,

@@ -160,7 +160,8 @@ def text_width(words: str, size: float = NORMAL, bold: bool = False) -> float:
 @lru_cache(maxsize=4096)
 def _advance(character: str, bold: bool) -> float:
     """Width of a letter in font sizes; adding these up is much faster than a layout of each line."""
-    font = _properties(_fonts(_unusual(character))[0], bold)
+    fonts, _ = _fonts(_unusual(character))
+    font = FontProperties(family=list(fonts), size=1.0, weight="bold" if bold else "normal")
     between, beside = (
         text_to_path.get_text_width_height_descent(words, font, False)[0] for words in (f"|{character}|", "||")
     )
@@ -198,11 +199,6 @@ def bare(axes: Axes) -> None:
     axes.tick_params(colors=QUIET, labelsize=SMALL, length=3, color=PALE)
     axes.grid(color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-@lru_cache(maxsize=256)
-def _properties(fonts: tuple[str, ...], bold: bool) -> FontProperties:
-    return FontProperties(family=list(fonts), size=1.0, weight="bold" if bold else "normal")
 
 
 def _unusual(words: str) -> frozenset[str]:

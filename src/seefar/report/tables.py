@@ -16,7 +16,7 @@ from seefar.data.images import Split
 from seefar.errors import printable
 from seefar.evaluation.metrics import Metrics
 from seefar.evaluation.mistakes import Mistake
-from seefar.explanation.explanation import Explanation
+from seefar.explanation.explain import Explanation
 from seefar.explanation.neighbours import Neighbours
 from seefar.training.recipe import Recipe
 

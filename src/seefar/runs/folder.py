@@ -25,13 +25,7 @@ class _File:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths in `runs/<name>/`.
-
-    Examples:
-        >>> from pathlib import Path
-        >>> RunFolder(Path("runs/mine")).weights.as_posix()
-        'runs/mine/weights.safetensors'
-    """
+    """The paths in `runs/<name>/`."""
 
     path: Path
 
@@ -70,12 +64,7 @@ class RunFolder:
 def find_run(name: RunFolder | str | Path) -> RunFolder:
     """The folder of a run: a bare name is a folder in `runs/`; a string with a slash, and every `Path`, is a path.
 
-    Raises:
-        RunError: the name is empty or only dots, or has control characters.
-
-    Examples:
-        >>> find_run("mine").path.as_posix(), find_run(Path("mine")).path.as_posix()
-        ('runs/mine', 'mine')
+    A `RunError` if the name is empty or only dots, or has control characters.
     """
     if isinstance(name, RunFolder):
         return name

@@ -36,10 +36,19 @@ from seefar.runs.files import write_text
 from seefar.runs.folder import RunFolder
 from seefar.training import distributed
 from seefar.training.device import Compute, RecordedStep, plan_training
-from seefar.training.history import HistoryRow, TrainingLog, duration, read_history, to_csv
 from seefar.training.recipe import Recipe, few_steps_warning
 from seefar.training.run import Run, describe_choice, finish_training, load_run, open_run, save_weights, training_in
-from seefar.training.state import Interrupts, Tally, TrainingState, identify
+from seefar.training.state import (
+    HistoryRow,
+    Interrupts,
+    Tally,
+    TrainingLog,
+    TrainingState,
+    duration,
+    identify,
+    read_history,
+    to_csv,
+)
 
 CPU = torch.device("cpu")
 
@@ -211,7 +220,7 @@ def _train(
         true_float32(),
         training_batches(dataset, positions, compute.pins) as batches,
     ):
-        log = TrainingLog(folder, progress, steps, state.step, work, both(data.image_size)[0])
+        log = TrainingLog(folder, progress, steps, state.step, work)
         log.line(f"{recipe.name}: {len(data.train)} images, {steps} steps, {state.step} done, on {compute}{how}")
         saved = seconds()
         started = saved - state.seconds
@@ -335,16 +344,13 @@ def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU, transf
     return AugmentedBatches(data.train, pipeline(data.image_size, *settings), *drawing)
 
 
-def prepare(
-    folder: RunFolder | None, recipe: Recipe, data: Data, compute: Compute, changes: Changes | None = None
-) -> TrainingState:
+def prepare(folder: RunFolder | None, recipe: Recipe, data: Data, compute: Compute, changes: Changes) -> TrainingState:
     """The state that a training starts with, or resumes from if the folder has a checkpoint; the same on all ranks.
 
     The history is cut back to the checkpoint: later steps are trained, and logged, again.
     """
     model = compute.place(build_model(recipe, data)).train()
     scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
-    changes = changes or Changes()
     optimizer = build_optimizer(model, recipe, compute.fuses, changes.optimizer)
     training = identify(recipe, data) + (json.dumps(changes.names) if changes.names else "")
     state = TrainingState(model, optimizer, scaler, Tally(compute.device), training)

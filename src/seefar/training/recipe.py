@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, get_args
 
@@ -169,49 +170,8 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Allowed values of the fields."""
 
-RECIPES = {
-    "fast": Recipe(),
-    "quick": Recipe(
-        name="quick",
-        epochs=5,
-        batch_size=128,
-        scales=(0.375, 0.5, 0.5, 0.625, 1.0),
-        learning_rate=0.15,
-        norm_bias_rate=1.0,
-        crop_padding=2,
-        crop_border="black",
-    ),
-    "seed": Recipe(
-        name="seed",
-        batch_size=4,
-        learning_rate=0.001,
-        schedule="constant",
-        norm_bias_rate=1.0,
-        nesterov=False,
-        weight_decay=0.0,
-        label_smoothing=0.0,
-        crop_padding=0,
-        crop_border="black",
-        flip="none",
-        cutout=16,
-        cutout_fill=127,
-        standardize=False,
-        log_every=2000,
-    ),
-    "demo": Recipe(
-        name="demo",
-        data="shapes",
-        width=16,
-        epochs=5,
-        batch_size=32,
-        learning_rate=0.1,
-        norm_bias_rate=1.0,
-        label_smoothing=0.0,
-        crop_padding=2,
-        crop_border="black",
-        log_every=25,
-    ),
-}
+_NAMED = (resources.files("seefar.training") / "recipes.toml").read_text(encoding="utf-8")
+RECIPES = {name: Recipe(name=name, **fields) for name, fields in tomllib.loads(_NAMED).items()}
 """The named recipes; `fast` is the default."""
 
 
@@ -267,15 +227,12 @@ FEW_STEPS = 200
 
 
 def few_steps_warning(images: int, batch_size: int, epochs: int) -> str | None:
-    """One line that proposes a smaller batch and more epochs; None if there are enough steps."""
+    """One line that proposes a smaller batch or more epochs; None if there are enough steps."""
     steps = epochs * math.ceil(images / batch_size)
     if steps >= FEW_STEPS:
         return None
-    smaller = min(batch_size, 16)
-    enough = math.ceil(1.25 * FEW_STEPS / math.ceil(images / smaller))
-    more = max(epochs, 10 * math.ceil(enough / 10))
     return (
         f"{images} training images in batches of {batch_size} give {counted(steps, 'step')} in "
-        f"{counted(epochs, 'epoch')}, too few for a useful accuracy: "
-        f"choose epochs={more} and batch_size={smaller} (--epochs {more} --batch-size {smaller})."
+        f"{counted(epochs, 'epoch')}, too few for a useful accuracy: choose a smaller --batch-size, or "
+        f"--epochs {epochs * math.ceil(FEW_STEPS / steps)}."
     )

@@ -27,8 +27,8 @@ from seefar.runs.provenance import provenance
 from seefar.runs.store import TRAINING_FILES, Store, locked
 from seefar.training.device import choose_compute
 from seefar.training.distributed import load_in_turn
-from seefar.training.history import MOST_DRAWN, HistoryRow, read_history
 from seefar.training.recipe import Recipe
+from seefar.training.state import MOST_DRAWN, HistoryRow, read_history
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -121,7 +121,7 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[st
     if classes != data.classes:
         odd = differing_names(data.classes, classes)
         return f"{folder} was trained on other classes than {data.name} has ({odd})."
-    if record.get("fingerprint") != data.fingerprint:
+    if record.get("fingerprint") != data.train.fingerprint:
         return f"{folder} was trained on other images than {data.name} has."
     if record["changes"] != dict(changes or {}):
         return f"{folder} was trained with {record['changes']}, not with {dict(changes or {})}."
@@ -155,7 +155,7 @@ def training_in(
             "train": len(data.train),
             "test": len(data.test),
             "image_size": data.image_size,
-            "fingerprint": data.fingerprint,
+            "fingerprint": data.train.fingerprint,
             **({"changes": dict(changes)} if changes else {}),
         }
         write_text(folder.data, json.dumps(record, indent=2) + "\n")
@@ -198,7 +198,7 @@ def read_recipe(folder: RunFolder) -> Recipe:
 def save_weights(folder: RunFolder, model: ResNet18, recipe: Recipe, data: Data) -> None:
     """Write the finished network; recipe, classes and image size go into the header of the file."""
     metadata = {"recipe": recipe.to_json(), "classes": data.classes, "image_size": data.image_size}
-    metadata["images"] = data.fingerprint
+    metadata["images"] = data.train.fingerprint
     for path in (folder.history, folder.log):  # on the disk before the weights: a power cut keeps them together
         sync(path)
     save_tensors(folder.weights, dict(model.state_dict()), metadata)
@@ -210,10 +210,8 @@ def load_run(
 ) -> Run:
     """A finished training, read back from its folder.
 
-    Args:
-        folder: the run folder, its path, or the bare name of one under `runs/`.
-        device: the device of the network; `auto`: CUDA, else MPS, else the CPU.
-        precision: of the convolutions when it is evaluated and explained; None: that of the predictions in the folder.
+    The folder is given by its path, or by the bare name of one under `runs/`. The device `auto` is CUDA, else MPS, else
+    the CPU. `precision` is that of the convolutions in evaluation and explanation; None: that of the predictions there.
 
     Raises:
         RunError: there is no finished run there, or a file of it is damaged.
