@@ -80,16 +80,13 @@ def test_a_disk_that_is_full_at_each_file_in_turn(
     assert verify(run) == []
 
 
-@pytest.mark.parametrize("free", [0, 1])
-def test_with_too_few_open_files_weights_are_not_called_damaged(finished: Path, free: int) -> None:
+def test_with_too_few_open_files_weights_are_not_called_damaged(finished: Path) -> None:
     limits, held = resource.getrlimit(resource.RLIMIT_NOFILE), list[int]()
     resource.setrlimit(resource.RLIMIT_NOFILE, (1000, limits[1]))
     try:
         with suppress(OSError):
             while True:
                 held.append(os.dup(0))
-        for _ in range(free):
-            os.close(held.pop())
         with pytest.raises(RunError, match=r"weights\.safetensors.*Too many open files.*ulimit -n"):
             load_tensors(RunFolder(finished).weights)
     finally:
