@@ -144,8 +144,10 @@ def evaluate_run(
         >>> evaluate_run(run, data, progress=quiet).metrics.n, run.folder.metrics.exists()
         (8, True)
     """
-    with _opened_job(run, data, data_dir=data_dir, progress=progress, command=command) as job:
-        job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE)
+    with _opened_job(run, data, Choices(), data_dir=data_dir, progress=progress, command=command) as job:
+        job.store.ensure(*table.EVALUATED)
+        if not job.store.present(table.MISTAKES_FIGURE):  # else it shows the mistakes that were chosen
+            job.store.ensure(table.MISTAKES_FIGURE)
         return job.evaluation
 
 
@@ -187,10 +189,11 @@ def explain_run(
         if table.PAGE.name in job.store.written and job.store.root == run.folder.path:
             job.progress.line(f"{run.folder.report} has all mistakes; later results are added to it")
         job.store.ensure(*table.EXPLAINED)  # those that are shown come first
-        job.explains_all = chosen.explain == "all"
-        job.store.ensure(*table.EXPLAINED)
-        if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
-            job.store.ensure(table.NEIGHBOURS, *table.EVALUATED, table.PAGE)
+        if chosen.explain == "all":
+            job.to_explain = job.evaluation.mistakes
+            job.store.ensure(*table.EXPLAINED)
+            if chosen.neighbours and job.evaluation.mistakes:
+                job.store.ensure(table.NEIGHBOURS, *table.EVALUATED, table.PAGE)
         return job.result()
 
 
@@ -215,7 +218,7 @@ def report_run(
         >>> report_run(run, data, progress=quiet).name
         'report.html'
     """
-    with _opened_job(run, data, data_dir=data_dir, progress=progress, command=command) as job:
+    with _opened_job(run, data, Choices(), data_dir=data_dir, progress=progress, command=command) as job:
         if beside is not None:
             other = find_run(beside)
             predicted = predicted_classes(other, data.test, progress=job.progress)
@@ -236,7 +239,7 @@ def report_content(
     command: Sequence[str] = ("seefar.report_content",),
 ) -> ReportContent:
     """What the report of a run shows; the run is evaluated first, the report is not written. See `evaluate_run`."""
-    with _opened_job(run, data, data_dir=data_dir, progress=progress, command=command) as job:
+    with _opened_job(run, data, Choices(), data_dir=data_dir, progress=progress, command=command) as job:
         job.store.ensure(*table.EVALUATED)
         return page_content(job)
 
@@ -245,7 +248,7 @@ def report_content(
 def _opened_job(
     run: Run | Audit,
     data: Data,
-    choices: Choices | None = None,
+    choices: Choices,
     others: OtherRuns | None = None,
     *,
     data_dir: str | Path | None,
