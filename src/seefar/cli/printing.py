@@ -64,12 +64,8 @@ def print_result(result: Result, as_json: bool) -> None:
         )
     mistakes = counted(result.evaluation.metrics.mistakes, "mistake")
     print(f"Figures show {len(result.shown)} of {mistakes}. Files in {folder}:")
-    figures = (
-        folder.figure(name)
-        for name in ("history", "mistakes", "assignment", "maps", "faults", "confusion", "reliability")
-    )
-    for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
-        if path.exists():
+    for names in ("report.html", "figures/*.png", "mistakes.csv", "explanation.json", "metrics.json", "manifest.json"):
+        for path in sorted(folder.path.glob(names)):
             print(f"  {path}")
     if explanation is None or not result.run.loads_model:
         return

@@ -18,7 +18,7 @@ import tyro
 import seefar
 from seefar.choices import Choices, MapChoices
 from seefar.cli.commands import DataDir, Device, Finished, FitName, JsonOutput, Output, RunName, Switch
-from seefar.cli.printing import print_comparison, print_evaluation, print_prediction, print_result, print_triage
+from seefar.cli.printing import print_comparison, print_prediction, print_result, print_triage
 from seefar.errors import ChoiceError, counted, load_extra
 
 TEST_IMAGES = 10_000  # of CIFAR-10
@@ -57,17 +57,15 @@ class Predict:
         with showing(self.output.progress) as shown:
             read = read_pictures(self.pictures, run.image_size, run.recipe.fit, progress=shown)
             explained = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
-            figures = _figure_paths(folder, read.names)
-            for number, (picture, figure) in enumerate(zip(explained, figures, strict=True)):
+            pairs = list(zip(explained, _figure_paths(folder, read.names), strict=True))
+            for number, (picture, figure) in enumerate(pairs, start=1):
                 save_figure(seefar.plot_picture(picture), figure)
-                shown.update("drawing pictures", number + 1, len(explained))
+                shown.update("drawing pictures", number, len(pairs))
         if self.output.json:
-            rows = [
-                {**picture.summary(), "figure": str(figure)} for picture, figure in zip(explained, figures, strict=True)
-            ]
+            rows = [{**picture.summary(), "figure": str(figure)} for picture, figure in pairs]
             print(json.dumps({"pictures": rows, "unreadable": read.bad}, indent=2))
         else:
-            for picture, figure in zip(explained, figures, strict=True):
+            for picture, figure in pairs:
                 print_prediction(picture, figure)
         if read.bad:
             raise unreadable(read.bad, len(read.bad) + len(read.names))
@@ -127,7 +125,7 @@ class Audit:
             model_name=self.model or "",
             data_dir=self.data_dir,
             progress=self.output.progress,
-            evaluated=None if self.output.json else print_evaluation,
+            evaluated=self.output.evaluated,
             command=["seefar", *words],
             **asdict(self.choices),
         )

@@ -56,10 +56,6 @@ class RunFolder:
             return f".{os.sep}{self.path}"
         return str(self.path)
 
-    def figure(self, name: str) -> Path:
-        """A figure, such as `maps`."""
-        return self.path / "figures" / f"{name}.png"
-
 
 def find_run(name: RunFolder | str | Path) -> RunFolder:
     """The folder of a run: a bare name is a folder in `runs/`; a string with a slash, and every `Path`, is a path.
