@@ -231,7 +231,7 @@ def report_run(
 
 
 def report_content(
-    run: Run,
+    run: Run | Audit,
     data: Data,
     *,
     data_dir: str | Path | None = None,

@@ -98,7 +98,8 @@ def _call(words: list[str]) -> int:
             )
         # Of several processes only the first reports the errors that all of them have, and that another one was lost.
         if os.environ.get("RANK", "0") == "0" or not (isinstance(error, RunError) or code in (1, 130)):
-            _print_error(text)
+            lines = map(printable, f"seefar: {text}".split("\n"))  # file names may hold escape sequences
+            print("\n".join(lines), file=sys.stderr)
         return code
     except KeyboardInterrupt:
         print("seefar: interrupted; the same command resumes from the saved state", file=sys.stderr)
@@ -160,8 +161,3 @@ def _make_printing_safe() -> None:
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     """One line, without the source location that Python adds; file names in it may hold escape sequences."""
     print(printable(f"seefar: {message}"), file=sys.stderr)
-
-
-def _print_error(text: str) -> None:
-    """Print an error to standard error; file names in it may hold escape sequences."""
-    print("\n".join(printable(line) for line in f"seefar: {text}".split("\n")), file=sys.stderr)

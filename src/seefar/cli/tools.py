@@ -17,7 +17,7 @@ import tyro
 
 import seefar
 from seefar.choices import Choices, MapChoices
-from seefar.cli.commands import DataDir, Device, Finished, FitName, JsonOutput, Output, RunName, Switch
+from seefar.cli.commands import DataDir, Device, FitName, JsonOutput, OfRun, Output, RunName, Switch
 from seefar.cli.printing import print_comparison, print_prediction, print_result, print_triage
 from seefar.errors import ChoiceError, counted, load_extra
 
@@ -151,30 +151,23 @@ def load_model(source: str) -> Any:
 
 
 @dataclass(frozen=True)
-class App:
+class App(OfRun):
     """Serve the report of a run as a live page: paint over an image, or drop a picture, and see the new prediction."""
 
-    run: RunName
     host: str = "127.0.0.1"
     """Address to listen on. 0.0.0.0 allows other machines to connect; there is no password."""
     port: int = 7860
     """Port to listen on; 0 chooses a free port."""
-    finished: Finished = field(default_factory=Finished)
-    output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
         from seefar.app import listen, make_live, make_server
         from seefar.pipeline import report_content
-        from seefar.training.run import load_for
 
         load_extra("app", "starlette", "uvicorn")  # before any work
         with listen(self.host, self.port) as listening:
-            finished, progress = self.finished, self.output.progress
-            run = seefar.load_run(self.run, finished.device)
-            data = load_for(run.recipe, finished.data_dir, finished.data, progress=progress)
-            command = ("seefar", *words)
-            content = report_content(run, data, data_dir=finished.data_dir, progress=progress, command=command)
-            live = make_live(run.model, content)
+            run, data, options = self.load(words)
+            model: Any = run.model  # None, which is refused, of an audit without one
+            live = make_live(model, report_content(run, data, **options))
             address = f"[{self.host}]" if ":" in self.host else self.host
             print(f"http://{address}:{listening.getsockname()[1]} shows {self.run}; Ctrl-C stops it", flush=True)
             make_server(live, self.host).run(sockets=[listening])
