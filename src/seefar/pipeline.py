@@ -31,7 +31,7 @@ from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18, stem_stride_for
 from seefar.progress import Progress, showing
 from seefar.report.content import Beside, ReportContent
-from seefar.runs.files import check_place, read_table
+from seefar.runs.files import read_table
 from seefar.runs.folder import RunFolder, find_run, verify
 from seefar.runs.store import opened
 from seefar.training.distributed import world_size
@@ -263,9 +263,7 @@ def _opened_job(
             f"{run.folder} was trained on images of {run.image_size} pixels, but {data.name} has {data.image_size}: "
             "load the data with the size of the run."
         )
-    if not run.folder.path.exists():  # a new audit
-        check_place(run.folder.path)
-        run.folder.path.mkdir(parents=True)
+    run.folder.path.mkdir(parents=True, exist_ok=True)  # that of a new audit
     with showing(progress) as shown:
         job = Job(run, data, choices, data_dir, shown, others)
         with opened(run.folder.path, job.fact, job, table.ARTIFACTS, command, shown) as job.store:

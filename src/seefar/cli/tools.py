@@ -273,16 +273,13 @@ class Export:
         from seefar.artifacts import PREDICTIONS, read_store
         from seefar.model.export import export_onnx
         from seefar.report.tables import model_card
-        from seefar.runs.files import check_place, write_text, written_beside
+        from seefar.runs.files import write_text, written_beside
 
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
         if self.onnx:
             load_extra("onnx", "onnx", "onnxscript")  # before anything is written; torch exports with the second
         run = seefar.load_run(self.run, "cpu")
         folder = self.to or Path("exported") / run.folder.path.resolve().name
-        if folder.resolve() == run.folder.path.resolve():
-            raise ChoiceError(f"{folder} is the run folder itself: choose another folder to export to.")
-        check_place(folder)
         saved = read_store(run).peek(PREDICTIONS)  # only if they are of these weights
         written = [folder / run.folder.weights.name]
         with written_beside(written[0]) as beside:
