@@ -33,6 +33,8 @@ CHECKPOINT = "checkpoint.safetensors"
 """The state of an unfinished training; a crash right after its end leaves it beside the weights."""
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 """Error numbers of a file system without locks, such as a network drive."""
+MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""Errors of a manifest that is missing, damaged, or of a stranger."""
 SAVE_SECONDS = 60.0
 """Between two saves of a value that takes long: each save writes all of it, so after every part would be quadratic."""
 
@@ -83,7 +85,9 @@ class Store:
     ) -> None:
         self.folder, self.job, self.root = folder, job, root or folder
         self.fact = cache(fact)
-        self.manifest = _read_manifest(folder)
+        self.manifest: dict[str, Any] = {"files": {}}  # with which no file is fresh
+        with suppress(*MALFORMED):
+            self.manifest = read_manifest(folder)
         self.files: dict[str, dict[str, Any]] = self.manifest["files"]
         self.written: list[str] = []
         self._values: dict[str, Any] = {}  # of the files as they are, with any settings
@@ -323,21 +327,12 @@ def file_entry(path: Path, recorded: dict[str, Any] | None = None) -> dict[str, 
         return None
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder; an empty one if it is missing or damaged, with which no file is fresh."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        return checked_manifest(read_json(folder / MANIFEST, follow=False))
-    return {"files": {}}
-
-
-def checked_manifest(manifest: Any) -> dict[str, Any]:
-    """The manifest, if its entries have the form that `Store` writes."""
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder; an error of `MALFORMED` if its entries are not as `Store` writes them."""
+    manifest = read_json(folder / MANIFEST, follow=False)
     computed = [entry for entry in manifest["files"].values() if not entry.keys() <= {"bytes", "sha256"}]
-    sessions = manifest.get("training", {}).get("sessions", [])
     if not all(entry.keys() >= _ENTRY and isinstance(entry["from"], dict) for entry in computed):
         raise ValueError("an entry for a file is incomplete")
-    if not all({"device", "precision"} <= session.keys() for session in sessions):
-        raise ValueError("its entry for the training is incomplete")
     return dict(manifest)
 
 
