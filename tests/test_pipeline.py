@@ -166,53 +166,35 @@ def test_calibration_has_a_temperature_of_held_out_images_of_the_training_only(t
     assert "calibration_after_temperature" not in metrics_of(tiny)
 
 
-@pytest.fixture
-def asked(few: Data, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
-    """People were asked about the test images of `few`; what they said cannot be read until `whole` is true."""
-    unchecked, state, labels = np.full(len(few.test), -1), {"whole": False}, few.test.labels
+def test_faults_use_human_labels_where_they_are_readable_and_one_download_is_tried(
+    tiny: Run, few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metrics and table always follow the same rule; what people said about `few` cannot be read until `whole`."""
+    unchecked, labels = np.full(len(few.test), -1), few.test.labels
     counts, sha256 = np.eye(10, dtype=np.int64)[labels] * 51, labels_sha256(labels)
     reference = Reference(counts, unchecked, unchecked, ("a",), labels[None].copy(), few.classes, sha256)
+    lines, rule, tries = Lines(), {True: "human labels", False: "evidence of one run"}, list[bool]()
 
-    def load(*_: object, **__: object) -> Reference:
-        if state["whole"]:
+    def load(*_: object, fetch: bool, **__: object) -> Reference:
+        tries.append(fetch)
+        if whole:
             return reference
         raise DataError("cifar10_mturk.json is not the published file")
 
     monkeypatch.setattr("seefar.artifacts.load_reference", load)
     monkeypatch.setattr("seefar.artifacts.has_reference", lambda split: split is few.test)
-    return state
-
-
-def test_faults_use_human_labels_where_reference_data_is_readable(tiny: Run, few: Data, asked: dict[str, bool]) -> None:
-    """Metrics and table always follow the same rule."""
-    lines, rule = Lines(), {True: "human labels", False: "evidence of one run"}
-    for asked["whole"] in (False, True, False):
-        mistakes = seefar.evaluate_run(tiny, few, progress=lines).metrics.mistakes
+    for whole in (False, True, False):
+        mistakes = seefar.evaluate_run(tiny, few, data_dir=tmp_path, progress=lines).metrics.mistakes
         found = metrics_of(tiny)
-        assert found["fault_rule"]["name"] == rule[asked["whole"]]
+        assert found["fault_rule"]["name"] == rule[whole]
         assert found["faults"]["errors"] == mistakes
-        assert not asked["whole"] or found["faults"]["model"] == mistakes
+        assert not whole or found["faults"]["model"] == mistakes
         rows = list(csv.DictReader(tiny.folder.mistakes.read_text(encoding="utf-8").splitlines()))
-        assert {row["fault_rule"] for row in rows} == {rule[asked["whole"]]}
-        assert ("people" in rows[0]) == asked["whole"]
+        assert {row["fault_rule"] for row in rows} == {rule[whole]}
+        assert ("people" in rows[0]) == whole
         assert seefar.verify(tiny.folder) == []
-    assert [line for line in lines.found if "cifar10_mturk.json" in line] == [lines.found[0], lines.found[-1]]
-
-
-def test_a_process_tries_to_download_reference_data_once(
-    tiny: Run, few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries: list[bool] = []
-
-    def load(*_: object, fetch: bool, **__: object) -> Reference:
-        tries.append(fetch)
-        raise DataError("there is no connection")
-
-    monkeypatch.setattr("seefar.artifacts.load_reference", load)
-    monkeypatch.setattr("seefar.artifacts.has_reference", lambda split: True)
-    for _ in range(3):
-        seefar.evaluate_run(tiny, few, data_dir=tmp_path, progress=SILENT)
     assert tries == [True, False, False]
+    assert [line for line in lines.found if "cifar10_mturk.json" in line] == [lines.found[0], lines.found[-1]]
 
 
 @pytest.mark.parametrize(
