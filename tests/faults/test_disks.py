@@ -95,24 +95,18 @@ def test_with_too_few_open_files_weights_are_not_called_damaged(finished: Path) 
             os.close(number)
 
 
-@pytest.fixture
-def read_only(disk: Path) -> Iterator[Callable[[], None]]:
-    """Makes the disk read-only for all, also for root, whom permissions do not bind."""
-    yield lambda: mount("-o", "remount,ro", str(disk))
-    mount("-o", "remount,rw", str(disk))
-
-
 @pytest.mark.slow
 def test_on_a_read_only_disk_a_training_is_refused_and_a_finished_run_is_shown(
-    few: Data, disk: Path, read_only: Callable[[], None], finished: Path
+    few: Data, disk: Path, finished: Path
 ) -> None:
+    """Read-only also for root, whom permissions do not bind."""
     run = RunFolder(disk / "tiny")
     with pytest.raises(Interrupted):
         seefar.train(
             TINY, few, run.path, precision="float32", progress=At(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
         )
     before = {path: path.read_bytes() for path in run.path.rglob("*")}
-    read_only()
+    mount("-o", "remount,ro", str(disk))
     with pytest.raises(RunError, match="tiny"):
         run_tiny(few, run.path)
     assert {path: path.read_bytes() for path in run.path.rglob("*")} == before
@@ -120,7 +114,7 @@ def test_on_a_read_only_disk_a_training_is_refused_and_a_finished_run_is_shown(
     run_tiny(few, run.path)
     assert content(run.path) == content(finished)
     run.maps.unlink()
-    read_only()
+    mount("-o", "remount,ro", str(disk))
     assert len(run_tiny(few, run.path).shown) == 2
     assert not run.maps.exists()
 

@@ -107,11 +107,6 @@ class Output:
     debug: Switch = False
     """Print errors with their traceback."""
 
-    @property
-    def progress(self) -> Progress | None:
-        """The progress display; None chooses one that fits the terminal or notebook."""
-        return SILENT if self.quiet else None
-
 
 @dataclass(frozen=True)
 class JsonOutput(Output):
@@ -279,7 +274,7 @@ class FetchData:
         from seefar.data.official import default_folder
 
         if self.name == "reference":
-            print_reference(self.data_dir, self.output.progress)
+            print_reference(self.data_dir, begin(self.output))
             return
         source = str(self.data_dir or default_folder()) if self.name in BUILT_IN else self.name
         source = "generated" if self.name == "shapes" else source
@@ -294,4 +289,4 @@ def begin(output: Output) -> Progress | None:
 
     keep_freed_memory()
     gc.freeze()  # else Python searches all that is imported for garbage, which takes as long as drawing two figures
-    return output.progress if is_main() else SILENT
+    return SILENT if output.quiet or not is_main() else None

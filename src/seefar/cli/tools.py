@@ -17,7 +17,7 @@ import tyro
 
 import seefar
 from seefar.choices import Choices, MapChoices
-from seefar.cli.commands import DataDir, Device, FitName, JsonOutput, OfRun, Output, RunName, Switch
+from seefar.cli.commands import DataDir, Device, FitName, JsonOutput, OfRun, Output, RunName, Switch, begin
 from seefar.cli.printing import print_comparison, print_prediction, print_result, print_triage
 from seefar.errors import ChoiceError, counted, load_extra
 
@@ -54,7 +54,7 @@ class Predict:
         if maps is not None and (maps.layer, maps.cells) == (settings.layer, settings.cells):
             grid = maps.grid  # as measured on the mistakes
         explainer = Explainer(seefar.adapt(run.model), replace(settings, grid=grid))
-        with showing(self.output.progress) as shown:
+        with showing(begin(self.output)) as shown:
             read = read_pictures(self.pictures, run.image_size, run.recipe.fit, progress=shown)
             explained = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
             pairs = list(zip(explained, _figure_paths(folder, read.names), strict=True))
@@ -124,7 +124,7 @@ class Audit:
             fit=self.fit,
             model_name=self.model or "",
             data_dir=self.data_dir,
-            progress=self.output.progress,
+            progress=begin(self.output),
             evaluated=self.output.evaluated,
             command=["seefar", *words],
             **asdict(self.choices),
@@ -199,9 +199,7 @@ class Compare:
             parse_condition(self.fail_if)
         if self.figure is not None:
             check_figure(self.figure)
-        comparison = seefar.compare_runs(
-            self.runs, data=self.data, data_dir=self.data_dir, progress=self.output.progress
-        )
+        comparison = seefar.compare_runs(self.runs, data=self.data, data_dir=self.data_dir, progress=begin(self.output))
         if self.figure is not None:
             save_figure(seefar.plot_comparison(comparison), self.figure)
         if self.output.json:
@@ -235,7 +233,7 @@ class Triage:
         from seefar.evaluation.predictions import read_predictions
         from seefar.evaluation.verdict import accuracy_views
 
-        progress = self.output.progress
+        progress = begin(self.output)
         logits, _ = read_predictions(self.file, CLASSES, TEST_IMAGES)  # before 170 MB are downloaded
         predicted = logits.argmax(1)
         data = seefar.load_data("cifar10", self.data_dir, progress=progress)
