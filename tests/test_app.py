@@ -27,13 +27,10 @@ from report_content import make_content
 
 import seefar
 from seefar.app import LARGEST_UPLOAD, Live, listen, make_live, make_server
-from seefar.choices import MapChoices
 from seefar.cli.main import main
 from seefar.data import Data
 from seefar.errors import ChoiceError
-from seefar.explanation.explain import Explainer, normalise_map_settings
 from seefar.maps.formulas import class_maps
-from seefar.model.adapt import adapt
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
 from seefar.pipeline import report_content
@@ -47,9 +44,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 @pytest.fixture(scope="module")
 def live() -> Live:
-    net = adapt(ResNet18(10, 4).eval())
-    settings = replace(normalise_map_settings(net, 32), batch=1)
-    return Live(render_report(make_content(4), live=True), Explainer(net, settings), CLASSES, (32, 32))
+    return make_live(ResNet18(10, 4).eval(), make_content(4, CLASSES, explanation=None))
 
 
 class Visitor(requests.Session):
@@ -121,10 +116,9 @@ def test_a_prediction_is_the_networks_and_its_map_is_against_the_label(visitor: 
 
 def test_maps_are_those_of_the_page(live: Live) -> None:
     """Not of the default method, where the page was made with another one."""
-    settings = replace(
-        normalise_map_settings(live.explainer.classifier, 32, MapChoices("gradcam++", "layer3")), batch=1
-    )
-    other = replace(live, explainer=Explainer(live.explainer.classifier, settings))
+    content = make_content(4, CLASSES)
+    explanation = replace(content.explanation, method="gradcam++", layer="layer3")
+    other = make_live(live.explainer.classifier, replace(content, explanation=explanation))
     answer = other.predict(IMAGE.tobytes(), None)
     wanted = seefar.gradcam_plus_plus(live.explainer.classifier, IMAGE[None], answer["predicted"], "layer3")
     np.testing.assert_allclose(numbers(answer["maps"], "<f4").reshape(2, 8, 8)[:1], wanted, atol=1e-4)
@@ -256,14 +250,6 @@ def test_an_invalid_or_taken_port_is_refused(capsys: pytest.CaptureFixture[str])
     assert str(port) in capsys.readouterr().err
     with pytest.raises(ChoiceError, match="no-such-name"):
         listen("no-such-name.invalid", 0)
-
-
-def test_without_its_packages_the_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    assert main(["app", "no such run"]) == 2  # before the run is looked for
-    assert "pip install '.[app]'" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_page_of_a_run_is_made_from_what_it_has(tiny: Run, few: Data) -> None:

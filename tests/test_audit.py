@@ -81,22 +81,6 @@ def test_predicted_classes_alone_make_a_run_folder(photos: Path, capsys: pytest.
     assert (pair["repaired"], pair["broken"]) == ([2, 9], [])
 
 
-def test_counts_and_rates_are_those_of_scikit_learn(photos: Path) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    test = seefar.load_data("photos", image_size=32, to_judge=True, progress=seefar.SILENT).test
-    scores = np.random.default_rng(1).normal(size=(12, 3)) + 2 * np.eye(3)[test.labels]
-    shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    predicted = scores.argmax(1)
-    lines = [[file, *map(str, row)] for file, row in zip(test.files or (), shares.tolist(), strict=True)]
-    text = [["file", *test.classes], *lines[::-1]]
-    Path("p.csv").write_text("\n".join(",".join(line) for line in text) + "\n")
-    found = audit("photos", "p.csv").evaluation.metrics
-    assert np.array_equal(found.confusion, metrics.confusion_matrix(test.labels, predicted))
-    recalls = metrics.recall_score(test.labels, predicted, average=None)
-    np.testing.assert_allclose([one.recall for one in found.classes], recalls)
-    assert found.loss == pytest.approx(metrics.log_loss(test.labels, shares), rel=1e-5)
-
-
 @pytest.mark.slow
 def test_a_model_of_a_file_is_explained_and_its_code_is_not_loaded_again(
     photos: Path, capsys: pytest.CaptureFixture[str]

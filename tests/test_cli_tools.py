@@ -172,17 +172,22 @@ def test_the_card_claims_the_accuracy_of_these_weights_only(
 
 
 @pytest.mark.parametrize(
-    ("words", "named"), [(("--onnx",), "[onnx]"), (("--to", "file/deep"), "file"), (("--to", "./run"), "run")]
+    ("words", "named"),
+    [
+        (("export", "./run", "--onnx"), "[onnx]"),
+        (("export", "./run", "--to", "file/deep"), "file"),
+        (("app", "no such run"), "[app]"),  # before the run is missed
+    ],
 )
-def test_unexportable_models_are_refused_before_writing(
+def test_missing_packages_and_folders_are_named_before_anything_is_written(
     run: Run, in_folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], named: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "onnx", None)
+    for package in ("onnx", "uvicorn"):
+        monkeypatch.setitem(sys.modules, package, None)
     Path("file").write_text("")
-    assert main(["export", "./run", *words]) == 2
+    assert main([*words]) == 2
     assert named in capsys.readouterr().err
     assert not Path("exported").exists()
-    assert not (run.folder.path / "README.md").exists()
 
 
 # ---- triage ----

@@ -6,13 +6,13 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 
 import seefar
+from seefar.cli.launch import run_ranks
 from seefar.cli.main import main
 from seefar.data.shapes import load_shapes
 from seefar.errors import ChoiceError
@@ -30,46 +31,28 @@ from seefar.training.loop import build_batches, build_model
 from seefar.training.recipe import recipe
 
 BEGIN = """
-import json, sys, pathlib
-import numpy as np, torch
+import json, os, pathlib
+import torch
 import seefar
 from seefar.data.shapes import load_shapes
-from seefar.progress import SILENT
 from seefar.training import distributed
+def tell(found): pathlib.Path(f"rank {os.environ['RANK']}").write_text(json.dumps(found))
+with distributed.joined():
 """
+Group = Callable[..., list[Any]]
 
 
-def group(size: int, script: str, folder: Path, codes: tuple[int, ...] = (0,), timeout: float = 120) -> list[Any]:
-    """What a script puts into `found` in each process of a group that comes to its end, without a launcher."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    lines = "\n".join("    " + line for line in script.strip().splitlines())
-    path = folder / "script.py"
-    path.write_text(f"{BEGIN}\nwith distributed.joined():\n{lines}\nprint(json.dumps(found))\n")
-    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    begun = [
-        subprocess.Popen(
-            [sys.executable, str(path)],
-            cwd=folder,
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-    found = []
-    try:
-        for process in begun:
-            output, errors = process.communicate(timeout=timeout)
-            assert process.returncode in codes, errors
-            assert "Warning" not in errors
-            found += [json.loads(line) for line in output.splitlines()]
-    finally:
-        for process in begun:
-            process.kill()
-    return found
+@pytest.fixture
+def group(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Group:
+    """Runs a script in each process of a group; returns what each of them has told last."""
+
+    def run(size: int, script: str, code: int = 0) -> list[Any]:
+        monkeypatch.setattr("seefar.cli.launch.RANK", BEGIN + indent(script, "    "))
+        assert run_ranks(size, []) == (size * [code], False)
+        assert "Warning" not in capfd.readouterr().err
+        return [json.loads((in_folder / f"rank {rank}").read_text()) for rank in range(size)]
+
+    return run
 
 
 def command(*words: str, folder: Path, begin: tuple[str, ...] = ("-m", "seefar")) -> subprocess.Popen[str]:
@@ -125,7 +108,7 @@ def has_a_row(log: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_processes_share_agree_and_train_and_only_the_first_writes(tmp_path: Path) -> None:
+def test_processes_share_agree_and_train_and_only_the_first_writes(group: Group) -> None:
     """33 images: the last batch of each epoch has one, so that all processes but one have none."""
     script = """
 found = dict(sum=distributed.all_reduce(torch.tensor([distributed._group.rank, 1.0])).tolist())
@@ -133,23 +116,24 @@ found["any"] = distributed.any_rank(distributed._group.rank == 2, False)
 found["bytes"] = distributed.broadcast(b"0" if distributed.is_main() else b"other").decode()
 plan = seefar.recipe("demo", width=2, epochs=2, batch_size=16, held_out=7)
 folder = pathlib.Path("run") if distributed.is_main() else pathlib.Path("another")
-print(json.dumps(found))
-run = seefar.run(plan, load_shapes(40, 20), folder, progress=SILENT)
+tell(found)
+run = seefar.run(plan, load_shapes(40, 20), folder, progress=seefar.SILENT)
 found["history"] = [[row.step, row.epoch_accuracy, row.held_out_accuracy] for row in run.run.history]
+tell(found)
 """
-    found = group(3, script, tmp_path)
-    (history,) = [one.pop("history") for one in found if "history" in one]
-    assert found == 4 * [{"sum": [3, 3], "any": [True, False], "bytes": "0"}]
+    found = group(3, script)
+    history = found[0].pop("history")
+    assert found == 3 * [{"sum": [3, 3], "any": [True, False], "bytes": "0"}]
     assert [step for step, *_ in history] == [3, 6]
     for _, accuracy, held_out in history:
         assert 33 * accuracy == pytest.approx(round(33 * accuracy))
         assert 7 * held_out == pytest.approx(round(7 * held_out))
-    assert seefar.verify(tmp_path / "run") == []
-    assert not (tmp_path / "another").exists()
+    assert seefar.verify(Path("run")) == []
+    assert not Path("another").exists()
 
 
 @pytest.mark.slow
-def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:
+def test_a_process_that_fails_ends_the_others(group: Group) -> None:
     """One that waits for the others, for however long it may take."""
     script = """
 try:
@@ -157,15 +141,14 @@ try:
         raise seefar.DataError("nothing there")
     distributed.barrier()
 except seefar.SeefarError as error:
-    print(json.dumps([type(error).__name__, str(error)]))
+    tell(type(error).__name__)
     raise SystemExit(2)
 """
-    found = dict(group(2, script, tmp_path, codes=(2,)))
-    assert set(found) == {"ProcessError", "DataError"}
+    assert group(2, script, code=2) == ["ProcessError", "DataError"]
 
 
 @pytest.mark.slow
-def test_gradients_are_those_of_one_process_over_the_same_parts(tmp_path: Path) -> None:
+def test_gradients_are_those_of_one_process_over_the_same_parts(group: Group) -> None:
     """Also of a last batch of 7 images, whose parts are not equal: each image counts alike."""
     size = 3
     script = """
@@ -182,8 +165,9 @@ for number in (0, 1):
     logits = classify(model.normalize(batch.images[rows]).double())
     (weight * F.cross_entropy(logits, batch.labels[rows])).backward()
     found.append([parameter.grad.flatten().tolist() for parameter in model.parameters()])
+tell(found)
 """
-    found = group(size, script, tmp_path)
+    found = group(size, script)
     plan, data = recipe("demo", width=2, batch_size=16), load_shapes(23, 10)
     for number, length in enumerate((16, 7)):
         model, batch = build_model(plan, data).train().double(), build_batches(plan, data)[0, number]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ from matplotlib.figure import Figure
 from seefar.choices import Choices
 from seefar.data.images import Data, Split
 from seefar.data.reference import Reference, has_reference, load_reference
-from seefar.errors import ChoiceError, DataError, RunError
+from seefar.errors import DataError, RunError
 from seefar.evaluation.audit import Audit
 from seefar.evaluation.evaluate import Evaluation, MistakeAnalysis, analyse_mistakes, evaluate
 from seefar.evaluation.metrics import Calibration, fit_temperature, measure_calibration
@@ -50,14 +49,13 @@ class Job:
 
     run: Run | Audit
     data: Data  # that of the run, or another one of the same classes and image size
-    chosen: Choices | None  # None: as the files in the folder were made
+    choices: Choices  # which mistakes are shown, and how they are explained
     data_dir: str | Path | None  # where the reference data are kept
     progress: Progress
     others: OtherRuns | None = None  # with other seeds; None: those in the folder, if any
     beside: Beside | None = None  # another run that the page compares with
-    explains_all: bool = False  # whether all mistakes are explained now, or only those shown
+    to_explain: list[Mistake] = field(default_factory=list, init=False)  # besides those that are shown
     store: Store = field(init=False)  # set when the folder is opened
-    unread: str = field(default="", init=False)  # why the reference data cannot be read
     _analyses: dict[tuple[Neighbours | None, OtherRuns | None], tuple[MistakeAnalysis, Leaks | None]] = field(
         default_factory=dict, init=False
     )
@@ -80,7 +78,7 @@ class Job:
             return None if self.others is None else _hash([self.others.names, self.others.predicted.tolist()])
         assert name == "reference"
         if self.reference is None:
-            return "unread" if self.unread else None
+            return "unread" if has_reference(self.data.test) else None
         return self.reference.labels_sha256  # the files are checked by their checksums
 
     @property
@@ -100,19 +98,6 @@ class Job:
         return "bfloat16" if getattr(network, "in_bfloat16", False) else None
 
     @cached_property
-    def choices(self) -> Choices:
-        """Which mistakes are shown, and how they are explained."""
-        if self.chosen is not None:
-            return self.chosen
-        maps, shown = self.store.settings_of(MAPS), self.store.settings_of(MISTAKES_FIGURE)
-        with suppress(ChoiceError, TypeError):  # an untrusted manifest
-            choices = Choices(*(maps or _settings_list(Choices())), *(shown or _shown_settings(Choices())))
-            if self.run.model is not None:
-                normalise_map_settings(self.run.model, self.run.image_size, choices)
-            return choices
-        return Choices()
-
-    @cached_property
     def map_settings(self) -> MapSettings:
         """How mistakes are explained, normalised."""
         return normalise_map_settings(self.model, self.run.image_size, self.choices)
@@ -126,7 +111,7 @@ class Job:
             return load_reference(self.data_dir, fetch=self.data_dir not in _INCOMPLETE, progress=self.progress)
         except DataError as error:
             _INCOMPLETE.add(self.data_dir)
-            self.unread = str(error)
+            self.progress.line(f"the causes are from evidence, not from human labels: {error}")
             return None
 
     @property
@@ -147,16 +132,13 @@ class Job:
     def _analyse(self) -> tuple[MistakeAnalysis, Leaks | None]:
         neighbours, seeds = known = self.store.peek(NEIGHBOURS), self.store.peek(SEEDS)
         if known not in self._analyses:
-            reference = self.reference
-            if self.unread and not self._analyses:
-                self.progress.line(f"the causes are from evidence, not from human labels: {self.unread}")
             predictions, test, train = self.evaluation.predictions, self.data.test, self.data.train
             leaks = None
             if neighbours is not None:
                 leaks = find_leaks(test, train, predictions.predicted, duplicates=neighbours.duplicates)
             copies = {copy.index: int(train.labels[copy.training]) for copy in leaks.other_label} if leaks else {}
             others = () if seeds is None else tuple(seeds.predicted)
-            analysis = analyse_mistakes(predictions, test, reference, copies=copies, others=others)
+            analysis = analyse_mistakes(predictions, test, self.reference, copies=copies, others=others)
             self._analyses[known] = analysis, leaks
         return self._analyses[known]
 
@@ -170,11 +152,6 @@ class Job:
         """The mistakes in the figures, in their order."""
         c = self.choices
         return find_mistakes(self.evaluation.predictions, c.order, true=c.true, predicted=c.predicted)[: c.top]
-
-    @property
-    def to_explain(self) -> list[Mistake]:
-        """The mistakes that must be explained now."""
-        return self.evaluation.mistakes if self.explains_all else self.shown
 
     def result(self) -> Result:
         """What is known now."""
@@ -253,16 +230,13 @@ def _explain(job: Job) -> Iterator[Explanation] | None:
     """The mistakes that are shown first, then the others; those that are explained already are kept."""
     if not job.run.has_model:
         return None
-    settings, known = job.map_settings, job.store.peek(MAPS)
-    if known is not None and _settings_list(known) != _settings_list(settings):
-        known = None
     return explain_in_parts(
         job.model,
         job.data.test,
         job.evaluation.predictions,
         [*job.shown, *job.to_explain],
-        settings=settings,
-        known=known,
+        settings=job.map_settings,
+        known=job.store.peek(MAPS) if job.store.fresh(MAPS) else None,
         progress=job.progress,
     )
 
@@ -271,7 +245,7 @@ def _all_explained(job: Job, explanation: Explanation) -> bool:
     explained = {mistake.index for mistake in explanation.mistakes}
     complete = len(explained) == len(job.evaluation.mistakes)
     tried = len(explanation.damaged) > 0 or not complete or not explained
-    return tried and explained >= {mistake.index for mistake in job.to_explain}
+    return tried and explained >= {mistake.index for mistake in (*job.shown, *job.to_explain)}
 
 
 def _table(job: Job) -> str:
@@ -330,7 +304,7 @@ def _figure_of_maps(name: str, plot: Callable[[Explanation, Split], Figure]) -> 
         maps = job.store.peek(MAPS)
         return plot(maps.of(job.shown), job.data.test) if maps is not None and job.shown else None
 
-    return _figure(name, compute, (MAPS, PREDICTIONS, "test"), settings=lambda job: _shown_settings(job.choices))
+    return _figure(name, compute, (MAPS, PREDICTIONS, "test"), settings=_shown_settings)
 
 
 def _neighbours(job: Job) -> Neighbours | None:
@@ -346,12 +320,12 @@ def _neighbours(job: Job) -> Neighbours | None:
     return find_neighbours(predictions, training, job.data)
 
 
-def _settings_list(settings: MapSettings | Choices | Explanation) -> list[Any]:
-    return [settings.method, settings.layer, settings.cells, settings.hide]
+def _map_settings(job: Job) -> list[Any]:
+    return [job.map_settings.method, job.map_settings.layer, job.map_settings.cells, job.map_settings.hide]
 
 
-def _shown_settings(choices: Choices) -> list[Any]:
-    return [choices.top, choices.order, choices.true, choices.predicted]
+def _shown_settings(job: Job) -> list[Any]:
+    return [job.choices.top, job.choices.order, job.choices.true, job.choices.predicted]
 
 
 def _save_text(text: str, path: Path) -> None:
@@ -383,7 +357,7 @@ MAPS = Artifact(
     save=Explanation.save,
     load=Explanation.load,
     of=(PREDICTIONS, "weights", "test"),
-    settings=lambda job: _settings_list(job.map_settings),
+    settings=_map_settings,
     enough=_all_explained,
 )
 NEIGHBOURS = Artifact(
@@ -433,7 +407,7 @@ MISTAKES_FIGURE = _figure(
     "mistakes",
     lambda job: plot_mistakes(job.shown, job.data.test) if job.shown else None,
     (PREDICTIONS, "test"),
-    settings=lambda job: _shown_settings(job.choices),
+    settings=_shown_settings,
 )
 MAPS_FIGURE = _figure_of_maps("maps", plot_maps)
 ASSIGNMENT_FIGURE = _figure_of_maps("assignment", plot_gradcam_grid)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from seefar.errors import ChoiceError
@@ -23,12 +21,6 @@ Explained = Literal["all", "shown"]
 
 BUILT_IN = ("cifar10", "cifar100", "fashion_mnist", "shapes")
 """Names of data sets; all have images of 32x32 pixels."""
-
-
-def one_spelling(data: str) -> str:
-    """`pics` for `pics/` and `./pics`, which are the same folder; one named like a built-in data set keeps its dot."""
-    plain = str(Path(data)) if os.path.basename(data) != data else data
-    return os.path.join(os.curdir, plain) if plain != data and plain in BUILT_IN else plain
 
 
 @dataclass(frozen=True)

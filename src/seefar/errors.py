@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from importlib import import_module
 
 
@@ -51,27 +50,18 @@ def load_extra(extra: str, *packages: str) -> None:
 
 def not_read(path: object, error: OSError) -> RunError:
     """The error of a file of a run that the system does not let this process read."""
-    step = (
-        "move that folder away and restore the file from a copy"
-        if error.errno == errno.EISDIR
-        else "let this process read it (owner, permissions, ulimit -n)"
+    return RunError(
+        f"{path} cannot be opened ({error.strerror or error}); the file itself may be fine: let this process read it "
+        "(owner, permissions, ulimit -n)."
     )
-    return RunError(f"{path} cannot be opened ({error.strerror or error}); the file itself may be fine: {step}.")
 
 
-def next_step(error: OSError) -> str:
-    """What to do when the system refuses to write, as the beginning of a sentence."""
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return "Let it open more files (ulimit -n)"
-    if error.errno == errno.EISDIR:
-        return "Move that folder away, since a file belongs there,"
-    if error.errno == errno.ENOENT:
-        return "Restore what was removed"
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return "Make the folder writable"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "Make room"
-    return "Make room, or make the folder writable,"
+def not_written(path: object, error: OSError) -> RunError:
+    """The error of a file or folder of a run that the system does not let this process write."""
+    return RunError(
+        f"{path} cannot be written ({error.strerror or error}); every file written before is kept. Make room, or let "
+        "this process write it (permissions, ulimit -n), and run the same command again: it resumes from there."
+    )
 
 
 def printable(text: str) -> str:

@@ -31,7 +31,7 @@ from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18, stem_stride_for
 from seefar.progress import Progress, showing
 from seefar.report.content import Beside, ReportContent
-from seefar.runs.files import check_place, read_table
+from seefar.runs.files import read_table
 from seefar.runs.folder import RunFolder, find_run, verify
 from seefar.runs.store import opened
 from seefar.training.distributed import world_size
@@ -144,8 +144,10 @@ def evaluate_run(
         >>> evaluate_run(run, data, progress=quiet).metrics.n, run.folder.metrics.exists()
         (8, True)
     """
-    with _opened_job(run, data, data_dir=data_dir, progress=progress, command=command) as job:
-        job.store.ensure(*table.EVALUATED, table.MISTAKES_FIGURE)
+    with _opened_job(run, data, Choices(), data_dir=data_dir, progress=progress, command=command) as job:
+        job.store.ensure(*table.EVALUATED)
+        if not job.store.present(table.MISTAKES_FIGURE):  # else it shows the mistakes that were chosen
+            job.store.ensure(table.MISTAKES_FIGURE)
         return job.evaluation
 
 
@@ -187,10 +189,11 @@ def explain_run(
         if table.PAGE.name in job.store.written and job.store.root == run.folder.path:
             job.progress.line(f"{run.folder.report} has all mistakes; later results are added to it")
         job.store.ensure(*table.EXPLAINED)  # those that are shown come first
-        job.explains_all = chosen.explain == "all"
-        job.store.ensure(*table.EXPLAINED)
-        if chosen.neighbours and job.explains_all and job.evaluation.mistakes:
-            job.store.ensure(table.NEIGHBOURS, *table.EVALUATED, table.PAGE)
+        if chosen.explain == "all":
+            job.to_explain = job.evaluation.mistakes
+            job.store.ensure(*table.EXPLAINED)
+            if chosen.neighbours and job.evaluation.mistakes:
+                job.store.ensure(table.NEIGHBOURS, *table.EVALUATED, table.PAGE)
         return job.result()
 
 
@@ -215,7 +218,7 @@ def report_run(
         >>> report_run(run, data, progress=quiet).name
         'report.html'
     """
-    with _opened_job(run, data, data_dir=data_dir, progress=progress, command=command) as job:
+    with _opened_job(run, data, Choices(), data_dir=data_dir, progress=progress, command=command) as job:
         if beside is not None:
             other = find_run(beside)
             predicted = predicted_classes(other, data.test, progress=job.progress)
@@ -228,7 +231,7 @@ def report_run(
 
 
 def report_content(
-    run: Run,
+    run: Run | Audit,
     data: Data,
     *,
     data_dir: str | Path | None = None,
@@ -236,7 +239,7 @@ def report_content(
     command: Sequence[str] = ("seefar.report_content",),
 ) -> ReportContent:
     """What the report of a run shows; the run is evaluated first, the report is not written. See `evaluate_run`."""
-    with _opened_job(run, data, data_dir=data_dir, progress=progress, command=command) as job:
+    with _opened_job(run, data, Choices(), data_dir=data_dir, progress=progress, command=command) as job:
         job.store.ensure(*table.EVALUATED)
         return page_content(job)
 
@@ -245,7 +248,7 @@ def report_content(
 def _opened_job(
     run: Run | Audit,
     data: Data,
-    choices: Choices | None = None,
+    choices: Choices,
     others: OtherRuns | None = None,
     *,
     data_dir: str | Path | None,
@@ -260,9 +263,7 @@ def _opened_job(
             f"{run.folder} was trained on images of {run.image_size} pixels, but {data.name} has {data.image_size}: "
             "load the data with the size of the run."
         )
-    if not run.folder.path.exists():  # a new audit
-        check_place(run.folder.path)
-        run.folder.path.mkdir(parents=True)
+    run.folder.path.mkdir(parents=True, exist_ok=True)  # that of a new audit
     with showing(progress) as shown:
         job = Job(run, data, choices, data_dir, shown, others)
         with opened(run.folder.path, job.fact, job, table.ARTIFACTS, command, shown) as job.store:
@@ -377,13 +378,10 @@ def compare_runs(
         if path in sources:
             raise RunError(f"{source} is named twice: name each run once.")
         sources[path] = source
-    folders = [source for source in sources.values() if isinstance(source, RunFolder)]
-    origins = [  # each must be a run, before data is downloaded
-        load_audit(folder, with_model=False).source if folder.audit.exists() else read_recipe(folder)
-        for folder in folders
-    ]
-    if origins:
-        test = data_of(origins[0], data, data_dir, progress).test
+    first = next((source for source in sources.values() if isinstance(source, RunFolder)), None)
+    if first is not None:
+        origin = load_audit(first, with_model=False).source if first.audit.exists() else read_recipe(first)
+        test = data_of(origin, data, data_dir, progress).test
     elif data is not None:
         test = load_data(data, data_dir, PREDICTED_SIZE, to_judge=True, progress=progress).test
     else:

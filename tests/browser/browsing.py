@@ -15,6 +15,45 @@ if CHROMIUM is None:
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_core_python.base", reason="axe-core-python is not installed")
 
+TILES = "#tiles > li"
+READY = "html[data-ready]"
+
+
+class Opened:
+    """A page of the report, with what it complained of and what it asked the network for."""
+
+    def __init__(self, browser: Any, address: str, **context: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **context})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda one: one.type == "error" and self.complaints.append(one.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.complaints.append("a dialog") or dialog.dismiss())
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(address)
+        if context.get("java_script_enabled", True):
+            self.page.wait_for_selector(READY, state="attached")
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.page.wait_for_selector(READY, state="attached")
+
+    def close_card(self) -> None:
+        """Close the card. Its step of the history is undone a moment later."""
+        self.page.keyboard.press("Escape")
+        becomes(self.page, "document.getElementById('card').open || Boolean(history.state?.card)", False)
+
+    def shown(self) -> list[int]:
+        return self.page.eval_on_selector_all(TILES, "tiles => tiles.map(tile => tile.mistake.index)")
+
+    def end(self, *allowed: str) -> None:
+        """Close the page; it must have asked for what begins like this only, and complained of nothing."""
+        self.context.close()
+        assert [url for url in self.requests if not url.startswith((*allowed, "data:"))] == []
+        assert [text for text in self.complaints if "400 (Bad Request)" not in text] == []
+
 
 def becomes(page: Any, what: str | Callable[[], object], value: object) -> None:
     """Wait until a value of the page is this one. Playwright's own waiting needs `eval`, which the policy refuses."""

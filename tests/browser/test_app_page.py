@@ -5,24 +5,20 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
-from browsing import becomes, violations
+from browsing import Opened, becomes, violations
 from PIL import Image
 from report_content import make_content
 
-from seefar.app import Live, listen, make_server
-from seefar.explanation.explain import Explainer, normalise_map_settings
+from seefar.app import Live, listen, make_live, make_server
 from seefar.explanation.occlusion import hide
-from seefar.model.adapt import adapt
 from seefar.model.inference import log_softmax
 from seefar.model.resnet import ResNet18
 from seefar.report.content import ReportContent
-from seefar.report.page import render_report
 
 pytest.importorskip("uvicorn")
 
@@ -37,9 +33,7 @@ def content() -> ReportContent:
 
 @pytest.fixture
 def live(content: ReportContent, make_net: Callable[..., ResNet18]) -> Live:
-    net = adapt(make_net(4))
-    settings = replace(normalise_map_settings(net, 32), batch=1)
-    return Live(render_report(content, live=True), Explainer(net, settings), HOSTILE, (32, 32))
+    return make_live(make_net(4), content)
 
 
 @pytest.fixture
@@ -50,24 +44,13 @@ def page(browser: Any, live: Live) -> Iterator[Any]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    complaints: list[str] = []
-    urls: list[str] = []
-    page = browser.new_page(viewport={"width": 1200, "height": 1000})
-    page.set_default_timeout(20_000)
-    page.on("console", lambda one: one.type == "error" and complaints.append(one.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: complaints.append("a dialog") or dialog.dismiss())
-    page.on("request", lambda request: urls.append(request.url))
-    page.goto(address)
-    page.wait_for_selector("html[data-ready]", state="attached")
-    page.locator("#tiles li button").first.click()
-    yield page
-    page.close()
+    one = Opened(browser, address, viewport={"width": 1200, "height": 1000})
+    one.page.locator("#tiles li button").first.click()
+    yield one.page
+    one.end(address)
     server.should_exit = True
     thread.join()
     listening.close()
-    assert [url for url in urls if not url.startswith((address, "data:"))] == []
-    assert [text for text in complaints if "400 (Bad Request)" not in text] == []
 
 
 def settled(page: Any) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import becomes, violations
+from browsing import READY, TILES, Opened, becomes, violations
 from report_content import CLASSES, make_content
 
 from seefar.explanation.occlusion import hide
@@ -24,38 +24,6 @@ from seefar.report.page import ReportFrame, render_report
 
 pytestmark = pytest.mark.slow
 HOSTILE = ('"><script>alert(1)</script>', "</script><img src=x onerror=alert(2)>", "a=b&c#d %", "=1+1")
-TILES = "#tiles > li"
-READY = "html[data-ready]"
-
-
-class Opened:
-    """A page of the report, with what it complained of and what it asked the network for."""
-
-    def __init__(self, browser: Any, file: Path, hash_: str = "", **context: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **context})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda one: one.type == "error" and self.complaints.append(one.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.complaints.append("a dialog") or dialog.dismiss())
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(file.as_uri() + hash_)
-        if context.get("java_script_enabled", True):
-            self.page.wait_for_selector(READY, state="attached")
-
-    def reload(self) -> None:
-        self.page.reload()
-        self.page.wait_for_selector(READY, state="attached")
-
-    def close_card(self) -> None:
-        """Close the card. Its step of the history is undone a moment later."""
-        self.page.keyboard.press("Escape")
-        becomes(self.page, "document.getElementById('card').open || Boolean(history.state?.card)", False)
-
-    def shown(self) -> list[int]:
-        return self.page.eval_on_selector_all(TILES, "tiles => tiles.map(tile => tile.mistake.index)")
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +52,12 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         if isinstance(page, ReportContent):
             (tmp_path / "report.html").write_text(render_report(page), encoding="utf-8")
             page = tmp_path / "report.html"
-        pages.append(Opened(browser, page, hash_, **context))
+        pages.append(Opened(browser, page.as_uri() + hash_, **context))
         return pages[-1]
 
     yield show
     for one in pages:
-        one.context.close()
-        assert one.complaints == []
-        assert [url for url in one.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+        one.end("file:", "blob:")
 
 
 @pytest.fixture

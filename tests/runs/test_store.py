@@ -312,7 +312,6 @@ STRANGE = {
     "empty": "",
     "an entry that is a text": '{"files": {"raw.txt": "abc"}}',
     "an entry with half of its fields": '{"files": {"raw.txt": {"bytes": 11, "sha256": "", "from": {}}}}',
-    "sessions of an older form": '{"files": {}, "training": ["cpu"]}',
     "nested without end": "[" * 200_000,
     "a name that is no path": '{"files": {"a\\u0000b": {"bytes": 1, "sha256": ""}, "\\ud800": {"bytes": 1}}}',
     "a name outside": '{"files": {"../../../etc/hostname": {"bytes": 1}, "/etc/hostname": {}, "": {}}}',

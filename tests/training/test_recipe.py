@@ -61,14 +61,6 @@ def test_numpys_numbers_become_plain_ones() -> None:
     assert [type(part) for part in (found.epochs, found.learning_rate, found.warm_up)] == [int, float, float]
 
 
-def test_a_folder_is_the_same_data_however_it_is_spelled() -> None:
-    spellings = {"pics": ["pics", "pics/", "./pics", "./pics//"], "../pics": ["../pics", ".././pics/"]}
-    spellings["./shapes"] = ["./shapes", "shapes/", ".//shapes/"]  # a folder, not the built-in
-    spellings |= {name: [name] for name in ("cifar10", "shapes", "", "/pics", ".")}
-    for meant, given in spellings.items():
-        assert {recipe("demo", data=one).data for one in given} == {meant}
-
-
 def test_few_steps_get_a_proposal_that_has_enough() -> None:
     """102 pictures: 8 steps ended at chance, 280 steps at 97%."""
     assert "--epochs 200" in (few_steps_warning(102, 128, 8) or "")

@@ -6,7 +6,7 @@ A new one is a class here or in `tools.py`, and a line in `seefar.cli.main.COMMA
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +24,7 @@ from seefar.training.recipe import Recipe
 if TYPE_CHECKING:
     from seefar.data import Data
     from seefar.evaluation.audit import Audit
+    from seefar.evaluation.evaluate import Evaluation
     from seefar.training.run import Run as FinishedRun
 
 
@@ -106,11 +107,6 @@ class Output:
     debug: Switch = False
     """Print errors with their traceback."""
 
-    @property
-    def progress(self) -> Progress | None:
-        """The progress display; None chooses one that fits the terminal or notebook."""
-        return SILENT if self.quiet else None
-
 
 @dataclass(frozen=True)
 class JsonOutput(Output):
@@ -119,44 +115,13 @@ class JsonOutput(Output):
     json: Switch = False
     """Print results as JSON."""
 
+    @property
+    def evaluated(self) -> Callable[[Evaluation], None] | None:
+        """What prints an evaluation as soon as it is known; as JSON, all results are printed at the end."""
+        return None if self.json else print_evaluation
+
 
 # ---- Commands ----
-
-
-@dataclass(frozen=True)
-class Run:
-    """Train, evaluate, explain and write the report. An interrupted run resumes with the same command.
-
-    seefar run [fast|quick|seed|demo|FILE.toml|FILE.json] [flags]; the defaults below are those of the recipe.
-    """
-
-    recipe: Recipe
-    location: Location = field(default_factory=Location)
-    machine: Machine = field(default_factory=Machine)
-    launch: Launch = field(default_factory=Launch)
-    choices: Choices = field(default_factory=Choices)
-    output: JsonOutput = field(default_factory=JsonOutput)
-    seeds: int = 1
-    """Trainings, each with its own seed and run folder. A mistake that another seed does not make is luck."""
-
-    def __call__(self, words: Sequence[str]) -> None:
-        from seefar.cli.launch import launch
-        from seefar.training.distributed import joined
-
-        if launch(self.launch.processes, self.launch.max_restarts, words):
-            return
-        with joined():
-            result = seefar.run(
-                self.recipe,
-                **asdict(self.location),
-                **asdict(self.machine),
-                seeds=self.seeds,
-                progress=begin(self.output),
-                evaluated=None if self.output.json else print_evaluation,
-                command=["seefar", *words],
-                **asdict(self.choices),
-            )
-            print_result(result, self.output.json)
 
 
 @dataclass(frozen=True)
@@ -175,16 +140,38 @@ class Train:
     def __call__(self, words: Sequence[str]) -> None:
         from seefar.cli.launch import launch
         from seefar.training.distributed import joined
+
+        if not launch(self.launch.processes, self.launch.max_restarts, words):
+            with joined(), showing(begin(self.output)) as shown:
+                self.compute({**asdict(self.machine), "progress": shown, "command": ["seefar", *words]})
+
+    def compute(self, options: dict[str, Any]) -> None:
+        """What each process does."""
         from seefar.training.run import load_for
 
-        if launch(self.launch.processes, self.launch.max_restarts, words):
-            return
-        with joined(), showing(begin(self.output)) as shown:
-            data = load_for(self.recipe, self.location.data_dir, progress=shown)
-            common: dict[str, Any] = {**asdict(self.machine), "progress": shown, "command": ["seefar", *words]}
-            run = seefar.train(self.recipe, data, self.location.name, **common)
-            print(run.folder.weights)
-            print_next("evaluate", run.folder)
+        data = load_for(self.recipe, self.location.data_dir, progress=options["progress"])
+        run = seefar.train(self.recipe, data, self.location.name, **options)
+        print(run.folder.weights)
+        print_next("evaluate", run.folder)
+
+
+@dataclass(frozen=True)
+class Run(Train):
+    """Train, evaluate, explain and write the report. An interrupted run resumes with the same command.
+
+    seefar run [fast|quick|seed|demo|FILE.toml|FILE.json] [flags]; the defaults below are those of the recipe.
+    """
+
+    choices: Choices = field(default_factory=Choices)
+    output: JsonOutput = field(default_factory=JsonOutput)
+    seeds: int = 1
+    """Trainings, each with its own seed and run folder. A mistake that another seed does not make is luck."""
+
+    def compute(self, options: dict[str, Any]) -> None:
+        """What each process does."""
+        options |= {"seeds": self.seeds, "evaluated": self.output.evaluated}
+        result = seefar.run(self.recipe, **asdict(self.location), **options, **asdict(self.choices))
+        print_result(result, self.output.json)
 
 
 @dataclass(frozen=True)
@@ -194,21 +181,25 @@ class OfRun:
     run: RunName
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
     finished: Finished = field(default_factory=Finished)
+    output: Output = field(default_factory=Output)
 
     def load(
-        self, progress: Progress | None, precision: InferencePrecision | None = None
-    ) -> tuple[FinishedRun | Audit, Data]:
-        """The run or audit, and its data; with other pictures, an audit of these by the run's network."""
+        self, words: Sequence[str], precision: InferencePrecision | None = None
+    ) -> tuple[FinishedRun | Audit, Data, dict[str, Any]]:
+        """The run or audit, its data, and options; with other pictures, an audit of these by the run's network."""
         from seefar.evaluation.audit import open_finished, prepare_audit
 
         finished, pictures = self.finished, self.elsewhere.on
-        common: dict[str, Any] = {"data_dir": finished.data_dir, "progress": progress}
+        options: dict[str, Any] = {"data_dir": finished.data_dir, "progress": begin(self.output)}
         if pictures is None:
-            return open_finished(self.run, finished.data, device=finished.device, precision=precision, **common)
-        run = seefar.load_run(self.run, finished.device, precision)
-        folder = run.folder.path
-        own = self.elsewhere.name or folder.with_name(f"{folder.resolve().name}-{Path(pictures).resolve().stem}")
-        return prepare_audit(pictures, model=run, name=own, **common)
+            device = finished.device
+            run, data = open_finished(self.run, finished.data, device=device, precision=precision, **options)
+        else:
+            model = seefar.load_run(self.run, finished.device, precision)
+            folder = model.folder.path
+            own = self.elsewhere.name or folder.with_name(f"{folder.resolve().name}-{Path(pictures).resolve().stem}")
+            run, data = prepare_audit(pictures, model=model, name=own, **options)
+        return run, data, {**options, "command": ["seefar", *words]}
 
 
 @dataclass(frozen=True)
@@ -219,10 +210,8 @@ class Evaluate(OfRun):
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        progress = begin(self.output)
-        run, data = self.load(progress, self.precision)
-        where: dict[str, Any] = {"data_dir": self.finished.data_dir, "command": ["seefar", *words]}
-        print_evaluation(seefar.evaluate_run(run, data, progress=progress, **where), self.output.json)
+        run, data, options = self.load(words, self.precision)
+        print_evaluation(seefar.evaluate_run(run, data, **options), self.output.json)
         if not self.output.json:
             print_next("explain", run.folder, "" if self.precision == "float32" else f"--precision {self.precision}")
 
@@ -236,18 +225,9 @@ class Explain(OfRun):
     output: JsonOutput = field(default_factory=JsonOutput)
 
     def __call__(self, words: Sequence[str]) -> None:
-        progress = begin(self.output)
-        run, data = self.load(progress, self.precision)
-        result = seefar.explain_run(
-            run,
-            data,
-            data_dir=self.finished.data_dir,
-            progress=progress,
-            evaluated=None if self.output.json else print_evaluation,
-            command=["seefar", *words],
-            **asdict(self.choices),
-        )
-        print_result(result, self.output.json)
+        run, data, options = self.load(words, self.precision)
+        options |= {"evaluated": self.output.evaluated, **asdict(self.choices)}
+        print_result(seefar.explain_run(run, data, **options), self.output.json)
 
 
 @dataclass(frozen=True)
@@ -256,13 +236,10 @@ class Report(OfRun):
 
     beside: str | None = None
     """Another run on the same test images: the page shows what it predicts for each mistake, and why."""
-    output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
-        progress = begin(self.output)
-        run, data = self.load(progress)
-        where: dict[str, Any] = {"beside": self.beside, "data_dir": self.finished.data_dir}
-        print(seefar.report_run(run, data, **where, progress=progress, command=["seefar", *words]))
+        run, data, options = self.load(words)
+        print(seefar.report_run(run, data, beside=self.beside, **options))
 
 
 @dataclass(frozen=True)
@@ -297,7 +274,7 @@ class FetchData:
         from seefar.data.official import default_folder
 
         if self.name == "reference":
-            print_reference(self.data_dir, self.output.progress)
+            print_reference(self.data_dir, begin(self.output))
             return
         source = str(self.data_dir or default_folder()) if self.name in BUILT_IN else self.name
         source = "generated" if self.name == "shapes" else source
@@ -312,4 +289,4 @@ def begin(output: Output) -> Progress | None:
 
     keep_freed_memory()
     gc.freeze()  # else Python searches all that is imported for garbage, which takes as long as drawing two figures
-    return output.progress if is_main() else SILENT
+    return SILENT if output.quiet or not is_main() else None

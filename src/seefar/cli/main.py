@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
-from itertools import pairwise
 from textwrap import fill
 from typing import Annotated, Any, Union
 
@@ -19,21 +18,10 @@ import tyro
 
 from seefar.cli.commands import Evaluate, Explain, FetchData, Report, Run, Train, Verify
 from seefar.cli.tools import App, Audit, Compare, Export, Predict, Triage
-from seefar.errors import RecipeError, RunError, SeefarError, printable
+from seefar.errors import RunError, SeefarError, printable
 from seefar.progress import LastingOutput
 from seefar.training.recipe import RECIPES, read_recipe, recipe
 
-GROUPS = {
-    "recipe": "hyperparameters",
-    "location": "run folder and data",
-    "machine": "device and checkpoints",
-    "launch": "several processes",
-    "choices": "which mistakes, and how they are explained",
-    "maps": "maps",
-    "finished": "device and data",
-    "output": "output",
-}
-"""Groups of flags in words, by the field that holds them."""
 NARROWEST = 40
 """Columns of a terminal: below about 20 the layout of the help never ends."""
 DESCRIPTION = (
@@ -99,22 +87,20 @@ def _call(words: list[str]) -> int:
             code: int = parse(words)(words) or 0
         sys.stdout.flush()
         return code
-    except (SeefarError, OSError) as error:  # OSError: a folder that cannot be read, ...
+    except Exception as error:
         if "--debug" in words:
             raise
-        code = error.exit_code if isinstance(error, SeefarError) else 2
+        code, text = getattr(error, "exit_code", 2), str(error)
+        if not isinstance(error, SeefarError | OSError):  # no loader checks every value of an untrusted run folder
+            text = (
+                f"This command failed ({type(error).__name__}: {text[:300]}). Files that you did not make yourself "
+                "may hold values that seefar does not write: choose others. Else report the traceback of --debug."
+            )
         # Of several processes only the first reports the errors that all of them have, and that another one was lost.
         if os.environ.get("RANK", "0") == "0" or not (isinstance(error, RunError) or code in (1, 130)):
-            _print_error(error)
+            lines = map(printable, f"seefar: {text}".split("\n"))  # file names may hold escape sequences
+            print("\n".join(lines), file=sys.stderr)
         return code
-    except Exception as error:  # an untrusted run folder can hold any value, and no loader checks all of them
-        if "--debug" in words:
-            raise
-        _print_error(
-            f"This command failed ({type(error).__name__}: {str(error)[:300]}). Files that you did not make "
-            "yourself may hold values that seefar does not write: choose others. Else report the traceback of --debug."
-        )
-        return 2
     except KeyboardInterrupt:
         print("seefar: interrupted; the same command resumes from the saved state", file=sys.stderr)
         return 130
@@ -128,10 +114,6 @@ def parse(words: Sequence[str]) -> Any:
     if words[:1] in (["run"], ["train"]) and len(words) > 1 and not words[1].startswith("-"):
         word = words.pop(1)
         chosen = read_recipe(word) if word.lower().endswith((".toml", ".json")) else recipe(word)
-    elif words[:1] in (["run"], ["train"]):
-        for before, word in pairwise(words):
-            if word in RECIPES and not before.startswith("-"):
-                raise RecipeError(f"The recipe comes before the flags: seefar {words[0]} {word} ...")
     commands = tuple(
         Annotated[
             command,
@@ -155,12 +137,10 @@ def parse(words: Sequence[str]) -> Any:
 
 
 def _plain_help(text: str) -> str:
-    """The help: prose wrapped to the terminal, no uninformative defaults, groups with readable names."""
-    text = text.replace("usage: seefar run [-h]", f"usage: seefar run [{'|'.join(RECIPES)}] [-h]")
-    text = text.replace("usage: seefar train [-h]", f"usage: seefar train [{'|'.join(RECIPES)}] [-h]")
+    """The help: prose wrapped to the terminal, no uninformative defaults, a blank line before each group."""
+    text = re.sub(r"usage: seefar (run|train) ", rf"usage: seefar \1 [{'|'.join(RECIPES)}] ", text)
     text = re.sub(r"\(default:\s*(None|False)?\)", lambda match: "\n" * match[0].count("\n"), text)
     text = re.sub(r"^ +\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^ (\w+) options *$", lambda match: f" {GROUPS.get(match[1], match[1])}", text, flags=re.MULTILINE)
     text = re.sub(r"\n( [a-z].*\n -----)", r"\n\n\1", text)
     width = shutil.get_terminal_size().columns
     # Lines of a group are laid out already, and indented.
@@ -181,8 +161,3 @@ def _make_printing_safe() -> None:
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     """One line, without the source location that Python adds; file names in it may hold escape sequences."""
     print(printable(f"seefar: {message}"), file=sys.stderr)
-
-
-def _print_error(error: BaseException | str) -> None:
-    """Print an error to standard error; file names in it may hold escape sequences."""
-    print("\n".join(printable(line) for line in f"seefar: {error}".split("\n")), file=sys.stderr)

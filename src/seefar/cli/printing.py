@@ -64,13 +64,9 @@ def print_result(result: Result, as_json: bool) -> None:
         )
     mistakes = counted(result.evaluation.metrics.mistakes, "mistake")
     print(f"Figures show {len(result.shown)} of {mistakes}. Files in {folder}:")
-    figures = (
-        folder.figure(name)
-        for name in ("history", "mistakes", "assignment", "maps", "faults", "confusion", "reliability")
-    )
-    for path in (folder.report, *figures, folder.mistakes, folder.explanation, folder.metrics, folder.manifest):
-        if path.exists():
-            print(f"  {path}")
+    for names in ("report.html", "figures/*.png", "mistakes.csv", "explanation.json", "metrics.json", "manifest.json"):
+        for path in sorted(folder.path.glob(names)):
+            print(f"  {printable(str(path))}")  # a figure of a stranger can have any name
     if explanation is None or not result.run.loads_model:
         return
     precision = "--precision bfloat16" if getattr(result.run.model, "in_bfloat16", False) else ""

@@ -17,8 +17,8 @@ import tyro
 
 import seefar
 from seefar.choices import Choices, MapChoices
-from seefar.cli.commands import DataDir, Device, Finished, FitName, JsonOutput, Output, RunName, Switch
-from seefar.cli.printing import print_comparison, print_evaluation, print_prediction, print_result, print_triage
+from seefar.cli.commands import DataDir, Device, FitName, JsonOutput, OfRun, Output, RunName, Switch, begin
+from seefar.cli.printing import print_comparison, print_prediction, print_result, print_triage
 from seefar.errors import ChoiceError, counted, load_extra
 
 TEST_IMAGES = 10_000  # of CIFAR-10
@@ -54,20 +54,18 @@ class Predict:
         if maps is not None and (maps.layer, maps.cells) == (settings.layer, settings.cells):
             grid = maps.grid  # as measured on the mistakes
         explainer = Explainer(seefar.adapt(run.model), replace(settings, grid=grid))
-        with showing(self.output.progress) as shown:
+        with showing(begin(self.output)) as shown:
             read = read_pictures(self.pictures, run.image_size, run.recipe.fit, progress=shown)
             explained = explain_pictures(explainer, read.names, read.pictures, run.classes, shown)
-            figures = _figure_paths(folder, read.names)
-            for number, (picture, figure) in enumerate(zip(explained, figures, strict=True)):
+            pairs = list(zip(explained, _figure_paths(folder, read.names), strict=True))
+            for number, (picture, figure) in enumerate(pairs, start=1):
                 save_figure(seefar.plot_picture(picture), figure)
-                shown.update("drawing pictures", number + 1, len(explained))
+                shown.update("drawing pictures", number, len(pairs))
         if self.output.json:
-            rows = [
-                {**picture.summary(), "figure": str(figure)} for picture, figure in zip(explained, figures, strict=True)
-            ]
+            rows = [{**picture.summary(), "figure": str(figure)} for picture, figure in pairs]
             print(json.dumps({"pictures": rows, "unreadable": read.bad}, indent=2))
         else:
-            for picture, figure in zip(explained, figures, strict=True):
+            for picture, figure in pairs:
                 print_prediction(picture, figure)
         if read.bad:
             raise unreadable(read.bad, len(read.bad) + len(read.names))
@@ -126,8 +124,8 @@ class Audit:
             fit=self.fit,
             model_name=self.model or "",
             data_dir=self.data_dir,
-            progress=self.output.progress,
-            evaluated=None if self.output.json else print_evaluation,
+            progress=begin(self.output),
+            evaluated=self.output.evaluated,
             command=["seefar", *words],
             **asdict(self.choices),
         )
@@ -153,30 +151,23 @@ def load_model(source: str) -> Any:
 
 
 @dataclass(frozen=True)
-class App:
+class App(OfRun):
     """Serve the report of a run as a live page: paint over an image, or drop a picture, and see the new prediction."""
 
-    run: RunName
     host: str = "127.0.0.1"
     """Address to listen on. 0.0.0.0 allows other machines to connect; there is no password."""
     port: int = 7860
     """Port to listen on; 0 chooses a free port."""
-    finished: Finished = field(default_factory=Finished)
-    output: Output = field(default_factory=Output)
 
     def __call__(self, words: Sequence[str]) -> None:
         from seefar.app import listen, make_live, make_server
         from seefar.pipeline import report_content
-        from seefar.training.run import load_for
 
         load_extra("app", "starlette", "uvicorn")  # before any work
         with listen(self.host, self.port) as listening:
-            finished, progress = self.finished, self.output.progress
-            run = seefar.load_run(self.run, finished.device)
-            data = load_for(run.recipe, finished.data_dir, finished.data, progress=progress)
-            command = ("seefar", *words)
-            content = report_content(run, data, data_dir=finished.data_dir, progress=progress, command=command)
-            live = make_live(run.model, content)
+            run, data, options = self.load(words)
+            model: Any = run.model  # None, which is refused, of an audit without one
+            live = make_live(model, report_content(run, data, **options))
             address = f"[{self.host}]" if ":" in self.host else self.host
             print(f"http://{address}:{listening.getsockname()[1]} shows {self.run}; Ctrl-C stops it", flush=True)
             make_server(live, self.host).run(sockets=[listening])
@@ -208,9 +199,7 @@ class Compare:
             parse_condition(self.fail_if)
         if self.figure is not None:
             check_figure(self.figure)
-        comparison = seefar.compare_runs(
-            self.runs, data=self.data, data_dir=self.data_dir, progress=self.output.progress
-        )
+        comparison = seefar.compare_runs(self.runs, data=self.data, data_dir=self.data_dir, progress=begin(self.output))
         if self.figure is not None:
             save_figure(seefar.plot_comparison(comparison), self.figure)
         if self.output.json:
@@ -244,7 +233,7 @@ class Triage:
         from seefar.evaluation.predictions import read_predictions
         from seefar.evaluation.verdict import accuracy_views
 
-        progress = self.output.progress
+        progress = begin(self.output)
         logits, _ = read_predictions(self.file, CLASSES, TEST_IMAGES)  # before 170 MB are downloaded
         predicted = logits.argmax(1)
         data = seefar.load_data("cifar10", self.data_dir, progress=progress)
@@ -282,16 +271,13 @@ class Export:
         from seefar.artifacts import PREDICTIONS, read_store
         from seefar.model.export import export_onnx
         from seefar.report.tables import model_card
-        from seefar.runs.files import check_place, write_text, written_beside
+        from seefar.runs.files import write_text, written_beside
 
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
         if self.onnx:
             load_extra("onnx", "onnx", "onnxscript")  # before anything is written; torch exports with the second
         run = seefar.load_run(self.run, "cpu")
         folder = self.to or Path("exported") / run.folder.path.resolve().name
-        if folder.resolve() == run.folder.path.resolve():
-            raise ChoiceError(f"{folder} is the run folder itself: choose another folder to export to.")
-        check_place(folder)
         saved = read_store(run).peek(PREDICTIONS)  # only if they are of these weights
         written = [folder / run.folder.weights.name]
         with written_beside(written[0]) as beside:

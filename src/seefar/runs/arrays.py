@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
@@ -13,14 +12,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import safetensors
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from seefar.errors import RunError, not_read
-from seefar.runs.files import open_regular, parse_json, written_beside
+from seefar.runs.files import FILE_LIMIT, open_regular, parse_json, read_bytes, written_beside
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
@@ -37,10 +35,8 @@ def load_arrays(path: str | Path, names: Iterable[str]) -> dict[str, NDArray[Any
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             return {name: read_member(archive, f"{name}.npy", packed=False) for name in names}
-    except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: compute it and save it first.") from error
     except Exception as error:  # a damaged archive may raise anything at all
-        raise RunError(f"{path} cannot be read ({_one_line(error)}): delete it and compute it again.") from error
+        raise RunError(f"{path} cannot be read ({_one_line(error)}): compute it again.") from error
 
 
 def load_array(path: str | Path) -> NDArray[Any]:
@@ -94,36 +90,28 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str,
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the metadata of a safetensors file; a `RunError` if it is missing or damaged, even by one bit."""
     try:
-        open_regular(path, follow=False).close()  # safetensors reports "not found" for every error of the system
-    except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: train the run first, or choose a finished one.") from error
+        content = read_bytes(path, FILE_LIMIT, follow=False)
     except OSError as error:
         raise not_read(path, error) from error
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-            metadata = dict(file.metadata() or {})
-        values = parse_json(metadata.get("seefar") or "{}")
-        if not isinstance(values, dict):
-            raise ValueError("its metadata is not a table")
-        expected = values.pop("sha256", None)
-        if expected is not None and expected != _sha256(tensors, values):
+        tensors = load(content)
+        header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        values = parse_json(header["__metadata__"]["seefar"])
+        if values.pop("sha256") != _sha256(tensors, values):
             raise ValueError("its content does not match its checksum")
-    except (OSError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-        if os.strerror(errno.EMFILE) in str(error):  # it needs several descriptors, and raises an error of its own
-            raise not_read(path, OSError(errno.EMFILE, os.strerror(errno.EMFILE))) from error
+    except Exception as error:  # a damaged file may raise anything at all
         raise RunError(
-            f"{path} is not an intact safetensors file ({error}): delete it and train again, or restore it from a copy."
+            f"{path} is not an intact safetensors file ({_one_line(error)}): delete it and train again, or restore it "
+            "from a copy."
         ) from error
     return tensors, values
 
 
 def load_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Put weights from `path` into `model`, also into one on torch's device `meta`; a `RunError` if they do not fit."""
-    copies = {name: tensor.clone() for name, tensor in weights.items()}  # they may be mapped from the file
     on_meta = any(tensor.is_meta for tensor in model.state_dict().values())
     try:
-        model.load_state_dict(copies, assign=on_meta)
+        model.load_state_dict(weights, assign=on_meta)
     except RuntimeError as error:
         first = str(error).split("\n\t")[1]
         raise RunError(f"{path} holds the weights of another network ({first}): choose another run.") from error

@@ -16,7 +16,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seefar.errors import DataError, RunError, counted, next_step
+from seefar.errors import DataError, RunError, counted, not_written
 
 TEXT_LIMIT = 64 << 20
 """Bytes: no JSON, CSV or log of a run comes near it, and a file of holes or a device must not fill the memory."""
@@ -94,8 +94,6 @@ def read_table(path: str | Path) -> list[list[str]]:
         text = read_bytes(path).decode("utf-8-sig")
         first = text.split("\n", 1)[0]
         rows = [row for row in csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count)) if row]
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing.") from error
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV in UTF-8 ({error}).") from error
     for number, row in enumerate(rows, start=1):
@@ -122,11 +120,7 @@ def written_beside(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
         sync(path.parent)
     except OSError as error:
-        state = "the previous file is kept" if path.is_file() else "every file written before is kept"
-        raise RunError(
-            f"{path} cannot be written ({error.strerror or error}); {state}. "
-            f"{next_step(error)} and run the same command again: it resumes from there."
-        ) from error
+        raise not_written(path, error) from error
     finally:
         with suppress(OSError):  # on a disk that cannot be written to; its own error is raised anyway
             beside.unlink(missing_ok=True)

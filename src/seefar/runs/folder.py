@@ -9,8 +9,8 @@ from itertools import count
 from pathlib import Path
 
 from seefar.errors import RunError, printable
-from seefar.runs.files import expanded, read_json
-from seefar.runs.store import MANIFEST, checked_manifest, file_entry
+from seefar.runs.files import expanded
+from seefar.runs.store import MALFORMED, MANIFEST, file_entry, read_manifest
 
 
 class _File:
@@ -56,10 +56,6 @@ class RunFolder:
             return f".{os.sep}{self.path}"
         return str(self.path)
 
-    def figure(self, name: str) -> Path:
-        """A figure, such as `maps`."""
-        return self.path / "figures" / f"{name}.png"
-
 
 def find_run(name: RunFolder | str | Path) -> RunFolder:
     """The folder of a run: a bare name is a folder in `runs/`; a string with a slash, and every `Path`, is a path.
@@ -102,8 +98,8 @@ def verify(folder: RunFolder | str | Path) -> list[str]:
     try:
         if not (folder / MANIFEST).exists():
             return [f"{MANIFEST} is missing: no command that writes into the folder has finished"]
-        manifest = checked_manifest(read_json(folder / MANIFEST, follow=False))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest = read_manifest(folder)
+    except MALFORMED as error:
         return [f"{MANIFEST} is damaged ({error})"]
     recorded = manifest["files"]
     lines = [] if manifest.get("finished") else ["the last command that wrote into the folder has not finished"]

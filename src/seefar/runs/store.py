@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from filelock import FileLock, Timeout
 
-from seefar.errors import RunError, next_step
+from seefar.errors import RunError, not_written
 from seefar.progress import SILENT, Progress
 from seefar.runs.files import open_regular, read_json, remove_temporary, write_text
 from seefar.runs.provenance import provenance
@@ -33,6 +33,8 @@ CHECKPOINT = "checkpoint.safetensors"
 """The state of an unfinished training; a crash right after its end leaves it beside the weights."""
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 """Error numbers of a file system without locks, such as a network drive."""
+MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""Errors of a manifest that is missing, damaged, or of a stranger."""
 SAVE_SECONDS = 60.0
 """Between two saves of a value that takes long: each save writes all of it, so after every part would be quadratic."""
 
@@ -52,7 +54,7 @@ class Artifact(Generic[T]):
         load: reads the value back; None if nothing needs it.
         of: its inputs: other artifacts, and facts of the job by name, such as `weights`.
         shows: artifacts that it shows if they are present.
-        settings: other values that its content depends on, as plain values for JSON.
+        settings: other values that its content depends on, as JSON gives them back: lists, not tuples.
         enough: whether a saved value has everything that this job needs.
         version: raise it when the same inputs give other content.
         always: compute it each time, and keep the file only if its bytes are the same: for files that a browser or a
@@ -83,7 +85,9 @@ class Store:
     ) -> None:
         self.folder, self.job, self.root = folder, job, root or folder
         self.fact = cache(fact)
-        self.manifest = _read_manifest(folder)
+        self.manifest: dict[str, Any] = {"files": {}}  # with which no file is fresh
+        with suppress(*MALFORMED):
+            self.manifest = read_manifest(folder)
         self.files: dict[str, dict[str, Any]] = self.manifest["files"]
         self.written: list[str] = []
         self._values: dict[str, Any] = {}  # of the files as they are, with any settings
@@ -91,7 +95,7 @@ class Store:
 
     def fresh(self, artifact: Artifact[Any]) -> bool:
         """Whether the file is intact and was computed from the current inputs, with these settings."""
-        return self.present(artifact) and self.files[artifact.name]["settings"] == _plain(artifact.settings(self.job))
+        return self.present(artifact) and bool(self.files[artifact.name]["settings"] == artifact.settings(self.job))
 
     def present(self, artifact: Artifact[Any]) -> bool:
         """Whether the file is intact and was computed from the current inputs, with any settings."""
@@ -122,10 +126,6 @@ class Store:
                 self.get(artifact)
             elif not self.fresh(artifact) or (artifact.always and artifact.name not in self._values):
                 self._compute(artifact)
-
-    def settings_of(self, artifact: Artifact[Any]) -> Any:
-        """The settings that the file in the folder was computed with; None if there is none."""
-        return self.files.get(artifact.name, {}).get("settings")
 
     def finish(self, artifacts: Sequence[Artifact[Any]], command: Sequence[str]) -> None:
         """Remove the files of other inputs, and complete the manifest with the `command` that wrote the others."""
@@ -195,7 +195,7 @@ class Store:
             **(entry or {}),
             "from": {_name(source): self._input(source) for source in artifact.of},
             "shows": self._shown(artifact),
-            "settings": _plain(artifact.settings(self.job)),
+            "settings": artifact.settings(self.job),
             "version": artifact.version,
         }
         self.written.append(artifact.name)
@@ -300,10 +300,7 @@ def locked(folder: Path, progress: Progress = SILENT, wait: float = 0.0) -> Iter
         ) from error
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise RunError(
-                f"{folder} cannot be written to ({error.strerror or error}). {next_step(error)} or choose another "
-                "folder."
-            ) from error
+            raise not_written(folder, error) from error
         progress.line(f"{folder} is on a file system without locks: start no second command on this folder.")
     try:
         for path in (folder / name for name in (*TRAINING_FILES, "figures")):  # before any removal
@@ -330,29 +327,14 @@ def file_entry(path: Path, recorded: dict[str, Any] | None = None) -> dict[str, 
         return None
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder; an empty one if it is missing or damaged, with which no file is fresh."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        return checked_manifest(read_json(folder / MANIFEST, follow=False))
-    return {"files": {}}
-
-
-def checked_manifest(manifest: Any) -> dict[str, Any]:
-    """The manifest, if its entries have the form that `Store` writes."""
-    for name, entry in manifest["files"].items():
-        computed = not entry.keys() <= {"bytes", "sha256"}
-        if computed and not (entry.keys() >= _ENTRY and isinstance(entry["from"], dict)):
-            raise ValueError(f"its entry for {name} is incomplete")
-    sessions = manifest.get("training", {}).get("sessions", [])
-    if not all({"device", "precision"} <= session.keys() for session in sessions):
-        raise ValueError("its entry for the training is incomplete")
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder; an error of `MALFORMED` if its entries are not as `Store` writes them."""
+    manifest = read_json(folder / MANIFEST, follow=False)
+    computed = [entry for entry in manifest["files"].values() if not entry.keys() <= {"bytes", "sha256"}]
+    if not all(entry.keys() >= _ENTRY and isinstance(entry["from"], dict) for entry in computed):
+        raise ValueError("an entry for a file is incomplete")
     return dict(manifest)
 
 
 def _name(source: Artifact[Any] | str) -> str:
     return source if isinstance(source, str) else source.name
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON gives it back."""
-    return json.loads(json.dumps(value))

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import tyro
 
-from seefar.choices import Border, Fit, Flip, one_spelling
+from seefar.choices import Border, Fit, Flip
 from seefar.errors import RecipeError, counted
 from seefar.runs.files import expanded, parse_json, read_bytes
 
@@ -91,7 +91,6 @@ class Recipe:
         for field in dataclasses.fields(self):
             value = self._checked_type(field.name, getattr(self, field.name), field.default)
             object.__setattr__(self, field.name, value)
-        object.__setattr__(self, "data", one_spelling(self.data))
         for name, (allowed, text) in ALLOWED.items():
             if not allowed(getattr(self, name)):
                 self._refuse(name, getattr(self, name), text)

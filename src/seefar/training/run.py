@@ -16,7 +16,7 @@ import torch
 from seefar.choices import BUILT_IN, DeviceName, InferencePrecision
 from seefar.data import load_data
 from seefar.data.images import LARGEST, SMALLEST, Data, ImageSize, as_image_size, both, check_classes, differing_names
-from seefar.errors import ChoiceError, DataError, RecipeError, RunError, next_step, not_read
+from seefar.errors import ChoiceError, DataError, RecipeError, RunError, not_read, not_written
 from seefar.model.inference import plain_torch, weights_fingerprint
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
@@ -164,10 +164,7 @@ def training_in(
         try:
             yield
         except OSError as error:
-            raise RunError(
-                f"{error.filename or folder} cannot be written ({error.strerror or error}); the last checkpoint is "
-                f"kept. {next_step(error)} and run the same command again: it resumes from there."
-            ) from error
+            raise not_written(error.filename or folder, error) from error
         store.record(*TRAINING_FILES)
         store.finish((), command)
 
