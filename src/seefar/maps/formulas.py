@@ -423,8 +423,7 @@ def default_cells(image_size: ImageSize, stem_stride: int = 1) -> int:
 
 def fine_twin(model: nn.Module, image_size: ImageSize, cells: int | None, force: bool = False) -> ResNet18:
     """The dense twin whose last stage has this many cells on its shorter side; by default `default_cells`."""
-    if not isinstance(model, ResNet18):
-        raise ChoiceError(f"Only a ResNet18 has a dense twin, but this is a {type(model).__name__}: leave cells out.")
+    assert isinstance(model, ResNet18)  # of all other networks a layer is mapped
     doublings = _doublings(image_size, model.stem_stride)
     wanted = default_cells(image_size, model.stem_stride) if cells is None else cells
     allowed = [size for size in doublings if size >= SMALLEST_MAP or force]

@@ -6,11 +6,10 @@ their attributes; the packages are not needed.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from math import gcd, isqrt
 from typing import Any
@@ -79,9 +78,7 @@ class Classifier:
 
     @property
     def layers(self) -> dict[str, nn.Module]:
-        """All submodules by name; a `ChoiceError` for TorchScript, whose layers cannot be observed."""
-        if isinstance(self.network, torch.jit.ScriptModule):
-            raise ChoiceError("Layers of a TorchScript module cannot be observed: pass the module that was scripted.")
+        """All submodules by name."""
         return {name: module for name, module in self.network.named_modules() if name}
 
     def layer_name(self, layer: str | nn.Module) -> str:
@@ -167,9 +164,8 @@ class Classifier:
                 output = self.forward(inputs)
                 logits.append(output.float().cpu().numpy())
                 # The last linear layer that was called, if it made the logits: modules can be listed in another order.
-                last = [given for given, made in entering[-1:] if given.ndim == 2 and made.shape[0] == len(output)]
-                ours = last and entering[-1][1].shape[1] in (output.shape[1], 1)
-                features.append(last[0].float().cpu().numpy() if ours else np.zeros((len(inputs), 0), np.float32))
+                last = [given for given, made in entering[-1:] if made.shape in (output.shape, (len(output), 1))]
+                features.append(last[0].float().cpu().numpy() if last else np.zeros((len(inputs), 0), np.float32))
                 if done is not None:
                     done(rows.start + len(inputs))
         joined = np.concatenate(logits)
@@ -193,8 +189,7 @@ class Classifier:
             if first is not None and len(first):
                 seen[-1].setdefault(names[module], first[0].float())
 
-        script = isinstance(self.network, torch.jit.ScriptModule)
-        with evaluating(self.network), hooked([] if script else names, take):
+        with evaluating(self.network), hooked(names, take):
             logits = []
             for together in (255 - image, 255 - image, image):
                 seen.append({})
@@ -338,48 +333,31 @@ def adapt(
         (7, 8, 8)
     """
     own = mean is not None or std is not None
-    known = model if isinstance(model, Classifier) else _described(_to_module(model), processor, own)
+    known = model if isinstance(model, Classifier) else _described(model, processor, own)
     passed: dict[str, Any] = {
         "mean": None if mean is None else tuple(map(float, mean)),
         "std": None if std is None else tuple(map(float, std)),
-        "image_size": (image_size, image_size) if isinstance(image_size, int) else image_size,
+        "image_size": _to_size(image_size),
         "layer": None if layer is None else known.layer_name(layer),
         "channels_last": channels_last,
         "classes": None if classes is None else tuple(classes),
     }
     changed = {name: value for name, value in passed.items() if value is not None}
     adapted = replace(known, **changed) if changed else known
-    mean, std, size = adapted.mean, adapted.std, adapted.image_size
-    if (
-        (mean is None) != (std is None)
-        or len(mean or ()) != len(std or ())
-        or not all(deviation > 0 for deviation in std or ())
-    ):
+    mean, std = adapted.mean or (), adapted.std or ()
+    if len(mean) != len(std) or not all(deviation > 0 for deviation in std):
         raise ChoiceError(f"mean and std must have one number a channel each, std above 0 (got {mean} and {std}).")
-    if size is not None and not (len(size) == 2 and min(size) >= 1):
-        raise ChoiceError(f"image_size must be height and width in pixels, or one number for both (got {size}).")
     return adapted
 
 
-def _to_module(model: object) -> nn.Module:
-    """The module that was passed, or that was compiled (hooks do not reach into compiled code)."""
-    network = getattr(model, "_orig_mod", model)
+def _described(model: object, processor: object, own: bool) -> Classifier:
+    """The settings in the attributes of models of timm, Hugging Face, torchvision; `own`: mean and std are passed."""
+    network = getattr(model, "_orig_mod", model)  # of a compiled module, whose code hooks do not reach
     if not isinstance(network, nn.Module):
         raise ChoiceError(
             f"The model must be a torch module, such as run.model (got {_form(network)}): load a state_dict into its "
             "network, with network.load_state_dict(...), and pass the network."
         )
-    tensors = [*network.parameters(), *network.buffers()]
-    if any(tensor.is_meta for tensor in tensors):
-        raise ChoiceError(f"The {type(network).__name__} is on the meta device, without numbers: load its weights.")
-    if any(tensor.is_inference() for tensor in tensors):  # no gradient can pass through these, but through copies
-        with torch.inference_mode(False):
-            return copy.deepcopy(network)
-    return network
-
-
-def _described(network: nn.Module, processor: object, own: bool) -> Classifier:
-    """The settings in the attributes of models of timm, Hugging Face, torchvision; `own`: mean and std are passed."""
     config: Any = getattr(network, "config", None)
     if isinstance(getattr(network, "pretrained_cfg", None), Mapping):  # timm
         settings: Any = network.pretrained_cfg
@@ -423,23 +401,13 @@ def _to_size(size: Any) -> tuple[int, int] | None:
 
 
 def to_batch(images: Pictures) -> Tensor:
-    """Images as one tensor: from an array, a tensor, a PIL image, or a list of them of one size; else a `ChoiceError`.
-
-    One picture is a batch of one.
-    """
-    try:
-        if isinstance(images, Tensor):
-            batch = images
-        elif isinstance(images, list | tuple):
-            parts = [part if isinstance(part, Tensor) else torch.from_numpy(np.array(part)) for part in images]
-            batch = torch.stack(parts)
-        else:
-            batch = torch.from_numpy(np.array(images))  # a copy: torch rejects read-only and mirrored arrays
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ChoiceError(
-            "Images must be an array or a tensor, such as uint8 (N, H, W, 3), or a list of pictures of one size "
-            f"(got {_form(images)})."
-        ) from error
+    """Images as one tensor: from an array, a tensor, a PIL image, or a list of them of one size; one is a batch."""
+    if isinstance(images, Tensor):
+        batch = images
+    elif isinstance(images, list | tuple):
+        batch = torch.stack([part if isinstance(part, Tensor) else torch.from_numpy(np.array(part)) for part in images])
+    else:
+        batch = torch.from_numpy(np.array(images))  # a copy: torch rejects read-only and mirrored arrays
     is_picture = batch.ndim == 3 and (batch.dtype == torch.uint8 or batch.is_floating_point())
     return batch[None] if is_picture else batch
 
@@ -486,12 +454,10 @@ def list_layers(network: nn.Module) -> str:
 @contextmanager
 def hooked(modules: Iterable[nn.Module], hook: Callable[..., Any]) -> Iterator[None]:
     """A forward hook on each of these modules within `with`."""
-    handles = [module.register_forward_hook(hook) for module in modules]
-    try:
+    with ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(module.register_forward_hook(hook))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _form(value: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from seefar.errors import ChoiceError
 
@@ -123,9 +122,6 @@ def weights_fingerprint(model: nn.Module) -> str:
     """SHA-256 of a network's parameters and buffers, compiled or not: names, shapes and float32 values."""
     digest = hashlib.sha256()
     for name, value in sorted(getattr(model, "_orig_mod", model).state_dict().items()):
-        if not isinstance(value, Tensor):  # extra state, see torch.nn.Module.get_extra_state
-            digest.update(f"{name}\n".encode() + pickle.dumps(value, protocol=4))
-            continue
         digest.update(f"{name} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -48,7 +48,7 @@ class Normalize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1, to network input, float (N, 3, H, W)."""
-        if not (torch.compiler.is_compiling() or torch._C._is_tracing()):
+        if not torch.compiler.is_compiling():
             _check_images(images)
         floats = images.to(self.mean.dtype)
         if images.dtype == torch.uint8:
@@ -57,17 +57,15 @@ class Normalize(nn.Module):
         return inputs.contiguous(memory_format=memory_format(inputs.device))
 
 
-def _check_images(images: object) -> None:
-    actual = f"a {type(images).__name__}"
-    if isinstance(images, Tensor):
-        actual = f"{images.dtype} {tuple(images.shape)}"
-        if images.dtype == torch.uint8 and images.ndim == 4 and images.shape[3] == 3:
+def _check_images(images: Tensor) -> None:
+    actual = f"{images.dtype} {tuple(images.shape)}"
+    if images.dtype == torch.uint8 and images.ndim == 4 and images.shape[3] == 3:
+        return
+    if images.is_floating_point() and images.ndim == 4 and images.shape[1] == 3:
+        low, high = images.aminmax() if images.numel() else (0.0, 1.0)
+        if 0 <= low <= high <= 1:  # false for NaN
             return
-        if images.is_floating_point() and images.ndim == 4 and images.shape[1] == 3:
-            low, high = images.aminmax() if images.numel() else (0.0, 1.0)
-            if 0 <= low <= high <= 1:  # false for NaN
-                return
-            actual = f"floats from {low:.3g} to {high:.3g}: pass images without normalisation, which is the network's"
+        actual = f"floats from {low:.3g} to {high:.3g}: pass images without normalisation, which is the network's"
     raise DataError(f"Images must be a tensor, uint8 (N, H, W, 3) or float (N, 3, H, W) in 0 to 1 (got {actual}).")
 
 
