@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
@@ -15,6 +14,7 @@ from urllib.parse import quote_plus
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
@@ -26,16 +26,8 @@ from seefar.evaluation.metrics import Metrics, measure_calibration
 from seefar.evaluation.mistakes import Mistake, count_confusions
 from seefar.evaluation.verdict import FAULT_NAMES, rule_of
 from seefar.explanation.explain import Explanation
-from seefar.report.content import (
-    ReportContent,
-    findings_of,
-    isolate,
-    make_payload,
-    make_sheet,
-    origin_of,
-    subsets_of,
-)
-from seefar.report.embedded import Chart, history_charts, reliability_chart
+from seefar.report.charts import Chart, history_charts, reliability_chart
+from seefar.report.content import ReportContent, isolate, make_payload, make_sheet
 from seefar.runs.files import read_bytes, write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
@@ -122,7 +114,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
     template, style = _asset("report.html.j2"), _asset("report.css")
     script = '"use strict";\n(() => {\n' + "".join(map(_asset, (*SCRIPTS, *(("live.js",) if live else ())))) + "})();\n"
     style += _asset("live.css") if live else ""
-    payload, subsets = make_payload(content), {subset.name for subset in subsets_of(content)}
+    payload, subsets = make_payload(content), {subset.name for subset in content.subsets}
     metrics, recipe, classes = content.evaluation.metrics, content.recipe, content.test.classes
     pairs = _pair_bars(metrics)
     page = {
@@ -130,7 +122,8 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "style": Markup(style),
         "without_script": Markup(WITHOUT_SCRIPT),
         "script": Markup(script),
-        "payload": Markup(_json_in_html(payload)),
+        # One letter outside of ASCII would double the size of the text in the browser.
+        "payload": htmlsafe_json_dumps(payload, allow_nan=False, separators=(",", ":")),
         "name": content.name,
         "data": DATA_NAMES.get(content.data, content.data),
         "classes": classes,
@@ -147,7 +140,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "on_page": f"{len(content.mistakes):,}",
         "findings": [
             (isolate(finding.text[:1].upper() + finding.text[1:], classes), _link(**finding.filters))
-            for finding in findings_of(content)
+            for finding in content.findings
         ],
         "views": content.analysis.views if content.analysis else (),
         "slices": [
@@ -163,7 +156,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "causes": rule_of(content.verdicts).definition,
         "has_verdicts": bool(content.verdicts),
         "rows": payload["mistakes"][: len(content.mistakes)],
-        "origin": origin_of(content),
+        "origin": content.origin,
         "settings": [
             (name.replace("_", " "), str(value)) for name, value in (asdict(recipe) if recipe else {}).items()
         ],
@@ -219,12 +212,6 @@ def _policy(styles: Sequence[str], script: str) -> str:
         f"default-src 'none'; img-src data:; style-src {' '.join(map(source, styles))}; script-src {source(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def _json_in_html(values: Any) -> str:
-    """JSON that cannot end the element around it. One letter outside of ASCII would double its size in the browser."""
-    text = json.dumps(values, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _link(**filters: str) -> str:
