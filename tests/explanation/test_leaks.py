@@ -147,5 +147,3 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     test = named(["1.png"], [0])
     with pytest.raises(DataError):
         find_leaks(test, Split(np.zeros((1, 8, 9, 3), np.uint8), [0], ("a", "b")))
-    with pytest.raises(DataError):
-        find_leaks(test, test, np.array([0, 1]))

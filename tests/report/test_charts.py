@@ -4,13 +4,11 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
-import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from report_content import make_content
 
 from seefar import plot_comparison
-from seefar.errors import ChoiceError
 from seefar.evaluation.comparison import compare
 from seefar.evaluation.metrics import measure_calibration
 from seefar.evaluation.verdict import FAULT_NAMES
@@ -63,8 +61,6 @@ def test_the_colours_of_the_confusion_matrix_are_of_the_mistakes_alone() -> None
     assert axes.images[0].get_clim() == (0, 39)
     assert [text.get_text() for text in axes.texts] == ["98%", "2", "1", "60%", "39", "-"]
     assert "Confusion matrix: 42 mistakes" in words(figure)
-    with pytest.raises(ChoiceError, match=r"\(2, 2\)"):
-        plot_confusion(np.eye(3, dtype=int), ("cat", "dog"))
 
 
 def test_a_figure_of_very_many_classes_names_some_of_them_and_has_no_room_for_numbers() -> None:
