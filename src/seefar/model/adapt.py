@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seefar.data.images import Images, slices
+from seefar.data.images import Images, both, slices
 from seefar.errors import ChoiceError, DataError
 from seefar.model.inference import BATCH_SIZE, device_of, evaluating, float_type, weights_fingerprint
 from seefar.model.resnet import ResNet18
@@ -393,8 +393,7 @@ def _to_size(size: Any) -> tuple[int, int] | None:
     """Height and width, from one number, a pair, or a processor's dictionary."""
     if isinstance(size, Mapping):
         size = (size["height"], size["width"]) if "height" in size else size.get("shortest_edge")
-    pair = (size, size) if isinstance(size, int) else size
-    return None if pair is None else (int(pair[0]), int(pair[1]))
+    return None if size is None else both(size)
 
 
 # ---- Shapes ----

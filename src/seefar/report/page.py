@@ -19,7 +19,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from seefar.data.images import Split
-from seefar.data.reference import Reference, labels_sha256
+from seefar.data.reference import Reference
 from seefar.errors import DataError, RunError, counted, not_read
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics, measure_calibration
@@ -68,10 +68,10 @@ def write_report(
         explanation: of all its mistakes or some, see `seefar.explain`.
         name: of the model, as the page shows it.
         data: name of the data set, likewise.
-        reference: votes of people and predictions of networks for CIFAR-10's test images; left out for other images.
+        reference: votes of people and predictions of networks for CIFAR-10's test images.
 
     Raises:
-        DataError: the evaluation is of other images, or the explanation of other predictions.
+        DataError: the evaluation or the reference is of other images, or the explanation of other predictions.
 
     Examples:
         >>> import tempfile, seefar
@@ -87,8 +87,6 @@ def write_report(
         raise DataError("The evaluation is for other images than this split: evaluate it with seefar.evaluate.")
     if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
         raise DataError("The explanation is for other predictions than the evaluation: explain these predictions.")
-    if reference is not None and reference.labels_sha256 != labels_sha256(predictions.labels):
-        reference = None
     known = predictions.has_probabilities
     content = ReportContent(
         name=name,
