@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seefar.data.images import Images, Labels, Split
+from seefar.data.images import Images, Labels, Split, slices
 from seefar.errors import DataError, counted
 from seefar.evaluation.metrics import Rate
 from seefar.model.inference import true_float32
@@ -89,8 +89,8 @@ def _small(images: Images) -> Tensor:
     """Images of at most 32 pixels on a side, uint8 (N, h, w, 3)."""
     height, width = (min(side, SIDE) for side in images.shape[1:3])
     parts = []
-    for start in range(0, len(images), BLOCK):
-        block = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK]))
+    for rows in slices(len(images), BLOCK):
+        block = torch.from_numpy(np.ascontiguousarray(images[rows]))
         if block.shape[1:3] != (height, width):
             floats = block.permute(0, 3, 1, 2).float()
             floats = F.interpolate(floats, (height, width), mode="bilinear", antialias=True)
@@ -162,7 +162,7 @@ def _likeness(images: Tensor, bank: Tensor, pairs: NDArray[np.int64], crop: floa
     height, width = images.shape[1:3]
     up, across = round(height * SHIFT), round(width * SHIFT)
     sums_down, sums_across = (_window_sums(side, 2 * shift) for side, shift in ((height, up), (width, across)))
-    likeness, blocks = torch.zeros(len(pairs)), [slice(at, at + BLOCK) for at in range(0, len(pairs), BLOCK)]
+    likeness, blocks = torch.zeros(len(pairs)), slices(len(pairs), BLOCK)
     for share in [share for share in CROPS if share <= abs(crop)] or [0.0]:
         details, rows = _details(images, pairs[:, 0], share if crop > 0 else 0.0)
         details_of_bank, rows_of_bank = _details(bank, pairs[:, 1], share if crop < 0 else 0.0)
@@ -193,7 +193,7 @@ def _flipped(images: Tensor, pairs: NDArray[np.int64]) -> Tensor:
 def _details(images: Tensor, numbers: NDArray[np.int64], crop: float) -> tuple[Tensor, NDArray[np.int64]]:
     """The detail of the images with these numbers, (P,), each computed once; and for each number its row there."""
     used, rows = np.unique(numbers, return_inverse=True)
-    parts = [_detail(images[used[at : at + BLOCK]], crop) for at in range(0, len(used), BLOCK)]
+    parts = [_detail(images[used[block]], crop) for block in slices(len(used), BLOCK)]
     return torch.cat(parts) if parts else images[:0], rows
 
 
@@ -234,16 +234,16 @@ def nearest(
     indices = np.empty((len(queries), count), np.int64)
     distances = np.empty((len(queries), count))
     directions = torch.from_numpy(_directions(bank))
-    rows = max(1, BLOCK_CELLS // max(1, len(bank), 2 * candidates * bank.shape[1]))
-    for start in range(0, len(queries), rows):
-        block = queries[start : start + rows]
+    size = max(1, BLOCK_CELLS // max(1, len(bank), 2 * candidates * bank.shape[1]))
+    for rows in slices(len(queries), size):
+        block = queries[rows]
         with true_float32():
             similarities = torch.from_numpy(_directions(block)) @ directions.T  # (rows, M)
         likely = similarities.topk(candidates).indices.sort().values.numpy()  # in the order of the bank
         exact = 1 - np.einsum("nc,nkc->nk", _directions(block, np.float64), _directions(bank[likely], np.float64))
         order = np.argsort(exact, axis=1, kind="stable")[:, :count]
-        indices[start : start + rows] = np.take_along_axis(likely, order, 1)
-        distances[start : start + rows] = np.take_along_axis(exact, order, 1)
+        indices[rows] = np.take_along_axis(likely, order, 1)
+        distances[rows] = np.take_along_axis(exact, order, 1)
     return indices, distances.clip(0, 2)
 
 

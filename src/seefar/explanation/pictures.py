@@ -60,9 +60,9 @@ class PicturePrediction:
         first, second = (f"{self.classes[c]} {self.probabilities[c]:.1%}" for c in (self.predicted, self.runner_up))
         return f"{first}, then {second}"
 
-    def sentence(self, classes: Sequence[str] | None = None) -> str:
-        """The effect of hiding the evidence, in words, with other names for the K classes, such as shortened ones."""
-        return self.repair.sentence(self.predicted, classes or self.classes)
+    def sentence(self) -> str:
+        """The effect of hiding the evidence, in words."""
+        return self.repair.sentence(self.predicted, self.classes)
 
     def summary(self) -> dict[str, Any]:
         """All but the maps, as plain values for JSON."""

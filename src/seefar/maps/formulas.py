@@ -251,12 +251,11 @@ def class_maps(
             each = [gradcam(classifier, images, k, layer, cells=cells, force=force) for k in range(scores.shape[1])]
             return ClassMaps(np.stack(each, 1), scores.float().cpu().numpy())
         twin = fine_twin(classifier.network, (inputs.shape[-2], inputs.shape[-1]), cells, force)
-        with evaluating(twin):
-            for batch in torch.split(inputs, BATCH_SIZE):
-                features = twin.features(twin.normalize(batch))
-                of_batch = F.conv2d(features, twin.fc.weight[:, :, None, None]).float()  # (n, K, h, w)
-                logits.append(twin.pool(of_batch) + twin.fc.bias)
-                maps.append(zero_if_not_finite(of_batch.flatten(0, 1)).view(of_batch.shape))
+        for batch in torch.split(inputs, BATCH_SIZE):
+            features = twin.features(twin.normalize(batch))
+            of_batch = F.conv2d(features, twin.fc.weight[:, :, None, None]).float()  # (n, K, h, w)
+            logits.append(twin.pool(of_batch) + twin.fc.bias)
+            maps.append(zero_if_not_finite(of_batch.flatten(0, 1)).view(of_batch.shape))
     return ClassMaps(torch.cat(maps).cpu().numpy(), torch.cat(logits).float().cpu().numpy())
 
 
@@ -415,7 +414,7 @@ def capture(classifier: Classifier, inputs: Tensor, classes: Tensor, layer: str)
 # ---- Cells of the default layer ----
 
 
-def default_cells(image_size: ImageSize, stem_stride: int = 1) -> int:
+def default_cells(image_size: ImageSize, stem_stride: int) -> int:
     """Cells on the shorter side of the default layer: those of the first dense twin with at least 6, 8 at 32 pixels."""
     doublings = _doublings(image_size, stem_stride)
     return next(size for size in doublings if size >= SMALLEST_MAP and doublings[size])
@@ -423,8 +422,7 @@ def default_cells(image_size: ImageSize, stem_stride: int = 1) -> int:
 
 def fine_twin(model: nn.Module, image_size: ImageSize, cells: int | None, force: bool = False) -> ResNet18:
     """The dense twin whose last stage has this many cells on its shorter side; by default `default_cells`."""
-    if not isinstance(model, ResNet18):
-        raise ChoiceError(f"Only a ResNet18 has a dense twin, but this is a {type(model).__name__}: leave cells out.")
+    assert isinstance(model, ResNet18)  # of all other networks a layer is mapped
     doublings = _doublings(image_size, model.stem_stride)
     wanted = default_cells(image_size, model.stem_stride) if cells is None else cells
     allowed = [size for size in doublings if size >= SMALLEST_MAP or force]

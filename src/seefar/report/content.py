@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import Image
 
 from seefar.data.images import Images, Labels, Split
 from seefar.errors import counted
@@ -43,6 +43,16 @@ class Beside:
     name: str
     predicted: Labels
     explanation: Explanation | None = None
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Images that a filter of the page can choose: its name and heading in the menu, and how they were chosen."""
+
+    name: str
+    group: str
+    meaning: str
+    indices: Collection[int]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,8 +86,6 @@ class ReportContent:
     def mistakes(self) -> list[Mistake]:
         """The mistakes that a page has room for, in their order: those that are explained, and then the first."""
         mistakes = self.evaluation.mistakes
-        if len(mistakes) <= MOST_MISTAKES:
-            return list(mistakes)
         explained = set() if self.explanation is None else {mistake.index for mistake in self.explanation.mistakes}
         chosen = sorted(mistakes, key=lambda mistake: mistake.index not in explained)[:MOST_MISTAKES]
         indices = {mistake.index for mistake in chosen}
@@ -92,6 +100,69 @@ class ReportContent:
         explained = set() if beside.explanation is None else {mistake.index for mistake in beside.explanation.mistakes}
         broken = np.flatnonzero((ours == labels) & (beside.predicted != labels)).tolist()
         return sorted(broken, key=lambda index: index not in explained)[: MOST_MISTAKES - len(self.mistakes)]
+
+    @cached_property
+    def subsets(self) -> list[Subset]:
+        """Every subset with a mistake in it; a further property of the images becomes a filter by one more here."""
+        subsets = []
+        if self.analysis is not None:
+            for part in self.analysis.slices:
+                subsets.append(Subset(part.name, "Images", part.meaning, self.analysis.subsets[part.name]))
+            if self.analysis.issues is not None and self.analysis.trusts_model:
+                doubtful = {issue.index for issue in self.analysis.issues.issues}
+                subsets.append(Subset("label issue", "Labels", "the label may be wrong (confident learning)", doubtful))
+        if self.neighbours is not None:
+            copies = {copy.index for copy in self.neighbours.duplicates}
+            subsets.append(Subset("near-duplicate", "Images", "nearly the same as a training image", copies))
+        if self.leaks is not None:
+            named = {index for shared in self.leaks.names for index in shared.tests}
+            subsets.append(Subset("shared name", "Images", "file name shared with a training image", named))
+        if self.explanation is not None:
+            explained = zip(self.explanation.mistakes, self.explanation.health, strict=True)
+            badges = [(mistake.index, health.badge) for mistake, health in explained]
+            for badge in ("good", "fair", "poor"):
+                chosen = {index for index, of in badges if of == badge}
+                subsets.append(Subset(f"{badge} map", "Maps", "by the checks of the map", chosen))
+        if (other := self.beside) is not None:
+            ours = self.evaluation.predictions.predicted
+            right, same = other.predicted == self.test.labels, other.predicted == ours
+            broken = ~right & (ours == self.test.labels)
+            kinds = {
+                f"repaired by {other.name}": ("the other run predicts the label (luck)", right),
+                f"broken by {other.name}": ("only the other run predicts another class than the label", broken),
+                "shared, same class": ("both runs predict the same wrong class", same),
+                "shared, two classes": ("the runs predict two different wrong classes", ~right & ~same),
+            }
+            for name, (meaning, chosen) in kinds.items():
+                subsets.append(Subset(name, f"Beside {other.name}", meaning, set(np.flatnonzero(chosen).tolist())))
+        on_page = {mistake.index for mistake in self.mistakes}.union(self.broken)
+        return [subset for subset in subsets if not on_page.isdisjoint(subset.indices)]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Notable results, each a sentence and the filters of its mistakes: the list under "Findings" on the page."""
+        texts = dict(self.leaks.findings) if self.leaks else {}
+        if (other := self.beside) is not None:
+            ours = self.evaluation.predictions.predicted != self.test.labels
+            theirs = other.predicted != self.test.labels
+            texts[f"repaired by {other.name}"] = (
+                f"{other.name} repairs {(ours & ~theirs).sum()} of these mistakes, shares {(ours & theirs).sum()}, "
+                f"and breaks {counted(int((theirs & ~ours).sum()), 'correct prediction')}"
+            )
+        kinds = {subset.name for subset in self.subsets}
+        findings = [Finding(text, {"set": kind} if kind in kinds else {}) for kind, text in texts.items()]
+        return [*findings, *(self.analysis.findings if self.analysis else ())]
+
+    @property
+    def origin(self) -> list[tuple[str, str]]:
+        """Run, data, command, versions and machine as names and values, those of the manifest."""
+        origin = [("run", self.name), ("data", self.data)]
+        if self.command:
+            origin.append(("command", shlex.join(self.command)))
+        for name, value in self.provenance.items():
+            parts = value if isinstance(value, dict) else {name: value}
+            origin += [(str(key), str(part)) for key, part in parts.items() if part is not None]
+        return origin
 
 
 MOST_CORRECT = 120
@@ -113,9 +184,8 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
     index = np.concatenate([own, np.array(content.broken, dtype=np.int64)])
     predictions, explanation = content.evaluation.predictions, content.explanation
     known = predictions.has_probabilities
-    if explanation is not None and len(content.mistakes) < len(content.evaluation.mistakes):  # those on the page
-        explained = {mistake.index for mistake in explanation.mistakes}
-        explanation = explanation.of([mistake for mistake in content.mistakes if mistake.index in explained])
+    if explanation is not None:
+        explanation = _on_page(explanation, own)
     near = None
     if content.neighbours is not None and content.train is not None:
         near = _neighbour_values(content.neighbours, own, content.train.images)
@@ -131,7 +201,7 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "faults": {
             fault: [FAULT_NAMES[fault], meaning] for fault, meaning in rule_of(content.verdicts).meaning.items()
         },
-        "sets": {subset.name: [subset.group, subset.meaning] for subset in subsets_of(content)},
+        "sets": {subset.name: [subset.group, subset.meaning] for subset in content.subsets},
         "mistakes": [*_mistake_rows(content, explanation), *_broken_rows(content)],
         "probabilities": pack(np.exp(predictions.log_probabilities[index]).astype("<f4")) if known else None,
         "pictures": make_sheet(content.test.images[index], exact=True),
@@ -144,16 +214,17 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
 
 def _beside_values(beside: Beside, index: NDArray[np.int64]) -> dict[str, Any]:
     """What the other run predicts for the images at `index`, and its maps of those that it predicts wrongly."""
-    explanation = beside.explanation
-    if explanation is not None:
-        on_page = set(index.tolist())
-        explanation = explanation.of([mistake for mistake in explanation.mistakes if mistake.index in on_page])
-    return {
-        "name": beside.name,
-        "predicted": beside.predicted[index].tolist(),
-        "index": [] if explanation is None else [mistake.index for mistake in explanation.mistakes],
-        "maps": None if explanation is None else _map_values(explanation),
-    }
+    values: dict[str, Any] = {"name": beside.name, "predicted": beside.predicted[index].tolist()}
+    if beside.explanation is None:
+        return {**values, "index": [], "maps": None}
+    explanation = _on_page(beside.explanation, index)
+    return {**values, "index": [mistake.index for mistake in explanation.mistakes], "maps": _map_values(explanation)}
+
+
+def _on_page(explanation: Explanation, index: NDArray[np.int64]) -> Explanation:
+    """The explanation of those mistakes that are on the page, at `index`."""
+    on_page = set(index.tolist())
+    return explanation.of([mistake for mistake in explanation.mistakes if mistake.index in on_page])
 
 
 def _similar_values(predictions: Predictions, index: NDArray[np.int64]) -> dict[str, Any] | None:
@@ -200,7 +271,7 @@ def _coverage(predictions: Predictions) -> dict[str, list[int]]:
 
 def _mistake_rows(content: ReportContent, explanation: Explanation | None) -> list[dict[str, Any]]:
     """One plain dictionary a mistake, for the script and for the table of a page without script."""
-    subsets, known = subsets_of(content), content.evaluation.predictions.has_probabilities
+    subsets, known = content.subsets, content.evaluation.predictions.has_probabilities
     verdicts = {verdict.index: verdict for verdict in content.verdicts}
     duplicates = () if content.neighbours is None else content.neighbours.duplicates
     copies = {duplicate.index: duplicate for duplicate in duplicates}
@@ -250,70 +321,6 @@ def _broken_rows(content: ReportContent) -> list[dict[str, Any]]:
             row |= {"confidence": round(math.exp(-loss), 6), "loss": round(loss, 6)}
         rows.append(row if files is None else row | {"file": files[index]})
     return rows
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Images that a filter of the page can choose: its name and heading in the menu, and how they were chosen."""
-
-    name: str
-    group: str
-    meaning: str
-    indices: Collection[int]
-
-
-def subsets_of(content: ReportContent) -> list[Subset]:
-    """Every subset with a mistake in it; a further property of the images becomes a filter by one more subset here."""
-    subsets = []
-    if content.analysis is not None:
-        for part in content.analysis.slices:
-            subsets.append(Subset(part.name, "Images", part.meaning, content.analysis.subsets[part.name]))
-        if content.analysis.issues is not None and content.analysis.trusts_model:
-            doubtful = {issue.index for issue in content.analysis.issues.issues}
-            subsets.append(Subset("label issue", "Labels", "the label may be wrong (confident learning)", doubtful))
-    if content.neighbours is not None:
-        copies = {copy.index for copy in content.neighbours.duplicates}
-        subsets.append(Subset("near-duplicate", "Images", "nearly the same as a training image", copies))
-    if content.leaks is not None:
-        named = {index for shared in content.leaks.names for index in shared.tests}
-        subsets.append(Subset("shared name", "Images", "file name shared with a training image", named))
-    if content.explanation is not None:
-        explained = zip(content.explanation.mistakes, content.explanation.health, strict=True)
-        badges = [(mistake.index, health.badge) for mistake, health in explained]
-        for badge in ("good", "fair", "poor"):
-            chosen = {index for index, of in badges if of == badge}
-            subsets.append(Subset(f"{badge} map", "Maps", "by the checks of the map", chosen))
-    if (other := content.beside) is not None:
-        ours = content.evaluation.predictions.predicted
-        right, same = other.predicted == content.test.labels, other.predicted == ours
-        broken = ~right & (ours == content.test.labels)
-        kinds = {
-            f"repaired by {other.name}": ("the other run predicts the label (luck)", right),
-            f"broken by {other.name}": ("only the other run predicts another class than the label", broken),
-            "shared, same class": ("both runs predict the same wrong class", same),
-            "shared, two classes": ("the runs predict two different wrong classes", ~right & ~same),
-        }
-        for name, (meaning, chosen) in kinds.items():
-            subsets.append(Subset(name, f"Beside {other.name}", meaning, set(np.flatnonzero(chosen).tolist())))
-    on_page = {mistake.index for mistake in content.mistakes}.union(content.broken)
-    return [subset for subset in subsets if not on_page.isdisjoint(subset.indices)]
-
-
-def findings_of(content: ReportContent) -> list[Finding]:
-    """Notable results, each a sentence and the filters of its mistakes: the list under "Findings" on the page."""
-    kinds = {subset.name for subset in subsets_of(content)}
-    leaks = content.leaks.findings if content.leaks else {}
-    findings = [Finding(text, {"set": kind} if kind in kinds else {}) for kind, text in leaks.items()]
-    if (other := content.beside) is not None:
-        predicted, labels = content.evaluation.predictions.predicted, content.test.labels
-        ours, theirs = predicted != labels, other.predicted != labels
-        text = (
-            f"{other.name} repairs {(ours & ~theirs).sum()} of these mistakes, shares {(ours & theirs).sum()}, "
-            f"and breaks {counted(int((theirs & ~ours).sum()), 'correct prediction')}"
-        )
-        kind = f"repaired by {other.name}"
-        findings.append(Finding(text, {"set": kind} if kind in kinds else {}))
-    return [*findings, *(content.analysis.findings if content.analysis else ())]
 
 
 def isolate(text: str, names: Sequence[str]) -> str:
@@ -390,8 +397,8 @@ def _neighbour_values(neighbours: Neighbours, index: NDArray[np.int64], images: 
 def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
     """A sprite sheet: images, uint8 (N, H, W, 3), side by side in one picture; image i is in column i % `columns`.
 
-    `exact` keeps every pixel, as long as there are at most `LARGEST_EXACT` bytes of them. WebP, or PNG where Pillow has
-    no WebP or the sheet is too long for it.
+    `exact` keeps every pixel, as long as there are at most `LARGEST_EXACT` bytes of them. WebP, or PNG where the sheet
+    is too long for it.
     """
     count, height, width = images.shape[:3]
     columns = max(1, math.isqrt(max(count - 1, 0)) + 1)
@@ -401,7 +408,7 @@ def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
     grid = tiles.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
     lossless = exact and images.size <= LARGEST_EXACT
     data, kind = BytesIO(), "png"
-    if features.check("webp") and max(grid.shape[:2]) <= LONGEST_SIDE:
+    if max(grid.shape[:2]) <= LONGEST_SIDE:
         kind = "webp"
         # In lossless mode `quality` is the effort; 60 makes the sheet hardly larger than 100.
         Image.fromarray(grid).save(data, "WEBP", lossless=lossless, quality=60 if lossless else 80, method=4)
@@ -409,14 +416,3 @@ def make_sheet(images: Images, *, exact: bool) -> dict[str, Any]:
         Image.fromarray(grid).save(data, "PNG", optimize=True)
     uri = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
     return {"uri": uri, "columns": columns, "height": height, "width": width}
-
-
-def origin_of(content: ReportContent) -> list[tuple[str, str]]:
-    """Run, data, command, versions and machine as names and values, those of the manifest."""
-    origin = [("run", content.name), ("data", content.data)]
-    if content.command:
-        origin.append(("command", shlex.join(content.command)))
-    for name, value in content.provenance.items():
-        parts = value if isinstance(value, dict) else {name: value}
-        origin += [(str(key), str(part)) for key, part in parts.items() if part is not None]
-    return origin

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from seefar.data.images import Images, Split
-from seefar.errors import ChoiceError, printable, require
+from seefar.errors import ChoiceError, counted, printable, require
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation, MapSettings
 from seefar.explanation.occlusion import SHARES, Repair, hide
@@ -24,7 +24,6 @@ from seefar.maps.formulas import IN_LOGITS
 from seefar.maps.grid import Grid, rank_pixels, to_pixels
 from seefar.report.style import (
     BADGE_COLOURS,
-    INK,
     LARGE,
     NORMAL,
     PALE,
@@ -100,7 +99,6 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
 MAPS_TEXT, MAPS_BETWEEN = 2.85, 0.3  # inches
 MAPS_LEFT = MARGIN + MAPS_TEXT + 0.3
 MAPS_WIDTH = MAPS_LEFT + PANELS_WIDTH + MARGIN
-LONGEST_NAME = 24  # letters of a class name in a sentence
 
 
 def plot_maps(explanation: Explanation, split: Split) -> Figure:
@@ -155,21 +153,15 @@ def _maps_words(explanation: Explanation, split: Split, number: int) -> Block:
         paragraph(f"{true} \N{RIGHTWARDS ARROW} {named}", MAPS_TEXT, LARGE, bold=True, most=4),
         paragraph(probabilities, MAPS_TEXT),
         paragraph(where(mistake, split), MAPS_TEXT, SMALL, QUIET, most=2),
-        paragraph(repair.sentence(mistake.predicted, _short(split.classes)), MAPS_TEXT),
+        paragraph(repair.sentence(mistake.predicted, split.classes), MAPS_TEXT),
         paragraph(f"map: {health.badge}", MAPS_TEXT, colour=BADGE_COLOURS[health.badge], bold=True),
         *(paragraph(reason, MAPS_TEXT, SMALL, QUIET) for reason in health.reasons),
     ]
 
 
-def _short(classes: Sequence[str]) -> list[str]:
-    """Names of classes for a sentence."""
-    return [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in classes]
-
-
 def _maps_head(explanation: Explanation) -> Block:
     """The text above all rows: a title and a legend of two lines."""
-    count = len(explanation.mistakes)
-    title = f"{count} mistake{'' if count == 1 else 's'}, true class \N{RIGHTWARDS ARROW} predicted class"
+    title = f"{counted(len(explanation), 'mistake')}, true class \N{RIGHTWARDS ARROW} predicted class"
     legend = (
         "Red cells are evidence for the class, blue cells against it, on one scale for the three maps of a row. "
         f"{_how_made(explanation)}",
@@ -213,12 +205,12 @@ def plot_picture(prediction: PicturePrediction) -> Figure:
     health = prediction.health
     reasons = f": {'; '.join(health.reasons)}" if health.reasons else ""
     head: Block = [
-        ([shorten(printable(prediction.file), width, LARGE, bold=True)], LARGE, INK, True),
+        paragraph(printable(prediction.file), width, LARGE, bold=True, most=1),
         paragraph(prediction.describe(), width, LARGE, most=2),
         paragraph(prediction.picture.describe(), width, SMALL, QUIET),
     ]
     foot: Block = [
-        paragraph(prediction.sentence(_short(prediction.classes)), width),
+        paragraph(prediction.sentence(), width),
         paragraph(f"map: {health.badge}{reasons}", width, colour=BADGE_COLOURS[health.badge], bold=True),
         paragraph(PICTURE_READING + _how_made(prediction.settings), width, SMALL, QUIET),
     ]
@@ -310,7 +302,7 @@ def tint(grey: NDArray[np.floating], values: NDArray[np.floating], scale: float)
 
 
 def show_scale(figure: Figure, left: float, top: float, height: float, scale: float) -> None:
-    """A colour bar from -scale to scale, in the colours of `show_map`, with numbers at its right; in inches."""
+    """A colour bar from -scale to scale, in the colours of the maps, with numbers at its right; in inches."""
     axes, right = canvas(figure), left + BAR
     values = np.linspace(scale, -scale, 256)[:, None]
     extent = left, right, top + height, top

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
@@ -15,27 +14,20 @@ from urllib.parse import quote_plus
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from seefar.data.images import Split
-from seefar.data.reference import Reference, labels_sha256
+from seefar.data.reference import Reference
 from seefar.errors import DataError, RunError, counted, not_read
 from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics, measure_calibration
 from seefar.evaluation.mistakes import Mistake, count_confusions
 from seefar.evaluation.verdict import FAULT_NAMES, rule_of
 from seefar.explanation.explain import Explanation
-from seefar.report.content import (
-    ReportContent,
-    findings_of,
-    isolate,
-    make_payload,
-    make_sheet,
-    origin_of,
-    subsets_of,
-)
-from seefar.report.embedded import Chart, history_charts, reliability_chart
+from seefar.report.charts import Chart, history_charts, reliability_chart
+from seefar.report.content import ReportContent, isolate, make_payload, make_sheet
 from seefar.runs.files import read_bytes, write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
@@ -76,10 +68,10 @@ def write_report(
         explanation: of all its mistakes or some, see `seefar.explain`.
         name: of the model, as the page shows it.
         data: name of the data set, likewise.
-        reference: votes of people and predictions of networks for CIFAR-10's test images; left out for other images.
+        reference: votes of people and predictions of networks for CIFAR-10's test images.
 
     Raises:
-        DataError: the evaluation is of other images, or the explanation of other predictions.
+        DataError: the evaluation or the reference is of other images, or the explanation of other predictions.
 
     Examples:
         >>> import tempfile, seefar
@@ -95,8 +87,6 @@ def write_report(
         raise DataError("The evaluation is for other images than this split: evaluate it with seefar.evaluate.")
     if explanation and (explanation.model, explanation.images) != (predictions.model, predictions.images):
         raise DataError("The explanation is for other predictions than the evaluation: explain these predictions.")
-    if reference is not None and reference.labels_sha256 != labels_sha256(predictions.labels):
-        reference = None
     known = predictions.has_probabilities
     content = ReportContent(
         name=name,
@@ -122,7 +112,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
     template, style = _asset("report.html.j2"), _asset("report.css")
     script = '"use strict";\n(() => {\n' + "".join(map(_asset, (*SCRIPTS, *(("live.js",) if live else ())))) + "})();\n"
     style += _asset("live.css") if live else ""
-    payload, subsets = make_payload(content), {subset.name for subset in subsets_of(content)}
+    payload, subsets = make_payload(content), {subset.name for subset in content.subsets}
     metrics, recipe, classes = content.evaluation.metrics, content.recipe, content.test.classes
     pairs = _pair_bars(metrics)
     page = {
@@ -130,7 +120,8 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "style": Markup(style),
         "without_script": Markup(WITHOUT_SCRIPT),
         "script": Markup(script),
-        "payload": Markup(_json_in_html(payload)),
+        # One letter outside of ASCII would double the size of the text in the browser.
+        "payload": htmlsafe_json_dumps(payload, allow_nan=False, separators=(",", ":")),
         "name": content.name,
         "data": DATA_NAMES.get(content.data, content.data),
         "classes": classes,
@@ -147,7 +138,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "on_page": f"{len(content.mistakes):,}",
         "findings": [
             (isolate(finding.text[:1].upper() + finding.text[1:], classes), _link(**finding.filters))
-            for finding in findings_of(content)
+            for finding in content.findings
         ],
         "views": content.analysis.views if content.analysis else (),
         "slices": [
@@ -163,7 +154,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "causes": rule_of(content.verdicts).definition,
         "has_verdicts": bool(content.verdicts),
         "rows": payload["mistakes"][: len(content.mistakes)],
-        "origin": origin_of(content),
+        "origin": content.origin,
         "settings": [
             (name.replace("_", " "), str(value)) for name, value in (asdict(recipe) if recipe else {}).items()
         ],
@@ -219,12 +210,6 @@ def _policy(styles: Sequence[str], script: str) -> str:
         f"default-src 'none'; img-src data:; style-src {' '.join(map(source, styles))}; script-src {source(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def _json_in_html(values: Any) -> str:
-    """JSON that cannot end the element around it. One letter outside of ASCII would double its size in the browser."""
-    text = json.dumps(values, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _link(**filters: str) -> str:

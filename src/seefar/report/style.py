@@ -107,12 +107,12 @@ def text(figure: Figure, left: float, top: float, words: str, size: float = NORM
 
 def plain(words: str) -> dict[str, Any]:
     """Arguments with which matplotlib draws `drawable(words)` literally: no mathematics, and fonts with all letters."""
-    return {"parse_math": False, "fontfamily": list(_fonts(_unusual(words))[0])}
+    return {"parse_math": False, "fontfamily": list(_fonts(words)[0])}
 
 
 def drawable(words: str) -> str:
     """The words with a box in place of each character that no installed font has, with one warning."""
-    missing = _fonts(_unusual(words))[1]
+    missing = _fonts(words)[1]
     return "".join(MISSING if character in missing else character for character in words)
 
 
@@ -160,7 +160,7 @@ def text_width(words: str, size: float = NORMAL, bold: bool = False) -> float:
 @lru_cache(maxsize=4096)
 def _advance(character: str, bold: bool) -> float:
     """Width of a letter in font sizes; adding these up is much faster than a layout of each line."""
-    fonts, _ = _fonts(_unusual(character))
+    fonts, _ = _fonts(character)
     font = FontProperties(family=list(fonts), size=1.0, weight="bold" if bold else "normal")
     between, beside = (
         text_to_path.get_text_width_height_descent(words, font, False)[0] for words in (f"|{character}|", "||")
@@ -201,15 +201,10 @@ def bare(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _unusual(words: str) -> frozenset[str]:
-    """The characters that are missing in the font of all figures."""
-    return frozenset(words) - _characters(FONT)
-
-
-@lru_cache
-def _fonts(unusual: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The usual font and installed fonts that have these characters; and the characters that none has."""
-    fonts, missing = [FONT], unusual
+@lru_cache(maxsize=4096)
+def _fonts(words: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The usual font and installed fonts that have the other characters; and the characters that none has."""
+    fonts, missing = [FONT], frozenset(words) - _characters(FONT)
     for family in sorted(_files()) if missing else ():
         if missing & _characters(family):
             fonts.append(family)
@@ -253,8 +248,6 @@ def check_figure(path: Path) -> None:
     if path.suffix.lower() not in OPTIONS:
         ending = f"the ending {path.suffix!r}" if path.suffix else "no ending"
         raise ChoiceError(f"{path} has {ending}: choose a file for the figure that ends with {' or '.join(OPTIONS)}.")
-    if path.is_dir():
-        raise ChoiceError(f"{path} is a folder: choose a file for the figure.")
     check_place(path.parent)
 
 
