@@ -16,8 +16,8 @@ from seefar.errors import DataError
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def chunk(kind: bytes, body: bytes, damaged: bool = False) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body) ^ damaged)
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png_header(width: int, height: int, bits: int = 8, colours: int = 0) -> bytes:
@@ -86,8 +86,8 @@ def test_transparency_is_laid_on_grey(tmp_path: Path, mode: str) -> None:
     assert found.notes == ("transparency replaced by grey",)
 
 
-@pytest.mark.parametrize(("bits", "white"), [(1, 1), (2, 3), (4, 15), (8, 255), (16, 65535)])
-def test_a_transparent_grey_is_laid_on_grey_at_any_depth(bits: int, white: int) -> None:
+@pytest.mark.parametrize(("bits", "white"), [(1, 1), (8, 255)])
+def test_a_transparent_grey_is_laid_on_grey(bits: int, white: int) -> None:
     """A PNG of 16 x 16 grey pixels, black and white, one of which is transparent; or a value that does not occur."""
     row = b"\0" + int("".join(f"{value:0{bits}b}" for value in [0] * 8 + [white] * 8), 2).to_bytes(2 * bits, "big")
     for clear, expected in ((white, [0, 128]), (0, [128, 255]), *([(1, [0, 255])] if bits > 1 else [])):
@@ -148,23 +148,6 @@ def test_a_decompression_bomb_is_refused_by_its_header(width: int, height: int) 
     """A PNG of a few bytes that promises 169 megapixels; Pillow itself refuses 179."""
     with pytest.raises(DataError, match="pixels"):
         read_picture(png_header(width, height, colours=6) + chunk(b"IDAT", zlib.compress(bytes(100))), 32)
-
-
-@pytest.mark.parametrize(
-    "beside",
-    [
-        chunk(b"tEXt", b"Comment\0whatever", damaged=True),
-        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000))),  # more text than Pillow reads
-        chunk(b"iCCP", b"profile\0\0 no compressed profile"),
-    ],
-    ids=["checksum", "long text", "profile"],
-)
-@pytest.mark.parametrize("after", [False, True])
-def test_a_png_is_read_whatever_is_beside_its_pixels(tmp_path: Path, beside: bytes, after: bool) -> None:
-    Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / "a.png")
-    content = (tmp_path / "a.png").read_bytes()
-    place = content.index(b"IEND") - 4 if after else 33  # the end, or after the header
-    assert read_picture(content[:place] + beside + content[place:], 16).image[0, 0].tolist() == [255, 0, 0]
 
 
 # ---- Several ----

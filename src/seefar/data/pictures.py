@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-import struct
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,8 +51,6 @@ OTHER_PROGRAMS = {
 FOREIGN = "folders of other programs"
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 """Markers of a JPEG that have a length, and those of its end."""
-_BROKEN = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error)
-"""Exceptions of Pillow for a damaged file."""
 Place: TypeAlias = Union[str, "os.PathLike[str]", "Image", NDArray[np.uint8]]
 """A file or folder, or a picture in memory: of Pillow, or uint8 (H, W, 3) or (H, W)."""
 Places: TypeAlias = Place | Sequence[Place]
@@ -148,23 +144,13 @@ def read_picture(
             picture = source.copy() if isinstance(source, Image.Image) else Image.fromarray(np.asarray(source))
             return _converted(picture, size, fit, scale)
         content = source if isinstance(source, bytes) else read_bytes(expanded(cast(str, source)), LARGEST_BYTES)
-        try:
-            return _decoded(content, size, fit, scale)
-        except _BROKEN:  # perhaps only of the comments or the colour profile of a PNG
-            pixels = _only_pixels(content)
-            if pixels is None:
-                raise
-            return _decoded(pixels, size, fit, scale)
-    except FileNotFoundError as error:
-        raise DataError(f"{name} is missing.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        raise DataError(f"{name} has too many pixels to be read safely ({error}).") from error
+        return _decoded(content, size, fit, scale)
     except UnidentifiedImageError as error:
         raise DataError(
             f"{name} cannot be read as a picture (its content is not {', '.join(sorted(_formats()))}, or a variant "
             "that decodes slowly): convert it to PNG."
         ) from error
-    except _BROKEN as error:
+    except Exception as error:  # a damaged file may raise anything
         reason = getattr(error, "strerror", None) or printable(str(error)) or type(error).__name__
         raise DataError(f"{name} cannot be read as a picture ({reason}).") from error
 
@@ -203,22 +189,20 @@ def _converted(picture: Image, size: ImageSize, fit: Fit, scale: tuple[float, fl
 
     width, height = picture.size
     if width * height > LARGEST_PIXELS:
-        raise Image.DecompressionBombError(f"{width:,} x {height:,}; at most {LARGEST_PIXELS:,}: make it smaller")
+        raise ValueError(f"it has {width:,} x {height:,} pixels; at most {LARGEST_PIXELS:,} are read")
     target, notes = both(size)[::-1], []
     if getattr(picture, "is_animated", False):  # a file of 17 MB can have a million, and counting them takes 10 s
         notes.append("the first of several frames")
     least = 4 * max(target)  # a JPEG is decoded at an eighth, a quarter or a half of its size if that is large enough
     picture.draft(None, (least, least))
-    clear = _clear_grey(picture)
     picture.load()  # this already turns a TIFF upright
-    turn = _turn(picture)
-    upright = picture if turn is None else picture.transpose(turn)
-    if turn is not None and turn >= Image.Transpose.ROTATE_90 and turn != Image.Transpose.ROTATE_180:
+    upright, is_turned = _upright(picture)
+    if is_turned:
         width, height = height, width
     if upright.mode.startswith("I"):
         upright = upright.convert("I")  # Pillow cannot reduce 16 bits
     values = _values(upright) if upright.mode in ("I", "F") else None
-    plain = _to_rgb(upright, least, clear, scale or (values and full_scale(values)), notes)
+    plain = _to_rgb(upright, least, scale or (values and full_scale(values)), notes)
     inside = _largest(target, plain.size) if fit == "pad" else target
     image = plain.resize(inside, Image.Resampling.LANCZOS, _used(plain.size, target, fit), reducing_gap=3.0)
     if image.size != target:
@@ -314,44 +298,21 @@ def _formats() -> frozenset[str]:
     return frozenset(FORMATS & set(Image.OPEN))  # Pillow may lack AVIF
 
 
-def _turn(picture: Image) -> Any:
-    """How to turn a loaded picture upright, by its EXIF orientation, or None; no other EXIF value is needed."""
+def _upright(picture: Image) -> tuple[Image, bool]:
+    """A loaded picture turned by its EXIF orientation, and whether its width and height have changed places."""
     from PIL.Image import Transpose
 
     try:
         orientation = picture.getexif().get(0x0112)
     except Exception:  # damaged EXIF may raise anything; the pixels are intact
-        return None
-    turns = (
-        Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM, Transpose.TRANSPOSE,
-        Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90,
-    )  # fmt: skip
-    return turns[orientation - 2] if isinstance(orientation, int) and 2 <= orientation <= 8 else None
-
-
-def _only_pixels(content: bytes) -> bytes | None:
-    """A PNG without comments, colour profiles and other chunks that its pixels do not need; None if it is no PNG."""
-    if content[:8] != b"\x89PNG\r\n\x1a\n":
-        return None
-    parts, start = [content[:8]], 8
-    while start + 12 <= len(content):
-        end = start + 12 + int.from_bytes(content[start : start + 4], "big")
-        kind = content[start + 4 : start + 8]
-        intact = zlib.crc32(content[start + 4 : end - 4]).to_bytes(4, "big") == content[end - 4 : end]
-        if kind[:1].isupper() or (intact and kind in (b"tRNS", b"eXIf")):  # a capital: required to decode the pixels
-            parts.append(content[start:end])
-        start = end
-    return b"".join(parts)
-
-
-def _clear_grey(picture: Image) -> int | None:
-    """The grey value that a PNG declares transparent, on the scale of the loaded picture, or None."""
-    value = picture.info.get("transparency")
-    if picture.mode not in ("L", "I", "I;16") or not isinstance(value, int):
-        return None
-    tile = getattr(picture, "tile", None)
-    raw = tile[0][3] if tile else ""  # such as L;2: the value is of two bits
-    return value * {"L;2": 85, "L;4": 17}.get(raw if isinstance(raw, str) else "", 1)
+        return picture, False
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
+    }  # fmt: skip
+    if orientation not in turns:
+        return picture, False
+    return picture.transpose(turns[orientation]), orientation >= 5
 
 
 def _values(picture: Image) -> Values:
@@ -380,26 +341,19 @@ def describe_scale(scale: tuple[float, float], floats: bool) -> str:
     return f"{bits} bits{'' if bits == 16 else ' in a 16-bit file'} scaled to 8"
 
 
-def _to_rgb(
-    picture: Image, least: int, clear: int | None, scale: tuple[float, float] | None, notes: list[str]
-) -> Image:
-    """The picture in mode RGB; each conversion is added to `notes`; the grey value `clear` is transparent.
+def _to_rgb(picture: Image, least: int, scale: tuple[float, float] | None, notes: list[str]) -> Image:
+    """The picture in mode RGB; each conversion is added to `notes`.
 
     Where the conversion takes several copies, the picture is reduced first if `least` pixels remain.
     """
     from PIL import Image
 
-    alpha = None
-    if clear is not None:
-        alpha = Image.fromarray(np.where(np.asarray(picture) == clear, 0, 255).astype(np.uint8))
     if picture.mode in ("I", "F"):
         low, high = cast("tuple[float, float]", scale)
         notes.append(describe_scale((low, high), picture.mode == "F"))
-        values = np.asarray(picture if alpha else _reduced(picture, least), np.float64)
+        values = np.asarray(_reduced(picture, least), np.float64)
         scaled = ((values - low) * (255 / max(high - low, 1e-300))).round().clip(0, 255)
-        picture = Image.fromarray(scaled.astype(np.uint8))
-    if alpha is not None:
-        picture = Image.merge("LA", (picture, alpha))
+        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         with_alpha = picture if picture.mode == "RGBA" else picture.convert("RGBA")
         if with_alpha.getchannel("A").getextrema() != (255, 255):
