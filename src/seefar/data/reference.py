@@ -6,7 +6,7 @@ The files are not part of the package: they are downloaded from their public rep
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,11 +84,6 @@ class Reference:
         return bits
 
     @property
-    def majority(self) -> Labels:
-        """The class that most people chose, int64 (N,); of classes with equally many, the first in `classes`."""
-        return np.asarray(self.counts.argmax(1), dtype=np.int64)
-
-    @property
     def label_errors(self) -> NDArray[np.bool_]:
         """Where fewer than three of the five checkers confirmed the label, bool (N,)."""
         return (self.confirmed >= 0) & (self.confirmed < 3)
@@ -154,23 +149,16 @@ def read_reference(paths: Mapping[str, Path]) -> Reference:
     )
 
 
-def find_files(
-    folder: Path | None = None,
-    *,
-    fetch: bool = True,
-    sources: Sequence[Source] | None = None,
-    host: str = HOST,
-    progress: Progress | None = None,
-) -> dict[str, Path]:
+def find_files(folder: Path | None = None, *, fetch: bool = True, progress: Progress | None = None) -> dict[str, Path]:
     """The path of each reference file, checked: in `folder`, else in the default folder, else downloaded into `folder`.
 
-    `folder` is a data folder, or CIFAR-10's own folder inside it; addresses are `<host>/<repository>/<commit>/<path>`.
+    `folder` is a data folder, or CIFAR-10's own folder inside it; addresses are `<HOST>/<repository>/<commit>/<path>`.
     """
     home = default_folder() if folder is None else folder
     home = home.parent if home.name == "cifar-10-batches-py" else home
     paths: dict[str, Path] = {}
-    for source in sources or reference_sources():
-        address = f"{host}/{source.repository}/{source.commit}"
+    for source in reference_sources():
+        address = f"{HOST}/{source.repository}/{source.commit}"
         files = {name: Remote((f"{address}/{at}",), sha, LARGEST_BYTES) for name, (at, sha) in source.files.items()}
         for name in files:
             places = [home / name, default_folder() / name]

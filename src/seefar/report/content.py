@@ -269,7 +269,7 @@ def subsets_of(content: ReportContent) -> list[Subset]:
         for part in content.analysis.slices:
             subsets.append(Subset(part.name, "Images", part.meaning, content.analysis.subsets[part.name]))
         if content.analysis.issues is not None and content.analysis.trusts_model:
-            doubtful = {issue.index for issue in content.analysis.issues.issues}
+            doubtful = {issue.index for issue in content.analysis.issues}
             subsets.append(Subset("label issue", "Labels", "the label may be wrong (confident learning)", doubtful))
     if content.neighbours is not None:
         copies = {copy.index for copy in content.neighbours.duplicates}
