@@ -11,12 +11,10 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -28,24 +26,12 @@ from seefar.errors import ChoiceError, SeefarError
 LOOPBACK = ("127.0.0.1", "localhost")
 TIMEOUT = timedelta(minutes=10)
 """How long ranks wait for each other, in a step or while rank 0 measures accuracy; then the training fails."""
-T = TypeVar("T")
 
 
 class ProcessError(SeefarError):
     """Another process of a distributed training failed or ended; its own message has the reason."""
 
     exit_code = 1
-
-
-@dataclass
-class _Group:
-    rank: int
-    size: int
-    store: Store
-    barriers: int = 0
-
-
-_group: _Group | None = None
 
 
 def launched() -> bool:
@@ -60,8 +46,7 @@ def joined() -> Iterator[None]:
     gloo connects the CPUs, nccl the GPUs. Each process has the GPU of its number on its machine. A `ProcessError` if
     another process ends early.
     """
-    global _group
-    if _group is not None or not launched():
+    if dist.is_initialized() or not launched():
         yield
         return
     if sys.platform == "linux":  # SIGTERM when the launcher is killed, or the processes keep running unnoticed
@@ -81,7 +66,6 @@ def joined() -> Iterator[None]:
             f"Process {rank} of {size} waited {TIMEOUT.total_seconds() / 60:.0f} minutes for the others "
             f"({str(error).splitlines()[0][:200]}): start all {size} with the same MASTER_ADDR and MASTER_PORT."
         ) from error
-    _group = _Group(rank, size, store)
     try:
         yield
     except RuntimeError as error:
@@ -92,16 +76,11 @@ def joined() -> Iterator[None]:
             f"({str(error).splitlines()[0][:200]}): see its message. The same command resumes from the saved state."
         ) from error
     finally:
-        if _group is not None:
-            with suppress(RuntimeError):
-                store.set("left", str(rank))  # for the ranks that wait at a barrier
         leave()
 
 
 def leave() -> None:
     """Leave the group, which all ranks do at the same time; rank 0 continues alone."""
-    global _group
-    _group = None
     if dist.is_initialized():
         dist.destroy_process_group()  # else gloo's threads abort the process at its end
 
@@ -145,12 +124,17 @@ def _variable(name: str, default: int | str = "", below: int = 1 << 16) -> int:
 
 def world_size() -> int:
     """Processes in the group; 1 without a launcher."""
-    return 1 if _group is None else _group.size
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def own_rank() -> int:
+    """The number of this process in the group; 0 without a launcher."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main() -> bool:
     """Whether this process writes and prints: rank 0."""
-    return _group is None or _group.rank == 0
+    return own_rank() == 0
 
 
 def check_processes(device: str, batch_size: int) -> None:
@@ -165,33 +149,9 @@ def check_processes(device: str, batch_size: int) -> None:
         raise ChoiceError(f"{world_size()} processes need a batch_size of at least {world_size()} (got {batch_size}).")
 
 
-def load_in_turn(load: Callable[[], T]) -> T:
-    """Call a function that may download first in one process of each machine, then in the others."""
-    is_first = os.environ.get("LOCAL_RANK", "0") == "0"
-    if not is_first:
-        barrier()
-    loaded = load()
-    if is_first:
-        barrier()
-    return loaded
-
-
-def barrier() -> None:
-    """Wait until all ranks have called this, however long it takes; the other functions fail after `TIMEOUT`."""
-    if _group is None:
-        return
-    _group.barriers += 1
-    key = f"barrier {_group.barriers}"
-    _group.store.add(key, 1)
-    while _group.store.add(key, 0) < _group.size:
-        if _group.store.check(["left"]):
-            raise ProcessError("Another process has ended: see its message.")
-        time.sleep(0.1)
-
-
 def broadcast(data: bytes) -> bytes:
     """The bytes of rank 0, on all ranks."""
-    if _group is None:
+    if world_size() == 1:
         return data
     length = torch.tensor([len(data)])
     dist.broadcast(length, 0)
@@ -204,15 +164,14 @@ def broadcast(data: bytes) -> bytes:
 
 def broadcast_tensors(tensors: list[Tensor]) -> None:
     """Overwrite tensors with those of rank 0."""
-    if _group is None:
-        return
-    for tensor in tensors:
-        dist.broadcast(tensor, 0)
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
 
 def all_reduce(tensor: Tensor) -> Tensor:
     """The sum over all ranks."""
-    if _group is None:
+    if world_size() == 1:
         return tensor
     summed = tensor.clone()
     dist.all_reduce(summed)
@@ -221,8 +180,6 @@ def all_reduce(tensor: Tensor) -> Tensor:
 
 def any_rank(*flags: bool) -> tuple[bool, ...]:
     """For each flag, whether it is true on any rank: signals and clocks differ between processes."""
-    if _group is None:
-        return flags
     return tuple(bool(count) for count in all_reduce(torch.tensor(flags, dtype=torch.int32)).tolist())  # on the CPU
 
 
@@ -232,10 +189,9 @@ def part(count: int) -> tuple[slice, float]:
     With the factor the mean over the processes is that over the batch. Where there are fewer images than processes,
     some take part with an image of factor 0.
     """
-    if _group is None:
-        return slice(0, count), 1.0
-    start, stop = (-(-count * rank // _group.size) for rank in (_group.rank, _group.rank + 1))
-    return slice(start, stop) if start < stop else slice(0, 1), (stop - start) * _group.size / count
+    size = world_size()
+    start, stop = (-(-count * rank // size) for rank in (own_rank(), own_rank() + 1))
+    return slice(start, stop) if start < stop else slice(0, 1), (stop - start) * size / count
 
 
 class _Step(nn.Module):
@@ -256,7 +212,7 @@ def data_parallel(model: nn.Module, function: Callable[[Tensor], Tensor]) -> Cal
 
     Batch norm takes its statistics from a rank's own images on the CPU, and from the complete batch on CUDA.
     """
-    if _group is None:
+    if world_size() == 1:
         return function
     on_cuda = any(parameter.is_cuda for parameter in model.parameters())
     if on_cuda:

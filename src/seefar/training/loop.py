@@ -121,7 +121,7 @@ def train(
     if distributed.is_main():
         distributed.check_processes(compute.device.type, recipe.batch_size)
         run_folder = open_run(recipe, data, folder, changes.names)
-    distributed.barrier()  # the other ranks wait until rank 0 has found out whether there is anything to train
+    # The other ranks wait here until rank 0 has found out whether there is anything to train.
     (unfinished,) = distributed.any_rank(run_folder is not None and not run_folder.weights.exists())
     if run_folder is None:
         if unfinished:

@@ -16,7 +16,7 @@ import torch
 from seefar.choices import BUILT_IN, DeviceName, InferencePrecision
 from seefar.data import load_data
 from seefar.data.images import LARGEST, SMALLEST, Data, ImageSize, as_image_size, both, check_classes, differing_names
-from seefar.errors import ChoiceError, DataError, RecipeError, RunError, next_step, not_read
+from seefar.errors import ChoiceError, DataError, RecipeError, RunError, counted, next_step, not_read
 from seefar.model.inference import plain_torch, weights_fingerprint
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
@@ -26,9 +26,8 @@ from seefar.runs.folder import RunFolder, find_run, next_folder
 from seefar.runs.provenance import provenance
 from seefar.runs.store import TRAINING_FILES, Store, locked
 from seefar.training.device import choose_compute
-from seefar.training.distributed import load_in_turn
 from seefar.training.recipe import Recipe
-from seefar.training.state import MOST_DRAWN, HistoryRow, read_history
+from seefar.training.state import HistoryRow, read_history
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,7 +36,7 @@ class Run:
 
     Attributes:
         model: the trained network, in eval mode, float32.
-        history: one row for each logged step; empty if the file is damaged or has more than 100,000.
+        history: one row for each logged step; empty if the file is damaged.
         folder: its run folder.
         recipe: that of the training.
         classes: names of the K classes.
@@ -62,7 +61,7 @@ class Run:
         return weights_fingerprint(self.model)
 
     def __repr__(self) -> str:
-        epochs = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs > 1 else ''}"
+        epochs = counted(self.recipe.epochs, "epoch")
         return f"Run({str(self.folder)!r}: {self.recipe.name}, {epochs}, {len(self.classes)} classes)"
 
 
@@ -90,7 +89,7 @@ def load_for(
     name = name or recipe.data
     if name in BUILT_IN and recipe.image_size != 32:
         raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
-    return load_in_turn(lambda: load_data(name, data_dir, recipe.image_size, recipe.fit, progress=progress))
+    return load_data(name, data_dir, recipe.image_size, recipe.fit, progress=progress)
 
 
 def describe_choice(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[str, str] | None) -> str | None:
@@ -253,7 +252,7 @@ def load_run(
     model.in_bfloat16 = precision == "bfloat16"
     history = []
     try:
-        history = read_history(folder.history, limit=MOST_DRAWN)
+        history = read_history(folder.history)
     except RunError as error:  # it is only drawn
         warnings.warn(f"The training curves are left out: {error}", stacklevel=2)
     return Run(model, history, folder, recipe, classes, size, trained_on)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -53,8 +54,6 @@ class HistoryRow:
     held_out_accuracy: float | None = None
 
 
-MOST_DRAWN = 100_000
-"""Rows of a history whose curves are drawn; a training can resume with more."""
 COLUMNS = tuple(field.name for field in fields(HistoryRow))
 
 
@@ -68,19 +67,14 @@ def to_csv(rows: Sequence[HistoryRow], *, header: bool = True) -> str:
     return text.getvalue()
 
 
-def read_history(path: Path, limit: int | None = None) -> list[HistoryRow]:
-    """The rows of a `history.csv`, but for an incomplete last line, as after a crash.
-
-    A `RunError` if it is damaged, or has more than `limit` rows.
-    """
+def read_history(path: Path) -> list[HistoryRow]:
+    """The rows of a `history.csv`, but for an incomplete last line, as after a crash; a `RunError` if it is damaged."""
     try:
         lines = read_bytes(path, follow=False).decode("utf-8").splitlines(keepends=True)
         first = "".join(lines[:1]).strip()
         if first != ",".join(COLUMNS):
             raise ValueError(f"its first line is {first!r}")
-        if limit is not None and len(lines) - 1 > limit:
-            raise RunError(f"{path} must have at most {limit:,} rows (got {len(lines) - 1:,}): delete some of them.")
-        rows = [_row(row) for row in csv.DictReader(line for line in lines if line.endswith("\n"))]
+        return [_row(row) for row in csv.DictReader(line for line in lines if line.endswith("\n"))]
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: restore it from a copy, or choose another run.") from error
     except OSError as error:
@@ -88,7 +82,6 @@ def read_history(path: Path, limit: int | None = None) -> list[HistoryRow]:
     except (TypeError, ValueError, csv.Error) as error:
         columns = ",".join(COLUMNS)
         raise RunError(f"{path} is not a training history ({error}): its columns must be {columns}.") from error
-    return rows
 
 
 def _row(texts: dict[str, str]) -> HistoryRow:
@@ -146,12 +139,8 @@ class TrainingLog:
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds: `1:02:03`, `2:03`."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    if hours:
-        return f"{hours}:{minute:02d}:{second:02d}"
-    return f"{minute}:{second:02d}"
+    """Hours, minutes and seconds: `1:02:03`."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 # ---- The checkpoint ----
@@ -218,22 +207,18 @@ class TrainingState:
             raise RunError(
                 f"{path} belongs to another training: restore the right one from a copy, or delete it to start over."
             )
-        weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-        load_weights(path, self.model, weights)
-        try:
-            self.step, self.seconds, self.rows = int(values["step"]), float(values["seconds"]), int(values["rows"])
-            self.tally.sums.copy_(torch.tensor(values["totals"], dtype=self.tally.sums.dtype))
-            self._load_scaler(values["scaler"])
-            prefix = "optimizer."
-            saved = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
-            self._create_momentum({name: tensor.shape for name, tensor in saved.items()})
-            for name, momentum in self._momentum().items():
-                momentum.copy_(saved[name])
-        except Exception as error:  # the file of another program may hold anything
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise RunError(
-                f"{path} is not a checkpoint ({reason}): restore it from a copy, or delete it to start over."
-            ) from error
+
+        def below(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
+
+        load_weights(path, self.model, below("model."))
+        self.step, self.seconds, self.rows = values["step"], values["seconds"], values["rows"]
+        self.tally.sums.copy_(torch.tensor(values["totals"], dtype=self.tally.sums.dtype))
+        self._load_scaler(values["scaler"])
+        saved = below("optimizer.")
+        self._create_momentum({name: tensor.shape for name, tensor in saved.items()})
+        for name, momentum in self._momentum().items():
+            momentum.copy_(saved[name])
 
     def share(self) -> None:
         """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally."""
