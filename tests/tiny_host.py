@@ -31,9 +31,6 @@ class Host:
                 kind = self.path.strip("/").split("/")[0]
                 start = int((re.findall(r"bytes=(\d+)-", self.headers.get("Range", "")) or ["0"])[0])
                 host.asked.append((kind, start))
-                while kind == "drips" and not host.closed:
-                    self.wfile.write(b"x")
-                    time.sleep(0.05)
                 if kind == "missing":
                     return self.send_error(404)
                 if start >= len(content):

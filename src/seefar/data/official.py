@@ -13,15 +13,13 @@ import pickle
 import secrets
 import shutil
 import tarfile
-import threading
 import time
 import tomllib
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -33,12 +31,9 @@ from seefar.progress import SILENT, Progress, showing
 from seefar.runs.files import expanded, open_regular, open_to_append, read_bytes
 from seefar.runs.store import locked
 
-if TYPE_CHECKING:
-    from requests import Response
-
 SOURCES: dict[str, Any] = tomllib.loads((resources.files("seefar.data") / "official.toml").read_text(encoding="utf-8"))
 """Addresses and checksums of the public data sets and of the reference data."""
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 3.05, 30.0
 """Timeouts of the connection, and of each wait for more bytes. Without a network the first one takes 3 seconds."""
 SLOWEST = 50_000
@@ -56,12 +51,7 @@ class Remote:
 
 def default_folder() -> Path:
     """The folder of data sets: the environment variable SEEFAR_DATA, else the user's cache folder."""
-    return Path(os.environ.get("SEEFAR_DATA") or user_cache())
-
-
-def user_cache() -> Path:
-    """The folder for seefar in the user's cache folder; it may not exist yet."""
-    return Path(platformdirs.user_cache_dir("seefar"))
+    return Path(os.environ.get("SEEFAR_DATA") or platformdirs.user_cache_path("seefar"))
 
 
 def read_checked(path: Path, checksum: str, name: str) -> bytes:
@@ -145,50 +135,30 @@ def transfer(url: str, part: Path, most: int, progress: Progress) -> None:
     After `most` bytes nothing more is read. Every failure is an OSError, as all errors of requests are.
     """
     import requests
-    from urllib3.exceptions import HTTPError
 
     ends = time.monotonic() + longest_transfer(most)
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with _answer(url, headers) as response:
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # it is complete; the checksum decides
         response.raise_for_status()
         if response.status_code != requests.codes.partial_content:
             have = 0  # the host sends the file from its beginning
-        length = "" if "Content-Encoding" in response.headers else response.headers.get("Content-Length", "")
+        length = response.headers.get("Content-Length", "")
         total = have + int(length) if length.isdecimal() else None
         with open_to_append(part) as file:
             file.truncate(have)
-            try:
-                while have <= most and (chunk := response.raw.read1(CHUNK_BYTES, decode_content=True)):
-                    have += file.write(chunk)
-                    if time.monotonic() > ends:
-                        raise TimeoutError(f"too slow: {have:,} bytes after {longest_transfer(most):.0f} seconds")
-                    if total and total >= 10**6:  # a smaller file needs no bar
-                        progress.update("downloading", have // 10**6, total // 10**6, "MB")
-            except HTTPError as error:
-                raise OSError(f"the connection ended after {have:,} bytes ({error})") from error
-    if total and have < min(total, most):
-        raise OSError(f"the connection ended after {have:,} of {total:,} bytes")
-
-
-def _answer(url: str, headers: Mapping[str, str]) -> Response:
-    """The response of a host, whose content is not read yet; a host may send its header very slowly."""
-    import requests
-
-    response: Future[Response] = Future()
-
-    def ask() -> None:
-        try:
-            response.set_result(requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS))
-        except BaseException as error:
-            response.set_exception(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    return response.result(sum(TIMEOUT_SECONDS))
+            for chunk in response.iter_content(CHUNK_BYTES):
+                have += file.write(chunk)
+                if have > most:
+                    return
+                if time.monotonic() > ends:
+                    raise TimeoutError(f"too slow: {have:,} bytes after {longest_transfer(most):.0f} seconds")
+                if total and total >= 10**6:  # a smaller file needs no bar
+                    progress.update("downloading", have // 10**6, total // 10**6, "MB")
 
 
 # ---- CIFAR-10, CIFAR-100, Fashion-MNIST ----

@@ -19,7 +19,7 @@ from torch import nn
 
 from seefar.data.images import Labels, Split, check_classes, check_labels
 from seefar.data.pictures import picture_suffixes
-from seefar.errors import DataError, RunError, printable, require
+from seefar.errors import DataError, printable, require
 from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import log_softmax
 from seefar.progress import Progress, showing
@@ -110,13 +110,10 @@ class Predictions:
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
-        """Read what `save` wrote; a `RunError` if the file is missing, damaged, or holds something else."""
+        """Read what `save` wrote; a `RunError` if the file is missing or damaged."""
         arrays = load_arrays(path, cls.__dataclass_fields__)
-        try:  # a file that was copied from elsewhere has no manifest to check it against
-            classes = check_classes(arrays["classes"])
-            labels = check_labels(arrays["labels"], len(arrays["logits"]), len(classes))
-        except DataError as error:
-            raise RunError(f"{path}: {error} Delete it and compute it again.") from error
+        classes = check_classes(arrays["classes"])
+        labels = check_labels(arrays["labels"], len(arrays["logits"]), len(classes))
         return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
 
 
