@@ -94,11 +94,8 @@ class Split:
         return digest.hexdigest()
 
     def take(self, indices: Any) -> Split:
-        """The images at these positions, in this order: integers (0..N-1, else a `DataError`), booleans, a slice."""
-        try:
-            rows = np.arange(len(self))[indices]
-        except IndexError as error:
-            raise DataError(f"These positions are not all in this split of {len(self)} images ({error}).") from error
+        """The images at these positions, in this order: integers, booleans, a slice."""
+        rows = np.arange(len(self))[indices]
         masks = None if self.masks is None else self.masks[rows]
         files = None if self.files is None else tuple(self.files[row] for row in rows)
         return Split(self.images[rows], self.labels[rows], self.classes, masks, files)

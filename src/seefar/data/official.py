@@ -10,9 +10,8 @@ import hashlib
 import io
 import os
 import pickle
-import secrets
-import shutil
 import tarfile
+import tempfile
 import time
 import tomllib
 from collections.abc import Mapping
@@ -91,16 +90,12 @@ def download(file: Remote, path: Path, progress: Progress) -> None:
     """Download `path` from the first address that has the right file, unless it exists already.
 
     A transfer that breaks off leaves `<path>.part`, and the next try of any address fetches only the rest. A
-    `DataError` lists the failure of each address, and whether `path` is a damaged file.
+    `DataError` lists the failure of each address.
     """
-    damaged = ""
-    if path.exists():
-        actual = _file_hash(file.checksum, path)
-        if actual == file.checksum:
-            return
-        damaged = f"The file there is damaged or a different one: its checksum is {actual}.\n"
     import requests
 
+    if path.exists() and _file_hash(file.checksum, path) == file.checksum:
+        return
     part = path.with_name(f"{path.name}.part")
     failures = []
     for url in file.urls:
@@ -119,7 +114,7 @@ def download(file: Remote, path: Path, progress: Progress) -> None:
             failures.append(f"{url}: {error}")
     tried = "\n  ".join(failures)
     raise DataError(
-        f"{path} could not be downloaded (its checksum must be {file.checksum}):\n  {tried}\n{damaged}"
+        f"{path} could not be downloaded (its checksum must be {file.checksum}):\n  {tried}\n"
         f"Try again to resume, or copy the file to {path}."
     )
 
@@ -250,22 +245,20 @@ def find_batches(folder: Path, official: Official = CIFAR10, progress: Progress 
 
 def unpack(archive: Path, target: Path, official: Official = CIFAR10) -> None:
     """Write the batch files of a checked archive, and no other, into a folder that gets its name at the end."""
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
-        beside.mkdir(parents=True)
-        with tarfile.open(archive) as tar:
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=archive.parent) as beside, tarfile.open(archive) as tar:
+            unpacked = Path(beside, target.name)
+            unpacked.mkdir()
             for name in official.files:
                 member = tar.extractfile(f"{official.folder}/{name}")  # bytes of one file: the archive chooses no path
                 assert member is not None
-                (beside / name).write_bytes(member.read())
-        os.replace(beside, target)
+                (unpacked / name).write_bytes(member.read())
+            os.replace(unpacked, target)
     except OSError as error:
         if not target.exists():  # another process may have unpacked it in the meantime
             raise DataError(
                 f"{archive} cannot be unpacked ({error}): make room, or make its folder writable."
             ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def read_batches(folder: Path, official: Official = CIFAR10) -> Data:

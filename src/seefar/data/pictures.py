@@ -48,7 +48,6 @@ OTHER_PROGRAMS = {
     "$recycle.bin", "lost+found", "system volume information",
 }  # fmt: skip
 """Folders that macOS, Python, network disks and Windows create, in lower case: thumbnails and deleted files."""
-FOREIGN = "folders of other programs"
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 """Markers of a JPEG that have a length, and those of its end."""
 Place: TypeAlias = Union[str, "os.PathLike[str]", "Image", NDArray[np.uint8]]
@@ -381,7 +380,7 @@ def find_pictures(folder: Path, skipped: Counter[str]) -> list[Path]:
     for parent, folders, files in os.walk(folder, onerror=refuse):
         visible = [name for name in folders if name[0] != "."]
         folders[:] = [name for name in visible if name.lower() not in OTHER_PROGRAMS]
-        skipped[FOREIGN] += len(visible) - len(folders)
+        skipped["folders of other programs"] += len(visible) - len(folders)
         skipped["links to folders"] += sum(Path(parent, name).is_symlink() for name in folders)
         for path in (Path(parent, name) for name in files if name[0] != "."):
             suffix = path.suffix.lower()

@@ -107,10 +107,8 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[st
         recorded = read_recipe(folder)
         record = {"changes": {}, **read_json(folder.data, follow=False)}
         classes = tuple(map(str, record["classes"]))
-    except RunError as error:
-        return str(error)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        return f"{folder.data} is missing or damaged ({error})."
+    except (RunError, OSError, KeyError, TypeError, ValueError) as error:
+        return f"{folder} cannot be read ({error})."
     # A folder of pictures may have been moved: the fingerprint of its images decides, not its path.
     if replace(recorded, data=recipe.data) != recipe:
         conflict = f"{folder} belongs to another recipe ({recipe.differences(recorded)})."

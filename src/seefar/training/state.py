@@ -9,7 +9,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -263,34 +264,30 @@ REPEATED = 3.0
 """Seconds in which a repeated signal counts as the first one: a process group and a launcher both send it."""
 
 
-class Interrupts:
-    """Within `with`, the first Ctrl-C, SIGTERM or SIGHUP sets `asked`; one after `REPEATED` seconds ends the process.
+@contextmanager
+def noted_signals() -> Iterator[list[float]]:
+    """Within `with`, Ctrl-C, SIGTERM and SIGHUP only add their time to a list; one after `REPEATED` ends the process.
 
     Under nohup SIGHUP stays ignored. Outside the main thread, where Python allows no handlers, nothing is changed.
     """
+    times: list[float] = []
+    before: dict[signal.Signals, Any] = {}
 
-    def __init__(self) -> None:
-        self.asked = False
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
-    def __enter__(self) -> Interrupts:
-        self.before = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in STOPS:
-                if not (number.name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
-                    self.before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._restore()
-
-    def _ask(self, number: int, _frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if not self.asked:
-            self.asked, self.first = True, now
-        elif now - self.first > REPEATED:
-            self._restore()
+    def note(number: int, _frame: FrameType | None) -> None:
+        times.append(time.monotonic())
+        if times[-1] - times[0] > REPEATED:
+            restore()
             os.kill(os.getpid(), number)
 
-    def _restore(self) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPS:
+            if not (number.name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+                before[number] = signal.signal(number, note)
+    try:
+        yield times
+    finally:
+        restore()
