@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tiny_host import CONTENT, MD5, Host
 
-from seefar.data import official as module
-from seefar.data.official import Remote, download, transfer
+from seefar.data.official import Remote, download
 from seefar.errors import DataError
 from seefar.progress import SILENT
 
@@ -80,13 +78,3 @@ def test_when_all_mirrors_fail_each_reason_is_reported(host: Host, tmp_path: Pat
     for part in ("404", host.url("wrong"), hashlib.md5(bytes(len(CONTENT))).hexdigest(), MD5):
         assert part in str(error.value)
     assert (tmp_path / "file").read_bytes() == b"rubbish"  # it may be worth something to its owner
-
-
-def test_a_slow_host_times_out(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It sends its content in 3 s, where 0.6 are allowed."""
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", (0.1, 0.4))
-    monkeypatch.setattr(module, "SLOWEST", 10_000_000)
-    began = time.monotonic()
-    with pytest.raises(TimeoutError):
-        transfer(host.url("slow"), tmp_path / "part", len(CONTENT), SILENT)
-    assert time.monotonic() - began < 2.5

@@ -18,6 +18,7 @@ import platformdirs
 
 from seefar.choices import BUILT_IN, Fit
 from seefar.data.images import Data, Images, ImageSize, Split, both, correct_labels
+from seefar.data.official import LONGEST_WAIT
 from seefar.data.pictures import (
     OTHER_PROGRAMS,
     Values,
@@ -48,8 +49,6 @@ FORM = "5"
 CORRECTIONS = "notes.csv"
 CACHED = 8
 """Decoded data sets in the cache; the oldest is deleted first."""
-LONGEST_DECODING = 86_400.0
-"""Seconds to wait for another process that decodes pictures."""
 
 
 class File(NamedTuple):
@@ -150,8 +149,8 @@ def read_layout(folder: Path, to_judge: bool = False) -> Layout:
     else:
         trained, testing, note = _divide(_part_files(folder, train or test or folder, skipped), to_judge)
         notes.append(note)
-    unused = [path for path in inside if not {path, _inner(path)} & {train, test}]
-    if parts and unused:
+    unused = [path for path in inside if parts and not {path, _inner(path)} & {train, test}]
+    if unused:
         notes.append(f"not used, beside the parts: {_names(unused)}")
     reasons = ", ".join(f"{number} {reason}" for reason, number in sorted((+skipped).items()))
     if reasons:
@@ -293,7 +292,7 @@ def _decoded(
     pixels, record = stem.with_suffix(".raw"), stem.with_suffix(".json")
     if (known := _cached(pixels, record, shape)) is not None:
         return known
-    with suppress(RunError, OSError), locked(cache, shown, wait=LONGEST_DECODING):
+    with suppress(RunError, OSError), locked(cache, shown, wait=LONGEST_WAIT):
         # Another process, such as one of the same distributed training, may have decoded them in the meantime.
         if (known := _cached(pixels, record, shape)) is not None:
             return known

@@ -12,7 +12,6 @@ import os
 import pickle
 import tarfile
 import tempfile
-import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,8 +34,8 @@ SOURCES: dict[str, Any] = tomllib.loads((resources.files("seefar.data") / "offic
 CHUNK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 3.05, 30.0
 """Timeouts of the connection, and of each wait for more bytes. Without a network the first one takes 3 seconds."""
-SLOWEST = 50_000
-"""Bytes per second below which a transfer is stopped; the received bytes are kept for the next try."""
+LONGEST_WAIT = 86_400.0
+"""Seconds to wait for another process that downloads or decodes the same files."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def _file_hash(checksum: str, path: Path) -> str:
 
 def download_all(files: Mapping[str, Remote], home: Path, progress: Progress) -> None:
     """Download the files, by their names below `home`; other processes that do the same wait."""
-    with locked(home, progress, wait=longest_transfer(sum(file.size for file in files.values()))):
+    with locked(home, progress, wait=LONGEST_WAIT):
         for name, file in files.items():
             download(file, home / name, progress)
 
@@ -119,11 +118,6 @@ def download(file: Remote, path: Path, progress: Progress) -> None:
     )
 
 
-def longest_transfer(size: int) -> float:
-    """Seconds after which a transfer of so many bytes is stopped."""
-    return sum(TIMEOUT_SECONDS) + size / SLOWEST
-
-
 def transfer(url: str, part: Path, most: int, progress: Progress) -> None:
     """Complete the file `part` by an HTTP range, or download it from the beginning if the host does not support ranges.
 
@@ -131,7 +125,6 @@ def transfer(url: str, part: Path, most: int, progress: Progress) -> None:
     """
     import requests
 
-    ends = time.monotonic() + longest_transfer(most)
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have:
@@ -150,8 +143,6 @@ def transfer(url: str, part: Path, most: int, progress: Progress) -> None:
                 have += file.write(chunk)
                 if have > most:
                     return
-                if time.monotonic() > ends:
-                    raise TimeoutError(f"too slow: {have:,} bytes after {longest_transfer(most):.0f} seconds")
                 if total and total >= 10**6:  # a smaller file needs no bar
                     progress.update("downloading", have // 10**6, total // 10**6, "MB")
 

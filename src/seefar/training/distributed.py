@@ -137,16 +137,14 @@ def is_main() -> bool:
     return own_rank() == 0
 
 
-def check_processes(device: str, batch_size: int) -> None:
-    """Refuse more processes than GPUs or images in a batch."""
+def check_processes(device: str) -> None:
+    """Refuse more processes than GPUs."""
     if world_size() == 1:
         return
     here = _variable("LOCAL_WORLD_SIZE", 1)  # on this machine
     most = {"mps": 1, "cuda": torch.cuda.device_count()}.get(device, here)
     if here > most:
         raise ChoiceError(f"{here} processes need as many GPUs (got {most}): choose fewer, or --device cpu.")
-    if world_size() > batch_size:
-        raise ChoiceError(f"{world_size()} processes need a batch_size of at least {world_size()} (got {batch_size}).")
 
 
 def broadcast(data: bytes) -> bytes:

@@ -118,7 +118,7 @@ def train(
     changes.check(data)
     run_folder = None
     if distributed.is_main():
-        distributed.check_processes(compute.device.type, recipe.batch_size)
+        distributed.check_processes(compute.device.type)
         run_folder = open_run(recipe, data, folder, changes.names)
     # The other ranks wait here until rank 0 has found out whether there is anything to train.
     (unfinished,) = distributed.any_rank(run_folder is not None and not run_folder.weights.exists())
