@@ -152,13 +152,7 @@ def transfer(url: str, part: Path, most: int, progress: Progress) -> None:
 
 @dataclass(frozen=True)
 class Official:
-    """A public data set, by its name in `load_data`; `folder` is where its files are in the data folder.
-
-    Attributes:
-        hosts: addresses of what is downloaded, best first.
-        downloads: MD5 and bytes of each file on the hosts.
-        files: MD5 of each file that is read.
-    """
+    """A public data set, by its name in `load_data`; `official.toml` explains the other fields."""
 
     name: str
     folder: str

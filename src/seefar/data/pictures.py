@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 GREY = (128, 128, 128)
 """The colour behind transparent pixels: the middle of the scale, which is evidence for no class."""
-FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """The formats that are read: their header gives the size of the picture, and Pillow decodes them in C, outside of
 Python's lock. Variants with a decoder in Python, such as plain PPM, are refused: a small file could take minutes."""
 LARGEST_PIXELS = 50_000_000
@@ -113,7 +113,7 @@ def picture_suffixes() -> frozenset[str]:
     """Endings of the file names that are read, in lower case, such as `.png`."""
     from PIL import Image
 
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in _formats())
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
 
 
 def read_picture(
@@ -146,7 +146,7 @@ def read_picture(
         return _decoded(content, size, fit, scale)
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{name} cannot be read as a picture (its content is not {', '.join(sorted(_formats()))}, or a variant "
+            f"{name} cannot be read as a picture (its content is not {', '.join(FORMATS)}, or a variant "
             "that decodes slowly): convert it to PNG."
         ) from error
     except Exception as error:  # a damaged file may raise anything
@@ -156,14 +156,14 @@ def read_picture(
 
 def is_in_memory(source: object) -> bool:
     """Whether it is a picture of Pillow or an array."""
-    return hasattr(source, "__array_interface__") or isinstance(source, np.ndarray)
+    return hasattr(source, "__array_interface__")
 
 
 def _decoded(content: bytes, size: ImageSize, fit: Fit, scale: tuple[float, float] | None) -> Picture:
     from PIL import Image, UnidentifiedImageError
 
     # In memory, since Pillow asks for as many bytes as a file declares, which a file would reserve before reading.
-    with Image.open(io.BytesIO(content), formats=sorted(_formats())) as picture:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
         for tile in getattr(picture, "tile", ()):
             if tile[0] in Image.DECODERS:  # those in Python
                 raise UnidentifiedImageError(tile[0])
@@ -287,14 +287,6 @@ def unreadable(bad: Sequence[str], count: int, folder: str = "") -> DataError:
     return DataError(
         f"{len(bad)} of {count} files{folder} cannot be read as pictures:\n  {lines}{more}\nRepair or remove them."
     )
-
-
-@cache
-def _formats() -> frozenset[str]:
-    from PIL import Image
-
-    Image.init()
-    return frozenset(FORMATS & set(Image.OPEN))  # Pillow may lack AVIF
 
 
 def _upright(picture: Image) -> tuple[Image, bool]:

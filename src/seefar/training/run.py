@@ -37,9 +37,6 @@ class Run:
     Attributes:
         model: the trained network, in eval mode, float32.
         history: one row for each logged step; empty if the file is damaged.
-        folder: its run folder.
-        recipe: that of the training.
-        classes: names of the K classes.
         image_size: height and width in pixels of the training images; one number if they are equal.
         trained_on: fingerprint of the training images and labels.
     """
