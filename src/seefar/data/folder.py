@@ -151,7 +151,7 @@ def read_layout(folder: Path, to_judge: bool = False) -> Layout:
         notes.append(note)
     unused = [path for path in inside if parts and not {path, _inner(path)} & {train, test}]
     if unused:
-        notes.append(f"not used, beside the parts: {_names(unused)}")
+        notes.append(f"not used, beside the parts: {', '.join(printable(path.name) for path in unused)}")
     reasons = ", ".join(f"{number} {reason}" for reason, number in sorted((+skipped).items()))
     if reasons:
         notes.append(f"skipped: {reasons}")
@@ -210,8 +210,9 @@ def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
     elif list(parts) == ["train"]:  # a class may be called train, and hold folders
         unclear |= not all(len(names) > 1 for names in others)
     if unclear:
+        names = ", ".join(printable(path.name) for path in inside)
         raise DataError(
-            f"{folder}: it is unclear which of {_names(inside)} are parts and which are classes: name the folders of "
+            f"{folder}: it is unclear which of {names} are parts and which are classes: name the folders of "
             "the parts train, test and val, each with one folder of pictures per class."
         )
     return {part: _inner(path) for part, path in parts.items()}
@@ -221,10 +222,6 @@ def _inner(path: Path) -> Path:
     """The folder in it if it is the only one, as in `train/train/<class>/`."""
     inside = _class_folders(path)
     return inside[0] if len(inside) == 1 and _class_folders(inside[0]) else path
-
-
-def _names(paths: Sequence[Path]) -> str:
-    return ", ".join(printable(path.name) for path in paths)
 
 
 def _class_folders(folder: Path) -> list[Path]:

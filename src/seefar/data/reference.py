@@ -80,8 +80,7 @@ class Reference:
     def entropy(self) -> NDArray[np.float64]:
         """Entropy of the people's choices in bits, float64 (N,): 0 where all agree, 1 where two classes share them."""
         share = self.counts / self.counts.sum(1, keepdims=True)
-        bits: NDArray[np.float64] = (share * np.log2(1 / np.where(share > 0, share, 1))).sum(1)
-        return bits
+        return np.asarray((share * np.log2(1 / np.where(share > 0, share, 1))).sum(1))
 
     @property
     def label_errors(self) -> NDArray[np.bool_]:

@@ -118,10 +118,7 @@ class Audit:
 
 
 def audit_folder(source: Source, name: str | Path | None) -> RunFolder:
-    """The folder for an audit: by default the first of `audit`, `audit-2`, ... that is free or has the same source.
-
-    A `RunError` if the named folder has another source. Nothing is written.
-    """
+    """The folder for an audit: by default the first of `audit`, `audit-2`, ... that is free or has the same source."""
     if name is None:
         return next_folder("audit", lambda folder: _conflict(folder, source))
     if conflict := _conflict(find_run(name), source):

@@ -68,8 +68,7 @@ class Predictions:
     @property
     def confidence(self) -> NDArray[np.float64]:
         """Probability of the predicted class, float64 (N,)."""
-        highest: NDArray[np.float64] = np.exp(self.log_probabilities.max(1))
-        return highest
+        return np.asarray(np.exp(self.log_probabilities.max(1)))
 
     @property
     def losses(self) -> NDArray[np.float64]:
@@ -179,10 +178,8 @@ class _Table(NamedTuple):
 def find_predictions(path: str | Path) -> Path:
     """The path of a file of predictions that exists; a `DataError` if it is missing or of another kind."""
     path = expanded(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path} must be a file of one of these kinds: {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise DataError(f"{path} is missing: choose a file of predictions ({', '.join(SUFFIXES)}).")
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        raise DataError(f"{path} must be a file that exists, of one of these kinds: {', '.join(SUFFIXES)}.")
     return path
 
 
