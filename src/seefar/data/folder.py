@@ -133,7 +133,7 @@ def load_folder(
     return Data(str(folder), train, test, tuple(notes))
 
 
-def read_layout(folder: Path, to_judge: bool = False) -> Layout:
+def read_layout(folder: Path, to_judge: bool) -> Layout:
     """Find the classes and the visible pictures of a folder of `load_folder`, without opening any of them."""
     skipped: Counter[str] = Counter()
     inside = _class_folders(folder)
@@ -159,7 +159,7 @@ def read_layout(folder: Path, to_judge: bool = False) -> Layout:
     return Layout(tuple(classes), tuple(trained), tuple(testing), tuple(notes))
 
 
-def read_labels(table: Path, to_judge: bool = False) -> Layout:
+def read_labels(table: Path, to_judge: bool) -> Layout:
     """Find the classes and pictures of a CSV file with one line for each picture: its path, and its label.
 
     The column of paths is the first one whose last line names a file of the CSV's folder. The column of labels is

@@ -19,7 +19,7 @@ from typing import cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import PrefixStore
 
 from seefar.errors import ChoiceError, SeefarError
 
@@ -53,19 +53,11 @@ def joined() -> Iterator[None]:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
     size, local = _variable("WORLD_SIZE"), _variable("LOCAL_RANK", 0)
     rank = _variable("RANK", below=size)
-    store = _connect(rank, size)
     backend = "gloo"
     if torch.cuda.is_available() and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else backend
-    try:
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
-    except RuntimeError as error:
-        leave()
-        raise ChoiceError(
-            f"Process {rank} of {size} waited {TIMEOUT.total_seconds() / 60:.0f} minutes for the others "
-            f"({str(error).splitlines()[0][:200]}): start all {size} with the same MASTER_ADDR and MASTER_PORT."
-        ) from error
+    _connect(rank, size, backend)
     try:
         yield
     except RuntimeError as error:
@@ -85,14 +77,16 @@ def leave() -> None:
         dist.destroy_process_group()  # else gloo's threads abort the process at its end
 
 
-def _connect(rank: int, size: int) -> Store:
-    """The store through which the processes find each other; rank 0 runs it, or torchrun.
+def _connect(rank: int, size: int, backend: str) -> None:
+    """Join the group; the store through which the processes find each other is run by rank 0, or by torchrun.
 
     torch listens on all network interfaces; with a loopback address, nothing can be reached from outside.
     """
     address, port = os.environ["MASTER_ADDR"], _variable("MASTER_PORT")
     serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     listener = None
+    # After a restart by torchrun the store still has the addresses of the processes before.
+    attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     try:
         if address in LOOPBACK:
             for library in ("GLOO", "NCCL"):
@@ -101,14 +95,15 @@ def _connect(rank: int, size: int) -> Store:
         store = dist.TCPStore(  # type: ignore[attr-defined]  # torch documents it there
             address, port, size, serves, TIMEOUT, wait_for_workers=False, master_listen_fd=listener
         )
+        store = PrefixStore(attempt, store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0][:200]
+        leave()
         raise ChoiceError(
-            f"Process {rank} of {size} cannot connect to the others at {address}, port {port} ({reason}): MASTER_ADDR "
-            "and MASTER_PORT must be the machine of process 0 and a free port of it."
+            f"Process {rank} of {size} cannot connect to the others at {address}, port {port} "
+            f"({str(error).splitlines()[0][:200]}): start all {size} within 10 minutes, with the "
+            "machine of process 0 as MASTER_ADDR and a free port of it as MASTER_PORT."
         ) from error
-    # After a restart by torchrun the store still has the addresses of the processes before.
-    return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 def _variable(name: str, default: int | str = "", below: int = 1 << 16) -> int:
