@@ -95,8 +95,8 @@ def _connect(rank: int, size: int, backend: str) -> None:
         store = dist.TCPStore(  # type: ignore[attr-defined]  # torch documents it there
             address, port, size, serves, TIMEOUT, wait_for_workers=False, master_listen_fd=listener
         )
-        store = PrefixStore(attempt, store)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+        prefixed = PrefixStore(attempt, store)
+        dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size, timeout=TIMEOUT)
     except (OSError, RuntimeError) as error:
         leave()
         raise ChoiceError(
