@@ -48,7 +48,7 @@ def score(predictions: Predictions, labels: NDArray[np.int64], wrong: NDArray[np
     found = seefar.find_label_issues(labels, np.exp(predictions.log_probabilities))
     losses = -predictions.log_probabilities[np.arange(len(labels)), labels]
     by_loss = np.argsort(-losses, kind="stable")
-    issues = np.array([issue.index for issue in found.issues])
+    issues = np.array([issue.index for issue in found])
     return {
         "n": len(labels),
         "wrong_labels": int(wrong.sum()),

@@ -117,8 +117,8 @@ def main() -> None:
             ),
         },
         "label_issues": {
-            "listed": len(issues.issues),
-            "mistakes_among_them": sum(bool(predicted[one.index] != labels[one.index]) for one in issues.issues),
+            "listed": len(issues),
+            "mistakes_among_them": sum(bool(predicted[one.index] != labels[one.index]) for one in issues),
         },
     }
     print_result(result)

@@ -64,7 +64,7 @@ def all_evidence(
     temperature = fit_temperature(predictions.logits, labels)
     scaled = replace(predictions, logits=predictions.logits / np.float32(temperature))
     margin, entropy = doubt(predictions.logits, index, labels, temperature).T
-    issues = {issue.index for issue in seefar.find_label_issues(labels, np.exp(predictions.log_probabilities)).issues}
+    issues = {issue.index for issue in seefar.find_label_issues(labels, np.exp(predictions.log_probabilities))}
     found = {
         "loss": scaled.losses[index],
         "margin": margin,

@@ -22,7 +22,7 @@ low, high = evaluation.metrics.interval
 print(f"accuracy {evaluation.metrics.accuracy:.2%} (95% interval {low:.2%} to {high:.2%})")
 
 issues = seefar.find_label_issues(test.labels, np.exp(predictions.log_probabilities), test.classes)
-for issue in issues.issues[:3]:
+for issue in issues[:3]:
     print(f"image {issue.index}: {issue.sentence}")
 
 if len(sys.argv) > 1:

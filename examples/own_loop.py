@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import seefar
-from seefar.data.batches import AugmentedBatches, as_transform
+from seefar.data.batches import AugmentedBatches
 
 EPOCHS, BATCH = 3, 32
 
@@ -21,7 +21,7 @@ data = seefar.load_data("shapes")
 mean, std = data.statistics
 torch.manual_seed(0)
 network = seefar.ResNet18(len(data.classes), width=8, mean=mean, std=std)
-batches = AugmentedBatches(data.train, as_transform(brighter), "random", BATCH, seed=0)
+batches = AugmentedBatches(data.train, brighter, "random", BATCH, seed=0)
 optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=EPOCHS * len(batches))
 

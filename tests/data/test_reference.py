@@ -10,6 +10,7 @@ from tiny_host import serve
 from tiny_job import Lines
 
 from seefar.data import load_data
+from seefar.data import reference as module
 from seefar.data.images import Split
 from seefar.data.official import CIFAR10
 from seefar.data.reference import (
@@ -47,12 +48,14 @@ def _no_data_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, req
 
 def test_missing_files_are_downloaded_with_their_licences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a host that is laid out as owner/repository/commit/path."""
+    monkeypatch.setattr(module, "reference_sources", lambda: WANTED)
     for one, content in zip(WANTED, (COUNTS, NET), strict=True):
         path = tmp_path / "host" / one.repository / one.commit / next(iter(one.files.values()))[0]
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
-    host, progress = serve(tmp_path / "host", monkeypatch), Lines()
-    found = find_files(tmp_path / "data", sources=WANTED, host=host, progress=progress)
+    progress = Lines()
+    monkeypatch.setattr(module, "HOST", serve(tmp_path / "host", monkeypatch))
+    found = find_files(tmp_path / "data", progress=progress)
     assert found == {name: tmp_path / "data" / name for name in (PEOPLE, NET_NAME)}
     assert (found[PEOPLE].read_bytes(), found[NET_NAME].read_bytes()) == (COUNTS, NET)
     assert progress.found == [
@@ -60,16 +63,20 @@ def test_missing_files_are_downloaded_with_their_licences(tmp_path: Path, monkey
         "downloading People's choices; licence MIT; github.com/owner/nets",
     ]
     quiet = Lines()
-    find_files(tmp_path / "data", sources=WANTED, host="http://127.0.0.1:9", progress=quiet)  # nothing is asked for
+    monkeypatch.setattr(module, "HOST", "http://127.0.0.1:9")
+    find_files(tmp_path / "data", progress=quiet)  # nothing is asked for
     assert quiet.found == []
 
 
 @pytest.mark.parametrize("place", ["default", "data"])
-def test_files_of_the_default_folder_and_beside_cifar10s_own_folder_are_found(place: str, tmp_path: Path) -> None:
+def test_files_of_the_default_folder_and_beside_cifar10s_own_folder_are_found(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "reference_sources", lambda: WANTED[:1])
     counts = tmp_path / place / PEOPLE
     counts.parent.mkdir(parents=True)
     counts.write_bytes(COUNTS)
-    assert find_files(tmp_path / "data" / CIFAR10.folder, fetch=False, sources=WANTED[:1]) == {PEOPLE: counts}
+    assert find_files(tmp_path / "data" / CIFAR10.folder, fetch=False) == {PEOPLE: counts}
 
 
 def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
@@ -90,10 +97,9 @@ SMALL = Reference(
 )
 
 
-def test_entropy_majority_and_label_errors_by_hand() -> None:
+def test_entropy_and_label_errors_by_hand() -> None:
     quarter = 0.25 * 2 + 0.75 * np.log2(4 / 3)
     np.testing.assert_allclose(SMALL.entropy, [0, 1, quarter], atol=1e-12)
-    assert SMALL.majority.tolist() == [0, 0, 1]  # of equally many, the first class
     assert SMALL.label_errors.tolist() == [False, True, False]  # unchecked, two of five, three of five
 
 

@@ -92,7 +92,7 @@ def test_a_mostly_wrong_model_gives_no_label_issues(split: Split, right: int, re
     """With 18 of 40 right it confidently contradicts 22 labels, and it is not the labels that are wrong."""
     found = np.where(np.arange(40) < right, split.labels, (split.labels + 1) % 10)
     analysis = analyse_mistakes(predict_classes(split, found), split)
-    assert len(analysis.issues.issues) > 0
+    assert len(analysis.issues) > 0
     assert any("labels may be wrong" in line for line in analysis.lines) is reported
 
 
@@ -102,7 +102,7 @@ def test_other_data_have_patterns_label_issues_and_faults_by_evidence(split: Spl
     predicted[[3, 13]], predicted[5] = 5, 3
     analysis = analyse_mistakes(predict_classes(split, predicted), split)
     assert [view.name for view in analysis.views] == ["as labelled"]
-    assert sorted(issue.index for issue in analysis.issues.issues) == [3, 5, 13]
+    assert sorted(issue.index for issue in analysis.issues) == [3, 5, 13]
     assert (analysis.pairs[0].first_as_second, analysis.pairs[0].second_as_first) == (2, 1)
     assert analysis.sections["fault_rule"]["name"] == ONE_RUN.name
     assert {verdict.index for verdict in analysis.verdicts} == {3, 5, 13}

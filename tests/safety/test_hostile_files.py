@@ -22,7 +22,7 @@ import seefar
 from seefar.data import Data
 from seefar.data.official import CIFAR10, find_batches, read_batches
 from seefar.data.pictures import read_picture
-from seefar.data.reference import find_files, reference_sources
+from seefar.data.reference import find_files
 from seefar.errors import RunError, SeefarError
 from seefar.evaluation.audit import load_audit
 from seefar.evaluation.predictions import read_predictions
@@ -69,7 +69,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "audit.json": lambda path: load_audit(RunFolder(path.parent)),
     "batches.meta": lambda path: read_batches(path.parent),
     ARCHIVE: lambda path: find_batches(path.parent, replace(CIFAR10, hosts=("http://127.0.0.1:9",))),
-    "cifar10h/cifar10h-counts.npy": lambda path: find_files(path.parents[1], sources=reference_sources()[:1]),
+    "cifar10h/cifar10h-counts.npy": lambda path: find_files(path.parents[1]),
 }
 """Files that are not made by a training, each with a function that reads it."""
 

@@ -22,6 +22,16 @@ from seefar.errors import RunError, SeefarError, printable
 from seefar.progress import LastingOutput
 from seefar.training.recipe import RECIPES, read_recipe, recipe
 
+GROUPS = {
+    "recipe": "hyperparameters",
+    "location": "run folder and data",
+    "machine": "device and checkpoints",
+    "launch": "several processes",
+    "choices": "which mistakes, and how they are explained",
+    "elsewhere": "other pictures",
+    "finished": "device and data",
+}
+"""Groups of flags in words, by the field that holds them, where its name is not enough."""
 NARROWEST = 40
 """Columns of a terminal: below about 20 the layout of the help never ends."""
 DESCRIPTION = (
@@ -137,10 +147,11 @@ def parse(words: Sequence[str]) -> Any:
 
 
 def _plain_help(text: str) -> str:
-    """The help: prose wrapped to the terminal, no uninformative defaults, a blank line before each group."""
+    """The help: prose wrapped to the terminal, no uninformative defaults, groups with readable names."""
     text = re.sub(r"usage: seefar (run|train) ", rf"usage: seefar \1 [{'|'.join(RECIPES)}] ", text)
     text = re.sub(r"\(default:\s*(None|False)?\)", lambda match: "\n" * match[0].count("\n"), text)
     text = re.sub(r"^ +\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^ (\w+) options *$", lambda match: f" {GROUPS.get(match[1], match[1])}", text, flags=re.MULTILINE)
     text = re.sub(r"\n( [a-z].*\n -----)", r"\n\n\1", text)
     width = shutil.get_terminal_size().columns
     # Lines of a group are laid out already, and indented.

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from seefar.choices import BUILT_IN, Fit
+from seefar.choices import Fit
 from seefar.data.folder import load_folder
 from seefar.data.images import Data, ImageSize, Split
 from seefar.data.official import OFFICIAL, load_official
 from seefar.data.shapes import load_shapes
-from seefar.errors import DataError
 from seefar.progress import Progress
-from seefar.runs.files import expanded
 
 __all__ = ["Data", "Split", "load_data"]
 
@@ -55,9 +53,4 @@ def load_data(
         return load_official(OFFICIAL[str(name)], folder, create=create, progress=progress)
     if name == "shapes":
         return load_shapes()
-    if expanded(name).is_dir() or expanded(name).suffix == ".csv":
-        return load_folder(expanded(name), image_size, fit, to_judge=to_judge, classes=classes, progress=progress)
-    raise DataError(
-        f"There is no data set {str(name)!r}: choose {', '.join(BUILT_IN)}, or the path of "
-        "a folder that exists, with one folder of pictures for each class, or of a .csv of paths and labels."
-    )
+    return load_folder(name, image_size, fit, to_judge=to_judge, classes=classes, progress=progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -70,23 +70,13 @@ def pipeline(
     return A.Compose(steps)
 
 
-def as_transform(transform: Any) -> Any:
-    """An albumentations pipeline, or a function of an image and a random generator as one."""
-    return transform if hasattr(transform, "set_random_seed") else _FunctionTransform(transform)
-
-
-@dataclass
-class _FunctionTransform:
-    """A function from an image, uint8 (H, W, 3), and a `numpy.random.Generator` to such an image."""
-
-    function: Callable[[Images, np.random.Generator], Images]
-
-    def set_random_seed(self, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
-
-    def __call__(self, image: Images) -> dict[str, Images]:
-        random = getattr(self, "random", None) or np.random.default_rng(0)
-        return {"image": self.function(image, random)}
+def augment_each(transform: Any, images: Iterable[Images], seed: int) -> list[Any]:
+    """Each image, uint8 (H, W, 3), changed by an albumentations pipeline, or by a function of image and generator."""
+    if hasattr(transform, "set_random_seed"):
+        transform.set_random_seed(seed)
+        return [transform(image=image)["image"] for image in images]
+    random = np.random.default_rng(seed)
+    return [transform(image, random) for image in images]
 
 
 @dataclass(frozen=True)
@@ -143,7 +133,7 @@ def cut_out(images: Tensor, top: Tensor, left: Tensor, hole: int, fill: Tensor) 
 def _reflected(positions: Tensor, size: int) -> Tensor:
     """Positions brought into 0..size-1 by reflection at both ends, as often as needed: -2, -1, 0, 1 is 2, 1, 0, 1."""
     period = 2 * (size - 1)
-    positions = positions.remainder(period) if period else torch.zeros_like(positions)
+    positions = positions.remainder(period)
     return torch.minimum(positions, period - positions)
 
 
@@ -170,8 +160,8 @@ class Batch:
 class AugmentedBatches:
     """Batch number b of epoch e, for any (e, b): the same in whichever order they are read.
 
-    An albumentations pipeline is applied to each image. `flip`: `random` mirrors with probability 1/2; `alternating`
-    does so in epoch 0, then every epoch the other way (Jordan 2024, arXiv 2404.00498).
+    `transform` changes each image, see `augment_each`. `flip`: `random` mirrors with probability 1/2; `alternating` in
+    epoch 0, then every epoch the other way (Jordan 2024, arXiv 2404.00498).
     """
 
     def __init__(self, split: Split, transform: Any, flip: Flip, batch_size: int, seed: int) -> None:
@@ -186,8 +176,9 @@ class AugmentedBatches:
     def __getitem__(self, position: tuple[int, int]) -> Batch:
         epoch, number = position
         indices, random = self._begin(epoch, number)
-        self.transform.set_random_seed(int(random.integers(2**31)))
-        images: Images = np.stack([self.transform(image=self.split.images[index])["image"] for index in indices])
+        seed = int(random.integers(2**31))
+        originals = (self.split.images[index] for index in indices)
+        images: Images = np.stack(augment_each(self.transform, originals, seed))
         mirrored = self._mirrored(indices, epoch, random)
         images[mirrored] = images[mirrored, :, ::-1]
         return Batch(epoch, number, torch.from_numpy(images), torch.from_numpy(self.split.labels[indices]))

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import platformdirs
 
-from seefar.choices import Fit
+from seefar.choices import BUILT_IN, Fit
 from seefar.data.images import Data, Images, ImageSize, Split, both, correct_labels
-from seefar.data.official import user_cache
 from seefar.data.pictures import (
-    FOREIGN,
     OTHER_PROGRAMS,
     Values,
     describe_scale,
@@ -32,6 +31,7 @@ from seefar.data.pictures import (
 from seefar.errors import DataError, RunError, counted, printable
 from seefar.progress import Progress, showing
 from seefar.runs.files import expanded, read_json, read_table, write_text, written_beside
+from seefar.runs.store import locked
 
 PARTS = {
     part: re.compile(rf"(?:^|.*[^a-z])(?:{words})(?:set|data|images)?(?:[^a-z].*)?")
@@ -41,26 +41,27 @@ PARTS = {
 SMALLEST, LARGEST = 16, 512
 """Height and width of the resized pictures, in pixels."""
 TEST_SHARE = 0.2
+LONGEST_WAIT = 3600.0
+"""Seconds to wait for another process that decodes the same pictures."""
 SEED = 0
 """Seed of the test split of a folder without test images."""
-FORM = "4"
+FORM = "5"
 """Part of the cache key: raise it when the conversion of pictures changes."""
 CORRECTIONS = "notes.csv"
 CACHED = 8
-"""Decoded data sets in the cache; the least recently used is deleted first."""
+"""Decoded data sets in the cache; the oldest is deleted first."""
 
 
 class File(NamedTuple):
-    """One picture file: its name relative to the data folder, the name of its class, its bytes, and two times in ns.
+    """One picture file: its name relative to the data folder, the name of its class, and its `state` on the disk.
 
-    The times are those of the last change of its content, and of the last change of any kind, which no program can set
-    (on Windows that of its creation).
+    The state is its size in bytes, and in ns the times of the last change of its content, and of the last change of
+    any kind, which no program can set (on Windows that of its creation).
     """
 
     name: str
     label: str
-    size: int
-    times: tuple[int, int]
+    state: tuple[int, int, int]
 
 
 class Layout(NamedTuple):
@@ -90,10 +91,13 @@ def load_folder(
     """
     if not all(SMALLEST <= side <= LARGEST for side in both(image_size)):
         raise DataError(f"image_size must be {SMALLEST} to {LARGEST} pixels (got {image_size}).")
-    folder = Path(folder)
+    folder = expanded(folder)
     is_table = folder.suffix.lower() == ".csv" and not folder.is_dir()
     if not is_table and not folder.is_dir():
-        raise DataError(f"There is no folder {folder}: choose one of pictures by class, or a .csv of paths and labels.")
+        raise DataError(
+            f"There is no data set {str(folder)!r}: choose {', '.join(BUILT_IN)}, or the path of a folder that exists, "
+            "with one folder of pictures for each class, or of a .csv of paths and labels."
+        )
     layout = (read_labels if is_table else read_layout)(folder, to_judge)
     names = tuple(classes or layout.classes)
     number_of = {name: number for number, name in enumerate(names)}
@@ -110,7 +114,7 @@ def load_folder(
         odd = [printable(name) for name in sorted(trained ^ tested)]
         raise DataError(f"{folder}: both parts must have the same classes; they differ in {', '.join(odd)}.")
     files = (*layout.train, *layout.test)
-    cache = Path(os.environ.get("SEEFAR_CACHE") or user_cache()) / "pictures"
+    cache = Path(os.environ.get("SEEFAR_CACHE") or platformdirs.user_cache_path("seefar")) / "pictures"
     with showing(progress) as shown:
         images, done = _decoded(folder.parent if is_table else folder, files, image_size, fit, cache, shown)
         parts = []
@@ -130,11 +134,10 @@ def load_folder(
     return Data(str(folder), train, test, tuple(notes))
 
 
-def read_layout(folder: Path, to_judge: bool = False) -> Layout:
+def read_layout(folder: Path, to_judge: bool) -> Layout:
     """Find the classes and the visible pictures of a folder of `load_folder`, without opening any of them."""
     skipped: Counter[str] = Counter()
-    beside: Counter[str] = Counter()
-    inside = _class_folders(folder, beside)
+    inside = _class_folders(folder)
     parts = _parts(folder, inside)
     train, test = parts.get("train"), parts.get("test") or parts.get("val")
     notes: list[str] = []
@@ -147,21 +150,17 @@ def read_layout(folder: Path, to_judge: bool = False) -> Layout:
     else:
         trained, testing, note = _divide(_part_files(folder, train or test or folder, skipped), to_judge)
         notes.append(note)
-    if parts:
-        skipped.update(beside)
-        unused = [path for path in inside if not {path, _inner(path)} & {train, test}]
-        if unused:
-            notes.append(f"not used, beside the parts: {_names(unused)}")
-    if foreign := skipped.pop(FOREIGN, 0):
-        notes.append(f"skipped {counted(foreign, 'folder')} of other programs")
-    if skipped.total():
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()) if count)
-        notes.append(f"skipped {counted(skipped.total(), 'file')}: {reasons}")
+    unused = [path for path in inside if parts and not {path, _inner(path)} & {train, test}]
+    if unused:
+        notes.append(f"not used, beside the parts: {', '.join(printable(path.name) for path in unused)}")
+    reasons = ", ".join(f"{number} {reason}" for reason, number in sorted((+skipped).items()))
+    if reasons:
+        notes.append(f"skipped: {reasons}")
     classes = sorted({file.label for file in (*trained, *testing)})
     return Layout(tuple(classes), tuple(trained), tuple(testing), tuple(notes))
 
 
-def read_labels(table: Path, to_judge: bool = False) -> Layout:
+def read_labels(table: Path, to_judge: bool) -> Layout:
     """Find the classes and pictures of a CSV file with one line for each picture: its path, and its label.
 
     The column of paths is the first one whose last line names a file of the CSV's folder. The column of labels is
@@ -193,13 +192,13 @@ def read_labels(table: Path, to_judge: bool = False) -> Layout:
 
 def _file(folder: Path, name: str, label: str) -> File:
     status = (folder / name).stat()
-    return File(name, label, status.st_size, (status.st_mtime_ns, status.st_ctime_ns))
+    return File(name, label, (status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
 
 def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
     """The folders of the parts, by the keys of `PARTS`; none where the folders in it are the classes."""
     named = {path: part for part, pattern in PARTS.items() for path in inside if pattern.fullmatch(path.name.lower())}
-    within = {path: [child.name for child in _class_folders(_inner(path), Counter())] for path in inside}
+    within = {path: [child.name for child in _class_folders(_inner(path))] for path in inside}
     parts: dict[str, Path] = {}
     unclear = False
     for path, part in named.items():
@@ -212,8 +211,9 @@ def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
     elif list(parts) == ["train"]:  # a class may be called train, and hold folders
         unclear |= not all(len(names) > 1 for names in others)
     if unclear:
+        names = ", ".join(printable(path.name) for path in inside)
         raise DataError(
-            f"{folder}: it is unclear which of {_names(inside)} are parts and which are classes: name the folders of "
+            f"{folder}: it is unclear which of {names} are parts and which are classes: name the folders of "
             "the parts train, test and val, each with one folder of pictures per class."
         )
     return {part: _inner(path) for part, path in parts.items()}
@@ -221,42 +221,36 @@ def _parts(folder: Path, inside: Sequence[Path]) -> dict[str, Path]:
 
 def _inner(path: Path) -> Path:
     """The folder in it if it is the only one, as in `train/train/<class>/`."""
-    inside = _class_folders(path, Counter())
-    return inside[0] if len(inside) == 1 and _class_folders(inside[0], Counter()) else path
+    inside = _class_folders(path)
+    return inside[0] if len(inside) == 1 and _class_folders(inside[0]) else path
 
 
-def _names(paths: Sequence[Path]) -> str:
-    return ", ".join(printable(path.name) for path in paths)
-
-
-def _class_folders(folder: Path, skipped: Counter[str]) -> list[Path]:
-    """The folders in it that can be classes or parts, sorted; links and those of other programs are counted."""
-    if not folder.is_dir():
-        return []
-    inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
-    inside = [path for path in inside if os.path.isdir(path)]  # false for a link to itself
-    folders = [path for path in inside if not path.is_symlink()]
-    chosen = [path for path in folders if path.name.lower() not in OTHER_PROGRAMS]
-    skipped["links to folders"] += len(inside) - len(folders)
-    skipped[FOREIGN] += len(folders) - len(chosen)
-    return chosen
+def _class_folders(folder: Path) -> list[Path]:
+    """The folders in it that can be classes or parts, sorted: no links, hidden ones, or those of other programs."""
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.is_symlink()]
+    return [path for path in inside if path.name[0] != "." and path.name.lower() not in OTHER_PROGRAMS]
 
 
 def _part_files(folder: Path, part: Path, skipped: Counter[str]) -> list[File]:
     """The pictures of all classes; names in composed Unicode form (NFC), since macOS decomposes them."""
-    beside = (path for path in part.iterdir() if path.name[0] != "." and path != folder / CORRECTIONS)
-    skipped["outside the class folders"] += sum(path.is_file() for path in beside)
+    own: dict[Path, list[Path]] = {path: [] for path in _class_folders(part)}
+    for path in find_pictures(part, skipped):
+        if path.parent == part:
+            skipped["outside the class folders"] += 1
+        elif not path.is_file():
+            skipped["broken links or not regular files"] += 1
+        else:
+            own[part / path.relative_to(part).parts[0]].append(path)
+    if part == folder and (folder / CORRECTIONS).is_file():
+        skipped[".csv"] -= 1  # it is read
     files: list[File] = []
-    for label, class_folder in sorted((unicodedata.normalize("NFC", p.name), p) for p in _class_folders(part, skipped)):
-        pictures = find_pictures(class_folder, skipped)
-        regular = [path for path in pictures if path.is_file()]
-        skipped["broken links or not regular files"] += len(pictures) - len(regular)
-        if not regular:
+    for label, class_folder in sorted((unicodedata.normalize("NFC", path.name), path) for path in own):
+        if not own[class_folder]:
             raise DataError(
                 f"{part.name}/{printable(class_folder.name)} in {folder} holds no picture: add some, or remove the "
                 "folder."
             )
-        files += [_file(folder, path.relative_to(folder).as_posix(), label) for path in regular]
+        files += [_file(folder, path.relative_to(folder).as_posix(), label) for path in own[class_folder]]
     return files
 
 
@@ -291,16 +285,15 @@ def _decoded(
     shape = (len(files), *size, 3)
     key = hashlib.sha256(f"{FORM} {PIL.__version__} {shape} {fit}\n".encode())
     for file in files:
-        key.update(os.fsencode(f"{file.name}\0{file.size} {file.times}\n"))
+        key.update(os.fsencode(f"{file.name}\0{file.state}\n"))
     stem = cache / key.hexdigest()[:40]
     pixels, record = stem.with_suffix(".raw"), stem.with_suffix(".json")
-    with suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: decode again
-        recorded = read_json(record)
-        if recorded["checksum"] == _checksum(pixels):
-            with suppress(OSError):
-                os.utime(record)
-            return _mapped(pixels, shape), tuple(map(str, recorded["notes"]))
-    with suppress(RunError, OSError):  # the disk is full or read-only: keep the pictures in memory
+    if (known := _cached(pixels, record, shape)) is not None:
+        return known
+    with suppress(RunError, OSError), locked(cache, shown, wait=LONGEST_WAIT):
+        # Another process, such as one of the same distributed training, may have decoded them in the meantime.
+        if (known := _cached(pixels, record, shape)) is not None:
+            return known
         with written_beside(pixels) as beside, beside.open("r+b") as decoded:
 
             def put(number: int, image: Images) -> None:
@@ -314,8 +307,18 @@ def _decoded(
             old.unlink(missing_ok=True)
             old.with_suffix(".raw").unlink(missing_ok=True)
         return _mapped(pixels, shape), notes
+    # The disk is full or read-only: the pictures stay in memory.
     images = np.empty(shape, np.uint8)
     return images, _decode(folder, files, size, fit, images.__setitem__, shown)
+
+
+def _cached(pixels: Path, record: Path, shape: tuple[int, ...]) -> tuple[Images, tuple[str, ...]] | None:
+    """The images and notes in the cache; None if they are absent or damaged."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        recorded = read_json(record)
+        if recorded["checksum"] == _checksum(pixels):
+            return _mapped(pixels, shape), tuple(map(str, recorded["notes"]))
+    return None
 
 
 def _mapped(pixels: Path, shape: tuple[int, ...]) -> Images:
@@ -341,7 +344,7 @@ def _decode(
     Pictures of more than 8 bits that were read with another white than that of all are read again.
     """
     cut: dict[int, float] = {}
-    values: dict[int, Values] = {}
+    wide: dict[int, Values] = {}
 
     def read(numbers: Sequence[int], scale: tuple[float, float] | None, stage: str) -> None:
         bad = []
@@ -354,7 +357,7 @@ def _decode(
             if picture.cut_off:
                 cut[number] = picture.cut_off
             if picture.values:
-                values[number] = picture.values
+                wide[number] = picture.values
             shown.update(stage, done, len(numbers))
         if bad:
             raise unreadable(bad, len(files), f" in {printable(str(folder))}")
@@ -362,12 +365,12 @@ def _decode(
     read(range(len(files)), None, "reading pictures")
     notes = []
     for floats in (False, True):
-        wide = {number: value for number, value in values.items() if value.floats == floats}
-        if wide:
-            lows, highs = zip(*((value.low, value.high) for value in wide.values()), strict=True)
+        alike = {number: values for number, values in wide.items() if values.floats == floats}
+        if alike:
+            lows, highs = zip(*((values.low, values.high) for values in alike.values()), strict=True)
             scale = full_scale(Values(floats, min(lows), max(highs)))
-            read([number for number in wide if full_scale(wide[number]) != scale], scale, "scaling pictures")
-            notes.append(f"{counted(len(wide), 'picture')}: {describe_scale(scale, floats)}")
+            read([number for number in alike if full_scale(wide[number]) != scale], scale, "scaling pictures")
+            notes.append(f"{counted(len(alike), 'picture')}: {describe_scale(scale, floats)}")
     if cut:
         worst = max(cut, key=lambda number: cut[number])
         notes.append(
@@ -395,7 +398,7 @@ def load_split(
     `DataError` if the source is none of these, or a picture or label cannot be used.
     """
     if isinstance(source, str | Path):
-        return load_folder(expanded(source), image_size, fit, to_judge=True, classes=classes, progress=progress).test
+        return load_folder(source, image_size, fit, to_judge=True, classes=classes, progress=progress).test
     if not hasattr(source, "__getitem__") or not hasattr(source, "__len__") or not len(source):
         raise DataError(
             f"A {type(source).__name__} is not a source of labelled pictures: pass a path, or a data set with a length "

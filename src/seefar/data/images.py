@@ -94,11 +94,8 @@ class Split:
         return digest.hexdigest()
 
     def take(self, indices: Any) -> Split:
-        """The images at these positions, in this order: integers (0..N-1, else a `DataError`), booleans, a slice."""
-        try:
-            rows = np.arange(len(self))[indices]
-        except IndexError as error:
-            raise DataError(f"These positions are not all in this split of {len(self)} images ({error}).") from error
+        """The images at these positions, in this order: integers, booleans, a slice."""
+        rows = np.arange(len(self))[indices]
         masks = None if self.masks is None else self.masks[rows]
         files = None if self.files is None else tuple(self.files[row] for row in rows)
         return Split(self.images[rows], self.labels[rows], self.classes, masks, files)
@@ -125,10 +122,8 @@ class Data:
         """Check that the splits fit each other."""
         train, test = self.train, self.test
         if train.classes != test.classes:
-            odd = ", ".join(sorted(set(train.classes) ^ set(test.classes))) or "their order"
-            raise DataError(
-                f"{self.name}: the training and the test images must have the same classes; they differ in {odd}."
-            )
+            odd = differing_names(train.classes, test.classes)
+            raise DataError(f"{self.name}: training and test images must have the same classes; they differ in {odd}.")
         sizes = [f"{split.images.shape[1]}x{split.images.shape[2]}" for split in (train, test)]
         if sizes[0] != sizes[1]:
             raise DataError(
@@ -274,14 +269,9 @@ def check_labels(labels: Any, count: int, num_classes: int, name: str = "labels"
     return np.require(array.astype(np.int64, copy=False), requirements=["C", "W"])
 
 
-def differing_names(names: Sequence[str], expected: Sequence[str]) -> str:
-    """How class names differ, such as `dog, not cat`: the first three differences, or their number."""
-    if len(names) != len(expected):
-        return f"{len(names)}, not {len(expected)}"
-    pairs = [f"{now}, not {then}" for now, then in zip(names, expected, strict=True) if now != then]
-    if len(pairs) > 3:
-        pairs[3:] = [f"{len(pairs) - 3} more"]
-    return "; ".join(pairs)
+def differing_names(names: Sequence[str], others: Sequence[str]) -> str:
+    """At most 20 class names that only one of two data sets has, such as `dog, fox`; else that their order differs."""
+    return ", ".join(sorted({*names} ^ {*others})[:20]) or "their order"
 
 
 def check_classes(classes: Any) -> tuple[str, ...]:

@@ -10,9 +10,8 @@ import hashlib
 import io
 import os
 import pickle
-import secrets
-import shutil
 import tarfile
+import tempfile
 import threading
 import time
 import tomllib
@@ -56,12 +55,7 @@ class Remote:
 
 def default_folder() -> Path:
     """The folder of data sets: the environment variable SEEFAR_DATA, else the user's cache folder."""
-    return Path(os.environ.get("SEEFAR_DATA") or user_cache())
-
-
-def user_cache() -> Path:
-    """The folder for seefar in the user's cache folder; it may not exist yet."""
-    return Path(platformdirs.user_cache_dir("seefar"))
+    return Path(os.environ.get("SEEFAR_DATA") or platformdirs.user_cache_path("seefar"))
 
 
 def read_checked(path: Path, checksum: str, name: str) -> bytes:
@@ -196,13 +190,7 @@ def _answer(url: str, headers: Mapping[str, str]) -> Response:
 
 @dataclass(frozen=True)
 class Official:
-    """A public data set, by its name in `load_data`; `folder` is where its files are in the data folder.
-
-    Attributes:
-        hosts: addresses of what is downloaded, best first.
-        downloads: MD5 and bytes of each file on the hosts.
-        files: MD5 of each file that is read.
-    """
+    """A public data set, by its name in `load_data`; `official.toml` explains the other fields."""
 
     name: str
     folder: str
@@ -280,22 +268,20 @@ def find_batches(folder: Path, official: Official = CIFAR10, progress: Progress 
 
 def unpack(archive: Path, target: Path, official: Official = CIFAR10) -> None:
     """Write the batch files of a checked archive, and no other, into a folder that gets its name at the end."""
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
-        beside.mkdir(parents=True)
-        with tarfile.open(archive) as tar:
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=archive.parent) as beside, tarfile.open(archive) as tar:
+            unpacked = Path(beside, target.name)
+            unpacked.mkdir()
             for name in official.files:
                 member = tar.extractfile(f"{official.folder}/{name}")  # bytes of one file: the archive chooses no path
                 assert member is not None
-                (beside / name).write_bytes(member.read())
-        os.replace(beside, target)
+                (unpacked / name).write_bytes(member.read())
+            os.replace(unpacked, target)
     except OSError as error:
         if not target.exists():  # another process may have unpacked it in the meantime
             raise DataError(
                 f"{archive} cannot be unpacked ({error}): make room, or make its folder writable."
             ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def read_batches(folder: Path, official: Official = CIFAR10) -> Data:

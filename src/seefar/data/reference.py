@@ -6,7 +6,7 @@ The files are not part of the package: they are downloaded from their public rep
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,13 +80,7 @@ class Reference:
     def entropy(self) -> NDArray[np.float64]:
         """Entropy of the people's choices in bits, float64 (N,): 0 where all agree, 1 where two classes share them."""
         share = self.counts / self.counts.sum(1, keepdims=True)
-        bits: NDArray[np.float64] = (share * np.log2(1 / np.where(share > 0, share, 1))).sum(1)
-        return bits
-
-    @property
-    def majority(self) -> Labels:
-        """The class that most people chose, int64 (N,); of classes with equally many, the first in `classes`."""
-        return np.asarray(self.counts.argmax(1), dtype=np.int64)
+        return np.asarray((share * np.log2(1 / np.where(share > 0, share, 1))).sum(1))
 
     @property
     def label_errors(self) -> NDArray[np.bool_]:
@@ -154,23 +148,16 @@ def read_reference(paths: Mapping[str, Path]) -> Reference:
     )
 
 
-def find_files(
-    folder: Path | None = None,
-    *,
-    fetch: bool = True,
-    sources: Sequence[Source] | None = None,
-    host: str = HOST,
-    progress: Progress | None = None,
-) -> dict[str, Path]:
+def find_files(folder: Path | None = None, *, fetch: bool = True, progress: Progress | None = None) -> dict[str, Path]:
     """The path of each reference file, checked: in `folder`, else in the default folder, else downloaded into `folder`.
 
-    `folder` is a data folder, or CIFAR-10's own folder inside it; addresses are `<host>/<repository>/<commit>/<path>`.
+    `folder` is a data folder, or CIFAR-10's own folder inside it; addresses are `<HOST>/<repository>/<commit>/<path>`.
     """
     home = default_folder() if folder is None else folder
     home = home.parent if home.name == "cifar-10-batches-py" else home
     paths: dict[str, Path] = {}
-    for source in sources or reference_sources():
-        address = f"{host}/{source.repository}/{source.commit}"
+    for source in reference_sources():
+        address = f"{HOST}/{source.repository}/{source.commit}"
         files = {name: Remote((f"{address}/{at}",), sha, LARGEST_BYTES) for name, (at, sha) in source.files.items()}
         for name in files:
             places = [home / name, default_folder() / name]

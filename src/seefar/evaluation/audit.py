@@ -118,10 +118,7 @@ class Audit:
 
 
 def audit_folder(source: Source, name: str | Path | None) -> RunFolder:
-    """The folder for an audit: by default the first of `audit`, `audit-2`, ... that is free or has the same source.
-
-    A `RunError` if the named folder has another source. Nothing is written.
-    """
+    """The folder for an audit: by default the first of `audit`, `audit-2`, ... that is free or has the same source."""
     if name is None:
         return next_folder("audit", lambda folder: _conflict(folder, source))
     if conflict := _conflict(find_run(name), source):
@@ -142,7 +139,7 @@ def _conflict(folder: RunFolder, source: Source) -> str | None:
 def load_audit(folder: RunFolder, device: DeviceName = "auto", with_model: bool = True) -> Audit:
     """An audit, read back from its folder; with a network only if it is that of a run, since no code is loaded.
 
-    A `RunError` if there is no audit, `audit.json` is damaged, or the run is missing.
+    A `RunError` if `audit.json` is missing or damaged, or the run is missing.
     """
     try:
         record = read_json(folder.audit, follow=False)
@@ -150,8 +147,6 @@ def load_audit(folder: RunFolder, device: DeviceName = "auto", with_model: bool 
         size, classes = record.pop("image_size"), check_classes(record.pop("classes"))
         texts: Any = {name: str(value) for name, value in record.items()}
         source = Source(**texts, classes=classes, image_size=as_image_size(size))
-    except FileNotFoundError as error:
-        raise RunError(f"{folder} is not an audit, since {folder.audit.name} is missing: choose another.") from error
     except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, DataError) as error:
         raise RunError(f"{folder.audit} is damaged ({error}): delete the folder and audit again.") from error
     model = load_run(Path(source.run), device).model if source.run and with_model else None

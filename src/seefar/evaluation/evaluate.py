@@ -27,7 +27,7 @@ from seefar.evaluation.mistakes import (
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.verdict import (
     AccuracyView,
-    LabelIssues,
+    LabelIssue,
     Verdict,
     accuracy_views,
     count_faults,
@@ -121,7 +121,7 @@ class MistakeAnalysis:
     classes: tuple[str, ...]
     verdicts: list[Verdict]
     views: list[AccuracyView]
-    issues: LabelIssues | None
+    issues: list[LabelIssue] | None
     pairs: list[ConfusedPair]
     slices: list[ErrorSlice]
     subsets: Mapping[str, frozenset[int]]
@@ -136,7 +136,7 @@ class MistakeAnalysis:
             "faults": count_faults(self.verdicts),
             "fault_rule": asdict(rule_of(self.verdicts)),
             "accuracy_views": [asdict(view) for view in self.views],
-            "label_issues": None if self.issues is None else len(self.issues.issues),
+            "label_issues": None if self.issues is None else len(self.issues),
             "confused_pairs": [
                 {**asdict(pair), "first": self.classes[pair.first], "second": self.classes[pair.second]}
                 for pair in self.pairs[:MOST_PAIRS]
@@ -163,7 +163,7 @@ class MistakeAnalysis:
             mean, spread = statistics.mean(self.seeds), statistics.stdev(self.seeds)
             text = f"{len(self.seeds)} seeds: accuracy {mean:.2%} on average, standard deviation {spread:.2%}"
             findings.append(Finding(text))
-        issues = self.issues.issues if self.issues and self.trusts_model else ()
+        issues = self.issues if self.issues and self.trusts_model else ()
         if issues:
             text = (
                 "1 label may be wrong: that" if len(issues) == 1 else f"{len(issues)} labels may be wrong, first that"

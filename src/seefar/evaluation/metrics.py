@@ -207,12 +207,10 @@ def measure_calibration(
     The bins hold equally many images (Nguyen & O'Connor 2015, arXiv 1508.05154), since most confidences of a good
     model are just below 1; the error over them is that of Naeini et al. 2015 (AAAI). Intervals are reflected bootstrap
     intervals: resampling adds as much to the error as sampling did, so the plain percentiles are too high. A
-    `DataError` if the shapes do not fit, no image is given, or the temperature is not positive.
+    `DataError` if the shapes do not fit, or no image is given.
     """
     logits = np.asarray(logits)
     labels = check_scores(logits, labels)
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise DataError(f"temperature must be above 0 (got {temperature}).")
     logs = log_softmax(logits / temperature)
     right, confidence = logits.argmax(1) == labels, np.exp(logs.max(1))
     losses = -logs[np.arange(len(labels)), labels]

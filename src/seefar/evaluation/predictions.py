@@ -19,7 +19,7 @@ from torch import nn
 
 from seefar.data.images import Labels, Split, check_classes, check_labels
 from seefar.data.pictures import picture_suffixes
-from seefar.errors import DataError, RunError, printable, require
+from seefar.errors import DataError, printable, require
 from seefar.model.adapt import Classifier, adapt
 from seefar.model.inference import log_softmax
 from seefar.progress import Progress, showing
@@ -68,8 +68,7 @@ class Predictions:
     @property
     def confidence(self) -> NDArray[np.float64]:
         """Probability of the predicted class, float64 (N,)."""
-        highest: NDArray[np.float64] = np.exp(self.log_probabilities.max(1))
-        return highest
+        return np.asarray(np.exp(self.log_probabilities.max(1)))
 
     @property
     def losses(self) -> NDArray[np.float64]:
@@ -110,13 +109,10 @@ class Predictions:
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
-        """Read what `save` wrote; a `RunError` if the file is missing, damaged, or holds something else."""
+        """Read what `save` wrote; a `RunError` if the file is missing or damaged."""
         arrays = load_arrays(path, cls.__dataclass_fields__)
-        try:  # a file that was copied from elsewhere has no manifest to check it against
-            classes = check_classes(arrays["classes"])
-            labels = check_labels(arrays["labels"], len(arrays["logits"]), len(classes))
-        except DataError as error:
-            raise RunError(f"{path}: {error} Delete it and compute it again.") from error
+        classes = check_classes(arrays["classes"])
+        labels = check_labels(arrays["labels"], len(arrays["logits"]), len(classes))
         return cls(arrays["logits"], arrays["features"], labels, classes, str(arrays["model"]), str(arrays["images"]))
 
 
@@ -182,10 +178,8 @@ class _Table(NamedTuple):
 def find_predictions(path: str | Path) -> Path:
     """The path of a file of predictions that exists; a `DataError` if it is missing or of another kind."""
     path = expanded(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path} must be a file of one of these kinds: {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise DataError(f"{path} is missing: choose a file of predictions ({', '.join(SUFFIXES)}).")
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        raise DataError(f"{path} must be a file that exists, of one of these kinds: {', '.join(SUFFIXES)}.")
     return path
 
 
@@ -234,14 +228,11 @@ def _read(path: Path) -> _Table:
 
 
 def _from_archive(path: Path) -> _Table:
-    try:
-        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-            if unpacked > max(TEXT_LIMIT, 10 * path.stat().st_size):  # scores hardly compress, unlike a zip bomb
-                raise ValueError(f"its unpacked size would be {unpacked:,} bytes")
-            arrays = {name.removesuffix(".npy"): read_member(archive, name) for name in archive.namelist()}
-    except Exception as error:  # a damaged archive may raise anything at all
-        raise ValueError(f"it is not an archive of plain arrays ({error}).") from error
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > max(TEXT_LIMIT, 10 * path.stat().st_size):  # scores hardly compress, unlike a zip bomb
+            raise ValueError(f"its unpacked size would be {unpacked:,} bytes")
+        arrays = {name.removesuffix(".npy"): read_member(archive, name) for name in archive.namelist()}
     scores = next((arrays[name] for name in SCORES if name in arrays), None)
     if scores is None:
         raise ValueError(f"it has no array called {', '.join(SCORES)} (got {', '.join(arrays)}).")
@@ -250,10 +241,7 @@ def _from_archive(path: Path) -> _Table:
 
 
 def _columns(array: NDArray[Any]) -> NDArray[Any]:
-    # Text is in objects, since an array of str gives every cell the length of the longest one.
-    plain = all(type(cell) in (str, int, float) for cell in array.flat) if array.dtype == object else True
-    if array.ndim not in (1, 2) or array.dtype.kind not in "iufUO" or not plain:
-        raise ValueError(f"it must hold a class or K numbers for each image (got {array.dtype.name} {array.shape}).")
+    """One row for each image; text is in objects, since an array of str gives every cell the longest one's length."""
     return array.reshape(len(array), -1)
 
 

@@ -157,7 +157,7 @@ def triage(labels: Labels, predicted: Labels, reference: Reference) -> list[Verd
     others = (reference.predictions == labels).mean(1) > GOOD_ACCURACY
     others &= ~reference.same_predictions(predicted)
     nets, nets_wrong = int(others.sum()), (reference.predictions[others] != labels).sum(0)  # (N,)
-    entropy, doubtful = reference.entropy, reference.label_errors | (reference.majority != labels)
+    entropy, doubtful = reference.entropy, reference.label_errors | (reference.counts.argmax(1) != labels)
     conditions = [doubtful, entropy > AMBIGUOUS_BITS, nets_wrong >= HARD_NETS]
     faults = np.select(conditions, ["label", "ambiguous", "hard"], "model").tolist()
     verdicts = []
@@ -366,21 +366,10 @@ class LabelIssue:
     sentence: str
 
 
-@dataclass(frozen=True)
-class LabelIssues:
-    """All label issues of a split with K classes, the most doubtful label first.
-
-    `thresholds`: mean probability of class k over the images labelled k, float64 (K,); NaN where there are none.
-    """
-
-    issues: tuple[LabelIssue, ...]
-    thresholds: NDArray[np.float64]
-
-
 def find_label_issues(
     labels: Labels, probabilities: NDArray[np.floating], classes: tuple[str, ...] | None = None
-) -> LabelIssues:
-    """Find the images for which the model confidently predicts another class than the label.
+) -> list[LabelIssue]:
+    """The images for which the model confidently predicts another class than the label, the most doubtful label first.
 
     Class j is confident for an image if its probability reaches the threshold of j, the mean probability of j over the
     images labelled j. A label is an issue if another class is confident, and another class is the most probable one.
@@ -392,7 +381,7 @@ def find_label_issues(
     Examples:
         >>> import numpy as np, seefar
         >>> shares = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
-        >>> seefar.find_label_issues(np.array([0, 0, 1, 1]), shares, ("cat", "dog")).issues[0].sentence
+        >>> seefar.find_label_issues(np.array([0, 0, 1, 1]), shares, ("cat", "dog"))[0].sentence
         'labelled cat (10%), rather dog (90%)'
     """
     shares = np.asarray(probabilities, dtype=np.float64)
@@ -418,12 +407,12 @@ def find_label_issues(
             f"rather {names[other]} ({100 * shares[index, other]:.0f}%)"
         )
         issues.append(LabelIssue(index, given, other, float(margins[index]), sentence))
-    return LabelIssues(tuple(issues), thresholds)
+    return issues
 
 
-def issue_columns(issues: LabelIssues) -> dict[str, dict[int, object]]:
+def issue_columns(issues: Sequence[LabelIssue]) -> dict[str, dict[int, object]]:
     """Columns for `mistakes.csv`, column -> {index: value}: `label_issue`, the rank from 1, and `label_margin`."""
     return {
-        "label_issue": {issue.index: rank for rank, issue in enumerate(issues.issues, start=1)},
-        "label_margin": {issue.index: round(issue.margin, 4) for issue in issues.issues},
+        "label_issue": {issue.index: rank for rank, issue in enumerate(issues, start=1)},
+        "label_margin": {issue.index: round(issue.margin, 4) for issue in issues},
     }

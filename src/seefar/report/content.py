@@ -109,7 +109,7 @@ class ReportContent:
             for part in self.analysis.slices:
                 subsets.append(Subset(part.name, "Images", part.meaning, self.analysis.subsets[part.name]))
             if self.analysis.issues is not None and self.analysis.trusts_model:
-                doubtful = {issue.index for issue in self.analysis.issues.issues}
+                doubtful = {issue.index for issue in self.analysis.issues}
                 subsets.append(Subset("label issue", "Labels", "the label may be wrong (confident learning)", doubtful))
         if self.neighbours is not None:
             copies = {copy.index for copy in self.neighbours.duplicates}

@@ -248,6 +248,8 @@ def check_figure(path: Path) -> None:
     if path.suffix.lower() not in OPTIONS:
         ending = f"the ending {path.suffix!r}" if path.suffix else "no ending"
         raise ChoiceError(f"{path} has {ending}: choose a file for the figure that ends with {' or '.join(OPTIONS)}.")
+    if path.is_dir():
+        raise ChoiceError(f"{path} is a folder: choose a file for the figure.")
     check_place(path.parent)
 
 

@@ -66,9 +66,8 @@ class Compute:
 
     def place(self, model: ResNet18) -> ResNet18:
         """The network on the device, in the memory format that suits it."""
-        placed = model.to(self.device, memory_format=memory_format(self.device))  # type: ignore[call-overload]
-        assert isinstance(placed, ResNet18)
-        return placed
+        model.to(self.device, memory_format=memory_format(self.device))  # type: ignore[call-overload]
+        return model
 
     def copy(self, tensor: Tensor) -> Tensor:
         """A batch's tensor on the device."""
@@ -102,15 +101,14 @@ def choose_compute(device: DeviceName = "auto", precision: PrecisionName = "auto
         raise ChoiceError(f"precision must be one of {names} (got {precision!r}).")
     if precision == "float16" and kind != "cuda":
         raise ChoiceError(f"float16 needs CUDA, but the device is {kind}: choose precision auto, bfloat16 or float32.")
-    dtype = _best_precision(kind) if precision == "auto" else cast(torch.dtype, getattr(torch, precision))
-    return Compute(torch.device(kind), dtype)
-
-
-def _best_precision(kind: str) -> torch.dtype:
-    if kind == "cuda":
+    if precision != "auto":
+        dtype = cast(torch.dtype, getattr(torch, precision))
+    elif kind == "cuda":
         # Compute capability 8.0 is the first with bfloat16 units; torch would emulate it on older ones.
-        return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
-    return torch.bfloat16 if kind == "cpu" and has_native_bfloat16() else torch.float32
+        dtype = torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
+    else:
+        dtype = torch.bfloat16 if kind == "cpu" and has_native_bfloat16() else torch.float32
+    return Compute(torch.device(kind), dtype)
 
 
 def has_native_bfloat16() -> bool:

@@ -11,41 +11,27 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import PrefixStore
 
 from seefar.errors import ChoiceError, SeefarError
 
 LOOPBACK = ("127.0.0.1", "localhost")
 TIMEOUT = timedelta(minutes=10)
 """How long ranks wait for each other, in a step or while rank 0 measures accuracy; then the training fails."""
-T = TypeVar("T")
 
 
 class ProcessError(SeefarError):
     """Another process of a distributed training failed or ended; its own message has the reason."""
 
     exit_code = 1
-
-
-@dataclass
-class _Group:
-    rank: int
-    size: int
-    store: Store
-    barriers: int = 0
-
-
-_group: _Group | None = None
 
 
 def launched() -> bool:
@@ -60,28 +46,18 @@ def joined() -> Iterator[None]:
     gloo connects the CPUs, nccl the GPUs. Each process has the GPU of its number on its machine. A `ProcessError` if
     another process ends early.
     """
-    global _group
-    if _group is not None or not launched():
+    if dist.is_initialized() or not launched():
         yield
         return
     if sys.platform == "linux":  # SIGTERM when the launcher is killed, or the processes keep running unnoticed
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
     size, local = _variable("WORLD_SIZE"), _variable("LOCAL_RANK", 0)
     rank = _variable("RANK", below=size)
-    store = _connect(rank, size)
     backend = "gloo"
     if torch.cuda.is_available() and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else backend
-    try:
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
-    except RuntimeError as error:
-        leave()
-        raise ChoiceError(
-            f"Process {rank} of {size} waited {TIMEOUT.total_seconds() / 60:.0f} minutes for the others "
-            f"({str(error).splitlines()[0][:200]}): start all {size} with the same MASTER_ADDR and MASTER_PORT."
-        ) from error
-    _group = _Group(rank, size, store)
+    _connect(rank, size, backend)
     try:
         yield
     except RuntimeError as error:
@@ -92,28 +68,25 @@ def joined() -> Iterator[None]:
             f"({str(error).splitlines()[0][:200]}): see its message. The same command resumes from the saved state."
         ) from error
     finally:
-        if _group is not None:
-            with suppress(RuntimeError):
-                store.set("left", str(rank))  # for the ranks that wait at a barrier
         leave()
 
 
 def leave() -> None:
     """Leave the group, which all ranks do at the same time; rank 0 continues alone."""
-    global _group
-    _group = None
     if dist.is_initialized():
         dist.destroy_process_group()  # else gloo's threads abort the process at its end
 
 
-def _connect(rank: int, size: int) -> Store:
-    """The store through which the processes find each other; rank 0 runs it, or torchrun.
+def _connect(rank: int, size: int, backend: str) -> None:
+    """Join the group; the store through which the processes find each other is run by rank 0, or by torchrun.
 
     torch listens on all network interfaces; with a loopback address, nothing can be reached from outside.
     """
     address, port = os.environ["MASTER_ADDR"], _variable("MASTER_PORT")
     serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     listener = None
+    # After a restart by torchrun the store still has the addresses of the processes before.
+    attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     try:
         if address in LOOPBACK:
             for library in ("GLOO", "NCCL"):
@@ -122,14 +95,15 @@ def _connect(rank: int, size: int) -> Store:
         store = dist.TCPStore(  # type: ignore[attr-defined]  # torch documents it there
             address, port, size, serves, TIMEOUT, wait_for_workers=False, master_listen_fd=listener
         )
+        prefixed = PrefixStore(attempt, store)
+        dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size, timeout=TIMEOUT)
     except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0][:200]
+        leave()
         raise ChoiceError(
-            f"Process {rank} of {size} cannot connect to the others at {address}, port {port} ({reason}): MASTER_ADDR "
-            "and MASTER_PORT must be the machine of process 0 and a free port of it."
+            f"Process {rank} of {size} cannot connect to the others at {address}, port {port} "
+            f"({str(error).splitlines()[0][:200]}): start all {size} within 10 minutes, with the "
+            "machine of process 0 as MASTER_ADDR and a free port of it as MASTER_PORT."
         ) from error
-    # After a restart by torchrun the store still has the addresses of the processes before.
-    return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 def _variable(name: str, default: int | str = "", below: int = 1 << 16) -> int:
@@ -145,53 +119,32 @@ def _variable(name: str, default: int | str = "", below: int = 1 << 16) -> int:
 
 def world_size() -> int:
     """Processes in the group; 1 without a launcher."""
-    return 1 if _group is None else _group.size
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def own_rank() -> int:
+    """The number of this process in the group; 0 without a launcher."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main() -> bool:
     """Whether this process writes and prints: rank 0."""
-    return _group is None or _group.rank == 0
+    return own_rank() == 0
 
 
-def check_processes(device: str, batch_size: int) -> None:
-    """Refuse more processes than GPUs or images in a batch."""
+def check_processes(device: str) -> None:
+    """Refuse more processes than GPUs."""
     if world_size() == 1:
         return
     here = _variable("LOCAL_WORLD_SIZE", 1)  # on this machine
     most = {"mps": 1, "cuda": torch.cuda.device_count()}.get(device, here)
     if here > most:
         raise ChoiceError(f"{here} processes need as many GPUs (got {most}): choose fewer, or --device cpu.")
-    if world_size() > batch_size:
-        raise ChoiceError(f"{world_size()} processes need a batch_size of at least {world_size()} (got {batch_size}).")
-
-
-def load_in_turn(load: Callable[[], T]) -> T:
-    """Call a function that may download first in one process of each machine, then in the others."""
-    is_first = os.environ.get("LOCAL_RANK", "0") == "0"
-    if not is_first:
-        barrier()
-    loaded = load()
-    if is_first:
-        barrier()
-    return loaded
-
-
-def barrier() -> None:
-    """Wait until all ranks have called this, however long it takes; the other functions fail after `TIMEOUT`."""
-    if _group is None:
-        return
-    _group.barriers += 1
-    key = f"barrier {_group.barriers}"
-    _group.store.add(key, 1)
-    while _group.store.add(key, 0) < _group.size:
-        if _group.store.check(["left"]):
-            raise ProcessError("Another process has ended: see its message.")
-        time.sleep(0.1)
 
 
 def broadcast(data: bytes) -> bytes:
     """The bytes of rank 0, on all ranks."""
-    if _group is None:
+    if world_size() == 1:
         return data
     length = torch.tensor([len(data)])
     dist.broadcast(length, 0)
@@ -204,15 +157,14 @@ def broadcast(data: bytes) -> bytes:
 
 def broadcast_tensors(tensors: list[Tensor]) -> None:
     """Overwrite tensors with those of rank 0."""
-    if _group is None:
-        return
-    for tensor in tensors:
-        dist.broadcast(tensor, 0)
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
 
 def all_reduce(tensor: Tensor) -> Tensor:
     """The sum over all ranks."""
-    if _group is None:
+    if world_size() == 1:
         return tensor
     summed = tensor.clone()
     dist.all_reduce(summed)
@@ -221,8 +173,6 @@ def all_reduce(tensor: Tensor) -> Tensor:
 
 def any_rank(*flags: bool) -> tuple[bool, ...]:
     """For each flag, whether it is true on any rank: signals and clocks differ between processes."""
-    if _group is None:
-        return flags
     return tuple(bool(count) for count in all_reduce(torch.tensor(flags, dtype=torch.int32)).tolist())  # on the CPU
 
 
@@ -232,10 +182,9 @@ def part(count: int) -> tuple[slice, float]:
     With the factor the mean over the processes is that over the batch. Where there are fewer images than processes,
     some take part with an image of factor 0.
     """
-    if _group is None:
-        return slice(0, count), 1.0
-    start, stop = (-(-count * rank // _group.size) for rank in (_group.rank, _group.rank + 1))
-    return slice(start, stop) if start < stop else slice(0, 1), (stop - start) * _group.size / count
+    size = world_size()
+    start, stop = (-(-count * rank // size) for rank in (own_rank(), own_rank() + 1))
+    return slice(start, stop) if start < stop else slice(0, 1), (stop - start) * size / count
 
 
 class _Step(nn.Module):
@@ -256,7 +205,7 @@ def data_parallel(model: nn.Module, function: Callable[[Tensor], Tensor]) -> Cal
 
     Batch norm takes its statistics from a rank's own images on the CPU, and from the complete batch on CUDA.
     """
-    if _group is None:
+    if world_size() == 1:
         return function
     on_cuda = any(parameter.is_cuda for parameter in model.parameters())
     if on_cuda:

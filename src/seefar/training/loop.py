@@ -22,12 +22,12 @@ from seefar.data.batches import (
     AugmentedBatches,
     BatchAugmentation,
     DeviceBatches,
-    as_transform,
+    augment_each,
     pipeline,
     training_batches,
 )
 from seefar.data.images import Data, ImageSize, Split, as_image_size, both
-from seefar.errors import DataError, Interrupted, RecipeError, RunError
+from seefar.errors import Interrupted, RecipeError, RunError, require
 from seefar.model.adapt import adapt
 from seefar.model.inference import device_errors, plain_torch, true_float32
 from seefar.model.resnet import ResNet18, memory_format, stem_stride_for
@@ -40,12 +40,12 @@ from seefar.training.recipe import Recipe, few_steps_warning
 from seefar.training.run import Run, describe_choice, finish_training, load_run, open_run, save_weights, training_in
 from seefar.training.state import (
     HistoryRow,
-    Interrupts,
     Tally,
     TrainingLog,
     TrainingState,
     duration,
     identify,
+    noted_signals,
     read_history,
     to_csv,
 )
@@ -94,10 +94,11 @@ def train(
         returns; the others exit after the last step.
 
     Raises:
-        RecipeError, DataError: `recipe` or `data` is something else, or there are too few images.
+        RecipeError, DataError: the transform does not fit, or there are too few images.
         RunError: the folder belongs to another recipe or other data, its checkpoint is damaged, or the loss or the
             weights are not finite.
-        ChoiceError: the device or precision is not available, or the device's memory is full.
+        ChoiceError: `recipe` or `data` is something else, or the device or precision is not available, or its memory is
+            full.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
 
     Examples:
@@ -110,18 +111,16 @@ def train(
         >>> [(row.step, row.epoch, row.image_size) for row in run.history]
         [(2, 1, 16)]
     """
-    if not isinstance(recipe, Recipe):
-        raise RecipeError(f"recipe must be a Recipe (got {recipe!r}): pass one, such as seefar.recipe('quick').")
-    if not isinstance(data, Data):
-        raise DataError(f"data must be a Data (got {data!r}): pass one, such as seefar.load_data('cifar10').")
+    require(recipe, Recipe, "recipe", "one, such as seefar.recipe('quick')")
+    require(data, Data, "data", "one, such as seefar.load_data('cifar10')")
     compute = plan_training(device, precision, checkpoint_minutes, compile)
     changes = Changes(transform, optimizer, on_row)
     changes.check(data)
     run_folder = None
     if distributed.is_main():
-        distributed.check_processes(compute.device.type, recipe.batch_size)
+        distributed.check_processes(compute.device.type)
         run_folder = open_run(recipe, data, folder, changes.names)
-    distributed.barrier()  # the other ranks wait until rank 0 has found out whether there is anything to train
+    # The other ranks wait here until rank 0 has found out whether there is anything to train.
     (unfinished,) = distributed.any_rank(run_folder is not None and not run_folder.weights.exists())
     if run_folder is None:
         if unfinished:
@@ -163,7 +162,7 @@ class Changes:
             )
         if self.transform is not None:
             image = data.train.images[0]
-            made = as_transform(self.transform)(image=image.copy())["image"]
+            (made,) = augment_each(self.transform, [image.copy()], seed=0)
             if getattr(made, "shape", None) != image.shape or made.dtype != np.uint8:
                 raise RecipeError(
                     f"transform must return uint8 {image.shape}, as the image it gets (got "
@@ -216,7 +215,7 @@ def _train(
         how = ", steps replayed as CUDA graphs"
 
     with (
-        Interrupts() as interrupts,
+        noted_signals() as signals,
         true_float32(),
         training_batches(dataset, positions, compute.pins) as batches,
     ):
@@ -236,7 +235,7 @@ def _train(
             epoch_ends = batch.number + 1 == len(dataset)
             logs = epoch_ends or (batch.number + 1) % recipe.log_every == 0
             due = seconds() - saved > 60 * checkpoint_minutes
-            stops, due = distributed.any_rank(interrupts.asked, due)
+            stops, due = distributed.any_rank(bool(signals), due)
             saves = stops or due
             if logs or saves:
                 (loss, correct, seen), (_, epoch_correct, epoch_seen) = tally.totals()
@@ -337,7 +336,7 @@ def build_batches(recipe: Recipe, data: Data, device: torch.device = CPU, transf
         fill = tuple(round(255 * value) for value in data.statistics[0])
     settings = recipe.crop_padding, recipe.cutout, recipe.cutout_probability, fill, recipe.crop_border
     if transform is not None:
-        return AugmentedBatches(data.train, as_transform(transform), "none", recipe.batch_size, recipe.seed)
+        return AugmentedBatches(data.train, transform, "none", recipe.batch_size, recipe.seed)
     drawing = recipe.flip, recipe.batch_size, recipe.seed
     if device.type == "cuda" and data.train.images.nbytes <= LARGEST_ON_DEVICE:
         return DeviceBatches(data.train, BatchAugmentation(*settings), *drawing, device)

@@ -16,7 +16,7 @@ import torch
 from seefar.choices import BUILT_IN, DeviceName, InferencePrecision
 from seefar.data import load_data
 from seefar.data.images import LARGEST, SMALLEST, Data, ImageSize, as_image_size, both, check_classes, differing_names
-from seefar.errors import ChoiceError, DataError, RecipeError, RunError, not_read, not_written
+from seefar.errors import ChoiceError, DataError, RecipeError, RunError, counted, not_read, not_written
 from seefar.model.inference import plain_torch, weights_fingerprint
 from seefar.model.resnet import ResNet18
 from seefar.progress import Progress
@@ -26,9 +26,8 @@ from seefar.runs.folder import RunFolder, find_run, next_folder
 from seefar.runs.provenance import provenance
 from seefar.runs.store import TRAINING_FILES, Store, locked
 from seefar.training.device import choose_compute
-from seefar.training.distributed import load_in_turn
 from seefar.training.recipe import Recipe
-from seefar.training.state import MOST_DRAWN, HistoryRow, read_history
+from seefar.training.state import HistoryRow, read_history
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,10 +36,7 @@ class Run:
 
     Attributes:
         model: the trained network, in eval mode, float32.
-        history: one row for each logged step; empty if the file is damaged or has more than 100,000.
-        folder: its run folder.
-        recipe: that of the training.
-        classes: names of the K classes.
+        history: one row for each logged step; empty if the file is damaged.
         image_size: height and width in pixels of the training images; one number if they are equal.
         trained_on: fingerprint of the training images and labels.
     """
@@ -62,7 +58,7 @@ class Run:
         return weights_fingerprint(self.model)
 
     def __repr__(self) -> str:
-        epochs = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs > 1 else ''}"
+        epochs = counted(self.recipe.epochs, "epoch")
         return f"Run({str(self.folder)!r}: {self.recipe.name}, {epochs}, {len(self.classes)} classes)"
 
 
@@ -90,7 +86,7 @@ def load_for(
     name = name or recipe.data
     if name in BUILT_IN and recipe.image_size != 32:
         raise DataError(f"image_size is {recipe.image_size}, but {name} has images of 32 pixels: leave it at 32.")
-    return load_in_turn(lambda: load_data(name, data_dir, recipe.image_size, recipe.fit, progress=progress))
+    return load_data(name, data_dir, recipe.image_size, recipe.fit, progress=progress)
 
 
 def describe_choice(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[str, str] | None) -> str | None:
@@ -108,10 +104,8 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[st
         recorded = read_recipe(folder)
         record = {"changes": {}, **read_json(folder.data, follow=False)}
         classes = tuple(map(str, record["classes"]))
-    except RunError as error:
-        return str(error)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        return f"{folder.data} is missing or damaged ({error})."
+    except (RunError, OSError, KeyError, TypeError, ValueError) as error:
+        return f"{folder} cannot be read ({error})."
     # A folder of pictures may have been moved: the fingerprint of its images decides, not its path.
     if replace(recorded, data=recipe.data) != recipe:
         conflict = f"{folder} belongs to another recipe ({recipe.differences(recorded)})."
@@ -250,7 +244,7 @@ def load_run(
     model.in_bfloat16 = precision == "bfloat16"
     history = []
     try:
-        history = read_history(folder.history, limit=MOST_DRAWN)
+        history = read_history(folder.history)
     except RunError as error:  # it is only drawn
         warnings.warn(f"The training curves are left out: {error}", stacklevel=2)
     return Run(model, history, folder, recipe, classes, size, trained_on)

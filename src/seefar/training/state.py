@@ -9,8 +9,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -53,8 +55,6 @@ class HistoryRow:
     held_out_accuracy: float | None = None
 
 
-MOST_DRAWN = 100_000
-"""Rows of a history whose curves are drawn; a training can resume with more."""
 COLUMNS = tuple(field.name for field in fields(HistoryRow))
 
 
@@ -68,19 +68,14 @@ def to_csv(rows: Sequence[HistoryRow], *, header: bool = True) -> str:
     return text.getvalue()
 
 
-def read_history(path: Path, limit: int | None = None) -> list[HistoryRow]:
-    """The rows of a `history.csv`, but for an incomplete last line, as after a crash.
-
-    A `RunError` if it is damaged, or has more than `limit` rows.
-    """
+def read_history(path: Path) -> list[HistoryRow]:
+    """The rows of a `history.csv`, but for an incomplete last line, as after a crash; a `RunError` if it is damaged."""
     try:
         lines = read_bytes(path, follow=False).decode("utf-8").splitlines(keepends=True)
         first = "".join(lines[:1]).strip()
         if first != ",".join(COLUMNS):
             raise ValueError(f"its first line is {first!r}")
-        if limit is not None and len(lines) - 1 > limit:
-            raise RunError(f"{path} must have at most {limit:,} rows (got {len(lines) - 1:,}): delete some of them.")
-        rows = [_row(row) for row in csv.DictReader(line for line in lines if line.endswith("\n"))]
+        return [_row(row) for row in csv.DictReader(line for line in lines if line.endswith("\n"))]
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing: restore it from a copy, or choose another run.") from error
     except OSError as error:
@@ -88,7 +83,6 @@ def read_history(path: Path, limit: int | None = None) -> list[HistoryRow]:
     except (TypeError, ValueError, csv.Error) as error:
         columns = ",".join(COLUMNS)
         raise RunError(f"{path} is not a training history ({error}): its columns must be {columns}.") from error
-    return rows
 
 
 def _row(texts: dict[str, str]) -> HistoryRow:
@@ -146,12 +140,8 @@ class TrainingLog:
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds: `1:02:03`, `2:03`."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    if hours:
-        return f"{hours}:{minute:02d}:{second:02d}"
-    return f"{minute}:{second:02d}"
+    """Hours, minutes and seconds: `1:02:03`."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 # ---- The checkpoint ----
@@ -218,22 +208,18 @@ class TrainingState:
             raise RunError(
                 f"{path} belongs to another training: restore the right one from a copy, or delete it to start over."
             )
-        weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-        load_weights(path, self.model, weights)
-        try:
-            self.step, self.seconds, self.rows = int(values["step"]), float(values["seconds"]), int(values["rows"])
-            self.tally.sums.copy_(torch.tensor(values["totals"], dtype=self.tally.sums.dtype))
-            self._load_scaler(values["scaler"])
-            prefix = "optimizer."
-            saved = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
-            self._create_momentum({name: tensor.shape for name, tensor in saved.items()})
-            for name, momentum in self._momentum().items():
-                momentum.copy_(saved[name])
-        except Exception as error:  # the file of another program may hold anything
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise RunError(
-                f"{path} is not a checkpoint ({reason}): restore it from a copy, or delete it to start over."
-            ) from error
+
+        def below(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
+
+        load_weights(path, self.model, below("model."))
+        self.step, self.seconds, self.rows = values["step"], values["seconds"], values["rows"]
+        self.tally.sums.copy_(torch.tensor(values["totals"], dtype=self.tally.sums.dtype))
+        self._load_scaler(values["scaler"])
+        saved = below("optimizer.")
+        self._create_momentum({name: tensor.shape for name, tensor in saved.items()})
+        for name, momentum in self._momentum().items():
+            momentum.copy_(saved[name])
 
     def share(self) -> None:
         """Give all ranks the state of rank 0, except for the weights, which `data_parallel` shares, and the tally."""
@@ -278,34 +264,30 @@ REPEATED = 3.0
 """Seconds in which a repeated signal counts as the first one: a process group and a launcher both send it."""
 
 
-class Interrupts:
-    """Within `with`, the first Ctrl-C, SIGTERM or SIGHUP sets `asked`; one after `REPEATED` seconds ends the process.
+@contextmanager
+def noted_signals() -> Iterator[list[float]]:
+    """Within `with`, Ctrl-C, SIGTERM and SIGHUP only add their time to a list; one after `REPEATED` ends the process.
 
     Under nohup SIGHUP stays ignored. Outside the main thread, where Python allows no handlers, nothing is changed.
     """
+    times: list[float] = []
+    before: dict[signal.Signals, Any] = {}
 
-    def __init__(self) -> None:
-        self.asked = False
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
-    def __enter__(self) -> Interrupts:
-        self.before = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in STOPS:
-                if not (number.name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
-                    self.before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._restore()
-
-    def _ask(self, number: int, _frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if not self.asked:
-            self.asked, self.first = True, now
-        elif now - self.first > REPEATED:
-            self._restore()
+    def note(number: int, _frame: FrameType | None) -> None:
+        times.append(time.monotonic())
+        if times[-1] - times[0] > REPEATED:
+            restore()
             os.kill(os.getpid(), number)
 
-    def _restore(self) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPS:
+            if not (number.name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+                before[number] = signal.signal(number, note)
+    try:
+        yield times
+    finally:
+        restore()
