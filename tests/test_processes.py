@@ -280,3 +280,12 @@ def test_impossible_launcher_variables_are_refused(
         monkeypatch.setenv(name, value)
     with pytest.raises(ChoiceError, match=named), distributed.joined():
         pass
+
+
+def test_the_process_group_of_another_program_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program may train in one of its own processes only; to wait for the others would be for ever."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    assert distributed.world_size() == 1
+    assert distributed.is_main()

@@ -26,6 +26,8 @@ from seefar.errors import ChoiceError, SeefarError
 LOOPBACK = ("127.0.0.1", "localhost")
 TIMEOUT = timedelta(minutes=10)
 """How long ranks wait for each other, in a step or while rank 0 measures accuracy; then the training fails."""
+_joined = False
+"""Whether this process is in a group of `joined`: a process group of the caller's own program is none of ours."""
 
 
 class ProcessError(SeefarError):
@@ -46,7 +48,8 @@ def joined() -> Iterator[None]:
     gloo connects the CPUs, nccl the GPUs. Each process has the GPU of its number on its machine. A `ProcessError` if
     another process ends early.
     """
-    if dist.is_initialized() or not launched():
+    global _joined
+    if _joined or not launched():
         yield
         return
     if sys.platform == "linux":  # SIGTERM when the launcher is killed, or the processes keep running unnoticed
@@ -58,6 +61,7 @@ def joined() -> Iterator[None]:
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else backend
     _connect(rank, size, backend)
+    _joined = True
     try:
         yield
     except RuntimeError as error:
@@ -73,6 +77,8 @@ def joined() -> Iterator[None]:
 
 def leave() -> None:
     """Leave the group, which all ranks do at the same time; rank 0 continues alone."""
+    global _joined
+    _joined = False
     if dist.is_initialized():
         dist.destroy_process_group()  # else gloo's threads abort the process at its end
 
@@ -119,12 +125,12 @@ def _variable(name: str, default: int | str = "", below: int = 1 << 16) -> int:
 
 def world_size() -> int:
     """Processes in the group; 1 without a launcher."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if _joined else 1
 
 
 def own_rank() -> int:
     """The number of this process in the group; 0 without a launcher."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if _joined else 0
 
 
 def is_main() -> bool:
