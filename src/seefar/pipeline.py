@@ -378,10 +378,13 @@ def compare_runs(
         if path in sources:
             raise RunError(f"{source} is named twice: name each run once.")
         sources[path] = source
-    first = next((source for source in sources.values() if isinstance(source, RunFolder)), None)
-    if first is not None:
-        origin = load_audit(first, with_model=False).source if first.audit.exists() else read_recipe(first)
-        test = data_of(origin, data, data_dir, progress).test
+    folders = [source for source in sources.values() if isinstance(source, RunFolder)]
+    origins = [  # each must be a run, before data is downloaded
+        load_audit(folder, with_model=False).source if folder.audit.exists() else read_recipe(folder)
+        for folder in folders
+    ]
+    if origins:
+        test = data_of(origins[0], data, data_dir, progress).test
     elif data is not None:
         test = load_data(data, data_dir, PREDICTED_SIZE, to_judge=True, progress=progress).test
     else:
