@@ -336,7 +336,7 @@ class Leaks:
         if self.duplicates:
             other = f", {len(self.other_label)} of them with another label" if self.other_label else ""
             verb = "has a near-duplicate" if len(self.duplicates) == 1 else "have near-duplicates"
-            text = f"{len(self.duplicates)} of {self.n} test images {verb} in the training set{other}"
+            text = f"{len(self.duplicates):,} of {self.n:,} test images {verb} in the training set{other}"
             findings["near-duplicate"] = text + _without(self.without_duplicates)
         if self.names:
             tests = len({index for shared in self.names for index in shared.tests})
