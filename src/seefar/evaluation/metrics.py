@@ -60,8 +60,8 @@ class Metrics:
             largest = max(self.classes, key=lambda row: row.n)
             return [
                 f"{self.accuracy:.1%} of {self.n:,} predictions are correct, not measurably more than by predicting "
-                f"{largest.name} for every image ({largest.n / self.n:.1%}), so the mistakes carry no information: are "
-                "classes and files in the same order?"
+                f"{largest.name} for every image ({largest.n / self.n:.1%}), so the mistakes carry no information: "
+                "check that the classes are in the order of the model"
             ]
         names = ", ".join(f"{row.name} ({row.n} images)" for row in never[:5])
         more = f" and {len(never) - 5} more" if len(never) > 5 else ""

@@ -225,12 +225,12 @@ MAJORITY = 0.5
 """A model whose accuracy may be lower is no evidence against a label."""
 
 _LABEL: dict[Fault, str] = {"label": "the label is doubtful"}
-_DOUBTFUL = "Label: it has less than 1% probability, or a near-duplicate has another label."
+_DOUBTFUL = "Label: its calibrated probability is below 1%, or a near-duplicate has another label."
 _UNKNOWN: dict[Fault, str] = {"unknown": "the evidence does not decide"}
 ONE_RUN = Rule(
     "evidence of one run",
     {**_LABEL, "model": "the label is nearly as probable", **_UNKNOWN},
-    f"{_DOUBTFUL} Model: the label has at least 15% probability. Unknown: none of these.",
+    f"{_DOUBTFUL} Model: the label has at least 15%. Unknown: none of these.",
     "On CIFAR-10 people agree with 25% (16-36%) of the verdicts label, where chance gives 11%, and with 56% (46-65%) "
     "of model, where chance gives 39%.",
 )
@@ -266,10 +266,11 @@ def judge(
     if informative := predictions.has_probabilities and accurate:
         temperature = fit_temperature(predictions.logits, labels)
         shares = np.exp(log_softmax(predictions.logits[index] / temperature))[np.arange(len(index)), labels[index]]
+    without = "too few predictions are correct" if predictions.has_probabilities else "there are no probabilities"
     verdicts = []
     for at, share, wrong in zip(index.tolist(), shares.tolist(), missed.tolist(), strict=True):
         true, copy = int(labels[at]), (copies or {}).get(at)
-        reasons = [f"{predictions.classes[true]} (the label) has {share:.1%} probability"] if informative else []
+        reasons = [f"{predictions.classes[true]} (the label) has {share:.1%}, calibrated"] if informative else []
         if others:
             reasons.append(f"{wrong} of {len(others)} other {'run misses' if len(others) == 1 else 'runs miss'} it")
         fault = decide(share, wrong, len(others))
@@ -277,7 +278,7 @@ def judge(
             fault = "label"
             reasons.insert(0, f"a near-duplicate among the training images is labelled {predictions.classes[copy]}")
         rule = RUNS if others else ONE_RUN
-        sentence = f"{rule.meaning[fault]}: {'; '.join(reasons or ['no evidence is available'])}"
+        sentence = f"{rule.meaning[fault]}: {'; '.join(reasons or [without])}"
         verdicts.append(Verdict(at, true, int(predictions.predicted[at]), fault, sentence, rule))
     return verdicts
 
