@@ -106,6 +106,7 @@ def test_no_flag_is_an_abbreviation_of_one_of_torchrun() -> None:
         (["run", "quik"], "quik"),
         (["run", "demo", "--data", "nowhere"], "nowhere"),
         (["train", "demo", "--epochs", "0"], "0"),
+        (["train", "--epochs", "1", "demo"], "seefar train demo"),
         (["train", "demo", "--name", ".."], "'..'"),
         (["train", "demo", "--name", "\x1b[31mred"], r"\x1b[31mred"),
         (["train", "demo", "--name", "/dev/null/x", *TINY], "/dev/null/x"),

@@ -177,6 +177,7 @@ def test_the_card_claims_the_accuracy_of_these_weights_only(
         (("export", "./run", "--onnx"), "[onnx]"),
         (("export", "./run", "--to", "file/deep"), "file"),
         (("app", "no such run"), "[app]"),  # before the run is missed
+        (("export", "./run", "--to", "./run"), "run"),
     ],
 )
 def test_missing_packages_and_folders_are_named_before_anything_is_written(
@@ -188,6 +189,7 @@ def test_missing_packages_and_folders_are_named_before_anything_is_written(
     assert main([*words]) == 2
     assert named in capsys.readouterr().err
     assert not Path("exported").exists()
+    assert not (run.folder.path / "README.md").exists()
 
 
 # ---- triage ----

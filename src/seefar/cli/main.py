@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
+from itertools import pairwise
 from textwrap import fill
 from typing import Annotated, Any, Union
 
@@ -18,7 +19,7 @@ import tyro
 
 from seefar.cli.commands import Evaluate, Explain, FetchData, Report, Run, Train, Verify
 from seefar.cli.tools import App, Audit, Compare, Export, Predict, Triage
-from seefar.errors import RunError, SeefarError, printable
+from seefar.errors import RecipeError, RunError, SeefarError, printable
 from seefar.progress import LastingOutput
 from seefar.training.recipe import RECIPES, read_recipe, recipe
 
@@ -124,6 +125,10 @@ def parse(words: Sequence[str]) -> Any:
     if words[:1] in (["run"], ["train"]) and len(words) > 1 and not words[1].startswith("-"):
         word = words.pop(1)
         chosen = read_recipe(word) if word.lower().endswith((".toml", ".json")) else recipe(word)
+    elif words[:1] in (["run"], ["train"]):
+        for before, word in pairwise(words):
+            if word in RECIPES and not before.startswith("-"):
+                raise RecipeError(f"The recipe comes before the flags: seefar {words[0]} {word} ...")
     commands = tuple(
         Annotated[
             command,

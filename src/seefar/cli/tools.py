@@ -278,6 +278,8 @@ class Export:
             load_extra("onnx", "onnx", "onnxscript")  # before anything is written; torch exports with the second
         run = seefar.load_run(self.run, "cpu")
         folder = self.to or Path("exported") / run.folder.path.resolve().name
+        if folder.resolve() == run.folder.path.resolve():
+            raise ChoiceError(f"{folder} is the run folder itself: choose another folder to export to.")
         saved = read_store(run).peek(PREDICTIONS)  # only if they are of these weights
         written = [folder / run.folder.weights.name]
         with written_beside(written[0]) as beside:
