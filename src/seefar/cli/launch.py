@@ -27,7 +27,7 @@ PATIENCE = 10.0
 
 
 def launch(processes: int, max_restarts: int, words: Sequence[str]) -> bool:
-    """Run the command in so many processes; False if this process must do it.
+    """Run the command in this number of processes; False if this process must do it.
 
     `Interrupted` if a signal ended them, `ProcessError` if one died; if one has reported an error, this process exits.
     """

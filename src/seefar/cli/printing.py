@@ -66,7 +66,7 @@ def print_result(result: Result, as_json: bool) -> None:
     print(f"Figures show {len(result.shown)} of {mistakes}. Files in {folder}:")
     for names in ("report.html", "figures/*.png", "mistakes.csv", "explanation.json", "metrics.json", "manifest.json"):
         for path in sorted(folder.path.glob(names)):
-            print(f"  {printable(str(path))}")  # a figure of a stranger can have any name
+            print(f"  {printable(str(path))}")  # an untrusted folder can hold any file name
     if explanation is None or not result.run.loads_model:
         return
     precision = "--precision bfloat16" if getattr(result.run.model, "in_bfloat16", False) else ""

@@ -34,7 +34,7 @@ CHECKPOINT = "checkpoint.safetensors"
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 """Error numbers of a file system without locks, such as a network drive."""
 MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError)
-"""Errors of a manifest that is missing, damaged, or of a stranger."""
+"""Errors of a manifest that is missing, damaged, or untrusted."""
 SAVE_SECONDS = 60.0
 """Between two saves of a value that takes long: each save writes all of it, so after every part would be quadratic."""
 
