@@ -30,6 +30,7 @@ const NONE = {
 const TOP = 56; // height of the bar with the sections
 const NEAR = 300; // pixels around the screen, in which tiles are painted before they are scrolled to
 const LEAST_TILES = 24; // drawn at once
+const TILES_AHEAD = 1000; // made before they are shown
 const form = byId("filters"), list = byId("tiles"), dialog = byId("card");
 const byIndex = new Map(mistakes.map((mistake) => [String(mistake.index), mistake]));
 let state = { ...NONE }, shown = mistakes, current = null, printing = false;
@@ -132,6 +133,20 @@ function makeTile(mistake) {
   mistake.tile = item;
   observer.observe(item);
   return item;
+}
+
+/** Make the tiles of more mistakes while the browser has nothing else to do: a filter then only puts them into the page. */
+function makeTilesAhead() {
+  const next = mistakes.slice(0, TILES_AHEAD).values();
+  const work = (idle) => {
+    while (idle.timeRemaining() > 2) {
+      const { value: mistake, done } = next.next();
+      if (done) return;
+      if (!mistake.tile) makeTile(mistake);
+    }
+    requestIdleCallback(work);
+  };
+  globalThis.requestIdleCallback?.(work);
 }
 
 /** The image, and next to it its contrast map, each in the middle of a square. */

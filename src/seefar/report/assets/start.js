@@ -17,4 +17,5 @@ Sheet.load(page.pictures).then((sheet) => {
   const address = new URLSearchParams(location.hash.slice(1)), at = address.get("at");
   if (location.hash.includes("=")) byId(links.has(at) ? at : "mistakes").scrollIntoView({ behavior: "instant" });
   document.documentElement.dataset.ready = "";
+  makeTilesAhead();
 });
