@@ -233,8 +233,9 @@ class DeviceBatches(AugmentedBatches):
         indices, random = self._begin(epoch, number)
         which = self._to_device(indices)
         images = self.transform(self._images[which], random)
-        mirrored = self._to_device(self._mirrored(indices, epoch, random))
-        images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
+        if self.flip != "none":
+            mirrored = self._to_device(self._mirrored(indices, epoch, random))
+            images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
         return Batch(epoch, number, images, self._labels[which])
 
     def _to_device(self, array: NDArray[Any]) -> Tensor:

@@ -179,6 +179,8 @@ def all_reduce(tensor: Tensor) -> Tensor:
 
 def any_rank(*flags: bool) -> tuple[bool, ...]:
     """For each flag, whether it is true on any rank: signals and clocks differ between processes."""
+    if world_size() == 1:
+        return flags  # no tensor in each step
     return tuple(bool(count) for count in all_reduce(torch.tensor(flags, dtype=torch.int32)).tolist())  # on the CPU
 
 
