@@ -117,7 +117,7 @@ class JsonOutput(Output):
 
     @property
     def evaluated(self) -> Callable[[Evaluation], None] | None:
-        """What prints an evaluation as soon as it is known; as JSON, all results are printed at the end."""
+        """The function that prints an evaluation early; None for JSON, which is printed once, at the end."""
         return None if self.json else print_evaluation
 
 

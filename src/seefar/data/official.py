@@ -129,7 +129,7 @@ def download(file: Remote, path: Path, progress: Progress) -> None:
 
 
 def longest_transfer(size: int) -> float:
-    """Seconds after which a transfer of so many bytes is stopped."""
+    """Seconds after which a transfer of `size` bytes is stopped."""
     return sum(TIMEOUT_SECONDS) + size / SLOWEST
 
 

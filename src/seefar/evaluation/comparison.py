@@ -90,7 +90,7 @@ class Comparison:
 def compare(predicted: Mapping[str, Classes], labels: Classes, classes: tuple[str, ...]) -> Comparison:
     """Compare two or more runs: predicted classes by name of the run, int (N,), and labels, int (N,), of K classes.
 
-    A `DataError` if there is no image, or a run has predictions of another number of images.
+    A `DataError` without images, or if a run has more or fewer predictions than images.
     """
     for name, values in predicted.items():
         if values.shape != labels.shape or len(labels) == 0:

@@ -53,8 +53,8 @@ def find_mistakes(
     """Every mistake, ranked: highest loss first, or most confident first, or by index as in the test set.
 
     Ties are ordered by index. `true` and `predicted`, names or indices, choose the mistakes on images of one class, and
-    those with one predicted class. A `DataError` if there is no such class, or both are the same; a `ChoiceError` if
-    there is no such order.
+    those with one predicted class. A `DataError` if a class is unknown, or both are the same; a `ChoiceError` if the
+    order is unknown.
 
     Examples:
         >>> import numpy as np, seefar

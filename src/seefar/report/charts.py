@@ -312,7 +312,7 @@ FEW_POINTS = 30  # curves of at most this many points have a marker at each
 def plot_history(history: Sequence[HistoryRow], test_accuracy: float | None = None) -> Figure:
     """Loss and accuracy over the epochs, from every logged step; below them learning rate and image size.
 
-    The test accuracy, a share of 1, was measured once after the last step. A `RunError` if there is no row.
+    The test accuracy, a share of 1, was measured once after the last step. A `RunError` without rows.
 
     Examples:
         >>> import seefar

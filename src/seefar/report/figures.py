@@ -105,7 +105,7 @@ def plot_maps(explanation: Explanation, split: Split) -> Figure:
     """For each mistake: the image, the contrast map, the maps of both classes, the image with the evidence hidden.
 
     The cells are drawn unsmoothed over a grey copy of the image. The three maps of an image share a scale that is
-    symmetric about zero, so a cell without colour is no evidence. `explanation.of(mistakes)` chooses some mistakes. The
+    symmetric about zero, so a cell without colour has no evidence. `explanation.of(mistakes)` selects mistakes. The
     figure is 13 inches wide, and about 2.3 inches high for each mistake.
 
     Examples:
