@@ -29,6 +29,7 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Decoded pictures are kept in a folder of the tests; files need not outlast a power cut; the commit is known."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEEFAR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp().parent))  # one key for all processes
         patch.setattr(os, "fsync", lambda _file: None)
         patch.setattr("seefar.runs.provenance._commit", lambda: "a commit")
         yield

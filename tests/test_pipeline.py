@@ -154,7 +154,7 @@ def test_accuracy_page_and_maps_come_in_the_order_in_which_they_are_useful(
     assert (sum(row["sentence"] != "" for row in rows), len(rows)) == (1, all_mistakes)
     seen.clear()
     seefar.explain_run(tiny, few, **options)
-    assert seen == ["accuracy", 1, all_mistakes, all_mistakes]  # the last with neighbours
+    assert seen == ["accuracy", all_mistakes, all_mistakes]  # the last with neighbours
 
 
 def test_calibration_has_a_temperature_of_held_out_images_of_the_training_only(tiny: Run, few: Data) -> None:

@@ -36,6 +36,7 @@ from seefar.report.page import render_report
 from seefar.report.style import save_figure
 from seefar.report.tables import files_table, mistakes_csv, neighbours_table, occlusion_table
 from seefar.runs.files import read_json, write_text
+from seefar.runs.provenance import source_fingerprint
 from seefar.runs.store import Artifact, Store
 from seefar.training.run import Run
 
@@ -328,6 +329,12 @@ def _shown_settings(job: Job) -> list[Any]:
     return [job.choices.top, job.choices.order, job.choices.true, job.choices.predicted]
 
 
+def _page_settings(job: Job) -> list[Any]:
+    """Also the source of seefar, so that a page is written again after each change of it."""
+    other = None if job.beside is None else job.beside.fingerprint
+    return [job.run.folder.path.name, job.data.name, other, source_fingerprint()]
+
+
 def _save_text(text: str, path: Path) -> None:
     write_text(path, text.encode("utf-8", "replace").decode())  # the name of a data folder need not be UTF-8
 
@@ -396,7 +403,7 @@ TABLE = Artifact(
     of=(PREDICTIONS, "reference"),
     shows=(MAPS, NEIGHBOURS, SEEDS),
     version=2,
-    always=True,
+    sealed=True,
 )
 HISTORY_FIGURE = _figure(
     "history",
@@ -429,8 +436,8 @@ PAGE = Artifact(
     save=_save_text,
     of=(PREDICTIONS, CALIBRATION, "history", "reference", "origin"),
     shows=(MAPS, NEIGHBOURS, SEEDS),
-    settings=lambda job: job.run.folder.path.name,
-    always=True,
+    settings=_page_settings,
+    sealed=True,
 )
 
 EVALUATED = (

@@ -21,7 +21,7 @@ from seefar.progress import Progress
 from seefar.runs import store as store_module
 from seefar.runs.files import write_text
 from seefar.runs.folder import verify
-from seefar.runs.store import Artifact, Store, locked, opened
+from seefar.runs.store import Artifact, Store, file_entry, locked, opened
 
 
 class Job(Progress):
@@ -233,6 +233,32 @@ def test_another_version_of_an_artifact_or_other_inputs_are_computed_again(folde
     visit(folder, artifacts=[replace(RAW, **more)])
     assert visit(folder, artifacts=[replace(RAW, **more)]).computed == []
     assert visit(folder, artifacts=[RAW]).computed == ["raw"]
+
+
+def test_a_sealed_file_counts_only_for_the_user_who_wrote_it(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made a folder can have written the manifest too, and can know a seal of another file or another time."""
+    sealed = replace(TABLE, sealed=True)
+    assert visit(folder, artifacts=[sealed]).computed == ["table"]  # before, it had no seal
+    assert visit(folder, artifacts=[sealed]).computed == []
+    key = tmp_path / "state" / "seefar" / "key"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for found in (None, b"cut short", bytes(32)):  # no key yet, one that a full disk cut, one of another user
+        if found is not None:
+            key.write_bytes(found)
+        store_module._own_key.cache_clear()
+        assert visit(folder, artifacts=[sealed]).computed == ["table"]
+        assert visit(folder, artifacts=[sealed]).computed == []
+        assert len(key.read_bytes()) == 32
+    if os.name != "nt":
+        assert key.stat().st_mode & 0o077 == 0
+    path, manifest = folder / "table.csv", json.loads((folder / "manifest.json").read_text())
+    path.write_text("=other()")
+    manifest["files"]["table.csv"].update(file_entry(path) or {})
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert visit(folder, artifacts=[sealed]).computed == ["table"]
+    assert path.read_text() == "raw of w, t | 0123"
 
 
 def test_long_work_is_saved_in_parts_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

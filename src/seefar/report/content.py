@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 import shlex
 import unicodedata
@@ -43,6 +44,16 @@ class Beside:
     name: str
     predicted: Labels
     explanation: Explanation | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all of it."""
+        maps = self.explanation
+        arrays = (self.predicted,) if maps is None else (self.predicted, maps.predicted, maps.true, maps.hidden)
+        digest = hashlib.sha256(self.name.encode("utf-8", "replace"))
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

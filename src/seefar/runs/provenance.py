@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("seefar", "torch", "numpy", "albumentations", "opencv-python-headless", "matplotlib", "safetensors")
+SOURCE = {".py", ".j2", ".css", ".js"}
 
 
 def provenance() -> dict[str, Any]:
@@ -23,6 +26,16 @@ def provenance() -> dict[str, Any]:
             **_torch_uses(),
         },
     }
+
+
+@cache
+def source_fingerprint() -> str:
+    """SHA-256 of the installed source of seefar, with the templates, styles and scripts of the page."""
+    digest, root = hashlib.sha256(), Path(__file__).parents[1]
+    for path in sorted(root.rglob("*")):
+        if path.suffix in SOURCE:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import hmac
 import json
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +20,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+import platformdirs
 from filelock import FileLock, Timeout
 
 from seefar.errors import RunError, not_written
 from seefar.progress import SILENT, Progress
-from seefar.runs.files import open_regular, read_json, remove_temporary, write_text
+from seefar.runs.files import open_regular, read_bytes, read_json, remove_temporary, write_text, written_beside
 from seefar.runs.provenance import provenance
 
 MANIFEST = "manifest.json"
@@ -35,6 +38,7 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 """Error numbers of a file system without locks, such as a network drive."""
 MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """Errors of a manifest that is missing, damaged, or untrusted."""
+KEY_BYTES = 32
 SAVE_SECONDS = 60.0
 """Between two saves of a value that takes long: each save writes all of it, so after every part would be quadratic."""
 
@@ -57,8 +61,8 @@ class Artifact(Generic[T]):
         settings: other values that its content depends on, as JSON gives them back: lists, not tuples.
         enough: whether a saved value has everything that this job needs.
         version: raise it when the same inputs give other content.
-        always: compute it each time, and keep the file only if its bytes are the same: for files that a browser or a
-            spreadsheet runs, since an untrusted folder can hold any file, and a manifest that fits it.
+        sealed: fresh only if this user wrote it: for files that a browser or a spreadsheet runs, since an untrusted
+            folder can hold any file, and a manifest that fits it.
     """
 
     name: str
@@ -70,7 +74,7 @@ class Artifact(Generic[T]):
     settings: Callable[[Any], Any] = lambda job: None
     enough: Callable[[Any, T], bool] = lambda job, value: True
     version: int = 1
-    always: bool = False
+    sealed: bool = False
 
 
 class Store:
@@ -102,6 +106,8 @@ class Store:
         entry, actual = self.files.get(artifact.name, {}), self._entry(artifact.name)
         if actual is None or "from" not in entry or not actual.items() <= entry.items():
             return False
+        if artifact.sealed and entry.get("seal") != _seal(artifact.name, entry):
+            return False
         if entry["version"] != artifact.version or entry["from"].keys() != {_name(source) for source in artifact.of}:
             return False
         if not all(self.present(source) for source in artifact.of if isinstance(source, Artifact)):
@@ -124,7 +130,7 @@ class Store:
         for artifact in artifacts:
             if artifact.load is not None:
                 self.get(artifact)
-            elif not self.fresh(artifact) or (artifact.always and artifact.name not in self._values):
+            elif not self.fresh(artifact):
                 self._compute(artifact)
 
     def finish(self, artifacts: Sequence[Artifact[Any]], command: Sequence[str]) -> None:
@@ -183,31 +189,24 @@ class Store:
             self._remove(artifact.name)
             return None
         self._values[artifact.name] = value
-        if artifact.always and self.fresh(artifact) and self._is_saved(artifact, value):
-            return value
         path = self.root / artifact.name
         if self.manifest.get("finished", True):
             self.manifest["finished"] = False
             self._write_manifest()
         artifact.save(value, path)
         entry = self._entries[artifact.name] = file_entry(path)
-        self.files[artifact.name] = {
+        recorded = self.files[artifact.name] = {
             **(entry or {}),
             "from": {_name(source): self._input(source) for source in artifact.of},
             "shows": self._shown(artifact),
             "settings": artifact.settings(self.job),
             "version": artifact.version,
         }
+        if artifact.sealed:
+            recorded["seal"] = _seal(artifact.name, recorded)
         self.written.append(artifact.name)
         self._write_manifest()
         return value
-
-    def _is_saved(self, artifact: Artifact[T], value: T) -> bool:
-        """Whether saving this value would give the same bytes."""
-        with tempfile.TemporaryDirectory(prefix="seefar-") as folder:
-            copy = Path(folder) / Path(artifact.name).name
-            artifact.save(value, copy)
-            return file_entry(copy) == self._entry(artifact.name)
 
     def _remove(self, name: str) -> None:
         path = self.root / name
@@ -334,6 +333,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not all(entry.keys() >= _ENTRY and isinstance(entry["from"], dict) for entry in computed):
         raise ValueError("an entry for a file is incomplete")
     return dict(manifest)
+
+
+def _seal(name: str, entry: dict[str, Any]) -> str:
+    """A keyed hash of an entry of the manifest: who does not have the key of this user cannot make it."""
+    sealed = [name, {key: value for key, value in entry.items() if key != "seal"}]
+    return hmac.digest(_own_key(), json.dumps(sealed, sort_keys=True).encode(), "sha256").hex()
+
+
+@cache
+def _own_key() -> bytes:
+    """The key of this user on this machine; where it cannot be kept, another one for each process."""
+    path = platformdirs.user_state_path("seefar") / "key"
+    with suppress(OSError, RunError):
+        if not path.is_file() or path.stat().st_size != KEY_BYTES:
+            with written_beside(path) as beside:
+                beside.chmod(0o600)
+                beside.write_bytes(secrets.token_bytes(KEY_BYTES))
+        return read_bytes(path)
+    return secrets.token_bytes(KEY_BYTES)
 
 
 def _name(source: Artifact[Any] | str) -> str:
