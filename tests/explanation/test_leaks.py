@@ -92,16 +92,25 @@ def named(files: list[str], labels: list[int]) -> Split:
 
 def test_stems_that_both_parts_share() -> None:
     test = named(
-        ["test/a/burst_0012_a.jpg", "test/a/IMG_7.png", "test/b/x/clip3-frame-9.png", "test/b/plain.png"], [0, 0, 1, 1]
+        [
+            "test/a/burst_0012_a.jpg",
+            "test/a/IMG_7.png",
+            "test/b/x/clip3-frame-9.png",
+            "test/b/plain.png",
+            "bar_7_b.jpg",
+        ],
+        [0, 0, 1, 1, 0],
     )
     training = named(
         ["burst_0012_b.jpg", "burst_0012_c.jpg", "burst_0013_a.jpg", "IMG_7.jpg", "clip3-frame-1.png", "plain.png"]
-        + [f"other{n}.png" for n in range(30)],
-        [0, 0, 0, 0, 1, 1] + [0] * 30,
+        + [f"other{n}.png" for n in range(30)]
+        + ["bar_7.jpg"],
+        [0, 0, 0, 0, 1, 1] + [0] * 31,
     )
     found = find_shared_names(test, training)
     assert [(one.stem, one.tests, one.training) for one in found] == [
         ("IMG_7", (1,), (3,)),
+        ("bar_7", (4,), (36,)),
         ("burst_0012", (0,), (0, 1)),
         ("clip3-frame", (2,), (4,)),
     ]

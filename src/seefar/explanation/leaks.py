@@ -275,23 +275,27 @@ def find_shared_names(test: Split, training: Split) -> list[SharedName]:
     """Stems of file names that occur in both parts, in one class, in alphabetical order; none without file names.
 
     The stem is the name without its ending and without its last part (`burst_0012` of `burst_0012_a.jpg`), or with it
-    where nothing else has a digit (`IMG_4711` of `IMG_4711.jpg`), except where most names are shared: numbers from 1.
+    where nothing else has a digit (`IMG_4711` of `IMG_4711.jpg` and of `IMG_4711_2.jpg`), except where most names are
+    shared in full: numbers from 1.
     """
     if test.files is None or training.files is None:
         return []
-    groups: dict[tuple[int, bool, str], tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    groups: dict[tuple[str, int], tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    longer: set[tuple[str, int]] = set()  # stems of names that go on
     for part, split in enumerate((test, training)):
         for position, (file, label) in enumerate(zip(split.files or (), split.labels.tolist(), strict=True)):
             is_whole, stem = _stem(file)
             if stem:
-                groups[label, is_whole, stem][part].append(position)
+                groups[stem, label][part].append(position)
+                if not is_whole:
+                    longer.add((stem, label))
     largest = LARGEST_GROUP * (len(test) + len(training))
     shared = {key: pair for key, pair in groups.items() if all(pair) and len(pair[0]) + len(pair[1]) <= max(2, largest)}
-    numbered = sum(len(tests) for (_, is_whole, _), (tests, _) in shared.items() if is_whole) > len(test) / 2
+    numbered = sum(len(tests) for key, (tests, _) in shared.items() if key not in longer) > len(test) / 2
     return [
-        SharedName(stem, tuple(tests), tuple(known))
-        for (_, is_whole, stem), (tests, known) in sorted(shared.items(), key=lambda item: (item[0][2], item[0][0]))
-        if not (is_whole and numbered)
+        SharedName(key[0], tuple(tests), tuple(known))
+        for key, (tests, known) in sorted(shared.items())
+        if key in longer or not numbered
     ]
 
 
