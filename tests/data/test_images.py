@@ -3,11 +3,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
+import seefar
 from seefar.data import Data, Split
 from seefar.data.images import channel_statistics
 from seefar.data.shapes import SHAPES
@@ -137,3 +139,26 @@ def test_masks_have_the_form_of_their_class(shapes: Data) -> None:
     assert abs(fill("circle") - np.pi / 4) < 0.05
     assert fill("ring") < fill("circle") - 0.15
     assert fill("cross") < 0.6 < fill("square")
+
+
+def test_shapes_are_drawn_once_and_again_if_their_file_is_damaged(
+    few: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = Mock(return_value=few)
+    monkeypatch.setattr("seefar.data.shapes.load_shapes", draw)
+    monkeypatch.setenv("SEEFAR_CACHE", str(tmp_path / "cache"))
+    for damaged in (False, True):
+        if damaged:
+            (file,) = (tmp_path / "cache").iterdir()
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 1
+            file.write_bytes(content)
+        for _ in range(2):
+            data = seefar.load_data("shapes")
+            for found, drawn in ((data.train, few.train), (data.test, few.test)):
+                assert (found.fingerprint, found.classes) == (drawn.fingerprint, drawn.classes)
+                assert found.masks is not None
+                assert np.array_equal(found.masks, drawn.masks)
+    assert draw.call_count == 2
+    monkeypatch.setenv("SEEFAR_CACHE", str(file / "no folder"))
+    assert seefar.load_data("shapes").test.fingerprint == few.test.fingerprint

@@ -9,7 +9,7 @@ from seefar.choices import Fit
 from seefar.data.folder import load_folder
 from seefar.data.images import Data, ImageSize, Split
 from seefar.data.official import OFFICIAL, load_official
-from seefar.data.shapes import load_shapes
+from seefar.data.shapes import cached_shapes
 from seefar.progress import Progress
 
 __all__ = ["Data", "Split", "load_data"]
@@ -52,5 +52,5 @@ def load_data(
     if str(name) in OFFICIAL:
         return load_official(OFFICIAL[str(name)], folder, create=create, progress=progress)
     if name == "shapes":
-        return load_shapes()
+        return cached_shapes()
     return load_folder(name, image_size, fit, to_judge=to_judge, classes=classes, progress=progress)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import platformdirs
 
 from seefar.choices import BUILT_IN, Fit
 from seefar.data.images import Data, Images, ImageSize, Split, both, correct_labels
@@ -30,7 +29,7 @@ from seefar.data.pictures import (
 )
 from seefar.errors import DataError, RunError, counted, printable
 from seefar.progress import Progress, showing
-from seefar.runs.files import expanded, read_json, read_table, write_text, written_beside
+from seefar.runs.files import cache_folder, expanded, read_json, read_table, write_text, written_beside
 from seefar.runs.store import locked
 
 PARTS = {
@@ -114,7 +113,7 @@ def load_folder(
         odd = [printable(name) for name in sorted(trained ^ tested)]
         raise DataError(f"{folder}: both parts must have the same classes; they differ in {', '.join(odd)}.")
     files = (*layout.train, *layout.test)
-    cache = Path(os.environ.get("SEEFAR_CACHE") or platformdirs.user_cache_path("seefar")) / "pictures"
+    cache = cache_folder() / "pictures"
     with showing(progress) as shown:
         images, done = _decoded(folder.parent if is_table else folder, files, image_size, fit, cache, shown)
         parts = []

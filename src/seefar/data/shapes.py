@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seefar.data.images import Data, Split
+from seefar.errors import DataError, RunError
+from seefar.runs.arrays import load_arrays, save_arrays
+from seefar.runs.files import cache_folder
 
 Array = NDArray[np.float64]
 
+FORM = 1
+"""Part of the name of the cached file: raise it when the images change."""
+PARTS, ARRAYS = ("train", "test"), ("images", "labels", "masks")
 SIZE = 32
 OVERSAMPLING = 2  # every pixel is the average of 2x2 samples, so that edges are smooth
 
@@ -67,6 +74,20 @@ def load_shapes(train: int = 4000, test: int = 1000) -> Data:
     """The data set `shapes`: numbers of training and test images of 10 classes, 32x32 RGB, with masks of the shapes."""
     splits = [_draw_split(count, np.random.default_rng((0, part))) for part, count in enumerate((train, test))]
     return Data("shapes", train=splits[0], test=splits[1])
+
+
+def cached_shapes() -> Data:
+    """`load_shapes()`, drawn once and then read from the cache folder: drawing takes a second."""
+    path = cache_folder() / f"shapes-{FORM}-numpy-{np.__version__}.npz"
+    with suppress(RunError, DataError):  # missing, or damaged
+        arrays = load_arrays(path, [f"{part}_{name}" for part in PARTS for name in ARRAYS])
+        drawn = ([arrays[f"{part}_{name}"] for name in ARRAYS] for part in PARTS)
+        train, test = (Split(images, labels, tuple(SHAPES), masks) for images, labels, masks in drawn)
+        return Data("shapes", train, test)
+    data = load_shapes()
+    with suppress(RunError):  # the disk is full or read-only
+        save_arrays(path, {f"{part}_{name}": getattr(getattr(data, part), name) for part in PARTS for name in ARRAYS})
+    return data
 
 
 def _draw_split(count: int, random: np.random.Generator) -> Split:

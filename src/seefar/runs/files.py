@@ -16,6 +16,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import platformdirs
+
 from seefar.errors import DataError, RunError, counted, not_written
 
 TEXT_LIMIT = 64 << 20
@@ -27,6 +29,11 @@ FILE_LIMIT = 2 << 30
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # otherwise opening a FIFO waits for its writer forever
 _TEMPORARY = re.compile(r"\.part-[0-9a-f]{16}-.+")
+
+
+def cache_folder() -> Path:
+    """The folder of what can be computed again: the environment variable SEEFAR_CACHE, else the user's cache folder."""
+    return Path(os.environ.get("SEEFAR_CACHE") or platformdirs.user_cache_path("seefar"))
 
 
 def expanded(path: str | Path) -> Path:
