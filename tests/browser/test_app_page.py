@@ -86,13 +86,14 @@ def test_the_prediction_for_a_painted_image_is_the_networks(page: Any, live: Liv
     first = int(np.argmax(wanted))
     if first != mistake.true:  # its map is against the label
         assert page.inner_text("#contrast-name") == f"Why {HOSTILE[first]}, not {HOSTILE[mistake.true]}"
+    assert page.is_disabled("#hide")  # it would take the strokes back
+    assert page.inner_text("#card-title").endswith("painted over")
+    assert page.is_hidden("#part-test")  # of the image as it was
     page.click("#clear")
     assert settled(page) == before
     assert page.is_disabled("#clear")
-    page.click("#cover")
-    settled(page)
+    assert page.is_visible("#part-test")
     page.check("#hide")
-    assert page.is_disabled("#undo")
     assert page.inner_text("#net-head") == "when hidden"
     page.click("#cover")
     assert not page.is_checked("#hide")

@@ -203,7 +203,7 @@ def test_the_threshold_and_the_shares_of_the_matrix(opened: Opened, content: Rep
     right = (predictions.predicted == predictions.labels) & answered
     opened.page.fill("#threshold", "60")
     words = opened.page.text_content("#threshold-words")
-    assert f"{answered.mean():.0%} of the images" in words
+    assert f"{answered.mean():.1%} of the images" in words
     assert f"{answered.sum() - right.sum()} of 60 mistakes remain" in words
     opened.page.check("#shares")
     found = opened.page.inner_text(".matrix tbody tr:nth-child(2) td:nth-child(3)")

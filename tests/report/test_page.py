@@ -104,7 +104,7 @@ def test_each_section_of_the_metrics_has_its_place_on_the_page(content: ReportCo
         assert f"<td><b>{kind.error_rate:.1%}</b></td>" in page
     for fault, count in count_faults(analysis.verdicts).items():
         assert fault == "errors" or re.search(rf'href="#fault={fault}".*?bar-count">{count}<', page)
-    assert f"{len(analysis.issues)} labels may be wrong" in page
+    assert f"model finds {len(analysis.issues)} labels improbable" in page
     numbers = (f"error is {content.calibration.ece.value:.1%}", f"score {content.calibration.brier.value:.3f}")
     assert "<dt>command</dt><dd>seefar run demo --data 'my photos'</dd>" in page
     assert all(text in page for text in (*numbers, f"loss {metrics.loss:.3f} nats", "temperature of 1.25"))

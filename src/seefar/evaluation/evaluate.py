@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from seefar.evaluation.mistakes import (
 )
 from seefar.evaluation.predictions import Predictions, predict
 from seefar.evaluation.verdict import (
+    HUMAN,
     AccuracyView,
     LabelIssue,
     Verdict,
@@ -163,12 +165,11 @@ class MistakeAnalysis:
             mean, spread = statistics.mean(self.seeds), statistics.stdev(self.seeds)
             text = f"{len(self.seeds)} seeds: accuracy {mean:.2%} on average, standard deviation {spread:.2%}"
             findings.append(Finding(text))
-        issues = self.issues if self.issues and self.trusts_model else ()
-        if issues:
-            text = (
-                "1 label may be wrong: that" if len(issues) == 1 else f"{len(issues)} labels may be wrong, first that"
-            )
-            findings.append(Finding(f"{text} of image {issues[0].index}: {issues[0].sentence}", {"set": "label issue"}))
+        findings += self._doubtful_labels
+        if self.verdicts:
+            ((most, count),) = Counter(verdict.true for verdict in self.verdicts).most_common(1)
+            text = f"most often missed: {self.classes[most]}, {count} of all {counted(len(self.verdicts), 'mistake')}"
+            findings.append(Finding(text, {"true": self.classes[most]}))
         for pair in self.pairs[:1]:
             first, second = self.classes[pair.first], self.classes[pair.second]
             text = (
@@ -184,6 +185,23 @@ class MistakeAnalysis:
                 )
                 findings.append(Finding(text, {"set": one_slice.name}))
         return findings
+
+    @property
+    def _doubtful_labels(self) -> list[Finding]:
+        """The label issues of a model that is accurate enough, and how many of them people doubt too."""
+        issues, filters = self.issues, {"set": "label issue"}
+        if not issues or not self.trusts_model:
+            return []
+        text = f"{counted(len(issues), 'label')} may be wrong"
+        if rule_of(self.verdicts) is HUMAN:
+            text = f"the model finds {counted(len(issues), 'label')} improbable"
+            doubted = {verdict.index for verdict in self.verdicts if verdict.fault == "label"}
+            issues = [issue for issue in issues if issue.index in doubted]
+            text += f"; people doubt {len(issues) or 'none'} of them"
+            filters = {**filters, "fault": "label"} if issues else filters
+        if issues:
+            text += f", first that of image {issues[0].index}: {issues[0].sentence}"
+        return [Finding(text, filters)]
 
 
 def analyse_mistakes(

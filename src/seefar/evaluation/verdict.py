@@ -34,6 +34,8 @@ FAULT_NAMES: dict[Fault, str] = {
     "unknown": "unknown cause",
 }
 """The causes in words, for page and figures; files have the keys."""
+GUESSED_NAMES: dict[Fault, str] = {**FAULT_NAMES, "label": "label error?"}
+"""Likewise where no person has seen the label."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,12 @@ class Verdict:
 def rule_of(verdicts: Sequence[Verdict]) -> Rule:
     """The rule of the verdicts; human labels where there is none."""
     return verdicts[0].rule if verdicts else HUMAN
+
+
+def fault_names(rule: Rule) -> dict[Fault, str]:
+    """The causes that a rule can give, in words."""
+    names = FAULT_NAMES if rule is HUMAN else GUESSED_NAMES
+    return {fault: names[fault] for fault in rule.meaning}
 
 
 def count_faults(verdicts: Sequence[Verdict]) -> dict[str, int]:
@@ -231,8 +239,8 @@ ONE_RUN = Rule(
     "evidence of one run",
     {**_LABEL, "model": "the label is nearly as probable", **_UNKNOWN},
     f"{_DOUBTFUL} Model: the label has at least 15%. Unknown: none of these.",
-    "On CIFAR-10 people agree with 25% (16-36%) of the verdicts label, where chance gives 11%, and with 56% (46-65%) "
-    "of model, where chance gives 39%.",
+    "These are guesses: on CIFAR-10 people confirm 25% (16-36%) of the label errors, where chance gives 11%, and 56% "
+    "(46-65%) of the model errors, where chance gives 39%.",
 )
 """The rule of `judge` without other runs."""
 RUNS = Rule(
@@ -240,9 +248,9 @@ RUNS = Rule(
     {**_LABEL, "hard": "other seeds miss it too", "model": "other seeds get it right", **_UNKNOWN},
     f"{_DOUBTFUL} Model: all other seeds get the image right. Hard: at least two other seeds miss it too, and none "
     "gets it right. Unknown: none of these.",
-    "On CIFAR-10, with two published networks as other runs, people agree with 25% (16-36%) of the verdicts label, "
-    "where chance gives 11%, with 24% (16-34%) of hard, where chance gives 13%, and with 70% (59-79%) of model, where "
-    "chance gives 43%.",
+    "These are guesses: on CIFAR-10, with two published networks as other runs, people confirm 25% (16-36%) of the "
+    "label errors, where chance gives 11%, 24% (16-34%) of the hard images, where chance gives 13%, and 70% (59-79%) "
+    "of the model errors, where chance gives 43%.",
 )
 """The rule of `judge` with the predictions of other runs."""
 

@@ -205,6 +205,13 @@ METHODS: dict[str, MapMethod] = {
     "integrated_gradients": integrated_gradients,
 }
 """The methods by the names that `--method` takes."""
+METHOD_NAMES = {
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "integrated_gradients": "Integrated gradients",
+}
 IN_LOGITS = ("gradcam", "hirescam", "layercam", "integrated_gradients")  # the other method's values have no unit
 
 

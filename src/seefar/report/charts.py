@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from seefar.errors import ChoiceError, RunError, counted
 from seefar.evaluation.comparison import Comparison, RunPair
 from seefar.evaluation.metrics import Calibration
-from seefar.evaluation.verdict import FAULT_NAMES, HUMAN, Rule
+from seefar.evaluation.verdict import HUMAN, Rule, fault_names
 from seefar.report.style import (
     ACCENT,
     FAULT_COLOURS,
@@ -57,7 +57,7 @@ def plot_faults(faults: Mapping[str, int], rule: Rule = HUMAN) -> Figure:
     total, row = sum(counts.values()), 0.62
     figure = new_figure(8.0, 0.75 + row * len(counts))
     text(figure, 0.25, 0.2, f"Causes of the {counted(total, 'mistake')}", LARGE, weight="bold")
-    names = [FAULT_NAMES[fault] for fault in counts]
+    names = list(fault_names(rule).values())
     left = 0.45 + max(text_width(name) for name in names)
     axes = place(figure, left, 0.6, 7.75 - left, row * len(counts))
     most = max([*counts.values(), 1])
@@ -206,6 +206,8 @@ def plot_confusion(confusion: Sequence[Sequence[int]] | NDArray[np.int64], class
     bar = figure.colorbar(
         image, cax=place(figure, left, top + side + 0.2, min(side, 2.4), 0.1), orientation="horizontal"
     )
+    if most < 5:  # else matplotlib adds fractions of an image
+        bar.set_ticks(list(range(most + 1)))
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=SMALL, colors=QUIET, length=0)
     words = "images; grey: recall of the class"

@@ -23,7 +23,7 @@ from seefar.evaluation.evaluate import Evaluation, Finding, MistakeAnalysis
 from seefar.evaluation.metrics import Calibration
 from seefar.evaluation.mistakes import Mistake
 from seefar.evaluation.predictions import Predictions
-from seefar.evaluation.verdict import FAULT_NAMES, Verdict, rule_of
+from seefar.evaluation.verdict import Verdict, fault_names, rule_of
 from seefar.explanation.explain import Explanation
 from seefar.explanation.leaks import Leaks
 from seefar.explanation.neighbours import Neighbours
@@ -160,8 +160,13 @@ class ReportContent:
                 f"{other.name} repairs {(ours & ~theirs).sum()} of these mistakes, shares {(ours & theirs).sum()}, "
                 f"and breaks {counted(int((theirs & ~ours).sum()), 'correct prediction')}"
             )
-        kinds = {subset.name for subset in self.subsets}
-        findings = [Finding(text, {"set": kind} if kind in kinds else {}) for kind, text in texts.items()]
+        kinds, wrong = {subset.name: subset for subset in self.subsets}, {mistake.index for mistake in self.mistakes}
+        findings = []
+        for kind, text in texts.items():
+            inside = len(wrong.intersection(kinds[kind].indices)) if kind in kinds else 0
+            among = f"; {inside} of them {'is a mistake' if inside == 1 else 'are mistakes'}"
+            among = "" if kind.startswith("repaired") or not inside else among
+            findings.append(Finding(text + among, {"set": kind} if kind in kinds else {}))
         return [*findings, *(self.analysis.findings if self.analysis else ())]
 
     @property
@@ -172,8 +177,19 @@ class ReportContent:
             origin.append(("command", shlex.join(self.command)))
         for name, value in self.provenance.items():
             parts = value if isinstance(value, dict) else {name: value}
-            origin += [(str(key), str(part)) for key, part in parts.items() if part is not None]
+            origin += [(str(key), in_words(part)) for key, part in parts.items() if part is not None]
         return origin
+
+
+def in_words(value: Any) -> str:
+    """A setting for people: `yes` for True, parts of a list or a dictionary in a row."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {in_words(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(in_words, value))
+    return str(value)
 
 
 MOST_CORRECT = 120
@@ -194,7 +210,7 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
     own = np.array([mistake.index for mistake in content.mistakes], dtype=np.int64)
     index = np.concatenate([own, np.array(content.broken, dtype=np.int64)])
     predictions, explanation = content.evaluation.predictions, content.explanation
-    known = predictions.has_probabilities
+    known, rule = predictions.has_probabilities, rule_of(content.verdicts)
     if explanation is not None:
         explanation = _on_page(explanation, own)
     near = None
@@ -209,9 +225,7 @@ def make_payload(content: ReportContent) -> dict[str, Any]:
         "correct": _correct_values(content) if known else None,
         "similar": _similar_values(predictions, index) if known else None,
         "coverage": _coverage(predictions) if known else None,
-        "faults": {
-            fault: [FAULT_NAMES[fault], meaning] for fault, meaning in rule_of(content.verdicts).meaning.items()
-        },
+        "faults": {fault: [name, rule.meaning[fault]] for fault, name in fault_names(rule).items()},
         "sets": {subset.name: [subset.group, subset.meaning] for subset in content.subsets},
         "mistakes": [*_mistake_rows(content, explanation), *_broken_rows(content)],
         "probabilities": pack(np.exp(predictions.log_probabilities[index]).astype("<f4")) if known else None,

@@ -5,6 +5,7 @@ A row of maps has five panels: the image, three maps on one scale, and the image
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from seefar.errors import ChoiceError, counted, printable, require
 from seefar.evaluation.mistakes import Mistake
 from seefar.explanation.explain import Explanation, MapSettings
 from seefar.explanation.occlusion import SHARES, Repair, hide
-from seefar.maps.formulas import IN_LOGITS
+from seefar.maps.formulas import IN_LOGITS, METHOD_NAMES
 from seefar.maps.grid import Grid, rank_pixels, to_pixels
 from seefar.report.style import (
     BADGE_COLOURS,
@@ -80,7 +81,9 @@ def plot_mistakes(mistakes: Sequence[Mistake], split: Split) -> Figure:
     width = max(columns, 2) * (PANEL + GRID_GAP) - GRID_GAP + 2 * MARGIN
     begin = MARGIN + text_height(1, NORMAL) + GRID_BETWEEN
     figure = new_figure(width, begin + rows * (GRID_WORDS + PANEL + GRID_BETWEEN) - GRID_BETWEEN * bool(rows) + MARGIN)
-    text(figure, MARGIN, MARGIN, "true \N{RIGHTWARDS ARROW} predicted class, each with its probability", color=QUIET)
+    known = any(not math.isnan(mistake.confidence) for mistake in mistakes)
+    shares = ", each with its probability" if known else ""
+    text(figure, MARGIN, MARGIN, f"true \N{RIGHTWARDS ARROW} predicted class{shares}", color=QUIET)
     most, line = PANEL + GRID_GAP - 0.1, text_height(1, NORMAL)
     for number, mistake in enumerate(mistakes):
         row, column = divmod(number, columns)
@@ -175,7 +178,7 @@ def _maps_head(explanation: Explanation) -> Block:
 def _how_made(made: Explanation | MapSettings) -> str:
     """Method, layer, rows and columns of maps, in words."""
     layer, shape = made.layer or "last stage of the dense twin", made.grid.cells
-    return f"{made.method}, {layer}, {'x'.join(map(str, shape))} cells."
+    return f"{METHOD_NAMES[made.method]}, {layer}, {'x'.join(map(str, shape))} cells."
 
 
 PICTURE_BETWEEN = 0.15
@@ -398,8 +401,8 @@ def plot_gradcam_grid(explanation: Explanation, split: Split) -> Figure:
     rows, shape = -(-len(explanation.mistakes) // 2), "x".join(map(str, explanation.contrast.shape[1:]))
     width = 2 * (MARGIN + column_width) + OVERLAY_BETWEEN
     head = wrap(
-        f"{explanation.method} with {shape} cells. Colour: evidence for the class above the map, on one scale for both "
-        "maps of an image.",
+        f"{METHOD_NAMES[explanation.method]} with {shape} cells. Colour: evidence for the class above the map, on one "
+        "scale for both maps of an image.",
         width - 2 * MARGIN - 2.2,
     )
     top = MARGIN + text_height(1, LARGE) + text_height(len(head), NORMAL) + 0.2

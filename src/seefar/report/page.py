@@ -21,13 +21,13 @@ from matplotlib.ticker import MaxNLocator
 from seefar.data.images import Split
 from seefar.data.reference import Reference
 from seefar.errors import DataError, RunError, counted, not_read
-from seefar.evaluation.evaluate import Evaluation, analyse_mistakes
+from seefar.evaluation.evaluate import SIGNIFICANT, Evaluation, analyse_mistakes
 from seefar.evaluation.metrics import Metrics, measure_calibration
 from seefar.evaluation.mistakes import Mistake, count_confusions
-from seefar.evaluation.verdict import FAULT_NAMES, rule_of
+from seefar.evaluation.verdict import fault_names, rule_of
 from seefar.explanation.explain import Explanation
 from seefar.report.charts import Chart, history_charts, reliability_chart
-from seefar.report.content import ReportContent, isolate, make_payload, make_sheet
+from seefar.report.content import ReportContent, in_words, isolate, make_payload, make_sheet
 from seefar.runs.files import read_bytes, write_text
 from seefar.runs.folder import RunFolder, find_run
 from seefar.runs.provenance import provenance
@@ -43,6 +43,7 @@ WITHOUT_SCRIPT = ".needs-script { display: none; }"  # the style that a browser 
 LEVELS = 6  # shades of the confusion matrix
 MOST_PAIRS = 8
 FEW_COLUMNS = 20  # have room for decimals
+LEAST_IN_SLICE = 10  # images; the error rate of fewer says nothing
 MOST_WORST = 6  # pictures next to the accuracy
 DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "fashion_mnist": "Fashion-MNIST"}
 REFERENCES = {"cifar10": (("recipe seed, as published", 0.86), ("people", 0.952))}
@@ -144,7 +145,10 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "slices": [
             (part, _link(set=part.name) if part.name in subsets else "")
             for part in (content.analysis.slices if content.analysis else ())
+            if part.n >= LEAST_IN_SLICE
         ],
+        "differs": any(part.p_holm < SIGNIFICANT for part in (content.analysis.slices if content.analysis else ())),
+        "faults": payload["faults"] if content.verdicts else {},
         "similar": payload["similar"]["of"] if payload["similar"] else "logits",
         "matrix": _matrix(metrics),
         "pairs": pairs,
@@ -156,7 +160,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         "rows": payload["mistakes"][: len(content.mistakes)],
         "origin": content.origin,
         "settings": [
-            (name.replace("_", " "), str(value)) for name, value in (asdict(recipe) if recipe else {}).items()
+            (name.replace("_", " "), in_words(value)) for name, value in (asdict(recipe) if recipe else {}).items()
         ],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -256,9 +260,9 @@ def _worst(content: ReportContent) -> list[tuple[Mistake, str]]:
 def _blocks(content: ReportContent, pairs: Bars) -> list[Bars]:
     """Beside the accuracy: causes of the mistakes and the occlusion test; where one is missing, the confusions."""
     blocks = []
-    if content.verdicts:
+    if any(verdict.fault != "unknown" for verdict in content.verdicts):
         rule, faults = rule_of(content.verdicts), [verdict.fault for verdict in content.verdicts]
-        names = {fault: (FAULT_NAMES[fault], meaning) for fault, meaning in rule.meaning.items()}
+        names = {fault: (name, rule.meaning[fault]) for fault, name in fault_names(rule).items()}
         note = [("", f"By {rule.name}. {rule.reliability}")]
         blocks.append(_counted("Causes of the mistakes", "fault", names, faults, note=note, shows="faults"))
     if content.explanation is not None and content.explanation.mistakes:

@@ -16,10 +16,11 @@ function showCard() {
     dialog.showModal();
     byId("card-title").focus();
   }
-  const place = shown.indexOf(mistake), view = viewOf(mistake), tested = mistake.outcome !== undefined;
+  const place = shown.indexOf(mistake), view = viewOf(mistake), tested = mistake.outcome !== undefined && !view.painted;
   const [label, answer, other] = [classes[mistake.true], classes[view.predicted], classes[view.other]];
   byId("card-title").replaceChildren(bdi(label), element("span", " predicted as "), bdi(answer));
   if (mistake.broken) byId("card-title").append(element("span", " by "), bdi(beside.name));
+  if (view.painted) byId("card-title").append(element("span", ", painted over"));
   const where = place < 0 ? "hidden by the filters" : `${place + 1} of ${shown.length}, ${ORDERS[state.order][0]}`;
   byId("card-place").replaceChildren(`Test image ${mistake.index} · `, ...(mistake.file ? [bdi(mistake.file), " · "] : []), where);
   byId("previous").disabled = place <= 0;
@@ -33,7 +34,7 @@ function showCard() {
   byId("card-badge").textContent = mistake.health ?? "";
   byId("card-badge").dataset.dots = DOTS[mistake.health] ?? "";
   const reasons = mistake.reasons?.length ? mistake.reasons : ["Passed every check."];
-  byId("card-reasons").replaceChildren(...reasons.map((reason) => element("li", reason)));
+  byId("card-reasons").replaceChildren(...reasons.map((reason) => element("li", asSentence(reason))));
   byId("part-test").hidden = byId("part-health").hidden = !tested;
   byId("part-fault").hidden = !mistake.fault;
   paintCard(mistake, view);
@@ -44,19 +45,22 @@ function showCard() {
   dialog.dispatchEvent(new CustomEvent("card-shown", { detail: mistake }));
 }
 
-/** The occlusion test in three facts. */
+const asSentence = (text) => text[0].toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
+
+/** The occlusion test in two or three sentences. */
 function showFacts(mistake) {
-  const fall = `${percent(mistake.confidence)} → ${percent(mistake.predicted_after)}`;
-  const control = mistake.control_share ? `changes the prediction at ${whole(mistake.control_share)}` : "no change";
+  const fall = `${percent(mistake.confidence)} → ${percent(mistake.predicted_after)}.`, share = `Hiding ${whole(mistake.hidden_share)} of the image: `;
   const fact = (...parts) => {
     const item = element("li");
     item.append(...parts);
     return item;
   };
-  const facts = [fact(`${whole(mistake.hidden_share)} hidden → `, bdi(classes[mistake.answer]), ` ${percent(mistake.answer_after)}`)];
-  if (mistake.outcome === "stays") facts[0].append(" (unchanged)");
-  if (mistake.outcome === "repaired") facts[0].append(" (repaired)");
-  facts.push(fact(bdi(classes[mistake.predicted]), ` ${fall}`), fact(`Control mask: ${control}`));
+  const [before, after] = [bdi(classes[mistake.predicted]), bdi(classes[mistake.answer])];
+  const repaired = mistake.outcome === "repaired" ? ", repaired" : "";
+  const facts = mistake.outcome === "stays" ? [fact(share, "still ", before, `, ${fall}`)]
+    : [fact(share, after, ` ${percent(mistake.answer_after)}${repaired}.`), fact(before, ` ${fall}`)];
+  facts.push(fact(mistake.control_share ? `Hiding ${whole(mistake.control_share)} elsewhere (control mask) changes the prediction too.`
+    : "Hiding as much elsewhere (control mask): no change."));
   byId("card-facts").replaceChildren(...facts);
 }
 
@@ -80,7 +84,7 @@ function paintCard(mistake, view = viewOf(mistake)) {
   const picture = sized(byId("card-picture"), sheet), context = picture.getContext("2d");
   sheet.draw(context, at);
   let words = `Test image ${mistake.index}, labelled ${classes[mistake.true]}`;
-  byId("picture-name").textContent = hiding && mask ? "The image without its evidence" : "The image";
+  byId("picture-name").textContent = view.painted ? "The image, painted over" : hiding && mask ? "The image without its evidence" : "The image";
   if (mask) {
     if (hiding) {
       putPixels(context, hidePixels(sheet.pixels(at), mask, view.maps.grid.hide));
@@ -96,7 +100,7 @@ function paintCard(mistake, view = viewOf(mistake)) {
       else sheet.draw(canvas.getContext("2d"), at);
       canvas.setAttribute("aria-label", `${byId(`${key}-name`).textContent}: strongest evidence ${strongest(view.maps[key], grid.cells)}`);
     }
-    if (mask) outline(byId("card-contrast").getContext("2d"), mask, width, height);
+    if (mask && !view.painted) outline(byId("card-contrast").getContext("2d"), mask, width, height);
     byId("least").textContent = `against −${end}`;
     byId("most").textContent = `+${end} for${grid.unit === "logits" ? ", in logits" : ""}`;
   }
@@ -118,7 +122,7 @@ function showAnswers(mistake, { probabilities: row, predicted, other }) {
     const line = element("tr"), head = element("th", "", { scope: "row" });
     head.append(bdi(classes[one]));
     const answer = mistake.broken ? `by ${beside.name}` : "prediction";
-    const roles = [[mistake.true, "label"], [predicted, answer], [mistake.predicted, "before"], [mistake.answer, "when hidden"]];
+    const roles = [[mistake.true, "label"], [predicted, answer], [mistake.predicted, "before"], ...(after ? [[mistake.answer, "when hidden"]] : [])];
     const role = roles.find(([owner]) => owner === one)?.[1];
     if (role) head.append(" ", element("small", role));
     const share = after ? known.get(one) : row[one];

@@ -109,6 +109,7 @@ byId("show-landscape").addEventListener("click", ({ target }) => {
   landscape.places ??= places();
   if (landscape.hidden && lasso) setLasso(null);
   drawLandscape();
+  if (!landscape.hidden) landscape.scrollIntoView({ block: "nearest", behavior: "instant" });
 });
 byId("more-like-this").addEventListener("click", () => go({ like: String(seen.index), order: "like", card: "" }));
 addEventListener("resize", drawLandscape);

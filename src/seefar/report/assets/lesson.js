@@ -3,7 +3,7 @@
 const lesson = byId("lesson"), LESSON_CHOICES = 4;
 const { correct } = page, correctShares = correct && unpack(correct.shares, Float32Array); // null: only classes are known
 const correctVotes = correct?.votes && unpack(correct.votes, Uint16Array);
-let correctPictures = null, deck = [], question = null, score = { asked: 0, you: 0, network: 0 };
+let correctPictures = null, deck = [], question = null, questions = 0, score = { asked: 0, you: 0, network: 0 };
 
 /** A mistake as a question. Mistakes with a doubtful label are left out. */
 function questionOf(mistake) {
@@ -39,7 +39,7 @@ async function startLesson(first) {
   deck = [];
   while (wrong.length) deck.push(right.length && Math.random() < 0.5 ? right.pop() : wrong.pop());
   if (first) deck.unshift(() => questionOf(first));
-  score = { asked: 0, you: 0, network: 0 };
+  [questions, score] = [0, { asked: 0, you: 0, network: 0 }];
   if (dialog.open) dialog.close();
   lesson.showModal();
   ask();
@@ -61,7 +61,8 @@ function ask() {
   });
   byId("lesson-choices").replaceChildren(...buttons);
   byId("lesson-words").textContent = "Which class is it?";
-  byId("lesson-title").textContent = `Question ${score.asked + 1}`;
+  byId("lesson-source").textContent = "";
+  byId("lesson-title").textContent = `Question ${++questions}`;
   lesson.classList.remove("with-map");
   drawLesson();
   showScore();
@@ -69,12 +70,14 @@ function ask() {
 }
 
 function drawLesson() {
-  const { mistake, step, steps } = question, canvas = byId("lesson-picture"), side = Math.max(1, Math.round((canvas.clientWidth || 420) / pictures.width));
+  const { mistake, step, steps } = question, canvas = byId("lesson-picture"), state_ = steps[step - 1], withMap = state_ === "map" || state_ === "hidden";
+  // The question is enlarged smoothly, since people do not recognise large squares; cells of a map need them.
+  const side = withMap ? Math.max(1, Math.round((canvas.clientWidth || 420) / pictures.width)) : 1;
   Object.assign(canvas, { width: pictures.width * side, height: pictures.height * side });
-  const context = canvas.getContext("2d"), state_ = steps[step - 1];
+  const context = canvas.getContext("2d");
   question.draw(context);
   canvas.setAttribute("aria-label", `Test image ${question.index}`);
-  if (state_ !== "map" && state_ !== "hidden") return;
+  if (!withMap) return;
   const view = viewOf(mistake), map = Object.assign(byId("lesson-map"), { width: canvas.width, height: canvas.height });
   if (state_ === "hidden") putPixels(context, hidePixels(view.sheet.pixels(view.at), view.mask, view.maps.grid.hide));
   putPixels(map.getContext("2d"), mapOver(view, view.maps.contrast));
@@ -97,18 +100,21 @@ function forward() {
   }
   const { mistake, label, predicted, choices } = question, words = byId("lesson-words");
   const now = question.steps[question.step++], buttons = [...byId("lesson-choices").children];
-  const bars = (values, total) => buttons.forEach((button, number) => {
-    const share = total ? values[number] / total : 0;
-    button.querySelector(".lesson-bars").replaceChildren(...amount(share, percent(share), "").childNodes);
+  const bars = (source, values, total) => buttons.forEach((button, number) => {
+    byId("lesson-source").textContent = source;
+    const share = values[number] === undefined ? undefined : total ? values[number] / total : 0;
+    button.querySelector(".lesson-bars").replaceChildren(...amount(share, share === undefined ? "–" : percent(share), "").childNodes);
   });
   if (now === "votes") {
-    bars(question.votes, question.asked);
+    bars(`${question.asked} people`, question.votes, question.asked);
     words.textContent = `How ${question.asked} people voted.`;
   } else if (now === "prediction") {
-    bars(question.shares, 1);
-    score.asked += 1;
-    score.you += question.guess === label;
-    score.network += predicted === label;
+    bars("The network", question.shares, 1);
+    if (question.guess !== null) { // without a guess the question does not count
+      score.asked += 1;
+      score.you += question.guess === label;
+      score.network += predicted === label;
+    }
     buttons[choices.indexOf(label)].classList.add("right");
     const yours = question.guess === null ? "" : question.guess === label ? "You are right. " : "You chose another class. ";
     words.replaceChildren(`${yours}The label is `, bdi(classes[label]), "; the network predicts ", bdi(classes[predicted]), ".");
@@ -116,6 +122,8 @@ function forward() {
     lesson.classList.add("with-map");
     words.replaceChildren("Red is evidence for ", bdi(classes[predicted]), " rather than ", bdi(classes[label]), "; the strongest is outlined.");
   } else {
+    const known = new Map([[mistake.answer, mistake.answer_after], [label, mistake.true_after], [predicted, mistake.predicted_after]]);
+    bars("The network, evidence hidden", choices.map((one) => known.get(one)), 1);
     words.replaceChildren(`Without the outlined ${whole(mistake.hidden_share)} of the image the network predicts `, bdi(classes[mistake.answer]), ` (${percent(mistake.answer_after)}).`);
   }
   drawLesson();

@@ -9,7 +9,7 @@
     return made;
   };
   const button = (id, text) => element("button", text, { type: "button", id });
-  const [cover, undo, clear] = [button("cover", "Cover the evidence"), button("undo", "Undo"), button("clear", "Clear")];
+  const [cover, undo, clear] = [button("cover", "Paint the outline"), button("undo", "Undo"), button("clear", "Clear")];
   const size = element("input", "", { type: "range", id: "brush-size", min: 1 });
   const [colour, against] = ["brush-colour", "against"].map((id) => element("select", "", { id }));
   const [status, ownStatus] = ["live-status", "own-status"].map((id) => element("output", "", { id }));
@@ -19,7 +19,7 @@
 
   const say = (text) => {
     status.textContent = text || "Paint over the image";
-    ownStatus.textContent = text;
+    ownStatus.textContent = dialog.open ? "" : text;
   };
 
   // Predictions of the server
@@ -27,7 +27,7 @@
   async function post(address, body) {
     for (;;) {
       const response = await fetch(address, { method: "POST", body }).catch(() => {
-        throw new Error("The server does not respond: is `seefar app` still running?");
+        throw new Error("The server does not respond. Is seefar app still running?");
       });
       if (response.status !== 503) {
         const answer = await response.json();
@@ -58,7 +58,7 @@
       waiting = null;
       try {
         const pixels = context.getImageData(0, 0, base.sheet.width, base.sheet.height).data.filter((_, at) => at % 4 < 3);
-        const view = predicted({ ...base, sheet: one.sheet, at: 0 }, await post(`predict?other=${against.value}`, pixels));
+        const view = predicted({ ...base, sheet: one.sheet, at: 0, painted: one.past.length > 0 }, await post(`predict?other=${against.value}`, pixels));
         if (one !== work) continue; // another card is open
         views.set(one.mistake, view);
         showCard();
@@ -85,6 +85,7 @@
     colour.replaceChildren(...Object.keys(COLOURS).map((name) => new Option(name)), ...blurs);
     cover.hidden = !base.mask;
     undo.disabled = clear.disabled = true;
+    byId("hide").disabled = false;
     say("");
     if (!base.maps) predict();
   }
@@ -95,6 +96,7 @@
     past.push(context.getImageData(0, 0, sheet.width, sheet.height));
     mask = new Uint8Array(sheet.width * sheet.height);
     undo.disabled = clear.disabled = false;
+    byId("hide").disabled = true; // it would take the strokes back
   }
 
   /** Fill the pixels of the mask, and show and predict it. */
@@ -157,7 +159,6 @@
   undo.addEventListener("click", () => back(1));
   clear.addEventListener("click", () => back(Infinity));
   against.addEventListener("change", predict);
-  byId("hide").addEventListener("change", () => { if (byId("hide").checked && work.past.length) back(Infinity); });
   dialog.addEventListener("card-shown", ({ detail: mistake }) => {
     if (mistake !== work?.mistake) {
       if (work) views.set(work.mistake, work.base);

@@ -272,6 +272,11 @@ function showChips() {
     button.addEventListener("click", () => setLasso(null));
     chips.push(item);
   }
+  if (state.like) {
+    const item = element("li"), button = item.appendChild(element("button", `Similar to ${state.like} ✕`, { type: "button" }));
+    button.addEventListener("click", () => go({ like: "", order: NONE.order }));
+    chips.push(item);
+  }
   byId("chips").replaceChildren(...chips);
   byId("chips").hidden = !chips.length;
 }
@@ -331,10 +336,11 @@ function showTiles() {
   if (form.elements.search.value !== state.search) form.elements.search.value = state.search;
   const filtered = FILTERS.some((key) => state[key]) || Boolean(lasso), isOurs = !shown[0]?.broken;
   byId("count").textContent = filtered && isOurs ? `${shown.length} of ${own}` : `${shown.length}`;
-  byId("reset").disabled = !filtered;
+  byId("reset").disabled = !filtered && !state.like;
   const elsewhere = /^\d+$/.test(state.search) && Number(state.search) < page.images && !byIndex.has(state.search);
   byId("none").textContent = elsewhere ? `Test image ${state.search} is not among the mistakes on this page.` : "No mistake matches these filters.";
   byId("none").hidden = shown.length > 0;
+  if (!shown.length) byId("none").scrollIntoView({ block: "nearest", behavior: "instant" });
   byId("download").disabled = byId("print").disabled = !shown.length;
   const used = FILTERS.filter((key) => state[key]).map((key) => `${NAMES[key]}: ${chipText(key)}`);
   byId("printed").textContent = [page.run, `${tilesInPage().length} of ${counted(shown.length, "mistake")}`, ...used, ORDERS[state.order][0]].join(" · ");
@@ -426,7 +432,7 @@ form.addEventListener("submit", (event) => {
 form.addEventListener("reset", (event) => {
   event.preventDefault();
   [lasso, drawnLasso] = [null, null];
-  go({ ...NONE, order: state.order, like: state.like, show: state.show });
+  go({ ...NONE, order: state.like ? NONE.order : state.order, show: state.show });
   showTiles();
 });
 byId("show").addEventListener("change", ({ target }) => go({ show: target.value }));

@@ -10,8 +10,8 @@ byId("shares").addEventListener("change", ({ target }) => matrixCells.forEach(({
 function showThreshold() {
   const at = Number(byId("threshold").value), answered = page.coverage.answered[at], right = page.coverage.right[at], all = page.coverage.answered[0];
   byId("threshold-value").textContent = `${at}%`;
-  const kept = `${percent(answered / all)} of the images are predicted`;
-  byId("threshold-words").textContent = answered ? `${kept}, ${percent(right / answered)} of them correctly; ${answered - right} of ${counted(all - page.coverage.right[0], "mistake")} remain.` : "No image is predicted.";
+  const exact = (share) => `${(100 * share).toFixed(1)}%`, kept = `${exact(answered / all)} of the images are predicted`;
+  byId("threshold-words").textContent = answered ? `${kept}, ${exact(right / answered)} of them correctly; ${answered - right} of ${counted(all - page.coverage.right[0], "mistake")} remain.` : "No image is predicted.";
 }
 if (page.coverage) {
   byId("threshold").addEventListener("input", showThreshold);
@@ -42,7 +42,7 @@ function cardPicture() {
   };
   context.fillStyle = style.backgroundColor;
   context.fillRect(0, 0, canvas.width, canvas.height);
-  write(byId("card-title").textContent, gap, 52, "650 34px");
+  write(byId("card-title").textContent, gap, 52, "600 34px");
   write(`${page.run} · test image ${seen.index}`, gap, 84, "18px");
   context.imageSmoothingEnabled = false;
   ids.forEach((id, number) => {
