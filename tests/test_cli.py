@@ -27,7 +27,7 @@ TINY = ["--width", "2", "--epochs", "1", "--batch-size", "16", "--precision", "f
 @pytest.fixture(autouse=True)
 def few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line with 40 training images in place of 4,000."""
-    monkeypatch.setattr("seefar.data.load_shapes", lambda: load_shapes(40, 20))
+    monkeypatch.setattr("seefar.data.cached_shapes", lambda: load_shapes(40, 20))
 
 
 def call(*words: object) -> int:

@@ -47,7 +47,7 @@ def test_the_commands_work_in_the_order_printed(in_folder: Path, monkeypatch: py
     names = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
     stand_in = Data("cifar10", replace(shapes.train, classes=names), replace(shapes.test, classes=names))
     monkeypatch.setattr("seefar.data.load_official", lambda *_args, **_options: stand_in)
-    monkeypatch.setattr("seefar.data.load_shapes", lambda: shapes)
+    monkeypatch.setattr("seefar.data.cached_shapes", lambda: shapes)
     for name, whole in RECIPES.items():
         monkeypatch.setitem(RECIPES, name, replace(whole, width=2, epochs=1, batch_size=16, scales=(1.0,)))
     shutil.copytree(ROOT / "results" / "fast", in_folder / "results" / "fast")

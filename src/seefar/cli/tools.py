@@ -9,6 +9,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ import seefar
 from seefar.choices import Choices, MapChoices
 from seefar.cli.commands import DataDir, Device, FitName, JsonOutput, OfRun, Output, RunName, Switch, begin
 from seefar.cli.printing import print_comparison, print_prediction, print_result, print_triage
-from seefar.errors import ChoiceError, counted, load_extra
+from seefar.errors import ChoiceError, Interrupted, counted, load_extra
 
 TEST_IMAGES = 10_000  # of CIFAR-10
 
@@ -170,8 +171,9 @@ class App(OfRun):
             live = make_live(model, report_content(run, data, **options))
             address = f"[{self.host}]" if ":" in self.host else self.host
             print(f"http://{address}:{listening.getsockname()[1]} shows {self.run}; Ctrl-C stops it", flush=True)
-            make_server(live, self.host).run(sockets=[listening])
-            raise KeyboardInterrupt  # as uvicorn does, but where a shell has started this with the signal ignored
+            with suppress(KeyboardInterrupt):  # not where a shell has started this with the signal ignored
+                make_server(live, self.host).run(sockets=[listening])
+            raise Interrupted("The app has stopped.")
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,10 @@ class ReportContent:
     @property
     def findings(self) -> list[Finding]:
         """Notable results, each a sentence and the filters of its mistakes: the list under "Findings" on the page."""
-        texts = dict(self.leaks.findings) if self.leaks else {}
+        kinds, texts = {subset.name: subset.indices for subset in self.subsets}, {}
+        for kind, text in self.leaks.findings.items() if self.leaks else ():
+            wrong = sum(mistake.index in kinds.get(kind, ()) for mistake in self.mistakes)
+            texts[kind] = f"{text}; {wrong or 'none'} of them {'are mistakes' if wrong > 1 else 'is a mistake'}"
         if (other := self.beside) is not None:
             ours = self.evaluation.predictions.predicted != self.test.labels
             theirs = other.predicted != self.test.labels
@@ -160,13 +163,7 @@ class ReportContent:
                 f"{other.name} repairs {(ours & ~theirs).sum()} of these mistakes, shares {(ours & theirs).sum()}, "
                 f"and breaks {counted(int((theirs & ~ours).sum()), 'correct prediction')}"
             )
-        kinds, wrong = {subset.name: subset for subset in self.subsets}, {mistake.index for mistake in self.mistakes}
-        findings = []
-        for kind, text in texts.items():
-            inside = len(wrong.intersection(kinds[kind].indices)) if kind in kinds else 0
-            among = f"; {inside} of them {'is a mistake' if inside == 1 else 'are mistakes'}"
-            among = "" if kind.startswith("repaired") or not inside else among
-            findings.append(Finding(text + among, {"set": kind} if kind in kinds else {}))
+        findings = [Finding(text, {"set": kind} if kind in kinds else {}) for kind, text in texts.items()]
         return [*findings, *(self.analysis.findings if self.analysis else ())]
 
     @property
