@@ -200,7 +200,8 @@ class MistakeAnalysis:
             text += f"; people doubt {len(issues) or 'none'} of them"
             filters = {**filters, "fault": "label"} if issues else filters
         if issues:
-            text += f", first that of image {issues[0].index}: {issues[0].sentence}"
+            which = ": that" if len(issues) == 1 else ", first that"
+            text += f"{which} of image {issues[0].index}, {issues[0].sentence}"
         return [Finding(text, filters)]
 
 
