@@ -115,6 +115,10 @@ def test_no_flag_is_an_abbreviation_of_one_of_torchrun() -> None:
         (["run", "demo", "--processes", "2", "--max-restarts", "-1"], "--max-restarts"),
         (["run", "quick", "--data-dir", "/nowhere"], "/nowhere"),
         (["evaluate", "nothing"], "runs/nothing"),
+        (["evaluate", __file__], "is a file"),
+        (["run", "demo", "--name", __file__], "is a file"),
+        (["run", "demo", "--data", ""], "empty"),
+        (["app", "demo", "--host="], "empty"),
     ],
 )
 def test_wrong_input_is_one_message_and_exit_code_2(

@@ -59,8 +59,8 @@ def not_read(path: object, error: OSError) -> RunError:
 def not_written(path: object, error: OSError) -> RunError:
     """The error of a file or folder of a run that the system does not let this process write."""
     return RunError(
-        f"{path} cannot be written ({error.strerror or error}); every file written before is kept. Make room, or let "
-        "this process write it (permissions, ulimit -n), and run the same command again: it resumes from there."
+        f"{path} cannot be written ({error.strerror or error}); what was written before is kept. Make room, or let "
+        "this process write it (permissions, ulimit -n), and run the same command again."
     )
 
 

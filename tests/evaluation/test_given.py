@@ -74,6 +74,15 @@ def test_a_kaggle_file_of_numbered_images(tmp_path: Path) -> None:
     assert read_predictions(tmp_path / "b.csv", CLASSES, 4)[0].argmax(1).tolist() == [*PREDICTED, 1]
 
 
+def test_columns_without_a_name_of_a_class_are_taken_in_order_and_that_is_said(tmp_path: Path) -> None:
+    rows = "".join(f"{file},{scores[0]},{scores[1]},{scores[2]}\n" for file, scores in zip(FILES, LOGITS, strict=True))
+    for titles, said in (("file,a,b,c\n", True), ("file,cat,dog,frog\n", False), ("", False)):
+        (tmp_path / "a.csv").write_text(titles + rows)
+        found, how = read_predictions(tmp_path / "a.csv", CLASSES, 3, FILES)
+        np.testing.assert_allclose(found, LOGITS, rtol=1e-6)
+        assert ("order of the classes" in how) is said
+
+
 def test_probabilities_become_their_logarithms_also_in_half_precision(tmp_path: Path) -> None:
     shares = np.array([[0.7, 0.2, 0.1], [0.0, 0.25, 0.75], [0.3, 0.4, 0.3]])
     np.save(tmp_path / "a.npy", shares.astype(np.float16))
@@ -99,6 +108,7 @@ def test_probabilities_become_their_logarithms_also_in_half_precision(tmp_path: 
         ("a.csv", "0,1,2\n0,1\n0,1,2\n", "line 2"),
         ("a.csv", "file,label\na.png,cat\nx.png,dog\nc d.png,dog\n", "cat/b.jpg"),
         ("a.csv", "file,label\na.png,cat\na.png,dog\nb.jpg,dog\nc d.png,dog\n", "a.png occurs more than once"),
+        ("a.csv", "file,cat,dog,fox\na.png,1,2,3\nb.jpg,1,2,3\nc d.png,1,2,3\n", "got cat, dog, fox"),
         ("a.csv", "", "empty"),
         ("a.npy", "no array", "a.npy"),
         ("a.npz", "no archive", "a.npz"),

@@ -19,7 +19,7 @@ import tyro
 
 from seefar.cli.commands import Evaluate, Explain, FetchData, Report, Run, Train, Verify
 from seefar.cli.tools import App, Audit, Compare, Export, Predict, Triage
-from seefar.errors import RecipeError, RunError, SeefarError, printable
+from seefar.errors import ChoiceError, RecipeError, RunError, SeefarError, printable
 from seefar.progress import LastingOutput
 from seefar.training.recipe import RECIPES, read_recipe, recipe
 
@@ -104,8 +104,8 @@ def _call(words: list[str]) -> int:
         code, text = getattr(error, "exit_code", 2), str(error)
         if not isinstance(error, SeefarError | OSError):  # no loader checks every value of an untrusted run folder
             text = (
-                f"This command failed ({type(error).__name__}: {text[:300]}). Files that you did not make yourself "
-                "may hold values that seefar does not write: choose others. Else report the traceback of --debug."
+                f"This command failed ({type(error).__name__}: {text[:300]}): --debug shows where. The cause can be a "
+                "model of your own, or a file that seefar did not write; if it is neither, please report it."
             )
         # Of several processes only the first reports the errors that all of them have, and that another one was lost.
         if os.environ.get("RANK", "0") == "0" or not (isinstance(error, RunError) or code in (1, 130)):
@@ -120,6 +120,8 @@ def _call(words: list[str]) -> int:
 def parse(words: Sequence[str]) -> Any:
     """The command with its flags."""
     words = list(words)
+    if any(not word or (word.startswith("--") and word.endswith("=")) for word in words):
+        raise ChoiceError("A value is empty (''): give it, or leave its flag out.")
     # The recipe is taken out first, because it decides the defaults of all the other flags.
     chosen = RECIPES["fast"]
     if words[:1] in (["run"], ["train"]) and len(words) > 1 and not words[1].startswith("-"):

@@ -74,7 +74,7 @@ def print_result(result: Result, as_json: bool) -> None:
         verb = "has a map" if len(explanation) == 1 else "have maps"
         print(f"{counted(len(explanation), 'mistake')} {verb}; the next command adds the other maps, and neighbours")
         print_next("explain", folder, precision)
-    elif result.evaluation.mistakes:
+    elif len(result.shown) < min(20, len(result.evaluation.mistakes)):
         print_next("explain", folder, f"--top 20 --order confidence {precision}")
 
 

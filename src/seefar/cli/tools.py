@@ -20,7 +20,7 @@ import seefar
 from seefar.choices import Choices, MapChoices
 from seefar.cli.commands import DataDir, Device, FitName, JsonOutput, OfRun, Output, RunName, Switch, begin
 from seefar.cli.printing import print_comparison, print_prediction, print_result, print_triage
-from seefar.errors import ChoiceError, Interrupted, counted, load_extra
+from seefar.errors import ChoiceError, Interrupted, RunError, counted, load_extra
 
 TEST_IMAGES = 10_000  # of CIFAR-10
 
@@ -167,8 +167,9 @@ class App(OfRun):
         load_extra("app", "starlette", "uvicorn")  # before any work
         with listen(self.host, self.port) as listening:
             run, data, options = self.load(words)
-            model: Any = run.model  # None, which is refused, of an audit without one
-            live = make_live(model, report_content(run, data, **options))
+            if run.model is None:
+                raise RunError(f"{self.run} has no network to predict with, since an audit keeps none: choose a run.")
+            live = make_live(run.model, report_content(run, data, **options))
             address = f"[{self.host}]" if ":" in self.host else self.host
             print(f"http://{address}:{listening.getsockname()[1]} shows {self.run}; Ctrl-C stops it", flush=True)
             with suppress(KeyboardInterrupt):  # not where a shell has started this with the signal ignored

@@ -10,6 +10,7 @@ from seefar.data.folder import load_folder
 from seefar.data.images import Data, ImageSize, Split
 from seefar.data.official import OFFICIAL, load_official
 from seefar.data.shapes import cached_shapes
+from seefar.errors import DataError
 from seefar.progress import Progress
 
 __all__ = ["Data", "Split", "load_data"]
@@ -53,4 +54,6 @@ def load_data(
         return load_official(OFFICIAL[str(name)], folder, create=create, progress=progress)
     if name == "shapes":
         return cached_shapes()
+    if not str(name):
+        raise DataError("The name of the data set is empty: pass a name, or the path of a folder.")
     return load_folder(name, image_size, fit, to_judge=to_judge, classes=classes, progress=progress)

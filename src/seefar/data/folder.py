@@ -162,11 +162,12 @@ def read_layout(folder: Path, to_judge: bool) -> Layout:
 def read_labels(table: Path, to_judge: bool) -> Layout:
     """Find the classes and pictures of a CSV file with one line for each picture: its path, and its label.
 
-    The column of paths is the first one whose last line names a file of the CSV's folder. The column of labels is
+    The column of paths is the first one with a file of the CSV's folder. The column of labels is
     called `label` or `class`, or is the only other one.
     """
     rows = read_table(table)
-    paths = [n for n, cell in enumerate(rows[-1]) if cell and (table.parent / cell).is_file()] if rows else []
+    columns = range(len(rows[0]) if rows else 0)
+    paths = [n for n in columns if any(row[n] and (table.parent / row[n]).is_file() for row in rows)]
     if not paths or len(rows[-1]) < 2:
         raise DataError(
             f"{table} must have one picture in each line: its path relative to {table.parent}, and its label "

@@ -202,6 +202,8 @@ def read_predictions(
     try:
         cells, how = _match(_read(path), count, files, len(classes))
         scores = _scores(*cells, classes)
+        if cells[1] is not None and len(cells[1]) > 1 and not _named(cells[1], classes):
+            how += "; no column is named after a class, so they are in the order of the classes"
     except Exception as error:  # the file may hold anything anywhere
         raise DataError(f"{path} cannot be used: {printable(str(error) or type(error).__name__)[:1000]}") from error
     if (scores >= 0).all() and np.abs(scores.sum(1) - 1).max() < 0.01 and not is_one_hot(scores):
@@ -258,10 +260,11 @@ def _match(
     at, rows, how = max(matches, key=lambda match: -match[1].count(-1), default=(-1, [-1] * count, ""))
     missing = rows.count(-1)
     if files is not None and missing and (missing < count or table.names is not None or _are_pictures(cells)):
-        raise ValueError(
-            f"it has no prediction for {printable(files[rows.index(-1)])}"
-            + (f" and {missing - 1} other pictures." if missing > 1 else ".")
-        )
+        first = files[rows.index(-1)]
+        more = f" and {missing - 1} other pictures" if missing > 1 else ""
+        named = [PurePosixPath(file).name for file in files].count(PurePosixPath(first).name)
+        hint = " Other pictures have its file name too: write their folders." if named > 1 else ""
+        raise ValueError(f"it has no prediction for {printable(first)}{more}.{hint}")
     if missing:
         if table.has_titles and (len(cells) == count + 1 or {*map(str.casefold, cells[0])} & {*PREDICTED}):
             cells, titles = cells[1:], cells[0].tolist()
@@ -313,13 +316,18 @@ def _scores(cells: NDArray[Any], titles: Sequence[str] | None, classes: Sequence
     column = next((at[title] for title in PREDICTED if title in at), 0 if cells.shape[1] == 1 else None)
     if column is not None:
         return np.eye(len(classes))[_indices(cells[:, column], names)]
-    if cells.shape[1] == len(classes):
+    if cells.shape[1] == len(classes) and not _named(titles or (), classes):
         return _numbers(cells)
     shown = ", ".join(map(str, titles if titles is not None else cells[0])) if len(cells) else "nothing"
     raise ValueError(
         f"it must have a column of predicted classes, or one for each of the {len(classes)} classes "
         f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}; got {printable(shown)})."
     )
+
+
+def _named(titles: Sequence[str], classes: Sequence[str]) -> set[str]:
+    """The titles that are names of classes or of predictions, in small letters."""
+    return {title.strip().casefold() for title in titles} & {*map(str.casefold, classes), *PREDICTED}
 
 
 def _numbers(cells: NDArray[Any]) -> NDArray[np.float64]:

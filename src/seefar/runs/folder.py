@@ -60,7 +60,7 @@ class RunFolder:
 def find_run(name: RunFolder | str | Path) -> RunFolder:
     """The folder of a run: a bare name is a folder in `runs/`; a string with a slash, and every `Path`, is a path.
 
-    A `RunError` if the name is empty or only dots, or has control characters.
+    A `RunError` if the name is empty or only dots, has control characters, or is that of a file.
     """
     if isinstance(name, RunFolder):
         return name
@@ -69,7 +69,10 @@ def find_run(name: RunFolder | str | Path) -> RunFolder:
     if isinstance(name, str) and name.strip(".") == "":
         raise RunError(f"{name!r} is not a valid run name: choose a name, or a path such as ./here/mine.")
     is_path = isinstance(name, Path) or "/" in name or os.sep in name
-    return RunFolder(expanded(name) if is_path else Path("runs") / name)
+    path = expanded(name) if is_path else Path("runs") / name
+    if path.is_file():
+        raise RunError(f"{path} is a file, but a run is a folder: pass the folder.")
+    return RunFolder(path)
 
 
 def next_folder(name: str, conflict: Callable[[RunFolder], str | None]) -> RunFolder:

@@ -265,6 +265,8 @@ def opened(
     if os.access(folder, os.W_OK | os.X_OK):
         with locked(folder, progress):
             store = Store(folder, fact, job)
+            if "training" not in store.manifest and (folder / TRAINING_FILES[-2]).exists():
+                progress.line(f"{folder} has no valid {MANIFEST}, so its weights and records are taken as they are")
             yield store
             store.finish(artifacts, command)
         return

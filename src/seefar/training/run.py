@@ -108,7 +108,7 @@ def _conflict(folder: RunFolder, recipe: Recipe, data: Data, changes: Mapping[st
         return f"{folder} cannot be read ({error})."
     # A folder of pictures may have been moved: the fingerprint of its images decides, not its path.
     if replace(recorded, data=recipe.data) != recipe:
-        conflict = f"{folder} belongs to another recipe ({recipe.differences(recorded)})."
+        conflict = f"{folder} belongs to another recipe (this one has {recipe.differences(recorded)})."
         if folder.weights.exists() and replace(recorded, epochs=recipe.epochs, data=recipe.data) == recipe:
             conflict += " A finished training cannot be extended, since its learning rate schedule has ended."
         return conflict
@@ -221,8 +221,10 @@ def load_run(
         raise ChoiceError(f"precision must be float32 or bfloat16 (got {precision!r}).")
     folder = find_run(folder)
     if not folder.weights.exists():
+        if folder.audit.exists():
+            raise RunError(f"{folder} is an audit, which keeps no network: choose a run.")
         read_recipe(folder)  # there may be no run at all
-        raise RunError(f"{folder.weights} is missing: the training is unfinished; the same command resumes it.")
+        raise RunError(f"{folder.weights} is missing, since the training is unfinished: run its command again.")
     tensors, metadata = load_tensors(folder.weights)
     try:
         recipe, classes = Recipe.from_json(metadata["recipe"]), check_classes(metadata["classes"])
