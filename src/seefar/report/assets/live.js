@@ -64,7 +64,7 @@
         showCard();
         say(one.past.length ? `${named(base)} → ${named(view)}` : "");
       } catch (error) {
-        say(error.message);
+        say(asSentence(error.message));
       }
     }
     status.ariaBusy = busy = false;
@@ -192,7 +192,7 @@
       say("");
       go({ card: own.index }, dialog.open ? "replace" : "push");
     } catch (error) {
-      say(error.message);
+      say(asSentence(error.message));
     }
   }
 
