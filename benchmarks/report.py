@@ -62,6 +62,7 @@ def main() -> None:
     options = arguments(__doc__, "run", rounds=15)
     run = load_run(options.run)
     data = load_for(run.recipe)
+    run.folder.report.unlink(missing_ok=True)  # else it is not written again
     report, seconds = timed(lambda: report_run(run, data))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

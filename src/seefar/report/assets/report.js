@@ -29,7 +29,7 @@ const NONE = {
 };
 const TOP = 56; // height of the bar with the sections
 const NEAR = 300; // pixels around the screen, in which tiles are painted before they are scrolled to
-const LEAST_TILES = 24; // drawn at once
+const LEAST_TILES = 24; // drawn at once while the page loads
 const TILES_AHEAD = 1000; // made before they are shown
 const form = byId("filters"), list = byId("tiles"), dialog = byId("card");
 const byIndex = new Map(mistakes.map((mistake) => [String(mistake.index), mistake]));
@@ -318,11 +318,19 @@ function go(change, how = "push") {
   showCard();
 }
 
+/** How many tiles there is room for from the top of the gallery to the end of the screen. */
+function tilesOnScreen() {
+  const first = list.firstElementChild;
+  if (!first) return LEAST_TILES;
+  const columns = getComputedStyle(list).gridTemplateColumns.split(" ").length, top = Math.max(TOP, list.getBoundingClientRect().top);
+  return Math.max(0, columns * Math.ceil((innerHeight - top) / first.offsetHeight));
+}
+
 function showTiles() {
-  const near = Math.max(LEAST_TILES, [...list.children].filter((tile) => tile.near).length);
+  const onScreen = tilesOnScreen();
   shown = matching().sort(ORDERS[state.order][1]);
   showUpTo(state.show === "all" ? shown.length : Number(state.show));
-  drawLater([...list.children].slice(near));
+  drawLater([...list.children].slice(onScreen));
   current = shown[0] ?? null;
   tilesInPage().forEach((tile) => { tile.firstElementChild.tabIndex = -1; });
   if (current) current.tile.firstElementChild.tabIndex = 0;
