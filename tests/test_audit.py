@@ -143,6 +143,12 @@ def test_mismatched_inputs_are_refused_and_nothing_is_written(
     assert not Path("runs").exists()
 
 
+def test_a_size_of_zero_is_refused_and_not_taken_as_none(photos: Path) -> None:
+    write_csv(photos, {})
+    with pytest.raises(DataError, match="16 to 512"):
+        audit(photos, "mine.csv", image_size=0)
+
+
 def test_run_folders_of_audits_and_trainings_do_not_mix(photos: Path) -> None:
     write_csv(photos, {"b1.png": "red"})
     for _ in range(2):  # the same again

@@ -305,7 +305,7 @@ def _figure_of_maps(name: str, plot: Callable[[Explanation, Split], Figure]) -> 
         maps = job.store.peek(MAPS)
         return plot(maps.of(job.shown), job.data.test) if maps is not None and job.shown else None
 
-    return _figure(name, compute, (MAPS, PREDICTIONS, "test"), settings=_shown_settings)
+    return _figure(name, compute, (MAPS, PREDICTIONS, "test"), settings=_shown_settings, version=2)
 
 
 def _neighbours(job: Job) -> Neighbours | None:
@@ -330,7 +330,7 @@ def _shown_settings(job: Job) -> list[Any]:
 
 
 def _page_settings(job: Job) -> list[Any]:
-    """Also the source of seefar, so that a page is written again after each change of it."""
+    """Also the source of seefar, so that the page is written again after each change of it."""
     other = None if job.beside is None else job.beside.fingerprint
     return [job.run.folder.path.name, job.data.name, other, source_fingerprint()]
 
@@ -388,7 +388,7 @@ METRICS = Artifact(
     save=_save_json,
     of=(PREDICTIONS, CALIBRATION, "reference"),
     shows=(NEIGHBOURS, SEEDS),
-    version=2,
+    version=3,
 )
 SUMMARY = Artifact(
     "explanation.json",
@@ -402,7 +402,7 @@ TABLE = Artifact(
     save=_save_text,
     of=(PREDICTIONS, "reference"),
     shows=(MAPS, NEIGHBOURS, SEEDS),
-    version=2,
+    settings=lambda job: source_fingerprint(),
     sealed=True,
 )
 HISTORY_FIGURE = _figure(
@@ -415,6 +415,7 @@ MISTAKES_FIGURE = _figure(
     lambda job: plot_mistakes(job.shown, job.data.test) if job.shown else None,
     (PREDICTIONS, "test"),
     settings=_shown_settings,
+    version=2,
 )
 MAPS_FIGURE = _figure_of_maps("maps", plot_maps)
 ASSIGNMENT_FIGURE = _figure_of_maps("assignment", plot_gradcam_grid)
@@ -422,6 +423,7 @@ CONFUSION_FIGURE = _figure(
     "confusion",
     lambda job: plot_confusion(job.evaluation.metrics.confusion, job.data.classes),
     (PREDICTIONS,),
+    version=2,
 )
 RELIABILITY_FIGURE = _figure("reliability", _reliability, (PREDICTIONS, CALIBRATION))
 FAULTS_FIGURE = _figure(
@@ -429,6 +431,7 @@ FAULTS_FIGURE = _figure(
     lambda job: plot_faults(count_faults(job.analysis.verdicts), rule_of(job.analysis.verdicts)),
     (PREDICTIONS, "reference"),
     shows=(NEIGHBOURS, SEEDS),
+    version=2,
 )
 PAGE = Artifact(
     "report.html",

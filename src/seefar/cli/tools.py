@@ -171,7 +171,7 @@ class App(OfRun):
                 raise RunError(f"{self.run} has no network to predict with, since an audit keeps none: choose a run.")
             live = make_live(run.model, report_content(run, data, **options))
             address = f"[{self.host}]" if ":" in self.host else self.host
-            print(f"http://{address}:{listening.getsockname()[1]} shows {self.run}; Ctrl-C stops it", flush=True)
+            print(f"http://{address}:{listening.getsockname()[1]} shows {run.folder}; Ctrl-C stops it", flush=True)
             with suppress(KeyboardInterrupt):  # not where a shell has started this with the signal ignored
                 make_server(live, self.host).run(sockets=[listening])
             raise Interrupted("The app has stopped.")

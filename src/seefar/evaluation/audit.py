@@ -204,7 +204,7 @@ def prepare_audit(
     run = model if isinstance(model, Run) else None
     classifier = None if model is None else adapt(model.model if isinstance(model, Run) else model)
     if classifier:
-        classes, image_size = classes or classifier.classes, image_size or classifier.image_size
+        classes, image_size = classes or classifier.classes, classifier.image_size if image_size is None else image_size
     if run:
         classes, image_size, fit = run.classes, run.image_size, run.recipe.fit
     if isinstance(pictures, Split):
@@ -216,7 +216,7 @@ def prepare_audit(
                 f"The {kind} has no recorded input size: pass the size that it was trained with, such as "
                 "--image-size 224, or image_size= to seefar.adapt."
             )
-        size = image_size or PREDICTED_SIZE
+        size = PREDICTED_SIZE if image_size is None else image_size
         pictures = load_data(pictures, data_dir, size, fit, to_judge=True, classes=classes, progress=progress)
     given, how = _given(predictions, pictures.test)
     with showing(progress) as shown:

@@ -179,9 +179,9 @@ class ReportContent:
 
 
 def in_words(value: Any) -> str:
-    """A setting for people: `yes` for True, parts of a list or a dictionary in a row."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+    """A setting for people: `yes` for True, `none` for None, parts of a list or a dictionary in a row."""
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, dict):
         return ", ".join(f"{name} {in_words(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
