@@ -155,6 +155,7 @@ def parse(words: Sequence[str]) -> Any:
 
 def _plain_help(text: str) -> str:
     """The help: prose wrapped to the terminal, no uninformative defaults, groups with readable names."""
+    text = re.sub(r"usage: seefar \[-h\] \{[^}]*\}", "usage: seefar COMMAND [flags]", text)  # wrapped within words
     text = re.sub(r"usage: seefar (run|train) ", rf"usage: seefar \1 [{'|'.join(RECIPES)}] ", text)
     text = re.sub(r"\(default:\s*(None|False)?\)", lambda match: "\n" * match[0].count("\n"), text)
     text = re.sub(r"^ +\n", "", text, flags=re.MULTILINE)
