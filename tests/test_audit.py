@@ -163,6 +163,16 @@ def test_run_folders_of_audits_and_trainings_do_not_mix(photos: Path) -> None:
     assert seefar.verify("audit") == []
 
 
+def test_an_audit_that_failed_does_not_keep_its_name(photos: Path) -> None:
+    broken = Brightness().eval()
+    broken.fc.weight.data.fill_(float("nan"))
+    with pytest.raises(DataError, match="not finite"):
+        audit(photos, model=broken, name="mine", layer="normalize")
+    write_csv(photos, {})
+    assert audit(photos, "mine.csv", name="mine").run.folder.path.as_posix() == "runs/mine"
+    assert seefar.verify("mine") == []
+
+
 @pytest.mark.parametrize("content", ["{}", '{"classes": 3, "fingerprint": 1, "image_size": []}', "x"])
 def test_a_damaged_audit_is_refused(in_folder: Path, content: str) -> None:
     Path("runs/audit").mkdir(parents=True)

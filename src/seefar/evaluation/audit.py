@@ -130,6 +130,8 @@ def _conflict(folder: RunFolder, source: Source) -> str | None:
     """Why a folder cannot be used for this audit, as a sentence; None if it is free or has the same source."""
     if not folder.audit.exists():
         return f"{folder} has other files." if folder.path.is_dir() and any(folder.path.glob("[!.]*")) else None
+    if not folder.predictions.exists():  # an audit that failed, such as that of a broken model
+        return None
     other = load_audit(folder, with_model=False).source
     pairs = ((name, getattr(other, name), value) for name, value in vars(source).items())
     odd = next(((name, old, new) for name, old, new in pairs if old != new), None)
