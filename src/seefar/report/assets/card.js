@@ -107,12 +107,16 @@ function paintCard(mistake, view = viewOf(mistake)) {
   picture.setAttribute("aria-label", words);
 }
 
+/** The probabilities by class that are known after hiding the evidence; `other` is the class beside the prediction. */
+const afterHiding = (mistake, other) => (
+  new Map([[mistake.answer, mistake.answer_after], [other, mistake.true_after], [mistake.predicted, mistake.predicted_after]]));
+
 /** A row for each class with probability or votes: probabilities, before or after hiding, and votes. */
 function showAnswers(mistake, { probabilities: row, predicted, other }) {
   const k = classes.length;
   const asked = votes ? votes.subarray(mistake.number * k, (mistake.number + 1) * k) : [];
   const people = asked.reduce((sum, count) => sum + count, 0), after = hiding && mistake.outcome !== undefined;
-  const known = new Map([[mistake.answer, mistake.answer_after], [other, mistake.true_after], [mistake.predicted, mistake.predicted_after]]);
+  const known = afterHiding(mistake, other);
   const first = [predicted, mistake.true, mistake.predicted, mistake.answer].filter((one, at, all) => one !== undefined && all.indexOf(one) === at);
   const others = [...Array(k).keys()].filter((one) => !first.includes(one) && (row[one] >= 0.01 || asked[one] > 0));
   const most = (one) => Math.max(row[one] ?? 0, people ? asked[one] / people : 0);

@@ -100,11 +100,13 @@ function forward() {
   }
   const { mistake, label, predicted, choices } = question, words = byId("lesson-words");
   const now = question.steps[question.step++], buttons = [...byId("lesson-choices").children];
-  const bars = (source, values, total) => buttons.forEach((button, number) => {
+  const bars = (source, values, total) => {
     byId("lesson-source").textContent = source;
-    const share = values[number] === undefined ? undefined : total ? values[number] / total : 0;
-    button.querySelector(".lesson-bars").replaceChildren(...amount(share, share === undefined ? "–" : percent(share), "").childNodes);
-  });
+    buttons.forEach((button, number) => {
+      const share = values[number] === undefined ? undefined : total ? values[number] / total : 0;
+      button.querySelector(".lesson-bars").replaceChildren(...amount(share, share === undefined ? "–" : percent(share), "").childNodes);
+    });
+  };
   if (now === "votes") {
     bars(`${question.asked} people`, question.votes, question.asked);
     words.textContent = `How ${question.asked} people voted.`;
@@ -122,7 +124,7 @@ function forward() {
     lesson.classList.add("with-map");
     words.replaceChildren("Red is evidence for ", bdi(classes[predicted]), " rather than ", bdi(classes[label]), "; the strongest is outlined.");
   } else {
-    const known = new Map([[mistake.answer, mistake.answer_after], [label, mistake.true_after], [predicted, mistake.predicted_after]]);
+    const known = afterHiding(mistake, label);
     bars("The network, evidence hidden", choices.map((one) => known.get(one)), 1);
     words.replaceChildren(`Without the outlined ${whole(mistake.hidden_share)} of the image the network predicts `, bdi(classes[mistake.answer]), ` (${percent(mistake.answer_after)}).`);
   }

@@ -260,23 +260,19 @@ function countOptions() {
 const chipText = (key) => (key === "fault" ? page.faults[state.fault][0] : OUTCOMES[state[key]] ?? state[key]);
 
 function showChips() {
+  const chip = (remove, ...parts) => {
+    const item = element("li"), button = item.appendChild(element("button", "", { type: "button" }));
+    button.append(...parts, element("span", " ✕"));
+    button.addEventListener("click", remove);
+    return item;
+  };
   const chips = FILTERS.filter((key) => state[key]).map((key) => {
-    const item = element("li"), button = item.appendChild(element("button", `${NAMES[key]}: `, { type: "button" }));
-    button.append(bdi(chipText(key)), element("span", " ✕"));
-    button.setAttribute("aria-label", `Remove the filter ${NAMES[key]}: ${chipText(key)}`);
-    button.addEventListener("click", () => go({ [key]: "" }));
+    const item = chip(() => go({ [key]: "" }), `${NAMES[key]}: `, bdi(chipText(key)));
+    item.firstElementChild.setAttribute("aria-label", `Remove the filter ${NAMES[key]}: ${chipText(key)}`);
     return item;
   });
-  if (lasso) {
-    const item = element("li"), button = item.appendChild(element("button", `On the map: ${lasso.size} ✕`, { type: "button" }));
-    button.addEventListener("click", () => setLasso(null));
-    chips.push(item);
-  }
-  if (state.like) {
-    const item = element("li"), button = item.appendChild(element("button", `Similar to ${state.like} ✕`, { type: "button" }));
-    button.addEventListener("click", () => go({ like: "", order: NONE.order }));
-    chips.push(item);
-  }
+  if (lasso) chips.push(chip(() => setLasso(null), `On the map: ${lasso.size}`));
+  if (state.like) chips.push(chip(() => go({ like: "", order: NONE.order }), `Similar to ${state.like}`));
   byId("chips").replaceChildren(...chips);
   byId("chips").hidden = !chips.length;
 }
@@ -318,12 +314,14 @@ function go(change, how = "push") {
   showCard();
 }
 
+const columnCount = () => getComputedStyle(list).gridTemplateColumns.split(" ").length;
+
 /** How many tiles there is room for from the top of the gallery to the end of the screen. */
 function tilesOnScreen() {
   const first = list.firstElementChild;
   if (!first) return LEAST_TILES;
-  const columns = getComputedStyle(list).gridTemplateColumns.split(" ").length, top = Math.max(TOP, list.getBoundingClientRect().top);
-  return Math.max(0, columns * Math.ceil((innerHeight - top) / first.offsetHeight));
+  const top = Math.max(TOP, list.getBoundingClientRect().top);
+  return Math.max(0, columnCount() * Math.ceil((innerHeight - top) / first.offsetHeight));
 }
 
 function showTiles() {
@@ -457,7 +455,7 @@ list.addEventListener("click", (event) => {
   if (item) go({ card: String(item.mistake.index) });
 });
 list.addEventListener("keydown", (event) => {
-  const columns = getComputedStyle(list).gridTemplateColumns.split(" ").length;
+  const columns = columnCount();
   const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -Infinity, End: Infinity };
   if (!(event.key in moves) || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
