@@ -31,8 +31,8 @@ from seefar.model.adapt import Classifier
 from seefar.model.resnet import ResNet18, stem_stride_for
 from seefar.progress import Progress, showing
 from seefar.report.content import Beside, ReportContent
-from seefar.runs.files import expanded, read_table
-from seefar.runs.folder import RunFolder, find_run, verify
+from seefar.runs.files import read_table
+from seefar.runs.folder import RunFolder, find_run, run_path, verify
 from seefar.runs.store import opened
 from seefar.training.distributed import world_size
 from seefar.training.loop import train
@@ -371,9 +371,9 @@ def compare_runs(
         raise DataError(f"A comparison needs at least two runs (got {len(runs)}): name two or more.")
     sources: dict[Path, RunFolder | Path] = {}
     for run in runs:
-        is_folder = expanded(str(run)).is_dir() or (Path("runs") / str(run)).is_dir()
-        is_file = Path(str(run)).suffix.lower() in SUFFIXES and not is_folder
-        source = find_predictions(str(run)) if is_file else find_run(run)
+        location = run_path(run)
+        is_file = location.suffix.lower() in SUFFIXES and not location.is_dir()
+        source = find_predictions(run) if is_file else find_run(run)
         path = Path(str(source)).resolve()
         if path in sources:
             raise RunError(f"{source} is named twice: name each run once.")

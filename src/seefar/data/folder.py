@@ -167,14 +167,14 @@ def read_labels(table: Path, to_judge: bool) -> Layout:
     """
     rows = read_table(table)
     columns = range(len(rows[0]) if rows else 0)
-    paths = [n for n in columns if any(row[n] and (table.parent / row[n]).is_file() for row in rows)]
-    if not paths or len(rows[-1]) < 2:
+    at = next((n for n in columns if any(row[n] and (table.parent / row[n]).is_file() for row in rows)), None)
+    if at is None or len(columns) < 2:
         raise DataError(
             f"{table} must have one picture in each line: its path relative to {table.parent}, and its label "
             f"(got {', '.join(map(printable, rows[-1])) if rows else 'no line'} in its last line)."
         )
-    at, titles = paths[0], {title.strip().lower(): n for n, title in enumerate(rows[0])}
-    others = [n for n in range(len(rows[0])) if n != at]
+    titles = {title.strip().lower(): n for n, title in enumerate(rows[0])}
+    others = [n for n in columns if n != at]
     label = titles.get("label", titles.get("class", others[0] if len(others) == 1 else None))
     if label is None:
         raise DataError(f"{table} has {len(rows[0])} columns: name the column of the labels `label`.")

@@ -115,7 +115,7 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
     style += _asset("live.css") if live else ""
     payload, subsets = make_payload(content), {subset.name for subset in content.subsets}
     metrics, recipe, classes = content.evaluation.metrics, content.recipe, content.test.classes
-    pairs = _pair_bars(metrics)
+    pairs, kinds = _pair_bars(metrics), content.analysis.slices if content.analysis else []
     page = {
         "policy": _policy([style, WITHOUT_SCRIPT], script) + ("; connect-src 'self'" if live else ""),
         "style": Markup(style),
@@ -143,11 +143,9 @@ def render_report(content: ReportContent, *, live: bool = False) -> str:
         ],
         "views": content.analysis.views if content.analysis else (),
         "slices": [
-            (part, _link(set=part.name) if part.name in subsets else "")
-            for part in (content.analysis.slices if content.analysis else ())
-            if part.n >= LEAST_IN_SLICE
+            (part, _link(set=part.name) if part.name in subsets else "") for part in kinds if part.n >= LEAST_IN_SLICE
         ],
-        "differs": any(part.p_holm < SIGNIFICANT for part in (content.analysis.slices if content.analysis else ())),
+        "differs": any(part.p_holm < SIGNIFICANT for part in kinds),
         "faults": payload["faults"] if content.verdicts else {},
         "similar": payload["similar"]["of"] if payload["similar"] else "logits",
         "matrix": _matrix(metrics),

@@ -58,21 +58,26 @@ class RunFolder:
 
 
 def find_run(name: RunFolder | str | Path) -> RunFolder:
-    """The folder of a run: a bare name is a folder in `runs/`; a string with a slash, and every `Path`, is a path.
-
-    A `RunError` if the name is empty or only dots, has control characters, or is that of a file.
-    """
+    """The folder of a run, see `run_path`; a `RunError` also if there is a file of that name."""
     if isinstance(name, RunFolder):
         return name
+    path = run_path(name)
+    if path.is_file():
+        raise RunError(f"{path} is a file, but a run is a folder: pass the folder.")
+    return RunFolder(path)
+
+
+def run_path(name: str | Path) -> Path:
+    """Where a run is: a bare name is in `runs/`; a string with a slash, and every `Path`, is a path.
+
+    A `RunError` if the name is empty or only dots, or has control characters.
+    """
     if any(ord(character) < 32 or ord(character) == 127 for character in str(name)):
         raise RunError(f"{str(name)!r} is not a valid run name, since it has control characters: choose another.")
     if isinstance(name, str) and name.strip(".") == "":
         raise RunError(f"{name!r} is not a valid run name: choose a name, or a path such as ./here/mine.")
     is_path = isinstance(name, Path) or "/" in name or os.sep in name
-    path = expanded(name) if is_path else Path("runs") / name
-    if path.is_file():
-        raise RunError(f"{path} is a file, but a run is a folder: pass the folder.")
-    return RunFolder(path)
+    return expanded(name) if is_path else Path("runs") / name
 
 
 def next_folder(name: str, conflict: Callable[[RunFolder], str | None]) -> RunFolder:
